@@ -1,0 +1,280 @@
+//! Snapshot, policy and the present moment become verdicts, each with every reason that holds.
+//!
+//! Nothing here does IO, reads a clock, logs or fails. It can only refuse.
+//!
+//! The order of judgement: each tag is judged by its rule; a manifest that no tag, protection or
+//! unknown keeps is expired; what kept manifests need is kept; what only expired manifests need goes
+//! with them; `at_least` keeps the youngest of what would leave a repository too empty; limits come
+//! last, over the whole registry.
+
+mod age;
+mod ballot;
+mod graph;
+mod judge;
+mod limit;
+mod reason;
+mod settle;
+pub mod span;
+
+pub use judge::Finding;
+pub use limit::{Limit, Refusal};
+pub use reason::Reason;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+use serde::Serialize;
+
+use crate::model::{Blob, Digest, Kind, RepositoryName, Snapshot, Tag};
+use crate::policy::{Limits, Policy, Protect};
+
+/// What judgement depends on besides the repository and its policy.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms<'a> {
+    /// The moment as of which ages are counted.
+    pub now: DateTime<Utc>,
+    /// Where days, weeks, months and years begin.
+    pub timezone: Tz,
+    /// What is kept whatever the rules say.
+    pub protect: &'a Protect,
+    /// Whether an expired tag can go while its manifest stays.
+    pub tag_deletion: TagDeletion,
+}
+
+/// Whether a registry can delete one tag and leave its manifest and the other tags alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TagDeletion {
+    /// It can: distribution 3.x, and what else implements OCI 1.1.
+    Supported,
+    /// It cannot, or nobody knows.
+    Unsupported,
+}
+
+/// What becomes of a manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// It stays.
+    Keep,
+    /// It goes.
+    Delete,
+}
+
+/// The verdicts on everything that one repository holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RepositoryPlan {
+    /// The repository.
+    pub repository: RepositoryName,
+    /// The policy that claims it.
+    pub policy: String,
+    /// Whether that policy only plans.
+    pub held_back: bool,
+    /// How many tags it has, those of referrers included.
+    pub tags: usize,
+    /// What is kept, youngest first; then what is deleted, in the order in which it must go.
+    pub manifests: Vec<Planned>,
+    /// Expired tags that go alone, because their manifests stay.
+    pub untag: Vec<Untag>,
+    /// Names listed as tags that have no manifest.
+    pub ghosts: Vec<String>,
+    /// Bytes of the distinct manifests and blobs that only deleted manifests of this repository
+    /// refer to. Other repositories may share them, so a collection can free less.
+    pub expired_bytes: u64,
+}
+
+impl RepositoryPlan {
+    /// What is deleted, in the order in which it must go.
+    pub fn deletions(&self) -> impl Iterator<Item = &Planned> {
+        self.manifests.iter().filter(|planned| planned.verdict == Verdict::Delete)
+    }
+
+    /// Whether nothing would be done to the repository.
+    pub fn is_idle(&self) -> bool {
+        self.untag.is_empty() && self.deletions().next().is_none()
+    }
+}
+
+/// The verdict on one manifest.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Planned {
+    /// The manifest.
+    pub digest: Digest,
+    /// Every tag on it, those of referrers included, in natural order.
+    pub tags: Vec<Tag>,
+    /// What it is.
+    pub kind: Kind,
+    /// The evidence of its age that counted.
+    pub created: Option<DateTime<Utc>>,
+    /// Its age at the moment of the plan; `None` where nobody knows it.
+    pub age: Option<TimeDelta>,
+    /// Bytes of the manifest, its blobs, and all its children with theirs, each counted once.
+    pub bytes: u64,
+    /// What becomes of it.
+    pub verdict: Verdict,
+    /// The rules that claim its tags.
+    pub rules: Vec<String>,
+    /// Every reason that holds, for the verdict and against it.
+    pub reasons: Vec<Reason>,
+    /// Of a deleted manifest, the manifests that must be gone before it may go: the indexes that
+    /// list it and the subjects it is about. If one of them stays, so does this one.
+    pub after: Vec<Digest>,
+}
+
+impl Planned {
+    /// Whether it has a tag that is not a referrer's.
+    pub fn is_tagged(&self) -> bool {
+        self.tags.iter().any(|tag| tag.subject().is_none())
+    }
+}
+
+/// An expired tag whose manifest stays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Untag {
+    /// The tag to remove.
+    pub tag: Tag,
+    /// The manifest it points to, which stays.
+    pub digest: Digest,
+    /// The rule that no longer keeps the tag.
+    #[serde(skip)]
+    pub rule: String,
+}
+
+/// A repository that could not be read whole, and is left alone for that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The repository.
+    pub repository: RepositoryName,
+    /// A short, fixed word for the kind of failure, fit for a metric's label.
+    pub kind: &'static str,
+    /// What happened, for people.
+    pub error: String,
+}
+
+/// What one run would do to one registry.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The registry.
+    pub registry: String,
+    /// The moment as of which it was made.
+    pub now: DateTime<Utc>,
+    /// One plan for each repository that a policy claims and that could be read.
+    pub repositories: Vec<RepositoryPlan>,
+    /// What limits forbid.
+    pub refusals: Vec<Refusal>,
+    /// Repositories that are left alone because they could not be read.
+    pub failures: Vec<Failure>,
+}
+
+impl Plan {
+    /// Puts the plans of a registry's repositories together and holds them against the limits.
+    pub fn new(
+        registry: &str,
+        now: DateTime<Utc>,
+        mut repositories: Vec<RepositoryPlan>,
+        mut failures: Vec<Failure>,
+        limits: &Limits,
+    ) -> Self {
+        repositories.sort_by(|a, b| a.repository.cmp(&b.repository));
+        failures.sort_by(|a, b| a.repository.cmp(&b.repository));
+        let refusals = limit::refusals(&repositories, limits);
+        Self { registry: registry.to_owned(), now, repositories, refusals, failures }
+    }
+
+    /// The repositories in which a run may do what the plan says: not held back, not refused.
+    pub fn permitted(&self) -> impl Iterator<Item = &RepositoryPlan> {
+        self.repositories.iter().filter(|repository| {
+            !repository.held_back
+                && !self.refusals.iter().any(|refusal| refusal.concerns(&repository.repository))
+        })
+    }
+
+    /// The sums over all repositories.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals { repositories: self.repositories.len(), ..Totals::default() };
+        for repository in &self.repositories {
+            totals.tags += repository.tags;
+            totals.manifests += repository.manifests.len();
+            totals.delete += repository.deletions().count();
+            totals.untag += repository.untag.len();
+            totals.expired_bytes += repository.expired_bytes;
+        }
+        totals
+    }
+}
+
+/// The sums over the repositories of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Totals {
+    /// Repositories that a policy claims and that could be read.
+    pub repositories: usize,
+    /// Tags in them.
+    pub tags: usize,
+    /// Manifests that were reached.
+    pub manifests: usize,
+    /// Manifests to delete.
+    pub delete: usize,
+    /// Tags to remove alone.
+    pub untag: usize,
+    /// Bytes that only expired manifests refer to, counted within each repository.
+    pub expired_bytes: u64,
+}
+
+/// Judges everything in one repository.
+pub fn plan(snapshot: &Snapshot, policy: &Policy, terms: &Terms<'_>) -> RepositoryPlan {
+    let graph = graph::Graph::of(snapshot);
+    let ages = age::created(&graph, terms.now);
+    let mut ballots = ballot::cast(snapshot, &graph, &ages, policy, terms);
+    let verdicts = settle::settle(&graph, &ages, &mut ballots, terms.protect.at_least);
+    let mut untag = Vec::new();
+    for (node, ballot) in ballots.iter_mut().enumerate() {
+        untag.extend(ballot.untag(&graph, node, terms.tag_deletion));
+    }
+    let order = graph.deletion_order(&verdicts);
+    let planned = |node: usize, after: Vec<Digest>| {
+        let manifest = graph.nodes[node];
+        Planned {
+            digest: manifest.digest.clone(),
+            tags: graph.tags[node].iter().map(|&tag| tag.clone()).collect(),
+            kind: manifest.kind,
+            created: ages[node],
+            age: ages[node].map(|created| terms.now - created),
+            bytes: graph.bytes(node),
+            verdict: verdicts[node],
+            rules: ballots[node].rules.iter().map(|&rule| rule.to_owned()).collect(),
+            reasons: ballots[node].reasons.clone(),
+            after,
+        }
+    };
+    let mut kept: Vec<usize> = (0..graph.nodes.len()).filter(|&n| verdicts[n] == Verdict::Keep).collect();
+    kept.sort_by_key(|&node| (std::cmp::Reverse(ages[node]), &graph.nodes[node].digest));
+    let kept = kept.into_iter().map(|node| planned(node, Vec::new()));
+    let deleted = order.into_iter().map(|(node, after)| planned(node, after));
+    RepositoryPlan {
+        repository: snapshot.repository.clone(),
+        policy: policy.name.clone(),
+        held_back: policy.mode == crate::policy::Mode::Plan,
+        tags: snapshot.tags.len(),
+        manifests: kept.chain(deleted).collect(),
+        untag,
+        ghosts: snapshot.ghosts.iter().cloned().collect(),
+        expired_bytes: expired_bytes(&graph, &verdicts),
+    }
+}
+
+fn expired_bytes(graph: &graph::Graph<'_>, verdicts: &[Verdict]) -> u64 {
+    let of = |verdict: Verdict| {
+        let nodes = graph.nodes.iter().zip(verdicts).filter(move |(_, one)| **one == verdict);
+        nodes.map(|(manifest, _)| *manifest)
+    };
+    let kept: BTreeSet<&Digest> =
+        of(Verdict::Keep).flat_map(|manifest| manifest.blobs.iter().map(|blob| &blob.digest)).collect();
+    let blobs: BTreeMap<&Digest, u64> = of(Verdict::Delete)
+        .flat_map(|manifest| &manifest.blobs)
+        .filter(|Blob { digest, .. }| !kept.contains(digest))
+        .map(|blob| (&blob.digest, blob.size))
+        .collect();
+    let manifests = of(Verdict::Delete).map(|manifest| manifest.size);
+    // Sizes are what manifests declare, so a hostile one can declare anything.
+    manifests.chain(blobs.into_values()).fold(0, u64::saturating_add)
+}

@@ -1,0 +1,285 @@
+//! What speaks for and against each manifest before anybody asks what others need.
+//!
+//! A tag is only a vote: one kept tag, one protection or one unknown keeps the manifest.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::graph::{Graph, MissingSubject};
+use super::judge::{Candidate, Finding, judge, version, youngest_first};
+use super::{Reason, TagDeletion, Terms, Untag};
+use crate::model::{Facts, Snapshot, Tag};
+use crate::policy::{Criterion, Keep, Policy, Protect, Rule};
+
+/// What is known about one manifest's fate by looking at it alone.
+#[derive(Default)]
+pub(super) struct Ballot<'a> {
+    /// Every reason so far, for and against.
+    pub(super) reasons: Vec<Reason>,
+    /// Something about the manifest itself keeps it.
+    pub(super) kept: bool,
+    /// Something about the manifest itself expires it, unless it is kept.
+    pub(super) expired: bool,
+    /// The rules that claim its tags.
+    pub(super) rules: Vec<&'a str>,
+    /// Its tags that are kept.
+    kept_tags: Vec<&'a Tag>,
+    /// Its tags that are expired, each with the rule that says so.
+    expired_tags: Vec<(&'a Tag, &'a str)>,
+    /// Whether a protection or an unknown, rather than a tag, keeps it: then its tags stay too.
+    sealed: bool,
+}
+
+impl<'a> Ballot<'a> {
+    fn seal(&mut self, reason: Reason) {
+        self.reasons.push(reason);
+        self.kept = true;
+        self.sealed = true;
+    }
+
+    fn keep_tags(&mut self, tags: impl IntoIterator<Item = &'a Tag>) {
+        for tag in tags {
+            if !self.kept_tags.contains(&tag) {
+                self.kept_tags.push(tag);
+            }
+        }
+        self.kept = true;
+    }
+
+    fn keep_tag(&mut self, tag: &'a Tag, reason: Reason) {
+        self.keep_tags([tag]);
+        self.reasons.push(reason);
+    }
+
+    /// The expired tags that go alone because other tags keep the manifest. Where they cannot, a
+    /// reason says with whom they share it.
+    pub(super) fn untag(&mut self, graph: &Graph<'_>, node: usize, deletion: TagDeletion) -> Vec<Untag> {
+        if self.kept_tags.is_empty() || self.sealed {
+            return Vec::new();
+        }
+        let mut untag = Vec::new();
+        for (tag, rule) in &self.expired_tags {
+            let tag = (*tag).clone();
+            match deletion {
+                TagDeletion::Supported => {
+                    self.reasons.push(Reason::TagExpired { tag: tag.clone() });
+                    let digest = graph.nodes[node].digest.clone();
+                    untag.push(Untag { tag, digest, rule: (*rule).to_owned() });
+                }
+                TagDeletion::Unsupported => {
+                    let with = self.kept_tags.iter().map(|&tag| tag.clone()).collect();
+                    self.reasons.push(Reason::SharesManifest { tag, with });
+                }
+            }
+        }
+        untag
+    }
+}
+
+/// Lets every tag, protection and unknown speak.
+pub(super) fn cast<'a>(
+    snapshot: &'a Snapshot,
+    graph: &Graph<'a>,
+    ages: &[Option<DateTime<Utc>>],
+    policy: &'a Policy,
+    terms: &Terms<'_>,
+) -> Vec<Ballot<'a>> {
+    let mut ballots: Vec<Ballot<'a>> = graph.nodes.iter().map(|_| Ballot::default()).collect();
+    if let Some(gap) = snapshot.gap() {
+        for ballot in &mut ballots {
+            ballot.seal(Reason::Unread {
+                why: format!("{gap} is somewhere in this repository and was not read"),
+            });
+        }
+        return ballots;
+    }
+    let claims = claims(graph, policy, terms.protect, &mut ballots);
+    for ((rule, _), nodes) in claims {
+        decide(&policy.rules[rule], nodes, graph, ages, terms, &mut ballots);
+    }
+    for (node, ballot) in ballots.iter_mut().enumerate() {
+        if graph.votes(node).next().is_some() {
+            ballot.expired = ballot.kept_tags.is_empty();
+            protect(graph, node, ages[node], terms, ballot);
+        } else {
+            judge_untagged(graph, node, ages[node], policy, terms, ballot);
+        }
+    }
+    ballots
+}
+
+/// Tags by rule and group, then by manifest.
+type Claims<'a> = BTreeMap<(usize, Vec<String>), BTreeMap<usize, Vec<&'a Tag>>>;
+
+fn claims<'a>(
+    graph: &Graph<'a>,
+    policy: &'a Policy,
+    protect: &Protect,
+    ballots: &mut [Ballot<'a>],
+) -> Claims<'a> {
+    let mut claims = Claims::new();
+    for (node, ballot) in ballots.iter_mut().enumerate() {
+        for tag in graph.votes(node) {
+            if protect.tags.matches(tag.as_str()) {
+                ballot.keep_tag(tag, Reason::ProtectedTag { tag: tag.clone() });
+            }
+            let claim = policy.rules.iter().enumerate().find_map(|(number, rule)| {
+                let group = rule.claim(tag)?;
+                Some((number, group))
+            });
+            let Some((rule, group)) = claim else {
+                ballot.keep_tag(tag, Reason::Unclaimed { tag: tag.clone() });
+                continue;
+            };
+            if !ballot.rules.contains(&policy.rules[rule].name.as_str()) {
+                ballot.rules.push(&policy.rules[rule].name);
+            }
+            claims.entry((rule, group)).or_default().entry(node).or_default().push(tag);
+        }
+    }
+    claims
+}
+
+/// Lets one rule speak about the manifests that it judges together.
+fn decide<'a>(
+    rule: &'a Rule,
+    nodes: BTreeMap<usize, Vec<&'a Tag>>,
+    graph: &Graph<'a>,
+    ages: &[Option<DateTime<Utc>>],
+    terms: &Terms<'_>,
+    ballots: &mut [Ballot<'a>],
+) {
+    let mut candidates: Vec<Candidate<'a>> = nodes
+        .into_iter()
+        .map(|(node, tags)| Candidate { node, digest: &graph.nodes[node].digest, tags, created: ages[node] })
+        .collect();
+    youngest_first(&mut candidates);
+    let criteria: &[Criterion] = match &rule.keep {
+        Keep::Everything | Keep::Nothing => &[],
+        Keep::Any(criteria) => criteria,
+    };
+    let rows: Vec<Vec<Finding>> =
+        criteria.iter().map(|one| judge(one, &candidates, terms.now, terms.timezone)).collect();
+    let counts_versions = criteria.iter().any(counts_versions);
+    for (position, candidate) in candidates.into_iter().enumerate() {
+        let ballot = &mut ballots[candidate.node];
+        let tags: Vec<Tag> = candidate.tags.iter().map(|&tag| tag.clone()).collect();
+        let reason_rule = || rule.name.clone();
+        if counts_versions {
+            for &tag in candidate.tags.iter().filter(|tag| version(tag).is_none()) {
+                ballot.keep_tag(tag, Reason::NotAVersion { rule: reason_rule(), tag: tag.clone() });
+            }
+        }
+        if rule.keep == Keep::Everything {
+            ballot.keep_tags(candidate.tags);
+            ballot.reasons.push(Reason::KeepAll { rule: reason_rule(), tags });
+            continue;
+        }
+        let (held, missed): (Vec<Finding>, Vec<Finding>) =
+            rows.iter().map(|row| row[position].clone()).partition(|finding| finding.holds);
+        if held.is_empty() {
+            let gone = candidate.tags.into_iter().filter(|tag| !ballot.kept_tags.contains(tag));
+            let gone: Vec<&Tag> = gone.collect();
+            if !gone.is_empty() {
+                let tags = gone.iter().map(|&tag| tag.clone()).collect();
+                ballot.reasons.push(Reason::Expired { rule: reason_rule(), tags, findings: missed });
+                ballot.expired_tags.extend(gone.into_iter().map(|tag| (tag, rule.name.as_str())));
+            }
+        } else {
+            ballot.keep_tags(candidate.tags);
+            for finding in held {
+                ballot.reasons.push(Reason::Criterion { rule: reason_rule(), tags: tags.clone(), finding });
+            }
+        }
+    }
+}
+
+fn counts_versions(criterion: &Criterion) -> bool {
+    match criterion {
+        Criterion::Versions(..) => true,
+        Criterion::All(criteria) => criteria.iter().any(counts_versions),
+        Criterion::Newest(_) | Criterion::NewerThan(_) | Criterion::Period(..) => false,
+    }
+}
+
+/// Keeps what is young, labelled, or not known well enough.
+fn protect(
+    graph: &Graph<'_>,
+    node: usize,
+    created: Option<DateTime<Utc>>,
+    terms: &Terms<'_>,
+    ballot: &mut Ballot<'_>,
+) {
+    // Nobody may have looked closely at what nobody wants gone; then not knowing is no reason.
+    let wanted_gone = ballot.expired || !ballot.expired_tags.is_empty();
+    for member in graph.family(node) {
+        match &graph.nodes[member].facts {
+            Facts::Unknown { why } if wanted_gone => ballot.seal(Reason::Unread { why: why.clone() }),
+            Facts::Unknown { .. } => {}
+            Facts::Known { labels, .. } => {
+                let carried = terms.protect.labels.iter().filter(|label| match &label.value {
+                    Some(value) => labels.get(&label.key) == Some(value),
+                    None => labels.contains_key(&label.key),
+                });
+                for label in carried {
+                    ballot.seal(Reason::ProtectedLabel { label: label.clone() });
+                }
+            }
+        }
+    }
+    match created.map(|created| terms.now - created) {
+        None if wanted_gone => ballot.seal(Reason::AgeUnknown),
+        Some(age) if age < terms.protect.newer_than => {
+            ballot.seal(Reason::ProtectedAge { age, limit: terms.protect.newer_than });
+        }
+        None | Some(_) => {}
+    }
+}
+
+/// Judges a manifest that no rule can claim: a referrer whose subject is gone, or one that nothing
+/// points to. One that belongs to something here says nothing for itself.
+fn judge_untagged(
+    graph: &Graph<'_>,
+    node: usize,
+    created: Option<DateTime<Utc>>,
+    policy: &Policy,
+    terms: &Terms<'_>,
+    ballot: &mut Ballot<'_>,
+) {
+    for missing in &graph.missing_subjects[node] {
+        if let MissingSubject::Unread(subject) = missing {
+            ballot
+                .seal(Reason::Unread { why: format!("nobody knows whether its subject {subject} is there") });
+        }
+    }
+    if !graph.subjects[node].is_empty() || !graph.parents[node].is_empty() {
+        return;
+    }
+    let age = created.map(|created| terms.now - created);
+    let limit = terms.protect.newer_than;
+    match (graph.missing_subjects[node].first(), policy.untagged, age) {
+        (Some(MissingSubject::Gone(subject)), _, age) => {
+            let subject = subject.clone();
+            if limit == TimeDelta::zero() || age.is_some_and(|age| age >= limit) {
+                ballot.expired = true;
+                ballot.reasons.push(Reason::Orphan { subject });
+            } else if age.is_some() {
+                ballot.seal(Reason::YoungOrphan { subject });
+            } else {
+                ballot.seal(Reason::AgeUnknown);
+            }
+        }
+        (Some(MissingSubject::Unread(_)), ..) => {}
+        (None, None, _) => ballot.seal(Reason::Untagged),
+        (None, Some(_), None) => ballot.seal(Reason::AgeUnknown),
+        (None, Some(limit), Some(age)) if age < limit => {
+            ballot.seal(Reason::YoungUntagged { age, limit });
+        }
+        (None, Some(limit), Some(age)) => {
+            ballot.expired = true;
+            ballot.reasons.push(Reason::ExpiredUntagged { age, limit });
+            protect(graph, node, created, terms, ballot);
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Who needs whom in a repository: indexes and their children, subjects and their referrers.
+//!
+//! It knows no rules. Nothing here recurses: an index can be nested as deep as somebody cares to push.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Verdict;
+use crate::model::{Digest, Manifest, Snapshot, Tag};
+
+/// The manifests of a snapshot, numbered in the order of their digests, and the edges between them.
+pub(super) struct Graph<'a> {
+    pub(super) nodes: Vec<&'a Manifest>,
+    /// All tags of each manifest in natural order.
+    pub(super) tags: Vec<Vec<&'a Tag>>,
+    /// The manifests here that each index lists.
+    pub(super) children: Vec<Vec<usize>>,
+    /// The indexes that list each manifest.
+    pub(super) parents: Vec<Vec<usize>>,
+    /// The manifests here that are about each manifest.
+    pub(super) referrers: Vec<Vec<usize>>,
+    /// The manifests here that each manifest is about.
+    pub(super) subjects: Vec<Vec<usize>>,
+    /// What each manifest is about that is not here.
+    pub(super) missing_subjects: Vec<Vec<MissingSubject>>,
+}
+
+/// A subject that is not among the manifests of the snapshot.
+pub(super) enum MissingSubject {
+    /// The registry was asked and does not have it.
+    Gone(String),
+    /// Nobody asked.
+    Unread(String),
+}
+
+impl<'a> Graph<'a> {
+    pub(super) fn of(snapshot: &'a Snapshot) -> Self {
+        let nodes: Vec<&Manifest> = snapshot.manifests.values().collect();
+        let number: BTreeMap<&Digest, usize> =
+            nodes.iter().enumerate().map(|(node, manifest)| (&manifest.digest, node)).collect();
+        let mut graph = Self {
+            tags: vec![Vec::new(); nodes.len()],
+            children: vec![Vec::new(); nodes.len()],
+            parents: vec![Vec::new(); nodes.len()],
+            referrers: vec![Vec::new(); nodes.len()],
+            subjects: vec![Vec::new(); nodes.len()],
+            missing_subjects: nodes.iter().map(|_| Vec::new()).collect(),
+            nodes,
+        };
+        for node in 0..graph.nodes.len() {
+            let manifest = graph.nodes[node];
+            let mut listed: Vec<usize> =
+                manifest.children.iter().filter_map(|digest| number.get(digest).copied()).collect();
+            listed.sort_unstable();
+            listed.dedup();
+            for &child in listed.iter().filter(|&&child| child != node) {
+                graph.children[node].push(child);
+                graph.parents[child].push(node);
+            }
+            if let Some(subject) = &manifest.subject {
+                let known = number.get(subject).copied();
+                graph.refer(node, known, || missing(snapshot, Some(subject), subject.to_string()));
+            }
+        }
+        for (tag, digest) in &snapshot.tags {
+            let Some(&node) = number.get(digest) else { continue };
+            graph.tags[node].push(tag);
+            if let Some(subject) = tag.subject() {
+                let exact = subject.digest();
+                let known = match &exact {
+                    Some(exact) => number.get(exact).copied(),
+                    None => graph.nodes.iter().position(|manifest| subject.is(&manifest.digest)),
+                };
+                graph.refer(node, known, || missing(snapshot, exact.as_ref(), subject.to_string()));
+            }
+        }
+        for tags in &mut graph.tags {
+            tags.sort_by(|a, b| natural(a, b));
+        }
+        graph
+    }
+
+    fn refer(&mut self, referrer: usize, subject: Option<usize>, missing: impl FnOnce() -> MissingSubject) {
+        match subject {
+            // A manifest cannot be about itself: a tag that says so says nothing.
+            Some(subject) if subject == referrer => {}
+            Some(subject) if self.subjects[referrer].contains(&subject) => {}
+            Some(subject) => {
+                self.subjects[referrer].push(subject);
+                self.referrers[subject].push(referrer);
+            }
+            None => self.missing_subjects[referrer].push(missing()),
+        }
+    }
+
+    /// The tags of a manifest that are not a referrer's: the ones that rules can claim.
+    pub(super) fn votes(&self, node: usize) -> impl Iterator<Item = &'a Tag> {
+        self.tags[node].iter().copied().filter(|tag| tag.subject().is_none())
+    }
+
+    /// A manifest and everything below it, each once.
+    pub(super) fn family(&self, node: usize) -> BTreeSet<usize> {
+        reach(&[node], |node| self.children[node].iter().copied())
+    }
+
+    /// What must stay because these stay: children, referrers and subjects, and theirs.
+    pub(super) fn needed_by(&self, kept: &[usize]) -> BTreeSet<usize> {
+        reach(kept, |node| {
+            let family = self.children[node].iter().chain(&self.referrers[node]);
+            family.chain(&self.subjects[node]).copied()
+        })
+    }
+
+    /// What goes when these go, were nothing to keep it: children and referrers, and theirs.
+    pub(super) fn taken_by(&self, expired: &[usize], kept: &BTreeSet<usize>) -> BTreeSet<usize> {
+        reach(expired, |node| {
+            let family = self.children[node].iter().chain(&self.referrers[node]);
+            family.copied().filter(|other| !kept.contains(other))
+        })
+    }
+
+    /// Bytes of a manifest with all that is below it, each manifest and blob counted once.
+    pub(super) fn bytes(&self, node: usize) -> u64 {
+        let members = self.family(node);
+        let blobs: BTreeMap<&Digest, u64> = members
+            .iter()
+            .flat_map(|&member| &self.nodes[member].blobs)
+            .map(|blob| (&blob.digest, blob.size))
+            .collect();
+        let manifests = members.iter().map(|&member| self.nodes[member].size);
+        manifests.chain(blobs.into_values()).fold(0, u64::saturating_add)
+    }
+
+    /// What is deleted, parents before children and subjects before referrers, each with what must
+    /// be gone before it.
+    ///
+    /// A tag can claim that an index is about its own child, so there can be circles; they are broken
+    /// at the smallest digest, and the edges that run against the order bind nobody.
+    pub(super) fn deletion_order(&self, verdicts: &[Verdict]) -> Vec<(usize, Vec<Digest>)> {
+        let before = |node: usize| self.parents[node].iter().chain(&self.subjects[node]).copied();
+        let after = |node: usize| self.children[node].iter().chain(&self.referrers[node]).copied();
+        let mut open: BTreeSet<usize> =
+            (0..self.nodes.len()).filter(|&node| verdicts[node] == Verdict::Delete).collect();
+        let mut waits: Vec<usize> =
+            (0..self.nodes.len()).map(|node| before(node).filter(|one| open.contains(one)).count()).collect();
+        let mut ready: BTreeSet<usize> = open.iter().copied().filter(|&node| waits[node] == 0).collect();
+        let mut done = BTreeSet::new();
+        let mut order = Vec::with_capacity(open.len());
+        while let Some(node) = ready.pop_first().or_else(|| open.first().copied()) {
+            open.remove(&node);
+            let gone: BTreeSet<&Digest> =
+                before(node).filter(|one| done.contains(one)).map(|one| &self.nodes[one].digest).collect();
+            order.push((node, gone.into_iter().cloned().collect()));
+            done.insert(node);
+            for next in after(node).filter(|next| open.contains(next)) {
+                waits[next] = waits[next].saturating_sub(1);
+                if waits[next] == 0 {
+                    ready.insert(next);
+                }
+            }
+        }
+        order
+    }
+}
+
+/// Natural order of tags: `v9` before `v10`.
+pub(super) fn natural(a: &Tag, b: &Tag) -> std::cmp::Ordering {
+    alphanumeric_sort::compare_str(a.as_str(), b.as_str()).then_with(|| a.cmp(b))
+}
+
+fn missing(snapshot: &Snapshot, digest: Option<&Digest>, text: String) -> MissingSubject {
+    match digest {
+        Some(digest) if snapshot.absent.contains(digest) => MissingSubject::Gone(text),
+        _ => MissingSubject::Unread(text),
+    }
+}
+
+fn reach<I: Iterator<Item = usize>>(from: &[usize], next: impl Fn(usize) -> I) -> BTreeSet<usize> {
+    let mut reached: BTreeSet<usize> = from.iter().copied().collect();
+    let mut open = from.to_vec();
+    while let Some(node) = open.pop() {
+        for other in next(node) {
+            if reached.insert(other) {
+                open.push(other);
+            }
+        }
+    }
+    reached
+}

@@ -1,0 +1,259 @@
+//! One criterion, held against the manifests that one rule judges together.
+//!
+//! It decides nothing: it finds what holds and by how much, and others count the findings.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::num::NonZeroUsize;
+
+use chrono::{DateTime, Datelike, TimeDelta, Utc};
+use chrono_tz::Tz;
+use semver::{BuildMetadata, Version};
+
+use super::graph::natural;
+use super::span;
+use crate::model::{Digest, Tag};
+use crate::policy::{Criterion, Line, Period};
+
+/// One manifest of the set that a rule judges.
+pub(super) struct Candidate<'a> {
+    pub(super) node: usize,
+    pub(super) digest: &'a Digest,
+    /// The tags on it that the rule claims, in natural order.
+    pub(super) tags: Vec<&'a Tag>,
+    pub(super) created: Option<DateTime<Utc>>,
+}
+
+/// What a criterion says of one manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Whether the criterion keeps it.
+    pub holds: bool,
+    measure: Measure,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Measure {
+    Newest { count: usize, rank: Option<usize>, of: usize },
+    NewerThan { limit: TimeDelta, age: Option<TimeDelta> },
+    Period { period: Period, count: usize, of: Option<(String, Place)> },
+    Versions { count: usize, line: Option<Line>, best: Option<(Version, usize)> },
+    All(Vec<Finding>),
+}
+
+/// Where a manifest stands in its calendar period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Youngest,
+    Older,
+    TooLongAgo,
+}
+
+impl Finding {
+    /// The key of the criterion in the configuration, with dashes: a fixed word.
+    pub fn code(&self) -> &'static str {
+        match &self.measure {
+            Measure::Newest { .. } => "newest",
+            Measure::NewerThan { .. } => "newer-than",
+            Measure::Period { period, .. } => period.name(),
+            Measure::Versions { .. } => "versions",
+            Measure::All(_) => "all",
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.measure {
+            Measure::Newest { count, rank: Some(rank), of } => {
+                write!(f, "newest {count}: it is number {rank} of {of}")
+            }
+            Measure::Newest { count, rank: None, .. } => write!(f, "newest {count}: its age is unknown"),
+            Measure::NewerThan { limit, age: Some(age) } => {
+                write!(f, "newer than {}: it is {} old", span::exact(*limit), span::rough(*age))
+            }
+            Measure::NewerThan { limit, age: None } => {
+                write!(f, "newer than {}: its age is unknown", span::exact(*limit))
+            }
+            Measure::Period { period, count, of: Some((label, place)) } => {
+                let place = match place {
+                    Place::Youngest => "it is the youngest of",
+                    Place::Older => "there is a younger one of",
+                    Place::TooLongAgo => "too long ago is",
+                };
+                write!(f, "{} {count}: {place} {label}", period.name())
+            }
+            Measure::Period { period, count, of: None } => {
+                write!(f, "{} {count}: its age is unknown", period.name())
+            }
+            Measure::Versions { count, line, best } => {
+                write!(f, "versions newest {count}")?;
+                if let Some(line) = line {
+                    write!(f, " per {line}")?;
+                }
+                match best {
+                    Some((version, rank)) => write!(f, ": {version} is number {rank}"),
+                    None => f.write_str(": it has no version"),
+                }
+            }
+            Measure::All(findings) => {
+                f.write_str("all of (")?;
+                for (position, finding) in findings.iter().enumerate() {
+                    write!(f, "{}{finding}", if position == 0 { "" } else { "; " })?;
+                }
+                f.write_str(")")
+            }
+        }
+    }
+}
+
+/// Puts the youngest first. Of equal age, the one whose tag comes later in natural order is younger;
+/// those of unknown age come last, and take no place among the newest.
+pub(super) fn youngest_first(candidates: &mut [Candidate<'_>]) {
+    candidates.sort_by(|a, b| {
+        let by_tag = match (a.tags.last(), b.tags.last()) {
+            (Some(ours), Some(theirs)) => natural(theirs, ours),
+            _ => std::cmp::Ordering::Equal,
+        };
+        Reverse(a.created).cmp(&Reverse(b.created)).then(by_tag).then_with(|| a.digest.cmp(b.digest))
+    });
+}
+
+/// The version that a tag stands for. A leading `v` is allowed, and an underscore stands for the plus
+/// sign that a tag cannot hold, as Helm writes it.
+pub(super) fn version(tag: &Tag) -> Option<Version> {
+    let text = tag.as_str();
+    Version::parse(&text.strip_prefix('v').unwrap_or(text).replacen('_', "+", 1)).ok()
+}
+
+/// What the criterion says of each candidate. The candidates must be in the order of
+/// [`youngest_first`].
+pub(super) fn judge(
+    criterion: &Criterion,
+    candidates: &[Candidate<'_>],
+    now: DateTime<Utc>,
+    timezone: Tz,
+) -> Vec<Finding> {
+    match criterion {
+        Criterion::Newest(count) => newest(*count, candidates),
+        Criterion::NewerThan(limit) => newer_than(*limit, candidates, now),
+        Criterion::Period(period, count) => in_periods(*period, *count, candidates, timezone),
+        Criterion::Versions(count, line) => highest_versions(*count, *line, candidates),
+        Criterion::All(criteria) => {
+            let rows: Vec<Vec<Finding>> =
+                criteria.iter().map(|one| judge(one, candidates, now, timezone)).collect();
+            let column = |position: usize| rows.iter().map(|row| row[position].clone()).collect::<Vec<_>>();
+            (0..candidates.len())
+                .map(column)
+                .map(|findings| Finding {
+                    // An empty conjunction would hold for everything; the configuration refuses it.
+                    holds: findings.iter().all(|finding| finding.holds),
+                    measure: Measure::All(findings),
+                })
+                .collect()
+        }
+    }
+}
+
+fn newest(count: NonZeroUsize, candidates: &[Candidate<'_>]) -> Vec<Finding> {
+    let of = candidates.iter().filter(|candidate| candidate.created.is_some()).count();
+    let finding = |(position, candidate): (usize, &Candidate<'_>)| {
+        let rank = candidate.created.map(|_| position + 1);
+        Finding {
+            holds: rank.is_some_and(|rank| rank <= count.get()),
+            measure: Measure::Newest { count: count.get(), rank, of },
+        }
+    };
+    candidates.iter().enumerate().map(finding).collect()
+}
+
+fn newer_than(limit: TimeDelta, candidates: &[Candidate<'_>], now: DateTime<Utc>) -> Vec<Finding> {
+    let finding = |candidate: &Candidate<'_>| {
+        let age = candidate.created.map(|created| now - created);
+        Finding { holds: age.is_some_and(|age| age < limit), measure: Measure::NewerThan { limit, age } }
+    };
+    candidates.iter().map(finding).collect()
+}
+
+fn in_periods(
+    period: Period,
+    count: NonZeroUsize,
+    candidates: &[Candidate<'_>],
+    timezone: Tz,
+) -> Vec<Finding> {
+    let mut periods: Vec<(i32, u32)> = Vec::new();
+    let finding = |candidate: &Candidate<'_>| {
+        let place = candidate.created.map(|created| {
+            let (key, label) = calendar(period, created, timezone);
+            // The candidates come youngest first, so a period is new exactly at its youngest.
+            let place = match periods.last() {
+                Some(last) if *last == key && periods.len() <= count.get() => Place::Older,
+                Some(last) if *last == key => Place::TooLongAgo,
+                _ => {
+                    periods.push(key);
+                    if periods.len() <= count.get() { Place::Youngest } else { Place::TooLongAgo }
+                }
+            };
+            (label, place)
+        });
+        Finding {
+            holds: matches!(place, Some((_, Place::Youngest))),
+            measure: Measure::Period { period, count: count.get(), of: place },
+        }
+    };
+    candidates.iter().map(finding).collect()
+}
+
+/// The period that a moment lies in: a key that tells periods apart, and a name for people.
+fn calendar(period: Period, moment: DateTime<Utc>, timezone: Tz) -> ((i32, u32), String) {
+    let date = moment.with_timezone(&timezone).date_naive();
+    match period {
+        Period::Daily => ((date.year(), date.ordinal()), date.to_string()),
+        Period::Weekly => {
+            let week = date.iso_week();
+            ((week.year(), week.week()), format!("{}-W{:02}", week.year(), week.week()))
+        }
+        Period::Monthly => ((date.year(), date.month()), format!("{}-{:02}", date.year(), date.month())),
+        Period::Yearly => ((date.year(), 0), date.year().to_string()),
+    }
+}
+
+fn highest_versions(count: NonZeroUsize, line: Option<Line>, candidates: &[Candidate<'_>]) -> Vec<Finding> {
+    // Build metadata has no precedence, so `1.0.0` and `v1.0.0_x` are one version and share a place.
+    let bare = |mut version: Version| {
+        version.build = BuildMetadata::EMPTY;
+        version
+    };
+    let versions: Vec<Vec<Version>> = candidates
+        .iter()
+        .map(|candidate| candidate.tags.iter().filter_map(|tag| version(tag)).map(bare).collect())
+        .collect();
+    let mut lines: BTreeMap<(u64, u64), BTreeSet<&Version>> = BTreeMap::new();
+    for version in versions.iter().flatten() {
+        lines.entry(line_of(version, line)).or_default().insert(version);
+    }
+    let ranks: BTreeMap<&Version, usize> = lines
+        .values()
+        .flat_map(|members| members.iter().rev().enumerate().map(|(above, version)| (*version, above + 1)))
+        .collect();
+    let finding = |own: &Vec<Version>| {
+        let best = own
+            .iter()
+            .filter_map(|version| ranks.get(version).map(|rank| (version.clone(), *rank)))
+            .min_by_key(|(_, rank)| *rank);
+        Finding {
+            holds: best.as_ref().is_some_and(|(_, rank)| *rank <= count.get()),
+            measure: Measure::Versions { count: count.get(), line, best },
+        }
+    };
+    versions.iter().map(finding).collect()
+}
+
+fn line_of(version: &Version, line: Option<Line>) -> (u64, u64) {
+    match line {
+        None => (0, 0),
+        Some(Line::Major) => (version.major, 0),
+        Some(Line::Minor) => (version.major, version.minor),
+    }
+}

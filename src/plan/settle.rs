@@ -1,0 +1,89 @@
+//! From what speaks for each manifest alone to what becomes of all of them together.
+//!
+//! Kept manifests keep what they need; expired ones take along what only they need.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+
+use super::ballot::Ballot;
+use super::graph::Graph;
+use super::{Reason, Verdict};
+
+/// Settles every verdict and completes the reasons.
+pub(super) fn settle(
+    graph: &Graph<'_>,
+    ages: &[Option<DateTime<Utc>>],
+    ballots: &mut [Ballot<'_>],
+    at_least: usize,
+) -> Vec<Verdict> {
+    let nodes = 0..graph.nodes.len();
+    let is_tagged = |node: &usize| graph.votes(*node).next().is_some();
+    let (kept, deleted) = loop {
+        let roots: Vec<usize> = nodes.clone().filter(|&node| ballots[node].kept).collect();
+        let kept = graph.needed_by(&roots);
+        let expired: Vec<usize> =
+            nodes.clone().filter(|node| ballots[*node].expired && !kept.contains(node)).collect();
+        if kept.iter().filter(|node| is_tagged(node)).count() < at_least {
+            // Rescued one at a time, since each may keep others by what it needs.
+            let tagged = expired.iter().copied().filter(is_tagged);
+            if let Some(youngest) = tagged.max_by_key(|&node| (ages[node], Reverse(node))) {
+                ballots[youngest].kept = true;
+                ballots[youngest].reasons.push(Reason::AtLeast { count: at_least });
+                continue;
+            }
+        }
+        let deleted = graph.taken_by(&expired, &kept);
+        // Nothing speaks for these and nothing against them: a circle of referrers, say.
+        let undecided: Vec<usize> =
+            nodes.clone().filter(|node| !kept.contains(node) && !deleted.contains(node)).collect();
+        if undecided.is_empty() {
+            break (kept, deleted);
+        }
+        for node in undecided {
+            ballots[node].kept = true;
+            ballots[node].reasons.push(Reason::Untagged);
+        }
+    };
+    for node in nodes.clone() {
+        let reasons = if deleted.contains(&node) {
+            taken_reasons(graph, node, &deleted)
+        } else {
+            needed_reasons(graph, node, &kept, ballots)
+        };
+        ballots[node].reasons.extend(reasons);
+    }
+    nodes.map(|node| if deleted.contains(&node) { Verdict::Delete } else { Verdict::Keep }).collect()
+}
+
+fn needed_reasons(
+    graph: &Graph<'_>,
+    node: usize,
+    kept: &BTreeSet<usize>,
+    ballots: &[Ballot<'_>],
+) -> Vec<Reason> {
+    let digest = |other: &usize| graph.nodes[*other].digest.clone();
+    let parents = graph.parents[node].iter().filter(|other| kept.contains(other));
+    let parents = parents.map(|parent| Reason::ChildOf { parent: digest(parent) });
+    // A referrer and its subject keep each other, so each is a reason only where something else
+    // keeps it.
+    let stands_alone = |other: &usize| ballots[*other].kept || !graph.parents[*other].is_empty();
+    let subjects = graph.subjects[node].iter().filter(|other| kept.contains(other));
+    let subjects = subjects
+        .filter(|other| stands_alone(other) || !ballots[node].kept)
+        .map(|subject| Reason::ReferrerOf { subject: digest(subject) });
+    let referrers = graph.referrers[node].iter().filter(|other| ballots[**other].kept);
+    let referrers = referrers.map(|referrer| Reason::SubjectOf { referrer: digest(referrer) });
+    parents.chain(subjects).chain(referrers).collect()
+}
+
+fn taken_reasons(graph: &Graph<'_>, node: usize, deleted: &BTreeSet<usize>) -> Vec<Reason> {
+    let digest = |other: &usize| graph.nodes[*other].digest.clone();
+    let parents = graph.parents[node].iter().filter(|other| deleted.contains(other));
+    let subjects = graph.subjects[node].iter().filter(|other| deleted.contains(other));
+    parents
+        .map(|parent| Reason::WithParent { parent: digest(parent) })
+        .chain(subjects.map(|subject| Reason::WithSubject { subject: digest(subject) }))
+        .collect()
+}
