@@ -278,3 +278,6 @@ fn expired_bytes(graph: &graph::Graph<'_>, verdicts: &[Verdict]) -> u64 {
     // Sizes are what manifests declare, so a hostile one can declare anything.
     manifests.chain(blobs.into_values()).fold(0, u64::saturating_add)
 }
+
+#[cfg(test)]
+mod tests;

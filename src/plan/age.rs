@@ -23,7 +23,7 @@ pub(super) fn created(graph: &Graph<'_>, now: DateTime<Utc>) -> Vec<Option<DateT
             Facts::Unknown { .. } => None,
         })
         .collect();
-    let below = |node: usize| graph.family(node).into_iter().filter_map(|member| own[member]).max();
+    let below = |node: usize| graph.family(node).filter_map(|member| own[member]).max();
     let of = |node: usize| match graph.nodes[node].kind {
         Kind::Index => own[node].or_else(|| below(node)),
         Kind::Image | Kind::Artifact => own[node],

@@ -2,7 +2,8 @@
 //!
 //! It knows no rules. Nothing here recurses: an index can be nested as deep as somebody cares to push.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Verdict;
 use crate::model::{Digest, Manifest, Snapshot, Tag};
@@ -98,12 +99,13 @@ impl<'a> Graph<'a> {
     }
 
     /// A manifest and everything below it, each once.
-    pub(super) fn family(&self, node: usize) -> BTreeSet<usize> {
-        reach(&[node], |node| self.children[node].iter().copied())
+    pub(super) fn family(&self, node: usize) -> impl Iterator<Item = usize> {
+        reach(&[node], |node| self.children[node].iter().copied()).into_keys()
     }
 
-    /// What must stay because these stay: children, referrers and subjects, and theirs.
-    pub(super) fn needed_by(&self, kept: &[usize]) -> BTreeSet<usize> {
+    /// What must stay because these stay: children, referrers and subjects, and theirs, each with
+    /// its distance from what stays for a reason of its own.
+    pub(super) fn needed_by(&self, kept: &[usize]) -> BTreeMap<usize, usize> {
         reach(kept, |node| {
             let family = self.children[node].iter().chain(&self.referrers[node]);
             family.chain(&self.subjects[node]).copied()
@@ -111,16 +113,17 @@ impl<'a> Graph<'a> {
     }
 
     /// What goes when these go, were nothing to keep it: children and referrers, and theirs.
-    pub(super) fn taken_by(&self, expired: &[usize], kept: &BTreeSet<usize>) -> BTreeSet<usize> {
-        reach(expired, |node| {
+    pub(super) fn taken_by(&self, expired: &[usize], kept: &BTreeMap<usize, usize>) -> BTreeSet<usize> {
+        let taken = reach(expired, |node| {
             let family = self.children[node].iter().chain(&self.referrers[node]);
-            family.copied().filter(|other| !kept.contains(other))
-        })
+            family.copied().filter(|other| !kept.contains_key(other))
+        });
+        taken.into_keys().collect()
     }
 
     /// Bytes of a manifest with all that is below it, each manifest and blob counted once.
     pub(super) fn bytes(&self, node: usize) -> u64 {
-        let members = self.family(node);
+        let members: Vec<usize> = self.family(node).collect();
         let blobs: BTreeMap<&Digest, u64> = members
             .iter()
             .flat_map(|&member| &self.nodes[member].blobs)
@@ -174,13 +177,15 @@ fn missing(snapshot: &Snapshot, digest: Option<&Digest>, text: String) -> Missin
     }
 }
 
-fn reach<I: Iterator<Item = usize>>(from: &[usize], next: impl Fn(usize) -> I) -> BTreeSet<usize> {
-    let mut reached: BTreeSet<usize> = from.iter().copied().collect();
-    let mut open = from.to_vec();
-    while let Some(node) = open.pop() {
+/// Everything that can be reached from these, breadth first, with its distance.
+fn reach<I: Iterator<Item = usize>>(from: &[usize], next: impl Fn(usize) -> I) -> BTreeMap<usize, usize> {
+    let mut reached: BTreeMap<usize, usize> = from.iter().map(|&node| (node, 0)).collect();
+    let mut open: VecDeque<(usize, usize)> = from.iter().map(|&node| (node, 0)).collect();
+    while let Some((node, distance)) = open.pop_front() {
         for other in next(node) {
-            if reached.insert(other) {
-                open.push(other);
+            if let Entry::Vacant(entry) = reached.entry(other) {
+                entry.insert(distance + 1);
+                open.push_back((other, distance + 1));
             }
         }
     }

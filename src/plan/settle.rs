@@ -3,7 +3,7 @@
 //! Kept manifests keep what they need; expired ones take along what only they need.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
@@ -24,8 +24,8 @@ pub(super) fn settle(
         let roots: Vec<usize> = nodes.clone().filter(|&node| ballots[node].kept).collect();
         let kept = graph.needed_by(&roots);
         let expired: Vec<usize> =
-            nodes.clone().filter(|node| ballots[*node].expired && !kept.contains(node)).collect();
-        if kept.iter().filter(|node| is_tagged(node)).count() < at_least {
+            nodes.clone().filter(|node| ballots[*node].expired && !kept.contains_key(node)).collect();
+        if kept.keys().filter(|node| is_tagged(node)).count() < at_least {
             // Rescued one at a time, since each may keep others by what it needs.
             let tagged = expired.iter().copied().filter(is_tagged);
             if let Some(youngest) = tagged.max_by_key(|&node| (ages[node], Reverse(node))) {
@@ -37,7 +37,7 @@ pub(super) fn settle(
         let deleted = graph.taken_by(&expired, &kept);
         // Nothing speaks for these and nothing against them: a circle of referrers, say.
         let undecided: Vec<usize> =
-            nodes.clone().filter(|node| !kept.contains(node) && !deleted.contains(node)).collect();
+            nodes.clone().filter(|node| !kept.contains_key(node) && !deleted.contains(node)).collect();
         if undecided.is_empty() {
             break (kept, deleted);
         }
@@ -50,32 +50,27 @@ pub(super) fn settle(
         let reasons = if deleted.contains(&node) {
             taken_reasons(graph, node, &deleted)
         } else {
-            needed_reasons(graph, node, &kept, ballots)
+            needed_reasons(graph, node, &kept)
         };
         ballots[node].reasons.extend(reasons);
     }
     nodes.map(|node| if deleted.contains(&node) { Verdict::Delete } else { Verdict::Keep }).collect()
 }
 
-fn needed_reasons(
-    graph: &Graph<'_>,
-    node: usize,
-    kept: &BTreeSet<usize>,
-    ballots: &[Ballot<'_>],
-) -> Vec<Reason> {
+/// A referrer and its subject keep each other, so one is a reason for the other only where it is
+/// nearer to something that stays for a reason of its own.
+fn needed_reasons(graph: &Graph<'_>, node: usize, kept: &BTreeMap<usize, usize>) -> Vec<Reason> {
     let digest = |other: &usize| graph.nodes[*other].digest.clone();
-    let parents = graph.parents[node].iter().filter(|other| kept.contains(other));
-    let parents = parents.map(|parent| Reason::ChildOf { parent: digest(parent) });
-    // A referrer and its subject keep each other, so each is a reason only where something else
-    // keeps it.
-    let stands_alone = |other: &usize| ballots[*other].kept || !graph.parents[*other].is_empty();
-    let subjects = graph.subjects[node].iter().filter(|other| kept.contains(other));
-    let subjects = subjects
-        .filter(|other| stands_alone(other) || !ballots[node].kept)
-        .map(|subject| Reason::ReferrerOf { subject: digest(subject) });
-    let referrers = graph.referrers[node].iter().filter(|other| ballots[**other].kept);
-    let referrers = referrers.map(|referrer| Reason::SubjectOf { referrer: digest(referrer) });
-    parents.chain(subjects).chain(referrers).collect()
+    let distance = |other: &usize| kept.get(other).copied();
+    let leads = |other: &&usize| distance(other).is_some_and(|far| far == 0 || Some(far) < distance(&node));
+    let parents = graph.parents[node].iter().filter(|other| kept.contains_key(other));
+    let subjects = graph.subjects[node].iter().filter(leads);
+    let referrers = graph.referrers[node].iter().filter(leads);
+    parents
+        .map(|parent| Reason::ChildOf { parent: digest(parent) })
+        .chain(subjects.map(|subject| Reason::ReferrerOf { subject: digest(subject) }))
+        .chain(referrers.map(|referrer| Reason::SubjectOf { referrer: digest(referrer) }))
+        .collect()
 }
 
 fn taken_reasons(graph: &Graph<'_>, node: usize, deleted: &BTreeSet<usize>) -> Vec<Reason> {
