@@ -1,3 +1,4 @@
 //! x
+pub mod config;
 pub mod model;
 pub mod policy;
