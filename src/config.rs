@@ -1,0 +1,201 @@
+//! The configuration: YAML text → as written → validated, with every problem reported at once.
+//!
+//! Nothing that has not been validated leaves this module. It reads the files that the configuration
+//! names, and knows nothing of the network, of plans, or of who asks for it.
+
+mod locate;
+mod policies;
+mod problem;
+mod quantity;
+mod read;
+mod registries;
+mod schedule;
+mod secret;
+mod settings;
+mod values;
+mod written;
+
+pub use problem::{ConfigError, Problem};
+pub use schedule::Schedule;
+
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chrono_tz::Tz;
+use secrecy::SecretString;
+use url::Url;
+
+use crate::model::RepositoryName;
+use crate::policy::{Limits, Mode, Policy, Protect};
+
+/// Looks up a variable of the environment.
+pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// What the operator wants, with every default filled in.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Whether plans are carried out; `plan` unless written. It stands above the mode of a policy: a
+    /// policy is enforced only where both say so.
+    pub mode: Mode,
+    /// The time zone of schedules and of calendar periods.
+    pub timezone: Tz,
+    /// Where metrics, health and the page are served.
+    pub listen: SocketAddr,
+    /// Where the state is kept: as written, else `$STATE_DIRECTORY`, else `/var/lib/regsweep`.
+    pub state_dir: PathBuf,
+    /// At least one, with names that differ.
+    pub registries: Vec<Registry>,
+    /// What is kept whatever the rules say.
+    pub protect: Protect,
+    /// What a run may do at most.
+    pub limits: Limits,
+    /// At least one, with names that differ; the first that claims a repository decides it. The mode
+    /// of a policy that says nothing is [`Mode::Enforce`]: it holds back nothing by itself.
+    pub policies: Vec<Policy>,
+}
+
+/// One registry and how it is spoken to.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    /// What the operator calls it; unique.
+    pub name: String,
+    /// Where its API begins. The path ends with a slash, so that `url.join("v2/")` is the API also where
+    /// the registry is served below a prefix.
+    pub url: Url,
+    /// Who we are to it.
+    pub auth: Auth,
+    /// How its certificate is verified, and ours.
+    pub tls: Tls,
+    /// The repositories to look at; `None` asks the catalog.
+    pub repositories: Option<Vec<RepositoryName>>,
+    /// Requests in flight at one time.
+    pub concurrency: NonZeroUsize,
+    /// Requests begun in one second; `None` sets no limit.
+    pub requests_per_second: Option<NonZeroU32>,
+    /// How long one request may take; never zero.
+    pub timeout: Duration,
+    /// When a run begins: its own schedule, else that of the top level; `None` leaves it to the operator.
+    pub schedule: Option<Schedule>,
+    /// How freed blobs are collected; `None` leaves that to others.
+    pub gc: Option<Gc>,
+}
+
+/// Who we are to a registry.
+#[derive(Debug, Clone)]
+pub enum Auth {
+    /// Nobody.
+    Anonymous,
+    /// A user with a password.
+    Basic {
+        /// The user.
+        username: String,
+        /// The password.
+        password: SecretString,
+    },
+    /// Whoever this Docker configuration file says we are; the file existed when the configuration was read.
+    DockerConfig(PathBuf),
+    /// The bearer of a token.
+    Bearer(SecretString),
+}
+
+/// What an encrypted connection trusts and shows. The files existed when the configuration was read.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// Certificates to trust beside those of the system, in PEM.
+    pub ca_file: Option<PathBuf>,
+    /// The certificate that we show.
+    pub identity: Option<ClientCertificate>,
+    /// Trust whoever answers.
+    pub insecure_skip_verify: bool,
+}
+
+/// The certificate that a client shows, with its private key.
+#[derive(Debug, Clone)]
+pub struct ClientCertificate {
+    /// The certificate, in PEM.
+    pub cert_file: PathBuf,
+    /// Its private key, in PEM.
+    pub key_file: PathBuf,
+}
+
+/// How a registry frees the blobs that nothing needs any more.
+#[derive(Debug, Clone)]
+pub struct Gc {
+    /// When it does.
+    pub schedule: GcSchedule,
+    /// Fewer bytes than this are not worth a collection.
+    pub min_reclaimable: u64,
+    /// How long a collection may take; never zero.
+    pub timeout: Duration,
+    /// What runs it.
+    pub collector: Collector,
+}
+
+/// When a collection runs.
+#[derive(Debug, Clone)]
+pub enum GcSchedule {
+    /// After a run that deleted something.
+    AfterRun,
+    /// At set times.
+    Cron(Schedule),
+}
+
+/// What runs a collection.
+#[derive(Debug, Clone)]
+pub enum Collector {
+    /// The Docker Engine that runs the registry.
+    Docker {
+        /// Its address, as written; `None` means `$DOCKER_HOST`, else the local socket.
+        host: Option<String>,
+        /// The name or id of the registry's container.
+        container: String,
+        /// Where `garbage-collect` runs.
+        method: Method,
+        /// The registry's own configuration inside the container; `None` finds it from the container.
+        config_file: Option<String>,
+    },
+    /// Commands of the operator, each a program and its arguments; no shell.
+    Command {
+        /// What stops the registry; empty runs nothing.
+        before: Vec<String>,
+        /// What collects; never empty.
+        run: Vec<String>,
+        /// What starts the registry again; empty runs nothing.
+        after: Vec<String>,
+    },
+}
+
+/// Where `garbage-collect` runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// In a container of its own, while the registry is stopped.
+    Offline,
+    /// Inside the running container, which is then restarted.
+    Exec,
+}
+
+/// Reads and validates a configuration file.
+pub fn load(path: &Path, env: Env<'_>) -> Result<Config, ConfigError> {
+    let file = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => parse(&text, &file, env),
+        Err(error) => {
+            let message = format!("cannot be read: {error}");
+            Err(ConfigError { file, problems: vec![Problem { path: String::new(), line: None, message }] })
+        }
+    }
+}
+
+/// Validates the text of a configuration file, which is called `file` in errors.
+///
+/// Paths in it are relative to the working directory. The secrets and files that it names are looked up now.
+pub fn parse(text: &str, file: &str, env: Env<'_>) -> Result<Config, ConfigError> {
+    let (written, mut findings) = read::read(text, file)?;
+    let config = settings::config(written, env, &mut findings);
+    if findings.is_empty() { Ok(config) } else { Err(findings.into_error(file, text)) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,610 @@
+//! Registries as written → validated.
+//!
+//! It knows nothing of policies, and speaks to no registry.
+
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
+
+use url::Url;
+
+use super::problem::{Findings, Path, listed, nearest};
+use super::quantity::Span;
+use super::schedule::Schedule;
+use super::secret::{existing, secret};
+use super::values::{name, parsed, texts, word};
+use super::written::{self, List};
+use super::{Auth, ClientCertificate, Collector, Env, Gc, GcSchedule, Method, Registry, Tls};
+use crate::model::RepositoryName;
+
+const CONCURRENCY: NonZeroUsize = NonZeroUsize::new(16).unwrap();
+const TIMEOUT: Duration = Duration::from_secs(30);
+const GC_TIMEOUT: Duration = Duration::from_secs(2 * 60 * 60);
+
+/// The names of all registries; `None` if one of them cannot be told.
+pub(super) fn names(written: Option<&[Option<written::Registry>]>) -> Option<Vec<String>> {
+    let names = written?.iter().map(|registry| registry.as_ref()?.name.clone());
+    names.collect::<Option<Vec<_>>>().filter(|names| !names.is_empty())
+}
+
+/// Validates all of them. `schedule` is that of the top level.
+pub(super) fn registries(
+    written: Option<List<written::Registry>>,
+    schedule: Option<&Schedule>,
+    env: Env<'_>,
+    findings: &mut Findings,
+) -> Vec<Registry> {
+    let at = Path::default().key("registries");
+    let advice = "name at least one, such as `- { name: main, url: 'https://registry.example.com' }`";
+    let Some(written) = findings.required(written, &Path::default(), "registries", advice) else {
+        return Vec::new();
+    };
+    if written.is_empty() {
+        findings.add(&at, format!("there are none: {advice}"));
+    }
+    let mut names = Vec::new();
+    let mut registries = Vec::new();
+    for (at, written) in findings.elements(written, &at) {
+        names.extend(written.name.clone().map(|name| (at.key("name"), name)));
+        registries.extend(registry(written, schedule, &at, env, findings));
+    }
+    findings.unique(&names);
+    registries
+}
+
+fn registry(
+    written: written::Registry,
+    schedule: Option<&Schedule>,
+    at: &Path,
+    env: Env<'_>,
+    findings: &mut Findings,
+) -> Option<Registry> {
+    let name = name(written.name, at, "give it one, for metrics and messages", findings);
+    let url = findings.required(
+        written.url,
+        at,
+        "url",
+        "write where it is, such as `https://registry.example.com`",
+    );
+    let url = parsed(url, &at.key("url"), findings, url_of);
+    let auth =
+        written.auth.map_or(Some(Auth::Anonymous), |auth| self::auth(auth, &at.key("auth"), env, findings));
+    let tls = tls(written.tls, &at.key("tls"), findings);
+    let repositories =
+        written.repositories.map(|texts| repositories(texts, &at.key("repositories"), findings));
+    let concurrency = written.concurrency.and_then(|written| {
+        let concurrency = usize::try_from(written).ok().and_then(NonZeroUsize::new);
+        positive(concurrency, written, "16 is the default", &at.key("concurrency"), findings)
+    });
+    let requests_per_second = written.requests_per_second.and_then(|written| {
+        let rate = u32::try_from(written).ok().and_then(NonZeroU32::new);
+        positive(rate, written, "leave it out for no limit", &at.key("requests_per_second"), findings)
+    });
+    let timeout = lasting(written.timeout, &at.key("timeout"), findings);
+    let own = parsed(written.schedule, &at.key("schedule"), findings, Schedule::parse);
+    let gc = written.gc.map(|gc| self::gc(gc, &at.key("gc"), findings));
+    Some(Registry {
+        name: name?,
+        url: url?,
+        auth: auth?,
+        tls,
+        repositories,
+        concurrency: concurrency.unwrap_or(CONCURRENCY),
+        requests_per_second,
+        timeout: timeout.unwrap_or(TIMEOUT),
+        schedule: own.or_else(|| schedule.cloned()),
+        gc: gc.flatten(),
+    })
+}
+
+/// Reads a URL below which `v2/` can be joined. The text is not repeated: it may hold a password.
+fn url_of(text: &str) -> Result<Url, String> {
+    let mut url = Url::parse(text)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https"))
+        .ok_or("not a URL of a registry: it begins with `https://` or `http://` and a host")?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("there are credentials in it: move them to `auth`".to_owned());
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("there is a query or a fragment in it: end it with the host or a path".to_owned());
+    }
+    let path = url.path().trim_end_matches('/').to_owned();
+    if path.ends_with("/v2") {
+        return Err("it ends in `/v2`: leave that out, it is put there for every request".to_owned());
+    }
+    url.set_path(&format!("{path}/"));
+    Ok(url)
+}
+
+fn auth(written: written::Auth, at: &Path, env: Env<'_>, findings: &mut Findings) -> Option<Auth> {
+    let keys = findings.written(
+        at,
+        &[
+            ("basic", written.basic.is_some()),
+            ("docker_config", written.docker_config.is_some()),
+            ("bearer", written.bearer.is_some()),
+        ],
+    );
+    if keys.len() > 1 {
+        findings.add(at, format!("{} together: keep one of them", listed(keys)));
+    } else if keys.is_empty() && !findings.is_unread_within(at) {
+        findings
+            .add(at, "it says nothing: write one of `basic`, `docker_config`, `bearer`, or leave `auth` out");
+    }
+    let basic = written.basic.map(|basic| self::basic(basic, &at.key("basic"), env, findings));
+    let bearer =
+        written.bearer.map(|token| secret(token, &at.key("bearer"), env, findings).map(Auth::Bearer));
+    let file = existing(written.docker_config, &at.key("docker_config"), findings);
+    basic.or(bearer).or(file.map(|file| Some(Auth::DockerConfig(file)))).flatten()
+}
+
+fn basic(written: written::Basic, at: &Path, env: Env<'_>, findings: &mut Findings) -> Option<Auth> {
+    let username = findings.required(written.username, at, "username", "write the user that may delete");
+    let advice = "write `{ file: PATH }`, `{ env: NAME }` or `{ credential: NAME }`";
+    let password = findings.required(written.password, at, "password", advice);
+    let password = password.and_then(|place| secret(place, &at.key("password"), env, findings));
+    let username = username.filter(|username| {
+        // RFC 7617: what stands before the first colon is the user.
+        let valid = !username.is_empty() && !username.contains(':');
+        if !valid {
+            findings.add(&at.key("username"), "not a user name: it is not empty, and has no `:` in it");
+        }
+        valid
+    });
+    Some(Auth::Basic { username: username?, password: password? })
+}
+
+fn tls(written: Option<written::Tls>, at: &Path, findings: &mut Findings) -> Tls {
+    let Some(written) = written else {
+        return Tls { ca_file: None, identity: None, insecure_skip_verify: false };
+    };
+    let keys = findings
+        .written(at, &[("cert_file", written.cert_file.is_some()), ("key_file", written.key_file.is_some())]);
+    match keys.as_slice() {
+        ["cert_file"] => {
+            findings.add(&at.key("key_file"), "missing: `cert_file` is of no use without its key")
+        }
+        ["key_file"] => {
+            findings.add(&at.key("cert_file"), "missing: `key_file` is of no use without its certificate")
+        }
+        _ => {}
+    }
+    let ca_file = existing(written.ca_file, &at.key("ca_file"), findings);
+    let cert_file = existing(written.cert_file, &at.key("cert_file"), findings);
+    let key_file = existing(written.key_file, &at.key("key_file"), findings);
+    Tls {
+        ca_file,
+        identity: cert_file
+            .zip(key_file)
+            .map(|(cert_file, key_file)| ClientCertificate { cert_file, key_file }),
+        insecure_skip_verify: written.insecure_skip_verify.unwrap_or(false),
+    }
+}
+
+fn repositories(written: written::Texts, at: &Path, findings: &mut Findings) -> Vec<RepositoryName> {
+    if matches!(&written, written::Texts::Many(list) if list.is_empty()) {
+        findings.add(at, "there are none: leave it out to ask the catalog");
+    }
+    let mut names = Vec::new();
+    for (at, text) in texts(Some(written), at, findings) {
+        match RepositoryName::parse(&text) {
+            Ok(name) => names.push(name),
+            Err(error) => findings.add(
+                &at,
+                format!(
+                    "{error}: these are names such as `team/app`, in lower case; regexes go into a policy"
+                ),
+            ),
+        }
+    }
+    names
+}
+
+fn gc(written: written::Gc, at: &Path, findings: &mut Findings) -> Option<Gc> {
+    let keys =
+        findings.written(at, &[("docker", written.docker.is_some()), ("command", written.command.is_some())]);
+    match keys.as_slice() {
+        [] if !findings.is_unread_within(at) => {
+            findings.add(at, "nothing to collect with: write one of `docker`, `command`, or leave `gc` out");
+        }
+        [_, _] => findings.add(at, "`docker` and `command` together: keep one of them"),
+        _ => {}
+    }
+    let schedule = match written.schedule.as_deref() {
+        None | Some("after-run") => Some(GcSchedule::AfterRun),
+        Some(_) => parsed(written.schedule, &at.key("schedule"), findings, |text| {
+            Schedule::parse(text).map_err(|message| match nearest(text, ["after-run"]) {
+                Some(guess) => format!("`{text}` means nothing here: did you mean `{guess}`?"),
+                None => format!("{message}, or `after-run`"),
+            })
+        })
+        .map(GcSchedule::Cron),
+    };
+    let timeout = lasting(written.timeout, &at.key("timeout"), findings);
+    let docker = written.docker.map(|docker| self::docker(docker, &at.key("docker"), findings));
+    let command = written.command.map(|command| self::command(command, &at.key("command"), findings));
+    Some(Gc {
+        schedule: schedule?,
+        min_reclaimable: written.min_reclaimable.map_or(0, |size| size.bytes),
+        timeout: timeout.unwrap_or(GC_TIMEOUT),
+        collector: docker.or(command)??,
+    })
+}
+
+fn docker(written: written::Docker, at: &Path, findings: &mut Findings) -> Option<Collector> {
+    let container =
+        findings.required(written.container, at, "container", "write the name of the registry's container");
+    let methods = [("offline", Method::Offline), ("exec", Method::Exec)];
+    let method = word(written.method.as_deref(), &methods, &at.key("method"), findings);
+    let container = filled(container, &at.key("container"), findings);
+    Some(Collector::Docker {
+        host: filled(written.host, &at.key("host"), findings),
+        container: container?,
+        method: method.unwrap_or(Method::Offline),
+        config_file: filled(written.config_file, &at.key("config_file"), findings),
+    })
+}
+
+fn command(written: written::Command, at: &Path, findings: &mut Findings) -> Option<Collector> {
+    let advice = "write the command that collects, such as `[registry, garbage-collect, /etc/registry.yml]`";
+    let run = findings.required(written.run, at, "run", advice);
+    if run.as_ref().is_some_and(Vec::is_empty) {
+        findings.add(&at.key("run"), format!("it is empty: {advice}"));
+    }
+    let mut words = |written: Option<List<String>>, key: &str| -> Vec<String> {
+        let words = findings.elements(written.unwrap_or_default(), &at.key(key));
+        if let Some((at, program)) = words.first()
+            && program.is_empty()
+        {
+            findings.add(at, "an empty text is no program: write its name or path");
+        }
+        words.into_iter().map(|(_, word)| word).collect()
+    };
+    let before = words(written.before, "before");
+    let run = run.map(|run| words(Some(run), "run"));
+    let after = words(written.after, "after");
+    Some(Collector::Command { before, run: run?, after })
+}
+
+fn filled(written: Option<String>, at: &Path, findings: &mut Findings) -> Option<String> {
+    if written.as_ref().is_some_and(String::is_empty) {
+        findings.add(at, "it is empty: fill it in");
+    }
+    written
+}
+
+fn positive<T>(
+    value: Option<T>,
+    written: u64,
+    advice: &str,
+    at: &Path,
+    findings: &mut Findings,
+) -> Option<T> {
+    if value.is_none() {
+        let size = if written == 0 { "too few" } else { "too large a number" };
+        findings.add(at, format!("{written} is {size}: {advice}"));
+    }
+    value
+}
+
+fn lasting(written: Option<Span>, at: &Path, findings: &mut Findings) -> Option<Duration> {
+    let span = written?;
+    if span.is_zero() {
+        findings.add(at, "nothing can be done in no time: write a duration above zero");
+    }
+    Some(span.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse;
+    use super::super::tests::{self, POLICIES};
+    use super::*;
+
+    fn text(settings: &str) -> String {
+        format!("registries: [{{ name: main, {settings} }}]\n{POLICIES}")
+    }
+
+    /// What is said of a registry with a name and these settings.
+    #[track_caller]
+    fn check(settings: &str, expected: &[&str]) {
+        tests::check(&text(&format!("url: 'https://r', {settings}")), expected);
+    }
+
+    #[test]
+    fn what_is_not_written_has_its_default() {
+        let text = text("url: 'https://r', gc: { docker: { container: r } }");
+        let registry = parse(&text, "f", &tests::env).unwrap().registries.remove(0);
+        let gc = registry.gc.unwrap();
+        assert!(matches!(registry.auth, Auth::Anonymous));
+        assert!(registry.tls.ca_file.is_none() && registry.tls.identity.is_none());
+        assert!(!registry.tls.insecure_skip_verify);
+        assert_eq!(registry.repositories, None);
+        assert_eq!(registry.concurrency.get(), 16);
+        assert_eq!(registry.requests_per_second, None);
+        assert_eq!(registry.timeout, Duration::from_secs(30));
+        assert!(matches!(gc.schedule, GcSchedule::AfterRun));
+        assert_eq!(gc.min_reclaimable, 0);
+        assert_eq!(gc.timeout, Duration::from_secs(7200));
+        let Collector::Docker { host, method, config_file, .. } = gc.collector else { panic!() };
+        assert_eq!((host, method, config_file), (None, Method::Offline, None));
+    }
+
+    #[test]
+    fn a_registry_needs_a_name_and_a_url() {
+        let check = |registries: &str, expected: &[&str]| {
+            tests::check(&format!("{POLICIES}{registries}\n"), expected)
+        };
+        check(
+            "",
+            &[
+                "registries: line 1: missing: name at least one, such as `- { name: main, url: 'https://registry.example.com' }`",
+            ],
+        );
+        check(
+            "registries:",
+            &["registries: line 2: there is nothing after this key: fill it in, or remove the key"],
+        );
+        check(
+            "registries: []",
+            &[
+                "registries: line 2: there are none: name at least one, such as `- { name: main, url: 'https://registry.example.com' }`",
+            ],
+        );
+        check(
+            "registries: [{}]",
+            &[
+                "registries[0].name: line 2: missing: give it one, for metrics and messages",
+                "registries[0].url: line 2: missing: write where it is, such as `https://registry.example.com`",
+            ],
+        );
+        check(
+            "registries: [{ name: ' ', url: 'http://r' }]",
+            &["registries[0].name: line 2: an empty name: give it one, for metrics and messages"],
+        );
+        check(
+            "registries:\n- { name: a, url: 'http://r' }\n- { name: b, url: 'http://r' }\n- { name: a, url: 'http://r' }",
+            &[
+                "registries[2].name: line 5: `a` is taken by registries[0].name already: give each its own name",
+            ],
+        );
+        check("registries:\n-\n", &["registries[0]: line 3: an empty element: fill it in, or remove it"]);
+    }
+
+    #[test]
+    fn a_url_ends_with_a_slash_whatever_was_written() {
+        let check = |url: &str, expected: &str| {
+            let config = parse(&text(&format!("url: '{url}'")), "f", &tests::env).unwrap();
+            assert_eq!(config.registries[0].url.join("v2/").unwrap().as_str(), expected);
+        };
+        check("https://r.example.com", "https://r.example.com/v2/");
+        check("http://localhost:5000/", "http://localhost:5000/v2/");
+        check("https://r.example.com/a/b", "https://r.example.com/a/b/v2/");
+        check("https://r.example.com/a/b//", "https://r.example.com/a/b/v2/");
+        check("https://[::1]:5000", "https://[::1]:5000/v2/");
+    }
+
+    #[test]
+    fn a_url_that_is_none_says_what_is_wrong_but_not_what_it_is() {
+        let check = |url: &str, expected: &str| {
+            tests::check(
+                &text(&format!("url: '{url}'")),
+                &[&format!("registries[0].url: line 1: {expected}")],
+            );
+        };
+        let no_url = "not a URL of a registry: it begins with `https://` or `http://` and a host";
+        for url in ["", "r.example.com", "localhost:5000", "ftp://r", "https://", "unix:///run/r.sock"] {
+            check(url, no_url);
+        }
+        check("https://a:hunter2@r", "there are credentials in it: move them to `auth`");
+        check("https://a@r", "there are credentials in it: move them to `auth`");
+        check("https://r/?a=b", "there is a query or a fragment in it: end it with the host or a path");
+        check("https://r/#a", "there is a query or a fragment in it: end it with the host or a path");
+        check("https://r/v2/", "it ends in `/v2`: leave that out, it is put there for every request");
+    }
+
+    #[test]
+    fn a_number_that_allows_nothing_is_refused() {
+        check("concurrency: 0", &["registries[0].concurrency: line 1: 0 is too few: 16 is the default"]);
+        check(
+            "requests_per_second: 0",
+            &["registries[0].requests_per_second: line 1: 0 is too few: leave it out for no limit"],
+        );
+        check(
+            "requests_per_second: 4294967296",
+            &[
+                "registries[0].requests_per_second: line 1: 4294967296 is too large a number: leave it out for no limit",
+            ],
+        );
+        check(
+            "timeout: 0s",
+            &["registries[0].timeout: line 1: nothing can be done in no time: write a duration above zero"],
+        );
+        check(
+            "timeout: 30",
+            &["registries[0].timeout: line 1: `30` has no unit: write `30s`, or min, h, d or w"],
+        );
+    }
+
+    #[test]
+    fn repositories_are_names() {
+        check(
+            "repositories: [team/app, Team]",
+            &[
+                r#"registries[0].repositories[1]: line 1: "Team" is not a valid repository name: these are names such as `team/app`, in lower case; regexes go into a policy"#,
+            ],
+        );
+        check(
+            "repositories: 'team/.*'",
+            &[
+                r#"registries[0].repositories: line 1: "team/.*" is not a valid repository name: these are names such as `team/app`, in lower case; regexes go into a policy"#,
+            ],
+        );
+        check(
+            "repositories: []",
+            &["registries[0].repositories: line 1: there are none: leave it out to ask the catalog"],
+        );
+        check("repositories: team/app", &[]);
+    }
+
+    #[test]
+    fn a_registry_has_its_own_schedule_or_that_of_the_top_level() {
+        let check = |own: &str, top: &str, expected: Option<&str>| {
+            let text = format!("{top}\n{}", text(&format!("url: 'https://r', {own}")));
+            let config = parse(&text, "f", &tests::env).unwrap();
+            assert_eq!(config.registries[0].schedule.as_ref().map(Schedule::as_str), expected);
+        };
+        check("schedule: '30 2 * * *'", "schedule: '0 3 * * *'", Some("30 2 * * *"));
+        check("", "schedule: '0 3 * * *'", Some("0 3 * * *"));
+        check("", "", None);
+    }
+
+    #[test]
+    fn there_is_one_way_to_authenticate() {
+        check(
+            "auth: {}",
+            &[
+                "registries[0].auth: line 1: it says nothing: write one of `basic`, `docker_config`, `bearer`, or leave `auth` out",
+            ],
+        );
+        check(
+            "auth: ",
+            &["registries[0].auth: line 1: there is nothing after this key: fill it in, or remove the key"],
+        );
+        check(
+            "auth: { bearer: { env: PASSWORD }, docker_config: /dev/null }",
+            &["registries[0].auth: line 1: `docker_config`, `bearer` together: keep one of them"],
+        );
+        check(
+            "auth: { basic: {} }",
+            &[
+                "registries[0].auth.basic.username: line 1: missing: write the user that may delete",
+                "registries[0].auth.basic.password: line 1: missing: write `{ file: PATH }`, `{ env: NAME }` or `{ credential: NAME }`",
+            ],
+        );
+        check(
+            "auth: { basic: { username: 'a:b', password: { env: PASSWORD } } }",
+            &[
+                "registries[0].auth.basic.username: line 1: not a user name: it is not empty, and has no `:` in it",
+            ],
+        );
+        check(
+            "auth: { docker_config: /nowhere/config.json }",
+            &[
+                "registries[0].auth.docker_config: line 1: cannot read `/nowhere/config.json`: No such file or directory (os error 2)",
+            ],
+        );
+        check(
+            "auth: { docker_config: / }",
+            &["registries[0].auth.docker_config: line 1: `/` is a directory: name a file"],
+        );
+        check(
+            "auth: { basic: x, bearer: { env: PASSWORD } }",
+            &[
+                "registries[0].auth.basic: line 1: expected a mapping, found a text",
+                "registries[0].auth: line 1: `basic`, `bearer` together: keep one of them",
+            ],
+        );
+        check("auth: { basic: x }", &["registries[0].auth.basic: line 1: expected a mapping, found a text"]);
+    }
+
+    #[test]
+    fn the_files_of_tls_are_there_and_in_pairs() {
+        check("tls: {}", &[]);
+        check("tls: { ca_file: /dev/null, insecure_skip_verify: true }", &[]);
+        check("tls: { cert_file: /dev/null, key_file: /dev/null }", &[]);
+        check(
+            "tls: { cert_file: /dev/null }",
+            &["registries[0].tls.key_file: line 1: missing: `cert_file` is of no use without its key"],
+        );
+        check(
+            "tls: { key_file: /dev/null }",
+            &[
+                "registries[0].tls.cert_file: line 1: missing: `key_file` is of no use without its certificate",
+            ],
+        );
+        check(
+            "tls: { ca_file: /nowhere/ca, cert_file: /nowhere/cert, key_file: /nowhere/key }",
+            &[
+                "registries[0].tls.ca_file: line 1: cannot read `/nowhere/ca`: No such file or directory (os error 2)",
+                "registries[0].tls.cert_file: line 1: cannot read `/nowhere/cert`: No such file or directory (os error 2)",
+                "registries[0].tls.key_file: line 1: cannot read `/nowhere/key`: No such file or directory (os error 2)",
+            ],
+        );
+        check(
+            "tls: { cert_file: [], key_file: /dev/null }",
+            &["registries[0].tls.cert_file: line 1: expected a text, found a list"],
+        );
+    }
+
+    #[test]
+    fn there_is_one_way_to_collect() {
+        check(
+            "gc: {}",
+            &[
+                "registries[0].gc: line 1: nothing to collect with: write one of `docker`, `command`, or leave `gc` out",
+            ],
+        );
+        check(
+            "gc: { docker: { container: r }, command: { run: [r] } }",
+            &["registries[0].gc: line 1: `docker` and `command` together: keep one of them"],
+        );
+        check(
+            "gc: { docker: {} }",
+            &[
+                "registries[0].gc.docker.container: line 1: missing: write the name of the registry's container",
+            ],
+        );
+        check(
+            "gc: { docker: { container: r, method: online } }",
+            &[
+                "registries[0].gc.docker.method: line 1: `online` means nothing here: did you mean `offline`? write one of `offline`, `exec`",
+            ],
+        );
+        check(
+            "gc: { docker: { container: '' } }",
+            &["registries[0].gc.docker.container: line 1: it is empty: fill it in"],
+        );
+        check(
+            "gc: { command: {} }",
+            &[
+                "registries[0].gc.command.run: line 1: missing: write the command that collects, such as `[registry, garbage-collect, /etc/registry.yml]`",
+            ],
+        );
+        check(
+            "gc: { command: { run: [] } }",
+            &[
+                "registries[0].gc.command.run: line 1: it is empty: write the command that collects, such as `[registry, garbage-collect, /etc/registry.yml]`",
+            ],
+        );
+        check(
+            "gc: { command: { before: [''], run: [r, ''] } }",
+            &[
+                "registries[0].gc.command.before[0]: line 1: an empty text is no program: write its name or path",
+            ],
+        );
+        check(
+            "gc: { command: { run: r gc } }",
+            &[
+                "registries[0].gc.command.run: line 1: expected a list, found a text: write `[…]` around it, or one element per line with `- `",
+            ],
+        );
+        check(
+            "gc: { timeout: 0s, docker: { container: r } }",
+            &[
+                "registries[0].gc.timeout: line 1: nothing can be done in no time: write a duration above zero",
+            ],
+        );
+        check(
+            "gc: { schedule: after_run, docker: { container: r } }",
+            &["registries[0].gc.schedule: line 1: `after_run` means nothing here: did you mean `after-run`?"],
+        );
+        check(
+            "gc: { dockre: { container: r } }",
+            &[
+                "registries[0].gc.dockre: line 1: unknown key: did you mean `docker`? the keys here are `schedule`, `min_reclaimable`, `timeout`, `docker`, `command`",
+            ],
+        );
+        check("gc: { schedule: '0 4 * * 0', min_reclaimable: 1GiB, command: { run: [r] } }", &[]);
+    }
+}

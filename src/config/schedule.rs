@@ -1,0 +1,117 @@
+//! When something happens: cron lines and time zones.
+//!
+//! It does not know what happens then, nor what time it is.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use chrono_tz::{TZ_VARIANTS, Tz};
+use croner::Cron;
+use croner::errors::CronError;
+use croner::parser::{CronParser, Seconds, Year};
+
+use super::problem::nearest;
+
+/// A cron line with five fields, or six of which the first is seconds.
+#[derive(Clone, PartialEq)]
+pub struct Schedule {
+    text: String,
+    // Boxed because it is large, and an absent schedule should not be.
+    cron: Box<Cron>,
+}
+
+impl Schedule {
+    /// Reads a cron line that comes true at some time.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
+        let cron = parser.parse(text).map_err(|error| {
+            let why = match &error {
+                CronError::InvalidPattern(why)
+                | CronError::IllegalCharacters(why)
+                | CronError::ComponentError(why) => why.clone(),
+                _ => error.to_string(),
+            };
+            let why = why.trim_end_matches('.');
+            format!(
+                "not a cron line: {why}: write 5 fields such as `0 3 * * *` (every day at 3), or 6 with seconds first"
+            )
+        })?;
+        if cron.find_next_occurrence(&DateTime::<Utc>::UNIX_EPOCH, true).is_err() {
+            return Err(format!("`{text}` names a day that no calendar has: it would never run"));
+        }
+        Ok(Self { text: text.to_owned(), cron: Box::new(cron) })
+    }
+
+    /// The line as written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The line as it is computed with. Where both days of the month and days of the week are given,
+    /// either is enough, as in every cron.
+    pub fn cron(&self) -> &Cron {
+        &self.cron
+    }
+}
+
+impl fmt::Debug for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Schedule({:?})", self.text)
+    }
+}
+
+/// Reads the name of a time zone, such as `Europe/Berlin`.
+pub(super) fn timezone(text: &str) -> Result<Tz, String> {
+    Tz::from_str(text).map_err(|_| {
+        let names = || TZ_VARIANTS.iter().map(|zone| zone.name());
+        let is_city =
+            |zone: &&str| zone.rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(text));
+        let guess = names()
+            .find(|zone| zone.eq_ignore_ascii_case(text))
+            .or_else(|| names().find(is_city))
+            .or_else(|| nearest(text, names()));
+        match guess {
+            Some(zone) => format!("`{text}` is not a time zone: did you mean `{zone}`?"),
+            None => format!("`{text}` is not a time zone: write one such as `Europe/Berlin` or `UTC`"),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schedule_is_a_cron_line_with_5_or_6_fields() {
+        for line in ["0 3 * * *", "30 0 3 * * *", "*/5 * * * MON-FRI", "0 0 29 2 *", "@daily", "0 3 L * *"] {
+            assert_eq!(Schedule::parse(line).unwrap().as_str(), line);
+        }
+    }
+
+    #[test]
+    fn what_is_no_cron_line_says_why() {
+        let check = |line: &str, expected: &str| {
+            let message = Schedule::parse(line).unwrap_err();
+            assert!(message.contains(expected), "{message}");
+        };
+        let advice = "write 5 fields such as `0 3 * * *` (every day at 3), or 6 with seconds first";
+        for line in ["", "daily", "0 3 * *", "0 0 3 * * * 2030", "61 3 * * *", "0 25 * * *", "@reboot"] {
+            check(line, "not a cron line: ");
+            check(line, advice);
+        }
+        check("0 3 * *", "Pattern must have 5 or 6 fields when years are disallowed: ");
+        check("0 0 30 2 *", "`0 0 30 2 *` names a day that no calendar has: it would never run");
+    }
+
+    #[test]
+    fn a_time_zone_that_is_none_is_answered_with_the_nearest() {
+        let check = |text: &str, expected: &str| assert_eq!(timezone(text), Err(expected.to_owned()));
+        assert_eq!(timezone("Europe/Berlin"), Ok(Tz::Europe__Berlin));
+        assert_eq!(timezone("UTC"), Ok(Tz::UTC));
+        check("Europe/Berln", "`Europe/Berln` is not a time zone: did you mean `Europe/Berlin`?");
+        check("berlin", "`berlin` is not a time zone: did you mean `Europe/Berlin`?");
+        check("utc", "`utc` is not a time zone: did you mean `UTC`?");
+        check("somewhere", "`somewhere` is not a time zone: write one such as `Europe/Berlin` or `UTC`");
+    }
+}
