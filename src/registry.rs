@@ -1,0 +1,17 @@
+//! The HTTP API of a registry: what can be read, and, in a type of its own, what can be deleted.
+//!
+//! It knows the distribution specification and where servers depart from it. It knows no policy and
+//! decides nothing. Whoever holds only a [`Reader`] cannot change a registry.
+
+mod auth;
+mod delete;
+mod error;
+mod link;
+mod read;
+mod transport;
+mod wire;
+
+pub use delete::{Deleter, Deletion, Ready};
+pub use error::{Error, Kind};
+pub use read::{Features, Fetched, Reader, Reference, Resolved, TagList};
+pub use transport::{Retry, Traffic};

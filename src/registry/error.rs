@@ -1,0 +1,255 @@
+//! What went wrong with one request, in one structure.
+//!
+//! It decides what is worth another try; nobody else does.
+
+use std::fmt;
+
+use reqwest::StatusCode;
+use serde::Deserialize;
+use url::Url;
+
+/// Of a body that is no use, this much is shown.
+const BODY_SHOWN: usize = 300;
+
+/// A request that did not get the answer it needs.
+#[derive(Debug)]
+pub struct Error {
+    /// The HTTP method.
+    pub method: &'static str,
+    /// Where it went, without credentials.
+    pub url: String,
+    /// The status that came back, if any did.
+    pub status: Option<StatusCode>,
+    /// The error codes of the distribution specification that came with it.
+    pub codes: Vec<String>,
+    /// What sort of failure it is.
+    pub kind: Kind,
+    /// What happened, for people.
+    pub message: String,
+    pub(super) source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// The sorts of failure. Their names are labels of metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// No connection came about.
+    Connect,
+    /// No answer came in time.
+    Timeout,
+    /// The connection broke before the answer was whole.
+    Interrupted,
+    /// The registry wants other credentials, or the token service gives no token.
+    Unauthorized,
+    /// The credentials are known and not enough.
+    Forbidden,
+    /// There is nothing there.
+    NotFound,
+    /// The registry asks for fewer requests.
+    RateLimited,
+    /// The registry failed.
+    Server,
+    /// The registry does not do this, or was told not to.
+    Unsupported,
+    /// The answer is not what the specification says it is.
+    Invalid,
+    /// The bytes that came are not the ones that were named.
+    DigestMismatch,
+    /// The answer is larger than anything sensible.
+    TooLarge,
+}
+
+impl Kind {
+    /// A fixed word for the kind.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Timeout => "timeout",
+            Self::Interrupted => "interrupted",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::NotFound => "not_found",
+            Self::RateLimited => "rate_limited",
+            Self::Server => "server",
+            Self::Unsupported => "unsupported",
+            Self::Invalid => "invalid",
+            Self::DigestMismatch => "digest_mismatch",
+            Self::TooLarge => "too_large",
+        }
+    }
+}
+
+impl Error {
+    pub(super) fn new(method: &'static str, url: &Url, kind: Kind, message: impl Into<String>) -> Self {
+        Self {
+            method,
+            url: redacted(url),
+            status: None,
+            codes: Vec::new(),
+            kind,
+            message: message.into(),
+            source: None,
+        }
+    }
+
+    /// A request that got no whole answer.
+    pub(super) fn transport(method: &'static str, url: &Url, error: reqwest::Error) -> Self {
+        let kind = if error.is_timeout() {
+            Kind::Timeout
+        } else if error.is_connect() {
+            Kind::Connect
+        } else {
+            Kind::Interrupted
+        };
+        // A redirect can lead to a signed address, which is a credential.
+        let error = error.without_url();
+        let message = innermost(&error);
+        Self { source: Some(Box::new(error)), ..Self::new(method, url, kind, message) }
+    }
+
+    /// A whole answer with a status that was not asked for.
+    pub(super) fn status(method: &'static str, url: &Url, status: StatusCode, body: &[u8]) -> Self {
+        let spec: Option<SpecErrors> = serde_json::from_slice(body).ok();
+        let errors = spec.map(|spec| spec.errors).unwrap_or_default();
+        let codes: Vec<String> = errors.iter().map(|error| printable(&error.code)).collect();
+        let message = if errors.is_empty() {
+            printable(&String::from_utf8_lossy(&body[..body.len().min(BODY_SHOWN)]))
+        } else {
+            let texts = errors.iter().map(|error| format!("{}: {}", error.code, error.message));
+            printable(&texts.collect::<Vec<_>>().join("; "))
+        };
+        let kind = match status.as_u16() {
+            401 => Kind::Unauthorized,
+            403 => Kind::Forbidden,
+            404 => Kind::NotFound,
+            405 => Kind::Unsupported,
+            429 => Kind::RateLimited,
+            500..=599 => Kind::Server,
+            _ => Kind::Invalid,
+        };
+        Self { status: Some(status), codes, ..Self::new(method, url, kind, message) }
+    }
+
+    /// Whether the same request may well succeed a little later.
+    pub fn is_transient(&self) -> bool {
+        match self.kind {
+            Kind::Connect | Kind::Timeout | Kind::Interrupted | Kind::RateLimited | Kind::Server => true,
+            Kind::Unauthorized
+            | Kind::Forbidden
+            | Kind::NotFound
+            | Kind::Unsupported
+            | Kind::Invalid
+            | Kind::DigestMismatch
+            | Kind::TooLarge => false,
+        }
+    }
+
+    /// Whether the registry named this code of the specification.
+    pub fn has_code(&self, code: &str) -> bool {
+        self.codes.iter().any(|one| one == code)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: ", self.method, self.url)?;
+        if let Some(status) = self.status {
+            write!(f, "{status}")?;
+            if !self.message.is_empty() {
+                f.write_str(": ")?;
+            }
+        }
+        f.write_str(&self.message)?;
+        match self.kind {
+            Kind::Connect => f.write_str(" (is the registry running, and is the url right?)"),
+            Kind::Unauthorized => f.write_str(" (check auth of this registry in the configuration)"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// The error body of the distribution specification.
+#[derive(Deserialize)]
+struct SpecErrors {
+    errors: Vec<SpecError>,
+}
+
+#[derive(Deserialize)]
+struct SpecError {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: String,
+}
+
+fn redacted(url: &Url) -> String {
+    let mut url = url.clone();
+    // Both fail only for addresses that cannot have credentials at all.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.to_string()
+}
+
+/// The last cause says what happened ("Connection refused"); those above it say that it did.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}
+
+/// A registry's words, fit for a terminal and a log line.
+fn printable(text: &str) -> String {
+    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(BODY_SHOWN).collect();
+    clean.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url() -> Url {
+        Url::parse("https://user:secret@registry.example.com/v2/").unwrap()
+    }
+
+    #[test]
+    fn an_error_tells_the_codes_and_no_credentials() {
+        let body = br#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":{}}]}"#;
+        let error = Error::status("GET", &url(), StatusCode::NOT_FOUND, body);
+        assert_eq!(
+            error.to_string(),
+            "GET https://registry.example.com/v2/: 404 Not Found: MANIFEST_UNKNOWN: manifest unknown"
+        );
+        assert!(error.has_code("MANIFEST_UNKNOWN"));
+        assert!(!format!("{error:?}").contains("secret"));
+    }
+
+    #[test]
+    fn a_foreign_body_is_cut_and_made_printable() {
+        let body = format!("<html>\u{1b}[31m{}</html>", "x".repeat(9000));
+        let error = Error::status("GET", &url(), StatusCode::BAD_GATEWAY, body.as_bytes());
+        let text = error.to_string();
+        assert!(text.len() < 500 && !text.contains('\u{1b}'), "{text}");
+        assert!(error.is_transient());
+    }
+
+    #[test]
+    fn what_another_try_cannot_mend_is_not_transient() {
+        let check = |status: u16, transient: bool| {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(Error::status("GET", &url(), status, b"").is_transient(), transient, "{status}");
+        };
+        for status in [400, 401, 403, 404, 405, 409] {
+            check(status, false);
+        }
+        for status in [429, 500, 502, 503, 504] {
+            check(status, true);
+        }
+    }
+}

@@ -1,0 +1,472 @@
+//! One request to a registry: bounded, paced, authenticated, and tried again where that can help.
+//!
+//! It knows HTTP and no meaning: what a status stands for is named where the request is made.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{ACCEPT, AUTHORIZATION, DATE, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use reqwest::{Method, StatusCode};
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::{Mutex, Semaphore};
+use tokio::time::Instant;
+use url::Url;
+
+use super::auth::{Challenge, Credentials, Granted, Scope, Session, TokenRequest, sensitive};
+use super::error::{Error, Kind};
+use crate::config;
+
+const USER_AGENT: &str = concat!("regsweep/", env!("CARGO_PKG_VERSION"));
+
+/// Answers of a token service are small; one that is not is no token.
+const TOKEN_BYTES: usize = 1 << 20;
+
+/// How often and how patiently a request is tried again.
+#[derive(Debug, Clone, Copy)]
+pub struct Retry {
+    /// Tries in all, the first one included.
+    pub attempts: u32,
+    /// The wait before the second try; it doubles from then on, and half of it is left to chance.
+    pub first_wait: Duration,
+    /// No wait is longer than this, whatever `Retry-After` says.
+    pub longest_wait: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { attempts: 5, first_wait: Duration::from_millis(250), longest_wait: Duration::from_secs(60) }
+    }
+}
+
+/// What has gone over the wire so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traffic {
+    /// Requests that were sent, tries and token requests included.
+    pub requests: u64,
+    /// How many of them were another try.
+    pub retries: u64,
+}
+
+/// A request before it is sent.
+pub(super) struct Request<'a> {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) scope: Scope,
+    pub(super) headers: HeaderMap,
+    /// The statuses that are an answer. All others are errors.
+    pub(super) accepted: &'a [StatusCode],
+    /// A body longer than this is an error.
+    pub(super) limit: usize,
+}
+
+impl<'a> Request<'a> {
+    pub(super) fn get(url: Url, scope: Scope, accepted: &'a [StatusCode], limit: usize) -> Self {
+        Self { method: Method::GET, url, scope, headers: HeaderMap::new(), accepted, limit }
+    }
+
+    pub(super) fn accept(mut self, types: &'static str) -> Self {
+        self.headers.insert(ACCEPT, HeaderValue::from_static(types));
+        self
+    }
+
+    fn method_name(&self) -> &'static str {
+        if self.method == Method::DELETE { "DELETE" } else { "GET" }
+    }
+}
+
+/// A whole answer with an accepted status.
+#[derive(Debug)]
+pub(super) struct Response {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    /// Which try it was, from 1.
+    pub(super) attempt: u32,
+}
+
+impl Response {
+    /// A header as text; `None` where it is missing or is no text.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+/// The connections to one registry.
+pub(super) struct Transport {
+    /// `<url>/v2/`
+    base: Url,
+    reading: reqwest::Client,
+    /// Follows no redirect: one that answers a deletion could turn it into something else.
+    deleting: reqwest::Client,
+    session: Session,
+    in_flight: Semaphore,
+    pace: Option<Pace>,
+    retry: Retry,
+    requests: AtomicU64,
+    retries: AtomicU64,
+}
+
+impl Transport {
+    pub(super) fn new(registry: &config::Registry, retry: Retry) -> anyhow::Result<Self> {
+        let client = |redirects| -> anyhow::Result<reqwest::Client> {
+            Ok(tls(reqwest::Client::builder(), &registry.tls)?
+                .user_agent(USER_AGENT)
+                .timeout(registry.timeout)
+                .connect_timeout(registry.timeout.min(Duration::from_secs(10)))
+                .pool_max_idle_per_host(registry.concurrency.get())
+                .redirect(redirects)
+                .build()?)
+        };
+        let mut base = registry.url.clone();
+        base.set_path(&format!("{}/v2/", base.path().trim_end_matches('/')));
+        Ok(Self {
+            reading: client(reqwest::redirect::Policy::limited(5))?,
+            deleting: client(reqwest::redirect::Policy::none())?,
+            session: Session::new(credentials(registry, &base)?),
+            in_flight: Semaphore::new(registry.concurrency.get()),
+            pace: registry.requests_per_second.map(|rate| Pace::new(rate.get())),
+            retry,
+            base,
+            requests: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
+        })
+    }
+
+    /// The address of something below `/v2/`.
+    pub(super) fn url(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{path}", self.base.path()));
+        url
+    }
+
+    pub(super) fn traffic(&self) -> Traffic {
+        Traffic {
+            requests: self.requests.load(Ordering::Relaxed),
+            retries: self.retries.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Sends the request until it gets an accepted answer or a failure that another try cannot mend.
+    pub(super) async fn send(&self, request: &Request<'_>) -> Result<Response, Error> {
+        let mut attempt = 1;
+        let mut refusals = 0;
+        loop {
+            let authorization = self.authorization(&request.scope).await?;
+            let shown = authorization.is_some();
+            let (error, wait) = match self.exchange(request, authorization).await {
+                Ok((status, headers, body)) if request.accepted.contains(&status) => {
+                    return Ok(Response { status, headers, body, attempt });
+                }
+                Ok((StatusCode::UNAUTHORIZED, headers, body)) if refusals < 2 => {
+                    refusals += 1;
+                    self.answer_challenge(request, &headers, &body, shown).await?;
+                    continue;
+                }
+                Ok((status, headers, body)) => (
+                    Error::status(request.method_name(), &request.url, status, &body),
+                    asked_to_wait(&headers),
+                ),
+                Err(error) => (error, None),
+            };
+            if !error.is_transient() || attempt >= self.retry.attempts {
+                return Err(error);
+            }
+            let wait = wait.unwrap_or_else(|| self.backoff(attempt)).min(self.retry.longest_wait);
+            tracing::debug!(%error, attempt, wait_seconds = wait.as_secs_f64(), "trying again");
+            tokio::time::sleep(wait).await;
+            self.retries.fetch_add(1, Ordering::Relaxed);
+            attempt += 1;
+        }
+    }
+
+    fn backoff(&self, attempt: u32) -> Duration {
+        let whole = self.retry.first_wait.saturating_mul(1 << (attempt - 1).min(16));
+        whole.mul_f64(0.5 + 0.5 * fastrand::f64())
+    }
+
+    /// One exchange, without another try.
+    async fn exchange(
+        &self,
+        request: &Request<'_>,
+        authorization: Option<HeaderValue>,
+    ) -> Result<(StatusCode, HeaderMap, Bytes), Error> {
+        let client = if request.method == Method::DELETE { &self.deleting } else { &self.reading };
+        let mut builder =
+            client.request(request.method.clone(), request.url.clone()).headers(request.headers.clone());
+        if let Some(authorization) = authorization {
+            builder = builder.header(AUTHORIZATION, authorization);
+        }
+        self.perform(request.method_name(), &request.url, builder, request.limit).await
+    }
+
+    async fn perform(
+        &self,
+        method: &'static str,
+        url: &Url,
+        builder: reqwest::RequestBuilder,
+        limit: usize,
+    ) -> Result<(StatusCode, HeaderMap, Bytes), Error> {
+        // The semaphore is never closed.
+        let _permit = self.in_flight.acquire().await;
+        if let Some(pace) = &self.pace {
+            pace.wait().await;
+        }
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let mut response = builder.send().await.map_err(|error| Error::transport(method, url, error))?;
+        let status = response.status();
+        let headers = std::mem::take(response.headers_mut());
+        let declared = headers.get(reqwest::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+        let declared: usize = declared.and_then(|text| text.parse().ok()).unwrap_or(0);
+        let mut body = Vec::with_capacity(declared.min(limit));
+        while let Some(chunk) =
+            response.chunk().await.map_err(|error| Error::transport(method, url, error))?
+        {
+            if body.len() + chunk.len() > limit {
+                let message = format!("the answer is longer than {limit} bytes");
+                return Err(Error::new(method, url, Kind::TooLarge, message));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok((status, headers, body.into()))
+    }
+
+    async fn authorization(&self, scope: &Scope) -> Result<Option<HeaderValue>, Error> {
+        if let Credentials::Bearer(token) = &self.session.credentials {
+            return Ok(sensitive(format!("Bearer {}", token.expose_secret())));
+        }
+        match self.session.challenge() {
+            None => Ok(None),
+            Some(Challenge::Basic) => Ok(self.session.credentials.basic()),
+            Some(Challenge::Token { realm, service, .. }) => {
+                self.session
+                    .token(scope, async |scopes| self.fetch_token(&realm, service, scopes).await)
+                    .await
+            }
+        }
+    }
+
+    async fn answer_challenge(
+        &self,
+        request: &Request<'_>,
+        headers: &HeaderMap,
+        body: &[u8],
+        shown: bool,
+    ) -> Result<(), Error> {
+        let refused = |message: &str| {
+            let answer = Error::status(request.method_name(), &request.url, StatusCode::UNAUTHORIZED, body);
+            Error { message: message.to_owned(), ..answer }
+        };
+        let offers = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
+        let challenge = Challenge::choose(offers)
+            .ok_or_else(|| refused("the registry wants credentials and does not say which kind"))?;
+        match (&challenge, &self.session.credentials) {
+            (_, Credentials::Bearer(_)) => Err(refused("the registry does not accept the bearer token")),
+            (Challenge::Basic, Credentials::Basic { .. }) if !shown => {
+                self.session.learn(challenge, &request.scope, shown).await;
+                Ok(())
+            }
+            (Challenge::Basic, Credentials::Basic { .. }) => {
+                Err(refused("the registry does not accept the user name and password"))
+            }
+            (Challenge::Basic, _) => Err(refused("the registry wants a user name and a password")),
+            (Challenge::Token { .. }, _) => {
+                self.session.learn(challenge, &request.scope, shown).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Asks the token service, as docs/spec/auth of distribution describes it.
+    async fn fetch_token(
+        &self,
+        realm: &str,
+        service: Option<String>,
+        scopes: Vec<String>,
+    ) -> Result<Granted, Error> {
+        let address = Url::parse(realm).or_else(|_| self.base.join(realm));
+        let realm = address.map_err(|error| {
+            let message = format!("the realm {realm:?} of the token service is no address: {error}");
+            Error::new("GET", &self.base, Kind::Unauthorized, message)
+        })?;
+        let anonymous = matches!(self.session.credentials, Credentials::Anonymous);
+        if self.base.scheme() == "https" && realm.scheme() != "https" && !anonymous {
+            let message = "the token service is not on https, so it does not get the credentials";
+            return Err(Error::new("GET", &realm, Kind::Unauthorized, message));
+        }
+        let request = TokenRequest { realm, service, scopes };
+        let mut attempt = 1;
+        loop {
+            let error = match self.request_token(&request).await {
+                Ok(granted) => return Ok(granted),
+                Err(error) => error,
+            };
+            if !error.is_transient() || attempt >= self.retry.attempts {
+                return Err(Error { kind: token_failure(error.kind), ..error });
+            }
+            tokio::time::sleep(self.backoff(attempt).min(self.retry.longest_wait)).await;
+            self.retries.fetch_add(1, Ordering::Relaxed);
+            attempt += 1;
+        }
+    }
+
+    async fn request_token(&self, request: &TokenRequest) -> Result<Granted, Error> {
+        let TokenRequest { realm, service, scopes } = request;
+        let service = service.as_deref().map(|service| ("service", service));
+        let (method, builder) = if let Credentials::Identity(token) = &self.session.credentials {
+            let scope = scopes.join(" ");
+            let mut form = vec![
+                ("grant_type", "refresh_token"),
+                ("client_id", "regsweep"),
+                ("refresh_token", token.expose_secret()),
+                ("scope", &scope),
+            ];
+            form.extend(service);
+            ("POST", self.reading.post(realm.clone()).form(&form))
+        } else {
+            let mut query: Vec<(&str, &str)> = service.into_iter().collect();
+            query.extend(scopes.iter().map(|scope| ("scope", scope.as_str())));
+            query.push(("client_id", "regsweep"));
+            let mut builder = self.reading.get(realm.clone()).query(&query);
+            if let Some(basic) = self.session.credentials.basic() {
+                builder = builder.header(AUTHORIZATION, basic);
+            }
+            ("GET", builder)
+        };
+        let (status, _, body) = self.perform(method, realm, builder, TOKEN_BYTES).await?;
+        if status != StatusCode::OK {
+            return Err(Error::status(method, realm, status, &body));
+        }
+        serde_json::from_slice(&body).map_err(|error| {
+            let message = format!("the token service's answer is not understood: {error}");
+            Error::new(method, realm, Kind::Unauthorized, message)
+        })
+    }
+}
+
+/// A token service that refuses refuses us; one that is down is down.
+fn token_failure(kind: Kind) -> Kind {
+    match kind {
+        Kind::NotFound | Kind::Invalid | Kind::Unsupported | Kind::TooLarge => Kind::Unauthorized,
+        other => other,
+    }
+}
+
+/// What `Retry-After` asks for: seconds, or a date, which is held against the answer's own date so that
+/// our clock does not matter.
+fn asked_to_wait(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let after = text(RETRY_AFTER)?;
+    if let Ok(seconds) = after.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let then = httpdate::parse_http_date(after).ok()?;
+    let now = httpdate::parse_http_date(text(DATE)?).ok()?;
+    Some(then.duration_since(now).unwrap_or_default())
+}
+
+fn tls(builder: reqwest::ClientBuilder, tls: &config::Tls) -> anyhow::Result<reqwest::ClientBuilder> {
+    use anyhow::Context as _;
+    let read = |path: &std::path::Path| {
+        std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))
+    };
+    let mut builder = builder.tls_danger_accept_invalid_certs(tls.insecure_skip_verify);
+    if let Some(path) = &tls.ca_file {
+        let context = || format!("{} holds no PEM certificates", path.display());
+        let authorities = reqwest::Certificate::from_pem_bundle(&read(path)?).with_context(context)?;
+        anyhow::ensure!(!authorities.is_empty(), context());
+        builder = builder.tls_certs_merge(authorities);
+    }
+    if let Some(identity) = &tls.identity {
+        let mut pem = read(&identity.key_file)?;
+        pem.push(b'\n');
+        pem.extend(read(&identity.cert_file)?);
+        let context = || format!("{} and its key are no PEM identity", identity.cert_file.display());
+        builder = builder.identity(reqwest::Identity::from_pem(&pem).with_context(context)?);
+    }
+    Ok(builder)
+}
+
+fn credentials(registry: &config::Registry, base: &Url) -> anyhow::Result<Credentials> {
+    use anyhow::Context as _;
+    Ok(match &registry.auth {
+        config::Auth::Anonymous => Credentials::Anonymous,
+        config::Auth::Basic { username, password } => {
+            Credentials::Basic { username: username.clone(), password: password.clone() }
+        }
+        config::Auth::Bearer(token) => Credentials::Bearer(token.clone()),
+        config::Auth::DockerConfig(path) => {
+            let file =
+                std::fs::File::open(path).with_context(|| format!("{} cannot be opened", path.display()))?;
+            let host = base.host_str().unwrap_or_default();
+            let server = base.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+            let found = docker_credential::get_credential_from_reader(file, &server)
+                .map_err(|error| anyhow::anyhow!("{error}"))
+                .with_context(|| format!("{} has no credentials for {server}", path.display()))?;
+            match found {
+                docker_credential::DockerCredential::IdentityToken(token) => {
+                    Credentials::Identity(SecretString::from(token))
+                }
+                docker_credential::DockerCredential::UsernamePassword(username, password) => {
+                    Credentials::Basic { username, password: SecretString::from(password) }
+                }
+            }
+        }
+    })
+}
+
+/// Lets requests start at an even pace.
+struct Pace {
+    interval: Duration,
+    next: Mutex<Instant>,
+}
+
+impl Pace {
+    fn new(per_second: u32) -> Self {
+        Self { interval: Duration::from_secs(1) / per_second.max(1), next: Mutex::new(Instant::now()) }
+    }
+
+    async fn wait(&self) {
+        let start = {
+            let mut next = self.next.lock().await;
+            let start = (*next).max(Instant::now());
+            *next = start + self.interval;
+            start
+        };
+        tokio::time::sleep_until(start).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wait_of(pairs: &[(&'static str, &'static str)]) -> Option<Duration> {
+        let headers = pairs.iter().map(|&(name, value)| {
+            (name.parse::<reqwest::header::HeaderName>().unwrap(), HeaderValue::from_static(value))
+        });
+        asked_to_wait(&headers.collect())
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        assert_eq!(wait_of(&[("retry-after", "7")]), Some(Duration::from_secs(7)));
+        let date = ("date", "Wed, 21 Oct 2026 07:28:00 GMT");
+        let later = ("retry-after", "Wed, 21 Oct 2026 07:28:30 GMT");
+        assert_eq!(wait_of(&[date, later]), Some(Duration::from_secs(30)));
+        assert_eq!(wait_of(&[later]), None);
+        assert_eq!(wait_of(&[("retry-after", "soon")]), None);
+        assert_eq!(wait_of(&[]), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_pace_holds() {
+        let pace = Pace::new(10);
+        let begin = Instant::now();
+        for _ in 0..21 {
+            pace.wait().await;
+        }
+        let taken = begin.elapsed();
+        assert!((Duration::from_millis(1990)..Duration::from_millis(2100)).contains(&taken), "{taken:?}");
+    }
+}

@@ -1,0 +1,272 @@
+//! Manifests and configurations as they come over the wire, made into the model.
+//!
+//! What cannot be understood is an error here, never a guess: nobody can tell what it needs.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+
+use crate::model::{Blob, Digest, Facts, Kind, Manifest};
+
+/// Every type of manifest that is understood. All of them go into every `Accept`: without one of them
+/// distribution answers with another manifest, converted or the first child, under another digest.
+pub(super) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
+     application/vnd.oci.image.manifest.v1+json, \
+     application/vnd.docker.distribution.manifest.list.v2+json, \
+     application/vnd.docker.distribution.manifest.v2+json";
+
+const INDEXES: [&str; 2] =
+    ["application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"];
+
+const MANIFESTS: [&str; 2] =
+    ["application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json"];
+
+/// The format before manifests had digests of their own; distribution 2.8 still serves what it stores.
+/// Its digest does not cover the signatures in its body, so it cannot be verified either.
+const SCHEMA_1: [&str; 2] = [
+    "application/vnd.docker.distribution.manifest.v1+prettyjws",
+    "application/vnd.docker.distribution.manifest.v1+json",
+];
+
+const IMAGE_CONFIGS: [&str; 2] =
+    ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
+
+const IMAGE_LAYERS: [&str; 2] = ["application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs."];
+
+const CREATED: &str = "org.opencontainers.image.created";
+
+/// A manifest that was understood, and the configuration that would tell more about it.
+#[derive(Debug)]
+pub(super) struct Parsed {
+    pub(super) manifest: Manifest,
+    pub(super) config: Option<Digest>,
+}
+
+pub(super) fn is_schema_1(media_type: &str) -> bool {
+    SCHEMA_1.contains(&essence(media_type))
+}
+
+/// A schema 1 image: it is there, and nothing is known of it.
+pub(super) fn schema_1(digest: Digest, body: &[u8]) -> Manifest {
+    Manifest {
+        digest,
+        kind: Kind::Image,
+        size: body.len() as u64,
+        children: Vec::new(),
+        subject: None,
+        blobs: Vec::new(),
+        facts: Facts::Unknown { why: "it is a schema 1 manifest, which no longer says enough".to_owned() },
+    }
+}
+
+/// Reads a manifest whose bytes are known to be the ones that the digest names.
+pub(super) fn manifest(digest: Digest, media_type: &str, body: &[u8]) -> Result<Parsed, String> {
+    let document: Document =
+        serde_json::from_slice(body).map_err(|error| format!("the manifest is not understood: {error}"))?;
+    // The body is what the digest covers, so its word counts for more than the header's.
+    let media_type = document.media_type.as_deref().unwrap_or(essence(media_type));
+    let size = body.len() as u64;
+    let subject = document.subject.as_ref().map(Descriptor::digest).transpose()?;
+    let annotations = document.annotations.unwrap_or_default();
+    if INDEXES.contains(&media_type) {
+        let children = document.manifests.ok_or("the index has no list of manifests")?;
+        let children = children.iter().map(Descriptor::digest).collect::<Result<_, _>>()?;
+        let facts = Facts::Known { created: created_by(&annotations), labels: annotations };
+        let manifest =
+            Manifest { digest, kind: Kind::Index, size, children, subject, blobs: Vec::new(), facts };
+        return Ok(Parsed { manifest, config: None });
+    }
+    if !MANIFESTS.contains(&media_type) {
+        return Err(format!("{media_type:?} is no type of manifest that regsweep understands"));
+    }
+    let config = document.config.ok_or("the manifest has no configuration")?;
+    let layers = document.layers.unwrap_or_default();
+    let is_image = IMAGE_CONFIGS.contains(&config.media_type.as_str())
+        && layers.iter().all(|layer| IMAGE_LAYERS.iter().any(|prefix| layer.media_type.starts_with(prefix)));
+    let blobs = std::iter::once(&config).chain(&layers).map(Descriptor::blob).collect::<Result<_, _>>()?;
+    let (kind, facts) = if is_image {
+        (Kind::Image, Facts::Unknown { why: "its configuration was not asked for".to_owned() })
+    } else {
+        (Kind::Artifact, Facts::Known { created: created_by(&annotations), labels: annotations.clone() })
+    };
+    let manifest = Manifest { digest, kind, size, children: Vec::new(), subject, blobs, facts };
+    let config = if is_image { Some(config.digest()?) } else { None };
+    Ok(Parsed { manifest, config })
+}
+
+/// What the configuration and the annotations of an image say. `body` is the configuration.
+pub(super) fn image_facts(manifest: &[u8], body: &[u8]) -> Facts {
+    let annotations = serde_json::from_slice::<Document>(manifest).ok().and_then(|one| one.annotations);
+    let mut labels = annotations.unwrap_or_default();
+    match serde_json::from_slice::<ImageConfig>(body) {
+        Ok(config) => {
+            let created = config.created.as_deref().and_then(moment).or_else(|| created_by(&labels));
+            labels.extend(config.config.and_then(|config| config.labels).unwrap_or_default());
+            Facts::Known { created, labels }
+        }
+        Err(error) => Facts::Unknown { why: format!("its configuration is not understood: {error}") },
+    }
+}
+
+/// The digests that an answer of the referrers API lists.
+pub(super) fn listed(body: &[u8]) -> Result<Vec<Digest>, String> {
+    let document: Document = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    let manifests = document.manifests.ok_or("the answer is no index")?;
+    manifests.iter().map(Descriptor::digest).collect()
+}
+
+fn created_by(annotations: &BTreeMap<String, String>) -> Option<DateTime<Utc>> {
+    annotations.get(CREATED).and_then(|text| moment(text))
+}
+
+fn moment(text: &str) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc3339(text).ok().map(|moment| moment.to_utc())
+}
+
+/// A media type without its parameters.
+fn essence(media_type: &str) -> &str {
+    media_type.split(';').next().unwrap_or_default().trim()
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Document {
+    media_type: Option<String>,
+    config: Option<Descriptor>,
+    layers: Option<Vec<Descriptor>>,
+    manifests: Option<Vec<Descriptor>>,
+    subject: Option<Descriptor>,
+    annotations: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Descriptor {
+    #[serde(default)]
+    media_type: String,
+    digest: String,
+    #[serde(default)]
+    size: u64,
+}
+
+impl Descriptor {
+    fn digest(&self) -> Result<Digest, String> {
+        Digest::parse(&self.digest).map_err(|error| error.to_string())
+    }
+
+    fn blob(&self) -> Result<Blob, String> {
+        Ok(Blob { digest: self.digest()?, size: self.size })
+    }
+}
+
+#[derive(Deserialize)]
+struct ImageConfig {
+    created: Option<String>,
+    config: Option<RunConfig>,
+}
+
+#[derive(Deserialize)]
+struct RunConfig {
+    #[serde(rename = "Labels")]
+    labels: Option<BTreeMap<String, String>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OCI: &str = MANIFESTS[0];
+
+    fn digest(byte: &str) -> String {
+        format!("sha256:{}", byte.repeat(32))
+    }
+
+    fn parse(media_type: &str, body: &str) -> Result<Parsed, String> {
+        manifest(Digest::of(body.as_bytes()), media_type, body.as_bytes())
+    }
+
+    fn image(config_type: &str, layer_type: &str) -> String {
+        format!(
+            r#"{{"schemaVersion":2,"config":{{"mediaType":"{config_type}","digest":"{}","size":7}},
+               "layers":[{{"mediaType":"{layer_type}","digest":"{}","size":100}}],
+               "annotations":{{"{CREATED}":"2026-01-02T03:04:05Z"}}}}"#,
+            digest("aa"),
+            digest("bb"),
+        )
+    }
+
+    #[test]
+    fn an_image_names_the_configuration_that_tells_its_age() {
+        let parsed =
+            parse(OCI, &image(IMAGE_CONFIGS[0], "application/vnd.oci.image.layer.v1.tar+gzip")).unwrap();
+        assert_eq!(parsed.manifest.kind, Kind::Image);
+        assert_eq!(parsed.config.unwrap().as_str(), digest("aa"));
+        assert_eq!(parsed.manifest.blobs.iter().map(|blob| blob.size).sum::<u64>(), 107);
+    }
+
+    #[test]
+    fn an_artifact_tells_its_age_by_annotation_only() {
+        for (config, layer) in [
+            (
+                "application/vnd.cncf.helm.config.v1+json",
+                "application/vnd.cncf.helm.chart.content.v1.tar+gzip",
+            ),
+            (IMAGE_CONFIGS[0], "application/vnd.dev.cosign.simplesigning.v1+json"),
+            (IMAGE_CONFIGS[0], "application/vnd.in-toto+json"),
+        ] {
+            let parsed = parse(OCI, &image(config, layer)).unwrap();
+            assert_eq!((parsed.manifest.kind, parsed.config), (Kind::Artifact, None), "{layer}");
+            let Facts::Known { created, .. } = parsed.manifest.facts else { panic!("{layer}") };
+            assert_eq!(created, moment("2026-01-02T03:04:05Z"));
+        }
+    }
+
+    #[test]
+    fn an_index_lists_its_children() {
+        let body = format!(
+            r#"{{"manifests":[{{"digest":"{}"}}],"subject":{{"digest":"{}"}}}}"#,
+            digest("aa"),
+            digest("bb")
+        );
+        let parsed = parse(INDEXES[1], &body).unwrap().manifest;
+        assert_eq!((parsed.kind, parsed.children.len()), (Kind::Index, 1));
+        assert_eq!(parsed.subject.unwrap().as_str(), digest("bb"));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_an_error() {
+        for (media_type, body) in [
+            (OCI, "{"),
+            (OCI, "[]"),
+            (OCI, "{}"),
+            (INDEXES[0], "{}"),
+            (INDEXES[0], r#"{"manifests":[{"digest":"sha256:abc"}]}"#),
+            (INDEXES[0], r#"{"manifests":[{"digest":"sha256:abc","size":-1}]}"#),
+            ("application/json", r#"{"manifests":[]}"#),
+            (OCI, r#"{"mediaType":"application/vnd.example.new+json","config":{"digest":"x"}}"#),
+        ] {
+            assert!(parse(media_type, body).is_err(), "{media_type} {body}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_tells_age_and_labels() {
+        let facts = |config: &str| image_facts(br#"{"annotations":{"a":"1","b":"1"}}"#, config.as_bytes());
+        let labels = |pairs: &[(&str, &str)]| {
+            pairs
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect::<BTreeMap<_, _>>()
+        };
+        let created = moment("2026-01-02T03:04:05.678Z");
+        assert_eq!(
+            facts(r#"{"created":"2026-01-02T03:04:05.678Z","config":{"Labels":{"b":"2"}}}"#),
+            Facts::Known { created, labels: labels(&[("a", "1"), ("b", "2")]) }
+        );
+        let bare = Facts::Known { created: None, labels: labels(&[("a", "1"), ("b", "1")]) };
+        assert_eq!(facts(r#"{"created":"yesterday","config":{"Labels":null}}"#), bare);
+        assert_eq!(facts("{}"), bare);
+        assert!(matches!(facts("not json"), Facts::Unknown { .. }));
+    }
+}
