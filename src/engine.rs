@@ -1,0 +1,226 @@
+//! One run over one registry, from the first request to the report.
+//!
+//! [`survey`] reads and plans. [`apply`] carries out what a survey planned, and nothing else. Planning
+//! without applying is not a flag in here: it is a caller that stops after the survey.
+
+mod apply;
+mod scan;
+
+pub use apply::{Limits, Stop, apply};
+use scan::{Depth, scan};
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use crate::config::{self, Config};
+use crate::model::{RepositoryName, Snapshot};
+use crate::plan::{Failure, Plan, RepositoryPlan, TagDeletion, Terms, plan};
+use crate::policy::{Mode, Patterns, Policy};
+use crate::registry::{self, Features, Reader};
+
+/// One registry and everything that is wanted of it.
+#[derive(Clone, Copy)]
+pub struct Site<'a> {
+    /// The whole configuration.
+    pub config: &'a Config,
+    /// The registry's part of it.
+    pub registry: &'a config::Registry,
+    /// The way to it.
+    pub reader: &'a Reader,
+    /// The moment as of which everything is judged.
+    pub now: DateTime<Utc>,
+    /// The only repositories to look at; `None` means all.
+    pub only: Option<&'a Patterns>,
+}
+
+/// What was found and what would be done about it.
+pub struct Survey {
+    /// The plan of every claimed repository.
+    pub plan: Plan,
+    /// Repositories that no policy claims.
+    pub unclaimed: usize,
+    features: Features,
+    /// What the repositories held in which something is to be done.
+    snapshots: BTreeMap<RepositoryName, Snapshot>,
+}
+
+/// Why a registry could not be surveyed at all.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A request without which nothing can begin.
+    #[error(transparent)]
+    Registry(#[from] registry::Error),
+    /// Nobody knows which repositories there are.
+    #[error(
+        "the registry does not show its catalog ({0}): give the user the right to see it, or list `repositories` \
+         of this registry in the configuration"
+    )]
+    NoCatalog(registry::Error),
+    /// Nothing would come of a run.
+    #[error("nothing can be deleted: {0}")]
+    NotReady(&'static str),
+}
+
+impl Error {
+    /// A fixed word for the kind of failure, fit for a metric's label.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Registry(error) => error.kind.name(),
+            Self::NoCatalog(_) => "no_catalog",
+            Self::NotReady(_) => "not_ready",
+        }
+    }
+}
+
+/// What people watch while a run goes on.
+pub trait Progress: Sync {
+    /// So many repositories are about to be read.
+    fn scanning(&self, _repositories: usize) {}
+    /// One of them has been read.
+    fn scanned(&self) {}
+    /// So many deletions are about to be made.
+    fn deleting(&self, _deletions: usize) {}
+    /// One of them has been made or dropped.
+    fn deleted(&self) {}
+}
+
+/// Nobody watches.
+impl Progress for () {}
+
+/// Every repository that is known to be in the registry, by its catalog or by the configuration, and
+/// that the site is not told to pass over.
+pub async fn repositories(site: Site<'_>) -> Result<Vec<RepositoryName>, Error> {
+    site.reader.ping().await?;
+    let names = match &site.registry.repositories {
+        Some(names) => names.clone(),
+        None => site.reader.repositories().await.map_err(|error| match error.kind {
+            registry::Kind::Unauthorized
+            | registry::Kind::Forbidden
+            | registry::Kind::NotFound
+            | registry::Kind::Unsupported => Error::NoCatalog(error),
+            _ => Error::Registry(error),
+        })?,
+    };
+    let wanted = |name: &RepositoryName| site.only.is_none_or(|only| only.matches(name.as_str()));
+    Ok(names.into_iter().filter(wanted).collect())
+}
+
+/// The policy that decides a repository.
+fn policy_of<'a>(site: Site<'a>, repository: &RepositoryName) -> Option<&'a Policy> {
+    site.config.policies.iter().find(|policy| policy.claims(&site.registry.name, repository))
+}
+
+/// Everything that one repository holds, with the verdict of the policy that claims it, if any does.
+pub async fn inspect(
+    site: Site<'_>,
+    repository: &RepositoryName,
+) -> Result<(Snapshot, RepositoryPlan), Error> {
+    let nobodys = Policy {
+        name: String::new(),
+        registries: None,
+        repositories: Patterns::default(),
+        exclude: Patterns::default(),
+        mode: Mode::Plan,
+        rules: Vec::new(),
+        untagged: None,
+    };
+    let policy = policy_of(site, repository).unwrap_or(&nobodys);
+    let features = site.reader.features(repository).await?;
+    Ok(judge(site, features, repository, policy, Depth::Everything, None).await?)
+}
+
+/// Reads every claimed repository and plans. One that cannot be read is left alone and reported.
+///
+/// `ready` is asked before the long part with one of the claimed repositories, and can end it.
+pub async fn survey(
+    site: Site<'_>,
+    progress: &dyn Progress,
+    ready: impl AsyncFnOnce(&RepositoryName) -> Result<(), Error>,
+) -> Result<Survey, Error> {
+    let names = repositories(site).await?;
+    let total = names.len();
+    let claimed: Vec<(RepositoryName, &Policy)> =
+        names.into_iter().filter_map(|name| policy_of(site, &name).map(|policy| (name, policy))).collect();
+    let unclaimed = total - claimed.len();
+    let features = match claimed.first() {
+        Some((first, _)) => {
+            ready(first).await?;
+            site.reader.features(first).await?
+        }
+        None => Features { tag_deletion: TagDeletion::Unsupported, referrers: false },
+    };
+    progress.scanning(claimed.len());
+    let mut plans = Vec::new();
+    let mut failures = Vec::new();
+    let mut snapshots = BTreeMap::new();
+    let mut results = stream::iter(claimed)
+        .map(async |(repository, policy)| {
+            let result = judge(site, features, &repository, policy, Depth::Claimed(policy), None).await;
+            progress.scanned();
+            (repository, result)
+        })
+        .buffer_unordered(site.registry.concurrency.get());
+    while let Some((repository, result)) = results.next().await {
+        match result {
+            Ok((snapshot, plan)) => {
+                if !plan.is_idle() && !plan.held_back {
+                    snapshots.insert(repository, snapshot);
+                }
+                plans.push(plan);
+            }
+            Err(error) => {
+                tracing::warn!(
+                    registry = %site.registry.name, %repository, kind = error.kind.name(), %error,
+                    "the repository could not be read and is left alone"
+                );
+                failures.push(failure(repository, &error));
+            }
+        }
+    }
+    drop(results);
+    let plan = Plan::new(&site.registry.name, site.now, plans, failures, &site.config.limits);
+    Ok(Survey { plan, unclaimed, features, snapshots })
+}
+
+/// Reads one repository and judges it. Manifests that `known` holds are not read again.
+async fn judge(
+    site: Site<'_>,
+    features: Features,
+    repository: &RepositoryName,
+    policy: &Policy,
+    depth: Depth<'_>,
+    known: Option<&Snapshot>,
+) -> Result<(Snapshot, RepositoryPlan), registry::Error> {
+    let terms = Terms {
+        now: site.now,
+        timezone: site.config.timezone,
+        protect: &site.config.protect,
+        tag_deletion: features.tag_deletion,
+    };
+    let mut snapshot = scan(site, repository, depth, known).await?;
+    let mut asked = std::collections::BTreeSet::new();
+    loop {
+        let plan = plan(&snapshot, policy, &terms);
+        // What refers to a manifest must go with it, or it would stay behind for ever. Only what is
+        // about to go is asked for, since that costs a request each.
+        let open: Vec<_> = plan.deletions().map(|planned| planned.digest.clone()).collect();
+        let open: Vec<_> =
+            open.into_iter().filter(|digest| features.referrers && asked.insert(digest.clone())).collect();
+        if open.is_empty() {
+            return Ok((snapshot, plan));
+        }
+        let found: Vec<_> = stream::iter(&open)
+            .map(|digest| site.reader.referrers(repository, digest))
+            .buffer_unordered(site.registry.concurrency.get())
+            .try_collect()
+            .await?;
+        let wanted = found.into_iter().flatten().collect();
+        scan::extend(site, &mut snapshot, wanted, depth, known).await?;
+    }
+}
+
+fn failure(repository: RepositoryName, error: &registry::Error) -> Failure {
+    Failure { repository, kind: error.kind.name(), error: error.to_string() }
+}

@@ -1,0 +1,252 @@
+//! Carrying out a survey's plan: verify, then delete.
+//!
+//! What goes is in the plan that could have been printed first and also in one made a moment before the
+//! deletion. Whatever is in only one of the two stays.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::{StreamExt as _, stream};
+
+use super::{Depth, Progress, Site, Survey, failure, judge};
+use crate::model::{Digest, Snapshot};
+use crate::plan::{Failure, Planned, RepositoryPlan};
+use crate::policy::Policy;
+use crate::registry::{self, Deleter, Deletion, Features};
+use crate::report::{Deleted, RunReport, Spared, Untagged};
+
+/// Repositories that are worked on at once. Within one, deletions follow one another: each makes
+/// distribution read every tag there, and parents must be gone before their children.
+const REPOSITORIES: usize = 4;
+
+/// Asks a run to stop between two deletions.
+#[derive(Debug, Clone, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Asks for it.
+    pub fn request(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody has.
+    pub fn is_requested(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Whether a run minds the limits of the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limits {
+    /// It does.
+    Respected,
+    /// A human has looked at the plan and said so.
+    Overridden,
+}
+
+/// Does what the survey's plan says.
+pub async fn apply(
+    site: Site<'_>,
+    survey: &Survey,
+    deleter: &Deleter,
+    limits: Limits,
+    stop: &Stop,
+    progress: &dyn Progress,
+) -> RunReport {
+    let plan = &survey.plan;
+    let mut report = RunReport { applied: true, ..RunReport::of_plan(plan) };
+    if limits == Limits::Overridden {
+        report.refusals.clear();
+    }
+    let permitted: Vec<&RepositoryPlan> = match limits {
+        Limits::Respected => plan.permitted().collect(),
+        Limits::Overridden => plan.repositories.iter().filter(|one| !one.held_back).collect(),
+    };
+    let work: Vec<Work<'_>> = permitted
+        .into_iter()
+        .filter(|planned| !planned.is_idle())
+        .filter_map(|planned| {
+            let policy = site.config.policies.iter().find(|policy| policy.name == planned.policy)?;
+            let snapshot = survey.snapshots.get(&planned.repository)?;
+            Some(Work { site, planned, policy, snapshot, features: survey.features })
+        })
+        .collect();
+    progress.deleting(work.iter().map(|work| work.planned.deletions().count()).sum());
+    let mut results =
+        stream::iter(&work).map(|work| work.perform(deleter, stop, progress)).buffer_unordered(REPOSITORIES);
+    while let Some(done) = results.next().await {
+        report.deleted.extend(done.deleted);
+        report.untagged.extend(done.untagged);
+        report.spared.extend(done.spared);
+        report.failures.extend(done.failures);
+    }
+    report
+}
+
+/// One repository in which something is to be done.
+struct Work<'a> {
+    site: Site<'a>,
+    planned: &'a RepositoryPlan,
+    policy: &'a Policy,
+    snapshot: &'a Snapshot,
+    features: Features,
+}
+
+/// What was done in one repository.
+#[derive(Default)]
+struct Done {
+    deleted: Vec<Deleted>,
+    untagged: Vec<Untagged>,
+    spared: Vec<Spared>,
+    failures: Vec<Failure>,
+}
+
+impl Work<'_> {
+    async fn perform(&self, deleter: &Deleter, stop: &Stop, progress: &dyn Progress) -> Done {
+        let mut done = Done::default();
+        if stop.is_requested() {
+            self.spare_all("the run was stopped", &mut done);
+            return done;
+        }
+        let repository = &self.planned.repository;
+        let depth = Depth::Claimed(self.policy);
+        let fresh =
+            judge(self.site, self.features, repository, self.policy, depth, Some(self.snapshot)).await;
+        match fresh {
+            Ok((_, fresh)) => {
+                self.delete(&fresh, deleter, stop, progress, &mut done).await;
+                self.untag(&fresh, deleter, stop, &mut done).await;
+            }
+            Err(error) => {
+                self.spare_all("the repository could not be read again before deleting", &mut done);
+                self.fail(&error, &mut done);
+            }
+        }
+        done
+    }
+
+    async fn delete(
+        &self,
+        fresh: &RepositoryPlan,
+        deleter: &Deleter,
+        stop: &Stop,
+        progress: &dyn Progress,
+        done: &mut Done,
+    ) {
+        let printed: BTreeSet<&Digest> = self.planned.deletions().map(|planned| &planned.digest).collect();
+        let mut gone: BTreeSet<Digest> = BTreeSet::new();
+        let mut broken = false;
+        for planned in fresh.deletions().filter(|planned| printed.contains(&planned.digest)) {
+            let why = if stop.is_requested() {
+                Some("the run was stopped")
+            } else if broken {
+                Some("an earlier deletion in this repository failed")
+            } else if !planned.after.iter().all(|parent| gone.contains(parent)) {
+                Some("something that needs it is still there")
+            } else {
+                None
+            };
+            progress.deleted();
+            if let Some(why) = why {
+                done.spared.push(self.spared(&planned.digest, why));
+                continue;
+            }
+            match deleter.manifest(&self.planned.repository, &planned.digest).await {
+                Ok(deletion) => {
+                    gone.insert(planned.digest.clone());
+                    done.deleted.push(self.deleted(planned, deletion));
+                }
+                Err(error) => {
+                    // What the registry refuses for this manifest alone does not stop the others.
+                    broken = error.kind != registry::Kind::Forbidden;
+                    done.spared.push(self.spared(&planned.digest, "its deletion failed"));
+                    self.fail(&error, done);
+                }
+            }
+        }
+        let doomed: BTreeSet<&Digest> = fresh.deletions().map(|planned| &planned.digest).collect();
+        for planned in self.planned.deletions().filter(|planned| !doomed.contains(&planned.digest)) {
+            progress.deleted();
+            done.spared.push(self.spared(&planned.digest, "something changed since the plan was made"));
+        }
+    }
+
+    async fn untag(&self, fresh: &RepositoryPlan, deleter: &Deleter, stop: &Stop, done: &mut Done) {
+        for untag in &self.planned.untag {
+            let why = if stop.is_requested() {
+                "the run was stopped"
+            } else if !fresh.untag.contains(untag) {
+                "something changed since the plan was made"
+            } else {
+                match deleter.tag(&self.planned.repository, &untag.tag).await {
+                    Ok(_) => {
+                        let untagged = Untagged {
+                            repository: self.planned.repository.clone(),
+                            tag: untag.tag.clone(),
+                            digest: untag.digest.clone(),
+                            policy: self.policy.name.clone(),
+                        };
+                        tracing::info!(
+                            registry = %self.site.registry.name, repository = %untagged.repository,
+                            tag = %untagged.tag, digest = %untagged.digest, policy = %untagged.policy,
+                            rule = %untag.rule, "removed a tag"
+                        );
+                        done.untagged.push(untagged);
+                        continue;
+                    }
+                    Err(error) => {
+                        self.fail(&error, done);
+                        "its removal failed"
+                    }
+                }
+            };
+            let tag = Some(untag.tag.clone());
+            done.spared.push(Spared { tag, ..self.spared(&untag.digest, why) });
+        }
+    }
+
+    fn deleted(&self, planned: &Planned, deletion: Deletion) -> Deleted {
+        let deleted = Deleted {
+            repository: self.planned.repository.clone(),
+            digest: planned.digest.clone(),
+            tags: planned.tags.clone(),
+            policy: self.policy.name.clone(),
+            already_gone: deletion == Deletion::AlreadyGone,
+        };
+        let reasons: Vec<String> = planned.reasons.iter().map(ToString::to_string).collect();
+        tracing::info!(
+            registry = %self.site.registry.name, repository = %deleted.repository, digest = %deleted.digest,
+            tags = ?deleted.tags, policy = %deleted.policy, rules = ?planned.rules, ?reasons,
+            bytes = planned.bytes, already_gone = deleted.already_gone, "deleted a manifest"
+        );
+        deleted
+    }
+
+    fn spared(&self, digest: &Digest, why: &str) -> Spared {
+        Spared {
+            repository: self.planned.repository.clone(),
+            digest: digest.clone(),
+            tag: None,
+            why: why.to_owned(),
+        }
+    }
+
+    fn spare_all(&self, why: &str, done: &mut Done) {
+        let manifests = self.planned.deletions().map(|planned| self.spared(&planned.digest, why));
+        done.spared.extend(manifests);
+        let tags = self.planned.untag.iter();
+        done.spared.extend(
+            tags.map(|untag| Spared { tag: Some(untag.tag.clone()), ..self.spared(&untag.digest, why) }),
+        );
+    }
+
+    fn fail(&self, error: &registry::Error, done: &mut Done) {
+        let repository = self.planned.repository.clone();
+        tracing::error!(
+            registry = %self.site.registry.name, %repository, kind = error.kind.name(), %error,
+            "the run failed in a repository"
+        );
+        done.failures.push(failure(repository, error));
+    }
+}

@@ -1,0 +1,115 @@
+//! What one run did, and the JSON forms in which plans and runs are shown to programs.
+//!
+//! The forms are documented and versioned: fields are added, never renamed or removed.
+
+mod json;
+
+pub use json::{manifest_document, plan_document, run_document};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::model::{Digest, RepositoryName, Tag};
+use crate::plan::{Failure, Plan, Refusal};
+
+/// What one run did to one registry.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunReport {
+    /// The registry.
+    pub registry: String,
+    /// The moment as of which the run planned.
+    pub now: DateTime<Utc>,
+    /// Whether plans were applied at all.
+    pub applied: bool,
+    /// Manifests that are gone because of the run, in the order in which they went.
+    pub deleted: Vec<Deleted>,
+    /// Tags that were removed alone.
+    pub untagged: Vec<Untagged>,
+    /// What the plan would have deleted and the run left alone, because the repository had changed, a
+    /// deletion that had to come first did not happen, or the run was stopped.
+    pub spared: Vec<Spared>,
+    /// Repositories that could not be read, or in which a deletion failed.
+    pub failures: Vec<Failure>,
+    /// What limits forbade.
+    pub refusals: Vec<Refusal>,
+}
+
+/// A manifest that a run deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Deleted {
+    /// Where it was.
+    pub repository: RepositoryName,
+    /// The manifest.
+    pub digest: Digest,
+    /// The tags that went with it.
+    pub tags: Vec<Tag>,
+    /// The policy that claimed the repository.
+    pub policy: String,
+    /// Whether somebody else had deleted it before we came.
+    pub already_gone: bool,
+}
+
+/// A tag that a run removed without its manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Untagged {
+    /// Where it was.
+    pub repository: RepositoryName,
+    /// The tag.
+    pub tag: Tag,
+    /// The manifest it pointed to, which stays.
+    pub digest: Digest,
+    /// The policy that claimed the repository.
+    pub policy: String,
+}
+
+/// Something that a plan would have deleted and a run left alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Spared {
+    /// Where it is.
+    pub repository: RepositoryName,
+    /// The manifest, or the tag's manifest.
+    pub digest: Digest,
+    /// The tag, if only a tag was to go.
+    pub tag: Option<Tag>,
+    /// Why, for people.
+    pub why: String,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Everything that was to be done is done.
+    Success,
+    /// Some repositories failed; the others are done.
+    Partial,
+    /// A limit forbade part or all of it; the rest is done.
+    Refused,
+}
+
+impl RunReport {
+    /// The report of a run that only planned.
+    pub fn of_plan(plan: &Plan) -> Self {
+        Self {
+            registry: plan.registry.clone(),
+            now: plan.now,
+            applied: false,
+            deleted: Vec::new(),
+            untagged: Vec::new(),
+            spared: Vec::new(),
+            failures: plan.failures.clone(),
+            refusals: plan.refusals.clone(),
+        }
+    }
+
+    /// How the run ended.
+    pub fn outcome(&self) -> Outcome {
+        if !self.failures.is_empty() {
+            Outcome::Partial
+        } else if !self.refusals.is_empty() {
+            Outcome::Refused
+        } else {
+            Outcome::Success
+        }
+    }
+}
