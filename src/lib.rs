@@ -1,5 +1,41 @@
-//! x
+//! regsweep keeps container registries from filling up: it reads YAML rules of retention, judges what a
+//! registry holds, and deletes the manifests that no rule keeps. What it may delete is always in a plan
+//! that could have been printed first, with a reason for each image. What it does not know, it keeps.
+//!
+//! # The life of one run
+//!
+//! [`cli`] takes the arguments and has [`config`] read the file. [`engine::survey`] asks
+//! [`registry::Reader`] for every repository that a policy claims, reads each into a
+//! [`model::Snapshot`], and has [`plan::plan`] judge it. The [`plan::Plan`] is what people see. If it is
+//! to be carried out, [`engine::apply`] reads each repository once more, judges it again, and has
+//! [`registry::Deleter`] delete what both plans agree on. [`report`] says what was done.
+//!
+//! # The modules, lowest first
+//!
+//! A module uses only what stands above it in this list; a test keeps it so.
+//!
+//! 1. [`model`]: what a registry holds.
+//! 2. [`policy`]: what the operator wants.
+//! 3. [`plan`]: the one and the other and the present moment become verdicts. Up to here nothing does
+//!    IO, reads a clock, logs or fails.
+//! 4. [`report`]: what one run did. [`config`]: the YAML file, as written and as meant.
+//! 5. [`registry`]: the HTTP API, in a reading and a deleting half.
+//! 6. [`engine`]: one run, start to end.
+//! 7. [`telemetry`], [`cli`]: the face. Only here are the clock and the environment read.
+//!
+//! # What always holds
+//!
+//! - A manifest goes only if every tag on it is expired, and only by its digest.
+//! - What a kept manifest needs is kept; what only expired ones need goes with them.
+//! - A snapshot that is not whole decides nothing.
+//! - Whoever holds no [`registry::Deleter`] can delete nothing.
+
+pub mod cli;
 pub mod config;
+pub mod engine;
 pub mod model;
 pub mod plan;
 pub mod policy;
+pub mod registry;
+pub mod report;
+pub mod telemetry;

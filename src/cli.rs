@@ -1,0 +1,88 @@
+//! The command line: arguments in, tables or JSON and an exit code out.
+//!
+//! This is a face: it reads the clock and the environment, prints, and decides nothing about images.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where the program speaks")]
+
+mod args;
+mod bars;
+mod check;
+mod explain;
+mod ls;
+mod plan;
+mod run;
+mod session;
+mod table;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+
+use crate::telemetry;
+use args::{Arguments, Command};
+
+/// How the program ends, for scripts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Exit {
+    /// Everything that was asked for is done.
+    Done = 0,
+    /// A limit forbade part of it.
+    Refused = 3,
+    /// Something failed.
+    Failed = 1,
+    /// The command line makes no sense.
+    Usage = 2,
+    /// The configuration makes no sense (`EX_CONFIG` of sysexits).
+    Config = 78,
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    #[expect(clippy::disallowed_methods, reason = "this is the face that reads the environment")]
+    let env = |name: &str| std::env::var(name).ok();
+    telemetry::start(arguments.log_format, env("RUST_LOG").as_deref());
+    let exit = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime could not be started")
+        .and_then(|runtime| runtime.block_on(dispatch(&arguments, &env)));
+    let exit = exit.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        Exit::Failed
+    });
+    ExitCode::from(exit as u8)
+}
+
+async fn dispatch(arguments: &Arguments, env: crate::config::Env<'_>) -> anyhow::Result<Exit> {
+    let config = match crate::config::load(&arguments.config, env) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("{error}");
+            return Ok(Exit::Config);
+        }
+    };
+    match &arguments.command {
+        Command::Check => Ok(check::check(&config, &arguments.config)),
+        Command::Plan(arguments) => plan::plan(&config, arguments).await,
+        Command::Run(arguments) => run::run(&config, arguments).await,
+        Command::Ls(arguments) => ls::ls(&config, arguments).await,
+        Command::Explain(arguments) => explain::explain(&config, arguments).await,
+    }
+}
+
+impl Exit {
+    /// The graver of two ends: a failure is worse than a refusal, a refusal worse than neither.
+    fn and(self, other: Self) -> Self {
+        let gravity = |exit: Self| match exit {
+            Self::Done => 0,
+            Self::Refused => 1,
+            Self::Failed => 2,
+            Self::Usage => 3,
+            Self::Config => 4,
+        };
+        if gravity(other) > gravity(self) { other } else { self }
+    }
+}

@@ -1,0 +1,142 @@
+//! Arguments as they are typed.
+
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::policy::{Pattern, Patterns};
+use crate::telemetry::LogFormat;
+
+/// Retention for container registries: YAML rules become exactly the right deletions.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Exit codes: 0 done, 1 something failed, 2 wrong usage, 3 refused by a limit, \
+78 bad configuration"
+)]
+pub(super) struct Arguments {
+    /// The configuration file
+    #[arg(long, global = true, env = "REGSWEEP_CONFIG", default_value = "/etc/regsweep/config.yaml")]
+    pub(super) config: PathBuf,
+    /// The form of log lines on standard error; how much is logged is up to RUST_LOG
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    pub(super) log_format: LogFormat,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Check the configuration and say everything that is wrong with it
+    Check,
+    /// Show what a run would do, and why; nothing is changed
+    Plan(PlanArguments),
+    /// Do what the plan says, once
+    Run(RunArguments),
+    /// List what registries hold: tags, digests, ages, sizes
+    Ls(LsArguments),
+    /// Tell every reason for and against one image
+    Explain(ExplainArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PlanArguments {
+    #[command(flatten)]
+    pub(super) selection: Selection,
+    #[command(flatten)]
+    pub(super) output: Output,
+    /// Plan as of another moment, such as 2026-01-31 or 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(super) at: Option<DateTime<Utc>>,
+    /// Show what is kept, too
+    #[arg(long)]
+    pub(super) all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunArguments {
+    #[command(flatten)]
+    pub(super) selection: Selection,
+    #[command(flatten)]
+    pub(super) output: Output,
+    /// Go beyond the limits of the configuration this once
+    #[arg(long)]
+    pub(super) override_limits: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LsArguments {
+    #[command(flatten)]
+    pub(super) selection: Selection,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExplainArguments {
+    /// [REGISTRY/]REPOSITORY:TAG or [REGISTRY/]REPOSITORY@DIGEST; REGISTRY by its name or its host
+    pub(super) image: String,
+    #[command(flatten)]
+    pub(super) output: Output,
+    /// Judge as of another moment
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(super) at: Option<DateTime<Utc>>,
+}
+
+/// Which part of all registries is meant.
+#[derive(Debug, Args)]
+pub(super) struct Selection {
+    /// Only this registry, by its name in the configuration; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub(super) registry: Vec<String>,
+    /// Only repositories whose whole name matches; may be repeated
+    #[arg(long, value_name = "REGEX", value_parser = Pattern::parse)]
+    pub(super) repository: Vec<Pattern>,
+}
+
+impl Selection {
+    pub(super) fn only(&self) -> Option<Patterns> {
+        (!self.repository.is_empty()).then(|| Patterns::new(self.repository.clone()))
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Output {
+    /// The form of what is printed; JSON is one document a line for each registry
+    #[arg(long = "output", short, value_enum, default_value = "table")]
+    pub(super) form: Form,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Form {
+    Table,
+    Json,
+}
+
+fn moment(text: &str) -> Result<DateTime<Utc>, String> {
+    let day = format!("{text}T00:00:00Z");
+    DateTime::parse_from_rfc3339(text)
+        .or_else(|_| DateTime::parse_from_rfc3339(&day))
+        .map(|moment| moment.to_utc())
+        .map_err(|_| "write a day such as 2026-01-31, or a moment such as 2026-01-31T12:00:00Z".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_moment_is_a_day_or_more_exact() {
+        assert_eq!(moment("2026-01-31"), moment("2026-01-31T00:00:00Z"));
+        assert_eq!(moment("2026-01-31T02:00:00+02:00"), moment("2026-01-31"));
+        assert!(moment("tomorrow").is_err());
+    }
+}

@@ -1,0 +1,54 @@
+//! Progress on a terminal. Where there is none, nothing is drawn.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::engine::Progress;
+
+/// The bar of one registry: first repositories that are read, then deletions.
+pub(super) struct Bar {
+    bar: ProgressBar,
+}
+
+impl Bar {
+    pub(super) fn new(registry: &str) -> Self {
+        // Draws on standard error, and only if that is a terminal.
+        let bar = ProgressBar::new_spinner().with_prefix(registry.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(120));
+        bar.set_message("reaching the registry");
+        Self { bar }
+    }
+
+    fn begin(&self, what: &'static str, length: usize) {
+        let style = ProgressStyle::with_template("{prefix}: {msg} {wide_bar} {pos}/{len} {eta}");
+        self.bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        self.bar.set_message(what);
+        self.bar.set_length(length as u64);
+        self.bar.set_position(0);
+    }
+}
+
+impl Progress for Bar {
+    fn scanning(&self, repositories: usize) {
+        self.begin("reading repositories", repositories);
+    }
+
+    fn scanned(&self) {
+        self.bar.inc(1);
+    }
+
+    fn deleting(&self, deletions: usize) {
+        self.begin("deleting manifests", deletions);
+    }
+
+    fn deleted(&self) {
+        self.bar.inc(1);
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}

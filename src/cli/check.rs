@@ -1,0 +1,24 @@
+//! `regsweep check`: the configuration is sound, and what it comes to.
+
+use std::path::Path;
+
+use super::Exit;
+use super::table::count;
+use crate::config::Config;
+use crate::policy::Mode;
+
+pub(super) fn check(config: &Config, path: &Path) -> Exit {
+    let rules: usize = config.policies.iter().map(|policy| policy.rules.len()).sum();
+    println!(
+        "{}: {}, {}, {}; {}",
+        path.display(),
+        count(config.registries.len(), "registry", "registries"),
+        count(config.policies.len(), "policy", "policies"),
+        count(rules, "rule", "rules"),
+        match config.mode {
+            Mode::Plan => "mode plan: nothing is ever deleted",
+            Mode::Enforce => "mode enforce: plans are carried out",
+        }
+    );
+    Exit::Done
+}

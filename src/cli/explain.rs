@@ -1,0 +1,188 @@
+//! `regsweep explain`: every reason for and against one image, and its relations.
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+
+use super::Exit;
+use super::args::{ExplainArguments, Form};
+use super::session::open_for;
+use super::table::{age, bytes, verdict};
+use crate::config::Config;
+use crate::engine::inspect;
+use crate::model::{Digest, RepositoryName, Snapshot, Tag};
+use crate::plan::{Plan, Planned, RepositoryPlan, Verdict};
+use crate::policy::Mode;
+use crate::report::manifest_document;
+
+pub(super) async fn explain(config: &Config, arguments: &ExplainArguments) -> anyhow::Result<Exit> {
+    let (session, name) = open_for(config, &arguments.image, arguments.at)?;
+    let Ok((repository, reference)) = parse(name) else {
+        eprintln!("error: {:?} is no image: write REPOSITORY:TAG or REPOSITORY@DIGEST", arguments.image);
+        return Ok(Exit::Usage);
+    };
+    let site = session.site(None);
+    let (snapshot, plan) = inspect(site, &repository).await.with_context(|| session.registry.name.clone())?;
+    let digest = match &reference {
+        Reference::Digest(digest) => Some(digest),
+        Reference::Tag(tag) => snapshot.tags.get(tag),
+    };
+    let found = digest.and_then(|digest| plan.manifests.iter().find(|planned| planned.digest == *digest));
+    let Some(planned) = found else {
+        eprintln!(
+            "error: {}: {repository} has no such image, or none that a tag leads to",
+            session.registry.name
+        );
+        return Ok(Exit::Failed);
+    };
+    let relations = Relations::of(planned, &plan, &snapshot);
+    match arguments.output.form {
+        Form::Json => println!("{}", document(&session.registry.name, &plan, planned, &relations)),
+        Form::Table => {
+            let refusals = Plan::new("", site.now, vec![plan.clone()], Vec::new(), &config.limits).refusals;
+            print(config, &plan, planned, &relations);
+            for refusal in refusals {
+                println!("\nBut a limit stands before it: {refusal}");
+            }
+        }
+    }
+    Ok(Exit::Done)
+}
+
+enum Reference {
+    Tag(Tag),
+    Digest(Digest),
+}
+
+fn parse(name: &str) -> anyhow::Result<(RepositoryName, Reference)> {
+    if let Some((repository, digest)) = name.split_once('@') {
+        // `app:v1@sha256:…` means the digest; the tag is for people.
+        let repository = repository.split_once(':').map_or(repository, |(repository, _)| repository);
+        return Ok((RepositoryName::parse(repository)?, Reference::Digest(Digest::parse(digest)?)));
+    }
+    let (repository, tag) = name.split_once(':').context("no tag")?;
+    Ok((RepositoryName::parse(repository)?, Reference::Tag(Tag::parse(tag)?)))
+}
+
+/// The manifests that have to do with one.
+struct Relations<'a> {
+    children: Vec<&'a Planned>,
+    parents: Vec<&'a Planned>,
+    referrers: Vec<&'a Planned>,
+    subjects: Vec<&'a Planned>,
+}
+
+impl<'a> Relations<'a> {
+    fn of(planned: &Planned, plan: &'a RepositoryPlan, snapshot: &Snapshot) -> Self {
+        let all = |wanted: &dyn Fn(&Digest) -> bool| {
+            plan.manifests.iter().filter(|other| wanted(&other.digest)).collect::<Vec<_>>()
+        };
+        let lists = |index: &Digest, child: &Digest| {
+            snapshot.manifests.get(index).is_some_and(|manifest| manifest.children.contains(child))
+        };
+        let is_about = |referrer: &Digest, subject: &Digest| {
+            let by_field = snapshot.manifests.get(referrer).and_then(|manifest| manifest.subject.as_ref());
+            let by_tag = snapshot.tags.iter().filter(|(_, digest)| *digest == referrer);
+            by_field == Some(subject)
+                || by_tag.filter_map(|(tag, _)| tag.subject()).any(|tagged| tagged.is(subject))
+        };
+        let digest = &planned.digest;
+        Self {
+            children: all(&|other| lists(digest, other)),
+            parents: all(&|other| lists(other, digest)),
+            referrers: all(&|other| is_about(other, digest)),
+            subjects: all(&|other| is_about(digest, other)),
+        }
+    }
+}
+
+fn document(registry: &str, plan: &RepositoryPlan, planned: &Planned, relations: &Relations<'_>) -> Value {
+    let mut document = manifest_document(planned, &plan.policy);
+    let list = |others: &[&Planned]| {
+        let others = others.iter().map(|other| {
+            json!({ "digest": other.digest, "tags": other.tags, "kind": other.kind, "verdict": other.verdict })
+        });
+        others.collect::<Vec<Value>>()
+    };
+    document["version"] = json!(1);
+    document["registry"] = json!(registry);
+    document["repository"] = json!(plan.repository);
+    document["children"] = json!(list(&relations.children));
+    document["parents"] = json!(list(&relations.parents));
+    document["referrers"] = json!(list(&relations.referrers));
+    document["subjects"] = json!(list(&relations.subjects));
+    document
+}
+
+fn print(config: &Config, plan: &RepositoryPlan, planned: &Planned, relations: &Relations<'_>) {
+    println!("{}@{}", plan.repository, planned.digest);
+    println!("  kind     {}", planned.kind);
+    match planned.created {
+        Some(created) => println!("  created  {created} ({} ago)", age(planned.age)),
+        None => println!("  created  nobody knows: there is no believable evidence"),
+    }
+    println!("  size     {}", bytes(planned.bytes));
+    let tags: Vec<&str> = planned.tags.iter().map(Tag::as_str).collect();
+    println!("  tags     {}", if tags.is_empty() { "none".to_owned() } else { tags.join(", ") });
+    let policy = if plan.policy.is_empty() {
+        "none claims this repository: it is left alone".to_owned()
+    } else {
+        let rules = if planned.rules.is_empty() { "none".to_owned() } else { planned.rules.join(", ") };
+        format!("{}; rules that claim its tags: {rules}", plan.policy)
+    };
+    println!("  policy   {policy}");
+    println!("  verdict  {}", verdict(planned.verdict));
+    if planned.verdict == Verdict::Delete {
+        if config.mode == Mode::Plan {
+            println!("           (the mode of the configuration is plan: nothing is deleted)");
+        } else if plan.held_back {
+            println!("           (the mode of the policy is plan: it is not deleted)");
+        }
+    }
+    for (heading, wanted) in [("kept because", Verdict::Keep), ("deleted because", Verdict::Delete)] {
+        let heading = if wanted == planned.verdict {
+            heading
+        } else if wanted == Verdict::Keep {
+            "for keeping it"
+        } else {
+            "against it, outweighed"
+        };
+        let reasons: Vec<_> = planned.reasons.iter().filter(|one| one.speaks_for() == wanted).collect();
+        if !reasons.is_empty() {
+            println!("\n{heading}:");
+        }
+        for reason in reasons {
+            println!("  - {reason} [{}]", reason.code());
+        }
+    }
+    for (heading, others) in [
+        ("its children", &relations.children),
+        ("indexes that list it", &relations.parents),
+        ("its referrers", &relations.referrers),
+        ("what it is about", &relations.subjects),
+    ] {
+        if !others.is_empty() {
+            println!("\n{heading}:");
+        }
+        for other in others {
+            let tags: Vec<&str> = other.tags.iter().map(Tag::as_str).collect();
+            let tags = if tags.is_empty() { String::new() } else { format!(" ({})", tags.join(", ")) };
+            println!("  - {} {} {}{tags}", verdict(other.verdict), other.kind, other.digest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_named_by_tag_or_digest() {
+        let digest = format!("sha256:{}", "ab".repeat(32));
+        assert!(matches!(parse("team/app:v1"), Ok((_, Reference::Tag(_)))));
+        assert!(matches!(parse(&format!("team/app@{digest}")), Ok((_, Reference::Digest(_)))));
+        assert!(matches!(parse(&format!("team/app:v1@{digest}")), Ok((_, Reference::Digest(_)))));
+        for wrong in ["team/app", "Team/app:v1", "app:", "app@sha256:abc", ""] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! `regsweep ls`: what registries hold.
+
+use comfy_table::Cell;
+use futures_util::{StreamExt as _, stream};
+use serde_json::{Value, json};
+
+use super::Exit;
+use super::args::{Form, LsArguments};
+use super::bars::Bar;
+use super::session::{Session, open};
+use super::table::{age, bytes, count, right, table, tags};
+use crate::config::Config;
+use crate::engine::{Progress as _, inspect, repositories};
+use crate::model::RepositoryName;
+use crate::plan::RepositoryPlan;
+use crate::policy::Patterns;
+
+pub(super) async fn ls(config: &Config, arguments: &LsArguments) -> anyhow::Result<Exit> {
+    let only = arguments.selection.only();
+    let mut exit = Exit::Done;
+    for session in open(config, &arguments.selection, None)? {
+        let name = &session.registry.name;
+        match list(&session, only.as_ref()).await {
+            Err(error) => {
+                eprintln!("error: {name}: {error}");
+                exit = exit.and(Exit::Failed);
+            }
+            Ok(listed) => exit = exit.and(print(name, listed, arguments.output.form)),
+        }
+    }
+    Ok(exit)
+}
+
+type Listed = (RepositoryName, Result<RepositoryPlan, crate::engine::Error>);
+
+async fn list(session: &Session<'_>, only: Option<&Patterns>) -> Result<Vec<Listed>, crate::engine::Error> {
+    let site = session.site(only);
+    let bar = Bar::new(&session.registry.name);
+    let names = repositories(site).await?;
+    bar.scanning(names.len());
+    let mut listed: Vec<Listed> = stream::iter(names)
+        .map(async |repository| {
+            let result = inspect(site, &repository).await;
+            bar.scanned();
+            (repository, result.map(|(_, plan)| plan))
+        })
+        .buffer_unordered(session.registry.concurrency.get())
+        .collect()
+        .await;
+    listed.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(listed)
+}
+
+fn print(registry: &str, listed: Vec<Listed>, form: Form) -> Exit {
+    let mut plans = Vec::new();
+    let mut exit = Exit::Done;
+    for (repository, result) in listed {
+        match result {
+            Ok(plan) => plans.push(plan),
+            Err(error) => {
+                eprintln!("error: {registry}: {repository} could not be read: {error}");
+                exit = Exit::Failed;
+            }
+        }
+    }
+    match form {
+        Form::Json => println!("{}", document(registry, &plans)),
+        Form::Table => print_table(registry, &plans),
+    }
+    exit
+}
+
+fn document(registry: &str, plans: &[RepositoryPlan]) -> Value {
+    let manifests = |plan: &RepositoryPlan| {
+        let facts = plan.manifests.iter().map(|planned| {
+            let age = planned.age.map(|age| age.num_seconds());
+            json!({
+                "digest": planned.digest, "tags": planned.tags, "kind": planned.kind,
+                "created": planned.created.map(|created| created.to_rfc3339()), "age_seconds": age,
+                "bytes": planned.bytes,
+            })
+        });
+        facts.collect::<Vec<Value>>()
+    };
+    let repositories = plans.iter().map(|plan| {
+        let policy = (!plan.policy.is_empty()).then_some(&plan.policy);
+        json!({ "repository": plan.repository, "policy": policy, "manifests": manifests(plan), "ghosts": plan.ghosts })
+    });
+    json!({ "version": 1, "registry": registry, "repositories": repositories.collect::<Vec<Value>>() })
+}
+
+fn print_table(registry: &str, plans: &[RepositoryPlan]) {
+    let mut rows = table(&["REPOSITORY", "TAGS", "DIGEST", "KIND", "AGE", "SIZE"]);
+    for plan in plans {
+        for planned in &plan.manifests {
+            rows.add_row(vec![
+                Cell::new(&plan.repository),
+                Cell::new(tags(&planned.tags)),
+                Cell::new(planned.digest.short()),
+                Cell::new(planned.kind),
+                right(age(planned.age)),
+                right(bytes(planned.bytes)),
+            ]);
+        }
+        for ghost in &plan.ghosts {
+            // A name that is no tag can hold anything, a terminal's escapes included.
+            let name = ghost.escape_debug().to_string();
+            rows.add_row(vec![Cell::new(&plan.repository), Cell::new(name), Cell::new("no manifest")]);
+        }
+    }
+    if !rows.is_empty() {
+        println!("{rows}");
+    }
+    let tags: usize = plans.iter().map(|plan| plan.tags).sum();
+    let manifests: usize = plans.iter().map(|plan| plan.manifests.len()).sum();
+    println!(
+        "{registry}: {}, {}, {}",
+        count(plans.len(), "repository", "repositories"),
+        count(tags, "tag", "tags"),
+        count(manifests, "manifest", "manifests"),
+    );
+}

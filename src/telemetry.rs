@@ -1,0 +1,30 @@
+//! Logs: where they go, in which form, and how much of them.
+
+use std::io::IsTerminal as _;
+
+use clap::ValueEnum;
+use tracing_subscriber::EnvFilter;
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line, with stable field names.
+    Json,
+}
+
+/// Sends logs to standard error. `filter` is what `RUST_LOG` says; without it a terminal shows errors
+/// only, since tables and progress tell the rest there.
+pub fn start(format: LogFormat, filter: Option<&str>) {
+    let terminal = std::io::stderr().is_terminal();
+    let default = if terminal && format == LogFormat::Text { "error" } else { "info" };
+    let filter = EnvFilter::new(filter.unwrap_or(default));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let result = match format {
+        LogFormat::Text => builder.with_ansi(terminal).with_target(false).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).with_target(false).try_init(),
+    };
+    // Somebody else's logs are running already, which only happens inside another program.
+    drop(result);
+}
