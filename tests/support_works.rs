@@ -1,5 +1,4 @@
-//! The tests' own tools are right: what they push can be pulled, what they write is served, and the
-//! fake registry answers as the real one does.
+//! The tests' own tools are right: what they push can be pulled, and what they write is served.
 
 mod support;
 

@@ -89,6 +89,11 @@ pub fn fallback_tag(subject: &str) -> String {
     subject.replace(':', "-")
 }
 
+/// The digest that a ghost points to: a tag that is listed and whose manifest is nowhere.
+pub fn ghost_digest(tag: &str) -> String {
+    digest(format!("ghost of {tag}").as_bytes())
+}
+
 fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
     json!({ "mediaType": media_type, "digest": digest(bytes), "size": bytes.len() })
 }

@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::image::{Content, digest};
+use super::image::{Content, digest, ghost_digest};
 
 /// The storage of one registry.
 #[derive(Debug)]
@@ -53,9 +53,9 @@ impl Store {
     }
 
     /// A tag that is listed and has no manifest, as a crash in the middle of a deletion leaves it.
-    pub fn write_ghost(&self, repository: &str, tag: &str, digest: &str) {
+    pub fn write_ghost(&self, repository: &str, tag: &str) {
         let tags = self.root.join("repositories").join(repository).join("_manifests/tags");
-        put(&tags.join(tag).join("current/link"), digest.as_bytes());
+        put(&tags.join(tag).join("current/link"), ghost_digest(tag).as_bytes());
     }
 
     /// Repositories and what each holds. A repository whose last manifest went is listed, empty.
