@@ -1,0 +1,189 @@
+//! Who may ask: nobody in particular, a user with a password, or the bearer of a token, and the
+//! endpoint that hands tokens out.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+
+use super::answer::{Route, error};
+use super::state::State;
+use super::wire::{Canned, Request};
+
+/// Who may ask.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Auth {
+    /// Everyone.
+    #[default]
+    None,
+    /// This user, as with `htpasswd`.
+    Basic {
+        /// The name.
+        user: String,
+        /// The password.
+        password: String,
+    },
+    /// Whoever has a token from `/token` on this server.
+    Bearer(Bearer),
+}
+
+impl Auth {
+    /// Only this user.
+    pub fn basic(user: &str, password: &str) -> Self {
+        Self::Basic { user: user.into(), password: password.into() }
+    }
+
+    /// Only tokens, which this user is given; they hold for a minute and for all that was asked.
+    pub fn bearer(user: &str, password: &str) -> Self {
+        Self::Bearer(Bearer {
+            user: user.into(),
+            password: password.into(),
+            lifetime: Duration::from_secs(60),
+            actions: None,
+            refresh_token: None,
+        })
+    }
+}
+
+/// How tokens are handed out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bearer {
+    /// The user who is given tokens.
+    pub user: String,
+    /// The password.
+    pub password: String,
+    /// How long a token holds. It is announced in whole seconds.
+    pub lifetime: Duration,
+    /// The only actions that are granted, such as `pull`; `None` grants all that is asked for. A
+    /// narrower grant is no error: the token is handed out and then does not suffice.
+    pub actions: Option<Vec<String>>,
+    /// What `POST /token` with `grant_type=refresh_token` takes; without one, POST is answered 405.
+    pub refresh_token: Option<String>,
+}
+
+/// The tokens that were handed out.
+#[derive(Debug, Default)]
+pub(super) struct Tokens {
+    pub(super) issued: usize,
+    valid: HashMap<String, Token>,
+}
+
+#[derive(Debug)]
+struct Token {
+    expires: Instant,
+    /// `type`, `name`, `action`.
+    access: Vec<[String; 3]>,
+}
+
+/// The refusal of a request, or `None` where it may go on.
+pub(super) fn refuse(state: &State, request: &Request, route: &Route<'_>) -> Option<Canned> {
+    let needed = needed(request, route);
+    let challenge = match &state.settings.auth {
+        Auth::None => return None,
+        Auth::Basic { user, password } => {
+            if is_user(request, user, password) {
+                return None;
+            }
+            "Basic realm=\"tests\"".to_owned()
+        }
+        Auth::Bearer(_) => {
+            let problem = match state.tokens.judge(request, &needed) {
+                Ok(()) => return None,
+                Err(problem) => problem,
+            };
+            let realm = format!("http://{}/token", state.settings.host);
+            let mut challenge = format!("Bearer realm=\"{realm}\",service=\"fake.registry\"");
+            if let Some([kind, name, _]) = needed.first() {
+                let actions: Vec<&str> = needed.iter().map(|[_, _, action]| action.as_str()).collect();
+                challenge.push_str(&format!(",scope=\"{kind}:{name}:{}\"", actions.join(",")));
+            }
+            if let Some(problem) = problem {
+                challenge.push_str(&format!(",error=\"{problem}\""));
+            }
+            challenge
+        }
+    };
+    let record = |[kind, name, action]: &[String; 3]| json!({ "Type": kind, "Class": "", "Name": name, "Action": action });
+    let detail = match needed.as_slice() {
+        [] => Value::Null,
+        needed => needed.iter().map(record).collect(),
+    };
+    let reply = error(state.settings.personality, 401, "UNAUTHORIZED", Some(detail));
+    Some(reply.header("www-authenticate", challenge))
+}
+
+/// `appendAccessRecords`: what a request needs, as type, name and action.
+fn needed(request: &Request, route: &Route<'_>) -> Vec<[String; 3]> {
+    let name = match *route {
+        Route::Base => return Vec::new(),
+        Route::Catalog => return vec![["registry", "catalog", "*"].map(str::to_owned)],
+        Route::Tags { name }
+        | Route::Manifest { name, .. }
+        | Route::Blob { name, .. }
+        | Route::Referrers { name, .. } => name,
+    };
+    let actions: &[&str] = match request.method.as_str() {
+        "GET" | "HEAD" => &["pull"],
+        "POST" | "PUT" | "PATCH" => &["pull", "push"],
+        "DELETE" => &["delete"],
+        _ => &[],
+    };
+    actions.iter().map(|action| ["repository", name, action].map(str::to_owned)).collect()
+}
+
+impl Tokens {
+    fn judge(&self, request: &Request, needed: &[[String; 3]]) -> Result<(), Option<&'static str>> {
+        let given = request.header("authorization").ok_or(None)?;
+        let given = given.strip_prefix("Bearer ").ok_or(None)?;
+        let token = self.valid.get(given).filter(|token| Instant::now() < token.expires);
+        let token = token.ok_or(Some("invalid_token"))?;
+        let enough = needed.iter().all(|one| token.access.contains(one));
+        if enough { Ok(()) } else { Err(Some("insufficient_scope")) }
+    }
+
+    fn issue(&mut self, lifetime: Duration, access: Vec<[String; 3]>) -> String {
+        self.issued += 1;
+        let token = format!("token-{}", self.issued);
+        self.valid.insert(token.clone(), Token { expires: Instant::now() + lifetime, access });
+        token
+    }
+}
+
+/// `/token`: GET with a password, or POST with a refresh token.
+pub(super) fn token(state: &mut State, request: &Request) -> Canned {
+    let Auth::Bearer(bearer) = state.settings.auth.clone() else { return Canned::status(404) };
+    let form: Vec<(String, String)> = url::form_urlencoded::parse(&request.body).into_owned().collect();
+    let of_form = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+    let (known, pairs) = match (request.method.as_str(), &bearer.refresh_token) {
+        ("GET", _) => (is_user(request, &bearer.user, &bearer.password), &request.query),
+        ("POST", Some(_)) => {
+            let grant = of_form("grant_type").as_deref() == Some("refresh_token");
+            (grant && of_form("refresh_token") == bearer.refresh_token, &form)
+        }
+        _ => return Canned::status(405),
+    };
+    if !known {
+        let detail = "incorrect username or password";
+        return error(state.settings.personality, 401, "UNAUTHORIZED", Some(detail.into()));
+    }
+    let scopes = pairs.iter().filter(|(key, _)| key == "scope").flat_map(|(_, scopes)| scopes.split(' '));
+    let mut access: Vec<[String; 3]> = scopes.flat_map(parse_scope).collect();
+    access.retain(|[_, _, action]| bearer.actions.as_ref().is_none_or(|granted| granted.contains(action)));
+    let token = state.tokens.issue(bearer.lifetime, access);
+    let body = json!({ "token": token, "access_token": token, "expires_in": bearer.lifetime.as_secs() });
+    Canned::status(200).header("content-type", "application/json").body(body.to_string())
+}
+
+/// Reads `repository:team/app:pull,delete`.
+fn parse_scope(scope: &str) -> Vec<[String; 3]> {
+    let parts = scope.split_once(':').and_then(|(kind, rest)| Some((kind, rest.rsplit_once(':')?)));
+    let Some((kind, (name, actions))) = parts else { return Vec::new() };
+    actions.split(',').map(|action| [kind, name, action].map(str::to_owned)).collect()
+}
+
+fn is_user(request: &Request, user: &str, password: &str) -> bool {
+    let expected = format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}")));
+    request.header("authorization") == Some(&expected)
+}

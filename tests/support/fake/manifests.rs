@@ -1,0 +1,228 @@
+//! Manifests: what a request for one is given, and what a deletion takes.
+
+use serde_json::{Value, json};
+
+use super::super::image::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, digest};
+use super::answer::{error, error_saying, is_digest};
+use super::state::{Personality, Repository, State};
+use super::wire::{Canned, Request};
+
+/// GET and HEAD, in the order of `GetManifest`: the tag, then the condition, then the manifest, then
+/// whether the client takes its type.
+pub(super) fn get(state: &State, request: &Request, name: &str, reference: &str) -> Canned {
+    let personality = state.settings.personality;
+    let by_tag = !is_digest(reference);
+    if by_tag && reference.contains(':') {
+        return malformed(personality, name, reference);
+    }
+    let Some(repository) = state.repositories.get(name) else {
+        return if by_tag || personality == Personality::Oci11 {
+            unknown_tag(personality, name, reference)
+        } else {
+            unknown_revision(personality, name, reference)
+        };
+    };
+    let digest = if by_tag {
+        match repository.tags.get(reference) {
+            Some(digest) => digest,
+            None => return unknown_tag(personality, name, reference),
+        }
+    } else {
+        reference
+    };
+    let condition = request.header("if-none-match");
+    if condition.is_some_and(|etag| etag == digest || etag == format!("\"{digest}\"")) {
+        return Canned::status(304);
+    }
+    let Some((media_type, bytes)) = repository.manifests.get(digest) else {
+        return unknown_revision(personality, name, digest);
+    };
+    let accepted = accepted(request);
+    let takes = |wanted: &str| accepted.iter().any(|one| one == wanted);
+    let refusal = match (personality, media_type.as_str()) {
+        (Personality::Oci11, _) => None,
+        (_, OCI_MANIFEST) if !takes(OCI_MANIFEST) => {
+            Some("OCI manifest found, but accept header does not support OCI manifests")
+        }
+        (Personality::V2_8, OCI_INDEX) if !takes(OCI_INDEX) => {
+            Some("OCI index found, but accept header does not support OCI indexes")
+        }
+        _ => None,
+    };
+    if let Some(message) = refusal {
+        return error_saying(personality, 404, "MANIFEST_UNKNOWN", message, None);
+    }
+    let is_2_8 = personality == Personality::V2_8;
+    match media_type.as_str() {
+        // 2.8 would convert it to schema 1, which it cannot do for the images of these tests.
+        DOCKER_MANIFEST if by_tag && is_2_8 && !takes(DOCKER_MANIFEST) => no_schema1(personality),
+        DOCKER_LIST if by_tag && personality != Personality::Oci11 && !takes(DOCKER_LIST) => {
+            let child = for_linux(bytes).and_then(|child| Some((repository.manifests.get(&child)?, child)));
+            match child {
+                None => error(personality, 404, "MANIFEST_UNKNOWN", None),
+                Some(_) if !takes(DOCKER_MANIFEST) => no_schema1(personality),
+                Some(((media_type, bytes), child)) => found(&child, media_type, bytes),
+            }
+        }
+        _ => found(digest, media_type, bytes),
+    }
+}
+
+fn found(digest: &str, media_type: &str, bytes: &[u8]) -> Canned {
+    Canned::status(200)
+        .header("content-type", media_type)
+        .header("docker-content-digest", digest)
+        .header("etag", format!("\"{digest}\""))
+        .body(bytes)
+}
+
+fn accepted(request: &Request) -> Vec<String> {
+    let headers = request.headers.get_all("accept").iter().filter_map(|value| value.to_str().ok());
+    let types = headers.flat_map(|value| value.split(','));
+    types.map(|one| one.split(';').next().unwrap_or_default().trim().to_owned()).collect()
+}
+
+/// What a client that knows no manifest lists is given for one.
+fn for_linux(list: &[u8]) -> Option<String> {
+    let list: Value = serde_json::from_slice(list).ok()?;
+    let children = list["manifests"].as_array()?;
+    let platform = json!({ "os": "linux", "architecture": "amd64" });
+    let child = children.iter().find(|child| child["platform"] == platform)?;
+    child["digest"].as_str().map(str::to_owned)
+}
+
+pub(super) fn delete(state: &mut State, name: &str, reference: &str) -> Canned {
+    let personality = state.settings.personality;
+    if personality == Personality::Oci11 {
+        return delete_oci(state, name, reference);
+    }
+    let by_tag = !is_digest(reference);
+    let may = state.settings.delete || (by_tag && personality == Personality::V3_0);
+    if !may {
+        return error(personality, 405, "UNSUPPORTED", None);
+    }
+    let repository = state.repositories.get_mut(name);
+    if by_tag {
+        if personality == Personality::V2_8 {
+            return error(personality, 400, "DIGEST_INVALID", None);
+        }
+        if reference.contains(':') {
+            return malformed(personality, name, reference);
+        }
+        return match repository.and_then(|repository| repository.tags.remove(reference)) {
+            Some(_) => Canned::status(202),
+            None => unknown_tag(personality, name, reference),
+        };
+    }
+    let Some(repository) = repository else { return error(personality, 404, "MANIFEST_UNKNOWN", None) };
+    // 2.8 looks for the digest among the layers too.
+    let mut layer = || personality == Personality::V2_8 && repository.blobs.remove(reference).is_some();
+    if repository.manifests.remove(reference).is_some() || layer() {
+        repository.tags.retain(|_, digest| digest != reference);
+        Canned::status(202)
+    } else {
+        error(personality, 404, "MANIFEST_UNKNOWN", None)
+    }
+}
+
+/// zot: a tag goes alone, and a manifest that an index needs stays.
+fn delete_oci(state: &mut State, name: &str, reference: &str) -> Canned {
+    let personality = state.settings.personality;
+    if !state.settings.delete {
+        return error(personality, 405, "UNSUPPORTED", None);
+    }
+    let Some(repository) = state.repositories.get_mut(name) else {
+        return error(personality, 400, "NAME_UNKNOWN", Some(json!({ "name": name })));
+    };
+    let gone = if is_digest(reference) {
+        if is_listed(repository, reference) {
+            return error(personality, 405, "DENIED", Some(json!({ "reference": reference })));
+        }
+        repository.tags.retain(|_, digest| digest != reference);
+        repository.manifests.remove(reference).is_some()
+    } else {
+        repository.tags.remove(reference).is_some()
+    };
+    let unknown = Some(json!({ "reference": reference }));
+    if gone { Canned::status(202) } else { error(personality, 404, "MANIFEST_UNKNOWN", unknown) }
+}
+
+fn is_listed(repository: &Repository, digest: &str) -> bool {
+    let mut manifests = repository.manifests.values();
+    manifests.any(|(_, bytes)| {
+        let manifest: Value = serde_json::from_slice(bytes).unwrap_or_default();
+        let children = manifest["manifests"].as_array();
+        children.is_some_and(|children| children.iter().any(|child| child["digest"] == digest))
+    })
+}
+
+/// Takes a manifest whose parts are here.
+pub(super) fn put(state: &mut State, request: &Request, name: &str, reference: &str) -> Canned {
+    let personality = state.settings.personality;
+    let actual = digest(&request.body);
+    if reference.contains(':') && reference != actual {
+        return error(personality, 400, "DIGEST_INVALID", None);
+    }
+    let Ok(manifest) = serde_json::from_slice::<Value>(&request.body) else {
+        return error(personality, 400, "MANIFEST_INVALID", None);
+    };
+    let repository = state.repositories.entry(name.into()).or_default();
+    let listed = |list: &str| manifest[list].as_array().cloned().unwrap_or_default();
+    let blobs = listed("layers").into_iter().chain(manifest.get("config").cloned());
+    let has = |part: &Value, held: &dyn Fn(&str) -> bool| part["digest"].as_str().is_some_and(held);
+    let whole = blobs.into_iter().all(|blob| has(&blob, &|digest| repository.blobs.contains_key(digest)))
+        && listed("manifests")
+            .iter()
+            .all(|child| has(child, &|digest| repository.manifests.contains_key(digest)));
+    if !whole {
+        return error(personality, 400, "MANIFEST_BLOB_UNKNOWN", None);
+    }
+    let media_type = request.header("content-type").unwrap_or_default().to_owned();
+    repository.manifests.insert(actual.clone(), (media_type, request.body.to_vec()));
+    let location =
+        format!("http://{}{}/v2/{name}/manifests/{actual}", state.settings.host, state.settings.prefix);
+    if !reference.contains(':') {
+        state.tag(name, reference, &actual);
+    }
+    Canned::status(201).header("location", location).header("docker-content-digest", actual)
+}
+
+fn unknown_tag(personality: Personality, name: &str, tag: &str) -> Canned {
+    let detail = match personality {
+        Personality::V2_8 => json!({ "Tag": tag }),
+        Personality::V3_0 | Personality::V3_1 => format!("unknown tag={tag}").into(),
+        Personality::Oci11 => json!({ "name": name, "reference": tag }),
+    };
+    error(personality, 404, "MANIFEST_UNKNOWN", Some(detail))
+}
+
+fn unknown_revision(personality: Personality, name: &str, digest: &str) -> Canned {
+    let detail = match personality {
+        Personality::V2_8 => json!({ "Name": name, "Revision": digest }),
+        Personality::V3_0 | Personality::V3_1 => {
+            format!("unknown manifest name={name} revision={digest}").into()
+        }
+        Personality::Oci11 => json!({ "name": name, "reference": digest }),
+    };
+    error(personality, 404, "MANIFEST_UNKNOWN", Some(detail))
+}
+
+/// A digest that is none is looked for as a tag, and the storage does not like its name.
+fn malformed(personality: Personality, name: &str, reference: &str) -> Canned {
+    if personality == Personality::Oci11 {
+        return unknown_tag(personality, name, reference);
+    }
+    let path = format!("/docker/registry/v2/repositories/{name}/_manifests/tags/{reference}/current/link");
+    let detail = json!({ "Path": path, "DriverName": "filesystem" });
+    error(personality, 500, "UNKNOWN", Some(detail))
+}
+
+fn no_schema1(personality: Personality) -> Canned {
+    match personality {
+        Personality::V2_8 => error(personality, 400, "MANIFEST_INVALID", Some(json!({}))),
+        _ => {
+            let message = "Schema 2 manifest not supported by client";
+            error_saying(personality, 400, "MANIFEST_INVALID", message, None)
+        }
+    }
+}

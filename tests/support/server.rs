@@ -1,0 +1,305 @@
+//! A real distribution registry (Debian's `docker-registry`, 2.8.2), started for one test.
+//!
+//! It is a child process on a free port with its storage in a temporary folder, and is gone when the
+//! value is dropped.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::store::Store;
+
+/// How to run the registry. The default: anyone may read, write and delete, over plain HTTP.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    delete_disabled: bool,
+    readonly: bool,
+    htpasswd: Option<(String, String)>,
+    tls: bool,
+    max_entries: Option<u32>,
+    prefix: Option<String>,
+    cache: bool,
+}
+
+impl Options {
+    /// With `storage.delete.enabled: false`.
+    pub fn delete_disabled(mut self) -> Self {
+        self.delete_disabled = true;
+        self
+    }
+
+    /// With `storage.maintenance.readonly`.
+    pub fn readonly(mut self) -> Self {
+        self.readonly = true;
+        self
+    }
+
+    /// Only for this user.
+    pub fn htpasswd(mut self, user: &str, password: &str) -> Self {
+        self.htpasswd = Some((user.into(), password.into()));
+        self
+    }
+
+    /// Over HTTPS, with a certificate of an authority of its own: see [`RealRegistry::ca_file`].
+    pub fn tls(mut self) -> Self {
+        self.tls = true;
+        self
+    }
+
+    /// With `catalog.maxentries`.
+    pub fn max_entries(mut self, entries: u32) -> Self {
+        self.max_entries = Some(entries);
+        self
+    }
+
+    /// Below this path, such as `/registry/`; it begins and ends with a slash.
+    pub fn prefix(mut self, prefix: &str) -> Self {
+        self.prefix = Some(prefix.into());
+        self
+    }
+
+    /// With the in-memory cache of the official images, which the garbage collection deceives.
+    pub fn cache(mut self) -> Self {
+        self.cache = true;
+        self
+    }
+
+    /// Starts it on an empty storage.
+    pub fn start(self) -> RealRegistry {
+        RealRegistry::run(self, TempDir::new().unwrap())
+    }
+}
+
+/// A running registry.
+#[derive(Debug)]
+pub struct RealRegistry {
+    options: Options,
+    folder: TempDir,
+    port: u16,
+    child: Option<Child>,
+}
+
+/// One request as the registry's access log has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logged {
+    /// The method.
+    pub method: String,
+    /// Path and query.
+    pub path: String,
+    /// The status that was answered.
+    pub status: u16,
+}
+
+impl RealRegistry {
+    /// Starts a registry with the default options.
+    pub fn start() -> Self {
+        Options::default().start()
+    }
+
+    /// Options to start one with.
+    pub fn options() -> Options {
+        Options::default()
+    }
+
+    fn run(options: Options, folder: TempDir) -> Self {
+        fs::create_dir(folder.path().join("store")).unwrap();
+        if options.tls {
+            make_certificates(folder.path());
+        }
+        if let Some((user, password)) = &options.htpasswd {
+            let line = output("htpasswd", folder.path(), &["-nbB", "-C", "4", user, password]);
+            fs::write(folder.path().join("htpasswd"), line).unwrap();
+        }
+        let mut registry = Self { options, folder, port: 0, child: None };
+        // Someone else may take the port between our look and the registry's: then look again.
+        for _ in 0..10 {
+            registry.port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+            if registry.try_start() {
+                return registry;
+            }
+        }
+        panic!("the registry did not start: {}", registry.log());
+    }
+
+    /// The URL of the registry, without `/v2/` and without a slash at the end.
+    pub fn url(&self) -> String {
+        let scheme = if self.options.tls { "https" } else { "http" };
+        let prefix = self.options.prefix.as_deref().unwrap_or("");
+        format!("{scheme}://{}{}", self.host(), prefix.trim_end_matches('/'))
+    }
+
+    /// `127.0.0.1:<port>`: what image references begin with.
+    pub fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The `rootdirectory` of its storage.
+    pub fn store_path(&self) -> PathBuf {
+        self.folder.path().join("store")
+    }
+
+    /// Its storage, to be filled or looked at past the registry.
+    pub fn store(&self) -> Store {
+        Store::at(self.store_path())
+    }
+
+    /// Its configuration file.
+    pub fn config_path(&self) -> PathBuf {
+        self.folder.path().join("config.yml")
+    }
+
+    /// The certificate of the authority that vouches for it, if it was started with [`Options::tls`].
+    pub fn ca_file(&self) -> PathBuf {
+        self.folder.path().join("ca.pem")
+    }
+
+    /// Every request so far.
+    ///
+    /// The registry writes the line of a request before it sends the end of a small answer, and may
+    /// write that of a large one (over 2 KiB) a moment after.
+    pub fn requests(&self) -> Vec<Logged> {
+        let log = fs::read_to_string(self.folder.path().join("access.log")).unwrap();
+        log.lines().filter_map(access).collect()
+    }
+
+    /// The requests so far that could have changed something.
+    pub fn mutating_requests(&self) -> Vec<Logged> {
+        let mutating = ["POST", "PUT", "PATCH", "DELETE"];
+        self.requests().into_iter().filter(|logged| mutating.contains(&logged.method.as_str())).collect()
+    }
+
+    /// Stops it. The storage stays, and so does the port for [`RealRegistry::start_again`].
+    pub fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // Without `http.draintimeout` the registry dies at once on SIGTERM too.
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Starts it after [`RealRegistry::stop`], on the same port with the same storage.
+    pub fn start_again(&mut self) {
+        assert!(self.child.is_none(), "the registry is running");
+        assert!(self.try_start(), "the registry did not start: {}", self.log());
+    }
+
+    /// Runs `garbage-collect` with these flags beside the registry, and returns its output.
+    pub fn garbage_collect(&self, flags: &[&str]) -> String {
+        let config = self.config_path();
+        let arguments = [&["garbage-collect"], flags, &[config.to_str().unwrap()]].concat();
+        output("docker-registry", self.folder.path(), &arguments)
+    }
+
+    /// Its log, for people.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("registry.log")).unwrap_or_default()
+    }
+
+    /// Whether it came up. It is up when it says so in its own log: an answer on the port could be
+    /// someone else's, and would stand in the access log.
+    fn try_start(&mut self) -> bool {
+        let folder = self.folder.path();
+        fs::write(self.config_path(), self.config()).unwrap();
+        let access = File::options().create(true).append(true).open(folder.join("access.log")).unwrap();
+        let log = File::create(folder.join("registry.log")).unwrap();
+        let child = Command::new("docker-registry")
+            .arg("serve")
+            .arg(self.config_path())
+            .stdin(Stdio::null())
+            .stdout(access)
+            .stderr(log)
+            .spawn();
+        let child = child.unwrap_or_else(|error| {
+            panic!("docker-registry: {error}; run `make check`, which installs what the tests need")
+        });
+        let child = self.child.insert(child);
+        let listening = format!("listening on 127.0.0.1:{}", self.port);
+        for _ in 0..3000 {
+            let log = fs::read_to_string(folder.join("registry.log")).unwrap();
+            if log.contains(&listening) {
+                return true;
+            }
+            if child.try_wait().unwrap().is_some() {
+                self.child = None;
+                return false;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("the registry does not listen after half a minute: {}", self.log());
+    }
+
+    fn config(&self) -> String {
+        let folder = self.folder.path().display();
+        let options = &self.options;
+        let mut yaml = format!(
+            "version: 0.1\nlog: {{ level: info }}\nstorage:\n  filesystem: {{ rootdirectory: {folder}/store }}\n"
+        );
+        let _ = writeln!(yaml, "  delete: {{ enabled: {} }}", !options.delete_disabled);
+        let readonly = options.readonly;
+        let purging = "uploadpurging: { enabled: false }";
+        let _ = writeln!(yaml, "  maintenance: {{ readonly: {{ enabled: {readonly} }}, {purging} }}");
+        if options.cache {
+            yaml.push_str("  cache: { blobdescriptor: inmemory }\n");
+        }
+        let _ = writeln!(yaml, "http:\n  addr: 127.0.0.1:{}\n  secret: tests", self.port);
+        if let Some(prefix) = &options.prefix {
+            let _ = writeln!(yaml, "  prefix: {prefix}");
+        }
+        if options.tls {
+            let _ = writeln!(yaml, "  tls: {{ certificate: {folder}/server.pem, key: {folder}/server.key }}");
+        }
+        if options.htpasswd.is_some() {
+            let _ = writeln!(yaml, "auth:\n  htpasswd: {{ realm: tests, path: {folder}/htpasswd }}");
+        }
+        if let Some(entries) = options.max_entries {
+            let _ = writeln!(yaml, "catalog: {{ maxentries: {entries} }}");
+        }
+        yaml
+    }
+}
+
+impl Drop for RealRegistry {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Reads a line of the combined log format: `… "GET /v2/ HTTP/1.1" 200 2 "" "agent"`.
+fn access(line: &str) -> Option<Logged> {
+    let (_, rest) = line.split_once('"')?;
+    let (request, rest) = rest.split_once('"')?;
+    let mut words = request.split(' ');
+    let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
+    Some(Logged { method, path, status: rest.split_whitespace().next()?.parse().ok()? })
+}
+
+/// An authority in `ca.pem`, and a certificate of it for this machine in `server.pem`.
+fn make_certificates(folder: &Path) {
+    let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
+    let authority = "[req]\ndistinguished_name=dn\nx509_extensions=ext\nprompt=no\n[dn]\nCN=test authority\n\
+        [ext]\nbasicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign\nsubjectKeyIdentifier=hash\n";
+    fs::write(folder.join("ca.cnf"), authority).unwrap();
+    let server = "[req]\ndistinguished_name=dn\nx509_extensions=ext\nprompt=no\n[dn]\nCN=localhost\n\
+        [ext]\nbasicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth\n\
+        subjectAltName=IP:127.0.0.1,DNS:localhost\n";
+    fs::write(folder.join("server.cnf"), server).unwrap();
+    let request = ["req", "-x509"];
+    let files = ["-config", "ca.cnf", "-keyout", "ca.key", "-out", "ca.pem"];
+    output("openssl", folder, &[&request[..], &key, &files].concat());
+    let files = ["-config", "server.cnf", "-keyout", "server.key", "-out", "server.pem"];
+    let signer = ["-CA", "ca.pem", "-CAkey", "ca.key"];
+    output("openssl", folder, &[&request[..], &key, &files, &signer].concat());
+}
+
+fn output(program: &str, folder: &Path, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).current_dir(folder).output();
+    let output = output.unwrap_or_else(|error| panic!("{program}: {error}; `make check` installs it"));
+    assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}

@@ -1,0 +1,154 @@
+//! Writes content straight into the filesystem layout of distribution, and reads back what is there.
+//!
+//! It follows `registry/storage/paths.go`, which is the same in 2.8 and 3.x. No registry takes part,
+//! so a hundred thousand tags take half a minute where the folder is in memory (`TMPDIR=/dev/shm`).
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::image::{Content, digest, ghost_digest};
+
+/// The storage of one registry.
+#[derive(Debug)]
+pub struct Store {
+    root: PathBuf,
+    /// Blobs that this value wrote, so that a shared layer costs one look and not one per tag.
+    written: HashSet<String>,
+}
+
+/// What one repository holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Tags and the digests they point to. Tags that point nowhere are left out.
+    pub tags: BTreeMap<String, String>,
+    /// Digests of the manifests that belong to it, tagged or not.
+    pub manifests: BTreeSet<String>,
+}
+
+impl Store {
+    /// The storage below this directory, which is the registry's `rootdirectory`.
+    pub fn at(rootdirectory: impl AsRef<Path>) -> Self {
+        Self { root: rootdirectory.as_ref().join("docker/registry/v2"), written: HashSet::new() }
+    }
+
+    /// Stores the content with everything below it under these tags; without tags, by digest alone.
+    pub fn write(&mut self, repository: &str, tags: &[&str], content: &Content) {
+        let home = self.root.join("repositories").join(repository);
+        for part in content.tree() {
+            for blob in &part.blobs {
+                let digest = digest(blob);
+                link(&home.join("_layers"), &digest, &digest);
+                self.write_blob(digest, blob);
+            }
+            link(&home.join("_manifests/revisions"), &part.digest, &part.digest);
+            self.write_blob(part.digest.clone(), &part.manifest);
+        }
+        for tag in tags {
+            let tag = home.join("_manifests/tags").join(tag);
+            link(&tag.join("index"), &content.digest, &content.digest);
+            put(&tag.join("current/link"), content.digest.as_bytes());
+        }
+    }
+
+    /// A tag that is listed and has no manifest, as a crash in the middle of a deletion leaves it.
+    pub fn write_ghost(&self, repository: &str, tag: &str) {
+        let tags = self.root.join("repositories").join(repository).join("_manifests/tags");
+        put(&tags.join(tag).join("current/link"), ghost_digest(tag).as_bytes());
+    }
+
+    /// Repositories and what each holds. A repository whose last manifest went is listed, empty.
+    pub fn contents(&self) -> BTreeMap<String, Held> {
+        let mut found = BTreeMap::new();
+        collect(&self.root.join("repositories"), "", &mut found);
+        found
+    }
+
+    /// What one repository holds; nothing, if there is no such repository.
+    pub fn repository(&self, repository: &str) -> Held {
+        held(&self.root.join("repositories").join(repository))
+    }
+
+    /// Whether a blob (or a manifest's content) is stored, whoever it belongs to.
+    pub fn has_blob(&self, digest: &str) -> bool {
+        self.blob(digest).is_file()
+    }
+
+    /// Bytes of everything under `blobs/`.
+    pub fn blob_bytes(&self) -> u64 {
+        fn bytes(folder: &Path) -> u64 {
+            let sum = |(_, path): (String, PathBuf)| match fs::metadata(&path) {
+                Ok(found) if found.is_dir() => bytes(&path),
+                Ok(found) => found.len(),
+                Err(_) => 0,
+            };
+            entries(folder).into_iter().map(sum).sum()
+        }
+        bytes(&self.root.join("blobs"))
+    }
+
+    fn write_blob(&mut self, digest: String, bytes: &[u8]) {
+        let path = self.blob(&digest);
+        if self.written.insert(digest) {
+            put(&path, bytes);
+        }
+    }
+
+    fn blob(&self, digest: &str) -> PathBuf {
+        let (algorithm, hex) = digest.split_once(':').unwrap();
+        self.root.join("blobs").join(algorithm).join(&hex[..2]).join(hex).join("data")
+    }
+}
+
+fn collect(folder: &Path, name: &str, found: &mut BTreeMap<String, Held>) {
+    if folder.join("_manifests").is_dir() || folder.join("_layers").is_dir() {
+        found.insert(name.to_owned(), held(folder));
+    }
+    for (part, path) in entries(folder) {
+        if !part.starts_with('_') {
+            let name = if name.is_empty() { part } else { format!("{name}/{part}") };
+            collect(&path, &name, found);
+        }
+    }
+}
+
+fn held(home: &Path) -> Held {
+    let tagged = entries(&home.join("_manifests/tags")).into_iter().filter_map(|(tag, path)| {
+        let link = fs::read_to_string(path.join("current/link")).ok()?;
+        let (algorithm, hex) = link.split_once(':')?;
+        let revision = home.join("_manifests/revisions").join(algorithm).join(hex).join("link");
+        revision.is_file().then_some((tag, link))
+    });
+    let algorithms = entries(&home.join("_manifests/revisions")).into_iter();
+    let revisions = algorithms.flat_map(|(_, path)| entries(&path));
+    let linked = revisions.filter_map(|(_, path)| fs::read_to_string(path.join("link")).ok());
+    Held { tags: tagged.collect(), manifests: linked.collect() }
+}
+
+fn entries(folder: &Path) -> Vec<(String, PathBuf)> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let named = |entry: io::Result<fs::DirEntry>| {
+        let entry = entry.unwrap();
+        (entry.file_name().into_string().unwrap(), entry.path())
+    };
+    entries.map(named).collect()
+}
+
+/// Writes `<folder>/<algorithm>/<hex>/link`.
+fn link(folder: &Path, digest: &str, target: &str) {
+    let (algorithm, hex) = digest.split_once(':').unwrap();
+    let mut path = folder.join(algorithm);
+    path.push(hex);
+    path.push("link");
+    put(&path, target.as_bytes());
+}
+
+fn put(path: &Path, bytes: &[u8]) {
+    if let Err(error) = fs::write(path, bytes) {
+        // The folder is there already for all but the first file in it.
+        assert_eq!(error.kind(), io::ErrorKind::NotFound, "{}: {error}", path.display());
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+}
