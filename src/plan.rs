@@ -230,7 +230,7 @@ pub fn plan(snapshot: &Snapshot, policy: &Policy, terms: &Terms<'_>) -> Reposito
     for (node, ballot) in ballots.iter_mut().enumerate() {
         untag.extend(ballot.untag(&graph, node, terms.tag_deletion));
     }
-    let order = graph.deletion_order(&verdicts);
+    let order = graph.deletion_order(&verdicts, &ages);
     let planned = |node: usize, after: Vec<Digest>| {
         let manifest = graph.nodes[node];
         Planned {

@@ -104,7 +104,7 @@ impl Selection {
 #[derive(Debug, Args)]
 pub(super) struct Output {
     /// The form of what is printed; JSON is one document a line for each registry
-    #[arg(long = "output", short, value_enum, default_value = "table")]
+    #[arg(long = "output", short = 'o', value_enum, default_value = "table")]
     pub(super) form: Form,
 }
 

@@ -1,8 +1,7 @@
 //! Tables for people: widths that fit, sizes and ages at a glance.
 
 use chrono::TimeDelta;
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 use indicatif::HumanBytes;
 
 use crate::model::Tag;
@@ -11,10 +10,13 @@ use crate::plan::{Planned, Verdict, span};
 /// More tags than this are counted, not listed.
 const TAGS_LISTED: usize = 4;
 
+/// A line under the headings and no others: rows are one line each where the terminal is wide enough.
+const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+
 /// A table with these headings, as wide as the terminal allows.
 pub(super) fn table(headings: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY);
+    table.load_style(STYLE);
     table.set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(headings.iter().map(Cell::new));
     table

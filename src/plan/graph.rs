@@ -5,6 +5,8 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use chrono::{DateTime, Utc};
+
 use super::Verdict;
 use crate::model::{Digest, Manifest, Snapshot, Tag};
 
@@ -136,28 +138,35 @@ impl<'a> Graph<'a> {
     /// What is deleted, parents before children and subjects before referrers, each with what must
     /// be gone before it.
     ///
-    /// A tag can claim that an index is about its own child, so there can be circles; they are broken
-    /// at the smallest digest, and the edges that run against the order bind nobody.
-    pub(super) fn deletion_order(&self, verdicts: &[Verdict]) -> Vec<(usize, Vec<Digest>)> {
+    /// Where that leaves a choice, the oldest goes first. A tag can claim that an index is about its own
+    /// child, so there can be circles; they are broken at the oldest too, and the edges that run against
+    /// the order bind nobody.
+    pub(super) fn deletion_order(
+        &self,
+        verdicts: &[Verdict],
+        ages: &[Option<DateTime<Utc>>],
+    ) -> Vec<(usize, Vec<Digest>)> {
+        let ranked = |node: usize| (ages[node], node);
         let before = |node: usize| self.parents[node].iter().chain(&self.subjects[node]).copied();
         let after = |node: usize| self.children[node].iter().chain(&self.referrers[node]).copied();
-        let mut open: BTreeSet<usize> =
-            (0..self.nodes.len()).filter(|&node| verdicts[node] == Verdict::Delete).collect();
-        let mut waits: Vec<usize> =
-            (0..self.nodes.len()).map(|node| before(node).filter(|one| open.contains(one)).count()).collect();
-        let mut ready: BTreeSet<usize> = open.iter().copied().filter(|&node| waits[node] == 0).collect();
+        let mut open: BTreeSet<_> =
+            (0..self.nodes.len()).filter(|&node| verdicts[node] == Verdict::Delete).map(ranked).collect();
+        let mut waits: Vec<usize> = (0..self.nodes.len())
+            .map(|node| before(node).filter(|&one| open.contains(&ranked(one))).count())
+            .collect();
+        let mut ready: BTreeSet<_> = open.iter().copied().filter(|&(_, node)| waits[node] == 0).collect();
         let mut done = BTreeSet::new();
         let mut order = Vec::with_capacity(open.len());
-        while let Some(node) = ready.pop_first().or_else(|| open.first().copied()) {
-            open.remove(&node);
+        while let Some((_, node)) = ready.pop_first().or_else(|| open.first().copied()) {
+            open.remove(&ranked(node));
             let gone: BTreeSet<&Digest> =
                 before(node).filter(|one| done.contains(one)).map(|one| &self.nodes[one].digest).collect();
             order.push((node, gone.into_iter().cloned().collect()));
             done.insert(node);
-            for next in after(node).filter(|next| open.contains(next)) {
+            for next in after(node).filter(|&next| open.contains(&ranked(next))) {
                 waits[next] = waits[next].saturating_sub(1);
                 if waits[next] == 0 {
-                    ready.insert(next);
+                    ready.insert(ranked(next));
                 }
             }
         }
