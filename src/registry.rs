@@ -4,6 +4,7 @@
 //! decides nothing. Whoever holds only a [`Reader`] cannot change a registry.
 
 mod auth;
+mod connect;
 mod delete;
 mod error;
 mod link;

@@ -139,8 +139,8 @@ impl<'a> Graph<'a> {
     /// be gone before it.
     ///
     /// Where that leaves a choice, the oldest goes first. A tag can claim that an index is about its own
-    /// child, so there can be circles; they are broken at the oldest too, and the edges that run against
-    /// the order bind nobody.
+    /// child, so there can be circles. They are broken in favour of parents, which are never part of a
+    /// circle by themselves; the edges that then run against the order bind nobody.
     pub(super) fn deletion_order(
         &self,
         verdicts: &[Verdict],
@@ -157,7 +157,13 @@ impl<'a> Graph<'a> {
         let mut ready: BTreeSet<_> = open.iter().copied().filter(|&(_, node)| waits[node] == 0).collect();
         let mut done = BTreeSet::new();
         let mut order = Vec::with_capacity(open.len());
-        while let Some((_, node)) = ready.pop_first().or_else(|| open.first().copied()) {
+        let orphaned = |open: &BTreeSet<(Option<DateTime<Utc>>, usize)>| {
+            let mut nodes = open.iter().copied();
+            nodes.find(|&(_, node)| !self.parents[node].iter().any(|&one| open.contains(&ranked(one))))
+        };
+        while let Some((_, node)) =
+            ready.pop_first().or_else(|| orphaned(&open)).or_else(|| open.first().copied())
+        {
             open.remove(&ranked(node));
             let gone: BTreeSet<&Digest> =
                 before(node).filter(|one| done.contains(one)).map(|one| &self.nodes[one].digest).collect();

@@ -773,6 +773,15 @@ fn a_circle_of_referrers_that_nothing_speaks_for_or_against_is_kept() {
 }
 
 #[test]
+fn a_circle_of_tags_is_broken_behind_the_index() {
+    // The index is older than nothing it lists, and a tag says that it signs its own child.
+    let world = World::new().image("child", 9, &["t1"]).index("index", &["child"], &[&sig("child")]);
+    world.check(&nothing(), &["child delete: expired child-of-expired", "index delete: referrer-of-expired"]);
+    let order: Vec<Digest> = world.plan(&nothing()).deletions().map(|one| one.digest.clone()).collect();
+    assert_eq!(order, [digest("index"), digest("child")]);
+}
+
+#[test]
 fn every_reason_code_occurs_in_this_table() {
     let table = include_str!("tests.rs");
     let source = include_str!("reason.rs");

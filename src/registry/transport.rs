@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{ACCEPT, AUTHORIZATION, DATE, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use reqwest::redirect::Policy;
 use reqwest::{Method, StatusCode};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 use url::Url;
 
 use super::auth::{Challenge, Credentials, Granted, Scope, Session, TokenRequest, sensitive};
+use super::connect;
 use super::error::{Error, Kind};
 use crate::config;
-
-const USER_AGENT: &str = concat!("regsweep/", env!("CARGO_PKG_VERSION"));
 
 /// Answers of a token service are small; one that is not is no token.
 const TOKEN_BYTES: usize = 1 << 20;
@@ -109,21 +109,12 @@ pub(super) struct Transport {
 
 impl Transport {
     pub(super) fn new(registry: &config::Registry, retry: Retry) -> anyhow::Result<Self> {
-        let client = |redirects| -> anyhow::Result<reqwest::Client> {
-            Ok(tls(reqwest::Client::builder(), &registry.tls)?
-                .user_agent(USER_AGENT)
-                .timeout(registry.timeout)
-                .connect_timeout(registry.timeout.min(Duration::from_secs(10)))
-                .pool_max_idle_per_host(registry.concurrency.get())
-                .redirect(redirects)
-                .build()?)
-        };
         let mut base = registry.url.clone();
         base.set_path(&format!("{}/v2/", base.path().trim_end_matches('/')));
         Ok(Self {
-            reading: client(reqwest::redirect::Policy::limited(5))?,
-            deleting: client(reqwest::redirect::Policy::none())?,
-            session: Session::new(credentials(registry, &base)?),
+            reading: connect::client(registry, Policy::limited(5))?,
+            deleting: connect::client(registry, Policy::none())?,
+            session: Session::new(connect::credentials(registry, &base)?),
             in_flight: Semaphore::new(registry.concurrency.get()),
             pace: registry.requests_per_second.map(|rate| Pace::new(rate.get())),
             retry,
@@ -363,56 +354,6 @@ fn asked_to_wait(headers: &HeaderMap) -> Option<Duration> {
     let then = httpdate::parse_http_date(after).ok()?;
     let now = httpdate::parse_http_date(text(DATE)?).ok()?;
     Some(then.duration_since(now).unwrap_or_default())
-}
-
-fn tls(builder: reqwest::ClientBuilder, tls: &config::Tls) -> anyhow::Result<reqwest::ClientBuilder> {
-    use anyhow::Context as _;
-    let read = |path: &std::path::Path| {
-        std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))
-    };
-    let mut builder = builder.tls_danger_accept_invalid_certs(tls.insecure_skip_verify);
-    if let Some(path) = &tls.ca_file {
-        let context = || format!("{} holds no PEM certificates", path.display());
-        let authorities = reqwest::Certificate::from_pem_bundle(&read(path)?).with_context(context)?;
-        anyhow::ensure!(!authorities.is_empty(), context());
-        builder = builder.tls_certs_merge(authorities);
-    }
-    if let Some(identity) = &tls.identity {
-        let mut pem = read(&identity.key_file)?;
-        pem.push(b'\n');
-        pem.extend(read(&identity.cert_file)?);
-        let context = || format!("{} and its key are no PEM identity", identity.cert_file.display());
-        builder = builder.identity(reqwest::Identity::from_pem(&pem).with_context(context)?);
-    }
-    Ok(builder)
-}
-
-fn credentials(registry: &config::Registry, base: &Url) -> anyhow::Result<Credentials> {
-    use anyhow::Context as _;
-    Ok(match &registry.auth {
-        config::Auth::Anonymous => Credentials::Anonymous,
-        config::Auth::Basic { username, password } => {
-            Credentials::Basic { username: username.clone(), password: password.clone() }
-        }
-        config::Auth::Bearer(token) => Credentials::Bearer(token.clone()),
-        config::Auth::DockerConfig(path) => {
-            let file =
-                std::fs::File::open(path).with_context(|| format!("{} cannot be opened", path.display()))?;
-            let host = base.host_str().unwrap_or_default();
-            let server = base.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-            let found = docker_credential::get_credential_from_reader(file, &server)
-                .map_err(|error| anyhow::anyhow!("{error}"))
-                .with_context(|| format!("{} has no credentials for {server}", path.display()))?;
-            match found {
-                docker_credential::DockerCredential::IdentityToken(token) => {
-                    Credentials::Identity(SecretString::from(token))
-                }
-                docker_credential::DockerCredential::UsernamePassword(username, password) => {
-                    Credentials::Basic { username, password: SecretString::from(password) }
-                }
-            }
-        }
-    })
 }
 
 /// Lets requests start at an even pace.

@@ -1,0 +1,29 @@
+# What a stranger runs. Every target does its own set-up: on Debian as root, what is missing is installed.
+.DEFAULT_GOAL := help
+.PHONY: help demo check run build deps-demo deps-check
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: deps-demo ## Set everything up and run the main job on a throwaway registry
+	@cargo build --quiet --bin regsweep --example fill
+	@demo/demo.sh
+
+check: deps-check ## Set everything up and run all checks and tests
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- --deny warnings
+	RUSTDOCFLAGS="--deny warnings" cargo doc --no-deps --locked --quiet
+	cargo test --locked
+	@echo "all checks passed"
+
+run: ## Run regsweep from the sources: make run ARGS="plan --config my.yaml"
+	@cargo run --quiet -- $(ARGS)
+
+build: ## Build the release binary, target/release/regsweep
+	cargo build --release --locked --bin regsweep
+
+deps-demo:
+	@demo/install.sh docker-registry:docker-registry skopeo:skopeo curl:curl jq:jq
+
+deps-check:
+	@demo/install.sh docker-registry:docker-registry skopeo:skopeo htpasswd:apache2-utils openssl:openssl

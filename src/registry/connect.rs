@@ -1,0 +1,77 @@
+//! From the configuration of a registry to HTTP clients and credentials.
+//!
+//! It reads the files that the configuration names, and sends nothing.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use reqwest::redirect::Policy;
+use secrecy::SecretString;
+use url::Url;
+
+use super::auth::Credentials;
+use crate::config;
+
+const USER_AGENT: &str = concat!("regsweep/", env!("CARGO_PKG_VERSION"));
+
+/// No registry takes longer to accept a connection, however long its answers may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A pool of connections to the registry.
+pub(super) fn client(registry: &config::Registry, redirects: Policy) -> anyhow::Result<reqwest::Client> {
+    Ok(tls(reqwest::Client::builder(), &registry.tls)?
+        .user_agent(USER_AGENT)
+        .timeout(registry.timeout)
+        .connect_timeout(registry.timeout.min(CONNECT_TIMEOUT))
+        .pool_max_idle_per_host(registry.concurrency.get())
+        .redirect(redirects)
+        .build()?)
+}
+
+fn tls(builder: reqwest::ClientBuilder, tls: &config::Tls) -> anyhow::Result<reqwest::ClientBuilder> {
+    let read =
+        |path: &Path| std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()));
+    let mut builder = builder.tls_danger_accept_invalid_certs(tls.insecure_skip_verify);
+    if let Some(path) = &tls.ca_file {
+        let context = || format!("{} holds no PEM certificates", path.display());
+        let authorities = reqwest::Certificate::from_pem_bundle(&read(path)?).with_context(context)?;
+        anyhow::ensure!(!authorities.is_empty(), context());
+        builder = builder.tls_certs_merge(authorities);
+    }
+    if let Some(identity) = &tls.identity {
+        let mut pem = read(&identity.key_file)?;
+        pem.push(b'\n');
+        pem.extend(read(&identity.cert_file)?);
+        let context = || format!("{} and its key are no PEM identity", identity.cert_file.display());
+        builder = builder.identity(reqwest::Identity::from_pem(&pem).with_context(context)?);
+    }
+    Ok(builder)
+}
+
+pub(super) fn credentials(registry: &config::Registry, base: &Url) -> anyhow::Result<Credentials> {
+    Ok(match &registry.auth {
+        config::Auth::Anonymous => Credentials::Anonymous,
+        config::Auth::Basic { username, password } => {
+            Credentials::Basic { username: username.clone(), password: password.clone() }
+        }
+        config::Auth::Bearer(token) => Credentials::Bearer(token.clone()),
+        config::Auth::DockerConfig(path) => {
+            let file =
+                std::fs::File::open(path).with_context(|| format!("{} cannot be opened", path.display()))?;
+            let host = base.host_str().unwrap_or_default();
+            let server = base.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+            let found = docker_credential::get_credential_from_reader(file, &server)
+                .map_err(|error| anyhow::anyhow!("{error}"))
+                .with_context(|| format!("{} has no credentials for {server}", path.display()))?;
+            match found {
+                docker_credential::DockerCredential::IdentityToken(token) => {
+                    Credentials::Identity(SecretString::from(token))
+                }
+                docker_credential::DockerCredential::UsernamePassword(username, password) => {
+                    Credentials::Basic { username, password: SecretString::from(password) }
+                }
+            }
+        }
+    })
+}
