@@ -1,0 +1,448 @@
+//! What outlives the process: runs, collections, totals, and what a crash must not make us forget.
+//!
+//! One SQLite file in a directory that one process holds at a time. It knows no registry and decides
+//! nothing; losing it only loses history.
+
+mod ledger;
+mod schema;
+
+pub use ledger::Ledger;
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+/// What went wrong with the state.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another process has it.
+    #[error(
+        "the state in {0} is in use by another regsweep: stop that one first, or give this one another `state_dir`"
+    )]
+    Locked(PathBuf),
+    /// The directory or a file in it cannot be used.
+    #[error("the state in {0} cannot be used: {1}: check that `state_dir` exists and may be written to")]
+    Directory(PathBuf, #[source] std::io::Error),
+    /// The file is from a later version.
+    #[error("{0} was written by a later regsweep (version {1}): use that one, or another `state_dir`")]
+    TooNew(PathBuf, i64),
+    /// SQLite failed.
+    #[error("the state cannot be read or written: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+/// The open state. Clones share it.
+#[derive(Clone)]
+pub struct State {
+    connection: Arc<Mutex<Connection>>,
+    /// Holds the lock for as long as any clone lives.
+    _lock: Arc<File>,
+}
+
+/// A run that has ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    /// Its number, which counts up.
+    pub id: i64,
+    /// The registry.
+    pub registry: String,
+    /// When it began.
+    pub started: DateTime<Utc>,
+    /// When it ended; `None` if it was cut off or is under way.
+    pub finished: Option<DateTime<Utc>>,
+    /// How it ended: a fixed word.
+    pub outcome: Option<String>,
+    /// Manifests that it deleted.
+    pub deleted: u64,
+    /// Tags that it removed alone.
+    pub untagged: u64,
+    /// What went wrong, for people.
+    pub error: Option<String>,
+}
+
+/// A collection that has ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Collection {
+    /// The registry.
+    pub registry: String,
+    /// When it began.
+    pub started: DateTime<Utc>,
+    /// When it ended.
+    pub finished: DateTime<Utc>,
+    /// How it ended: a fixed word.
+    pub outcome: String,
+    /// Blobs that are gone because of it.
+    pub blobs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How long the registry did not answer, in seconds.
+    pub downtime_seconds: f64,
+    /// What went wrong, for people.
+    pub error: Option<String>,
+}
+
+/// A sum that goes on after a restart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Total {
+    /// What is summed.
+    pub kind: TotalKind,
+    /// The registry.
+    pub registry: String,
+    /// The policy; empty where the sum is of the registry.
+    pub policy: String,
+    /// The sum.
+    pub value: u64,
+}
+
+/// What a total sums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TotalKind {
+    /// Manifests deleted, by policy.
+    DeletedManifests,
+    /// Tags that are gone, by policy.
+    DeletedTags,
+    /// Bytes that collections freed.
+    ReclaimedBytes,
+    /// Blobs that collections freed.
+    ReclaimedBlobs,
+    /// Bytes deleted and not yet collected.
+    Reclaimable,
+}
+
+impl TotalKind {
+    const ALL: [Self; 5] = [
+        Self::DeletedManifests,
+        Self::DeletedTags,
+        Self::ReclaimedBytes,
+        Self::ReclaimedBlobs,
+        Self::Reclaimable,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::DeletedManifests => "deleted_manifests",
+            Self::DeletedTags => "deleted_tags",
+            Self::ReclaimedBytes => "reclaimed_bytes",
+            Self::ReclaimedBlobs => "reclaimed_blobs",
+            Self::Reclaimable => "reclaimable",
+        }
+    }
+}
+
+impl State {
+    /// Opens the state in this directory, making both if need be.
+    pub fn open(directory: &Path) -> Result<Self, Error> {
+        let io = |error| Error::Directory(directory.to_owned(), error);
+        std::fs::create_dir_all(directory).map_err(io)?;
+        let lock = File::create(directory.join("lock")).map_err(io)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(Error::Locked(directory.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(io(error)),
+        }
+        let path = directory.join("state.sqlite");
+        let connection = Connection::open(&path)?;
+        schema::prepare(&connection, &path)?;
+        Ok(Self { connection: Arc::new(Mutex::new(connection)), _lock: Arc::new(lock) })
+    }
+
+    /// Notes that a run begins, and gives it a number.
+    pub fn begin_run(&self, registry: &str, started: DateTime<Utc>) -> Result<i64, Error> {
+        let connection = self.lock();
+        connection
+            .execute("INSERT INTO run (registry, started) VALUES (?1, ?2)", params![registry, started])?;
+        Ok(connection.last_insert_rowid())
+    }
+
+    /// Notes a deletion the moment it is answered, with what it leaves for the collector.
+    pub fn deleted(
+        &self,
+        run: i64,
+        registry: &str,
+        policy: &str,
+        tags: u64,
+        bytes: u64,
+    ) -> Result<(), Error> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction()?;
+        transaction.execute("UPDATE run SET deleted = deleted + 1 WHERE id = ?1", [run])?;
+        add(&transaction, TotalKind::DeletedManifests, registry, policy, 1)?;
+        add(&transaction, TotalKind::DeletedTags, registry, policy, tags)?;
+        add(&transaction, TotalKind::Reclaimable, registry, "", bytes)?;
+        Ok(transaction.commit()?)
+    }
+
+    /// Notes that a tag was removed alone.
+    pub fn untagged(&self, run: i64, registry: &str, policy: &str) -> Result<(), Error> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction()?;
+        transaction.execute("UPDATE run SET untagged = untagged + 1 WHERE id = ?1", [run])?;
+        add(&transaction, TotalKind::DeletedTags, registry, policy, 1)?;
+        Ok(transaction.commit()?)
+    }
+
+    /// Notes how a run ended.
+    pub fn finish_run(
+        &self,
+        run: i64,
+        finished: DateTime<Utc>,
+        outcome: &str,
+        error: Option<&str>,
+    ) -> Result<(), Error> {
+        self.lock().execute(
+            "UPDATE run SET finished = ?2, outcome = ?3, error = ?4 WHERE id = ?1",
+            params![run, finished, outcome, error],
+        )?;
+        Ok(())
+    }
+
+    /// Notes how a collection ended. One that collected leaves nothing to reclaim, and what it was
+    /// about to sweep is no longer open.
+    pub fn finish_collection(&self, collection: &Collection, collected: Collected) -> Result<(), Error> {
+        let Collection { registry, blobs, bytes, .. } = collection;
+        let mut connection = self.lock();
+        let transaction = connection.transaction()?;
+        transaction.execute(
+            "INSERT INTO collection (registry, started, finished, outcome, blobs, bytes, downtime, error)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![
+                registry,
+                collection.started,
+                collection.finished,
+                collection.outcome,
+                signed(*blobs),
+                signed(*bytes),
+                collection.downtime_seconds,
+                collection.error
+            ],
+        )?;
+        add(&transaction, TotalKind::ReclaimedBlobs, registry, "", *blobs)?;
+        add(&transaction, TotalKind::ReclaimedBytes, registry, "", *bytes)?;
+        transaction.execute("DELETE FROM sweep WHERE registry = ?1", [registry])?;
+        match collected {
+            Collected::Everything => {
+                transaction.execute(
+                    "DELETE FROM total WHERE kind = ?1 AND registry = ?2",
+                    [TotalKind::Reclaimable.name(), registry],
+                )?;
+            }
+            Collected::Part => {
+                transaction.execute(
+                    "UPDATE total SET value = max(0, value - ?3) WHERE kind = ?1 AND registry = ?2",
+                    params![TotalKind::Reclaimable.name(), registry, signed(*bytes)],
+                )?;
+            }
+        }
+        Ok(transaction.commit()?)
+    }
+
+    /// Every sum.
+    pub fn totals(&self) -> Result<Vec<Total>, Error> {
+        let connection = self.lock();
+        let mut statement = connection.prepare("SELECT kind, registry, policy, value FROM total")?;
+        let rows = statement.query_map([], |row| {
+            let name: String = row.get(0)?;
+            let kind = TotalKind::ALL.into_iter().find(|kind| kind.name() == name);
+            let (registry, policy) = (row.get(1)?, row.get(2)?);
+            Ok(kind.map(|kind| Total {
+                kind,
+                registry,
+                policy,
+                value: row.get::<_, i64>(3).map_or(0, unsigned),
+            }))
+        })?;
+        Ok(rows.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    }
+
+    /// Bytes that were deleted in this registry and not yet collected.
+    pub fn reclaimable(&self, registry: &str) -> Result<u64, Error> {
+        let connection = self.lock();
+        let value: Option<i64> = connection
+            .query_row(
+                "SELECT value FROM total WHERE kind = ?1 AND registry = ?2",
+                [TotalKind::Reclaimable.name(), registry],
+                |row| row.get(0),
+            )
+            .optional()?;
+        Ok(value.map_or(0, unsigned))
+    }
+
+    /// The last runs, youngest first.
+    pub fn runs(&self, at_most: u32) -> Result<Vec<Run>, Error> {
+        let connection = self.lock();
+        let mut statement = connection.prepare(
+            "SELECT id, registry, started, finished, outcome, deleted, untagged, error
+             FROM run ORDER BY id DESC LIMIT ?1",
+        )?;
+        let rows = statement.query_map([at_most], |row| {
+            Ok(Run {
+                id: row.get(0)?,
+                registry: row.get(1)?,
+                started: row.get(2)?,
+                finished: row.get(3)?,
+                outcome: row.get(4)?,
+                deleted: unsigned(row.get(5)?),
+                untagged: unsigned(row.get(6)?),
+                error: row.get(7)?,
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The last collections, youngest first.
+    pub fn collections(&self, at_most: u32) -> Result<Vec<Collection>, Error> {
+        let connection = self.lock();
+        let mut statement = connection.prepare(
+            "SELECT registry, started, finished, outcome, blobs, bytes, downtime, error
+             FROM collection ORDER BY id DESC LIMIT ?1",
+        )?;
+        let rows = statement.query_map([at_most], |row| {
+            Ok(Collection {
+                registry: row.get(0)?,
+                started: row.get(1)?,
+                finished: row.get(2)?,
+                outcome: row.get(3)?,
+                blobs: unsigned(row.get(4)?),
+                bytes: unsigned(row.get(5)?),
+                downtime_seconds: row.get(6)?,
+                error: row.get(7)?,
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The part of the state that the collector of one registry writes.
+    pub fn ledger(&self, registry: &str) -> Ledger {
+        Ledger::new(self.clone(), registry)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        // A panic in the middle of a transaction rolls it back, so what is behind the lock is whole.
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How much of what was reclaimable a collection took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Collected {
+    /// It ran to its end.
+    Everything,
+    /// It was cut off, or failed.
+    Part,
+}
+
+fn add(
+    connection: &Connection,
+    kind: TotalKind,
+    registry: &str,
+    policy: &str,
+    value: u64,
+) -> Result<(), rusqlite::Error> {
+    connection.execute(
+        "INSERT INTO total (kind, registry, policy, value) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT DO UPDATE SET value = value + excluded.value",
+        params![kind.name(), registry, policy, signed(value)],
+    )?;
+    Ok(())
+}
+
+/// SQLite has no unsigned numbers. No disk holds more bytes than a signed one can count.
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
+    }
+
+    fn collection(bytes: u64) -> Collection {
+        Collection {
+            registry: "main".into(),
+            started: at(10),
+            finished: at(20),
+            outcome: "success".into(),
+            blobs: 2,
+            bytes,
+            downtime_seconds: 1.5,
+            error: None,
+        }
+    }
+
+    fn total(state: &State, kind: TotalKind) -> u64 {
+        let totals = state.totals().unwrap();
+        totals.iter().filter(|total| total.kind == kind).map(|total| total.value).sum()
+    }
+
+    #[test]
+    fn what_was_written_is_there_after_a_restart() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = State::open(directory.path()).unwrap();
+        let run = state.begin_run("main", at(0)).unwrap();
+        state.deleted(run, "main", "apps", 2, 100).unwrap();
+        state.deleted(run, "main", "apps", 1, 50).unwrap();
+        state.untagged(run, "main", "apps").unwrap();
+        state.finish_run(run, at(5), "success", None).unwrap();
+        drop(state);
+        let state = State::open(directory.path()).unwrap();
+        assert_eq!(state.reclaimable("main").unwrap(), 150);
+        assert_eq!(total(&state, TotalKind::DeletedManifests), 2);
+        assert_eq!(total(&state, TotalKind::DeletedTags), 4);
+        let expected = Run {
+            id: run,
+            registry: "main".into(),
+            started: at(0),
+            finished: Some(at(5)),
+            outcome: Some("success".into()),
+            deleted: 2,
+            untagged: 1,
+            error: None,
+        };
+        assert_eq!(state.runs(9).unwrap(), [expected]);
+    }
+
+    #[test]
+    fn a_collection_takes_what_was_reclaimable() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = State::open(directory.path()).unwrap();
+        let run = state.begin_run("main", at(0)).unwrap();
+        state.deleted(run, "main", "apps", 1, 150).unwrap();
+        state.finish_collection(&collection(40), Collected::Part).unwrap();
+        assert_eq!(state.reclaimable("main").unwrap(), 110);
+        state.finish_collection(&collection(90), Collected::Everything).unwrap();
+        assert_eq!(state.reclaimable("main").unwrap(), 0);
+        assert_eq!(total(&state, TotalKind::ReclaimedBytes), 130);
+        assert_eq!(total(&state, TotalKind::ReclaimedBlobs), 4);
+        assert_eq!(state.collections(1).unwrap(), [collection(90)]);
+    }
+
+    #[test]
+    fn one_process_holds_the_state() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = State::open(directory.path()).unwrap();
+        let second = State::open(directory.path()).err().unwrap();
+        assert!(second.to_string().contains("in use by another regsweep"), "{second}");
+        drop(state);
+        State::open(directory.path()).unwrap();
+    }
+
+    #[test]
+    fn a_file_of_a_later_version_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(State::open(directory.path()).unwrap());
+        let file = Connection::open(directory.path().join("state.sqlite")).unwrap();
+        file.pragma_update(None, "user_version", 99).unwrap();
+        drop(file);
+        assert!(matches!(State::open(directory.path()).err(), Some(Error::TooNew(_, 99))));
+    }
+}

@@ -1,0 +1,94 @@
+//! What a collection must not forget if it is killed: that it stopped the registry, and what it was
+//! about to sweep.
+
+use std::collections::BTreeMap;
+
+use rusqlite::params;
+
+use super::{Error, State, signed, unsigned};
+use crate::model::Digest;
+
+/// The open ends of one registry's collections.
+pub struct Ledger {
+    state: State,
+    registry: String,
+}
+
+impl Ledger {
+    pub(super) fn new(state: State, registry: &str) -> Self {
+        Self { state, registry: registry.to_owned() }
+    }
+
+    /// Notes that the registry is about to be stopped.
+    pub fn stopping(&self) -> Result<(), Error> {
+        self.state.lock().execute("INSERT OR IGNORE INTO stopped VALUES (?1)", [&self.registry])?;
+        Ok(())
+    }
+
+    /// Notes that the registry answers again.
+    pub fn restored(&self) -> Result<(), Error> {
+        self.state.lock().execute("DELETE FROM stopped WHERE registry = ?1", [&self.registry])?;
+        Ok(())
+    }
+
+    /// Whether the registry was stopped by us and never seen to answer again.
+    pub fn is_stopped(&self) -> Result<bool, Error> {
+        let connection = self.state.lock();
+        let mut statement = connection.prepare("SELECT 1 FROM stopped WHERE registry = ?1")?;
+        Ok(statement.exists([&self.registry])?)
+    }
+
+    /// Notes what is about to be swept.
+    pub fn sweeping(&self, blobs: &BTreeMap<Digest, u64>) -> Result<(), Error> {
+        let mut connection = self.state.lock();
+        let transaction = connection.transaction()?;
+        transaction.execute("DELETE FROM sweep WHERE registry = ?1", [&self.registry])?;
+        {
+            let mut insert = transaction.prepare("INSERT INTO sweep VALUES (?1, ?2, ?3)")?;
+            for (digest, bytes) in blobs {
+                insert.execute(params![self.registry, digest.as_str(), signed(*bytes)])?;
+            }
+        }
+        Ok(transaction.commit()?)
+    }
+
+    /// What was about to be swept and has not been counted.
+    pub fn open_sweep(&self) -> Result<BTreeMap<Digest, u64>, Error> {
+        let connection = self.state.lock();
+        let mut statement = connection.prepare("SELECT digest, bytes FROM sweep WHERE registry = ?1")?;
+        let rows = statement
+            .query_map([&self.registry], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))?;
+        let mut blobs = BTreeMap::new();
+        for row in rows {
+            let (digest, bytes) = row?;
+            if let Ok(digest) = Digest::parse(&digest) {
+                blobs.insert(digest, unsigned(bytes));
+            }
+        }
+        Ok(blobs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn open_ends_survive_until_they_are_closed() {
+        let directory = tempfile::tempdir().unwrap();
+        let blobs = BTreeMap::from([(Digest::of(b"a"), 10), (Digest::of(b"b"), 20)]);
+        {
+            let ledger = State::open(directory.path()).unwrap().ledger("main");
+            ledger.stopping().unwrap();
+            ledger.stopping().unwrap();
+            ledger.sweeping(&blobs).unwrap();
+        }
+        let state = State::open(directory.path()).unwrap();
+        let ledger = state.ledger("main");
+        assert!(ledger.is_stopped().unwrap());
+        assert!(!state.ledger("other").is_stopped().unwrap());
+        assert_eq!(ledger.open_sweep().unwrap(), blobs);
+        ledger.restored().unwrap();
+        assert!(!ledger.is_stopped().unwrap());
+    }
+}
