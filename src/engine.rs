@@ -19,6 +19,7 @@ use crate::model::{RepositoryName, Snapshot};
 use crate::plan::{Failure, Plan, RepositoryPlan, TagDeletion, Terms, plan};
 use crate::policy::{Mode, Patterns, Policy};
 use crate::registry::{self, Features, Reader};
+use crate::report::{Deleted, Untagged};
 
 /// One registry and everything that is wanted of it.
 #[derive(Clone, Copy)]
@@ -74,7 +75,7 @@ impl Error {
     }
 }
 
-/// What people watch while a run goes on.
+/// Whoever watches a run while it goes on: a person, or the state.
 pub trait Progress: Sync {
     /// So many repositories are about to be read.
     fn scanning(&self, _repositories: usize) {}
@@ -83,7 +84,11 @@ pub trait Progress: Sync {
     /// So many deletions are about to be made.
     fn deleting(&self, _deletions: usize) {}
     /// One of them has been made or dropped.
-    fn deleted(&self) {}
+    fn settled(&self) {}
+    /// A manifest is gone because of the run.
+    fn deleted(&self, _deleted: &Deleted) {}
+    /// A tag is gone because of the run, and its manifest is not.
+    fn untagged(&self, _untagged: &Untagged) {}
 }
 
 /// Nobody watches.

@@ -20,13 +20,13 @@ pub use judge::Finding;
 pub use limit::{Limit, Refusal};
 pub use reason::Reason;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
 
-use crate::model::{Blob, Digest, Kind, RepositoryName, Snapshot, Tag};
+use crate::model::{Digest, Kind, RepositoryName, Snapshot, Tag};
 use crate::policy::{Limits, Policy, Protect};
 
 /// What judgement depends on besides the repository and its policy.
@@ -110,6 +110,9 @@ pub struct Planned {
     pub age: Option<TimeDelta>,
     /// Bytes of the manifest, its blobs, and all its children with theirs, each counted once.
     pub bytes: u64,
+    /// Bytes that go with it: of a deleted manifest, itself and those of its blobs that nothing kept
+    /// and nothing deleted before it refers to.
+    pub frees: u64,
     /// What becomes of it.
     pub verdict: Verdict,
     /// The rules that claim its tags.
@@ -231,7 +234,7 @@ pub fn plan(snapshot: &Snapshot, policy: &Policy, terms: &Terms<'_>) -> Reposito
         untag.extend(ballot.untag(&graph, node, terms.tag_deletion));
     }
     let order = graph.deletion_order(&verdicts, &ages);
-    let planned = |node: usize, after: Vec<Digest>| {
+    let planned = |node: usize, after: Vec<Digest>, frees: u64| {
         let manifest = graph.nodes[node];
         Planned {
             digest: manifest.digest.clone(),
@@ -240,6 +243,7 @@ pub fn plan(snapshot: &Snapshot, policy: &Policy, terms: &Terms<'_>) -> Reposito
             created: ages[node],
             age: ages[node].map(|created| terms.now - created),
             bytes: graph.bytes(node),
+            frees,
             verdict: verdicts[node],
             rules: ballots[node].rules.iter().map(|&rule| rule.to_owned()).collect(),
             reasons: ballots[node].reasons.clone(),
@@ -248,8 +252,18 @@ pub fn plan(snapshot: &Snapshot, policy: &Policy, terms: &Terms<'_>) -> Reposito
     };
     let mut kept: Vec<usize> = (0..graph.nodes.len()).filter(|&n| verdicts[n] == Verdict::Keep).collect();
     kept.sort_by_key(|&node| (std::cmp::Reverse(ages[node]), &graph.nodes[node].digest));
-    let kept = kept.into_iter().map(|node| planned(node, Vec::new()));
-    let deleted = order.into_iter().map(|(node, after)| planned(node, after));
+    let mut held: BTreeSet<&Digest> =
+        kept.iter().flat_map(|&node| &graph.nodes[node].blobs).map(|blob| &blob.digest).collect();
+    let mut frees = |node: usize| {
+        let manifest = graph.nodes[node];
+        let freed = manifest.blobs.iter().filter(|blob| held.insert(&blob.digest)).map(|blob| blob.size);
+        // Sizes are what manifests declare, so a hostile one can declare anything.
+        freed.fold(manifest.size, u64::saturating_add)
+    };
+    let deleted = order.into_iter().map(|(node, after)| planned(node, after, frees(node)));
+    let deleted: Vec<Planned> = deleted.collect();
+    let expired_bytes = deleted.iter().map(|planned| planned.frees).fold(0, u64::saturating_add);
+    let kept = kept.into_iter().map(|node| planned(node, Vec::new(), 0));
     RepositoryPlan {
         repository: snapshot.repository.clone(),
         policy: policy.name.clone(),
@@ -258,25 +272,8 @@ pub fn plan(snapshot: &Snapshot, policy: &Policy, terms: &Terms<'_>) -> Reposito
         manifests: kept.chain(deleted).collect(),
         untag,
         ghosts: snapshot.ghosts.iter().cloned().collect(),
-        expired_bytes: expired_bytes(&graph, &verdicts),
+        expired_bytes,
     }
-}
-
-fn expired_bytes(graph: &graph::Graph<'_>, verdicts: &[Verdict]) -> u64 {
-    let of = |verdict: Verdict| {
-        let nodes = graph.nodes.iter().zip(verdicts).filter(move |(_, one)| **one == verdict);
-        nodes.map(|(manifest, _)| *manifest)
-    };
-    let kept: BTreeSet<&Digest> =
-        of(Verdict::Keep).flat_map(|manifest| manifest.blobs.iter().map(|blob| &blob.digest)).collect();
-    let blobs: BTreeMap<&Digest, u64> = of(Verdict::Delete)
-        .flat_map(|manifest| &manifest.blobs)
-        .filter(|Blob { digest, .. }| !kept.contains(digest))
-        .map(|blob| (&blob.digest, blob.size))
-        .collect();
-    let manifests = of(Verdict::Delete).map(|manifest| manifest.size);
-    // Sizes are what manifests declare, so a hostile one can declare anything.
-    manifests.chain(blobs.into_values()).fold(0, u64::saturating_add)
 }
 
 #[cfg(test)]

@@ -45,6 +45,9 @@ pub struct Deleted {
     pub tags: Vec<Tag>,
     /// The policy that claimed the repository.
     pub policy: String,
+    /// Bytes that it leaves for the collector: of itself, and of blobs that nothing else in its
+    /// repository refers to.
+    pub bytes: u64,
     /// Whether somebody else had deleted it before we came.
     pub already_gone: bool,
 }

@@ -42,7 +42,7 @@ impl Progress for Bar {
         self.begin("deleting manifests", deletions);
     }
 
-    fn deleted(&self) {
+    fn settled(&self) {
         self.bar.inc(1);
     }
 }

@@ -116,7 +116,7 @@ impl Work<'_> {
         match fresh {
             Ok((_, fresh)) => {
                 self.delete(&fresh, deleter, stop, progress, &mut done).await;
-                self.untag(&fresh, deleter, stop, &mut done).await;
+                self.untag(&fresh, deleter, stop, progress, &mut done).await;
             }
             Err(error) => {
                 self.spare_all("the repository could not be read again before deleting", &mut done);
@@ -147,7 +147,7 @@ impl Work<'_> {
             } else {
                 None
             };
-            progress.deleted();
+            progress.settled();
             if let Some(why) = why {
                 done.spared.push(self.spared(&planned.digest, why));
                 continue;
@@ -155,7 +155,9 @@ impl Work<'_> {
             match deleter.manifest(&self.planned.repository, &planned.digest).await {
                 Ok(deletion) => {
                     gone.insert(planned.digest.clone());
-                    done.deleted.push(self.deleted(planned, deletion));
+                    let deleted = self.deleted(planned, deletion);
+                    progress.deleted(&deleted);
+                    done.deleted.push(deleted);
                 }
                 Err(error) => {
                     // What the registry refuses for this manifest alone does not stop the others.
@@ -167,12 +169,19 @@ impl Work<'_> {
         }
         let doomed: BTreeSet<&Digest> = fresh.deletions().map(|planned| &planned.digest).collect();
         for planned in self.planned.deletions().filter(|planned| !doomed.contains(&planned.digest)) {
-            progress.deleted();
+            progress.settled();
             done.spared.push(self.spared(&planned.digest, "something changed since the plan was made"));
         }
     }
 
-    async fn untag(&self, fresh: &RepositoryPlan, deleter: &Deleter, stop: &Stop, done: &mut Done) {
+    async fn untag(
+        &self,
+        fresh: &RepositoryPlan,
+        deleter: &Deleter,
+        stop: &Stop,
+        progress: &dyn Progress,
+        done: &mut Done,
+    ) {
         for untag in &self.planned.untag {
             let why = if stop.is_requested() {
                 "the run was stopped"
@@ -192,6 +201,7 @@ impl Work<'_> {
                             tag = %untagged.tag, digest = %untagged.digest, policy = %untagged.policy,
                             rule = %untag.rule, "removed a tag"
                         );
+                        progress.untagged(&untagged);
                         done.untagged.push(untagged);
                         continue;
                     }
@@ -212,6 +222,7 @@ impl Work<'_> {
             digest: planned.digest.clone(),
             tags: planned.tags.clone(),
             policy: self.policy.name.clone(),
+            bytes: planned.frees,
             already_gone: deletion == Deletion::AlreadyGone,
         };
         let reasons: Vec<String> = planned.reasons.iter().map(ToString::to_string).collect();

@@ -8,7 +8,7 @@ use chrono_tz::Tz;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{Facts, Manifest};
+use crate::model::{Blob, Facts, Manifest};
 use crate::policy::{Criterion, Keep, Label, Line, Mode, Patterns, Period, Rule};
 
 fn now() -> DateTime<Utc> {
@@ -844,6 +844,8 @@ fn bytes_count_what_is_shared_once() {
     let bytes = |name: &str| plan.manifests.iter().find(|one| one.digest == digest(name)).unwrap().bytes;
     assert_eq!((bytes("a"), bytes("index")), (1011, 1023));
     assert_eq!(plan.expired_bytes, 1023);
+    let frees: Vec<u64> = plan.deletions().map(|planned| planned.frees).collect();
+    assert_eq!(frees.iter().sum::<u64>(), plan.expired_bytes, "each byte goes once: {frees:?}");
     let keep_b = rules(vec![rule("r", "t[13]", Keep::Nothing)]);
     assert_eq!(world.plan(&keep_b).expired_bytes, 1 + 10 + 1);
 }
