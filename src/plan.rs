@@ -20,13 +20,13 @@ pub use judge::Finding;
 pub use limit::{Limit, Refusal};
 pub use reason::Reason;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
 
-use crate::model::{Blob, Digest, Kind, RepositoryName, Snapshot, Tag};
+use crate::model::{Digest, Kind, RepositoryName, Snapshot, Tag};
 use crate::policy::{Limits, Policy, Protect};
 
 /// What judgement depends on besides the repository and its policy.
@@ -81,6 +81,9 @@ pub struct RepositoryPlan {
     /// Bytes of the distinct manifests and blobs that only deleted manifests of this repository
     /// refer to. Other repositories may share them, so a collection can free less.
     pub expired_bytes: u64,
+    /// Bytes of the distinct manifests and blobs that kept manifests of this repository refer to, as
+    /// far as they were read.
+    pub referenced_bytes: u64,
 }
 
 impl RepositoryPlan {
@@ -197,7 +200,8 @@ impl Plan {
             totals.manifests += repository.manifests.len();
             totals.delete += repository.deletions().count();
             totals.untag += repository.untag.len();
-            totals.expired_bytes += repository.expired_bytes;
+            totals.expired_bytes = totals.expired_bytes.saturating_add(repository.expired_bytes);
+            totals.referenced_bytes = totals.referenced_bytes.saturating_add(repository.referenced_bytes);
         }
         totals
     }
@@ -218,6 +222,8 @@ pub struct Totals {
     pub untag: usize,
     /// Bytes that only expired manifests refer to, counted within each repository.
     pub expired_bytes: u64,
+    /// Bytes that kept manifests refer to, counted within each repository.
+    pub referenced_bytes: u64,
 }
 
 /// Judges everything in one repository.
@@ -250,6 +256,7 @@ pub fn plan(snapshot: &Snapshot, policy: &Policy, terms: &Terms<'_>) -> Reposito
     kept.sort_by_key(|&node| (std::cmp::Reverse(ages[node]), &graph.nodes[node].digest));
     let kept = kept.into_iter().map(|node| planned(node, Vec::new()));
     let deleted = order.into_iter().map(|(node, after)| planned(node, after));
+    let (referenced_bytes, expired_bytes) = bytes(&graph, &verdicts);
     RepositoryPlan {
         repository: snapshot.repository.clone(),
         policy: policy.name.clone(),
@@ -258,25 +265,28 @@ pub fn plan(snapshot: &Snapshot, policy: &Policy, terms: &Terms<'_>) -> Reposito
         manifests: kept.chain(deleted).collect(),
         untag,
         ghosts: snapshot.ghosts.iter().cloned().collect(),
-        expired_bytes: expired_bytes(&graph, &verdicts),
+        expired_bytes,
+        referenced_bytes,
     }
 }
 
-fn expired_bytes(graph: &graph::Graph<'_>, verdicts: &[Verdict]) -> u64 {
+/// What kept manifests refer to, and what only deleted ones do.
+fn bytes(graph: &graph::Graph<'_>, verdicts: &[Verdict]) -> (u64, u64) {
     let of = |verdict: Verdict| {
         let nodes = graph.nodes.iter().zip(verdicts).filter(move |(_, one)| **one == verdict);
         nodes.map(|(manifest, _)| *manifest)
     };
-    let kept: BTreeSet<&Digest> =
-        of(Verdict::Keep).flat_map(|manifest| manifest.blobs.iter().map(|blob| &blob.digest)).collect();
-    let blobs: BTreeMap<&Digest, u64> = of(Verdict::Delete)
-        .flat_map(|manifest| &manifest.blobs)
-        .filter(|Blob { digest, .. }| !kept.contains(digest))
-        .map(|blob| (&blob.digest, blob.size))
-        .collect();
-    let manifests = of(Verdict::Delete).map(|manifest| manifest.size);
+    let blobs = |verdict: Verdict| -> BTreeMap<&Digest, u64> {
+        of(verdict).flat_map(|manifest| &manifest.blobs).map(|blob| (&blob.digest, blob.size)).collect()
+    };
     // Sizes are what manifests declare, so a hostile one can declare anything.
-    manifests.chain(blobs.into_values()).fold(0, u64::saturating_add)
+    let sum = |verdict: Verdict, blobs: &BTreeMap<&Digest, u64>| {
+        of(verdict).map(|manifest| manifest.size).chain(blobs.values().copied()).fold(0, u64::saturating_add)
+    };
+    let kept = blobs(Verdict::Keep);
+    let mut expired = blobs(Verdict::Delete);
+    expired.retain(|digest, _| !kept.contains_key(digest));
+    (sum(Verdict::Keep, &kept), sum(Verdict::Delete, &expired))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use chrono_tz::Tz;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{Facts, Manifest};
+use crate::model::{Blob, Facts, Manifest};
 use crate::policy::{Criterion, Keep, Label, Line, Mode, Patterns, Period, Rule};
 
 fn now() -> DateTime<Utc> {
@@ -843,9 +843,13 @@ fn bytes_count_what_is_shared_once() {
     let plan = world.plan(&nothing());
     let bytes = |name: &str| plan.manifests.iter().find(|one| one.digest == digest(name)).unwrap().bytes;
     assert_eq!((bytes("a"), bytes("index")), (1011, 1023));
-    assert_eq!(plan.expired_bytes, 1023);
+    assert_eq!((plan.referenced_bytes, plan.expired_bytes), (0, 1023));
     let keep_b = rules(vec![rule("r", "t[13]", Keep::Nothing)]);
-    assert_eq!(world.plan(&keep_b).expired_bytes, 1 + 10 + 1);
+    let plan = world.plan(&keep_b);
+    assert_eq!(plan.expired_bytes, 1 + 10 + 1);
+    assert_eq!(plan.referenced_bytes, 1 + 10 + 1000, "a shared layer belongs to what is kept");
+    let plan = world.plan(&rules(vec![rule("r", "t.", Keep::Everything)]));
+    assert_eq!((plan.referenced_bytes, plan.expired_bytes), (1023, 0), "and counts once");
 }
 
 mod limits {
