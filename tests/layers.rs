@@ -13,6 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["report", "config"],
     &["registry"],
     &["engine"],
+    &["metrics"],
     &["telemetry"],
     &["cli"],
 ];
