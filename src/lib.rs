@@ -21,7 +21,8 @@
 //! 4. [`report`]: what one run did. [`config`]: the YAML file, as written and as meant.
 //! 5. [`registry`]: the HTTP API, in a reading and a deleting half. [`state`]: what outlives the process.
 //! 6. [`engine`]: one run, start to end.
-//! 7. [`telemetry`], [`cli`]: the face. Only here are the clock and the environment read.
+//! 7. [`metrics`]: what Prometheus sees.
+//! 8. [`telemetry`], [`cli`]: the face. Only here are the clock and the environment read.
 //!
 //! # What always holds
 //!
@@ -33,6 +34,7 @@
 pub mod cli;
 pub mod config;
 pub mod engine;
+pub mod metrics;
 pub mod model;
 pub mod plan;
 pub mod policy;

@@ -81,6 +81,9 @@ pub struct RepositoryPlan {
     /// Bytes of the distinct manifests and blobs that only deleted manifests of this repository
     /// refer to. Other repositories may share them, so a collection can free less.
     pub expired_bytes: u64,
+    /// Bytes of the distinct manifests and blobs that kept manifests of this repository refer to, as
+    /// far as they were read.
+    pub referenced_bytes: u64,
 }
 
 impl RepositoryPlan {
@@ -200,7 +203,8 @@ impl Plan {
             totals.manifests += repository.manifests.len();
             totals.delete += repository.deletions().count();
             totals.untag += repository.untag.len();
-            totals.expired_bytes += repository.expired_bytes;
+            totals.expired_bytes = totals.expired_bytes.saturating_add(repository.expired_bytes);
+            totals.referenced_bytes = totals.referenced_bytes.saturating_add(repository.referenced_bytes);
         }
         totals
     }
@@ -221,6 +225,8 @@ pub struct Totals {
     pub untag: usize,
     /// Bytes that only expired manifests refer to, counted within each repository.
     pub expired_bytes: u64,
+    /// Bytes that kept manifests refer to, counted within each repository.
+    pub referenced_bytes: u64,
 }
 
 /// Judges everything in one repository.
@@ -252,15 +258,16 @@ pub fn plan(snapshot: &Snapshot, policy: &Policy, terms: &Terms<'_>) -> Reposito
     };
     let mut kept: Vec<usize> = (0..graph.nodes.len()).filter(|&n| verdicts[n] == Verdict::Keep).collect();
     kept.sort_by_key(|&node| (std::cmp::Reverse(ages[node]), &graph.nodes[node].digest));
-    let mut held: BTreeSet<&Digest> =
-        kept.iter().flat_map(|&node| &graph.nodes[node].blobs).map(|blob| &blob.digest).collect();
-    let mut frees = |node: usize| {
+    // Each blob is counted with the first manifest that refers to it; what is kept comes first.
+    let mut counted: BTreeSet<&Digest> = BTreeSet::new();
+    let mut adds = |node: usize| {
         let manifest = graph.nodes[node];
-        let freed = manifest.blobs.iter().filter(|blob| held.insert(&blob.digest)).map(|blob| blob.size);
+        let new = manifest.blobs.iter().filter(|blob| counted.insert(&blob.digest)).map(|blob| blob.size);
         // Sizes are what manifests declare, so a hostile one can declare anything.
-        freed.fold(manifest.size, u64::saturating_add)
+        new.fold(manifest.size, u64::saturating_add)
     };
-    let deleted = order.into_iter().map(|(node, after)| planned(node, after, frees(node)));
+    let referenced_bytes = kept.iter().map(|&node| adds(node)).fold(0, u64::saturating_add);
+    let deleted = order.into_iter().map(|(node, after)| planned(node, after, adds(node)));
     let deleted: Vec<Planned> = deleted.collect();
     let expired_bytes = deleted.iter().map(|planned| planned.frees).fold(0, u64::saturating_add);
     let kept = kept.into_iter().map(|node| planned(node, Vec::new(), 0));
@@ -273,6 +280,7 @@ pub fn plan(snapshot: &Snapshot, policy: &Policy, terms: &Terms<'_>) -> Reposito
         untag,
         ghosts: snapshot.ghosts.iter().cloned().collect(),
         expired_bytes,
+        referenced_bytes,
     }
 }
 

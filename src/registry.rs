@@ -8,11 +8,14 @@ mod connect;
 mod delete;
 mod error;
 mod link;
+mod observe;
+mod pace;
 mod read;
 mod transport;
 mod wire;
 
 pub use delete::{Deleter, Deletion, Ready};
 pub use error::{Error, Kind};
+pub use observe::Observer;
 pub use read::{Features, Fetched, Reader, Reference, Resolved, TagList};
 pub use transport::{Retry, Traffic};

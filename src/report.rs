@@ -3,8 +3,10 @@
 //! The forms are documented and versioned: fields are added, never renamed or removed.
 
 mod json;
+mod outcome;
 
 pub use json::{manifest_document, plan_document, run_document};
+pub use outcome::{Collected, CollectionOutcome, Outcome};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -78,18 +80,6 @@ pub struct Spared {
     pub why: String,
 }
 
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Outcome {
-    /// Everything that was to be done is done.
-    Success,
-    /// Some repositories failed; the others are done.
-    Partial,
-    /// A limit forbade part or all of it; the rest is done.
-    Refused,
-}
-
 impl RunReport {
     /// The report of a run that only planned.
     pub fn of_plan(plan: &Plan) -> Self {
@@ -105,7 +95,7 @@ impl RunReport {
         }
     }
 
-    /// How the run ended.
+    /// How the run ended: never [`Outcome::Failed`] or [`Outcome::Skipped`], of which there is no report.
     pub fn outcome(&self) -> Outcome {
         if !self.failures.is_empty() {
             Outcome::Partial

@@ -13,6 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["report", "config"],
     &["registry", "state"],
     &["engine"],
+    &["metrics"],
     &["telemetry"],
     &["cli"],
 ];

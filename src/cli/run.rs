@@ -92,7 +92,7 @@ fn print(survey: &Survey, report: &RunReport, form: Form) -> Exit {
     match report.outcome() {
         Outcome::Success => Exit::Done,
         Outcome::Refused => Exit::Refused,
-        Outcome::Partial => Exit::Failed,
+        Outcome::Partial | Outcome::Failed | Outcome::Skipped => Exit::Failed,
     }
 }
 

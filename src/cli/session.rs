@@ -1,5 +1,7 @@
 //! The registries that a command is about, and the way to each.
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 
@@ -19,7 +21,7 @@ pub(super) struct Session<'a> {
 
 impl<'a> Session<'a> {
     fn open(config: &'a Config, registry: &'a Registry, now: DateTime<Utc>) -> anyhow::Result<Self> {
-        let reader = Reader::new(registry, Retry::default())
+        let reader = Reader::new(registry, Retry::default(), Arc::new(()))
             .with_context(|| format!("registry {} cannot be used", registry.name))?;
         Ok(Self { config, registry, reader, now })
     }

@@ -33,6 +33,19 @@ pub struct Refusal {
     pub allowed: usize,
 }
 
+impl Limit {
+    /// Every limit there is.
+    pub const ALL: [Self; 2] = [Self::MaxDeletions, Self::MaxPercent];
+
+    /// A fixed word for the limit, fit for a metric's label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MaxDeletions => "max_deletions",
+            Self::MaxPercent => "max_percent",
+        }
+    }
+}
+
 impl Refusal {
     /// Whether the refusal leaves this repository alone.
     pub fn concerns(&self, repository: &RepositoryName) -> bool {

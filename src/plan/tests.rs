@@ -843,11 +843,15 @@ fn bytes_count_what_is_shared_once() {
     let plan = world.plan(&nothing());
     let bytes = |name: &str| plan.manifests.iter().find(|one| one.digest == digest(name)).unwrap().bytes;
     assert_eq!((bytes("a"), bytes("index")), (1011, 1023));
-    assert_eq!(plan.expired_bytes, 1023);
+    assert_eq!((plan.referenced_bytes, plan.expired_bytes), (0, 1023));
     let frees: Vec<u64> = plan.deletions().map(|planned| planned.frees).collect();
     assert_eq!(frees.iter().sum::<u64>(), plan.expired_bytes, "each byte goes once: {frees:?}");
     let keep_b = rules(vec![rule("r", "t[13]", Keep::Nothing)]);
-    assert_eq!(world.plan(&keep_b).expired_bytes, 1 + 10 + 1);
+    let plan = world.plan(&keep_b);
+    assert_eq!(plan.expired_bytes, 1 + 10 + 1);
+    assert_eq!(plan.referenced_bytes, 1 + 10 + 1000, "a shared layer belongs to what is kept");
+    let plan = world.plan(&rules(vec![rule("r", "t.", Keep::Everything)]));
+    assert_eq!((plan.referenced_bytes, plan.expired_bytes), (1023, 0), "and counts once");
 }
 
 mod limits {

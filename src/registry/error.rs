@@ -59,6 +59,22 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind there is.
+    pub const ALL: [Self; 12] = [
+        Self::Connect,
+        Self::Timeout,
+        Self::Interrupted,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::RateLimited,
+        Self::Server,
+        Self::Unsupported,
+        Self::Invalid,
+        Self::DigestMismatch,
+        Self::TooLarge,
+    ];
+
     /// A fixed word for the kind.
     pub fn name(self) -> &'static str {
         match self {

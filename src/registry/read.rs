@@ -14,6 +14,7 @@ use url::Url;
 use super::auth::Scope;
 use super::delete::Deleter;
 use super::error::{Error, Kind};
+use super::observe::Observer;
 use super::transport::{Request, Response, Retry, Traffic, Transport};
 use super::{link, wire};
 use crate::config;
@@ -90,9 +91,13 @@ pub struct Fetched {
 }
 
 impl Reader {
-    /// Prepares to talk to a registry. Nothing is sent yet.
-    pub fn new(registry: &config::Registry, retry: Retry) -> anyhow::Result<Self> {
-        Ok(Self { transport: Arc::new(Transport::new(registry, retry)?) })
+    /// Prepares to talk to a registry. Nothing is sent yet. The observer of `Arc::new(())` counts nothing.
+    pub fn new(
+        registry: &config::Registry,
+        retry: Retry,
+        observer: Arc<dyn Observer>,
+    ) -> anyhow::Result<Self> {
+        Ok(Self { transport: Arc::new(Transport::new(registry, retry, observer)?) })
     }
 
     /// The half that deletes, over the same connections.

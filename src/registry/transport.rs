@@ -2,6 +2,7 @@
 //!
 //! It knows HTTP and no meaning: what a status stands for is named where the request is made.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -10,13 +11,15 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, DATE, HeaderMap, HeaderValue, RETRY
 use reqwest::redirect::Policy;
 use reqwest::{Method, StatusCode};
 use secrecy::ExposeSecret as _;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use url::Url;
 
 use super::auth::{Challenge, Credentials, Granted, Scope, Session, TokenRequest, sensitive};
 use super::connect;
 use super::error::{Error, Kind};
+use super::observe::Observer;
+use super::pace::Pace;
 use crate::config;
 
 /// Answers of a token service are small; one that is not is no token.
@@ -103,12 +106,17 @@ pub(super) struct Transport {
     in_flight: Semaphore,
     pace: Option<Pace>,
     retry: Retry,
+    observer: Arc<dyn Observer>,
     requests: AtomicU64,
     retries: AtomicU64,
 }
 
 impl Transport {
-    pub(super) fn new(registry: &config::Registry, retry: Retry) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        registry: &config::Registry,
+        retry: Retry,
+        observer: Arc<dyn Observer>,
+    ) -> anyhow::Result<Self> {
         let mut base = registry.url.clone();
         base.set_path(&format!("{}/v2/", base.path().trim_end_matches('/')));
         Ok(Self {
@@ -119,6 +127,7 @@ impl Transport {
             pace: registry.requests_per_second.map(|rate| Pace::new(rate.get())),
             retry,
             base,
+            observer,
             requests: AtomicU64::new(0),
             retries: AtomicU64::new(0),
         })
@@ -166,7 +175,7 @@ impl Transport {
             let wait = wait.unwrap_or_else(|| self.backoff(attempt)).min(self.retry.longest_wait);
             tracing::debug!(%error, attempt, wait_seconds = wait.as_secs_f64(), "trying again");
             tokio::time::sleep(wait).await;
-            self.retries.fetch_add(1, Ordering::Relaxed);
+            self.count_retry();
             attempt += 1;
         }
     }
@@ -204,22 +213,16 @@ impl Transport {
             pace.wait().await;
         }
         self.requests.fetch_add(1, Ordering::Relaxed);
-        let mut response = builder.send().await.map_err(|error| Error::transport(method, url, error))?;
-        let status = response.status();
-        let headers = std::mem::take(response.headers_mut());
-        let declared = headers.get(reqwest::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-        let declared: usize = declared.and_then(|text| text.parse().ok()).unwrap_or(0);
-        let mut body = Vec::with_capacity(declared.min(limit));
-        while let Some(chunk) =
-            response.chunk().await.map_err(|error| Error::transport(method, url, error))?
-        {
-            if body.len() + chunk.len() > limit {
-                let message = format!("the answer is longer than {limit} bytes");
-                return Err(Error::new(method, url, Kind::TooLarge, message));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok((status, headers, body.into()))
+        let begin = Instant::now();
+        let result = receive(method, url, builder, limit).await;
+        let status = result.as_ref().ok().map(|(status, ..)| status.as_u16());
+        self.observer.exchanged(method, status, begin.elapsed());
+        result
+    }
+
+    fn count_retry(&self) {
+        self.retries.fetch_add(1, Ordering::Relaxed);
+        self.observer.retried();
     }
 
     async fn authorization(&self, scope: &Scope) -> Result<Option<HeaderValue>, Error> {
@@ -296,7 +299,7 @@ impl Transport {
                 return Err(Error { kind: token_failure(error.kind), ..error });
             }
             tokio::time::sleep(self.backoff(attempt).min(self.retry.longest_wait)).await;
-            self.retries.fetch_add(1, Ordering::Relaxed);
+            self.count_retry();
             attempt += 1;
         }
     }
@@ -335,6 +338,29 @@ impl Transport {
     }
 }
 
+/// Sends a request and reads the whole answer.
+async fn receive(
+    method: &'static str,
+    url: &Url,
+    builder: reqwest::RequestBuilder,
+    limit: usize,
+) -> Result<(StatusCode, HeaderMap, Bytes), Error> {
+    let mut response = builder.send().await.map_err(|error| Error::transport(method, url, error))?;
+    let status = response.status();
+    let headers = std::mem::take(response.headers_mut());
+    let declared = headers.get(reqwest::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let declared: usize = declared.and_then(|text| text.parse().ok()).unwrap_or(0);
+    let mut body = Vec::with_capacity(declared.min(limit));
+    while let Some(chunk) = response.chunk().await.map_err(|error| Error::transport(method, url, error))? {
+        if body.len() + chunk.len() > limit {
+            let message = format!("the answer is longer than {limit} bytes");
+            return Err(Error::new(method, url, Kind::TooLarge, message));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok((status, headers, body.into()))
+}
+
 /// A token service that refuses refuses us; one that is down is down.
 fn token_failure(kind: Kind) -> Kind {
     match kind {
@@ -354,28 +380,6 @@ fn asked_to_wait(headers: &HeaderMap) -> Option<Duration> {
     let then = httpdate::parse_http_date(after).ok()?;
     let now = httpdate::parse_http_date(text(DATE)?).ok()?;
     Some(then.duration_since(now).unwrap_or_default())
-}
-
-/// Lets requests start at an even pace.
-struct Pace {
-    interval: Duration,
-    next: Mutex<Instant>,
-}
-
-impl Pace {
-    fn new(per_second: u32) -> Self {
-        Self { interval: Duration::from_secs(1) / per_second.max(1), next: Mutex::new(Instant::now()) }
-    }
-
-    async fn wait(&self) {
-        let start = {
-            let mut next = self.next.lock().await;
-            let start = (*next).max(Instant::now());
-            *next = start + self.interval;
-            start
-        };
-        tokio::time::sleep_until(start).await;
-    }
 }
 
 #[cfg(test)]
@@ -398,16 +402,5 @@ mod tests {
         assert_eq!(wait_of(&[later]), None);
         assert_eq!(wait_of(&[("retry-after", "soon")]), None);
         assert_eq!(wait_of(&[]), None);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_pace_holds() {
-        let pace = Pace::new(10);
-        let begin = Instant::now();
-        for _ in 0..21 {
-            pace.wait().await;
-        }
-        let taken = begin.elapsed();
-        assert!((Duration::from_millis(1990)..Duration::from_millis(2100)).contains(&taken), "{taken:?}");
     }
 }

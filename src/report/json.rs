@@ -49,6 +49,7 @@ fn repository(plan: &RepositoryPlan) -> Value {
         "held_back": plan.held_back,
         "tags": plan.tags,
         "expired_bytes": plan.expired_bytes,
+        "referenced_bytes": plan.referenced_bytes,
         "manifests": manifests.collect::<Vec<_>>(),
         "untag": plan.untag,
         "ghosts": plan.ghosts,

@@ -1,0 +1,250 @@
+//! What Prometheus sees: every number has a name, a unit and a bounded set of labels.
+//!
+//! It counts what it is told and decides nothing. No tag, digest or error text ever becomes a label, and
+//! nothing here is global: two [`Metrics`] know nothing of each other.
+
+mod families;
+mod requests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use prometheus::{Encoder as _, IntGaugeVec, TextEncoder};
+
+use crate::plan::{Limit, Plan};
+use crate::registry::{Kind, Observer};
+use crate::report::{Collected, CollectionOutcome, Outcome, RunReport};
+use families::Families;
+use requests::Requests;
+
+/// The content type of what [`Metrics::encode`] gives.
+pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+
+/// All numbers of one process.
+pub struct Metrics {
+    families: Families,
+}
+
+/// What counters and moments carry on from after a restart.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Carried {
+    /// By policy, what has been deleted.
+    pub deleted: BTreeMap<String, DeletedCount>,
+    /// Blobs that collections have removed.
+    pub reclaimed_blobs: u64,
+    /// Bytes that collections have removed.
+    pub reclaimed_bytes: u64,
+    /// When the last run ended.
+    pub last_run: Option<DateTime<Utc>>,
+    /// When the last run ended that did everything that was to be done.
+    pub last_success: Option<DateTime<Utc>>,
+    /// When the last collection ended that succeeded.
+    pub last_collection: Option<DateTime<Utc>>,
+}
+
+/// How much has been deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DeletedCount {
+    /// Manifests.
+    pub manifests: u64,
+    /// Tags, those that went with their manifest and those that went alone.
+    pub tags: u64,
+}
+
+impl Metrics {
+    /// Numbers of a process that has done nothing yet.
+    pub fn new(version: &str, revision: &str) -> Result<Self, prometheus::Error> {
+        let families = Families::new()?;
+        families.build_info.with_label_values(&[version, revision]).set(1);
+        Ok(Self { families })
+    }
+
+    /// A configuration was read, or could not be.
+    pub fn config_reloaded(&self, ok: bool, now: DateTime<Utc>) {
+        self.families.config_last_reload_successful.set(i64::from(ok));
+        if ok {
+            self.families.config_last_reload_success_timestamp_seconds.set(now.timestamp());
+        }
+    }
+
+    /// Makes every series of a registry visible at zero, so that rates and alerts see its first event.
+    /// What is there already stays as it is.
+    pub fn registry(&self, registry: &str, policies: &[&str]) {
+        for gauges in self.families.gauges() {
+            gauges.with_label_values(&[registry]);
+        }
+        for counters in self.families.counters() {
+            counters.with_label_values(&[registry]);
+        }
+        for histograms in self.families.histograms() {
+            histograms.with_label_values(&[registry]);
+        }
+        for outcome in Outcome::ALL {
+            self.families.runs_total.with_label_values(&[registry, outcome.name()]);
+        }
+        for outcome in CollectionOutcome::ALL {
+            self.families.gc_runs_total.with_label_values(&[registry, outcome.name()]);
+        }
+        for kind in Kind::ALL {
+            self.families.repository_failures_total.with_label_values(&[registry, kind.name()]);
+        }
+        for limit in Limit::ALL {
+            self.families.limit_refusals_total.with_label_values(&[registry, limit.name()]);
+        }
+        for policy in policies {
+            self.deleted(registry, policy, DeletedCount::default());
+        }
+        requests::create(&self.families, registry);
+    }
+
+    /// Forgets what a registry is like that is no longer in the configuration. What was counted stays.
+    pub fn forget(&self, registry: &str) {
+        for gauges in self.families.gauges() {
+            // An error says that it was not there.
+            let _ = gauges.remove_label_values(&[registry]);
+        }
+    }
+
+    /// Adds what was counted before the restart. Call it once, after [`Metrics::registry`].
+    pub fn carry_on(&self, registry: &str, carried: &Carried) {
+        for (policy, &count) in &carried.deleted {
+            self.deleted(registry, policy, count);
+        }
+        let families = &self.families;
+        families.reclaimed_blobs_total.with_label_values(&[registry]).inc_by(carried.reclaimed_blobs);
+        families.reclaimed_bytes_total.with_label_values(&[registry]).inc_by(carried.reclaimed_bytes);
+        let moments = [
+            (&families.last_run_timestamp_seconds, carried.last_run),
+            (&families.last_success_timestamp_seconds, carried.last_success),
+            (&families.gc_last_success_timestamp_seconds, carried.last_collection),
+        ];
+        for (gauges, at) in moments {
+            set_moment(gauges, registry, at);
+        }
+    }
+
+    /// Whether the registry answered when it was last asked.
+    pub fn up(&self, registry: &str, up: bool) {
+        self.families.registry_up.with_label_values(&[registry]).set(i64::from(up));
+    }
+
+    /// A registry was surveyed, and this is what was found in it.
+    pub fn surveyed(&self, plan: &Plan) {
+        let totals = plan.totals();
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        let families = &self.families;
+        let values = [
+            (&families.repositories, count(totals.repositories)),
+            (&families.tags, count(totals.tags)),
+            (&families.manifests, count(totals.manifests)),
+            (&families.referenced_bytes, totals.referenced_bytes),
+            (&families.expired_manifests, count(totals.delete)),
+            (&families.expired_bytes, totals.expired_bytes),
+        ];
+        for (gauges, value) in values {
+            set(gauges, &plan.registry, value);
+        }
+    }
+
+    /// A run came to its end: its outcome, its deletions, its failures and its refusals are counted.
+    pub fn run_finished(&self, report: &RunReport, duration: Duration, now: DateTime<Utc>) {
+        let registry = &report.registry;
+        self.run_ended(registry, report.outcome(), duration, now);
+        for deleted in report.deleted.iter().filter(|deleted| !deleted.already_gone) {
+            let tags = u64::try_from(deleted.tags.len()).unwrap_or(u64::MAX);
+            self.deleted(registry, &deleted.policy, DeletedCount { manifests: 1, tags });
+        }
+        for untagged in &report.untagged {
+            self.deleted(registry, &untagged.policy, DeletedCount { manifests: 0, tags: 1 });
+        }
+        for failure in &report.failures {
+            let labels = [registry.as_str(), failure.kind];
+            self.families.repository_failures_total.with_label_values(&labels).inc();
+        }
+        for refusal in &report.refusals {
+            let labels = [registry.as_str(), refusal.limit.name()];
+            self.families.limit_refusals_total.with_label_values(&labels).inc();
+        }
+    }
+
+    /// A run could not survey its registry, and did nothing.
+    pub fn run_failed(&self, registry: &str, duration: Duration, now: DateTime<Utc>) {
+        self.run_ended(registry, Outcome::Failed, duration, now);
+    }
+
+    /// A run did not begin, because another one was under way.
+    pub fn run_skipped(&self, registry: &str) {
+        self.families.runs_total.with_label_values(&[registry, Outcome::Skipped.name()]).inc();
+    }
+
+    fn run_ended(&self, registry: &str, outcome: Outcome, duration: Duration, now: DateTime<Utc>) {
+        let families = &self.families;
+        families.runs_total.with_label_values(&[registry, outcome.name()]).inc();
+        families.run_duration_seconds.with_label_values(&[registry]).observe(duration.as_secs_f64());
+        set_moment(&families.last_run_timestamp_seconds, registry, Some(now));
+        if outcome == Outcome::Success {
+            set_moment(&families.last_success_timestamp_seconds, registry, Some(now));
+        }
+    }
+
+    fn deleted(&self, registry: &str, policy: &str, count: DeletedCount) {
+        let labels = [registry, policy];
+        self.families.deleted_manifests_total.with_label_values(&labels).inc_by(count.manifests);
+        self.families.deleted_tags_total.with_label_values(&labels).inc_by(count.tags);
+    }
+
+    /// When the next run begins; `None` if none is scheduled.
+    pub fn next_run(&self, registry: &str, at: Option<DateTime<Utc>>) {
+        set_moment(&self.families.next_run_timestamp_seconds, registry, at);
+    }
+
+    /// A collection ended, or did not begin.
+    pub fn collected(&self, registry: &str, collected: &Collected) {
+        let families = &self.families;
+        families.gc_runs_total.with_label_values(&[registry, collected.outcome.name()]).inc();
+        if collected.outcome == CollectionOutcome::Skipped {
+            return;
+        }
+        let observe = |histograms: &prometheus::HistogramVec, duration: Duration| {
+            histograms.with_label_values(&[registry]).observe(duration.as_secs_f64());
+        };
+        observe(&families.gc_duration_seconds, collected.duration);
+        observe(&families.gc_downtime_seconds, collected.downtime);
+        families.reclaimed_blobs_total.with_label_values(&[registry]).inc_by(collected.blobs);
+        families.reclaimed_bytes_total.with_label_values(&[registry]).inc_by(collected.bytes);
+        if collected.outcome == CollectionOutcome::Success {
+            set_moment(&families.gc_last_success_timestamp_seconds, registry, Some(collected.at));
+        }
+    }
+
+    /// So many bytes have been deleted and not yet collected.
+    pub fn reclaimable(&self, registry: &str, bytes: u64) {
+        set(&self.families.reclaimable_bytes, registry, bytes);
+    }
+
+    /// Counts the requests to a registry.
+    pub fn observer(&self, registry: &str) -> Arc<dyn Observer> {
+        Arc::new(Requests::new(&self.families, registry))
+    }
+
+    /// Everything in the text format of Prometheus.
+    pub fn encode(&self) -> Result<String, prometheus::Error> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.families.registry.gather(), &mut text)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+}
+
+fn set(gauges: &IntGaugeVec, registry: &str, value: u64) {
+    gauges.with_label_values(&[registry]).set(i64::try_from(value).unwrap_or(i64::MAX));
+}
+
+/// Zero stands for never, as Prometheus itself has it.
+fn set_moment(gauges: &IntGaugeVec, registry: &str, at: Option<DateTime<Utc>>) {
+    gauges.with_label_values(&[registry]).set(at.map_or(0, |at| at.timestamp()));
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,270 @@
+//! The names, the help texts and the labels of all metrics.
+
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, core::Collector,
+};
+
+/// From a run of an empty registry to one of a huge one.
+const RUN_SECONDS: [f64; 11] = [0.5, 1.0, 5.0, 15.0, 60.0, 180.0, 600.0, 1800.0, 3600.0, 7200.0, 21_600.0];
+
+/// From a collection of a demo to the longest that is allowed by default.
+const GC_SECONDS: [f64; 11] = [1.0, 5.0, 15.0, 30.0, 60.0, 180.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0];
+
+/// From a registry on the same machine to one that is about to run into the timeout.
+const REQUEST_SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+
+/// Every metric by its name without the prefix.
+pub(super) struct Families {
+    pub(super) registry: Registry,
+    pub(super) build_info: IntGaugeVec,
+    pub(super) config_last_reload_successful: IntGauge,
+    pub(super) config_last_reload_success_timestamp_seconds: IntGauge,
+    pub(super) registry_up: IntGaugeVec,
+    pub(super) repositories: IntGaugeVec,
+    pub(super) tags: IntGaugeVec,
+    pub(super) manifests: IntGaugeVec,
+    pub(super) referenced_bytes: IntGaugeVec,
+    pub(super) expired_manifests: IntGaugeVec,
+    pub(super) expired_bytes: IntGaugeVec,
+    pub(super) runs_total: IntCounterVec,
+    pub(super) run_duration_seconds: HistogramVec,
+    pub(super) last_run_timestamp_seconds: IntGaugeVec,
+    pub(super) last_success_timestamp_seconds: IntGaugeVec,
+    pub(super) next_run_timestamp_seconds: IntGaugeVec,
+    pub(super) deleted_manifests_total: IntCounterVec,
+    pub(super) deleted_tags_total: IntCounterVec,
+    pub(super) repository_failures_total: IntCounterVec,
+    pub(super) limit_refusals_total: IntCounterVec,
+    pub(super) gc_runs_total: IntCounterVec,
+    pub(super) gc_duration_seconds: HistogramVec,
+    pub(super) gc_downtime_seconds: HistogramVec,
+    pub(super) gc_last_success_timestamp_seconds: IntGaugeVec,
+    pub(super) reclaimed_bytes_total: IntCounterVec,
+    pub(super) reclaimed_blobs_total: IntCounterVec,
+    pub(super) reclaimable_bytes: IntGaugeVec,
+    pub(super) registry_requests_total: IntCounterVec,
+    pub(super) registry_request_duration_seconds: HistogramVec,
+    pub(super) registry_retries_total: IntCounterVec,
+}
+
+impl Families {
+    pub(super) fn new() -> Result<Self, prometheus::Error> {
+        let maker = Maker { registry: Registry::new() };
+        maker.register(ProcessCollector::for_self())?;
+        Ok(Self {
+            build_info: maker.gauges(
+                "build_info",
+                "Which regsweep this is; always 1.",
+                &["version", "revision"],
+            )?,
+            config_last_reload_successful: maker.gauge(
+                "config_last_reload_successful",
+                "Whether the last configuration that was read is in force: 1 or 0.",
+            )?,
+            config_last_reload_success_timestamp_seconds: maker.gauge(
+                "config_last_reload_success_timestamp_seconds",
+                "When a configuration was last put in force, in Unix seconds; 0 is never.",
+            )?,
+            registry_up: maker.per_registry(
+                "registry_up",
+                "Whether the registry answered when it was last asked: 1 or 0.",
+            )?,
+            repositories: maker.per_registry(
+                "repositories",
+                "Repositories that a policy claims and that could be read, in the last plan.",
+            )?,
+            tags: maker.per_registry("tags", "Tags in those repositories, in the last plan.")?,
+            manifests: maker.per_registry(
+                "manifests",
+                "Manifests that were reached in those repositories, in the last plan.",
+            )?,
+            referenced_bytes: maker.per_registry(
+                "referenced_bytes",
+                "Bytes that kept manifests refer to, counted once in each repository and as far as they were \
+                 read, in the last plan.",
+            )?,
+            expired_manifests: maker
+                .per_registry("expired_manifests", "Manifests that the last plan would delete.")?,
+            expired_bytes: maker.per_registry(
+                "expired_bytes",
+                "Bytes that only manifests refer to which the last plan would delete, counted once in each \
+                 repository.",
+            )?,
+            runs_total: maker.counters(
+                "runs_total",
+                "Runs that ended, or were skipped because one was under way, by outcome.",
+                &["registry", "outcome"],
+            )?,
+            run_duration_seconds: maker.histograms(
+                "run_duration_seconds",
+                "How long runs took, in seconds.",
+                &["registry"],
+                &RUN_SECONDS,
+            )?,
+            last_run_timestamp_seconds: maker.per_registry(
+                "last_run_timestamp_seconds",
+                "When the last run ended, whatever came of it, in Unix seconds; 0 is never.",
+            )?,
+            last_success_timestamp_seconds: maker.per_registry(
+                "last_success_timestamp_seconds",
+                "When a run last ended in success, in Unix seconds; 0 is never.",
+            )?,
+            next_run_timestamp_seconds: maker.per_registry(
+                "next_run_timestamp_seconds",
+                "When the next run begins, in Unix seconds; 0 is not scheduled.",
+            )?,
+            deleted_manifests_total: maker.counters(
+                "deleted_manifests_total",
+                "Manifests that were deleted, by policy; carries on after a restart.",
+                &["registry", "policy"],
+            )?,
+            deleted_tags_total: maker.counters(
+                "deleted_tags_total",
+                "Tags that were removed, alone or with their manifest, by policy; carries on after a restart.",
+                &["registry", "policy"],
+            )?,
+            repository_failures_total: maker.counters(
+                "repository_failures_total",
+                "Repositories that a run could not read, and deletions in them that failed, by kind of failure.",
+                &["registry", "kind"],
+            )?,
+            limit_refusals_total: maker.counters(
+                "limit_refusals_total",
+                "Refusals of a run, or of a repository in it, by the limit that would have been crossed.",
+                &["registry", "limit"],
+            )?,
+            gc_runs_total: maker.counters(
+                "gc_runs_total",
+                "Collections that ended, or did not begin, by outcome.",
+                &["registry", "outcome"],
+            )?,
+            gc_duration_seconds: maker.histograms(
+                "gc_duration_seconds",
+                "How long collections took, in seconds.",
+                &["registry"],
+                &GC_SECONDS,
+            )?,
+            gc_downtime_seconds: maker.histograms(
+                "gc_downtime_seconds",
+                "How long the registry did not answer because of a collection, in seconds.",
+                &["registry"],
+                &GC_SECONDS,
+            )?,
+            gc_last_success_timestamp_seconds: maker.per_registry(
+                "gc_last_success_timestamp_seconds",
+                "When a collection last ended in success, in Unix seconds; 0 is never.",
+            )?,
+            reclaimed_bytes_total: maker.counters(
+                "reclaimed_bytes_total",
+                "Bytes of the blobs that collections really removed; carries on after a restart.",
+                &["registry"],
+            )?,
+            reclaimed_blobs_total: maker.counters(
+                "reclaimed_blobs_total",
+                "Blobs that collections really removed; carries on after a restart.",
+                &["registry"],
+            )?,
+            reclaimable_bytes: maker.per_registry(
+                "reclaimable_bytes",
+                "Bytes that were deleted and not yet collected.",
+            )?,
+            registry_requests_total: maker.counters(
+                "registry_requests_total",
+                "Requests to the registry and its token service, by method and status (`error` if no whole \
+                 answer came, `other` for a status without a name).",
+                &["registry", "method", "code"],
+            )?,
+            registry_request_duration_seconds: maker.histograms(
+                "registry_request_duration_seconds",
+                "How long requests to the registry and its token service took, in seconds.",
+                &["registry", "method"],
+                &REQUEST_SECONDS,
+            )?,
+            registry_retries_total: maker.counters(
+                "registry_retries_total",
+                "Requests that were sent once more.",
+                &["registry"],
+            )?,
+            registry: maker.registry,
+        })
+    }
+
+    /// The gauges with no label but the registry.
+    pub(super) fn gauges(&self) -> [&IntGaugeVec; 12] {
+        [
+            &self.registry_up,
+            &self.repositories,
+            &self.tags,
+            &self.manifests,
+            &self.referenced_bytes,
+            &self.expired_manifests,
+            &self.expired_bytes,
+            &self.last_run_timestamp_seconds,
+            &self.last_success_timestamp_seconds,
+            &self.next_run_timestamp_seconds,
+            &self.gc_last_success_timestamp_seconds,
+            &self.reclaimable_bytes,
+        ]
+    }
+
+    /// The counters with no label but the registry.
+    pub(super) fn counters(&self) -> [&IntCounterVec; 3] {
+        [&self.reclaimed_bytes_total, &self.reclaimed_blobs_total, &self.registry_retries_total]
+    }
+
+    /// The histograms with no label but the registry.
+    pub(super) fn histograms(&self) -> [&HistogramVec; 3] {
+        [&self.run_duration_seconds, &self.gc_duration_seconds, &self.gc_downtime_seconds]
+    }
+}
+
+/// Makes metrics with the prefix and registers them.
+struct Maker {
+    registry: Registry,
+}
+
+impl Maker {
+    fn register(&self, collector: impl Collector + 'static) -> Result<(), prometheus::Error> {
+        self.registry.register(Box::new(collector))
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        let gauge = IntGauge::with_opts(options(name, help))?;
+        self.register(gauge.clone())?;
+        Ok(gauge)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+        let gauges = IntGaugeVec::new(options(name, help), labels)?;
+        self.register(gauges.clone())?;
+        Ok(gauges)
+    }
+
+    fn per_registry(&self, name: &str, help: &str) -> Result<IntGaugeVec, prometheus::Error> {
+        self.gauges(name, help, &["registry"])
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+        let counters = IntCounterVec::new(options(name, help), labels)?;
+        self.register(counters.clone())?;
+        Ok(counters)
+    }
+
+    fn histograms(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        buckets: &[f64],
+    ) -> Result<HistogramVec, prometheus::Error> {
+        let options = HistogramOpts { common_opts: options(name, help), buckets: buckets.to_vec() };
+        let histograms = HistogramVec::new(options, labels)?;
+        self.register(histograms.clone())?;
+        Ok(histograms)
+    }
+}
+
+fn options(name: &str, help: &str) -> Opts {
+    Opts::new(name, help).namespace("regsweep")
+}

@@ -1,0 +1,183 @@
+//! What is counted, and under which labels.
+
+use super::*;
+use crate::model::{Digest, RepositoryName, Tag};
+use crate::plan::{Failure, Refusal};
+use crate::report::{Deleted, Untagged};
+
+fn now() -> DateTime<Utc> {
+    "2026-06-17T12:00:00Z".parse().unwrap()
+}
+
+fn fresh() -> Metrics {
+    let metrics = Metrics::new("0.1.0", "abc").unwrap();
+    metrics.registry("main", &["apps"]);
+    metrics
+}
+
+fn check(metrics: &Metrics, lines: &[&str]) {
+    let text = metrics.encode().unwrap();
+    for line in lines {
+        assert!(text.lines().any(|one| one == format!("regsweep_{line}")), "no {line} in\n{text}");
+    }
+}
+
+#[test]
+fn a_new_registry_has_every_series_at_zero() {
+    check(
+        &fresh(),
+        &[
+            r#"build_info{revision="abc",version="0.1.0"} 1"#,
+            r#"registry_up{registry="main"} 0"#,
+            r#"runs_total{outcome="refused",registry="main"} 0"#,
+            r#"gc_runs_total{outcome="failed",registry="main"} 0"#,
+            r#"deleted_manifests_total{policy="apps",registry="main"} 0"#,
+            r#"repository_failures_total{kind="server",registry="main"} 0"#,
+            r#"limit_refusals_total{limit="max_percent",registry="main"} 0"#,
+            r#"registry_requests_total{code="202",method="DELETE",registry="main"} 0"#,
+            r#"run_duration_seconds_count{registry="main"} 0"#,
+        ],
+    );
+}
+
+#[test]
+fn a_run_is_counted_from_its_report() {
+    let metrics = fresh();
+    let repository = RepositoryName::parse("team/app").unwrap();
+    let digest = Digest::of(b"a");
+    let deleted = |already_gone| Deleted {
+        repository: repository.clone(),
+        digest: digest.clone(),
+        tags: vec![Tag::parse("v1").unwrap(), Tag::parse("v2").unwrap()],
+        policy: "apps".into(),
+        already_gone,
+    };
+    let untagged = Untagged {
+        repository: repository.clone(),
+        tag: Tag::parse("v3").unwrap(),
+        digest: digest.clone(),
+        policy: "apps".into(),
+    };
+    let report = RunReport {
+        registry: "main".into(),
+        now: now(),
+        applied: true,
+        deleted: vec![deleted(false), deleted(true)],
+        untagged: vec![untagged],
+        spared: Vec::new(),
+        failures: vec![Failure { repository, kind: "server", error: "it broke".into() }],
+        refusals: vec![Refusal {
+            limit: Limit::MaxDeletions,
+            repository: None,
+            deletions: 2,
+            of: None,
+            allowed: 1,
+        }],
+    };
+    metrics.run_finished(&report, Duration::from_secs(3), now());
+    metrics.run_failed("main", Duration::from_secs(1), now());
+    metrics.run_skipped("main");
+    check(
+        &metrics,
+        &[
+            r#"runs_total{outcome="partial",registry="main"} 1"#,
+            r#"runs_total{outcome="failed",registry="main"} 1"#,
+            r#"runs_total{outcome="skipped",registry="main"} 1"#,
+            r#"run_duration_seconds_sum{registry="main"} 4"#,
+            r#"last_run_timestamp_seconds{registry="main"} 1781697600"#,
+            r#"last_success_timestamp_seconds{registry="main"} 0"#,
+            r#"deleted_manifests_total{policy="apps",registry="main"} 1"#,
+            r#"deleted_tags_total{policy="apps",registry="main"} 3"#,
+            r#"repository_failures_total{kind="server",registry="main"} 1"#,
+            r#"limit_refusals_total{limit="max_deletions",registry="main"} 1"#,
+        ],
+    );
+}
+
+#[test]
+fn a_collection_counts_only_what_it_did() {
+    let metrics = fresh();
+    let collected = |outcome, bytes| Collected {
+        at: now(),
+        outcome,
+        duration: Duration::from_secs(20),
+        downtime: Duration::from_secs(8),
+        blobs: 2,
+        bytes,
+        error: None,
+    };
+    metrics.collected("main", &collected(CollectionOutcome::Skipped, 1));
+    check(
+        &metrics,
+        &[
+            r#"gc_runs_total{outcome="skipped",registry="main"} 1"#,
+            r#"gc_downtime_seconds_count{registry="main"} 0"#,
+            r#"reclaimed_bytes_total{registry="main"} 0"#,
+        ],
+    );
+    metrics.collected("main", &collected(CollectionOutcome::Failed, 10));
+    check(&metrics, &[r#"gc_last_success_timestamp_seconds{registry="main"} 0"#]);
+    metrics.collected("main", &collected(CollectionOutcome::Success, 100));
+    check(
+        &metrics,
+        &[
+            r#"gc_downtime_seconds_sum{registry="main"} 16"#,
+            r#"reclaimed_bytes_total{registry="main"} 110"#,
+            r#"reclaimed_blobs_total{registry="main"} 4"#,
+            r#"gc_last_success_timestamp_seconds{registry="main"} 1781697600"#,
+        ],
+    );
+}
+
+#[test]
+fn counters_carry_on_and_gauges_can_be_forgotten() {
+    let metrics = fresh();
+    let deleted = [("old".to_owned(), DeletedCount { manifests: 5, tags: 6 })].into();
+    let carried = Carried { deleted, reclaimed_bytes: 7, last_success: Some(now()), ..Carried::default() };
+    metrics.carry_on("main", &carried);
+    metrics.reclaimable("main", u64::MAX);
+    check(
+        &metrics,
+        &[
+            r#"deleted_tags_total{policy="old",registry="main"} 6"#,
+            r#"reclaimed_bytes_total{registry="main"} 7"#,
+            r#"last_success_timestamp_seconds{registry="main"} 1781697600"#,
+            r#"reclaimable_bytes{registry="main"} 9223372036854776000"#,
+        ],
+    );
+    metrics.forget("main");
+    let text = metrics.encode().unwrap();
+    assert!(!text.contains("reclaimable_bytes{"), "{text}");
+    assert!(text.contains("reclaimed_bytes_total{"), "{text}");
+}
+
+#[test]
+fn requests_are_counted_with_few_codes() {
+    let metrics = fresh();
+    let observer = metrics.observer("main");
+    for status in [Some(404), Some(799), Some(42), None] {
+        observer.exchanged("GET", status, Duration::from_millis(500));
+    }
+    observer.retried();
+    check(
+        &metrics,
+        &[
+            r#"registry_requests_total{code="404",method="GET",registry="main"} 1"#,
+            r#"registry_requests_total{code="other",method="GET",registry="main"} 2"#,
+            r#"registry_requests_total{code="error",method="GET",registry="main"} 1"#,
+            r#"registry_request_duration_seconds_sum{method="GET",registry="main"} 2"#,
+            r#"registry_retries_total{registry="main"} 1"#,
+        ],
+    );
+}
+
+#[test]
+fn a_failed_reload_does_not_move_the_moment_of_the_last_good_one() {
+    let metrics = fresh();
+    metrics.config_reloaded(true, now());
+    metrics.config_reloaded(false, now() + chrono::TimeDelta::hours(1));
+    check(
+        &metrics,
+        &["config_last_reload_successful 0", "config_last_reload_success_timestamp_seconds 1781697600"],
+    );
+}

@@ -1,0 +1,83 @@
+//! How runs and collections end: the words that metrics, history and people share.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Everything that was to be done is done.
+    Success,
+    /// Some repositories failed; the others are done.
+    Partial,
+    /// A limit forbade part or all of it; the rest is done.
+    Refused,
+    /// The registry could not be surveyed, so nothing was done.
+    Failed,
+    /// Another run of the registry was under way, so this one did not begin.
+    Skipped,
+}
+
+impl Outcome {
+    /// Every outcome there is.
+    pub const ALL: [Self; 5] = [Self::Success, Self::Partial, Self::Refused, Self::Failed, Self::Skipped];
+
+    /// A fixed word for the outcome, fit for a metric's label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Partial => "partial",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+/// What one collection did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Collected {
+    /// When it ended.
+    pub at: DateTime<Utc>,
+    /// How it ended.
+    pub outcome: CollectionOutcome,
+    /// From its beginning to its end.
+    pub duration: Duration,
+    /// How long the registry did not answer for it.
+    pub downtime: Duration,
+    /// Blobs that it removed.
+    pub blobs: u64,
+    /// Bytes of the blobs that it removed.
+    pub bytes: u64,
+    /// What went wrong, or why it did not begin, for people.
+    pub error: Option<String>,
+}
+
+/// How a collection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CollectionOutcome {
+    /// The registry has removed what nothing needs.
+    Success,
+    /// It did not come to its end, or could not prove that it did.
+    Failed,
+    /// It did not begin: there was too little to reclaim, or something stood in the way.
+    Skipped,
+}
+
+impl CollectionOutcome {
+    /// Every outcome there is.
+    pub const ALL: [Self; 3] = [Self::Success, Self::Failed, Self::Skipped];
+
+    /// A fixed word for the outcome, fit for a metric's label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+        }
+    }
+}
