@@ -11,9 +11,12 @@ pub use ledger::Ledger;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _, params};
+
+use crate::report::{Collected, CollectionOutcome, Outcome};
 
 /// What went wrong with the state.
 #[derive(Debug, thiserror::Error)]
@@ -53,8 +56,8 @@ pub struct Run {
     pub started: DateTime<Utc>,
     /// When it ended; `None` if it was cut off or is under way.
     pub finished: Option<DateTime<Utc>>,
-    /// How it ended: a fixed word.
-    pub outcome: Option<String>,
+    /// How it ended; `None` if it was cut off or is under way.
+    pub outcome: Option<Outcome>,
     /// Manifests that it deleted.
     pub deleted: u64,
     /// Tags that it removed alone.
@@ -68,20 +71,8 @@ pub struct Run {
 pub struct Collection {
     /// The registry.
     pub registry: String,
-    /// When it began.
-    pub started: DateTime<Utc>,
-    /// When it ended.
-    pub finished: DateTime<Utc>,
-    /// How it ended: a fixed word.
-    pub outcome: String,
-    /// Blobs that are gone because of it.
-    pub blobs: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// How long the registry did not answer, in seconds.
-    pub downtime_seconds: f64,
-    /// What went wrong, for people.
-    pub error: Option<String>,
+    /// What it did.
+    pub collected: Collected,
 }
 
 /// A sum that goes on after a restart.
@@ -189,53 +180,47 @@ impl State {
         &self,
         run: i64,
         finished: DateTime<Utc>,
-        outcome: &str,
+        outcome: Outcome,
         error: Option<&str>,
     ) -> Result<(), Error> {
         self.lock().execute(
             "UPDATE run SET finished = ?2, outcome = ?3, error = ?4 WHERE id = ?1",
-            params![run, finished, outcome, error],
+            params![run, finished, outcome.name(), error],
         )?;
         Ok(())
     }
 
-    /// Notes how a collection ended. One that collected leaves nothing to reclaim, and what it was
-    /// about to sweep is no longer open.
-    pub fn finish_collection(&self, collection: &Collection, collected: Collected) -> Result<(), Error> {
-        let Collection { registry, blobs, bytes, .. } = collection;
+    /// Notes how a collection ended. One that ran to its end leaves nothing to reclaim; one that did
+    /// not takes off what it freed. What it was about to sweep is no longer open.
+    pub fn finish_collection(&self, registry: &str, collected: &Collected) -> Result<(), Error> {
+        let Collected { at, outcome, duration, downtime, blobs, bytes, error } = collected;
         let mut connection = self.lock();
         let transaction = connection.transaction()?;
         transaction.execute(
-            "INSERT INTO collection (registry, started, finished, outcome, blobs, bytes, downtime, error)
+            "INSERT INTO collection (registry, at, outcome, duration, downtime, blobs, bytes, error)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             params![
                 registry,
-                collection.started,
-                collection.finished,
-                collection.outcome,
+                at,
+                outcome.name(),
+                duration.as_secs_f64(),
+                downtime.as_secs_f64(),
                 signed(*blobs),
                 signed(*bytes),
-                collection.downtime_seconds,
-                collection.error
+                error
             ],
         )?;
         add(&transaction, TotalKind::ReclaimedBlobs, registry, "", *blobs)?;
         add(&transaction, TotalKind::ReclaimedBytes, registry, "", *bytes)?;
         transaction.execute("DELETE FROM sweep WHERE registry = ?1", [registry])?;
-        match collected {
-            Collected::Everything => {
-                transaction.execute(
-                    "DELETE FROM total WHERE kind = ?1 AND registry = ?2",
-                    [TotalKind::Reclaimable.name(), registry],
-                )?;
-            }
-            Collected::Part => {
-                transaction.execute(
-                    "UPDATE total SET value = max(0, value - ?3) WHERE kind = ?1 AND registry = ?2",
-                    params![TotalKind::Reclaimable.name(), registry, signed(*bytes)],
-                )?;
-            }
-        }
+        let freed = match outcome {
+            CollectionOutcome::Success => i64::MAX,
+            CollectionOutcome::Failed | CollectionOutcome::Skipped => signed(*bytes),
+        };
+        transaction.execute(
+            "UPDATE total SET value = max(0, value - ?3) WHERE kind = ?1 AND registry = ?2",
+            params![TotalKind::Reclaimable.name(), registry, freed],
+        )?;
         Ok(transaction.commit()?)
     }
 
@@ -278,12 +263,13 @@ impl State {
              FROM run ORDER BY id DESC LIMIT ?1",
         )?;
         let rows = statement.query_map([at_most], |row| {
+            let outcome: Option<String> = row.get(4)?;
             Ok(Run {
                 id: row.get(0)?,
                 registry: row.get(1)?,
                 started: row.get(2)?,
                 finished: row.get(3)?,
-                outcome: row.get(4)?,
+                outcome: Outcome::ALL.into_iter().find(|one| Some(one.name()) == outcome.as_deref()),
                 deleted: unsigned(row.get(5)?),
                 untagged: unsigned(row.get(6)?),
                 error: row.get(7)?,
@@ -296,20 +282,23 @@ impl State {
     pub fn collections(&self, at_most: u32) -> Result<Vec<Collection>, Error> {
         let connection = self.lock();
         let mut statement = connection.prepare(
-            "SELECT registry, started, finished, outcome, blobs, bytes, downtime, error
+            "SELECT registry, at, outcome, duration, downtime, blobs, bytes, error
              FROM collection ORDER BY id DESC LIMIT ?1",
         )?;
         let rows = statement.query_map([at_most], |row| {
-            Ok(Collection {
-                registry: row.get(0)?,
-                started: row.get(1)?,
-                finished: row.get(2)?,
-                outcome: row.get(3)?,
-                blobs: unsigned(row.get(4)?),
-                bytes: unsigned(row.get(5)?),
-                downtime_seconds: row.get(6)?,
+            let name: String = row.get(2)?;
+            let outcome = CollectionOutcome::ALL.into_iter().find(|outcome| outcome.name() == name);
+            let span = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
+            let collected = Collected {
+                at: row.get(1)?,
+                outcome: outcome.unwrap_or(CollectionOutcome::Failed),
+                duration: span(row.get(3)?),
+                downtime: span(row.get(4)?),
+                blobs: unsigned(row.get(5)?),
+                bytes: unsigned(row.get(6)?),
                 error: row.get(7)?,
-            })
+            };
+            Ok(Collection { registry: row.get(0)?, collected })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
@@ -323,15 +312,6 @@ impl State {
         // A panic in the middle of a transaction rolls it back, so what is behind the lock is whole.
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// How much of what was reclaimable a collection took.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Collected {
-    /// It ran to its end.
-    Everything,
-    /// It was cut off, or failed.
-    Part,
 }
 
 fn add(
@@ -366,16 +346,15 @@ mod tests {
         DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
     }
 
-    fn collection(bytes: u64) -> Collection {
-        Collection {
-            registry: "main".into(),
-            started: at(10),
-            finished: at(20),
-            outcome: "success".into(),
+    fn collected(outcome: CollectionOutcome, bytes: u64) -> Collected {
+        Collected {
+            at: at(20),
+            outcome,
+            duration: Duration::from_millis(2500),
+            downtime: Duration::from_millis(1500),
             blobs: 2,
             bytes,
-            downtime_seconds: 1.5,
-            error: None,
+            error: Some("x".into()),
         }
     }
 
@@ -392,7 +371,7 @@ mod tests {
         state.deleted(run, "main", "apps", 2, 100).unwrap();
         state.deleted(run, "main", "apps", 1, 50).unwrap();
         state.untagged(run, "main", "apps").unwrap();
-        state.finish_run(run, at(5), "success", None).unwrap();
+        state.finish_run(run, at(5), Outcome::Success, None).unwrap();
         drop(state);
         let state = State::open(directory.path()).unwrap();
         assert_eq!(state.reclaimable("main").unwrap(), 150);
@@ -403,7 +382,7 @@ mod tests {
             registry: "main".into(),
             started: at(0),
             finished: Some(at(5)),
-            outcome: Some("success".into()),
+            outcome: Some(Outcome::Success),
             deleted: 2,
             untagged: 1,
             error: None,
@@ -417,13 +396,15 @@ mod tests {
         let state = State::open(directory.path()).unwrap();
         let run = state.begin_run("main", at(0)).unwrap();
         state.deleted(run, "main", "apps", 1, 150).unwrap();
-        state.finish_collection(&collection(40), Collected::Part).unwrap();
+        state.finish_collection("main", &collected(CollectionOutcome::Failed, 40)).unwrap();
         assert_eq!(state.reclaimable("main").unwrap(), 110);
-        state.finish_collection(&collection(90), Collected::Everything).unwrap();
+        let last = collected(CollectionOutcome::Success, 90);
+        state.finish_collection("main", &last).unwrap();
         assert_eq!(state.reclaimable("main").unwrap(), 0);
         assert_eq!(total(&state, TotalKind::ReclaimedBytes), 130);
         assert_eq!(total(&state, TotalKind::ReclaimedBlobs), 4);
-        assert_eq!(state.collections(1).unwrap(), [collection(90)]);
+        let expected = Collection { registry: "main".into(), collected: last };
+        assert_eq!(state.collections(1).unwrap(), [expected]);
     }
 
     #[test]

@@ -50,6 +50,7 @@ fn a_run_is_counted_from_its_report() {
         digest: digest.clone(),
         tags: vec![Tag::parse("v1").unwrap(), Tag::parse("v2").unwrap()],
         policy: "apps".into(),
+        bytes: 10,
         already_gone,
     };
     let untagged = Untagged {

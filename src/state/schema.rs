@@ -21,12 +21,12 @@ const STEPS: &[&str] = &["
     CREATE TABLE collection (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         registry TEXT NOT NULL,
-        started TEXT NOT NULL,
-        finished TEXT NOT NULL,
+        at TEXT NOT NULL,
         outcome TEXT NOT NULL,
+        duration REAL NOT NULL,
+        downtime REAL NOT NULL,
         blobs INTEGER NOT NULL,
         bytes INTEGER NOT NULL,
-        downtime REAL NOT NULL,
         error TEXT
     ) STRICT;
     CREATE TABLE total (
