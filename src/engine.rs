@@ -1,12 +1,19 @@
 //! One run over one registry, from the first request to the report.
 //!
 //! [`survey`] reads and plans. [`apply`] carries out what a survey planned, and nothing else. Planning
-//! without applying is not a flag in here: it is a caller that stops after the survey.
+//! without applying is not a flag in here: it is a caller that stops after the survey. [`collect`] has
+//! the registry free what was deleted. [`conduct`] makes the three into a run that is noted.
 
 mod apply;
+mod collect;
+mod conduct;
+mod kept;
 mod scan;
 
 pub use apply::{Limits, Stop, apply};
+pub use collect::{Clock, collect, recover};
+pub use conduct::{Conducted, Means, conduct};
+pub use kept::Kept;
 use scan::{Depth, scan};
 
 use std::collections::BTreeMap;
@@ -20,6 +27,7 @@ use crate::plan::{Failure, Plan, RepositoryPlan, TagDeletion, Terms, plan};
 use crate::policy::{Mode, Patterns, Policy};
 use crate::registry::{self, Features, Reader};
 use crate::report::{Deleted, Untagged};
+use crate::state;
 
 /// One registry and everything that is wanted of it.
 #[derive(Clone, Copy)]
@@ -42,6 +50,8 @@ pub struct Survey {
     pub plan: Plan,
     /// Repositories that no policy claims.
     pub unclaimed: usize,
+    /// What a collection must not sweep; empty where none is configured.
+    pub kept: Kept,
     features: Features,
     /// What the repositories held in which something is to be done.
     snapshots: BTreeMap<RepositoryName, Snapshot>,
@@ -59,6 +69,9 @@ pub enum Error {
          of this registry in the configuration"
     )]
     NoCatalog(registry::Error),
+    /// What is done could not be noted.
+    #[error(transparent)]
+    State(#[from] state::Error),
     /// Nothing would come of a run.
     #[error("nothing can be deleted: {0}")]
     NotReady(&'static str),
@@ -70,6 +83,7 @@ impl Error {
         match self {
             Self::Registry(error) => error.kind.name(),
             Self::NoCatalog(_) => "no_catalog",
+            Self::State(_) => "state",
             Self::NotReady(_) => "not_ready",
         }
     }
@@ -160,6 +174,7 @@ pub async fn survey(
     let mut plans = Vec::new();
     let mut failures = Vec::new();
     let mut snapshots = BTreeMap::new();
+    let mut kept = Kept::default();
     let mut results = stream::iter(claimed)
         .map(async |(repository, policy)| {
             let result = judge(site, features, &repository, policy, Depth::Claimed(policy), None).await;
@@ -170,6 +185,9 @@ pub async fn survey(
     while let Some((repository, result)) = results.next().await {
         match result {
             Ok((snapshot, plan)) => {
+                if site.registry.gc.is_some() {
+                    kept.add(&snapshot, &plan);
+                }
                 if !plan.is_idle() && !plan.held_back {
                     snapshots.insert(repository, snapshot);
                 }
@@ -186,7 +204,7 @@ pub async fn survey(
     }
     drop(results);
     let plan = Plan::new(&site.registry.name, site.now, plans, failures, &site.config.limits);
-    Ok(Survey { plan, unclaimed, features, snapshots })
+    Ok(Survey { plan, unclaimed, kept, features, snapshots })
 }
 
 /// Reads one repository and judges it. Manifests that `known` holds are not read again.

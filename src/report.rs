@@ -34,6 +34,8 @@ pub struct RunReport {
     pub failures: Vec<Failure>,
     /// What limits forbade.
     pub refusals: Vec<Refusal>,
+    /// Whether some deletion got no answer, so that nobody knows yet what became of it.
+    pub unanswered: bool,
 }
 
 /// A manifest that a run deleted.
@@ -92,6 +94,7 @@ impl RunReport {
             spared: Vec::new(),
             failures: plan.failures.clone(),
             refusals: plan.refusals.clone(),
+            unanswered: false,
         }
     }
 

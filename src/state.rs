@@ -303,6 +303,14 @@ impl State {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// The registries that were stopped for a collection and never seen to answer again.
+    pub fn stopped(&self) -> Result<Vec<String>, Error> {
+        let connection = self.lock();
+        let mut statement = connection.prepare("SELECT registry FROM stopped")?;
+        let rows = statement.query_map([], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// The part of the state that the collector of one registry writes.
     pub fn ledger(&self, registry: &str) -> Ledger {
         Ledger::new(self.clone(), registry)

@@ -48,6 +48,12 @@ impl Schedule {
         &self.text
     }
 
+    /// The next moment after this one, by the clocks of that time zone; `None` if there is none any more.
+    pub fn next_after(&self, moment: DateTime<Utc>, timezone: Tz) -> Option<DateTime<Utc>> {
+        let local = moment.with_timezone(&timezone);
+        self.cron.find_next_occurrence(&local, false).ok().map(|next| next.to_utc())
+    }
+
     /// The line as it is computed with. Where both days of the month and days of the week are given,
     /// either is enough, as in every cron.
     pub fn cron(&self) -> &Cron {
@@ -87,6 +93,21 @@ mod tests {
         for line in ["0 3 * * *", "30 0 3 * * *", "*/5 * * * MON-FRI", "0 0 29 2 *", "@daily", "0 3 L * *"] {
             assert_eq!(Schedule::parse(line).unwrap().as_str(), line);
         }
+    }
+
+    #[test]
+    fn the_next_time_follows_the_clocks_of_the_zone() {
+        let schedule = Schedule::parse("30 2 * * *").unwrap();
+        let check = |after: &str, next: &str| {
+            let (after, next) = (after.parse().unwrap(), next.parse().unwrap());
+            assert_eq!(schedule.next_after(after, Tz::Europe__Berlin), Some(next), "{after}");
+        };
+        check("2026-01-10T00:00:00Z", "2026-01-10T01:30:00Z");
+        check("2026-01-10T01:30:00Z", "2026-01-11T01:30:00Z");
+        check("2026-07-10T00:00:00Z", "2026-07-10T00:30:00Z");
+        // On 29 March 2026 there is no half past two in Berlin: it runs as soon as the clocks have moved.
+        check("2026-03-28T12:00:00Z", "2026-03-29T01:00:00Z");
+        check("2026-03-29T12:00:00Z", "2026-03-30T00:30:00Z");
     }
 
     #[test]

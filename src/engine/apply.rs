@@ -80,6 +80,7 @@ pub async fn apply(
         report.untagged.extend(done.untagged);
         report.spared.extend(done.spared);
         report.failures.extend(done.failures);
+        report.unanswered |= done.unanswered;
     }
     report
 }
@@ -100,6 +101,7 @@ struct Done {
     untagged: Vec<Untagged>,
     spared: Vec<Spared>,
     failures: Vec<Failure>,
+    unanswered: bool,
 }
 
 impl Work<'_> {
@@ -162,6 +164,7 @@ impl Work<'_> {
                 Err(error) => {
                     // What the registry refuses for this manifest alone does not stop the others.
                     broken = error.kind != registry::Kind::Forbidden;
+                    done.unanswered |= error.is_transient();
                     done.spared.push(self.spared(&planned.digest, "its deletion failed"));
                     self.fail(&error, done);
                 }
@@ -206,6 +209,7 @@ impl Work<'_> {
                         continue;
                     }
                     Err(error) => {
+                        done.unanswered |= error.is_transient();
                         self.fail(&error, done);
                         "its removal failed"
                     }
@@ -229,7 +233,7 @@ impl Work<'_> {
         tracing::info!(
             registry = %self.site.registry.name, repository = %deleted.repository, digest = %deleted.digest,
             tags = ?deleted.tags, policy = %deleted.policy, rules = ?planned.rules, ?reasons,
-            bytes = planned.bytes, already_gone = deleted.already_gone, "deleted a manifest"
+            bytes = deleted.bytes, already_gone = deleted.already_gone, "deleted a manifest"
         );
         deleted
     }

@@ -1,0 +1,158 @@
+//! The service: runs and collections at their times, reloads, signals, and what others see of it.
+//!
+//! Only here is it decided when something begins. What a run does is the engine's business.
+
+mod generation;
+mod schedule;
+mod service;
+mod systemd;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::config::{self, ConfigError, Env};
+use crate::http::{self, Clock};
+use generation::Generation;
+use schedule::{Due, Times};
+use service::Service;
+
+/// How often the loop looks around: the heartbeat, the watchdog, the configuration file.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// Why the service did not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration makes no sense.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Something else stands in the way.
+    #[error("{0:#}")]
+    Other(#[from] anyhow::Error),
+}
+
+/// Serves until it is asked to stop.
+pub async fn serve(path: &Path, env: Env<'_>, clock: Clock) -> Result<(), Error> {
+    let mut signals = Signals::new()?;
+    let config = config::load(path, env)?;
+    let service = Service::open(&config, env, clock.clone())?;
+    let listener = tokio::net::TcpListener::bind(config.listen).await;
+    let listener = listener.with_context(|| format!("{} cannot be listened on", config.listen))?;
+    tracing::info!(listen = %config.listen, config = %path.display(), "serving");
+    let router = http::router(service.board.clone(), service.metrics.clone(), clock.clone());
+    let (finish, finished) = oneshot::channel::<()>();
+    let web = tokio::spawn(http::serve(listener, router, async {
+        // An error means that the sender is gone, which is an end as well.
+        let _ = finished.await;
+    }));
+    let (sender, mut due) = mpsc::unbounded_channel();
+    let mut generation = Generation::begin(config, &service)?;
+    let mut times = Times::arm(&generation, &service, sender.clone()).await?;
+    service.recover(&generation);
+    let mut file = std::fs::read(path).ok();
+    systemd::ready(&generation.status());
+    let mut beat = tokio::time::interval(BEAT);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        let reload = tokio::select! {
+            () = signals.stop() => break,
+            _ = signals.reload.recv() => true,
+            Some(one) = due.recv() => {
+                begin(&service, &generation, &mut times, one).await;
+                false
+            }
+            _ = beat.tick() => {
+                service.board.beat(clock());
+                systemd::alive();
+                std::fs::read(path).is_ok_and(|now| file.as_ref() != Some(&now))
+            }
+        };
+        if reload {
+            systemd::reloading();
+            file = std::fs::read(path).ok();
+            match reloaded(path, env, &service) {
+                Ok(next) => {
+                    times.disarm().await;
+                    service.forget(&generation, &next);
+                    generation = next;
+                    times = Times::arm(&generation, &service, sender.clone()).await?;
+                    tracing::info!("the configuration was loaded again");
+                }
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    tracing::error!(%error, "the configuration is bad, so the one before stays in force");
+                    service.reload_failed(&error);
+                }
+            }
+            systemd::ready(&generation.status());
+        }
+    }
+    tracing::info!("stopping: no run begins any more, and what is under way comes to a safe end");
+    systemd::stopping();
+    times.disarm().await;
+    service.stop.request();
+    let mut waiting = tokio::time::interval(BEAT);
+    let mut asked = Instant::now();
+    while service.is_busy() {
+        waiting.tick().await;
+        service.board.beat(clock());
+        systemd::alive();
+        if asked.elapsed() > Duration::from_secs(10) {
+            systemd::needs_more_time();
+            asked = Instant::now();
+        }
+    }
+    drop(finish);
+    match web.await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(anyhow::Error::from(error).context("the web server failed").into()),
+        Err(error) => Err(anyhow::Error::from(error).context("the web server failed").into()),
+    }
+}
+
+fn reloaded(path: &Path, env: Env<'_>, service: &Arc<Service>) -> anyhow::Result<Arc<Generation>> {
+    let config = config::load(path, env)?;
+    Generation::begin(config, service)
+}
+
+/// Begins what is due, and arms its next time.
+async fn begin(service: &Arc<Service>, generation: &Arc<Generation>, times: &mut Times, due: Due) {
+    match times.again(&due, generation, service).await {
+        Ok(false) => {} // Armed by a configuration that is no longer in force.
+        Ok(true) => service.begin(generation, &due.job),
+        Err(error) => {
+            let error = format!("{error:#}");
+            tracing::error!(%error, "the next time cannot be armed, so nothing begins any more for this job");
+            service.begin(generation, &due.job);
+        }
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    reload: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        let open = |kind| signal(kind).context("signals cannot be received");
+        Ok(Self {
+            terminate: open(SignalKind::terminate())?,
+            interrupt: open(SignalKind::interrupt())?,
+            reload: open(SignalKind::hangup())?,
+        })
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! One configuration in force, with the connections that belong to it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use chrono::{DateTime, Utc};
+
+use super::service::Service;
+use crate::config::{self, Config};
+use crate::engine::Site;
+use crate::gc::Collector;
+use crate::policy::Mode;
+use crate::registry::{Reader, Retry};
+
+/// A configuration and what was made of it. Runs that began under it end under it.
+pub(super) struct Generation {
+    pub(super) config: Config,
+    readers: BTreeMap<String, Reader>,
+    collectors: BTreeMap<String, Collector>,
+}
+
+impl Generation {
+    /// Prepares everything that the configuration asks for, and makes it known.
+    pub(super) fn begin(config: Config, service: &Service) -> anyhow::Result<Arc<Self>> {
+        let mut readers = BTreeMap::new();
+        let mut collectors = BTreeMap::new();
+        for registry in &config.registries {
+            let name = &registry.name;
+            let cannot = || format!("registry {name} cannot be used");
+            let observer = service.metrics.observer(name);
+            let reader = Reader::new(registry, Retry::default(), observer).with_context(cannot)?;
+            readers.insert(name.clone(), reader);
+            if let Some(gc) = &registry.gc {
+                let collector = Collector::new(gc, &service.docker.host, service.docker.certificates.as_deref());
+                collectors.insert(name.clone(), collector.with_context(cannot)?);
+            }
+        }
+        let generation = Arc::new(Self { config, readers, collectors });
+        service.announce(&generation)?;
+        Ok(generation)
+    }
+
+    pub(super) fn registry(&self, name: &str) -> Option<&config::Registry> {
+        self.config.registries.iter().find(|registry| registry.name == name)
+    }
+
+    pub(super) fn collector(&self, name: &str) -> Option<&Collector> {
+        self.collectors.get(name)
+    }
+
+    /// The registry of this name as the engine wants it.
+    pub(super) fn site(&self, name: &str, now: DateTime<Utc>) -> Option<Site<'_>> {
+        let registry = self.registry(name)?;
+        let reader = self.readers.get(name)?;
+        Some(Site { config: &self.config, registry, reader, now, only: None })
+    }
+
+    /// A line for the service manager.
+    pub(super) fn status(&self) -> String {
+        let mode = match self.config.mode {
+            Mode::Plan => "planning only",
+            Mode::Enforce => "enforcing",
+        };
+        let names: Vec<&str> = self.config.registries.iter().map(|one| one.name.as_str()).collect();
+        format!("{mode}: {}", names.join(", "))
+    }
+}

@@ -1,0 +1,389 @@
+//! The work of the service: one job of a registry at a time, registries side by side, each told to the
+//! state, the metrics and the page.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::time::Instant;
+
+use super::generation::Generation;
+use super::schedule::Job;
+use crate::config::{Config, Env};
+use crate::engine::{self, Conducted, Limits, Means, Stop, collect, conduct, recover, survey};
+use crate::http::{Board, Clock, Entry, Run};
+use crate::metrics::{Carried, Metrics};
+use crate::report::{Collected, CollectionOutcome, Outcome};
+use crate::state::{self, State, TotalKind};
+
+/// So many runs and collections of before a restart are shown again.
+const REMEMBERED: u32 = 100;
+
+/// A registry that could not be put back is tried again after this long.
+const RECOVERY_PAUSE: Duration = Duration::from_secs(15);
+
+/// What lives as long as the process.
+pub(super) struct Service {
+    pub(super) state: State,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) board: Board,
+    pub(super) clock: Clock,
+    pub(super) stop: Stop,
+    pub(super) docker: DockerDefaults,
+    /// Registries with a job under way.
+    busy: Mutex<BTreeSet<String>>,
+    round: AtomicU64,
+}
+
+/// Where the Docker Engine is where the configuration does not say it.
+pub(super) struct DockerDefaults {
+    pub(super) host: String,
+    pub(super) certificates: Option<PathBuf>,
+}
+
+impl DockerDefaults {
+    fn of(env: Env<'_>) -> Self {
+        let set = |name: &str| env(name).filter(|value| !value.is_empty());
+        Self {
+            host: set("DOCKER_HOST").unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned()),
+            certificates: set("DOCKER_TLS_VERIFY").and(set("DOCKER_CERT_PATH")).map(PathBuf::from),
+        }
+    }
+}
+
+impl Service {
+    pub(super) fn open(config: &Config, env: Env<'_>, clock: Clock) -> anyhow::Result<Arc<Self>> {
+        let state = State::open(&config.state_dir)?;
+        let revision = option_env!("REGSWEEP_REVISION").unwrap_or("unknown");
+        let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), revision)?;
+        let board = Board::default();
+        let mut past: Vec<(DateTime<Utc>, Entry)> = Vec::new();
+        for run in state.runs(REMEMBERED)?.into_iter().filter_map(remembered) {
+            past.push((run.at, Entry::Run(run)));
+        }
+        for collection in state.collections(REMEMBERED)? {
+            let state::Collection { registry, collected } = collection;
+            past.push((collected.at, Entry::Collection { registry, collected }));
+        }
+        past.sort_by_key(|(at, _)| *at);
+        for (_, entry) in past {
+            board.remember(entry);
+        }
+        Ok(Arc::new(Self {
+            state,
+            metrics: Arc::new(metrics),
+            board,
+            clock,
+            stop: Stop::default(),
+            docker: DockerDefaults::of(env),
+            busy: Mutex::default(),
+            round: AtomicU64::new(1),
+        }))
+    }
+
+    /// Makes a configuration known, and lets the numbers of its registries go on from the state.
+    pub(super) fn announce(&self, generation: &Generation) -> anyhow::Result<()> {
+        let now = (self.clock)();
+        let config = &generation.config;
+        for registry in &config.registries {
+            let policies: Vec<&str> = config.policies.iter().map(|policy| policy.name.as_str()).collect();
+            self.metrics.registry(&registry.name, &policies);
+        }
+        self.board.configured(config, now);
+        self.metrics.config_reloaded(true, now);
+        for registry in &config.registries {
+            let carried = carried(&self.state, &registry.name)?;
+            self.metrics.carry_on(&registry.name, &carried);
+            self.board.carry_on(&registry.name, &carried);
+            self.show_reclaimable(&registry.name);
+        }
+        Ok(())
+    }
+
+    pub(super) fn reload_failed(&self, error: &str) {
+        let now = (self.clock)();
+        self.metrics.config_reloaded(false, now);
+        self.board.reload_failed(error, now);
+    }
+
+    /// Shows no more of registries that are no longer configured.
+    pub(super) fn forget(&self, before: &Generation, now: &Generation) {
+        let gone = before.config.registries.iter().filter(|one| now.registry(&one.name).is_none());
+        for registry in gone {
+            self.metrics.forget(&registry.name);
+        }
+    }
+
+    pub(super) fn next_run(&self, registry: &str, at: Option<DateTime<Utc>>) {
+        self.metrics.next_run(registry, at);
+        self.board.next_run(registry, at);
+    }
+
+    pub(super) fn next_round(&self) -> u64 {
+        self.round.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        !self.busy().is_empty()
+    }
+
+    /// Begins a job, unless the registry has one under way: then it is counted and skipped.
+    pub(super) fn begin(self: &Arc<Self>, generation: &Arc<Generation>, job: &Job) {
+        let (Job::Run(name) | Job::Collect(name)) = job;
+        let Some(turn) = Turn::take(self, name) else {
+            tracing::warn!(registry = %name, "another job of this registry is under way, so this one is skipped");
+            match job {
+                Job::Run(_) => {
+                    self.metrics.run_skipped(name);
+                    self.board.remember(Entry::Run(Run::skipped(name, (self.clock)())));
+                }
+                Job::Collect(_) => {
+                    let why = "another job of this registry was under way";
+                    self.collected(name, self.skipped_collection(why));
+                }
+            }
+            return;
+        };
+        let (service, generation, job) = (self.clone(), generation.clone(), job.clone());
+        tokio::spawn(async move {
+            match &job {
+                Job::Run(name) => service.run(&generation, name).await,
+                Job::Collect(name) => service.collect(&generation, name).await,
+            }
+            drop(turn);
+        });
+    }
+
+    /// Finishes what a process before this one left open, before anything else is done there.
+    pub(super) fn recover(self: &Arc<Self>, generation: &Arc<Generation>) {
+        match self.state.stopped() {
+            Ok(stopped) => {
+                for name in stopped.iter().filter(|name| generation.collector(name).is_none()) {
+                    tracing::error!(
+                        registry = %name,
+                        "a collection stopped this registry and was cut off, and the configuration no longer says \
+                         how to start it: start it by hand"
+                    );
+                }
+            }
+            Err(error) => tracing::error!(%error, "nobody knows what a process before this one left open"),
+        }
+        for registry in &generation.config.registries {
+            let name = registry.name.clone();
+            if generation.collector(&name).is_none() {
+                continue;
+            }
+            let Some(turn) = Turn::take(self, &name) else { continue };
+            let (service, generation) = (self.clone(), generation.clone());
+            tokio::spawn(async move {
+                service.recover_one(&generation, &name).await;
+                drop(turn);
+            });
+        }
+    }
+
+    async fn recover_one(&self, generation: &Generation, name: &str) {
+        loop {
+            let (Some(site), Some(collector)) =
+                (generation.site(name, (self.clock)()), generation.collector(name))
+            else {
+                return;
+            };
+            match recover(site, collector, &self.state, &*self.clock).await {
+                Ok(collected) => {
+                    if let Some(collected) = collected {
+                        self.collected(name, collected);
+                    }
+                    return;
+                }
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    tracing::error!(
+                        registry = name, %error,
+                        "a collection was cut off and the registry cannot be put back: trying again"
+                    );
+                }
+            }
+            // Even when asked to stop: a registry that we stopped is not left behind for the sake of
+            // leaving quickly, but not waited for endlessly either.
+            if self.stop.is_requested() {
+                return;
+            }
+            tokio::time::sleep(RECOVERY_PAUSE).await;
+        }
+    }
+
+    async fn run(&self, generation: &Generation, name: &str) {
+        let begin = Instant::now();
+        let at = (self.clock)();
+        let Some(site) = generation.site(name, at) else { return };
+        self.board.run_began(name, at);
+        let means = Means {
+            state: &self.state,
+            collector: generation.collector(name),
+            limits: Limits::Respected,
+            stop: &self.stop,
+            clock: &*self.clock,
+        };
+        match conduct(site, &means, &()).await {
+            Ok(Conducted { survey, report, collected, taken }) => {
+                self.up(name, true);
+                self.metrics.surveyed(&survey.plan);
+                self.metrics.run_finished(&report, taken, (self.clock)());
+                self.board.planned(Arc::new(survey.plan));
+                self.board.run_ended(Run::of(&report, at, taken));
+                tracing::info!(
+                    registry = name, outcome = report.outcome().name(), deleted = report.deleted.len(),
+                    untagged = report.untagged.len(), failures = report.failures.len(),
+                    refusals = report.refusals.len(), seconds = taken.as_secs_f64(), "the run ended"
+                );
+                if let Some(collected) = collected {
+                    self.collected(name, collected);
+                }
+            }
+            Err(error) => self.failed(name, &error, at, begin.elapsed()),
+        }
+        self.show_reclaimable(name);
+    }
+
+    fn failed(&self, name: &str, error: &engine::Error, at: DateTime<Utc>, taken: Duration) {
+        tracing::error!(registry = name, kind = error.kind(), %error, "the run failed, and nothing was done");
+        self.up(name, false);
+        self.metrics.run_failed(name, taken, (self.clock)());
+        self.board.run_ended(Run::failed(name, &error.to_string(), at, taken));
+    }
+
+    /// A collection by its own schedule. What must not be swept is found out first.
+    async fn collect(&self, generation: &Generation, name: &str) {
+        let at = (self.clock)();
+        let (Some(site), Some(collector)) = (generation.site(name, at), generation.collector(name)) else {
+            return;
+        };
+        let collected = match survey(site, &(), async |_| Ok(())).await {
+            Ok(found) => {
+                self.up(name, true);
+                self.metrics.surveyed(&found.plan);
+                let kept = found.kept;
+                self.board.planned(Arc::new(found.plan));
+                self.board.collection_began(name, at);
+                collect(site, collector, &self.state, &kept, &*self.clock).await
+            }
+            Err(error) => {
+                self.up(name, false);
+                Ok(self.skipped_collection(&format!("the registry could not be surveyed: {error}")))
+            }
+        };
+        match collected {
+            Ok(collected) => self.collected(name, collected),
+            Err(error) => tracing::error!(registry = name, %error, "the collection cannot be noted"),
+        }
+    }
+
+    fn collected(&self, name: &str, collected: Collected) {
+        self.metrics.collected(name, &collected);
+        self.board.collected(name, collected);
+        self.show_reclaimable(name);
+    }
+
+    fn skipped_collection(&self, why: &str) -> Collected {
+        Collected {
+            at: (self.clock)(),
+            outcome: CollectionOutcome::Skipped,
+            duration: Duration::ZERO,
+            downtime: Duration::ZERO,
+            blobs: 0,
+            bytes: 0,
+            error: Some(why.to_owned()),
+        }
+    }
+
+    fn up(&self, name: &str, up: bool) {
+        self.metrics.up(name, up);
+        self.board.up(name, up);
+    }
+
+    fn show_reclaimable(&self, name: &str) {
+        match self.state.reclaimable(name) {
+            Ok(bytes) => {
+                self.metrics.reclaimable(name, bytes);
+                self.board.reclaimable(name, bytes);
+            }
+            Err(error) => tracing::error!(registry = name, %error, "the state cannot be read"),
+        }
+    }
+
+    fn busy(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        // What is behind the lock is whole at every moment.
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to be the one job of a registry, given back when it is dropped, by a panic too.
+struct Turn {
+    service: Arc<Service>,
+    registry: String,
+}
+
+impl Turn {
+    fn take(service: &Arc<Service>, registry: &str) -> Option<Self> {
+        let free = service.busy().insert(registry.to_owned());
+        free.then(|| Self { service: service.clone(), registry: registry.to_owned() })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.service.busy().remove(&self.registry);
+    }
+}
+
+/// What the counters of a registry go on from.
+fn carried(state: &State, registry: &str) -> Result<Carried, state::Error> {
+    let mut carried = Carried::default();
+    for total in state.totals()?.into_iter().filter(|total| total.registry == registry) {
+        match total.kind {
+            TotalKind::DeletedManifests => {
+                carried.deleted.entry(total.policy).or_default().manifests = total.value;
+            }
+            TotalKind::DeletedTags => carried.deleted.entry(total.policy).or_default().tags = total.value,
+            TotalKind::ReclaimedBlobs => carried.reclaimed_blobs = total.value,
+            TotalKind::ReclaimedBytes => carried.reclaimed_bytes = total.value,
+            TotalKind::Reclaimable => {}
+        }
+    }
+    let runs = state.runs(REMEMBERED)?;
+    let ended = |wanted: Option<Outcome>| {
+        let mut runs = runs.iter().filter(|run| run.registry == registry);
+        runs.find(|run| run.finished.is_some() && (wanted.is_none() || run.outcome == wanted))
+            .and_then(|run| run.finished)
+    };
+    carried.last_run = ended(None);
+    carried.last_success = ended(Some(Outcome::Success));
+    let collections = state.collections(REMEMBERED)?;
+    let succeeded = collections.iter().find(|one| {
+        one.registry == registry && one.collected.outcome == CollectionOutcome::Success
+    });
+    carried.last_collection = succeeded.map(|one| one.collected.at);
+    Ok(carried)
+}
+
+/// A run of before a restart, as the page shows it; `None` for one that was cut off.
+fn remembered(run: state::Run) -> Option<Run> {
+    let duration = (run.finished? - run.started).to_std().unwrap_or_default();
+    Some(Run {
+        registry: run.registry,
+        at: run.started,
+        duration,
+        outcome: run.outcome?,
+        applied: true,
+        deleted: usize::try_from(run.deleted).unwrap_or(usize::MAX),
+        untagged: usize::try_from(run.untagged).unwrap_or(usize::MAX),
+        spared: 0,
+        failures: 0,
+        refusals: 0,
+        problems: run.error.into_iter().collect(),
+    })
+}

@@ -1,0 +1,146 @@
+//! The collection after a run: what may not be swept, what must be remembered, and what came of it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::time::Instant;
+
+use super::{Kept, Site};
+use crate::gc::{self, Collector};
+use crate::model::Digest;
+use crate::registry::Reader;
+use crate::report::{Collected, CollectionOutcome};
+use crate::state::{self, State};
+
+/// What tells the time.
+pub type Clock = dyn Fn() -> DateTime<Utc> + Send + Sync;
+
+/// A registry that was started has this long to answer.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+impl gc::Ledger for state::Ledger {
+    fn stopping(&self) -> anyhow::Result<()> {
+        Ok(self.stopping()?)
+    }
+
+    fn restored(&self) -> anyhow::Result<()> {
+        Ok(self.restored()?)
+    }
+
+    fn sweeping(&self, blobs: &BTreeMap<Digest, u64>) -> anyhow::Result<()> {
+        Ok(self.sweeping(blobs)?)
+    }
+}
+
+/// Collects, and notes in the state what came of it.
+pub async fn collect(
+    site: Site<'_>,
+    collector: &Collector,
+    state: &State,
+    kept: &Kept,
+    clock: &Clock,
+) -> Result<Collected, state::Error> {
+    let registry = site.registry.name.as_str();
+    let begin = Instant::now();
+    let ledger = state.ledger(registry);
+    tracing::info!(registry, "the collection begins");
+    let result = collector
+        .collect(&|digest| kept.contains(digest), &ledger, async || answers(site.reader).await)
+        .await;
+    let nothing = |outcome, error| Collected {
+        at: clock(),
+        outcome,
+        duration: begin.elapsed(),
+        downtime: Duration::ZERO,
+        blobs: 0,
+        bytes: 0,
+        error,
+    };
+    let collected = match result {
+        Ok(gc::Outcome::Collected(freed)) => Collected {
+            downtime: freed.downtime,
+            blobs: freed.blobs,
+            bytes: freed.bytes,
+            ..nothing(CollectionOutcome::Success, None)
+        },
+        Ok(gc::Outcome::NothingToDo) => nothing(CollectionOutcome::Success, None),
+        Ok(gc::Outcome::BelowMinimum { reclaimable }) => {
+            let why = format!("a collection would free {reclaimable} bytes, which is below gc.min_reclaimable");
+            nothing(CollectionOutcome::Skipped, Some(why))
+        }
+        Err(error) => {
+            tracing::error!(registry, kind = error.kind(), %error, "the collection failed");
+            let (blobs, bytes) = swept(collector, &ledger).await?;
+            Collected { blobs, bytes, ..nothing(CollectionOutcome::Failed, Some(error.to_string())) }
+        }
+    };
+    state.finish_collection(registry, &collected)?;
+    tracing::info!(
+        registry, outcome = collected.outcome.name(), blobs = collected.blobs, bytes = collected.bytes,
+        downtime_seconds = collected.downtime.as_secs_f64(), "the collection ended"
+    );
+    Ok(collected)
+}
+
+/// Finishes what a process before us left open: puts the registry back if it was stopped for a
+/// collection, and counts what had been swept. `None` if nothing was open.
+pub async fn recover(
+    site: Site<'_>,
+    collector: &Collector,
+    state: &State,
+    clock: &Clock,
+) -> anyhow::Result<Option<Collected>> {
+    let registry = site.registry.name.as_str();
+    let begin = Instant::now();
+    let ledger = state.ledger(registry);
+    let stopped = ledger.is_stopped()?;
+    if stopped {
+        tracing::warn!(registry, "a collection was cut off: putting the registry back");
+        collector.restore(async || answers(site.reader).await).await?;
+        ledger.restored()?;
+    }
+    if !stopped && ledger.open_sweep()?.is_empty() {
+        return Ok(None);
+    }
+    let (blobs, bytes) = swept(collector, &ledger).await?;
+    let collected = Collected {
+        at: clock(),
+        outcome: CollectionOutcome::Failed,
+        duration: begin.elapsed(),
+        downtime: Duration::ZERO,
+        blobs,
+        bytes,
+        error: Some("it was cut off, and the registry was put back".to_owned()),
+    };
+    state.finish_collection(registry, &collected)?;
+    Ok(Some(collected))
+}
+
+/// Of what was about to be swept, how many blobs and bytes are gone. What cannot be told is not
+/// counted: it may be counted too little, and never twice.
+async fn swept(collector: &Collector, ledger: &state::Ledger) -> Result<(u64, u64), state::Error> {
+    let open = ledger.open_sweep()?;
+    if open.is_empty() {
+        return Ok((0, 0));
+    }
+    match collector.gone(&open).await {
+        Ok(gone) => Ok((gone.len() as u64, gone.into_values().fold(0, u64::saturating_add))),
+        Err(error) => {
+            tracing::error!(kind = error.kind(), %error, "what the collection freed cannot be counted");
+            Ok((0, 0))
+        }
+    }
+}
+
+/// Waits until the registry answers.
+async fn answers(reader: &Reader) -> bool {
+    let until = Instant::now() + PATIENCE;
+    while Instant::now() < until {
+        if reader.ping().await.is_ok() {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    false
+}
