@@ -11,7 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["policy"],
     &["plan"],
     &["report", "config"],
-    &["registry"],
+    &["registry", "gc"],
     &["engine"],
     &["telemetry"],
     &["cli"],
