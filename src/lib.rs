@@ -19,7 +19,8 @@
 //! 3. [`plan`]: the one and the other and the present moment become verdicts. Up to here nothing does
 //!    IO, reads a clock, logs or fails.
 //! 4. [`report`]: what one run did. [`config`]: the YAML file, as written and as meant.
-//! 5. [`registry`]: the HTTP API, in a reading and a deleting half. [`state`]: what outlives the process.
+//! 5. [`registry`]: the HTTP API, in a reading and a deleting half. [`gc`]: the collection of freed blobs.
+//!    [`state`]: what outlives the process.
 //! 6. [`engine`]: one run, start to end.
 //! 7. [`metrics`]: what Prometheus sees.
 //! 8. [`telemetry`], [`cli`]: the face. Only here are the clock and the environment read.
@@ -34,6 +35,7 @@
 pub mod cli;
 pub mod config;
 pub mod engine;
+pub mod gc;
 pub mod metrics;
 pub mod model;
 pub mod plan;

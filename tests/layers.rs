@@ -11,7 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["policy"],
     &["plan"],
     &["report", "config"],
-    &["registry", "state"],
+    &["registry", "gc", "state"],
     &["engine"],
     &["metrics"],
     &["telemetry"],

@@ -66,7 +66,8 @@ pub async fn collect(
         },
         Ok(gc::Outcome::NothingToDo) => nothing(CollectionOutcome::Success, None),
         Ok(gc::Outcome::BelowMinimum { reclaimable }) => {
-            let why = format!("a collection would free {reclaimable} bytes, which is below gc.min_reclaimable");
+            let why =
+                format!("a collection would free {reclaimable} bytes, which is below gc.min_reclaimable");
             nothing(CollectionOutcome::Skipped, Some(why))
         }
         Err(error) => {
@@ -77,8 +78,12 @@ pub async fn collect(
     };
     state.finish_collection(registry, &collected)?;
     tracing::info!(
-        registry, outcome = collected.outcome.name(), blobs = collected.blobs, bytes = collected.bytes,
-        downtime_seconds = collected.downtime.as_secs_f64(), "the collection ended"
+        registry,
+        outcome = collected.outcome.name(),
+        blobs = collected.blobs,
+        bytes = collected.bytes,
+        downtime_seconds = collected.downtime.as_secs_f64(),
+        "the collection ended"
     );
     Ok(collected)
 }

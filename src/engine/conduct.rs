@@ -41,11 +41,7 @@ pub struct Conducted {
 }
 
 /// Makes one run. An error means that nothing was done.
-pub async fn conduct(
-    site: Site<'_>,
-    means: &Means<'_>,
-    progress: &dyn Progress,
-) -> Result<Conducted, Error> {
+pub async fn conduct(site: Site<'_>, means: &Means<'_>, progress: &dyn Progress) -> Result<Conducted, Error> {
     let begin = Instant::now();
     let registry = site.registry.name.as_str();
     let run = means.state.begin_run(registry, site.now)?;

@@ -1,0 +1,163 @@
+//! Garbage collection: a registry's own `garbage-collect`, run so that nothing kept is lost, nothing is
+//! left stopped, and what was really freed is known.
+//!
+//! It knows the Docker Engine, commands, and what `garbage-collect` prints. It knows no HTTP API of a
+//! registry, no plan and no database: who calls it says which digests are kept, remembers in a
+//! [`Ledger`] what must survive a crash, and tells when the registry answers again.
+//!
+//! Whatever runs it, `--delete-untagged` is never passed: on distribution 2.8 it destroys multi-arch
+//! images, and on 3.x it can still lose blobs of another repository.
+
+mod collection;
+mod command;
+mod connect;
+mod container;
+mod docker;
+mod engine;
+mod error;
+mod output;
+mod process;
+mod site;
+mod storage;
+
+pub use error::Error;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use crate::config;
+use crate::model::Digest;
+
+/// Remembers, outside this process, what must be undone or finished if we are killed.
+pub trait Ledger: Send + Sync {
+    /// The registry is about to be stopped (or, with `exec`, is due a restart). Durable on return.
+    fn stopping(&self) -> anyhow::Result<()>;
+    /// The registry answers again.
+    fn restored(&self) -> anyhow::Result<()>;
+    /// These blobs may be swept now; a size that is not known is 0. Durable on return.
+    fn sweeping(&self, blobs: &BTreeMap<Digest, u64>) -> anyhow::Result<()>;
+}
+
+/// What one collection freed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Collected {
+    /// How many blobs were removed.
+    pub blobs: u64,
+    /// The bytes of the removed blobs whose size was measured before they went. Where the store cannot be
+    /// looked into (object storage, or a command whose configuration file is not readable here), that is 0,
+    /// and the caller may know the sizes of `removed` from elsewhere.
+    pub bytes: u64,
+    /// How many blobs the registry says are in use; 0 where a command does not say it.
+    pub marked: u64,
+    /// How long the registry did not answer, from before it was stopped until it answered again.
+    pub downtime: Duration,
+    /// The blobs that were there before and are not there now. Where the store cannot be looked into, those
+    /// that the registry says it deleted.
+    pub removed: BTreeSet<Digest>,
+}
+
+/// How a collection ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Blobs were swept.
+    Collected(Collected),
+    /// There is less to free than a collection is worth; the registry was not touched.
+    BelowMinimum {
+        /// Bytes that a collection would have freed.
+        reclaimable: u64,
+    },
+    /// There is nothing to free, or nothing stored at all; the registry was not touched.
+    NothingToDo,
+}
+
+/// What collects for one registry.
+#[derive(Debug)]
+pub struct Collector {
+    timeout: Duration,
+    min_reclaimable: u64,
+    runner: Runner,
+}
+
+#[derive(Debug)]
+enum Runner {
+    Docker(docker::Docker),
+    Command(command::Command),
+}
+
+impl Collector {
+    /// A collector as configured. `docker_host` is the Engine's address where the configuration names none:
+    /// `unix://`, `tcp://`, `http://` or `https://`. With `certificates`, a folder that holds `ca.pem`,
+    /// `cert.pem` and `key.pem` as the Docker command line wants them, `tcp://` is spoken over TLS.
+    ///
+    /// The Engine is not contacted yet.
+    pub fn new(gc: &config::Gc, docker_host: &str, certificates: Option<&Path>) -> Result<Self, Error> {
+        let runner = match &gc.collector {
+            config::Collector::Docker { host, container, method, config_file } => {
+                let host = host.as_deref().unwrap_or(docker_host);
+                let address = connect::Address::parse(host, certificates)?;
+                Runner::Docker(docker::Docker::new(address, container, *method, config_file.clone())?)
+            }
+            config::Collector::Command { before, run, after } => Runner::Command(command::Command {
+                before: before.clone(),
+                run: run.clone(),
+                after: after.clone(),
+                timeout: gc.timeout,
+            }),
+        };
+        Ok(Self { timeout: gc.timeout, min_reclaimable: gc.min_reclaimable, runner })
+    }
+
+    /// Collects once.
+    ///
+    /// `is_kept` tells the digests that must survive: if the registry would sweep one of them, nothing is
+    /// stopped or swept. (A command without the word `garbage-collect` has no dry run: there, nothing can
+    /// be checked.) `alive` waits until the registry answers, and says whether it does.
+    ///
+    /// However this ends, the registry is put back first; if the returned future is dropped, a task of the
+    /// runtime does that. After an error that follows [`Ledger::sweeping`], some blobs may be gone: ask
+    /// [`Collector::gone`].
+    pub async fn collect(
+        &self,
+        is_kept: &(dyn Fn(&Digest) -> bool + Sync),
+        ledger: &dyn Ledger,
+        alive: impl AsyncFn() -> bool,
+    ) -> Result<Outcome, Error> {
+        let terms = collection::Terms {
+            timeout: self.timeout,
+            min_reclaimable: self.min_reclaimable,
+            is_kept,
+            ledger,
+        };
+        match &self.runner {
+            Runner::Docker(docker) => {
+                let site = docker.site().await?;
+                site.clear_leftovers().await?;
+                collection::collect(&site, &terms, alive).await
+            }
+            Runner::Command(command) => collection::collect(&command.site().await, &terms, alive).await,
+        }
+    }
+
+    /// Puts the registry back after a crash that followed [`Ledger::stopping`], and waits for it.
+    ///
+    /// A collection that still runs in a container of ours is ended first. With `exec` the registry is
+    /// restarted, which also ends what may still run inside it. For a command, `after` is run.
+    pub async fn restore(&self, alive: impl AsyncFn() -> bool) -> Result<(), Error> {
+        match &self.runner {
+            Runner::Docker(docker) => docker.restore().await?,
+            Runner::Command(command) => command.restore().await?,
+        }
+        if alive().await { Ok(()) } else { Err(Error::Silent) }
+    }
+
+    /// Which of these blobs are not in the store any more, with the sizes as given.
+    ///
+    /// Where the store cannot be looked into, a dry run tells: what it still finds eligible is still there.
+    pub async fn gone(&self, blobs: &BTreeMap<Digest, u64>) -> Result<BTreeMap<Digest, u64>, Error> {
+        match &self.runner {
+            Runner::Docker(docker) => collection::gone(&docker.site().await?, blobs, self.timeout).await,
+            Runner::Command(command) => collection::gone(&command.site().await, blobs, self.timeout).await,
+        }
+    }
+}

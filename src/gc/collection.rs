@@ -1,0 +1,245 @@
+//! The course of a collection: look, compare with what is kept, measure, stop, look again, sweep, put back,
+//! measure again.
+//!
+//! It is the same wherever it takes place, and knows neither Docker nor commands.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::time::Instant;
+
+use crate::gc::output::Found;
+use crate::gc::site::{Look, Site};
+use crate::gc::{Collected, Error, Ledger, Outcome};
+use crate::model::Digest;
+
+/// Blobs that are looked at side by side. The Engine does such looks one after the other anyway; a few in
+/// flight hide the way there and back.
+const LOOKS: usize = 4;
+
+/// What the caller wants of a collection.
+pub(super) struct Terms<'a> {
+    pub(super) timeout: Duration,
+    pub(super) min_reclaimable: u64,
+    pub(super) is_kept: &'a (dyn Fn(&Digest) -> bool + Sync),
+    pub(super) ledger: &'a dyn Ledger,
+}
+
+/// Collects once.
+pub(super) async fn collect<S: Site>(
+    site: &S,
+    terms: &Terms<'_>,
+    alive: impl AsyncFn() -> bool,
+) -> Result<Outcome, Error> {
+    let deadline = Instant::now() + terms.timeout;
+    let mut blobs = Blobs { seen: site.sees_blobs().await?, sizes: BTreeMap::new() };
+    match in_time(site.look(deadline).await, terms)? {
+        Look::Blind => {}
+        Look::Found(Found::Nothing) if blobs.seen => return Err(Error::NoRepositories),
+        Look::Found(Found::Nothing) => return Ok(Outcome::NothingToDo),
+        Look::Found(Found::Eligible { blobs: eligible, .. }) => {
+            if eligible.is_empty() {
+                return Ok(Outcome::NothingToDo);
+            }
+            refuse_kept(&eligible, terms)?;
+            blobs.measure(site, eligible).await?;
+            let reclaimable = blobs.bytes();
+            if blobs.seen && reclaimable < terms.min_reclaimable {
+                return Ok(Outcome::BelowMinimum { reclaimable });
+            }
+        }
+    }
+
+    let interrupts = site.interrupts();
+    if interrupts {
+        terms.ledger.stopping().map_err(Error::Ledger)?;
+    }
+    let down = Instant::now();
+    let mut watch = Watch { site, armed: true, swept: false };
+    let swept = sweep(site, terms, deadline, &mut blobs, &mut watch.swept).await;
+    let back = site.bring_back(watch.swept).await;
+    watch.armed = false;
+    let swept = in_time(swept, terms);
+    if let Err(source) = back {
+        return Err(Error::Down { source: Box::new(source), during: swept.err().map(Box::new) });
+    }
+    if interrupts {
+        if !alive().await {
+            let during = swept.err().map(Box::new);
+            return Err(Error::Down { source: Box::new(Error::Silent), during });
+        }
+        terms.ledger.restored().map_err(Error::Ledger)?;
+    }
+    let downtime = if interrupts { down.elapsed() } else { Duration::ZERO };
+    let Some((swept, marked)) = swept? else { return Ok(Outcome::NothingToDo) };
+    let (removed, bytes) = blobs.removed(site, swept).await?;
+    let blobs = removed.len() as u64;
+    Ok(Outcome::Collected(Collected { blobs, bytes, marked, downtime, removed }))
+}
+
+/// Which of these blobs are gone.
+pub(super) async fn gone<S: Site>(
+    site: &S,
+    blobs: &BTreeMap<Digest, u64>,
+    timeout: Duration,
+) -> Result<BTreeMap<Digest, u64>, Error> {
+    let there: BTreeSet<Digest> = if site.sees_blobs().await? {
+        measure(site, blobs.keys().cloned()).await?.into_keys().collect()
+    } else {
+        match site.look(Instant::now() + timeout).await? {
+            Look::Blind => return Err(Error::UnknownStore),
+            Look::Found(Found::Nothing) => BTreeSet::new(),
+            Look::Found(Found::Eligible { blobs, .. }) => blobs,
+        }
+    };
+    let gone = blobs.iter().filter(|(digest, _)| !there.contains(*digest));
+    Ok(gone.map(|(digest, size)| (digest.clone(), *size)).collect())
+}
+
+/// From the stopping to the end of the sweep: what was swept and how much was marked, or `None` if there
+/// was nothing left to sweep.
+async fn sweep<S: Site>(
+    site: &S,
+    terms: &Terms<'_>,
+    deadline: Instant,
+    blobs: &mut Blobs,
+    begun: &mut bool,
+) -> Result<Option<(BTreeSet<Digest>, u64)>, Error> {
+    if site.interrupts() {
+        site.stop(deadline).await?;
+    }
+    if site.looks_twice() {
+        match site.look(deadline).await? {
+            Look::Blind => {}
+            Look::Found(Found::Nothing) => return Ok(None),
+            Look::Found(Found::Eligible { blobs: eligible, .. }) => {
+                if eligible.is_empty() {
+                    return Ok(None);
+                }
+                refuse_kept(&eligible, terms)?;
+                blobs.measure(site, eligible).await?;
+            }
+        }
+    }
+    terms.ledger.sweeping(&blobs.sizes).map_err(Error::Ledger)?;
+    *begun = true;
+    match site.sweep(deadline).await? {
+        Found::Nothing => Ok(None),
+        Found::Eligible { blobs, marked } => Ok(Some((blobs, marked))),
+    }
+}
+
+fn refuse_kept(eligible: &BTreeSet<Digest>, terms: &Terms<'_>) -> Result<(), Error> {
+    let mut kept = eligible.iter().filter(|digest| (terms.is_kept)(digest));
+    match kept.next() {
+        None => Ok(()),
+        Some(digest) => Err(Error::KeptBlob { digest: digest.clone(), count: 1 + kept.count() }),
+    }
+}
+
+/// A site knows its deadline and not the limit behind it.
+fn in_time<T>(result: Result<T, Error>, terms: &Terms<'_>) -> Result<T, Error> {
+    result.map_err(|error| match error {
+        Error::Timeout { .. } => Error::Timeout { limit: terms.timeout },
+        other => other,
+    })
+}
+
+/// What may be swept, with sizes.
+struct Blobs {
+    /// Whether blobs can be looked at.
+    seen: bool,
+    /// 0 where the size is not known.
+    sizes: BTreeMap<Digest, u64>,
+}
+
+impl Blobs {
+    /// Makes `eligible` all that may be swept; what is new among them is measured.
+    async fn measure<S: Site>(&mut self, site: &S, eligible: BTreeSet<Digest>) -> Result<(), Error> {
+        self.sizes.retain(|digest, _| eligible.contains(digest));
+        let new: Vec<Digest> = eligible.into_iter().filter(|one| !self.sizes.contains_key(one)).collect();
+        if !self.seen {
+            self.sizes.extend(new.into_iter().map(|digest| (digest, 0)));
+            return Ok(());
+        }
+        let found = measure(site, new.iter().cloned()).await?;
+        if found.is_empty() && !new.is_empty() && self.sizes.is_empty() {
+            // The registry sees blobs where we see none: we are looking at the wrong place.
+            tracing::warn!(
+                "the store is not where the registry's configuration says: bytes are not measured"
+            );
+            self.seen = false;
+        }
+        self.sizes.extend(new.into_iter().map(|digest| {
+            let size = found.get(&digest).copied().unwrap_or_default();
+            (digest, size)
+        }));
+        Ok(())
+    }
+
+    fn bytes(&self) -> u64 {
+        self.sizes.values().sum()
+    }
+
+    /// What is gone after a sweep, and its bytes.
+    async fn removed<S: Site>(
+        self,
+        site: &S,
+        swept: BTreeSet<Digest>,
+    ) -> Result<(BTreeSet<Digest>, u64), Error> {
+        if !self.seen || !site.sees_blobs().await? {
+            return Ok((swept, 0));
+        }
+        // Between the last look and the sweep of a running registry something may have become eligible. It
+        // is gone as well, and its size is not known.
+        let all: BTreeSet<Digest> = self.sizes.keys().cloned().chain(swept).collect();
+        let there = measure(site, all.iter().cloned()).await?;
+        let removed: BTreeSet<Digest> = all.into_iter().filter(|one| !there.contains_key(one)).collect();
+        let bytes = removed.iter().filter_map(|digest| self.sizes.get(digest)).sum();
+        Ok((removed, bytes))
+    }
+}
+
+/// The sizes of those that are there.
+async fn measure<S: Site>(
+    site: &S,
+    digests: impl Iterator<Item = Digest>,
+) -> Result<BTreeMap<Digest, u64>, Error> {
+    let looks = digests.map(async |digest| {
+        let size = site.size(&digest).await?;
+        Ok(size.map(|size| (digest, size)))
+    });
+    stream::iter(looks)
+        .buffer_unordered(LOOKS)
+        .try_filter_map(|found| std::future::ready(Ok(found)))
+        .try_collect()
+        .await
+}
+
+/// Sees to it that the registry comes back even if nobody waits for the collection any more.
+struct Watch<'s, S: Site> {
+    site: &'s S,
+    armed: bool,
+    swept: bool,
+}
+
+impl<S: Site> Drop for Watch<'_, S> {
+    fn drop(&mut self) {
+        if !self.armed {
+            return;
+        }
+        // Without a runtime, or if it ends before this is done, the ledger is what is left: the next start
+        // begins with `restore`.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let (site, swept) = (self.site.clone(), self.swept);
+            runtime.spawn(bring_back(site, swept));
+        }
+    }
+}
+
+async fn bring_back<S: Site>(site: S, swept: bool) {
+    if let Err(error) = site.bring_back(swept).await {
+        tracing::error!(%error, "the registry could not be put back after a collection was cancelled");
+    }
+}

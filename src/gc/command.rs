@@ -1,0 +1,148 @@
+//! A collection by commands of the operator: one stops the registry, one collects, one starts it again.
+//!
+//! Where the collecting command is a `garbage-collect` with a configuration file that can be read here, it is
+//! looked at first, and measured, like any other. Otherwise it is run as it is, and nothing can be checked.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::gc::Error;
+use crate::gc::output::{Found, Output};
+use crate::gc::process;
+use crate::gc::site::{Look, Site};
+use crate::gc::storage::{self, Storage};
+use crate::model::Digest;
+
+/// The word by which a registry's own collection is known.
+const COLLECT: &str = "garbage-collect";
+
+/// The commands, as configured.
+#[derive(Debug, Clone)]
+pub(super) struct Command {
+    pub(super) before: Vec<String>,
+    pub(super) run: Vec<String>,
+    pub(super) after: Vec<String>,
+    /// How long `after` may take, whatever time was left when it began.
+    pub(super) timeout: Duration,
+}
+
+impl Command {
+    /// Looks for what a collection needs to know. Changes nothing.
+    pub(super) async fn site(&self) -> CommandSite {
+        let known = self.run.iter().position(|word| word == COLLECT);
+        let dry = known.map(|position| {
+            let mut words = self.run.clone();
+            words.insert(position + 1, "--dry-run".to_owned());
+            words
+        });
+        let storage = match storage::config_file(self.run.iter()) {
+            Some(file) if known.is_some() => read_storage(file).await,
+            _ => Storage::Elsewhere,
+        };
+        CommandSite(Arc::new(Known { command: self.clone(), dry, storage }))
+    }
+
+    /// After a crash: starts the registry again.
+    pub(super) async fn restore(&self) -> Result<(), Error> {
+        succeed(&self.after, Instant::now() + self.timeout).await
+    }
+}
+
+/// The configuration may belong to a place that is not here (the command may be `docker exec …`), so that
+/// it cannot be read is no error.
+async fn read_storage(file: &str) -> Storage {
+    let text = match tokio::task::spawn_blocking({
+        let file = file.to_owned();
+        move || fs::read_to_string(file)
+    })
+    .await
+    {
+        Ok(Ok(text)) => text,
+        _ => return Storage::Elsewhere,
+    };
+    // Where a relative root would begin is known to the command alone; then it begins nowhere.
+    Storage::read(&text, &[], "/nonexistent").unwrap_or(Storage::Elsewhere)
+}
+
+/// The commands, with what they work on.
+#[derive(Debug, Clone)]
+pub(super) struct CommandSite(Arc<Known>);
+
+#[derive(Debug)]
+struct Known {
+    command: Command,
+    /// `run` as a dry run.
+    dry: Option<Vec<String>>,
+    storage: Storage,
+}
+
+impl Site for CommandSite {
+    fn interrupts(&self) -> bool {
+        true
+    }
+
+    fn looks_twice(&self) -> bool {
+        self.0.dry.is_some()
+    }
+
+    async fn look(&self, deadline: Instant) -> Result<Look, Error> {
+        let Some(dry) = &self.0.dry else { return Ok(Look::Blind) };
+        let mut output = Output::default();
+        let exit = process::run(dry, &mut output, deadline).await?;
+        output.finish(exit).map(Look::Found)
+    }
+
+    async fn sees_blobs(&self) -> Result<bool, Error> {
+        match self.0.storage.blobs() {
+            Some(folder) => Ok(stat(folder).await?.is_some()),
+            None => Ok(false),
+        }
+    }
+
+    async fn size(&self, digest: &Digest) -> Result<Option<u64>, Error> {
+        match self.0.storage.blob(digest) {
+            Some(file) => stat(file).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn stop(&self, deadline: Instant) -> Result<(), Error> {
+        succeed(&self.0.command.before, deadline).await
+    }
+
+    async fn sweep(&self, deadline: Instant) -> Result<Found, Error> {
+        let mut output = Output::default();
+        let exit = process::run(&self.0.command.run, &mut output, deadline).await?;
+        if self.0.dry.is_some() { output.finish(exit) } else { output.finish_freely(exit) }
+    }
+
+    async fn bring_back(&self, _: bool) -> Result<(), Error> {
+        self.0.command.restore().await
+    }
+}
+
+/// Runs a command whose exit code has to be 0; an empty one is done already.
+async fn succeed(words: &[String], deadline: Instant) -> Result<(), Error> {
+    let mut output = Output::default();
+    let exit = process::run(words, &mut output, deadline).await?;
+    if exit == 0 {
+        return Ok(());
+    }
+    let why = format!("failed with exit code {exit}; {}", output.tail());
+    Err(Error::Command { command: words.join(" "), why })
+}
+
+async fn stat(path: String) -> Result<Option<u64>, Error> {
+    let unreadable = |why: String| Error::BadConfig { path: path.clone(), why };
+    let file = path.clone();
+    match tokio::task::spawn_blocking(move || fs::metadata(file)).await {
+        Ok(Ok(found)) => Ok(Some(found.len())),
+        Ok(Err(error)) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Ok(Err(error)) => Err(unreadable(error.to_string())),
+        Err(error) => Err(unreadable(error.to_string())),
+    }
+}

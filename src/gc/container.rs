@@ -1,0 +1,296 @@
+//! A registry's container as the Engine describes it, and the container of our own that is made after it.
+//!
+//! It asks nobody: it reads one answer of the Engine, and writes one request.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use bollard::models::{
+    ContainerCreateBody, ContainerInspectResponse, HealthConfig, HostConfig, HostConfigLogConfig,
+    RestartPolicy, RestartPolicyNameEnum,
+};
+
+use crate::gc::Error;
+use crate::gc::storage::{self, Storage};
+
+/// The label that says what a container of ours is for.
+const ROLE: &str = "regsweep.role";
+/// The label that says whose registry it collects.
+const REGISTRY: &str = "regsweep.registry";
+/// Where the official images have their configuration: 2.x and 3.x.
+const IMAGE_CONFIGS: [&str; 2] = ["/etc/docker/registry/config.yml", "/etc/distribution/config.yml"];
+
+/// A container that can be collected.
+#[derive(Debug, Clone)]
+pub(super) struct Container {
+    /// What the operator calls it.
+    pub(super) name: String,
+    pub(super) id: String,
+    /// Whether it runs; otherwise it was stopped, or never started.
+    pub(super) runs: bool,
+    found: ContainerInspectResponse,
+}
+
+impl Container {
+    /// Reads the Engine's answer. What is neither running nor stopped is an error.
+    pub(super) fn read(name: &str, found: ContainerInspectResponse) -> Result<Self, Error> {
+        let state = found.state.clone().unwrap_or_default();
+        let refuse = |state: &str| Err(Error::State { container: name.to_owned(), state: state.to_owned() });
+        if state.paused == Some(true) {
+            return refuse("paused");
+        }
+        if state.restarting == Some(true) {
+            return refuse("restarting");
+        }
+        let runs = state.running == Some(true);
+        let status = state.status.map(|status| status.to_string()).unwrap_or_default();
+        // The Engine's "removing" and "dead", and whatever it may be called tomorrow.
+        if state.dead == Some(true) || (!runs && !["created", "exited"].contains(&status.as_str())) {
+            return refuse(if status.is_empty() { "dead" } else { &status });
+        }
+        let Some(id) = found.id.clone() else {
+            return refuse("without an id");
+        };
+        Ok(Self { name: name.to_owned(), id, runs, found })
+    }
+
+    /// Whether stopping it would do more than stop it.
+    pub(super) fn refuse_to_stop(&self) -> Result<(), Error> {
+        let refuse = |why| Err(Error::NotOurs { container: self.name.clone(), why });
+        if self.host().auto_remove == Some(true) {
+            return refuse(
+                "it was created with --rm, so the Engine would remove it and its anonymous volumes; set method: exec, or create it without --rm",
+            );
+        }
+        self.refuse_swarm()
+    }
+
+    /// Whether someone else decides when it runs.
+    pub(super) fn refuse_swarm(&self) -> Result<(), Error> {
+        let labels = self.found.config.as_ref().and_then(|config| config.labels.as_ref());
+        if labels.is_some_and(|labels| labels.contains_key("com.docker.swarm.task.id")) {
+            let why = "it is a task of a Swarm service, which would put another in its place; use gc.command and scale the service";
+            return Err(Error::NotOurs { container: self.name.clone(), why });
+        }
+        Ok(())
+    }
+
+    /// What it runs: a program and its arguments.
+    pub(super) fn words(&self) -> impl DoubleEndedIterator<Item = &String> {
+        self.found.path.iter().chain(self.found.args.iter().flatten())
+    }
+
+    /// Where `garbage-collect` may be found, best first.
+    pub(super) fn programs(&self) -> Vec<String> {
+        let own = self.found.path.as_ref().filter(|path| path.starts_with('/'));
+        std::iter::once("/bin/registry".to_owned()).chain(own.cloned()).collect()
+    }
+
+    /// Where the configuration may be, best first.
+    pub(super) fn configs(&self, configured: Option<&str>) -> Vec<String> {
+        if let Some(file) = configured {
+            return vec![self.absolute(file)];
+        }
+        if let Some(file) = storage::config_file(self.words()) {
+            return vec![self.absolute(file)];
+        }
+        match self.env().iter().find_map(|variable| variable.strip_prefix("REGISTRY_CONFIGURATION_PATH=")) {
+            Some(file) if !file.is_empty() => vec![self.absolute(file)],
+            _ => IMAGE_CONFIGS.map(str::to_owned).to_vec(),
+        }
+    }
+
+    /// Where it stores, by the text of its configuration.
+    pub(super) fn storage(&self, path: &str, text: &str) -> Result<Storage, Error> {
+        Storage::read(text, self.env(), self.folder())
+            .map_err(|why| Error::BadConfig { path: path.to_owned(), why })
+    }
+
+    /// Whether another container sees the storage through the volumes of this one.
+    pub(super) fn refuse_unshared(&self, storage: &Storage) -> Result<(), Error> {
+        let Storage::Files { root } = storage else { return Ok(()) };
+        let mounts = self.found.mounts.iter().flatten();
+        // What is mounted deepest is what is there.
+        let holding = mounts
+            .filter_map(|mount| Some((mount.destination.as_deref()?, mount)))
+            .filter(|(destination, _)| Path::new(root).starts_with(destination))
+            .max_by_key(|(destination, _)| destination.len());
+        match holding {
+            Some((_, mount)) if mount.typ.as_ref().is_none_or(|kind| kind != "tmpfs") => Ok(()),
+            _ => Err(Error::NotShared { container: self.name.clone(), root: root.clone() }),
+        }
+    }
+
+    /// A container that runs `command` with what this one runs on: its image, volumes, environment and rights.
+    pub(super) fn second(&self, command: &[String], storage: &Storage) -> ContainerCreateBody {
+        let config = self.found.config.clone().unwrap_or_default();
+        let host = self.host();
+        let network = match storage {
+            Storage::Files { .. } => Some("none".to_owned()),
+            Storage::Elsewhere => host.network_mode.clone(),
+        };
+        // The Engine's own defaults may rotate a log, and then the beginning of a long one is lost.
+        let log = HashMap::from([("max-size".to_owned(), "1t".to_owned())]);
+        let labels = [(ROLE, "collector"), (REGISTRY, self.name.as_str())];
+        ContainerCreateBody {
+            image: self.found.image.clone(),
+            entrypoint: command.first().map(|program| vec![program.clone()]),
+            cmd: Some(command.iter().skip(1).cloned().collect()),
+            env: config.env,
+            user: config.user,
+            working_dir: config.working_dir,
+            labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
+            healthcheck: Some(HealthConfig {
+                test: Some(vec!["NONE".to_owned()]),
+                ..HealthConfig::default()
+            }),
+            host_config: Some(HostConfig {
+                volumes_from: Some(vec![self.id.clone()]),
+                network_mode: network,
+                restart_policy: Some(RestartPolicy {
+                    name: Some(RestartPolicyNameEnum::NO),
+                    maximum_retry_count: None,
+                }),
+                auto_remove: Some(false),
+                log_config: Some(HostConfigLogConfig {
+                    typ: Some("json-file".to_owned()),
+                    config: Some(log),
+                }),
+                userns_mode: host.userns_mode.clone(),
+                security_opt: host.security_opt.clone(),
+                privileged: host.privileged,
+                cap_add: host.cap_add.clone(),
+                cap_drop: host.cap_drop.clone(),
+                group_add: host.group_add.clone(),
+                runtime: host.runtime.clone(),
+                dns: host.dns.clone(),
+                extra_hosts: host.extra_hosts.clone(),
+                ..HostConfig::default()
+            }),
+            ..ContainerCreateBody::default()
+        }
+    }
+
+    fn host(&self) -> HostConfig {
+        self.found.host_config.clone().unwrap_or_default()
+    }
+
+    fn env(&self) -> &[String] {
+        self.found.config.as_ref().and_then(|config| config.env.as_deref()).unwrap_or_default()
+    }
+
+    fn folder(&self) -> &str {
+        let folder = self.found.config.as_ref().and_then(|config| config.working_dir.as_deref());
+        folder.filter(|folder| !folder.is_empty()).unwrap_or("/")
+    }
+
+    fn absolute(&self, file: &str) -> String {
+        if file.starts_with('/') {
+            file.to_owned()
+        } else {
+            format!("{}/{file}", self.folder().trim_end_matches('/'))
+        }
+    }
+}
+
+/// The labels by which containers of ours for this registry are found again.
+pub(super) fn labels(name: &str) -> [String; 2] {
+    [format!("{ROLE}=collector"), format!("{REGISTRY}={name}")]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inspected(json: &str) -> Result<Container, Error> {
+        Container::read("registry", serde_json::from_str(json).unwrap())
+    }
+
+    fn running(rest: &str) -> Container {
+        let state = r#""Id": "c0ffee", "State": {"Status": "running", "Running": true}"#;
+        inspected(&format!("{{{state}, {rest}}}")).unwrap()
+    }
+
+    #[test]
+    fn only_running_and_stopped_containers_are_collected() {
+        let check = |state: &str, expected: Result<bool, &str>| {
+            let read = inspected(&format!(r#"{{"Id": "c0ffee", "State": {state}}}"#));
+            match expected {
+                Ok(runs) => assert_eq!(read.unwrap().runs, runs),
+                Err(word) => assert!(read.unwrap_err().to_string().contains(&format!("is {word}"))),
+            }
+        };
+        check(r#"{"Status": "running", "Running": true}"#, Ok(true));
+        check(r#"{"Status": "exited", "Running": false}"#, Ok(false));
+        check(r#"{"Status": "created", "Running": false}"#, Ok(false));
+        check(r#"{"Status": "paused", "Running": true, "Paused": true}"#, Err("paused"));
+        check(r#"{"Status": "restarting", "Running": true, "Restarting": true}"#, Err("restarting"));
+        check(r#"{"Status": "removing", "Running": false}"#, Err("removing"));
+        check(r#"{"Status": "dead", "Dead": true}"#, Err("dead"));
+        check("{}", Err("dead"));
+    }
+
+    #[test]
+    fn a_container_that_would_not_only_stop_is_left_alone() {
+        let check = |rest: &str, why: Option<&str>| match (running(rest).refuse_to_stop(), why) {
+            (Err(error), Some(why)) => assert!(error.to_string().contains(why), "{error}"),
+            (result, why) => assert!(result.is_ok() && why.is_none(), "{rest}"),
+        };
+        check(r#""HostConfig": {"AutoRemove": true}"#, Some("--rm"));
+        check(r#""Config": {"Labels": {"com.docker.swarm.task.id": "x"}}"#, Some("Swarm"));
+        check(r#""HostConfig": {"AutoRemove": false}, "Config": {"Labels": {"a": "b"}}"#, None);
+    }
+
+    #[test]
+    fn the_configuration_is_where_the_container_says() {
+        let check = |rest: &str, configured: Option<&str>, expected: &[&str]| {
+            assert_eq!(running(rest).configs(configured), expected, "{rest}");
+        };
+        let library = r#""Path": "/entrypoint.sh", "Args": ["/etc/docker/registry/config.yml"]"#;
+        check(library, None, &["/etc/docker/registry/config.yml"]);
+        check(library, Some("/c.yml"), &["/c.yml"]);
+        let upstream = r#""Path": "registry", "Args": ["serve", "/etc/distribution/config.yml"]"#;
+        check(upstream, None, &["/etc/distribution/config.yml"]);
+        let relative =
+            r#""Path": "registry", "Args": ["serve", "my.yaml"], "Config": {"WorkingDir": "/work/"}"#;
+        check(relative, None, &["/work/my.yaml"]);
+        let variable = r#""Args": ["serve"], "Config": {"Env": ["A=b", "REGISTRY_CONFIGURATION_PATH=/e"]}"#;
+        check(variable, None, &["/e"]);
+        check(r#""Args": ["serve"]"#, None, &IMAGE_CONFIGS);
+    }
+
+    #[test]
+    fn a_store_that_no_second_container_sees_is_refused() {
+        let check = |mounts: &str, root: &str, shared: bool| {
+            let storage = Storage::Files { root: root.into() };
+            let container = running(&format!(r#""Mounts": [{mounts}]"#));
+            assert_eq!(container.refuse_unshared(&storage).is_ok(), shared, "{mounts} {root}");
+        };
+        let volume = r#"{"Type": "volume", "Destination": "/var/lib/registry"}"#;
+        check(volume, "/var/lib/registry", true);
+        check(volume, "/var/lib/registry/deep", true);
+        check(volume, "/var/lib/registry-two", false);
+        check(volume, "/data", false);
+        check("", "/data", false);
+        check(r#"{"Type": "tmpfs", "Destination": "/data"}"#, "/data", false);
+        let over =
+            r#"{"Type": "bind", "Destination": "/data"}, {"Type": "tmpfs", "Destination": "/data/in"}"#;
+        check(over, "/data/in/store", false);
+        assert!(running(r#""Mounts": []"#).refuse_unshared(&Storage::Elsewhere).is_ok());
+    }
+
+    #[test]
+    fn a_second_container_has_the_network_only_where_it_needs_it() {
+        let container = running(r#""HostConfig": {"NetworkMode": "storage-net"}"#);
+        let network = |storage: &Storage| {
+            container
+                .second(&["/bin/registry".to_owned()], storage)
+                .host_config
+                .unwrap()
+                .network_mode
+                .unwrap()
+        };
+        assert_eq!(network(&Storage::Files { root: "/".into() }), "none");
+        assert_eq!(network(&Storage::Elsewhere), "storage-net");
+    }
+}

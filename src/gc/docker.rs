@@ -1,0 +1,291 @@
+//! A collection of a registry that runs in a container of a Docker Engine.
+//!
+//! Offline, it runs in a second container of the same image while the registry is stopped. With exec it
+//! runs inside the registry's container, which is then restarted: the in-memory cache of a running registry
+//! would take swept blobs for present and turn later pushes into broken images.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::config::Method;
+use crate::gc::Error;
+use crate::gc::connect::Address;
+use crate::gc::container::{Container, labels};
+use crate::gc::engine::Engine;
+use crate::gc::output::{Found, Output};
+use crate::gc::site::{Look, Site};
+use crate::gc::storage::Storage;
+use crate::model::Digest;
+
+/// How often a registry is tried to be put back, with pauses that double up to [`LONGEST_PAUSE`]: in all
+/// about a minute, in which an Engine can have been restarted.
+const TRIES: u32 = 16;
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// A registry's container, as configured.
+#[derive(Debug)]
+pub(super) struct Docker {
+    address: Address,
+    container: String,
+    method: Method,
+    config_file: Option<String>,
+}
+
+impl Docker {
+    pub(super) fn new(
+        address: Address,
+        container: &str,
+        method: Method,
+        config_file: Option<String>,
+    ) -> Result<Self, Error> {
+        // The Engine's grammar of names. Anything else would lead to other places of its API.
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+        if !container.starts_with(|c: char| c.is_ascii_alphanumeric()) || !container.chars().all(plain) {
+            return Err(Error::NoContainer { container: container.to_owned() });
+        }
+        Ok(Self { address, container: container.to_owned(), method, config_file })
+    }
+
+    /// Looks at the container and finds everything that a collection needs to know. Changes nothing.
+    pub(super) async fn site(&self) -> Result<DockerSite, Error> {
+        let engine = Engine::new(&self.address)?;
+        let container = Container::read(&self.container, engine.inspect(&self.container).await?)?;
+        // In a stopped container nothing can be executed, and what is stopped needs no stop.
+        let exec = self.method == Method::Exec && container.runs;
+        if exec {
+            container.refuse_swarm()?;
+        } else if container.runs {
+            container.refuse_to_stop()?;
+        }
+        let program = self.program(&engine, &container).await?;
+        let (path, text) = self.config(&engine, &container).await?;
+        let storage = container.storage(&path, &text)?;
+        if !exec {
+            container.refuse_unshared(&storage)?;
+        }
+        let config = Config { path, text };
+        Ok(DockerSite(Arc::new(Known { engine, container, exec, program, config, storage })))
+    }
+
+    /// After a crash: ends what is left of ours and sees to it that the registry runs and remembers nothing.
+    pub(super) async fn restore(&self) -> Result<(), Error> {
+        let container = self.container.clone();
+        patiently(|| async {
+            let engine = Engine::new(&self.address)?;
+            clear(&engine, &container).await?;
+            match self.method {
+                Method::Offline => engine.start(&container).await,
+                Method::Exec => engine.restart(&container).await,
+            }
+        })
+        .await
+    }
+
+    async fn program(&self, engine: &Engine, container: &Container) -> Result<String, Error> {
+        let programs = container.programs();
+        for program in &programs {
+            if engine.stat(&container.id, program).await?.is_some() {
+                return Ok(program.clone());
+            }
+        }
+        let program = programs.join(" and no ");
+        Err(Error::NoBinary { container: self.container.clone(), program })
+    }
+
+    async fn config(&self, engine: &Engine, container: &Container) -> Result<(String, String), Error> {
+        let paths = container.configs(self.config_file.as_deref());
+        for path in &paths {
+            if let Some(text) = engine.read(&container.id, path).await? {
+                return Ok((path.clone(), text));
+            }
+        }
+        Err(Error::NoConfig { container: self.container.clone(), tried: paths.join(" and no ") })
+    }
+}
+
+/// A registry's container, as found.
+#[derive(Debug, Clone)]
+pub(super) struct DockerSite(Arc<Known>);
+
+#[derive(Debug)]
+struct Known {
+    engine: Engine,
+    container: Container,
+    /// Whether the collection runs inside the container.
+    exec: bool,
+    program: String,
+    config: Config,
+    storage: Storage,
+}
+
+/// The registry's configuration file.
+#[derive(Debug)]
+struct Config {
+    path: String,
+    text: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sweep {
+    Dry,
+    Real,
+}
+
+impl DockerSite {
+    /// Removes what an earlier collection may have left behind.
+    pub(super) async fn clear_leftovers(&self) -> Result<(), Error> {
+        clear(&self.0.engine, &self.0.container.name).await
+    }
+
+    async fn collect(&self, sweep: Sweep, deadline: Instant) -> Result<Found, Error> {
+        let known = &*self.0;
+        let mut command = vec![known.program.clone(), "garbage-collect".to_owned()];
+        if sweep == Sweep::Dry {
+            command.push("--dry-run".to_owned());
+        }
+        command.push(known.config.path.clone());
+        let mut output = Output::default();
+        let exit = if known.exec {
+            known.engine.exec(&known.container.id, command, &mut output, deadline).await?
+        } else {
+            self.run(&command, &mut output, deadline).await?
+        };
+        output.finish(exit)
+    }
+
+    /// Runs a command in a second container, and removes that whatever happens.
+    async fn run(&self, command: &[String], output: &mut Output, deadline: Instant) -> Result<i64, Error> {
+        let Known { engine, container, config, storage, .. } = &*self.0;
+        let second = engine.create(container.second(command, storage)).await?;
+        let ended = async {
+            // A file that is in the registry's container and in none of its volumes may be another here, and
+            // then the wrong place would be collected.
+            if engine.read(&second, &config.path).await?.as_deref() != Some(&config.text) {
+                let (container, path) = (container.name.clone(), config.path.clone());
+                return Err(Error::OtherConfig { container, path });
+            }
+            engine.run(&second, output, deadline).await
+        };
+        let ended = ended.await;
+        let removed = engine.remove(&second).await;
+        let exit = ended?;
+        removed.map(|()| exit)
+    }
+
+    async fn registry(&self) -> Result<Container, Error> {
+        let Known { engine, container, .. } = &*self.0;
+        Container::read(&container.name, engine.inspect(&container.id).await?)
+    }
+}
+
+impl Site for DockerSite {
+    fn interrupts(&self) -> bool {
+        self.0.container.runs
+    }
+
+    fn looks_twice(&self) -> bool {
+        !self.0.exec && self.0.container.runs
+    }
+
+    async fn look(&self, deadline: Instant) -> Result<Look, Error> {
+        self.collect(Sweep::Dry, deadline).await.map(Look::Found)
+    }
+
+    async fn sees_blobs(&self) -> Result<bool, Error> {
+        let Some(folder) = self.0.storage.blobs() else { return Ok(false) };
+        // A container that is gone has no files either; its error says so.
+        self.0.engine.inspect(&self.0.container.id).await?;
+        Ok(self.0.engine.stat(&self.0.container.id, &folder).await?.is_some())
+    }
+
+    async fn size(&self, digest: &Digest) -> Result<Option<u64>, Error> {
+        let Some(file) = self.0.storage.blob(digest) else { return Ok(None) };
+        self.0.engine.stat(&self.0.container.id, &file).await
+    }
+
+    async fn stop(&self, _: Instant) -> Result<(), Error> {
+        if self.0.exec { Ok(()) } else { self.0.engine.stop(&self.0.container.id).await }
+    }
+
+    async fn sweep(&self, deadline: Instant) -> Result<Found, Error> {
+        if !self.0.exec && self.registry().await?.runs {
+            return Err(Error::Interfered { container: self.0.container.name.clone() });
+        }
+        self.collect(Sweep::Real, deadline).await
+    }
+
+    async fn bring_back(&self, swept: bool) -> Result<(), Error> {
+        let Known { engine, container, exec, .. } = &*self.0;
+        patiently(|| async {
+            if let Err(error) = clear(engine, &container.name).await {
+                // A registry that stays down is worse than a container that stays behind.
+                tracing::warn!(%error, "a collector's container could not be removed");
+            }
+            let runs = self.registry().await?.runs;
+            match (exec, runs) {
+                // What runs now has seen the blobs that were swept; what it remembers of them is wrong.
+                (_, true) if swept => engine.restart(&container.id).await,
+                (_, true) => Ok(()),
+                (_, false) if container.runs => engine.start(&container.id).await,
+                // Stopped as it was found.
+                (_, false) => Ok(()),
+            }
+        })
+        .await
+    }
+}
+
+/// Removes all collector containers of a registry, which also ends what runs in them.
+async fn clear(engine: &Engine, container: &str) -> Result<(), Error> {
+    for id in engine.labelled(&labels(container)).await? {
+        engine.remove(&id).await?;
+    }
+    Ok(())
+}
+
+/// Tries until it works, or until another try is of no use.
+async fn patiently<F: Future<Output = Result<(), Error>>>(attempt: impl Fn() -> F) -> Result<(), Error> {
+    let mut pause = Duration::from_millis(200);
+    for _ in 1..TRIES {
+        match attempt().await {
+            Err(error) if error.may_pass() => tracing::warn!(%error, "the registry is not back yet"),
+            ended => return ended,
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+    attempt().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_s_name_leads_nowhere_else() {
+        let check = |name: &str, good: bool| {
+            let address = Address::parse("unix:///none", None).unwrap();
+            assert_eq!(Docker::new(address, name, Method::Offline, None).is_ok(), good, "{name}");
+        };
+        for name in ["registry", "my_registry.1-x", "c0ffee"] {
+            check(name, true);
+        }
+        for name in ["", "../images", "a/b", "a?b", "-a", "a b"] {
+            check(name, false);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_may_pass_is_tried_for_a_minute_and_nothing_else_twice() {
+        let check = async |error: fn() -> Error, least: u64, most: u64| {
+            let start = Instant::now();
+            patiently(|| async { Err(error()) }).await.unwrap_err();
+            let seconds = start.elapsed().as_secs();
+            assert!((least..=most).contains(&seconds), "{seconds}");
+        };
+        check(|| Error::Unreachable { host: String::new(), why: String::new() }, 45, 75).await;
+        check(|| Error::NoContainer { container: String::new() }, 0, 0).await;
+    }
+}

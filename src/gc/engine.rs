@@ -1,0 +1,309 @@
+//! The few requests to the Docker Engine that a collection needs, with errors that tell the way out.
+//!
+//! It knows the Engine's API and nothing of registries.
+
+use std::collections::HashMap;
+use std::io::{self, Read as _};
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::container::LogOutput;
+use bollard::errors::Error as Failure;
+use bollard::exec::{CreateExecOptions, StartExecResults};
+use bollard::models::{ContainerCreateBody, ContainerInspectResponse, ContainerState};
+use bollard::query_parameters::{
+    ContainerArchiveInfoOptionsBuilder, DownloadFromContainerOptionsBuilder, ListContainersOptionsBuilder,
+    LogsOptionsBuilder, RemoveContainerOptionsBuilder, RestartContainerOptionsBuilder,
+    StopContainerOptionsBuilder,
+};
+use futures_util::{Stream as Bytes, StreamExt as _};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use crate::gc::Error;
+use crate::gc::connect::Address;
+use crate::gc::output::{Output, Stream};
+
+/// Seconds that a registry is given to end by itself before it is killed.
+const STOP_SECONDS: i32 = 10;
+/// A configuration file of a registry is smaller than this by far.
+const FILE_LIMIT: u64 = 4 << 20;
+/// Requests in a row that may fail while something is waited for: an Engine may be restarting.
+const PATIENCE: u32 = 20;
+/// How long the rest of an output may take once its process has ended.
+const REST: Duration = Duration::from_secs(10);
+
+/// One Engine.
+#[derive(Debug, Clone)]
+pub(super) struct Engine {
+    docker: Docker,
+    host: String,
+}
+
+impl Engine {
+    pub(super) fn new(address: &Address) -> Result<Self, Error> {
+        Ok(Self { docker: address.client()?, host: address.host().to_owned() })
+    }
+
+    /// What the Engine knows of a container.
+    pub(super) async fn inspect(&self, container: &str) -> Result<ContainerInspectResponse, Error> {
+        let found = self.docker.inspect_container(container, None).await;
+        found.map_err(|error| self.about(container, "inspect the container", error))
+    }
+
+    /// The bytes of a file or folder; `None` if there is none at this path. Volumes are seen, and the
+    /// container need not run.
+    pub(super) async fn stat(&self, container: &str, path: &str) -> Result<Option<u64>, Error> {
+        let options = ContainerArchiveInfoOptionsBuilder::default().path(path).build();
+        match self.docker.get_container_archive_info(container, Some(options)).await {
+            Ok(found) => Ok(Some(u64::try_from(found.size).unwrap_or_default())),
+            Err(Failure::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
+            Err(error) => Err(self.failed("look at a file in the container (archive)", error)),
+        }
+    }
+
+    /// The text of a file; `None` if there is none.
+    pub(super) async fn read(&self, container: &str, path: &str) -> Result<Option<String>, Error> {
+        let doing = "read a file in the container (archive)";
+        let options = ContainerArchiveInfoOptionsBuilder::default().path(path).build();
+        let found = match self.docker.get_container_archive_info(container, Some(options)).await {
+            Ok(found) => found,
+            Err(Failure::DockerResponseServerError { status_code: 404, .. }) => return Ok(None),
+            Err(error) => return Err(self.failed(doing, error)),
+        };
+        // Of a link the Engine archives the link, and says here where it leads.
+        let path = if found.link_target.is_empty() { path } else { &found.link_target };
+        let options = DownloadFromContainerOptionsBuilder::default().path(path).build();
+        let mut archive = Vec::new();
+        let mut pieces = self.docker.download_from_container(container, Some(options));
+        while let Some(piece) = pieces.next().await {
+            match piece {
+                Ok(piece) => archive.extend_from_slice(&piece),
+                Err(Failure::DockerResponseServerError { status_code: 404, .. }) => return Ok(None),
+                Err(error) => return Err(self.failed(doing, error)),
+            }
+            if archive.len() as u64 > FILE_LIMIT {
+                return Err(Error::BadConfig { path: path.to_owned(), why: "it is too large".to_owned() });
+            }
+        }
+        let unreadable =
+            |error: io::Error| Error::BadConfig { path: path.to_owned(), why: error.to_string() };
+        let mut archive = tar::Archive::new(archive.as_slice());
+        for entry in archive.entries().map_err(unreadable)? {
+            let mut entry = entry.map_err(unreadable)?;
+            if entry.header().entry_type().is_file() {
+                let mut text = String::new();
+                entry.read_to_string(&mut text).map_err(unreadable)?;
+                return Ok(Some(text));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) async fn start(&self, container: &str) -> Result<(), Error> {
+        let started = self.docker.start_container(container, None).await;
+        started.map_err(|error| self.about(container, "start the container", error))
+    }
+
+    pub(super) async fn stop(&self, container: &str) -> Result<(), Error> {
+        let options = StopContainerOptionsBuilder::default().t(STOP_SECONDS).build();
+        let stopped = self.docker.stop_container(container, Some(options)).await;
+        stopped.map_err(|error| self.about(container, "stop the container", error))
+    }
+
+    pub(super) async fn restart(&self, container: &str) -> Result<(), Error> {
+        let options = RestartContainerOptionsBuilder::default().t(STOP_SECONDS).build();
+        let restarted = self.docker.restart_container(container, Some(options)).await;
+        restarted.map_err(|error| self.about(container, "restart the container", error))
+    }
+
+    /// Creates a container and tells its id.
+    pub(super) async fn create(&self, body: ContainerCreateBody) -> Result<String, Error> {
+        let created = self.docker.create_container(None, body).await;
+        Ok(created.map_err(|error| self.failed("create a container", error))?.id)
+    }
+
+    /// Removes a container, running or not. Its anonymous volumes stay: they are the registry's.
+    pub(super) async fn remove(&self, container: &str) -> Result<(), Error> {
+        let options = RemoveContainerOptionsBuilder::default().force(true).v(false).build();
+        match self.docker.remove_container(container, Some(options)).await {
+            // Gone, or someone else is removing it.
+            Ok(()) | Err(Failure::DockerResponseServerError { status_code: 404 | 409, .. }) => Ok(()),
+            Err(error) => Err(self.failed("remove a container", error)),
+        }
+    }
+
+    /// The ids of the containers that carry all these labels, running or not.
+    pub(super) async fn labelled(&self, labels: &[String]) -> Result<Vec<String>, Error> {
+        let filters = HashMap::from([("label", labels.to_vec())]);
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+        let found = self.docker.list_containers(Some(options)).await;
+        let found = found.map_err(|error| self.failed("list containers", error))?;
+        Ok(found.into_iter().filter_map(|container| container.id).collect())
+    }
+
+    /// Starts a created container, waits until it ends, and takes in what it printed: its exit code.
+    pub(super) async fn run(
+        &self,
+        container: &str,
+        output: &mut Output,
+        deadline: Instant,
+    ) -> Result<i64, Error> {
+        self.start(container).await?;
+        let ended = |state: ContainerState| {
+            let running = state.running.unwrap_or_default() || state.restarting.unwrap_or_default();
+            (!running).then(|| state.exit_code.unwrap_or_default())
+        };
+        // Polled, as a proxy before the Engine may cut a request that waits for long.
+        let exit = self.poll(deadline, || async { Ok(self.inspect(container).await?.state.and_then(ended)) });
+        let exit = exit.await?;
+        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).build();
+        let logs = self.docker.logs(container, Some(options));
+        match timeout_at(deadline, self.drain(logs, output)).await {
+            Ok(drained) => drained.map(|()| exit),
+            Err(_) => Err(timed_out()),
+        }
+    }
+
+    /// Runs a command inside a running container and takes in what it prints: its exit code. If it takes
+    /// too long, it goes on by itself: the Engine has no way to end it but to end the container.
+    pub(super) async fn exec(
+        &self,
+        container: &str,
+        command: Vec<String>,
+        output: &mut Output,
+        deadline: Instant,
+    ) -> Result<i64, Error> {
+        let doing = "run a command in the container (exec)";
+        let options = CreateExecOptions {
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            tty: Some(false),
+            cmd: Some(command),
+            ..CreateExecOptions::default()
+        };
+        let created = self.docker.create_exec(container, options).await;
+        let exec = created.map_err(|error| self.about(container, doing, error))?.id;
+        let started = self.docker.start_exec(&exec, None).await;
+        let StartExecResults::Attached { output: stream, .. } =
+            started.map_err(|error| self.failed(doing, error))?
+        else {
+            return Err(Error::Engine { doing, message: "it did not attach".to_owned() });
+        };
+        // The stream may be cut by a proxy, which does not end the process: only the Engine's word counts.
+        let ended = self.poll(deadline, || async {
+            let found = self.docker.inspect_exec(&exec).await.map_err(|error| self.failed(doing, error))?;
+            // Before it runs, Docker says nothing of an exit code; Podman says 0.
+            Ok(if found.running == Some(false) { found.exit_code } else { None })
+        });
+        let drained = self.drain(stream, output);
+        tokio::pin!(ended, drained);
+        tokio::select! {
+            exit = &mut ended => {
+                let exit = exit?;
+                match timeout(REST, &mut drained).await {
+                    Ok(drained) => drained.map(|()| exit),
+                    Err(_) => Err(Error::Engine { doing, message: "its output does not end".to_owned() }),
+                }
+            }
+            drained = &mut drained => {
+                let exit = (&mut ended).await?;
+                drained.map(|()| exit)
+            }
+        }
+    }
+
+    /// Asks again and again until there is an answer.
+    async fn poll<T, F: Future<Output = Result<Option<T>, Error>>>(
+        &self,
+        deadline: Instant,
+        ask: impl Fn() -> F,
+    ) -> Result<T, Error> {
+        let mut pause = Duration::from_millis(20);
+        let mut failures = 0;
+        loop {
+            match ask().await {
+                Ok(Some(answer)) => return Ok(answer),
+                Ok(None) => failures = 0,
+                Err(error) if error.may_pass() && failures < PATIENCE => failures += 1,
+                Err(error) => return Err(error),
+            }
+            if Instant::now() >= deadline {
+                return Err(timed_out());
+            }
+            sleep(pause.min(deadline.saturating_duration_since(Instant::now()))).await;
+            pause = (pause * 2).min(Duration::from_secs(1));
+        }
+    }
+
+    async fn drain(
+        &self,
+        mut frames: impl Bytes<Item = Result<LogOutput, Failure>> + Unpin,
+        output: &mut Output,
+    ) -> Result<(), Error> {
+        while let Some(frame) = frames.next().await {
+            match frame {
+                Ok(LogOutput::StdErr { message }) => output.take(Stream::Stderr, &message),
+                Ok(LogOutput::StdOut { message } | LogOutput::Console { message }) => {
+                    output.take(Stream::Stdout, &message);
+                }
+                Ok(LogOutput::StdIn { .. }) => {}
+                Err(error) => return Err(self.failed("read the output of garbage-collect", error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The error of a request about one container.
+    fn about(&self, container: &str, doing: &'static str, error: Failure) -> Error {
+        match error {
+            Failure::DockerResponseServerError { status_code: 404, .. } => {
+                Error::NoContainer { container: container.to_owned() }
+            }
+            other => self.failed(doing, other),
+        }
+    }
+
+    fn failed(&self, doing: &'static str, error: Failure) -> Error {
+        let host = self.host.clone();
+        match error {
+            Failure::DockerResponseServerError { status_code: 403, message } => {
+                Error::Forbidden { host, doing, message: printable(&message) }
+            }
+            Failure::DockerResponseServerError { status_code, message } => {
+                Error::Engine { doing, message: format!("{status_code}: {}", printable(&message)) }
+            }
+            Failure::RequestTimeoutError => {
+                Error::Unreachable { host, why: "it does not answer in time".to_owned() }
+            }
+            Failure::HyperLegacyError { err } => match cause(&err) {
+                Some(error) if error.kind() == io::ErrorKind::PermissionDenied => Error::Permission { host },
+                Some(error) => Error::Unreachable { host, why: error.to_string() },
+                None => Error::Unreachable { host, why: err.to_string() },
+            },
+            other => Error::Engine { doing, message: printable(&other.to_string()) },
+        }
+    }
+}
+
+/// A deadline passed. Which limit was behind it, the caller knows.
+fn timed_out() -> Error {
+    Error::Timeout { limit: Duration::ZERO }
+}
+
+/// The system's own words, which are at the bottom of a client's.
+fn cause(error: &dyn std::error::Error) -> Option<&io::Error> {
+    let mut next = error.source();
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// The Engine's words (or those of a proxy, which may be a page of HTML) on one short line.
+fn printable(text: &str) -> String {
+    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
+    clean.trim().to_owned()
+}

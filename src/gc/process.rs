@@ -1,0 +1,97 @@
+//! A command of the operator, run without a shell and with a deadline.
+//!
+//! It knows processes, and nothing of what they are for.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::gc::Error;
+use crate::gc::output::{Output, Stream};
+
+/// How long output may still come once a command has ended. A service that it started may hold on to the
+/// pipes for ever.
+const REST: Duration = Duration::from_millis(500);
+
+/// Runs a program with arguments and takes in what it prints: its exit code. If it takes too long (or the
+/// returned future is dropped) it is killed, with everything that it started and that did not leave its group.
+pub(super) async fn run(words: &[String], output: &mut Output, deadline: Instant) -> Result<i64, Error> {
+    let failed = |why: String| Error::Command { command: words.join(" "), why };
+    let Some((program, arguments)) = words.split_first() else { return Ok(0) };
+    let child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn();
+    let mut child = child.map_err(|error| failed(format!("cannot be run: {error}")))?;
+    let mut group = Group(pid(&child));
+    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+        return Err(failed("has no output".to_owned()));
+    };
+    let ended = {
+        let read = read(stdout, stderr, output);
+        tokio::pin!(read);
+        let both = async {
+            let status = tokio::select! {
+                status = child.wait() => status,
+                () = &mut read => child.wait().await,
+            };
+            // An error of reading says nothing that the missing summary will not say.
+            let _ = timeout(REST, read).await;
+            status
+        };
+        timeout_at(deadline, both).await
+    };
+    match ended {
+        Ok(status) => {
+            group.0 = None;
+            let status = status.map_err(|error| failed(format!("cannot be waited for: {error}")))?;
+            // Killed by a signal: it has no exit code, and no success either.
+            Ok(status.code().map_or(-1, i64::from))
+        }
+        Err(_) => {
+            drop(group);
+            let _ = child.wait().await;
+            Err(Error::Timeout { limit: Duration::ZERO })
+        }
+    }
+}
+
+async fn read(mut stdout: impl AsyncRead + Unpin, mut stderr: impl AsyncRead + Unpin, output: &mut Output) {
+    let (mut out, mut err) = (vec![0; 8192], vec![0; 8192]);
+    let (mut more_out, mut more_err) = (true, true);
+    while more_out || more_err {
+        tokio::select! {
+            read = stdout.read(&mut out), if more_out => match read {
+                Ok(count) if count > 0 => output.take(Stream::Stdout, &out[..count]),
+                _ => more_out = false,
+            },
+            read = stderr.read(&mut err), if more_err => match read {
+                Ok(count) if count > 0 => output.take(Stream::Stderr, &err[..count]),
+                _ => more_err = false,
+            },
+        }
+    }
+}
+
+fn pid(child: &Child) -> Option<Pid> {
+    Pid::from_raw(i32::try_from(child.id()?).ok()?)
+}
+
+/// The processes of a command that has not been waited for yet.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(pid) = self.0 {
+            // It fails where nothing is left to kill.
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Where a collection takes place, as the course of a collection sees it.
+//!
+//! It knows neither Docker nor commands; they are its two kinds.
+
+use std::future::Future;
+
+use tokio::time::Instant;
+
+use crate::gc::Error;
+use crate::gc::output::Found;
+use crate::model::Digest;
+
+/// What a dry run told.
+pub(super) enum Look {
+    /// This site has no dry run.
+    Blind,
+    /// The registry's answer.
+    Found(Found),
+}
+
+/// A registry that can be taken down, swept, and put back.
+pub(super) trait Site: Clone + Send + Sync + 'static {
+    /// Whether the registry is taken down (or restarted) for it. A registry that was found stopped is not.
+    fn interrupts(&self) -> bool;
+
+    /// Whether there is a second look when the registry is down: what came since the first can be seen then.
+    fn looks_twice(&self) -> bool;
+
+    /// What would be swept.
+    fn look(&self, deadline: Instant) -> impl Future<Output = Result<Look, Error>> + Send;
+
+    /// Whether the blobs can be looked at one by one.
+    fn sees_blobs(&self) -> impl Future<Output = Result<bool, Error>> + Send;
+
+    /// The bytes of a blob; `None` if it is not there. Only where [`Site::sees_blobs`].
+    fn size(&self, digest: &Digest) -> impl Future<Output = Result<Option<u64>, Error>> + Send;
+
+    /// Takes the registry down.
+    fn stop(&self, deadline: Instant) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Sweeps. What still runs when this fails is ended by [`Site::bring_back`].
+    fn sweep(&self, deadline: Instant) -> impl Future<Output = Result<Found, Error>> + Send;
+
+    /// Ends what still runs of ours and puts the registry back as it was found. `swept` tells whether a
+    /// sweep was begun, after which a registry that ran meanwhile has to forget what it remembers.
+    fn bring_back(&self, swept: bool) -> impl Future<Output = Result<(), Error>> + Send;
+}
