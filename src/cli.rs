@@ -8,9 +8,11 @@ mod args;
 mod bars;
 mod check;
 mod explain;
+mod gc;
 mod ls;
 mod plan;
 mod run;
+mod serve;
 mod session;
 mod table;
 
@@ -57,6 +59,9 @@ pub fn main() -> ExitCode {
 }
 
 async fn dispatch(arguments: &Arguments, env: crate::config::Env<'_>) -> anyhow::Result<Exit> {
+    if matches!(arguments.command, Command::Serve) {
+        return serve::serve(&arguments.config, env).await;
+    }
     let config = match crate::config::load(&arguments.config, env) {
         Ok(config) => config,
         Err(error) => {
@@ -67,7 +72,9 @@ async fn dispatch(arguments: &Arguments, env: crate::config::Env<'_>) -> anyhow:
     match &arguments.command {
         Command::Check => Ok(check::check(&config, &arguments.config)),
         Command::Plan(arguments) => plan::plan(&config, arguments).await,
-        Command::Run(arguments) => run::run(&config, arguments).await,
+        Command::Run(arguments) => run::run(&config, arguments, env).await,
+        Command::Gc(arguments) => gc::gc(&config, arguments, env).await,
+        Command::Serve => Ok(Exit::Usage),
         Command::Ls(arguments) => ls::ls(&config, arguments).await,
         Command::Explain(arguments) => explain::explain(&config, arguments).await,
     }

@@ -12,8 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::LocalSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::config::{self, ConfigError, Env};
@@ -21,6 +22,8 @@ use crate::http::{self, Clock};
 use generation::Generation;
 use schedule::{Due, Times};
 use service::Service;
+
+pub use service::DockerDefaults;
 
 /// How often the loop looks around: the heartbeat, the watchdog, the configuration file.
 const BEAT: Duration = Duration::from_secs(1);
@@ -38,7 +41,16 @@ pub enum Error {
 
 /// Serves until it is asked to stop.
 pub async fn serve(path: &Path, env: Env<'_>, clock: Clock) -> Result<(), Error> {
-    let mut signals = Signals::new()?;
+    // Jobs share this thread, side by side as far as they wait for registries. The web server and the
+    // connections have the others, so it answers whatever a run computes.
+    LocalSet::new().run_until(serve_here(path, env, clock)).await
+}
+
+async fn serve_here(path: &Path, env: Env<'_>, clock: Clock) -> Result<(), Error> {
+    let open = |kind| signal(kind).context("signals cannot be received");
+    let mut terminate = open(SignalKind::terminate())?;
+    let mut interrupt = open(SignalKind::interrupt())?;
+    let mut hangup = open(SignalKind::hangup())?;
     let config = config::load(path, env)?;
     let service = Service::open(&config, env, clock.clone())?;
     let listener = tokio::net::TcpListener::bind(config.listen).await;
@@ -60,8 +72,9 @@ pub async fn serve(path: &Path, env: Env<'_>, clock: Clock) -> Result<(), Error>
     beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         let reload = tokio::select! {
-            () = signals.stop() => break,
-            _ = signals.reload.recv() => true,
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => true,
             Some(one) = due.recv() => {
                 begin(&service, &generation, &mut times, one).await;
                 false
@@ -129,30 +142,6 @@ async fn begin(service: &Arc<Service>, generation: &Arc<Generation>, times: &mut
             let error = format!("{error:#}");
             tracing::error!(%error, "the next time cannot be armed, so nothing begins any more for this job");
             service.begin(generation, &due.job);
-        }
-    }
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    reload: Signal,
-}
-
-impl Signals {
-    fn new() -> anyhow::Result<Self> {
-        let open = |kind| signal(kind).context("signals cannot be received");
-        Ok(Self {
-            terminate: open(SignalKind::terminate())?,
-            interrupt: open(SignalKind::interrupt())?,
-            reload: open(SignalKind::hangup())?,
-        })
-    }
-
-    async fn stop(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
         }
     }
 }

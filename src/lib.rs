@@ -22,8 +22,9 @@
 //! 5. [`registry`]: the HTTP API, in a reading and a deleting half. [`gc`]: the collection of freed blobs.
 //!    [`state`]: what outlives the process.
 //! 6. [`engine`]: one run, start to end.
-//! 7. [`metrics`]: what Prometheus sees.
-//! 8. [`telemetry`], [`cli`]: the face. Only here are the clock and the environment read.
+//! 7. [`metrics`]: what Prometheus sees. [`http`]: what is seen with a browser, a probe or a scraper.
+//! 8. [`daemon`]: the service: when something begins, reloads, signals.
+//! 9. [`telemetry`], [`cli`]: the face. Only here are the clock and the environment read.
 //!
 //! # What always holds
 //!
@@ -34,8 +35,10 @@
 
 pub mod cli;
 pub mod config;
+pub mod daemon;
 pub mod engine;
 pub mod gc;
+pub mod http;
 pub mod metrics;
 pub mod model;
 pub mod plan;

@@ -14,6 +14,8 @@ const LAYERS: &[&[&str]] = &[
     &["registry", "gc", "state"],
     &["engine"],
     &["metrics"],
+    &["http"],
+    &["daemon"],
     &["telemetry"],
     &["cli"],
 ];

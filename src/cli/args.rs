@@ -32,8 +32,12 @@ pub(super) enum Command {
     Check,
     /// Show what a run would do, and why; nothing is changed
     Plan(PlanArguments),
-    /// Do what the plan says, once
+    /// Do what the plan says, once, and collect afterwards where the configuration says so
     Run(RunArguments),
+    /// Have registries free the bytes of what was deleted, now
+    Gc(GcArguments),
+    /// Run by the schedule of the configuration, and show metrics, health and a page
+    Serve,
     /// List what registries hold: tags, digests, ages, sizes
     Ls(LsArguments),
     /// Tell every reason for and against one image
@@ -63,6 +67,15 @@ pub(super) struct RunArguments {
     /// Go beyond the limits of the configuration this once
     #[arg(long)]
     pub(super) override_limits: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct GcArguments {
+    /// Only this registry, by its name in the configuration; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub(super) registry: Vec<String>,
+    #[command(flatten)]
+    pub(super) output: Output,
 }
 
 #[derive(Debug, Args)]

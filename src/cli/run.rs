@@ -1,34 +1,44 @@
-//! `regsweep run`: do what the plan says, once.
+//! `regsweep run`: do what the plan says, once, and collect.
 
 use futures_util::future::join_all;
 
 use super::Exit;
 use super::args::{Form, RunArguments};
 use super::bars::Bar;
+use super::gc::{exit_of, print_collection};
 use super::plan::{listing, summary, troubles};
-use super::session::{Session, open};
+use super::session::{clock, open};
 use super::table::count;
-use crate::config::Config;
-use crate::engine::{self, Limits, Stop, Survey, apply, survey};
-use crate::policy::{Mode, Patterns};
-use crate::registry::Ready;
-use crate::report::{Outcome, RunReport, run_document};
+use crate::config::{Config, Env};
+use crate::engine::{Conducted, Limits, Means, Stop, Survey, conduct, recover};
+use crate::report::{Collected, Outcome, RunReport, run_document};
+use crate::state::State;
 
-pub(super) async fn run(config: &Config, arguments: &RunArguments) -> anyhow::Result<Exit> {
+pub(super) async fn run(config: &Config, arguments: &RunArguments, env: Env<'_>) -> anyhow::Result<Exit> {
     let sessions = open(config, &arguments.selection, None)?;
     let only = arguments.selection.only();
     let limits = if arguments.override_limits { Limits::Overridden } else { Limits::Respected };
+    let state = State::open(&config.state_dir)?;
     let stop = Stop::default();
     let watcher = tokio::spawn(watch_signals(stop.clone()));
-    let runs = sessions.iter().map(|session| carry_out(config, session, only.as_ref(), limits, &stop));
+    let runs = sessions.iter().map(async |session| {
+        let collector = session.collector(env)?;
+        let means =
+            Means { state: &state, collector: collector.as_ref(), limits, stop: &stop, clock: &clock };
+        let site = session.site(only.as_ref());
+        if let Some(collector) = &collector {
+            recover(site, collector, &state, &clock).await?;
+        }
+        anyhow::Ok(conduct(site, &means, &Bar::new(&session.registry.name)).await?)
+    });
     let runs = join_all(runs).await;
     watcher.abort();
     let mut exit = Exit::Done;
     for (session, result) in sessions.iter().zip(runs) {
         match result {
-            Ok((survey, report)) => exit = exit.and(print(&survey, &report, arguments.output.form)),
+            Ok(conducted) => exit = exit.and(print(&conducted, arguments.output.form)),
             Err(error) => {
-                eprintln!("error: {}: {error}", session.registry.name);
+                eprintln!("error: {}: {error:#}", session.registry.name);
                 exit = exit.and(Exit::Failed);
             }
         }
@@ -36,38 +46,21 @@ pub(super) async fn run(config: &Config, arguments: &RunArguments) -> anyhow::Re
     Ok(exit)
 }
 
-async fn carry_out(
-    config: &Config,
-    session: &Session<'_>,
-    only: Option<&Patterns>,
-    limits: Limits,
-    stop: &Stop,
-) -> Result<(Survey, RunReport), engine::Error> {
-    let bar = Bar::new(&session.registry.name);
-    let site = session.site(only);
-    match config.mode {
-        Mode::Plan => {
-            let survey = survey(site, &bar, async |_| Ok(())).await?;
-            let report = RunReport::of_plan(&survey.plan);
-            Ok((survey, report))
+fn print(conducted: &Conducted, form: Form) -> Exit {
+    let exit = print_run(&conducted.survey, &conducted.report, form, conducted.collected.as_ref());
+    match &conducted.collected {
+        Some(collected) if form == Form::Table => {
+            exit.and(print_collection(&conducted.report.registry, collected))
         }
-        Mode::Enforce => {
-            let deleter = session.reader.deleter();
-            let ready = async |repository: &_| match deleter.ready(repository).await? {
-                Ready::Yes => Ok(()),
-                Ready::No(why) => Err(engine::Error::NotReady(why)),
-            };
-            let survey = survey(site, &bar, ready).await?;
-            let report = apply(site, &survey, &deleter, limits, stop, &bar).await;
-            Ok((survey, report))
-        }
+        Some(collected) => exit.and(exit_of(collected)),
+        None => exit,
     }
 }
 
-fn print(survey: &Survey, report: &RunReport, form: Form) -> Exit {
+fn print_run(survey: &Survey, report: &RunReport, form: Form, collected: Option<&Collected>) -> Exit {
     let plan = &survey.plan;
     match form {
-        Form::Json => println!("{}", run_document(report, plan)),
+        Form::Json => println!("{}", run_document(report, plan, collected)),
         Form::Table => {
             if let Some(text) = listing(plan, false) {
                 println!("{text}");
@@ -77,7 +70,7 @@ fn print(survey: &Survey, report: &RunReport, form: Form) -> Exit {
                 let what = spared.tag.as_ref().map_or_else(|| spared.digest.short(), |tag| tag.as_str());
                 println!("{}: {} {what} was left alone: {}", report.registry, spared.repository, spared.why);
             }
-            println!("{}", done(report));
+            println!("{}", done(report, collected.is_some()));
         }
     }
     if !report.applied {
@@ -96,7 +89,7 @@ fn print(survey: &Survey, report: &RunReport, form: Form) -> Exit {
     }
 }
 
-fn done(report: &RunReport) -> String {
+fn done(report: &RunReport, collected: bool) -> String {
     if !report.applied {
         return format!(
             "{}: nothing was deleted, because the mode is plan; set `mode: enforce` to carry plans out",
@@ -108,7 +101,7 @@ fn done(report: &RunReport) -> String {
     if !report.untagged.is_empty() {
         text += &format!(", removed {} alone", count(report.untagged.len(), "tag", "tags"));
     }
-    if !report.deleted.is_empty() {
+    if !report.deleted.is_empty() && !collected {
         text += "; the registry frees their bytes when its garbage collector runs";
     }
     text

@@ -6,8 +6,10 @@ use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 
 use super::args::Selection;
-use crate::config::{Config, Registry};
+use crate::config::{Config, Env, Registry};
+use crate::daemon::DockerDefaults;
 use crate::engine::Site;
+use crate::gc::Collector;
 use crate::policy::Patterns;
 use crate::registry::{Reader, Retry};
 
@@ -24,6 +26,14 @@ impl<'a> Session<'a> {
         let reader = Reader::new(registry, Retry::default(), Arc::new(()))
             .with_context(|| format!("registry {} cannot be used", registry.name))?;
         Ok(Self { config, registry, reader, now })
+    }
+
+    /// What collects for this registry, if the configuration says so.
+    pub(super) fn collector(&self, env: Env<'_>) -> anyhow::Result<Option<Collector>> {
+        let Some(gc) = &self.registry.gc else { return Ok(None) };
+        let engine = DockerDefaults::of(env);
+        let collector = Collector::new(gc, &engine.host, engine.certificates.as_deref());
+        collector.map(Some).with_context(|| format!("registry {} cannot be collected", self.registry.name))
     }
 
     pub(super) fn site<'b>(&'b self, only: Option<&'b Patterns>) -> Site<'b> {
@@ -79,7 +89,8 @@ fn named<'a>(config: &'a Config, name: &str) -> anyhow::Result<&'a Registry> {
     })
 }
 
+/// The time.
 #[expect(clippy::disallowed_methods, reason = "this is the face that reads the clock")]
-fn clock() -> DateTime<Utc> {
+pub(super) fn clock() -> DateTime<Utc> {
     Utc::now()
 }

@@ -32,7 +32,8 @@ impl Generation {
             let reader = Reader::new(registry, Retry::default(), observer).with_context(cannot)?;
             readers.insert(name.clone(), reader);
             if let Some(gc) = &registry.gc {
-                let collector = Collector::new(gc, &service.docker.host, service.docker.certificates.as_deref());
+                let collector =
+                    Collector::new(gc, &service.docker.host, service.docker.certificates.as_deref());
                 collectors.insert(name.clone(), collector.with_context(cannot)?);
             }
         }

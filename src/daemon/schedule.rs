@@ -82,7 +82,8 @@ impl Times {
         generation: &Arc<Generation>,
         service: &Service,
     ) -> anyhow::Result<()> {
-        let next = schedule(&job, generation).and_then(|one| one.next_after(after, generation.config.timezone));
+        let next =
+            schedule(&job, generation).and_then(|one| one.next_after(after, generation.config.timezone));
         if let Job::Run(registry) = &job {
             service.next_run(registry, next);
         }

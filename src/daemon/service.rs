@@ -39,13 +39,16 @@ pub(super) struct Service {
 }
 
 /// Where the Docker Engine is where the configuration does not say it.
-pub(super) struct DockerDefaults {
-    pub(super) host: String,
-    pub(super) certificates: Option<PathBuf>,
+pub struct DockerDefaults {
+    /// `$DOCKER_HOST`, else the usual socket.
+    pub host: String,
+    /// The folder of the client's certificates, where `$DOCKER_TLS_VERIFY` asks for TLS.
+    pub certificates: Option<PathBuf>,
 }
 
 impl DockerDefaults {
-    fn of(env: Env<'_>) -> Self {
+    /// Reads the variables that the Docker command line reads.
+    pub fn of(env: Env<'_>) -> Self {
         let set = |name: &str| env(name).filter(|value| !value.is_empty());
         Self {
             host: set("DOCKER_HOST").unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned()),
@@ -148,7 +151,7 @@ impl Service {
             return;
         };
         let (service, generation, job) = (self.clone(), generation.clone(), job.clone());
-        tokio::spawn(async move {
+        tokio::task::spawn_local(async move {
             match &job {
                 Job::Run(name) => service.run(&generation, name).await,
                 Job::Collect(name) => service.collect(&generation, name).await,
@@ -178,7 +181,7 @@ impl Service {
             }
             let Some(turn) = Turn::take(self, &name) else { continue };
             let (service, generation) = (self.clone(), generation.clone());
-            tokio::spawn(async move {
+            tokio::task::spawn_local(async move {
                 service.recover_one(&generation, &name).await;
                 drop(turn);
             });
@@ -236,9 +239,14 @@ impl Service {
                 self.board.planned(Arc::new(survey.plan));
                 self.board.run_ended(Run::of(&report, at, taken));
                 tracing::info!(
-                    registry = name, outcome = report.outcome().name(), deleted = report.deleted.len(),
-                    untagged = report.untagged.len(), failures = report.failures.len(),
-                    refusals = report.refusals.len(), seconds = taken.as_secs_f64(), "the run ended"
+                    registry = name,
+                    outcome = report.outcome().name(),
+                    deleted = report.deleted.len(),
+                    untagged = report.untagged.len(),
+                    failures = report.failures.len(),
+                    refusals = report.refusals.len(),
+                    seconds = taken.as_secs_f64(),
+                    "the run ended"
                 );
                 if let Some(collected) = collected {
                     self.collected(name, collected);
@@ -363,9 +371,9 @@ fn carried(state: &State, registry: &str) -> Result<Carried, state::Error> {
     carried.last_run = ended(None);
     carried.last_success = ended(Some(Outcome::Success));
     let collections = state.collections(REMEMBERED)?;
-    let succeeded = collections.iter().find(|one| {
-        one.registry == registry && one.collected.outcome == CollectionOutcome::Success
-    });
+    let succeeded = collections
+        .iter()
+        .find(|one| one.registry == registry && one.collected.outcome == CollectionOutcome::Success);
     carried.last_collection = succeeded.map(|one| one.collected.at);
     Ok(carried)
 }

@@ -5,7 +5,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
-use super::RunReport;
+use super::{Collected, RunReport};
 use crate::plan::{Failure, Plan, Planned, Refusal, RepositoryPlan};
 
 /// The version of the forms. It changes only if a field changes its meaning.
@@ -25,7 +25,7 @@ pub fn plan_document(plan: &Plan) -> Value {
 }
 
 /// What a run did, as `regsweep run --output json` prints it.
-pub fn run_document(report: &RunReport, plan: &Plan) -> Value {
+pub fn run_document(report: &RunReport, plan: &Plan, collected: Option<&Collected>) -> Value {
     json!({
         "version": VERSION,
         "registry": report.registry,
@@ -38,6 +38,20 @@ pub fn run_document(report: &RunReport, plan: &Plan) -> Value {
         "refusals": report.refusals.iter().map(refusal).collect::<Vec<_>>(),
         "failures": report.failures.iter().map(failure).collect::<Vec<_>>(),
         "totals": plan.totals(),
+        "collection": collected.map(collection_document),
+    })
+}
+
+/// What a collection did.
+pub fn collection_document(collected: &Collected) -> Value {
+    json!({
+        "at": moment(collected.at),
+        "outcome": collected.outcome,
+        "seconds": collected.duration.as_secs_f64(),
+        "downtime_seconds": collected.downtime.as_secs_f64(),
+        "blobs": collected.blobs,
+        "bytes": collected.bytes,
+        "error": collected.error,
     })
 }
 
