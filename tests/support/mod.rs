@@ -12,3 +12,4 @@ pub mod push;
 pub mod server;
 pub mod skopeo;
 pub mod store;
+pub mod sweep;
