@@ -109,12 +109,12 @@ fn a_catalog_in_small_pages_is_read_to_its_end() {
     assert_eq!(manifests(&registry).len(), 40);
 }
 
-/// The catalog of 2.8 ends early where a page is full just before a repository that is the parent of
-/// the last one on it.
+/// Where a page of these is full with `a/1x`, the catalog of 2.8 ends there without a word. Asked to go
+/// on behind it, it leaves out `a`, which it takes for earlier.
 const NESTED: [&str; 6] = ["1z", "a/1x", "a", "a/b", "b", "c/d"];
 
 #[test]
-fn a_catalog_that_ends_early_hides_repositories_and_loses_nothing() {
+fn a_catalog_that_ends_early_hides_next_to_nothing_and_loses_nothing() {
     for entries in [1, 2, 3, 4, 5, 6, 7, 1000] {
         let registry = RealRegistry::options().max_entries(entries).start();
         let kept = image("kept");
@@ -123,12 +123,13 @@ fn a_catalog_that_ends_early_hides_repositories_and_loses_nothing() {
             let expired = image(repository);
             registry.store().write(repository, &["old"], &expired);
             registry.store().write(repository, &["keep"], &kept);
-            doomed.extend(named(repository, [&expired]));
+            if repository != "a" || entries > 2 {
+                doomed.extend(named(repository, [&expired]));
+            }
         }
         let before = manifests(&registry);
         let run = sweeper(&registry).run(&["run", "--output", "json"]).exits(0);
-        let gone: BTreeSet<String> = before.difference(&manifests(&registry)).cloned().collect();
-        assert_eq!(run.deleted(), gone);
-        assert!(gone.is_subset(&doomed), "{entries}: {gone:?}");
+        assert_eq!(run.deleted(), doomed, "{entries}");
+        assert_eq!(manifests(&registry), &before - &doomed, "{entries}");
     }
 }
