@@ -17,4 +17,5 @@ mod guards;
 mod looking;
 mod meanwhile;
 mod referrers;
+mod stop;
 mod world;

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "this is test code: a failure is a panic")]
 
 pub mod fake;
+pub mod gate;
 pub mod image;
 pub mod push;
 pub mod regsweep;

@@ -81,7 +81,7 @@ impl Regsweep {
         Ran::from(self.command(arguments).output().unwrap())
     }
 
-    /// Starts the program, with its output and errors in pipes.
+    /// Starts the program, with its output and errors in pipes. Its configuration is gone with `self`.
     pub fn spawn(&self, arguments: &[&str]) -> Child {
         self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
