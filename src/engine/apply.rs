@@ -20,7 +20,7 @@ use crate::report::{Deleted, RunReport, Spared, Untagged};
 /// distribution read every tag there, and parents must be gone before their children.
 const REPOSITORIES: usize = 4;
 
-/// Asks a run to stop between two deletions.
+/// Asks a run to stop between two deletions. What belongs to a manifest that is gone still follows it.
 #[derive(Debug, Clone, Default)]
 pub struct Stop(Arc<AtomicBool>);
 
@@ -138,11 +138,14 @@ impl Work<'_> {
         let mut gone: BTreeSet<Digest> = BTreeSet::new();
         let mut broken = false;
         for planned in fresh.deletions().filter(|planned| printed.contains(&planned.digest)) {
-            let why = if stop.is_requested() {
+            let clear = planned.after.iter().all(|parent| gone.contains(parent));
+            // Once its parent is gone no tag leads to an untagged child, and no later run would find it.
+            let begun = clear && !planned.after.is_empty();
+            let why = if stop.is_requested() && !begun {
                 Some("the run was stopped")
             } else if broken {
                 Some("an earlier deletion in this repository failed")
-            } else if !planned.after.iter().all(|parent| gone.contains(parent)) {
+            } else if !clear {
                 Some("something that needs it is still there")
             } else {
                 None

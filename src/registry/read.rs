@@ -116,8 +116,8 @@ impl Reader {
     /// could ask for them.
     ///
     /// Distribution 2.8 can end its catalog early where repositories are nested in an unlucky order.
-    /// So a full page without a link to the next is asked for its next all the same. What is still
-    /// missing then is missing from the run, and left alone.
+    /// So a page without a link that is full, or whose size was the registry's own choice, is asked for
+    /// its next all the same. What is still missing then is missing from the run, and left alone.
     pub async fn repositories(&self) -> Result<Vec<RepositoryName>, Error> {
         let mut size = 0;
         loop {
@@ -147,8 +147,8 @@ impl Reader {
             let (count, last) = (list.repositories.len(), list.repositories.last().cloned());
             names.extend(list.repositories.iter().filter_map(|name| RepositoryName::parse(name).ok()));
             let linked = pages.follow(&request, &response)?;
-            let full = page.is_some_and(|page| count >= page);
-            if let (false, true, Some(last)) = (linked, full && names.len() > before, last) {
+            let perhaps_full = page.is_none_or(|page| count >= page);
+            if let (false, true, Some(last)) = (linked, perhaps_full && names.len() > before, last) {
                 let mut url = request.url.clone();
                 url.query_pairs_mut().clear().append_pair("n", &count.to_string()).append_pair("last", &last);
                 pages.next = Some(url);
