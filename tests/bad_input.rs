@@ -89,7 +89,7 @@ fn secrets_that_are_not_there() {
     let config = "registries:\n- name: main\n  url: 'http://127.0.0.1:1'\n  auth:\n    basic:\n\
         \x20     username: ann\n      password: { file: FOLDER/password }\n\
         policies: [{ name: a, repositories: '.*', rules: [{ name: r, tags: '.*', keep: all }] }]\n";
-    insta::assert_snapshot!(problems(config), @r#"FOLDER/regsweep.yaml: registries[0].auth.basic.password.file: line 7: cannot read `FOLDER/password`: No such file or directory (os error 2)"#);
+    insta::assert_snapshot!(problems(config), @r#"FOLDER/regsweep.yaml: registries[0].auth.basic.password.file: line 7: cannot read `FOLDER/password`: No such file or directory (os error 2): put the file there, or name another"#);
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn a_configuration_that_is_not_there() {
     let sweep = Sweep::new("");
     let said = sweep.run_bare(&["--config", "elsewhere.yaml", "check"]);
     assert_eq!(said.code, 78);
-    insta::assert_snapshot!(said.err, @r#"elsewhere.yaml: cannot be read: No such file or directory (os error 2)"#);
+    insta::assert_snapshot!(said.err, @r#"elsewhere.yaml: cannot be read: No such file or directory (os error 2): write one (config/regsweep.yaml is an example), or name another with --config or $REGSWEEP_CONFIG"#);
 }
 
 /// A registry with two repositories, and what the program is told about it.
@@ -153,7 +153,7 @@ fn a_registry_that_is_not_configured_is_told_with_those_that_are() {
     let (fake, sweep) = world();
     for command in ["plan", "run", "ls"] {
         let said = sweep.run(&[command, "--registry", "mian"]);
-        assert_ne!(said.code, 0, "{command}");
+        assert_eq!(said.code, 2, "{command}");
         assert_eq!(said.err, "error: the configuration has no registry mian; it has main\n", "{command}");
     }
     assert_eq!(fake.requests(), [], "nobody was asked");

@@ -256,19 +256,14 @@ impl Reader {
     }
 
     /// What the registry can do. Asks only harmless questions; where the answer is unclear, the answer
-    /// is no.
+    /// is no. An error says something of this repository, and nothing of the registry.
     ///
     /// Distribution 3 learned to check `n` when it learned to delete tags: it answers 400 to a negative
     /// one, where 2 ignores it. A registry with the referrers API follows OCI 1.1, by which deleting a
     /// tag removes that tag alone or is refused.
     pub async fn features(&self, repository: &RepositoryName) -> Result<Features, Error> {
-        let any = &[
-            StatusCode::OK,
-            StatusCode::BAD_REQUEST,
-            StatusCode::FORBIDDEN,
-            StatusCode::NOT_FOUND,
-            StatusCode::METHOD_NOT_ALLOWED,
-        ];
+        let any =
+            &[StatusCode::OK, StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED];
         let digest = Digest::of(b"");
         let url = self.transport.url(&format!("{repository}/referrers/{digest}"));
         let request = Request::get(url, Scope::pull(repository.as_str()), any, LIST_BYTES);
@@ -290,9 +285,8 @@ impl Reader {
                     }
                 }
                 Ok(_) => TagDeletion::Unsupported,
-                // Some registries show their catalog to administrators only.
-                Err(error) if error.kind == Kind::Unauthorized => TagDeletion::Unsupported,
-                Err(error) => return Err(error),
+                // Some registries show their catalog to administrators only. Whatever it is, it is no yes.
+                Err(_) => TagDeletion::Unsupported,
             };
         Ok(Features { tag_deletion, referrers })
     }
