@@ -54,6 +54,22 @@ async fn a_referrer_with_a_kept_tag_keeps_what_it_is_about() {
 }
 
 #[tokio::test]
+async fn a_broken_first_repository_does_not_speak_for_the_registry() {
+    for answer in [403, 500] {
+        let fake = FakeRegistry::start(Personality::Oci11);
+        fake.push("aaa", "old", &image("broken", 1));
+        let expired = image("expired", 1);
+        fake.push("app", "old", &expired);
+        fake.push("app", "keep", &image("kept", 1));
+        let about_expired = untagged(&fake, sbom("expired", &expired));
+        fake.on(move |request| request.path.starts_with("/v2/aaa/referrers").then(|| html(answer)));
+        let report = Case::of(&fake).run().await.unwrap();
+        assert_eq!(failures(&report).len(), 1, "{answer}: {report:?}");
+        assert_eq!(deleted(&report), [expired.digest.as_str(), &about_expired.digest], "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn referrers_that_could_not_be_listed_keep_their_repository() {
     let index = |manifests| json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests });
     let no_digest = index(json!([{ "digest": "sha256:abc" }])).to_string();
