@@ -53,7 +53,7 @@ pub fn main() -> ExitCode {
         .and_then(|runtime| runtime.block_on(dispatch(&arguments, &env)));
     let exit = exit.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
-        Exit::Failed
+        if error.is::<session::Usage>() { Exit::Usage } else { Exit::Failed }
     });
     ExitCode::from(exit as u8)
 }

@@ -182,7 +182,10 @@ pub fn load(path: &Path, env: Env<'_>) -> Result<Config, ConfigError> {
     match std::fs::read_to_string(path) {
         Ok(text) => parse(&text, &file, env),
         Err(error) => {
-            let message = format!("cannot be read: {error}");
+            let message = format!(
+                "cannot be read: {error}: write one (config/regsweep.yaml is an example), or name another with --config \
+                 or $REGSWEEP_CONFIG"
+            );
             Err(ConfigError { file, problems: vec![Problem { path: String::new(), line: None, message }] })
         }
     }

@@ -29,6 +29,9 @@ use crate::registry::{self, Features, Reader};
 use crate::report::{Deleted, Untagged};
 use crate::state;
 
+/// So many repositories are asked for what the registry can do before it counts as unable to answer.
+const PROBED: usize = 5;
+
 /// One registry and everything that is wanted of it.
 #[derive(Clone, Copy)]
 pub struct Site<'a> {
@@ -156,20 +159,14 @@ pub async fn inspect(
 pub async fn survey(
     site: Site<'_>,
     progress: &dyn Progress,
-    ready: impl AsyncFnOnce(&RepositoryName) -> Result<(), Error>,
+    ready: impl AsyncFn(&RepositoryName) -> Result<(), Error>,
 ) -> Result<Survey, Error> {
     let names = repositories(site).await?;
     let total = names.len();
     let claimed: Vec<(RepositoryName, &Policy)> =
         names.into_iter().filter_map(|name| policy_of(site, &name).map(|policy| (name, policy))).collect();
     let unclaimed = total - claimed.len();
-    let features = match claimed.first() {
-        Some((first, _)) => {
-            ready(first).await?;
-            site.reader.features(first).await?
-        }
-        None => Features { tag_deletion: TagDeletion::Unsupported, referrers: false },
-    };
+    let features = probe(site, &claimed, ready).await?;
     progress.scanning(claimed.len());
     let mut plans = Vec::new();
     let mut failures = Vec::new();
@@ -205,6 +202,28 @@ pub async fn survey(
     drop(results);
     let plan = Plan::new(&site.registry.name, site.now, plans, failures, &site.config.limits);
     Ok(Survey { plan, unclaimed, kept, features, snapshots })
+}
+
+/// Finds out whether and how the registry deletes, from the first repository that gives a clear answer:
+/// one that is broken or forbidden must not keep the others from being swept.
+async fn probe(
+    site: Site<'_>,
+    claimed: &[(RepositoryName, &Policy)],
+    ready: impl AsyncFn(&RepositoryName) -> Result<(), Error>,
+) -> Result<Features, Error> {
+    let mut failed = None;
+    for (repository, _) in claimed.iter().take(PROBED) {
+        let answer = match ready(repository).await {
+            Ok(()) => site.reader.features(repository).await.map_err(Error::from),
+            Err(error) => Err(error),
+        };
+        match answer {
+            Err(Error::Registry(error)) => failed = Some(error),
+            answer => return answer,
+        }
+    }
+    let nothing = Features { tag_deletion: TagDeletion::Unsupported, referrers: false };
+    failed.map_or(Ok(nothing), |error| Err(error.into()))
 }
 
 /// Reads one repository and judges it. Manifests that `known` holds are not read again.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::Exit;
 use super::args::{ExplainArguments, Form};
-use super::session::open_for;
+use super::session::{Usage, open_for};
 use super::table::{age, bytes, verdict};
 use crate::config::Config;
 use crate::engine::inspect;
@@ -16,10 +16,9 @@ use crate::report::manifest_document;
 
 pub(super) async fn explain(config: &Config, arguments: &ExplainArguments) -> anyhow::Result<Exit> {
     let (session, name) = open_for(config, &arguments.image, arguments.at)?;
-    let Ok((repository, reference)) = parse(name) else {
-        eprintln!("error: {:?} is no image: write REPOSITORY:TAG or REPOSITORY@DIGEST", arguments.image);
-        return Ok(Exit::Usage);
-    };
+    let (repository, reference) = parse(name).map_err(|_| {
+        Usage(format!("{:?} is no image: write REPOSITORY:TAG or REPOSITORY@DIGEST", arguments.image))
+    })?;
     let site = session.site(None);
     let (snapshot, plan) = inspect(site, &repository).await.with_context(|| session.registry.name.clone())?;
     let digest = match &reference {

@@ -77,17 +77,23 @@ pub(super) fn open_for<'a, 'b>(
         [registry] => Ok((Session::open(config, registry, now)?, image)),
         registries => {
             let names: Vec<&str> = registries.iter().map(|registry| registry.name.as_str()).collect();
-            anyhow::bail!("say which registry: REGISTRY/{image}, with one of {}", names.join(", "))
+            let names = names.join(", ");
+            Err(Usage(format!("say which registry: REGISTRY/{image}, with one of {names}")).into())
         }
     }
 }
 
-fn named<'a>(config: &'a Config, name: &str) -> anyhow::Result<&'a Registry> {
-    config.registries.iter().find(|registry| registry.name == name).with_context(|| {
+fn named<'a>(config: &'a Config, name: &str) -> Result<&'a Registry, Usage> {
+    config.registries.iter().find(|registry| registry.name == name).ok_or_else(|| {
         let names: Vec<&str> = config.registries.iter().map(|registry| registry.name.as_str()).collect();
-        format!("the configuration has no registry {name}; it has {}", names.join(", "))
+        Usage(format!("the configuration has no registry {name}; it has {}", names.join(", ")))
     })
 }
+
+/// A command line that asks for what does not exist.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Usage(pub(super) String);
 
 /// The time.
 #[expect(clippy::disallowed_methods, reason = "this is the face that reads the clock")]

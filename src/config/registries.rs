@@ -491,7 +491,7 @@ mod tests {
         check(
             "auth: { docker_config: /nowhere/config.json }",
             &[
-                "registries[0].auth.docker_config: line 1: cannot read `/nowhere/config.json`: No such file or directory (os error 2)",
+                "registries[0].auth.docker_config: line 1: cannot read `/nowhere/config.json`: No such file or directory (os error 2): put the file there, or name another",
             ],
         );
         check(
@@ -526,9 +526,9 @@ mod tests {
         check(
             "tls: { ca_file: /nowhere/ca, cert_file: /nowhere/cert, key_file: /nowhere/key }",
             &[
-                "registries[0].tls.ca_file: line 1: cannot read `/nowhere/ca`: No such file or directory (os error 2)",
-                "registries[0].tls.cert_file: line 1: cannot read `/nowhere/cert`: No such file or directory (os error 2)",
-                "registries[0].tls.key_file: line 1: cannot read `/nowhere/key`: No such file or directory (os error 2)",
+                "registries[0].tls.ca_file: line 1: cannot read `/nowhere/ca`: No such file or directory (os error 2): put the file there, or name another",
+                "registries[0].tls.cert_file: line 1: cannot read `/nowhere/cert`: No such file or directory (os error 2): put the file there, or name another",
+                "registries[0].tls.key_file: line 1: cannot read `/nowhere/key`: No such file or directory (os error 2): put the file there, or name another",
             ],
         );
         check(

@@ -64,9 +64,8 @@ fn from_credential(name: &str, env: Env<'_>) -> Result<SecretString, String> {
 }
 
 fn from_file(path: &FilePath) -> Result<SecretString, String> {
-    let shown = path.display();
-    let text = fs::read_to_string(path).map_err(|error| format!("cannot read `{shown}`: {error}"))?;
-    not_empty(text).ok_or_else(|| format!("`{shown}` is empty: put the secret in it"))
+    let text = fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+    not_empty(text).ok_or_else(|| format!("`{}` is empty: put the secret in it", path.display()))
 }
 
 /// The secret without the line break that every editor puts behind it.
@@ -84,9 +83,17 @@ pub(super) fn existing(path: Option<PathBuf>, at: &Path, findings: &mut Findings
             findings.add(at, format!("`{}` is a directory: name a file", path.display()));
         }
         Ok(_) => {}
-        Err(error) => findings.add(at, format!("cannot read `{}`: {error}", path.display())),
+        Err(error) => findings.add(at, unreadable(&path, &error)),
     }
     Some(path)
+}
+
+fn unreadable(path: &FilePath, error: &std::io::Error) -> String {
+    let way_out = match error.kind() {
+        std::io::ErrorKind::PermissionDenied => "let the user that regsweep runs as read it",
+        _ => "put the file there, or name another",
+    };
+    format!("cannot read `{}`: {error}: {way_out}", path.display())
 }
 
 #[cfg(test)]
@@ -125,7 +132,7 @@ mod tests {
         };
         check(
             "{ file: /nowhere/token }",
-            ".file: line 1: cannot read `/nowhere/token`: No such file or directory (os error 2)",
+            ".file: line 1: cannot read `/nowhere/token`: No such file or directory (os error 2): put the file there, or name another",
         );
         check("{ file: /dev/null }", ".file: line 1: `/dev/null` is empty: put the secret in it");
         check(

@@ -124,6 +124,6 @@ fn a_file_that_cannot_be_read_is_one_problem() {
     let error = load(Path::new("/nowhere/regsweep.yaml"), &env).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "/nowhere/regsweep.yaml: cannot be read: No such file or directory (os error 2)"
+        "/nowhere/regsweep.yaml: cannot be read: No such file or directory (os error 2): write one (config/regsweep.yaml is an example), or name another with --config or $REGSWEEP_CONFIG"
     );
 }

@@ -20,7 +20,7 @@ use crate::report::{Deleted, RunReport, Spared, Untagged};
 /// distribution read every tag there, and parents must be gone before their children.
 const REPOSITORIES: usize = 4;
 
-/// Asks a run to stop between two deletions.
+/// Asks a run to stop between two deletions. What belongs to a manifest that is gone still follows it.
 #[derive(Debug, Clone, Default)]
 pub struct Stop(Arc<AtomicBool>);
 
@@ -101,8 +101,14 @@ struct Done {
     untagged: Vec<Untagged>,
     spared: Vec<Spared>,
     failures: Vec<Failure>,
+    /// Whether a deletion got no answer.
     unanswered: bool,
+    /// Whether something failed that would fail for the rest of the repository too.
+    broken: bool,
 }
+
+/// Why the rest of a repository is left alone once something in it has failed.
+const AFTER_A_FAILURE: &str = "an earlier deletion in this repository failed";
 
 impl Work<'_> {
     async fn perform(&self, deleter: &Deleter, stop: &Stop, progress: &dyn Progress) -> Done {
@@ -138,13 +144,15 @@ impl Work<'_> {
     ) {
         let printed: BTreeSet<&Digest> = self.planned.deletions().map(|planned| &planned.digest).collect();
         let mut gone: BTreeSet<Digest> = BTreeSet::new();
-        let mut broken = false;
         for planned in fresh.deletions().filter(|planned| printed.contains(&planned.digest)) {
-            let why = if stop.is_requested() {
+            let clear = planned.after.iter().all(|parent| gone.contains(parent));
+            // Once its parent is gone no tag leads to an untagged child, and no later run would find it.
+            let begun = clear && !planned.after.is_empty();
+            let why = if stop.is_requested() && !begun {
                 Some("the run was stopped")
-            } else if broken {
-                Some("an earlier deletion in this repository failed")
-            } else if !planned.after.iter().all(|parent| gone.contains(parent)) {
+            } else if done.broken {
+                Some(AFTER_A_FAILURE)
+            } else if !clear {
                 Some("something that needs it is still there")
             } else {
                 None
@@ -162,8 +170,6 @@ impl Work<'_> {
                     done.deleted.push(deleted);
                 }
                 Err(error) => {
-                    // What the registry refuses for this manifest alone does not stop the others.
-                    broken = error.kind != registry::Kind::Forbidden;
                     done.unanswered |= error.is_transient();
                     done.spared.push(self.spared(&planned.digest, "its deletion failed"));
                     self.fail(&error, done);
@@ -188,6 +194,8 @@ impl Work<'_> {
         for untag in &self.planned.untag {
             let why = if stop.is_requested() {
                 "the run was stopped"
+            } else if done.broken {
+                AFTER_A_FAILURE
             } else if !fresh.untag.contains(untag) {
                 "something changed since the plan was made"
             } else {
@@ -262,6 +270,8 @@ impl Work<'_> {
             registry = %self.site.registry.name, %repository, kind = error.kind.name(), %error,
             "the run failed in a repository"
         );
+        // What the registry refuses for one manifest alone does not stop the others.
+        done.broken |= error.kind != registry::Kind::Forbidden;
         done.failures.push(failure(repository, error));
     }
 }

@@ -60,6 +60,7 @@ fn a_run_is_counted_from_its_report() {
         policy: "apps".into(),
     };
     let report = RunReport {
+        unanswered: false,
         registry: "main".into(),
         now: now(),
         applied: true,

@@ -157,12 +157,12 @@ impl<'a> Graph<'a> {
         let mut ready: BTreeSet<_> = open.iter().copied().filter(|&(_, node)| waits[node] == 0).collect();
         let mut done = BTreeSet::new();
         let mut order = Vec::with_capacity(open.len());
-        let orphaned = |open: &BTreeSet<(Option<DateTime<Utc>>, usize)>| {
-            let mut nodes = open.iter().copied();
-            nodes.find(|&(_, node)| !self.parents[node].iter().any(|&one| open.contains(&ranked(one))))
+        let unlisted = |open: &BTreeSet<(Option<DateTime<Utc>>, usize)>| {
+            let is_listed = |node: usize| self.parents[node].iter().any(|&one| open.contains(&ranked(one)));
+            open.iter().copied().find(|&(_, node)| !is_listed(node))
         };
         while let Some((_, node)) =
-            ready.pop_first().or_else(|| orphaned(&open)).or_else(|| open.first().copied())
+            ready.pop_first().or_else(|| unlisted(&open)).or_else(|| open.first().copied())
         {
             open.remove(&ranked(node));
             let gone: BTreeSet<&Digest> =

@@ -782,6 +782,23 @@ fn a_circle_of_tags_is_broken_behind_the_index() {
 }
 
 #[test]
+fn an_index_about_its_own_child_still_goes_before_it() {
+    let world = World::new()
+        .image("child", 900, &[])
+        .index("index", &["child"], &["a1"])
+        .edit("index", |index| {
+            index.facts = Facts::Known { created: Some(ago(800)), labels: BTreeMap::new() }
+        })
+        .about("index", "child")
+        .index("other", &["child"], &["a2"]);
+    let plan = world.plan(&nothing());
+    let order: Vec<&str> = plan.deletions().map(|planned| world.names[&planned.digest].as_str()).collect();
+    assert_eq!((order.len(), order.last()), (3, Some(&"child")), "{order:?}");
+    let child = plan.deletions().last().unwrap();
+    assert_eq!(child.after.len(), 2, "{child:?}");
+}
+
+#[test]
 fn every_reason_code_occurs_in_this_table() {
     let table = include_str!("tests.rs");
     let source = include_str!("reason.rs");

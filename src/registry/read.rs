@@ -121,8 +121,8 @@ impl Reader {
     /// could ask for them.
     ///
     /// Distribution 2.8 can end its catalog early where repositories are nested in an unlucky order.
-    /// So a full page without a link to the next is asked for its next all the same. What is still
-    /// missing then is missing from the run, and left alone.
+    /// So a page without a link that is full, or whose size was the registry's own choice, is asked for
+    /// its next all the same. What is still missing then is missing from the run, and left alone.
     pub async fn repositories(&self) -> Result<Vec<RepositoryName>, Error> {
         let mut size = 0;
         loop {
@@ -152,8 +152,8 @@ impl Reader {
             let (count, last) = (list.repositories.len(), list.repositories.last().cloned());
             names.extend(list.repositories.iter().filter_map(|name| RepositoryName::parse(name).ok()));
             let linked = pages.follow(&request, &response)?;
-            let full = page.is_some_and(|page| count >= page);
-            if let (false, true, Some(last)) = (linked, full && names.len() > before, last) {
+            let perhaps_full = page.is_none_or(|page| count >= page);
+            if let (false, true, Some(last)) = (linked, perhaps_full && names.len() > before, last) {
                 let mut url = request.url.clone();
                 url.query_pairs_mut().clear().append_pair("n", &count.to_string()).append_pair("last", &last);
                 pages.next = Some(url);
@@ -261,19 +261,14 @@ impl Reader {
     }
 
     /// What the registry can do. Asks only harmless questions; where the answer is unclear, the answer
-    /// is no.
+    /// is no. An error says something of this repository, and nothing of the registry.
     ///
     /// Distribution 3 learned to check `n` when it learned to delete tags: it answers 400 to a negative
     /// one, where 2 ignores it. A registry with the referrers API follows OCI 1.1, by which deleting a
     /// tag removes that tag alone or is refused.
     pub async fn features(&self, repository: &RepositoryName) -> Result<Features, Error> {
-        let any = &[
-            StatusCode::OK,
-            StatusCode::BAD_REQUEST,
-            StatusCode::FORBIDDEN,
-            StatusCode::NOT_FOUND,
-            StatusCode::METHOD_NOT_ALLOWED,
-        ];
+        let any =
+            &[StatusCode::OK, StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED];
         let digest = Digest::of(b"");
         let url = self.transport.url(&format!("{repository}/referrers/{digest}"));
         let request = Request::get(url, Scope::pull(repository.as_str()), any, LIST_BYTES);
@@ -295,9 +290,8 @@ impl Reader {
                     }
                 }
                 Ok(_) => TagDeletion::Unsupported,
-                // Some registries show their catalog to administrators only.
-                Err(error) if error.kind == Kind::Unauthorized => TagDeletion::Unsupported,
-                Err(error) => return Err(error),
+                // Some registries show their catalog to administrators only. Whatever it is, it is no yes.
+                Err(_) => TagDeletion::Unsupported,
             };
         Ok(Features { tag_deletion, referrers })
     }

@@ -1,14 +1,17 @@
 //! What the integration tests share: content, ways to put it somewhere, and registries to ask.
 //!
-//! It knows nothing of regsweep itself, so it cannot agree with it by accident.
+//! All but `regsweep`, which runs it, know nothing of regsweep, so they cannot agree with it by accident.
 
 #![allow(dead_code, unused_imports, reason = "every test binary compiles all of this and uses a part")]
 #![allow(unreachable_pub, reason = "the same files serve an example, through #[path]")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "this is test code: a failure is a panic")]
 
 pub mod fake;
+pub mod gate;
 pub mod image;
 pub mod push;
+pub mod regsweep;
 pub mod server;
 pub mod skopeo;
 pub mod store;
+pub mod sweep;

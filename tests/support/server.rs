@@ -25,6 +25,7 @@ pub struct Options {
     max_entries: Option<u32>,
     prefix: Option<String>,
     cache: bool,
+    in_memory: bool,
 }
 
 impl Options {
@@ -70,9 +71,16 @@ impl Options {
         self
     }
 
+    /// With its storage in memory, where the machine has such a folder: for many thousand files.
+    pub fn in_memory(mut self) -> Self {
+        self.in_memory = true;
+        self
+    }
+
     /// Starts it on an empty storage.
     pub fn start(self) -> RealRegistry {
-        RealRegistry::run(self, TempDir::new().unwrap())
+        let in_memory = self.in_memory.then(|| TempDir::new_in("/dev/shm").ok()).flatten();
+        RealRegistry::run(self, in_memory.unwrap_or_else(|| TempDir::new().unwrap()))
     }
 }
 

@@ -72,7 +72,7 @@ impl Store {
 
     /// Whether a blob (or a manifest's content) is stored, whoever it belongs to.
     pub fn has_blob(&self, digest: &str) -> bool {
-        self.blob(digest).is_file()
+        self.blob_path(digest).is_file()
     }
 
     /// Bytes of everything under `blobs/`.
@@ -88,16 +88,17 @@ impl Store {
         bytes(&self.root.join("blobs"))
     }
 
+    /// The file in which a blob (or a manifest's content) is stored, to be damaged.
+    pub fn blob_path(&self, digest: &str) -> PathBuf {
+        let (algorithm, hex) = digest.split_once(':').unwrap();
+        self.root.join("blobs").join(algorithm).join(&hex[..2]).join(hex).join("data")
+    }
+
     fn write_blob(&mut self, digest: String, bytes: &[u8]) {
-        let path = self.blob(&digest);
+        let path = self.blob_path(&digest);
         if self.written.insert(digest) {
             put(&path, bytes);
         }
-    }
-
-    fn blob(&self, digest: &str) -> PathBuf {
-        let (algorithm, hex) = digest.split_once(':').unwrap();
-        self.root.join("blobs").join(algorithm).join(&hex[..2]).join(hex).join("data")
     }
 }
 

@@ -1,0 +1,369 @@
+//! The program on the command line: what it says and how it ends when it is given nonsense, and the
+//! JSON that it promises when it is not.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "this is test code: a failure is a panic")]
+
+mod support;
+
+use serde_json::{Value, json};
+
+use support::fake::{Auth, FakeRegistry, Personality};
+use support::image::{Content, Image, Index};
+use support::sweep::{Said, Sweep};
+
+const REGISTRY: &str = "registries: [{ name: main, url: 'http://127.0.0.1:1' }]\n";
+
+/// What is said about a configuration that cannot be used, by every command alike.
+#[track_caller]
+fn problems(config: &str) -> String {
+    let sweep = Sweep::new(config);
+    let said = sweep.run(&["check"]);
+    assert_eq!((said.code, said.out.as_str()), (78, ""), "{}", said.err);
+    for command in [&["plan"][..], &["run"], &["ls"], &["explain", "app:v1"]] {
+        assert_eq!(sweep.run(command), said, "{command:?}");
+    }
+    said.err
+}
+
+/// The same for one rule, which is on line 6.
+#[track_caller]
+fn rule_problems(rules: &str) -> String {
+    problems(&format!("{REGISTRY}policies:\n- name: apps\n  repositories: '.*'\n  rules:\n  - {rules}\n"))
+}
+
+#[test]
+fn text_that_is_no_yaml() {
+    insta::assert_snapshot!(problems("registries: [\n  - name: 'main\n"), @r#"FOLDER/regsweep.yaml: line 2: not valid YAML: did not find expected node content, while parsing a flow node"#);
+}
+
+#[test]
+fn keys_that_do_not_exist() {
+    let config = "modes: enforce\nregistries:\n- { name: main, ulr: 'http://127.0.0.1:1' }\npolicies:\n\
+        - { name: apps, repositories: '.*', rules: [{ name: r, tag: '.*', keep: all }] }\n";
+    insta::assert_snapshot!(problems(config), @r#"
+    FOLDER/regsweep.yaml: modes: line 1: unknown key: did you mean `mode`? the keys here are `mode`, `schedule`, `timezone`, `listen`, `state_dir`, `registries`, `protect`, `limits`, `policies`
+    FOLDER/regsweep.yaml: registries[0].ulr: line 3: unknown key: did you mean `url`? the keys here are `name`, `url`, `auth`, `tls`, `repositories`, `concurrency`, `requests_per_second`, `timeout`, `schedule`, `gc`
+    FOLDER/regsweep.yaml: policies[0].rules[0].tag: line 5: unknown key: did you mean `tags`? the keys here are `name`, `tags`, `group_by`, `keep`
+    "#);
+}
+
+#[test]
+fn patterns_that_are_no_regexes() {
+    insta::assert_snapshot!(rule_problems("{ name: r, tags: ['v(\\d+', '*'], keep: all }"), @r#"
+    FOLDER/regsweep.yaml: policies[0].rules[0].tags[0]: line 6: not a regex: `v(\d+`: unclosed group at character 2: close what is open, or write `\` before a character that means itself
+    FOLDER/regsweep.yaml: policies[0].rules[0].tags[1]: line 6: not a regex: `*`: repetition operator missing expression at character 1: this is a regex, not a glob: write `.*` for any text
+    "#);
+}
+
+#[test]
+fn rules_that_never_get_a_tag() {
+    let rules =
+        "{ name: all, tags: '.*', keep: { newest: 3 } }\n  - { name: prs, tags: 'pr-\\d+', keep: none }";
+    insta::assert_snapshot!(rule_problems(rules), @r#"FOLDER/regsweep.yaml: policies[0].rules[1]: line 7: it never claims a tag, all are claimed by `all` before it: move it up, or remove it"#);
+}
+
+#[test]
+fn groups_that_are_in_no_pattern() {
+    insta::assert_snapshot!(
+        rule_problems("{ name: r, tags: 'n-(?<line>.*)', group_by: [branch], keep: { newest: 3 } }"), @r#"FOLDER/regsweep.yaml: policies[0].rules[0].group_by[0]: line 6: there is no group `branch` in `n-(?<line>.*)`: write `(?<branch>…)` in it"#);
+}
+
+#[test]
+fn counts_of_zero() {
+    insta::assert_snapshot!(
+        rule_problems("{ name: r, tags: '.*', keep: { newest: 0, daily: 0, newer_than: 0d } }"), @r#"
+    FOLDER/regsweep.yaml: policies[0].rules[0].keep.newest: line 6: 0 keeps nothing: leave it out, or write `keep: none` to keep nothing at all
+    FOLDER/regsweep.yaml: policies[0].rules[0].keep.newer_than: line 6: 0 keeps nothing: leave it out, or write `keep: none` to keep nothing at all
+    FOLDER/regsweep.yaml: policies[0].rules[0].keep.daily: line 6: 0 keeps nothing: leave it out, or write `keep: none` to keep nothing at all
+    "#);
+}
+
+#[test]
+fn nothing_that_keeps() {
+    insta::assert_snapshot!(rule_problems("{ name: r, tags: '.*', keep: {} }"), @r#"FOLDER/regsweep.yaml: policies[0].rules[0].keep: line 6: it is empty: write `keep: all`, `keep: none` or criteria such as `keep: { newest: 5 }`"#);
+    insta::assert_snapshot!(rule_problems("{ name: r, tags: '.*' }"), @r#"FOLDER/regsweep.yaml: policies[0].rules[0].keep: line 6: missing: write `keep: all`, `keep: none` or criteria such as `keep: { newest: 5 }`"#);
+}
+
+#[test]
+fn secrets_that_are_not_there() {
+    let config = "registries:\n- name: main\n  url: 'http://127.0.0.1:1'\n  auth:\n    basic:\n\
+        \x20     username: ann\n      password: { file: FOLDER/password }\n\
+        policies: [{ name: a, repositories: '.*', rules: [{ name: r, tags: '.*', keep: all }] }]\n";
+    insta::assert_snapshot!(problems(config), @r#"FOLDER/regsweep.yaml: registries[0].auth.basic.password.file: line 7: cannot read `FOLDER/password`: No such file or directory (os error 2): put the file there, or name another"#);
+}
+
+#[test]
+fn a_configuration_that_is_not_there() {
+    let sweep = Sweep::new("");
+    let said = sweep.run_bare(&["--config", "elsewhere.yaml", "check"]);
+    assert_eq!(said.code, 78);
+    insta::assert_snapshot!(said.err, @r#"elsewhere.yaml: cannot be read: No such file or directory (os error 2): write one (config/regsweep.yaml is an example), or name another with --config or $REGSWEEP_CONFIG"#);
+}
+
+/// A registry with two repositories, and what the program is told about it.
+fn world() -> (FakeRegistry, Sweep) {
+    let fake = FakeRegistry::start(Personality::V3_1);
+    for repository in ["team/app", "team/web"] {
+        fake.push(repository, "v1", &image(&format!("{repository} v1"), "2026-01-01"));
+        fake.push(repository, "pr-1", &image(&format!("{repository} pr"), "2026-02-01"));
+        fake.push(repository, "pr-2", &image(&format!("{repository} v1"), "2026-01-01"));
+    }
+    fake.push("other", "pr-1", &image("other", "2026-01-01"));
+    let sweep = sweep(&fake, "");
+    (fake, sweep)
+}
+
+fn image(name: &str, day: &str) -> Content {
+    Image::new(name).created(format!("{day}T00:00:00Z")).build()
+}
+
+fn sweep(fake: &FakeRegistry, auth: &str) -> Sweep {
+    Sweep::new(&format!(
+        "mode: enforce\nlimits: {{ max_percent: 100 }}\nregistries: [{{ name: main, url: '{}'{auth} }}]\n\
+         policies:\n- name: apps\n  repositories: 'team/.*'\n  rules:\n\
+         \x20 - {{ name: prs, tags: 'pr-.*', keep: {{ newer_than: 14d }} }}\n",
+        fake.url()
+    ))
+}
+
+#[test]
+fn wrong_usage_ends_with_2_before_anything_is_asked() {
+    let (fake, sweep) = world();
+    for (arguments, words) in [
+        (&[][..], "requires a subcommand"),
+        (&["sweep"], "unrecognized subcommand"),
+        (&["plan", "--dry-run"], "unexpected argument"),
+        (&["plan", "--at", "tomorrow"], "write a day such as"),
+        (&["plan", "--repository", "("], "unclosed group"),
+        (&["plan", "-o", "yaml"], "[possible values: table, json]"),
+        (&["explain"], "required arguments"),
+        (&["explain", "team/app"], "write REPOSITORY:TAG or REPOSITORY@DIGEST"),
+        (&["explain", "Team/App:v1"], "write REPOSITORY:TAG or REPOSITORY@DIGEST"),
+        (&["explain", "team/app@sha256:abc"], "write REPOSITORY:TAG or REPOSITORY@DIGEST"),
+    ] {
+        let said = sweep.run(arguments);
+        assert_eq!((said.code, said.out.as_str()), (2, ""), "{arguments:?}: {}", said.err);
+        assert!(said.err.contains(words), "{arguments:?}: {}", said.err);
+    }
+    assert_eq!(fake.requests(), [], "nobody was asked");
+}
+
+#[test]
+fn a_registry_that_is_not_configured_is_told_with_those_that_are() {
+    let (fake, sweep) = world();
+    for command in ["plan", "run", "ls"] {
+        let said = sweep.run(&[command, "--registry", "mian"]);
+        assert_eq!(said.code, 2, "{command}");
+        assert_eq!(said.err, "error: the configuration has no registry mian; it has main\n", "{command}");
+    }
+    assert_eq!(fake.requests(), [], "nobody was asked");
+}
+
+#[test]
+fn an_image_is_explained_or_is_not_there() {
+    let (fake, sweep) = world();
+    let host = fake.host();
+    for image in ["team/app:pr-1".to_owned(), "main/team/app:pr-1".into(), format!("{host}/team/app:pr-1")] {
+        let said = sweep.run(&["explain", &image]);
+        assert_eq!(said.code, 0, "{}", said.err);
+        assert!(said.out.contains("delete") && said.out.contains("[expired]"), "{}", said.out);
+    }
+    let nothing = format!("team/app@sha256:{}", "0".repeat(64));
+    for image in ["team/app:v2", "no/body:v1", nothing.as_str()] {
+        let said = sweep.run(&["explain", image]);
+        assert_eq!((said.code, said.out.as_str()), (1, ""), "{image}: {}", said.err);
+        assert!(said.err.contains("has no such image"), "{}", said.err);
+    }
+}
+
+fn document(said: &Said) -> Value {
+    assert_eq!(said.out.lines().count(), 1, "one document a line: {}", said.out);
+    serde_json::from_str(&said.out).unwrap()
+}
+
+#[test]
+fn a_plan_in_json_is_as_documented() {
+    let fake = FakeRegistry::start(Personality::V3_1);
+    let (shared, gone) = (image("shared", "2026-01-01"), image("gone", "2026-02-01"));
+    fake.push("team/app", "v1", &shared);
+    fake.push("team/app", "pr-2", &shared);
+    fake.push("team/app", "pr-1", &gone);
+    let broken = Index::oci().missing_child(&image("child", "2026-01-01")).build();
+    fake.push("team/odd", "pr-3", &broken);
+    fake.on(|request| {
+        let odd = request.path == "/v2/team/odd/manifests/pr-3";
+        odd.then(|| support::fake::Canned::status(403))
+    });
+    let said = sweep(&fake, "").run(&["plan", "-o", "json", "--at", "2026-06-01"]);
+    assert_eq!(said.code, 1, "a repository failed: {}", said.err);
+    let size = |content: &Content| content.manifest.len() + content.blobs.iter().map(Vec::len).sum::<usize>();
+    let mut plan = document(&said);
+    let error = plan["failures"][0]["error"].take();
+    assert!(error.as_str().unwrap().contains("/v2/team/odd/manifests/pr-3: 403"), "{error}");
+    let manifests = plan["repositories"][0]["manifests"].as_array_mut().unwrap();
+    for reason in manifests.iter_mut().flat_map(|one| one["reasons"].as_array_mut().unwrap()) {
+        assert!(reason["text"].take().as_str().is_some_and(|text| !text.is_empty()));
+    }
+    let day = 24 * 60 * 60;
+    let expected = json!({
+        "version": 1, "registry": "main", "now": "2026-06-01T00:00:00Z",
+        "repositories": [{
+            "repository": "team/app", "policy": "apps", "held_back": false, "tags": 3,
+            "expired_bytes": size(&gone), "ghosts": [],
+            "manifests": [
+                {
+                    "digest": shared.digest, "tags": ["pr-2", "v1"], "kind": "image",
+                    "created": "2026-01-01T00:00:00Z", "age_seconds": 151 * day, "bytes": size(&shared),
+                    "verdict": "keep", "policy": "apps", "rules": ["prs"],
+                    "reasons": [
+                        { "code": "unclaimed", "text": null }, { "code": "expired", "text": null },
+                        { "code": "tag-expired", "text": null },
+                    ],
+                },
+                {
+                    "digest": gone.digest, "tags": ["pr-1"], "kind": "image",
+                    "created": "2026-02-01T00:00:00Z", "age_seconds": 120 * day, "bytes": size(&gone),
+                    "verdict": "delete", "policy": "apps", "rules": ["prs"],
+                    "reasons": [{ "code": "expired", "text": null }],
+                },
+            ],
+            "untag": [{ "tag": "pr-2", "digest": shared.digest }],
+        }],
+        "refusals": [],
+        "failures": [{ "repository": "team/odd", "kind": "forbidden", "error": null }],
+        "totals": {
+            "repositories": 1, "tags": 3, "manifests": 2, "delete": 1, "untag": 1, "expired_bytes": size(&gone),
+        },
+    });
+    assert_eq!(plan, expected);
+    assert_eq!(fake.mutating_requests(), []);
+}
+
+#[test]
+fn a_run_in_json_tells_what_went() {
+    let (fake, sweep) = world();
+    let said = sweep.run(&["run", "-o", "json", "--repository", "team/app"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let run = document(&said);
+    let gone = image("team/app pr", "2026-02-01").digest;
+    let shared = image("team/app v1", "2026-01-01").digest;
+    assert_eq!(run["outcome"], "success");
+    assert_eq!(run["applied"], true);
+    let deleted = json!([{
+        "repository": "team/app", "digest": gone, "tags": ["pr-1"], "policy": "apps", "already_gone": false,
+    }]);
+    assert_eq!(run["deleted"], deleted);
+    let untagged = json!([{ "repository": "team/app", "tag": "pr-2", "digest": shared, "policy": "apps" }]);
+    assert_eq!(run["untagged"], untagged);
+    for empty in ["spared", "refusals", "failures"] {
+        assert_eq!(run[empty], json!([]), "{empty}");
+    }
+    assert_eq!(fake.tags("team/web").len(), 3, "it was not asked for");
+    assert!(!fake.requests().iter().any(|one| one.path.contains("team/web") || one.path.contains("other")));
+}
+
+#[test]
+fn a_plan_can_be_made_as_of_another_moment() {
+    let (fake, sweep) = world();
+    for (at, expected) in [
+        ("2026-01-10", (0, 0)),
+        ("2026-01-20", (0, 2)),
+        ("2026-02-15T00:00:00Z", (2, 2)),
+        ("2026-02-15T00:00:00+02:00", (0, 2)),
+    ] {
+        let plan = document(&sweep.run(&["plan", "-o", "json", "--at", at]));
+        let totals = (plan["totals"]["delete"].as_i64().unwrap(), plan["totals"]["untag"].as_i64().unwrap());
+        assert_eq!(totals, expected, "{at}: {plan}");
+    }
+    let plan = document(&sweep.run(&["plan", "-o", "json", "--repository", ".*/web", "--at", "2026-06-01"]));
+    assert_eq!(plan["repositories"].as_array().unwrap().len(), 1);
+    assert_eq!(plan["repositories"][0]["repository"], "team/web");
+    assert!(fake.requests().iter().all(|one| one.method == "GET"), "a plan only asks");
+}
+
+#[test]
+fn a_run_says_beforehand_that_nothing_can_be_deleted() {
+    for (options, words) in [
+        (FakeRegistry::options(Personality::V2_8).delete_disabled(), "REGISTRY_STORAGE_DELETE_ENABLED=true"),
+        (FakeRegistry::options(Personality::V3_1).readonly(), "read-only"),
+    ] {
+        let fake = options.start();
+        fake.push("team/app", "pr-1", &image("gone", "2026-01-01"));
+        let sweep = sweep(&fake, "");
+        let said = sweep.run(&["run"]);
+        assert_eq!(said.code, 1, "{}", said.err);
+        assert!(said.err.contains(words), "{}", said.err);
+        assert_eq!(fake.requests().iter().filter(|one| one.path.contains("/manifests/pr-1")).count(), 0);
+        let said = sweep.run(&["plan"]);
+        assert_eq!(said.code, 0, "a plan needs no deletion: {}", said.err);
+    }
+}
+
+#[test]
+fn a_run_in_mode_plan_deletes_nothing_and_says_so() {
+    let (fake, _) = world();
+    let config = format!(
+        "registries: [{{ name: main, url: '{}' }}]\npolicies:\n- name: apps\n  repositories: '.*'\n\
+         \x20 rules: [{{ name: prs, tags: 'pr-.*', keep: none }}]\n",
+        fake.url()
+    );
+    let said = Sweep::new(&config).run(&["run"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert!(said.out.contains("nothing was deleted, because the mode is plan"), "{}", said.out);
+    assert_eq!(fake.mutating_requests(), []);
+}
+
+#[test]
+fn a_limit_ends_with_3_and_an_override_with_0() {
+    let (fake, _) = world();
+    let config = format!(
+        "mode: enforce\nlimits: {{ max_deletions: 1 }}\nregistries: [{{ name: main, url: '{}' }}]\n\
+         policies:\n- name: apps\n  repositories: 'team/.*'\n  rules: [{{ name: prs, tags: 'pr-.*', keep: none }}]\n",
+        fake.url()
+    );
+    let sweep = Sweep::new(&config);
+    let refused = "refused: main: 2 manifests would be deleted, and limits.max_deletions allows 1; look at it with \
+        `regsweep plan`, then run once by hand with `regsweep run --override-limits`, or raise the limit\n";
+    for command in ["plan", "run"] {
+        let said = sweep.run(&[command]);
+        assert_eq!(said.code, 3, "{command}: {}", said.err);
+        assert!(said.err.ends_with(refused), "{command}: {}", said.err);
+        assert_eq!(fake.tags("team/app").len(), 3, "{command}");
+    }
+    let said = sweep.run(&["run", "--override-limits"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert_eq!(fake.tags("team/app").len(), 1);
+}
+
+#[test]
+fn no_secret_is_ever_shown() {
+    const PASSWORD: &str = "correct-horse-battery";
+    // echo -n ann:correct-horse-battery | base64
+    const PAIR: &str = "YW5uOmNvcnJlY3QtaG9yc2UtYmF0dGVyeQ==";
+    let auth = ", auth: { basic: { username: ann, password: { env: PASSWORD } } }";
+    for (locked, code) in [
+        (Auth::basic("ann", PASSWORD), 0),
+        (Auth::bearer("ann", PASSWORD), 0),
+        (Auth::basic("ann", "other"), 1),
+        (Auth::bearer("ann", "other"), 1),
+    ] {
+        let fake = FakeRegistry::options(Personality::V3_1).auth(locked.clone()).start();
+        fake.push("team/app", "pr-1", &image("gone", "2026-01-01"));
+        let sweep = sweep(&fake, auth).env("PASSWORD", PASSWORD).env("RUST_LOG", "trace");
+        let mut all = String::new();
+        for arguments in [
+            &["plan"][..],
+            &["ls"],
+            &["explain", "team/app:pr-1"],
+            &["run", "--log-format", "json", "-o", "json"],
+        ] {
+            let said = sweep.run(arguments);
+            assert_eq!(said.code, code, "{locked:?} {arguments:?}: {}", said.err);
+            all += &(said.out + &said.err);
+        }
+        assert!(all.contains("TRACE") || all.contains("DEBUG"), "there are logs to look through");
+        for secret in [PASSWORD, PAIR, "token-1", "token-2", "token-3"] {
+            assert!(!all.contains(secret), "{secret} is shown with {locked:?}");
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Runs regsweep: the program, as an operator would, or the library, where a test has something to do
+//! between the plan and the deletions.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use regsweep::config::{Config, parse};
+use regsweep::engine::{Limits, Site, Stop, Survey, apply, survey};
+use regsweep::registry::{Reader, Retry};
+use regsweep::report::RunReport;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A configuration with one registry, which is called `main`.
+#[derive(Debug)]
+pub struct Regsweep {
+    folder: TempDir,
+    mode: &'static str,
+    registry: String,
+    rest: String,
+}
+
+/// How the program ended and what it said.
+#[derive(Debug)]
+pub struct Ran {
+    /// The exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+    /// What it printed.
+    pub stdout: String,
+    /// What it complained and logged.
+    pub stderr: String,
+}
+
+impl Regsweep {
+    /// For the registry at this URL, in mode `enforce`. `rest` is what the YAML says about everything
+    /// but the mode and the registry.
+    pub fn new(url: &str, rest: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self { folder, mode: "enforce", registry: format!("url: {url}"), rest: rest.into() }
+    }
+
+    /// In mode `plan`.
+    pub fn mode_plan(mut self) -> Self {
+        self.mode = "plan";
+        self
+    }
+
+    /// With one more line about the registry, such as `concurrency: 1`.
+    pub fn registry(mut self, line: &str) -> Self {
+        self.registry += &format!("\n    {line}");
+        self
+    }
+
+    /// As this user.
+    pub fn basic(self, user: &str, password: &str) -> Self {
+        let path = self.folder.path().join("password");
+        std::fs::write(&path, password).unwrap();
+        let password = path.display();
+        self.registry(&format!("auth: {{ basic: {{ username: {user}, password: {{ file: {password} }} }} }}"))
+    }
+
+    /// Trusting the authority in this file.
+    pub fn ca_file(self, path: &Path) -> Self {
+        self.registry(&format!("tls: {{ ca_file: {} }}", path.display()))
+    }
+
+    /// The YAML.
+    pub fn yaml(&self) -> String {
+        let Self { folder, mode, registry, rest } = self;
+        let state = folder.path().join("state");
+        format!(
+            "mode: {mode}\nstate_dir: {}\nregistries:\n  - name: main\n    {registry}\n{rest}",
+            state.display()
+        )
+    }
+
+    /// Runs the program with these arguments until it ends.
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        Ran::from(self.command(arguments).output().unwrap())
+    }
+
+    /// Starts the program, with its output and errors in pipes. Its configuration is gone with `self`.
+    pub fn spawn(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let path = self.folder.path().join("config.yaml");
+        std::fs::write(&path, self.yaml()).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_regsweep"));
+        command.args(arguments).arg("--config").arg(path).stdin(Stdio::null());
+        command.env_remove("RUST_LOG").env("STATE_DIRECTORY", self.folder.path().join("state"));
+        command
+    }
+
+    /// The same by way of the library.
+    pub fn library(&self) -> Library {
+        let config = parse(&self.yaml(), "config.yaml", &|_| None).unwrap();
+        let reader = Reader::new(&config.registries[0], Retry::default(), Arc::new(())).unwrap();
+        Library { config, reader, now: hours_ago(0) }
+    }
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+}
+
+impl Ran {
+    /// Panics if the program ended in another way.
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{}\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// What it printed, as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// `repository@digest` of everything that a run says it deleted.
+    pub fn deleted(&self) -> BTreeSet<String> {
+        let json = self.json();
+        each(&json["deleted"]).map(|one| name(&one["repository"], &one["digest"])).collect()
+    }
+
+    /// `repository@digest` of everything that a plan says is to be deleted.
+    pub fn doomed(&self) -> BTreeSet<String> {
+        self.planned("delete")
+    }
+
+    /// `repository@digest` of everything that a plan says is to be kept.
+    pub fn kept(&self) -> BTreeSet<String> {
+        self.planned("keep")
+    }
+
+    fn planned(&self, verdict: &str) -> BTreeSet<String> {
+        let json = self.json();
+        let with = |repository: &Value| -> Vec<String> {
+            let manifests = each(&repository["manifests"]).filter(|planned| planned["verdict"] == verdict);
+            manifests.map(|planned| name(&repository["repository"], &planned["digest"])).collect()
+        };
+        each(&json["repositories"]).flat_map(with).collect()
+    }
+
+    /// The codes of the reasons that a plan gives for a manifest, wherever it first finds it.
+    pub fn reasons(&self, digest: &str) -> Vec<String> {
+        let json = self.json();
+        let mut manifests = each(&json["repositories"]).flat_map(|one| each(&one["manifests"]));
+        let found = manifests.find(|planned| planned["digest"] == digest);
+        let found = found.unwrap_or_else(|| panic!("{digest} is in no plan: {json}"));
+        each(&found["reasons"]).map(|reason| reason["code"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+fn each(list: &Value) -> impl Iterator<Item = &Value> {
+    list.as_array().unwrap_or_else(|| panic!("{list} is no list")).iter()
+}
+
+fn name(repository: &Value, digest: &Value) -> String {
+    format!("{}@{}", repository.as_str().unwrap(), digest.as_str().unwrap())
+}
+
+/// The library, configured and ready to run.
+pub struct Library {
+    config: Config,
+    reader: Reader,
+    now: DateTime<Utc>,
+}
+
+impl Library {
+    /// Makes the plan.
+    pub async fn survey(&self) -> Survey {
+        survey(self.site(), &(), async |_| Ok(())).await.unwrap()
+    }
+
+    /// Carries it out.
+    pub async fn apply(&self, survey: &Survey) -> RunReport {
+        let deleter = self.reader.deleter();
+        apply(self.site(), survey, &deleter, Limits::Respected, &Stop::default(), &()).await
+    }
+
+    fn site(&self) -> Site<'_> {
+        let registry = &self.config.registries[0];
+        Site { config: &self.config, registry, reader: &self.reader, now: self.now, only: None }
+    }
+}
+
+/// The moment so many hours ago. Only where the program reads the clock do tests have to.
+#[expect(clippy::disallowed_methods, reason = "the program that is tested reads it too")]
+pub fn hours_ago(hours: i64) -> DateTime<Utc> {
+    Utc::now() - TimeDelta::hours(hours)
+}

@@ -1,0 +1,68 @@
+//! Runs the program the way a person or a script does: a configuration file, arguments, an exit code.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+/// A folder with a configuration file, and the environment in which the program is run.
+#[derive(Debug)]
+pub struct Sweep {
+    folder: tempfile::TempDir,
+    environment: Vec<(String, String)>,
+}
+
+/// What the program said, and how it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// The exit code.
+    pub code: i32,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+impl Sweep {
+    /// With this configuration; `FOLDER` in it stands for the folder that it is in.
+    pub fn new(config: &str) -> Self {
+        let sweep = Self { folder: tempfile::tempdir().unwrap(), environment: Vec::new() };
+        let folder = sweep.folder.path().display().to_string();
+        sweep.file("regsweep.yaml", &config.replace("FOLDER", &folder));
+        sweep
+    }
+
+    /// Puts a file beside the configuration.
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// With a variable in the environment, which is empty otherwise.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Runs the program with these arguments and this configuration.
+    pub fn run(&self, arguments: &[&str]) -> Said {
+        let config = self.folder.path().join("regsweep.yaml");
+        self.run_bare(&[&["--config", config.to_str().unwrap()], arguments].concat())
+    }
+
+    /// Runs the program with these arguments and nothing else. The folder is called `FOLDER` in what
+    /// it says.
+    pub fn run_bare(&self, arguments: &[&str]) -> Said {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_regsweep"));
+        command.args(arguments).current_dir(self.folder.path()).env_clear();
+        command.env("STATE_DIRECTORY", self.folder.path().join("state"));
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        let output = command.output().unwrap();
+        let folder = self.folder.path().display().to_string();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace(&folder, "FOLDER");
+        Said {
+            code: output.status.code().expect("the program was killed"),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        }
+    }
+}

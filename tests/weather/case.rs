@@ -1,0 +1,198 @@
+//! A registry, a configuration, and what regsweep makes of the two.
+//!
+//! Everywhere here tags that begin with `old` expire, and all others stay.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use regsweep::config::{self, Config};
+use regsweep::engine::{self, Limits, Site, Stop, Survey, apply, survey};
+use regsweep::registry::{Reader, Retry};
+use regsweep::report::RunReport;
+
+use crate::support::fake::{Canned, FakeRegistry, Personality, Request};
+use crate::support::image::{Content, Image};
+
+/// Every server that the fake can be.
+pub(crate) const EVERY: [Personality; 4] =
+    [Personality::V2_8, Personality::V3_0, Personality::V3_1, Personality::Oci11];
+
+/// Tries that cost a test no time.
+pub(crate) const QUICK: Retry =
+    Retry { attempts: 3, first_wait: Duration::from_millis(1), longest_wait: Duration::from_millis(20) };
+
+/// A configuration for one registry, and the way to it.
+pub(crate) struct Case {
+    pub(crate) config: Config,
+    pub(crate) reader: Reader,
+    pub(crate) stop: Stop,
+}
+
+impl Case {
+    /// Everything in this registry.
+    pub(crate) fn of(fake: &FakeRegistry) -> Self {
+        Self::with(fake, "")
+    }
+
+    /// With these lines more about the registry, such as `concurrency: 3`.
+    pub(crate) fn with(fake: &FakeRegistry, registry: &str) -> Self {
+        Self::written(&yaml(&fake.url(), registry, ""))
+    }
+
+    /// With this text as the configuration. The password in its environment is `secret`.
+    pub(crate) fn written(text: &str) -> Self {
+        let env = |name: &str| (name == "SECRET").then(|| "secret".to_owned());
+        let config = config::parse(text, "f", &env).unwrap_or_else(|error| panic!("{error}"));
+        let reader = Reader::new(&config.registries[0], QUICK, Arc::new(())).unwrap();
+        Self { config, reader, stop: Stop::default() }
+    }
+
+    /// With other patience.
+    pub(crate) fn patient(mut self, retry: Retry) -> Self {
+        self.reader = Reader::new(&self.config.registries[0], retry, Arc::new(())).unwrap();
+        self
+    }
+
+    fn site(&self) -> Site<'_> {
+        Site {
+            config: &self.config,
+            registry: &self.config.registries[0],
+            reader: &self.reader,
+            now: "2026-06-17T12:00:00Z".parse().unwrap(),
+            only: None,
+        }
+    }
+
+    /// Reads and plans.
+    pub(crate) async fn survey(&self) -> Result<Survey, engine::Error> {
+        survey(self.site(), &(), async |_| Ok(())).await
+    }
+
+    /// Carries out what was planned.
+    pub(crate) async fn apply(&self, survey: &Survey, limits: Limits) -> RunReport {
+        apply(self.site(), survey, &self.reader.deleter(), limits, &self.stop, &()).await
+    }
+
+    /// Reads, plans and carries out.
+    pub(crate) async fn run(&self) -> Result<RunReport, engine::Error> {
+        let survey = self.survey().await?;
+        Ok(self.apply(&survey, Limits::Respected).await)
+    }
+}
+
+/// A configuration with more lines about the registry, and more at the top level.
+pub(crate) fn yaml(url: &str, registry: &str, top: &str) -> String {
+    let registry: String = registry.lines().map(|line| format!("    {line}\n")).collect();
+    let protect = if top.contains("protect:") { "" } else { "protect: { newer_than: 1h, at_least: 0 }\n" };
+    let limits = if top.contains("limits:") { "" } else { "limits: { max_percent: 100 }\n" };
+    // Nothing here is encrypted, and to read the system's certificates takes longer than a run.
+    let tls = "    tls: { insecure_skip_verify: true }\n";
+    format!(
+        "mode: enforce\n{protect}{limits}{top}\nregistries:\n  - name: main\n    url: {url}\n{tls}{registry}\
+         policies:\n  - name: all\n    repositories: '.*'\n    exclude: 'idle/.*'\n    rules:\n\
+         \x20     - {{ name: old, tags: 'old.*', keep: none }}\n      - {{ name: rest, tags: '.*', keep: all }}\n"
+    )
+}
+
+/// An image of its own for every name, and the older the earlier in January its day is.
+pub(crate) fn image(name: &str, day: u32) -> Content {
+    Image::new(name).created(format!("2026-01-{day:02}T00:00:00Z")).build()
+}
+
+/// A registry with these repositories, each of which holds `keep` and `old-1` to `old-3`, which are to
+/// go in that order.
+pub(crate) fn filled(personality: Personality, repositories: &[&str]) -> FakeRegistry {
+    let fake = FakeRegistry::start(personality);
+    fill(&fake, repositories);
+    fake
+}
+
+pub(crate) fn fill(fake: &FakeRegistry, repositories: &[&str]) {
+    for repository in repositories {
+        fake.push(repository, "keep", &image(&format!("{repository} keep"), 9));
+        for day in 1..=3 {
+            fake.push(repository, &format!("old-{day}"), &old(repository, day));
+        }
+    }
+}
+
+/// One of the images that [`fill`] makes to be deleted.
+pub(crate) fn old(repository: &str, day: u32) -> Content {
+    image(&format!("{repository} old {day}"), day)
+}
+
+/// The tags that lead somewhere.
+pub(crate) fn tags(fake: &FakeRegistry, repository: &str) -> Vec<String> {
+    fake.tags(repository).into_keys().collect()
+}
+
+/// Nothing has gone from a repository that [`fill`] filled.
+#[track_caller]
+pub(crate) fn assert_untouched(fake: &FakeRegistry, repository: &str, case: &str) {
+    assert_eq!(tags(fake, repository), ["keep", "old-1", "old-2", "old-3"], "{case}");
+    assert_eq!(fake.manifests(repository).len(), 4, "{case}");
+}
+
+/// Everything that expired has gone from a repository that [`fill`] filled, and nothing else.
+#[track_caller]
+pub(crate) fn assert_swept(fake: &FakeRegistry, repository: &str, case: &str) {
+    assert_eq!(tags(fake, repository), ["keep"], "{case}");
+    assert_eq!(fake.manifests(repository).len(), 1, "{case}");
+}
+
+/// The registry has exactly these manifests there.
+#[track_caller]
+pub(crate) fn assert_holds(fake: &FakeRegistry, repository: &str, contents: &[&Content]) {
+    let expected = contents.iter().map(|content| content.digest.clone()).collect();
+    assert_eq!(fake.manifests(repository), expected);
+}
+
+/// Repositories that failed, with the kind of failure.
+pub(crate) fn failures(report: &RunReport) -> Vec<(&str, &str)> {
+    report.failures.iter().map(|failure| (failure.repository.as_str(), failure.kind)).collect()
+}
+
+/// Digests that are gone because of the run, in its order.
+pub(crate) fn deleted(report: &RunReport) -> Vec<&str> {
+    report.deleted.iter().map(|deleted| deleted.digest.as_str()).collect()
+}
+
+/// What was left alone, with the reason.
+pub(crate) fn spared(report: &RunReport) -> Vec<(&str, &str)> {
+    report.spared.iter().map(|spared| (spared.digest.as_str(), spared.why.as_str())).collect()
+}
+
+/// Why there was no run at all.
+#[track_caller]
+pub(crate) fn no_run(result: Result<RunReport, engine::Error>) -> (&'static str, String) {
+    match result {
+        Ok(report) => panic!("there was a run: {report:?}"),
+        Err(error) => (error.kind(), error.to_string()),
+    }
+}
+
+/// An error in the words of the specification.
+pub(crate) fn refusal(status: u16, code: &str) -> Canned {
+    let body = format!("{{\"errors\":[{{\"code\":\"{code}\",\"message\":\"no\"}}]}}");
+    Canned::status(status).header("content-type", "application/json").body(body)
+}
+
+/// What stands before a registry and is not one.
+pub(crate) fn html(status: u16) -> Canned {
+    Canned::status(status).header("content-type", "text/html").body("<html><h1>nginx</h1></html>")
+}
+
+/// A list of tags that the registry did not make.
+pub(crate) fn list(repository: &str, tags: &[&str]) -> Canned {
+    let body = serde_json::json!({ "name": repository, "tags": tags }).to_string();
+    Canned::status(200).header("content-type", "application/json").body(body)
+}
+
+/// Answers the first request that this is true of, and no other.
+pub(crate) fn once(
+    wanted: impl Fn(&Request) -> bool + Send + 'static,
+    answer: Canned,
+) -> impl FnMut(&Request) -> Option<Canned> + Send + 'static {
+    let mut answer = Some(answer);
+    move |request| if wanted(request) { answer.take() } else { None }
+}

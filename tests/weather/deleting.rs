@@ -1,0 +1,254 @@
+//! Deletions that do not go as they should. What must go first and did not go keeps what comes after.
+
+use regsweep::engine::Limits;
+use regsweep::report::Outcome;
+
+use crate::case::{
+    Case, EVERY, assert_holds, assert_swept, assert_untouched, deleted, failures, filled, html, image,
+    no_run, old, refusal, spared, tags,
+};
+use crate::support::fake::{Auth, Canned, FakeRegistry, Personality};
+use crate::support::image::{Artifact, Content, Index, signature_tag};
+
+/// Answers every deletion of this manifest.
+fn refuse(fake: &FakeRegistry, repository: &str, content: &Content, answer: Canned) {
+    let path = format!("/v2/{repository}/manifests/{}", content.digest);
+    fake.on(move |request| request.is("DELETE", &path).then(|| answer.clone()));
+}
+
+#[tokio::test]
+async fn a_deletion_that_is_refused_stops_its_repository() {
+    for personality in EVERY {
+        for (answer, kind, words) in [
+            (refusal(405, "UNSUPPORTED"), "unsupported", "REGISTRY_STORAGE_DELETE_ENABLED=true"),
+            (Canned::status(405).body("Method not allowed\n"), "unsupported", "read-only"),
+            (refusal(500, "UNKNOWN"), "server", "500"),
+            (html(404), "not_found", "404"),
+            (html(200 + 202), "invalid", "402"),
+            (Canned::dropped(), "interrupted", "DELETE"),
+        ] {
+            let fake = filled(personality, &["app", "other"]);
+            refuse(&fake, "app", &old("app", 2), answer);
+            let report = Case::of(&fake).run().await.unwrap();
+            let row = format!("{personality:?} {kind}: {report:?}");
+            assert_eq!(failures(&report), [("app", kind)], "{row}");
+            assert!(report.failures[0].error.contains(words), "{row}");
+            assert_eq!(tags(&fake, "app"), ["keep", "old-2", "old-3"], "{row}");
+            assert_swept(&fake, "other", &row);
+            let (second, third) = (old("app", 2).digest, old("app", 3).digest);
+            let why = [
+                (second.as_str(), "its deletion failed"),
+                (third.as_str(), "an earlier deletion in this repository failed"),
+            ];
+            assert_eq!(spared(&report), why, "{row}");
+            let third = format!("/v2/app/manifests/{third}");
+            assert!(!fake.mutating_requests().iter().any(|one| one.path == third), "{row}: it was not tried");
+        }
+    }
+}
+
+/// An expired index with two children and a signature, between two expired images.
+struct Family {
+    fake: FakeRegistry,
+    index: Content,
+    children: [Content; 2],
+    signature: Content,
+    kept: Content,
+}
+
+impl Family {
+    fn on(personality: Personality) -> Self {
+        let fake = FakeRegistry::start(personality);
+        let children = ["amd64", "arm64"].map(|name| image(name, 5));
+        let index = Index::oci().child(&children[0]).child(&children[1]).build();
+        let signature = Artifact::signature(&index.digest).build();
+        let kept = image("kept", 9);
+        fake.push("app", "keep", &kept);
+        fake.push("app", "old-before", &image("before", 1));
+        fake.push("app", "old-index", &index);
+        fake.push("app", &signature_tag(&index.digest), &signature);
+        fake.push("app", "old-after", &image("after", 8));
+        Self { fake, index, children, signature, kept }
+    }
+
+    fn assert_whole(&self) {
+        let [first, second] = &self.children;
+        let held = self.fake.manifests("app");
+        for part in [&self.index, first, second, &self.signature] {
+            assert!(held.contains(&part.digest), "a part is missing of what could not be deleted");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_children_of_an_index_that_stays_stay() {
+    for personality in EVERY {
+        for (answer, others_go) in [
+            (refusal(405, "DENIED"), true),
+            (refusal(403, "DENIED"), true),
+            (html(500), false),
+            (refusal(405, "UNSUPPORTED"), false),
+            (html(404), false),
+            (Canned::dropped(), false),
+            (refusal(401, "UNAUTHORIZED"), false),
+        ] {
+            let family = Family::on(personality);
+            refuse(&family.fake, "app", &family.index, answer);
+            let report = Case::of(&family.fake).run().await.unwrap();
+            assert_eq!(report.outcome(), Outcome::Partial, "{report:?}");
+            family.assert_whole();
+            let after = tags(&family.fake, "app").contains(&"old-after".to_owned());
+            assert_eq!(after, !others_go, "{personality:?}: {report:?}");
+            assert!(!tags(&family.fake, "app").contains(&"old-before".to_owned()), "it went before");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_index_that_is_gone_already_counts_as_gone() {
+    for personality in EVERY {
+        let family = Family::on(personality);
+        let path = format!("/v2/app/manifests/{}", family.index.digest);
+        let digest = family.index.digest.clone();
+        // Somebody else deletes it at the last moment.
+        family.fake.before(move |request, state| {
+            if request.is("DELETE", &path) {
+                let repository = state.repositories.get_mut("app").unwrap();
+                repository.manifests.remove(&digest);
+                repository.tags.retain(|_, tagged| *tagged != digest);
+            }
+        });
+        let report = Case::of(&family.fake).run().await.unwrap();
+        assert_eq!(report.outcome(), Outcome::Success, "{personality:?}: {report:?}");
+        assert_holds(&family.fake, "app", &[&family.kept]);
+        let gone: Vec<&str> = report
+            .deleted
+            .iter()
+            .filter(|deleted| deleted.already_gone)
+            .map(|deleted| deleted.digest.as_str())
+            .collect();
+        assert_eq!(gone, [family.index.digest.as_str()], "{personality:?}");
+        assert_eq!(report.deleted.len(), 6, "{personality:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_deletion_whose_answer_was_lost_counts_as_ours() {
+    for personality in EVERY {
+        let family = Family::on(personality);
+        let path = format!("/v2/app/manifests/{}", family.index.digest);
+        let mut lost = false;
+        family.fake.after(move |request, reply| {
+            if request.is("DELETE", &path) && !std::mem::replace(&mut lost, true) {
+                *reply = Canned::dropped();
+            }
+        });
+        let report = Case::of(&family.fake).run().await.unwrap();
+        assert_eq!(report.outcome(), Outcome::Success, "{personality:?}: {report:?}");
+        assert_holds(&family.fake, "app", &[&family.kept]);
+        assert!(report.deleted.iter().all(|deleted| !deleted.already_gone), "{personality:?}: {report:?}");
+        let path = format!("/v2/app/manifests/{}", family.index.digest);
+        let tries: Vec<u16> = family
+            .fake
+            .mutating_requests()
+            .iter()
+            .filter(|one| one.path == path)
+            .map(|one| one.status)
+            .collect();
+        assert_eq!(tries, [0, 404], "{personality:?}");
+    }
+}
+
+#[tokio::test]
+async fn any_word_for_yes_is_a_yes() {
+    for status in [200, 202, 204] {
+        let fake = filled(Personality::V2_8, &["app"]);
+        fake.after(move |request, reply| {
+            if request.method == "DELETE" {
+                *reply = Canned::status(status);
+            }
+        });
+        let report = Case::of(&fake).run().await.unwrap();
+        assert_eq!((report.outcome(), report.deleted.len()), (Outcome::Success, 3), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_of_a_deletion_is_not_followed() {
+    for status in [301, 302, 303, 307, 308] {
+        let elsewhere = filled(Personality::V2_8, &["app"]);
+        let fake = filled(Personality::V2_8, &["app"]);
+        let location = elsewhere.url();
+        fake.on(move |request| {
+            let answer =
+                || Canned::status(status).header("location", format!("{location}{}", request.target));
+            (request.method == "DELETE").then(answer)
+        });
+        let report = Case::of(&fake).run().await.unwrap();
+        assert_eq!(failures(&report), [("app", "invalid")], "{status}");
+        assert_eq!(elsewhere.requests(), [], "{status}");
+        assert_untouched(&fake, "app", "nothing was deleted");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_of_a_question_does_not_carry_the_credentials_elsewhere() {
+    let elsewhere = filled(Personality::V3_1, &["app"]);
+    let fake = FakeRegistry::options(Personality::V3_1).auth(Auth::basic("ann", "secret")).start();
+    crate::case::fill(&fake, &["app"]);
+    let location = elsewhere.url();
+    fake.after(move |request, reply| {
+        if request.path.contains("/blobs/") && reply.status == 200 {
+            *reply = Canned::status(307).header("location", format!("{location}{}", request.target));
+        }
+    });
+    let auth = "auth: { basic: { username: ann, password: { env: SECRET } } }";
+    let report = Case::with(&fake, auth).run().await.unwrap();
+    assert_eq!(report.outcome(), Outcome::Success, "{report:?}");
+    assert_swept(&fake, "app", "the configurations were read there");
+    let there = elsewhere.requests();
+    assert_eq!(there.len(), 3);
+    assert!(there.iter().all(|one| one.authorization.is_none()), "{there:?}");
+}
+
+#[tokio::test]
+async fn a_stop_comes_between_two_deletions() {
+    let fake = filled(Personality::V3_1, &["app", "b", "c", "d", "e", "f"]);
+    let case = Case::of(&fake);
+    let survey = case.survey().await.unwrap();
+    let stop = case.stop.clone();
+    fake.before(move |request, _| {
+        if request.method == "DELETE" {
+            stop.request();
+        }
+    });
+    let report = case.apply(&survey, Limits::Respected).await;
+    let begun = fake.mutating_requests().len();
+    assert!((1..=4).contains(&begun), "at most one in each repository that is worked on: {begun}");
+    assert_eq!(report.deleted.len(), begun, "what was begun is finished and told");
+    assert_eq!(report.deleted.len() + report.spared.len(), 18);
+    assert!(report.spared.iter().all(|spared| spared.why == "the run was stopped"), "{report:?}");
+}
+
+#[tokio::test]
+async fn deletions_go_from_old_to_young() {
+    let fake = filled(Personality::V2_8, &["app"]);
+    let report = Case::of(&fake).run().await.unwrap();
+    let expected = [1, 2, 3].map(|day| old("app", day).digest);
+    assert_eq!(deleted(&report), expected.each_ref().map(String::as_str));
+    let asked: Vec<String> = fake.mutating_requests().into_iter().map(|one| one.path).collect();
+    assert_eq!(asked, expected.map(|digest| format!("/v2/app/manifests/{digest}")));
+}
+
+#[tokio::test]
+async fn a_registry_that_is_down_by_the_time_of_deletion_loses_nothing() {
+    let fake = filled(Personality::V3_1, &["app", "other"]);
+    let case = Case::of(&fake);
+    let survey = case.survey().await.unwrap();
+    fake.on(|_| Some(Canned::dropped()));
+    let report = case.apply(&survey, Limits::Respected).await;
+    assert_eq!(failures(&report).len(), 2, "{report:?}");
+    assert_eq!((report.deleted.len(), report.spared.len()), (0, 6));
+    assert!(fake.mutating_requests().is_empty(), "what cannot be verified is not deleted");
+    assert_eq!(no_run(case.run().await).0, "interrupted");
+}

@@ -1,0 +1,18 @@
+//! regsweep against registries of every kind in every weather: it deletes what the plan says where the
+//! sky is clear, and nothing where it could not see.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "this is test code: a failure is a panic")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod auth;
+mod case;
+mod catalog;
+mod deleting;
+mod personalities;
+mod reading;
+mod referrers;
+mod retrying;
+mod tags;
+mod traffic;

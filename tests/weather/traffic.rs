@@ -1,0 +1,160 @@
+//! How much is asked, how much at once, and that planning only ever asks.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use regsweep::engine::Limits;
+use regsweep::report::Outcome;
+
+use crate::case::{Case, EVERY, assert_swept, assert_untouched, fill, filled, image};
+use crate::support::fake::{FakeRegistry, Personality};
+use crate::support::image::{ACCEPT_ALL, Artifact, Index, signature_tag};
+
+#[tokio::test]
+async fn no_more_requests_are_under_way_than_is_allowed() {
+    for personality in EVERY {
+        let fake = FakeRegistry::options(personality).latency(Duration::from_millis(2)).start();
+        fill(&fake, &["a", "b", "c", "d", "e"]);
+        let report = Case::with(&fake, "concurrency: 3").run().await.unwrap();
+        assert_eq!(report.outcome(), Outcome::Success, "{personality:?}");
+        let peak = fake.peak_concurrency();
+        assert!((2..=3).contains(&peak), "{personality:?}: {peak} at once");
+    }
+}
+
+#[tokio::test]
+async fn the_pace_is_kept() {
+    let fake = filled(Personality::V3_1, &["a", "b"]);
+    let begin = Instant::now();
+    Case::with(&fake, "requests_per_second: 50").run().await.unwrap();
+    let (taken, requests) = (begin.elapsed(), fake.requests().len());
+    assert!(requests > 30, "{requests}");
+    assert!(taken >= Duration::from_millis(20) * (requests as u32 - 1), "{requests} requests in {taken:?}");
+}
+
+#[tokio::test]
+async fn a_plan_only_asks() {
+    for personality in EVERY {
+        let fake = filled(personality, &["app", "other"]);
+        let plan = Case::of(&fake).survey().await.unwrap().plan;
+        assert_eq!(plan.totals().delete, 6, "{personality:?}");
+        assert!(fake.requests().iter().all(|one| one.method == "GET"), "{personality:?}");
+        assert_untouched(&fake, "app", "it is only a plan");
+    }
+}
+
+#[tokio::test]
+async fn a_repository_that_no_policy_claims_is_not_asked_about() {
+    for personality in EVERY {
+        let fake = filled(personality, &["idle/app", "app", "idle/zoo"]);
+        let case = Case::of(&fake);
+        assert_eq!(case.survey().await.unwrap().unclaimed, 2, "{personality:?}");
+        case.run().await.unwrap();
+        assert!(fake.requests().iter().all(|one| !one.path.contains("idle")), "{personality:?}");
+        assert_untouched(&fake, "idle/app", "nobody claims it");
+        assert_swept(&fake, "app", "it is claimed");
+    }
+}
+
+/// A repository in which much is shared.
+fn tangled(personality: Personality) -> FakeRegistry {
+    let fake = FakeRegistry::start(personality);
+    let [one, two, three] = ["one", "two", "three"].map(|name| image(name, 1));
+    let first = Index::oci().child(&one).child(&two).build();
+    let second = Index::oci().child(&two).child(&three).build();
+    for tag in ["old-first", "old-first-too"] {
+        fake.push("app", tag, &first);
+    }
+    fake.push("app", "second", &second);
+    fake.push("app", "old-one", &one);
+    for tag in ["three", "old-three", "drei", "old-drei"] {
+        fake.push("app", tag, &three);
+    }
+    fake.push("app", &signature_tag(&two.digest), &Artifact::signature(&two.digest).build());
+    fake.ghost("app", "old-ghost");
+    fake
+}
+
+#[tokio::test]
+async fn each_tag_manifest_and_configuration_is_asked_for_once() {
+    for personality in EVERY {
+        let fake = tangled(personality);
+        Case::of(&fake).survey().await.unwrap();
+        let mut asked: BTreeMap<String, usize> = BTreeMap::new();
+        for request in fake.requests() {
+            *asked.entry(request.path).or_default() += 1;
+        }
+        assert!(asked.values().all(|times| *times == 1), "{personality:?}: {asked:#?}");
+        let of = |part: &str| asked.keys().filter(|path| path.contains(part)).count();
+        let by_digest = of("/manifests/sha256:");
+        assert_eq!(of("/manifests/") - by_digest, 10, "{personality:?}: one for each tag");
+        assert_eq!(by_digest, 1, "{personality:?}: one child has no tag of its own");
+        assert!(of("/blobs/") <= 3, "{personality:?}: one for each image");
+        for request in fake.requests().iter().filter(|one| one.path.contains("/manifests/")) {
+            assert_eq!(request.accept.as_deref().map(words), Some(words(ACCEPT_ALL)), "{personality:?}");
+        }
+    }
+}
+
+fn words(header: &str) -> Vec<&str> {
+    header.split(',').map(str::trim).collect()
+}
+
+#[tokio::test]
+async fn configurations_of_what_nobody_judges_are_not_read() {
+    let fake = FakeRegistry::start(Personality::V3_1);
+    for number in 0..5 {
+        fake.push("app", &format!("keep-{number}"), &image(&format!("kept {number}"), 1));
+    }
+    let expired = image("expired", 1);
+    fake.push("app", "old", &expired);
+    Case::of(&fake).survey().await.unwrap();
+    let requests = fake.requests();
+    let configs: Vec<&str> =
+        requests.iter().filter(|one| one.path.contains("/blobs/")).map(|one| one.path.as_str()).collect();
+    assert_eq!(configs, [format!("/v2/app/blobs/{}", expired.config_digest())]);
+}
+
+#[tokio::test]
+async fn verifying_sends_no_manifest_and_no_configuration_again() {
+    for personality in EVERY {
+        let fake = tangled(personality);
+        let case = Case::of(&fake);
+        let survey = case.survey().await.unwrap();
+        fake.forget_requests();
+        let report = case.apply(&survey, Limits::Respected).await;
+        assert_eq!(report.outcome(), Outcome::Success, "{personality:?}: {report:?}");
+        let requests = fake.requests();
+        let asked = requests.iter().filter(|one| one.method == "GET" && one.path.contains("/manifests/"));
+        for request in asked {
+            let ghost = request.path.ends_with("/old-ghost");
+            assert_eq!(request.status, if ghost { 404 } else { 304 }, "{personality:?} {}", request.path);
+            assert_eq!(request.if_none_match.is_some(), !ghost, "{personality:?} {}", request.path);
+        }
+        assert!(!requests.iter().any(|one| one.path.contains("/blobs/")), "{personality:?}");
+        let first = requests.iter().position(|one| one.method == "DELETE").unwrap();
+        let last = requests.iter().rposition(|one| one.if_none_match.is_some()).unwrap();
+        assert!(last < first, "{personality:?}: all is verified before the first deletion");
+    }
+}
+
+#[tokio::test]
+async fn a_repository_with_nothing_to_do_is_not_verified() {
+    let fake = filled(Personality::V3_1, &["app"]);
+    fake.push("calm", "keep", &image("calm", 1));
+    let case = Case::of(&fake);
+    let survey = case.survey().await.unwrap();
+    fake.forget_requests();
+    case.apply(&survey, Limits::Respected).await;
+    assert!(fake.requests().iter().all(|one| !one.path.contains("/calm/")));
+}
+
+#[tokio::test]
+async fn requests_say_who_asks() {
+    let fake = filled(Personality::V3_1, &["app"]);
+    Case::of(&fake).run().await.unwrap();
+    for request in fake.requests() {
+        let agent = request.user_agent.unwrap_or_default();
+        assert!(agent.starts_with("regsweep/"), "{agent}");
+    }
+}
