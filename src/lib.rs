@@ -21,7 +21,7 @@
 //! 4. [`report`]: what one run did. [`config`]: the YAML file, as written and as meant.
 //! 5. [`registry`]: the HTTP API, in a reading and a deleting half.
 //! 6. [`engine`]: one run, start to end.
-//! 7. [`metrics`]: what Prometheus sees.
+//! 7. [`metrics`]: what Prometheus sees. [`http`]: what is seen with a browser, a probe or a scraper.
 //! 8. [`telemetry`], [`cli`]: the face. Only here are the clock and the environment read.
 //!
 //! # What always holds
@@ -34,6 +34,7 @@
 pub mod cli;
 pub mod config;
 pub mod engine;
+pub mod http;
 pub mod metrics;
 pub mod model;
 pub mod plan;

@@ -14,6 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["registry"],
     &["engine"],
     &["metrics"],
+    &["http"],
     &["telemetry"],
     &["cli"],
 ];

@@ -1,0 +1,178 @@
+//! What is seen with a browser, a probe or a scraper. All of it can be read and nothing can be changed.
+//!
+//! It knows only what the [`Board`] was last told and what [`Metrics`] counted; it asks nobody.
+
+mod api;
+mod board;
+mod health;
+mod page;
+
+pub use board::{Board, Entry, Run};
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Query, Request, State};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{Html, IntoResponse, Json, Response};
+use axum::routing::get;
+use base64::Engine as _;
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::oneshot;
+
+use crate::metrics::{self, Metrics};
+
+/// Tells the present moment.
+pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
+
+/// Nobody has reason to send more than this to what can only be read.
+const BODY_BYTES: usize = 16 << 10;
+
+/// How long answers that have begun may take to end after the shutdown.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
+
+/// Only our own style, by its digest: no script, no image, no form, no frame.
+static POLICY: LazyLock<Option<HeaderValue>> = LazyLock::new(|| {
+    let digest = base64::engine::general_purpose::STANDARD.encode(Sha256::digest(page::STYLE));
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'"
+    );
+    HeaderValue::from_str(&policy).ok()
+});
+
+#[derive(Clone)]
+struct Context {
+    board: Board,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+}
+
+/// Everything that is served.
+pub fn router(board: Board, metrics: Arc<Metrics>, clock: Clock) -> Router {
+    Router::new()
+        .route("/", get(show_page))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(show_metrics))
+        .route("/api/v1/status", get(status))
+        .route("/api/v1/plan", get(plan))
+        .route("/api/v1/history", get(history))
+        .fallback(async || (StatusCode::NOT_FOUND, "there is nothing here\n"))
+        .layer(DefaultBodyLimit::max(BODY_BYTES))
+        .layer(middleware::from_fn(refuse_bodies))
+        .layer(middleware::map_response(async |mut response: Response| {
+            harden(response.headers_mut());
+            response
+        }))
+        .with_state(Context { board, metrics, clock })
+}
+
+/// Serves until the shutdown, and then a moment longer what has begun.
+pub async fn serve(
+    listener: tokio::net::TcpListener,
+    router: Router,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let (tell, told) = oneshot::channel::<()>();
+    let shutdown = async move {
+        shutdown.await;
+        // Nobody listens any more only if nothing is served any more.
+        let _ = tell.send(());
+    };
+    let served = axum::serve(listener, router).with_graceful_shutdown(shutdown);
+    tokio::select! {
+        result = async { served.await } => result,
+        // A client that does not read its answer must not keep us from leaving.
+        () = async {
+            let _ = told.await;
+            tokio::time::sleep(LAST_ANSWERS).await;
+        } => Ok(()),
+    }
+}
+
+async fn refuse_bodies(request: Request, next: Next) -> Response {
+    let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    match length.map(str::parse::<usize>) {
+        None => next.run(request).await,
+        Some(Ok(length)) if length <= BODY_BYTES => next.run(request).await,
+        Some(_) => (StatusCode::PAYLOAD_TOO_LARGE, "the request is too large\n").into_response(),
+    }
+}
+
+fn harden(headers: &mut HeaderMap) {
+    let fixed = HeaderValue::from_static;
+    headers.insert(X_CONTENT_TYPE_OPTIONS, fixed("nosniff"));
+    headers.insert(X_FRAME_OPTIONS, fixed("DENY"));
+    headers.insert(REFERRER_POLICY, fixed("no-referrer"));
+    headers.insert(CACHE_CONTROL, fixed("no-store"));
+    // Without the digest of the style nothing is allowed at all, which is ugly and safe.
+    headers.insert(
+        CONTENT_SECURITY_POLICY,
+        POLICY.clone().unwrap_or(fixed("default-src 'none'; frame-ancestors 'none'")),
+    );
+}
+
+async fn show_page(State(context): State<Context>) -> Html<String> {
+    Html(page::page(&context.board.state(), (context.clock)()).into_string())
+}
+
+async fn healthz(State(context): State<Context>) -> (StatusCode, String) {
+    match health::stalled(&context.board.state(), (context.clock)()) {
+        None => (StatusCode::OK, "ok\n".to_owned()),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+    }
+}
+
+async fn readyz(State(context): State<Context>) -> Response {
+    let (state, now) = (context.board.state(), (context.clock)());
+    let causes = health::causes(&state, now);
+    let status = if causes.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(api::readiness(&state, &causes, now))).into_response()
+}
+
+async fn show_metrics(State(context): State<Context>) -> Response {
+    match context.metrics.encode() {
+        Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "metrics could not be put into words");
+            (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response()
+        }
+    }
+}
+
+async fn status(State(context): State<Context>) -> Response {
+    Json(api::status(&context.board.state(), (context.clock)())).into_response()
+}
+
+/// What narrows an answer down.
+#[derive(Deserialize)]
+struct Selection {
+    registry: Option<String>,
+}
+
+async fn plan(State(context): State<Context>, Query(selection): Query<Selection>) -> Response {
+    answer(api::plans(&context.board.state(), selection.registry.as_deref()))
+}
+
+async fn history(State(context): State<Context>, Query(selection): Query<Selection>) -> Response {
+    answer(api::history(&context.board.state(), selection.registry.as_deref()))
+}
+
+fn answer(document: Option<serde_json::Value>) -> Response {
+    match document {
+        Some(document) => Json(document).into_response(),
+        None => {
+            let error = serde_json::json!({ "error": "the configuration has no such registry" });
+            (StatusCode::NOT_FOUND, Json(error)).into_response()
+        }
+    }
+}

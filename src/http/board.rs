@@ -1,0 +1,325 @@
+//! What is known of the service at this moment: the daemon writes it, the web server reads it.
+//!
+//! It holds what it was told and reads no clock. A reader gets the whole of one moment.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use url::Url;
+
+use crate::config::Config;
+use crate::metrics::Carried;
+use crate::plan::Plan;
+use crate::policy::Mode;
+use crate::report::{Collected, Outcome, RunReport};
+
+/// Runs and collections that are remembered, of all registries together.
+const REMEMBERED: usize = 200;
+
+/// Of what went wrong in a run, this many texts are remembered.
+const PROBLEMS: usize = 20;
+
+/// The state of the service. Clones are the same board.
+#[derive(Clone, Default)]
+pub struct Board(Arc<RwLock<Arc<State>>>);
+
+/// Everything that was known at one moment.
+#[derive(Clone, Default)]
+pub(super) struct State {
+    pub(super) heartbeat: Option<DateTime<Utc>>,
+    pub(super) configuration: Option<Configuration>,
+    /// Why the last attempt to read the configuration failed, if it did.
+    pub(super) configuration_error: Option<(DateTime<Utc>, String)>,
+    /// In the order of the configuration.
+    pub(super) registries: Vec<Registry>,
+    /// The latest first.
+    pub(super) history: VecDeque<Entry>,
+}
+
+/// The configuration in force.
+#[derive(Clone)]
+pub(super) struct Configuration {
+    pub(super) loaded_at: DateTime<Utc>,
+    pub(super) mode: Mode,
+}
+
+/// What is known of one registry.
+#[derive(Clone)]
+pub(super) struct Registry {
+    pub(super) name: String,
+    /// Without credentials.
+    pub(super) url: String,
+    /// Whether it answered when it was last asked; `None` before that.
+    pub(super) up: Option<bool>,
+    pub(super) running_since: Option<DateTime<Utc>>,
+    pub(super) collecting_since: Option<DateTime<Utc>>,
+    pub(super) next_run: Option<DateTime<Utc>>,
+    pub(super) last_run: Option<Run>,
+    pub(super) last_collection: Option<Collected>,
+    pub(super) reclaimable_bytes: u64,
+    pub(super) deleted_manifests: u64,
+    pub(super) reclaimed_bytes: u64,
+    pub(super) plan: Option<Arc<Plan>>,
+    /// Whether the plan has been carried out.
+    pub(super) plan_applied: bool,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Entry {
+    /// A run.
+    Run(Run),
+    /// A collection.
+    Collection {
+        /// The registry.
+        registry: String,
+        /// What it did.
+        collected: Collected,
+    },
+}
+
+/// One run, in numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    /// The registry.
+    pub registry: String,
+    /// When it ended.
+    pub at: DateTime<Utc>,
+    /// How long it took.
+    pub duration: Duration,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Whether the plan was carried out, or only made.
+    pub applied: bool,
+    /// Manifests that were deleted.
+    pub deleted: usize,
+    /// Tags that were removed alone.
+    pub untagged: usize,
+    /// What the plan would have deleted and the run left alone.
+    pub spared: usize,
+    /// Repositories that could not be read, and deletions that failed.
+    pub failures: usize,
+    /// What limits forbade.
+    pub refusals: usize,
+    /// The first of what went wrong, for people.
+    pub problems: Vec<String>,
+}
+
+impl Run {
+    /// A run that came to its end.
+    pub fn of(report: &RunReport, at: DateTime<Utc>, duration: Duration) -> Self {
+        let failures =
+            report.failures.iter().map(|failure| format!("{}: {}", failure.repository, failure.error));
+        let refusals = report.refusals.iter().map(ToString::to_string);
+        Self {
+            at,
+            duration,
+            outcome: report.outcome(),
+            applied: report.applied,
+            deleted: report.deleted.len(),
+            untagged: report.untagged.len(),
+            spared: report.spared.len(),
+            failures: report.failures.len(),
+            refusals: report.refusals.len(),
+            problems: refusals.chain(failures).take(PROBLEMS).collect(),
+            ..Self::nothing(&report.registry, at, Outcome::Success)
+        }
+    }
+
+    /// A run that could not survey its registry.
+    pub fn failed(registry: &str, error: &str, at: DateTime<Utc>, duration: Duration) -> Self {
+        let problems = vec![error.to_owned()];
+        Self { duration, problems, ..Self::nothing(registry, at, Outcome::Failed) }
+    }
+
+    /// A run that did not begin, because another one was under way.
+    pub fn skipped(registry: &str, at: DateTime<Utc>) -> Self {
+        Self::nothing(registry, at, Outcome::Skipped)
+    }
+
+    fn nothing(registry: &str, at: DateTime<Utc>, outcome: Outcome) -> Self {
+        Self {
+            registry: registry.to_owned(),
+            at,
+            duration: Duration::ZERO,
+            outcome,
+            applied: false,
+            deleted: 0,
+            untagged: 0,
+            spared: 0,
+            failures: 0,
+            refusals: 0,
+            problems: Vec::new(),
+        }
+    }
+}
+
+impl Entry {
+    pub(super) fn registry(&self) -> &str {
+        match self {
+            Self::Run(run) => &run.registry,
+            Self::Collection { registry, .. } => registry,
+        }
+    }
+}
+
+impl Board {
+    /// The loop of the daemon answers.
+    pub fn beat(&self, now: DateTime<Utc>) {
+        self.update(|state| state.heartbeat = Some(now));
+    }
+
+    /// A configuration is in force. What is known of registries that stay is kept.
+    pub fn configured(&self, config: &Config, now: DateTime<Utc>) {
+        self.update(|state| {
+            state.configuration = Some(Configuration { loaded_at: now, mode: config.mode });
+            state.configuration_error = None;
+            let mut old = std::mem::take(&mut state.registries);
+            for registry in &config.registries {
+                let url = without_credentials(&registry.url);
+                let known = old.iter().position(|known| known.name == registry.name && known.url == url);
+                state.registries.push(match known {
+                    Some(position) => old.swap_remove(position),
+                    None => Registry::new(&registry.name, url),
+                });
+            }
+        });
+    }
+
+    /// A configuration could not be used; the one before it, if any, stays in force.
+    pub fn reload_failed(&self, error: &str, now: DateTime<Utc>) {
+        self.update(|state| state.configuration_error = Some((now, error.to_owned())));
+    }
+
+    /// What was counted before the restart. Call it once for each registry.
+    pub fn carry_on(&self, registry: &str, carried: &Carried) {
+        self.registry(registry, |registry| {
+            registry.deleted_manifests += carried.deleted.values().map(|count| count.manifests).sum::<u64>();
+            registry.reclaimed_bytes += carried.reclaimed_bytes;
+        });
+    }
+
+    /// Something that happened before the restart. The latest comes last.
+    pub fn remember(&self, entry: Entry) {
+        self.update(|state| state.remember(entry));
+    }
+
+    /// Whether the registry answered.
+    pub fn up(&self, registry: &str, up: bool) {
+        self.registry(registry, |registry| registry.up = Some(up));
+    }
+
+    /// When the next run begins; `None` if none is scheduled.
+    pub fn next_run(&self, registry: &str, at: Option<DateTime<Utc>>) {
+        self.registry(registry, |registry| registry.next_run = at);
+    }
+
+    /// A run is under way.
+    pub fn run_began(&self, registry: &str, now: DateTime<Utc>) {
+        self.registry(registry, |registry| registry.running_since = Some(now));
+    }
+
+    /// A registry was surveyed, and this is the plan.
+    pub fn planned(&self, plan: Arc<Plan>) {
+        let name = plan.registry.clone();
+        self.registry(&name, |registry| {
+            registry.plan = Some(plan);
+            registry.plan_applied = false;
+        });
+    }
+
+    /// A run ended. For one that was skipped use [`Board::remember`]: the other one goes on.
+    pub fn run_ended(&self, run: Run) {
+        self.registry(&run.registry, |registry| {
+            registry.running_since = None;
+            registry.plan_applied |= run.applied;
+            registry.deleted_manifests += u64::try_from(run.deleted).unwrap_or_default();
+        });
+        self.remember(Entry::Run(run));
+    }
+
+    /// A collection is under way.
+    pub fn collection_began(&self, registry: &str, now: DateTime<Utc>) {
+        self.registry(registry, |registry| registry.collecting_since = Some(now));
+    }
+
+    /// A collection ended, or did not begin.
+    pub fn collected(&self, registry: &str, collected: Collected) {
+        self.registry(registry, |registry| {
+            registry.collecting_since = None;
+            registry.reclaimed_bytes += collected.bytes;
+        });
+        self.remember(Entry::Collection { registry: registry.to_owned(), collected });
+    }
+
+    /// So many bytes have been deleted and not yet collected.
+    pub fn reclaimable(&self, registry: &str, bytes: u64) {
+        self.registry(registry, |registry| registry.reclaimable_bytes = bytes);
+    }
+
+    pub(super) fn state(&self) -> Arc<State> {
+        // Updates cannot panic half-way into something that would harm a reader.
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn update(&self, change: impl FnOnce(&mut State)) {
+        change(Arc::make_mut(&mut self.0.write().unwrap_or_else(PoisonError::into_inner)));
+    }
+
+    /// Changes what is known of a registry; one that has left the configuration is nobody's business.
+    fn registry(&self, name: &str, change: impl FnOnce(&mut Registry)) {
+        self.update(|state| {
+            if let Some(registry) = state.registries.iter_mut().find(|registry| registry.name == name) {
+                change(registry);
+            }
+        });
+    }
+}
+
+impl State {
+    fn remember(&mut self, entry: Entry) {
+        let registry = self.registries.iter_mut().find(|registry| registry.name == entry.registry());
+        match (&entry, registry) {
+            (Entry::Run(run), Some(registry)) if run.outcome != Outcome::Skipped => {
+                registry.last_run = Some(run.clone());
+            }
+            (Entry::Collection { collected, .. }, Some(registry)) => {
+                registry.last_collection = Some(collected.clone());
+            }
+            _ => {}
+        }
+        self.history.push_front(entry);
+        self.history.truncate(REMEMBERED);
+    }
+}
+
+impl Registry {
+    fn new(name: &str, url: String) -> Self {
+        Self {
+            name: name.to_owned(),
+            url,
+            up: None,
+            running_since: None,
+            collecting_since: None,
+            next_run: None,
+            last_run: None,
+            last_collection: None,
+            reclaimable_bytes: 0,
+            deleted_manifests: 0,
+            reclaimed_bytes: 0,
+            plan: None,
+            plan_applied: false,
+        }
+    }
+}
+
+fn without_credentials(url: &Url) -> String {
+    let mut url = url.clone();
+    // Both fail only for addresses that cannot have credentials.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.into()
+}

@@ -1,0 +1,60 @@
+//! Whether the service is alive, and whether it is in a state to do its work.
+//!
+//! It judges what the board says as of a moment, and knows nothing of HTTP.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::board::State;
+use crate::plan::span;
+
+/// The loop beats far more often than this.
+const HEARTBEAT: TimeDelta = TimeDelta::seconds(60);
+
+/// A run that has not begun by then is not going to.
+const GRACE: TimeDelta = TimeDelta::minutes(5);
+
+/// Why the service is not ready.
+pub(super) struct Cause {
+    /// A fixed word: `not_configured`, `unreachable` or `overdue`.
+    pub(super) cause: &'static str,
+    /// The registry that it is about.
+    pub(super) registry: Option<String>,
+    /// For people.
+    pub(super) text: String,
+}
+
+/// Why the loop counts as dead; `None` if it answers.
+pub(super) fn stalled(state: &State, now: DateTime<Utc>) -> Option<String> {
+    match state.heartbeat {
+        None => Some("the loop has not begun".to_owned()),
+        Some(beat) if now - beat > HEARTBEAT => {
+            Some(format!("the loop has not answered for {}", span::rough(now - beat)))
+        }
+        Some(_) => None,
+    }
+}
+
+/// Everything that stands in the way; empty if the service is ready.
+pub(super) fn causes(state: &State, now: DateTime<Utc>) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    if state.configuration.is_none() {
+        let text = match &state.configuration_error {
+            Some((_, error)) => format!("no configuration is in force: {error}"),
+            None => "no configuration is in force yet".to_owned(),
+        };
+        causes.push(Cause { cause: "not_configured", registry: None, text });
+    }
+    for registry in &state.registries {
+        let name = &registry.name;
+        if registry.up == Some(false) {
+            let text = format!("registry {name} could not be reached");
+            causes.push(Cause { cause: "unreachable", registry: Some(name.clone()), text });
+        }
+        let late = registry.next_run.map(|next| now - next).filter(|late| *late > GRACE);
+        if let (Some(late), None) = (late, registry.running_since) {
+            let text = format!("the run of {name} should have begun {} ago", span::rough(late));
+            causes.push(Cause { cause: "overdue", registry: Some(name.clone()), text });
+        }
+    }
+    causes
+}

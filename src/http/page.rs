@@ -1,0 +1,288 @@
+//! The page for people: one document, rendered here, without script and without anything foreign.
+//!
+//! All text goes through maud, which escapes it: names and errors come from registries, and a hostile one
+//! can say anything.
+
+mod plan;
+mod words;
+
+use chrono::{DateTime, Utc};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::api::mode;
+use super::board::{Entry, Registry, Run, State};
+use super::health;
+use crate::policy::Mode;
+use crate::report::{Collected, CollectionOutcome, Outcome};
+use words::{bytes, count, short, some, took, when};
+
+/// The only style of the page; the content security policy names its digest.
+pub(super) const STYLE: &str = include_str!("page/style.css");
+
+/// Of the past, this much is shown.
+const HISTORY: usize = 15;
+
+/// The whole page as of a moment.
+pub(super) fn page(state: &State, now: DateTime<Utc>) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { "regsweep" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                header {
+                    h1 { "regsweep" }
+                    p.meta {
+                        (env!("CARGO_PKG_VERSION"))
+                        @if let Some(configuration) = &state.configuration {
+                            " · mode " b { (mode(configuration.mode)) }
+                        }
+                        " · as of " (now.format("%F %T UTC"))
+                    }
+                }
+                main {
+                    (troubles(state, now))
+                    (sums(state))
+                    @for registry in &state.registries { (section(registry, now)) }
+                    (past(state, now))
+                }
+                footer {
+                    nav aria-label="For programs" {
+                        a href="/metrics" { "metrics" } " "
+                        a href="/readyz" { "readiness" } " "
+                        a href="/api/v1/status" { "status" } " "
+                        a href="/api/v1/plan" { "plan" } " "
+                        a href="/api/v1/history" { "history" }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn troubles(state: &State, now: DateTime<Utc>) -> Markup {
+    let causes = health::causes(state, now);
+    let stalled = health::stalled(state, now);
+    let reload = state.configuration_error.as_ref().filter(|_| state.configuration.is_some());
+    let only_plans =
+        state.configuration.as_ref().is_some_and(|configuration| configuration.mode == Mode::Plan);
+    html! {
+        @if !causes.is_empty() || stalled.is_some() || reload.is_some() {
+            section.trouble role="alert" {
+                h2 { "Needs attention" }
+                ul {
+                    @if let Some(why) = stalled { li { (why) } }
+                    @for cause in &causes { li { (cause.text) } }
+                    @if let Some((at, error)) = reload {
+                        li {
+                            "The configuration could not be reloaded " (when(*at, now))
+                            ", so the one before it stays in force:"
+                            pre { (error) }
+                        }
+                    }
+                }
+            }
+        }
+        @if only_plans {
+            p.note { "The mode is plan: nothing is deleted until the configuration says " code { "mode: enforce" } "." }
+        }
+    }
+}
+
+fn sums(state: &State) -> Markup {
+    let sum = |of: fn(&Registry) -> u64| state.registries.iter().map(of).fold(0, u64::saturating_add);
+    let expired = sum(|registry| {
+        let open = registry.plan.as_ref().filter(|_| !registry.plan_applied);
+        open.map_or(0, |plan| plan.totals().expired_bytes)
+    });
+    html! {
+        dl.sums {
+            div { dt { "Reclaimed" } dd { (bytes(sum(|registry| registry.reclaimed_bytes))) } }
+            div { dt { "Waits to be reclaimed" } dd { (bytes(sum(|registry| registry.reclaimable_bytes))) } }
+            div { dt { "Expired, not yet deleted" } dd { (bytes(expired)) } }
+            div { dt { "Manifests deleted" } dd { (count(sum(|registry| registry.deleted_manifests))) } }
+        }
+    }
+}
+
+fn section(registry: &Registry, now: DateTime<Utc>) -> Markup {
+    html! {
+        section {
+            h2 {
+                (registry.name) " "
+                @match registry.up {
+                    Some(true) => span.pill.good { "reachable" },
+                    Some(false) => span.pill.bad { "unreachable" },
+                    None => span.pill { "not asked yet" },
+                }
+            }
+            p.meta { (registry.url) }
+            dl.facts {
+                div { dt { "Last run" } dd { (last_run(registry, now)) } }
+                div { dt { "Next run" } dd { (next_run(registry, now)) } }
+                div { dt { "Last collection" } dd { (last_collection(registry, now)) } }
+                div {
+                    dt { "In all" }
+                    dd {
+                        (count(registry.deleted_manifests)) " deleted manifests, "
+                        (bytes(registry.reclaimed_bytes)) " reclaimed"
+                        @if registry.reclaimable_bytes > 0 {
+                            "; " (bytes(registry.reclaimable_bytes)) " wait for the next collection"
+                        }
+                    }
+                }
+            }
+            (problems(registry))
+            @if let Some(plan) = &registry.plan { (plan::plan(plan, registry.plan_applied, now)) }
+        }
+    }
+}
+
+fn last_run(registry: &Registry, now: DateTime<Utc>) -> Markup {
+    html! {
+        @match &registry.last_run {
+            None => "none yet",
+            Some(run) => { (outcome(run.outcome)) " " (when(run.at, now)) ": " (did(run)) }
+        }
+    }
+}
+
+fn next_run(registry: &Registry, now: DateTime<Utc>) -> Markup {
+    html! {
+        @match (registry.running_since, registry.next_run) {
+            (Some(since), _) => { "under way, begun " (when(since, now)) }
+            (None, Some(next)) => (when(next, now)),
+            (None, None) => "none is scheduled",
+        }
+    }
+}
+
+fn last_collection(registry: &Registry, now: DateTime<Utc>) -> Markup {
+    html! {
+        @if let Some(since) = registry.collecting_since { "under way, begun " (when(since, now)) ". Before: " }
+        @match &registry.last_collection {
+            None => "none yet",
+            Some(collected) => {
+                (collection_outcome(collected.outcome)) " " (when(collected.at, now)) ": " (freed(collected))
+            }
+        }
+    }
+}
+
+/// What went wrong in the last run, and why the last collection did not succeed.
+fn problems(registry: &Registry) -> Markup {
+    let run = registry.last_run.as_ref();
+    let texts: &[String] = run.map(|run| run.problems.as_slice()).unwrap_or_default();
+    let total = run.map_or(0, |run| run.failures + run.refusals);
+    let collection = registry.last_collection.as_ref();
+    let failed = collection.filter(|collected| collected.outcome == CollectionOutcome::Failed);
+    let failed = failed.map(|collected| collected.error.as_deref().unwrap_or("no reason is known"));
+    html! {
+        @if !texts.is_empty() || failed.is_some() {
+            ul.problems {
+                @for text in texts { li { (short(text, 600)) } }
+                @if total > texts.len() {
+                    li { "and " (total - texts.len()) " more; the log has all of them" }
+                }
+                @if let Some(error) = failed { li { "The last collection failed: " (short(error, 600)) } }
+            }
+        }
+    }
+}
+
+fn past(state: &State, now: DateTime<Utc>) -> Markup {
+    html! {
+        section {
+            h2 { "History" }
+            @if state.history.is_empty() { p.meta { "Nothing has happened yet." } }
+            @else {
+                table {
+                    thead {
+                        tr { th { "When" } th { "Registry" } th { "What" } th { "Outcome" } th { "Result" } th { "Took" } }
+                    }
+                    tbody {
+                        @for entry in state.history.iter().take(HISTORY) { (row(entry, now)) }
+                    }
+                }
+                @if state.history.len() > HISTORY {
+                    p.meta { a href="/api/v1/history" { (state.history.len() - HISTORY) " more" } }
+                }
+            }
+        }
+    }
+}
+
+fn row(entry: &Entry, now: DateTime<Utc>) -> Markup {
+    let (what, at, outcome, result, duration) = match entry {
+        Entry::Run(run) => ("run", run.at, outcome(run.outcome), did(run), run.duration),
+        Entry::Collection { collected, .. } => {
+            let outcome = collection_outcome(collected.outcome);
+            ("collection", collected.at, outcome, freed(collected), collected.duration)
+        }
+    };
+    html! {
+        tr {
+            td data-label="When" { (when(at, now)) }
+            td data-label="Registry" { (entry.registry()) }
+            td data-label="What" { (what) }
+            td data-label="Outcome" { (outcome) }
+            td data-label="Result" { (result) }
+            td data-label="Took" { (took(duration)) }
+        }
+    }
+}
+
+fn outcome(outcome: Outcome) -> Markup {
+    let class = match outcome {
+        Outcome::Success => "pill good",
+        Outcome::Failed => "pill bad",
+        Outcome::Partial | Outcome::Refused => "pill warn",
+        Outcome::Skipped => "pill",
+    };
+    html! { span class=(class) { (outcome.name()) } }
+}
+
+fn collection_outcome(outcome: CollectionOutcome) -> Markup {
+    let class = match outcome {
+        CollectionOutcome::Success => "pill good",
+        CollectionOutcome::Failed => "pill bad",
+        CollectionOutcome::Skipped => "pill",
+    };
+    html! { span class=(class) { (outcome.name()) } }
+}
+
+/// What a run did, in a few words.
+fn did(run: &Run) -> Markup {
+    html! {
+        @match run.outcome {
+            Outcome::Skipped => "another run was under way",
+            Outcome::Failed => "nothing was done",
+            Outcome::Success | Outcome::Partial | Outcome::Refused if !run.applied => "only planned",
+            Outcome::Success | Outcome::Partial | Outcome::Refused => {
+                "deleted " (some(run.deleted, "manifest", "manifests"))
+                @if run.untagged > 0 { ", removed " (some(run.untagged, "tag", "tags")) " alone" }
+                @if run.spared > 0 { ", spared " (run.spared) }
+            }
+        }
+        @if run.failures > 0 { ", " (some(run.failures, "failure", "failures")) }
+        @if run.refusals > 0 { ", " (some(run.refusals, "refusal", "refusals")) " by a limit" }
+    }
+}
+
+/// What a collection did, in a few words.
+fn freed(collected: &Collected) -> Markup {
+    html! {
+        @match collected.outcome {
+            CollectionOutcome::Skipped => (short(collected.error.as_deref().unwrap_or("it did not begin"), 200)),
+            CollectionOutcome::Success | CollectionOutcome::Failed => {
+                (bytes(collected.bytes)) " in " (count(collected.blobs)) " blobs"
+                @if !collected.downtime.is_zero() { ", registry down " (took(collected.downtime)) }
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! A plan on the page: its sums, and the first of what it deletes with the reasons.
+
+use chrono::{DateTime, Utc};
+use maud::{Markup, html};
+
+use super::words::{bytes, count, short, some, when};
+use crate::model::Tag;
+use crate::plan::{Plan, Planned, RepositoryPlan, Untag, span};
+
+/// Of what is deleted, this many rows are seen at once.
+const ROWS: usize = 10;
+/// And this many can be unfolded.
+const FOLDED: usize = 90;
+/// More tags than this are counted.
+const TAGS: usize = 4;
+/// Of names without a manifest, this many are shown.
+const GHOSTS: usize = 10;
+/// A reason can list a thousand tags.
+const REASON: usize = 240;
+
+/// Something that goes.
+enum Row<'a> {
+    Manifest(&'a Planned),
+    Tag(&'a Untag),
+}
+
+pub(super) fn plan(plan: &Plan, applied: bool, now: DateTime<Utc>) -> Markup {
+    let rows: Vec<(&RepositoryPlan, Row<'_>)> = plan.repositories.iter().flat_map(rows).collect();
+    let (seen, rest) = rows.split_at(rows.len().min(ROWS));
+    let (folded, cut) = rest.split_at(rest.len().min(FOLDED));
+    html! {
+        h3 {
+            @if applied { "What the last run was to delete" } @else { "What a run would delete" }
+            " " span.meta { "planned " (when(plan.now, now)) }
+        }
+        p { (summary(plan)) }
+        @if !seen.is_empty() { (table(plan, seen)) }
+        @if !folded.is_empty() {
+            details {
+                summary { (folded.len()) " more" }
+                (table(plan, folded))
+            }
+        }
+        p.meta {
+            @if !cut.is_empty() { (some(cut.len(), "row is", "rows are")) " not shown here. " }
+            a href={ "/api/v1/plan?" (query(&plan.registry)) } { "The whole plan as JSON" }
+        }
+        (ghosts(plan))
+    }
+}
+
+fn query(registry: &str) -> String {
+    url::form_urlencoded::Serializer::new(String::new()).append_pair("registry", registry).finish()
+}
+
+fn rows(repository: &RepositoryPlan) -> impl Iterator<Item = (&RepositoryPlan, Row<'_>)> {
+    let manifests = repository.deletions().map(Row::Manifest);
+    let tags = repository.untag.iter().map(Row::Tag);
+    manifests.chain(tags).map(move |row| (repository, row))
+}
+
+fn summary(plan: &Plan) -> Markup {
+    let totals = plan.totals();
+    html! {
+        b { (count(u64::try_from(totals.delete).unwrap_or(u64::MAX))) }
+        " of " (some(totals.manifests, "manifest", "manifests"))
+        " in " (some(totals.repositories, "repository", "repositories"))
+        ", up to " b { (bytes(totals.expired_bytes)) }
+        @if totals.untag > 0 { "; " (some(totals.untag, "tag", "tags")) " alone" }
+        ". What stays refers to " (bytes(totals.referenced_bytes)) "."
+        @if !plan.failures.is_empty() {
+            " Left alone, because it could not be read: " (some(plan.failures.len(), "repository", "repositories")) "."
+        }
+    }
+}
+
+fn table(plan: &Plan, rows: &[(&RepositoryPlan, Row<'_>)]) -> Markup {
+    html! {
+        table.plan {
+            thead {
+                tr { th { "Repository" } th { "Tags" } th { "Digest" } th.number { "Age" } th.number { "Size" } th { "Why" } }
+            }
+            tbody {
+                @for (repository, row) in rows { (line(plan, repository, row)) }
+            }
+        }
+    }
+}
+
+fn line(plan: &Plan, repository: &RepositoryPlan, row: &Row<'_>) -> Markup {
+    let refused = plan.refusals.iter().any(|refusal| refusal.concerns(&repository.repository));
+    let (tags, digest, age, size, why) = match row {
+        Row::Manifest(planned) => (
+            tags(&planned.tags),
+            &planned.digest,
+            planned.age.map_or_else(|| "unknown".to_owned(), span::rough),
+            bytes(planned.bytes),
+            why(planned),
+        ),
+        Row::Tag(untag) => {
+            let why = format!("rule {} no longer keeps the tag; its manifest stays", untag.rule);
+            (untag.tag.to_string(), &untag.digest, String::new(), String::new(), why)
+        }
+    };
+    html! {
+        tr {
+            td data-label="Repository" { (repository.repository) }
+            td data-label="Tags" { (tags) }
+            td data-label="Digest" { code title=(digest) { (digest.short()) } }
+            td.number data-label="Age" { (age) }
+            td.number data-label="Size" { (size) }
+            td data-label="Why" {
+                @if repository.held_back { span.pill.warn { "held back" } " " }
+                @else if refused { span.pill.warn { "refused" } " " }
+                (short(&why, REASON))
+            }
+        }
+    }
+}
+
+fn tags(tags: &[Tag]) -> String {
+    let listed: Vec<&str> = tags.iter().take(TAGS).map(Tag::as_str).collect();
+    match tags.len() {
+        0 => "none".to_owned(),
+        total if total > TAGS => format!("{} and {} more", listed.join(", "), total - TAGS),
+        _ => listed.join(", "),
+    }
+}
+
+fn why(planned: &Planned) -> String {
+    let reasons = planned.reasons.iter().filter(|reason| reason.speaks_for() == planned.verdict);
+    reasons.map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+fn ghosts(plan: &Plan) -> Markup {
+    let all = || plan.repositories.iter().flat_map(|one| one.ghosts.iter().map(move |ghost| (one, ghost)));
+    let total = all().count();
+    html! {
+        @if total > 0 {
+            details {
+                summary { "The registry lists " (some(total, "tag that has", "tags that have")) " no manifest" }
+                ul {
+                    @for (repository, ghost) in all().take(GHOSTS) {
+                        li { (repository.repository) ": " code { (short(ghost, 160)) } }
+                    }
+                    @if total > GHOSTS { li { "and " (total - GHOSTS) " more" } }
+                }
+            }
+        }
+    }
+}

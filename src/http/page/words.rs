@@ -1,0 +1,100 @@
+//! Numbers, moments and texts as people read them.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use indicatif::HumanBytes;
+use maud::{Markup, html};
+
+use crate::plan::span;
+
+pub(super) fn bytes(bytes: u64) -> String {
+    HumanBytes(bytes).to_string()
+}
+
+/// With a thin space between thousands, which no line breaks at.
+pub(super) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3 * 3);
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            text.push('\u{202f}');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A number with the right form of a noun.
+pub(super) fn some(number: usize, one: &str, many: &str) -> String {
+    let noun = if number == 1 { one } else { many };
+    format!("{} {noun}", count(u64::try_from(number).unwrap_or(u64::MAX)))
+}
+
+/// Before or after now at a glance, with the moment itself for whoever points at it.
+pub(super) fn when(at: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
+    let text = if (now - at).abs() < TimeDelta::seconds(2) {
+        "just now".to_owned()
+    } else if at > now {
+        format!("in {}", span::rough(at - now))
+    } else {
+        format!("{} ago", span::rough(now - at))
+    };
+    html! {
+        time datetime=(at.format("%FT%TZ")) title=(at.format("%F %T UTC")) { (text) }
+    }
+}
+
+pub(super) fn took(duration: Duration) -> String {
+    match duration.as_millis() {
+        milliseconds @ 0..1000 => format!("{milliseconds}ms"),
+        1000..10_000 => format!("{:.1}s", duration.as_secs_f64()),
+        _ => span::rough(TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)),
+    }
+}
+
+/// The text, cut if it is longer than anybody would read.
+pub(super) fn short(text: &str, longest: usize) -> String {
+    match text.char_indices().nth(longest) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_stand_apart() {
+        assert_eq!(count(0), "0");
+        assert_eq!(count(999), "999");
+        assert_eq!(count(1000), "1\u{202f}000");
+        assert_eq!(count(12_345_678), "12\u{202f}345\u{202f}678");
+    }
+
+    #[test]
+    fn moments_are_told_from_now() {
+        let now: DateTime<Utc> = "2026-06-17T12:00:00Z".parse().unwrap();
+        let text = |seconds| {
+            let markup = when(now + TimeDelta::seconds(seconds), now).into_string();
+            markup.split(['<', '>']).nth(2).unwrap().to_owned()
+        };
+        assert_eq!(text(-7200), "2h ago");
+        assert_eq!(text(86_400 * 3), "in 3d");
+        assert_eq!(text(1), "just now");
+    }
+
+    #[test]
+    fn durations_have_a_fitting_unit() {
+        assert_eq!(took(Duration::from_millis(40)), "40ms");
+        assert_eq!(took(Duration::from_millis(3210)), "3.2s");
+        assert_eq!(took(Duration::from_secs(600)), "10min");
+    }
+
+    #[test]
+    fn cutting_respects_characters() {
+        assert_eq!(short("äöü", 3), "äöü");
+        assert_eq!(short("äöü!", 3), "äöü…");
+    }
+}
