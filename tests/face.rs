@@ -248,6 +248,15 @@ async fn programs_get_the_same() {
     }
 }
 
+#[test]
+fn a_run_counts_only_its_own_deletions() {
+    let report = world::report(&config("enforce"), 6, 0);
+    let mut others = report.clone();
+    others.deleted[0].already_gone = true;
+    let count = |report| regsweep::http::Run::of(report, now(), std::time::Duration::ZERO).deleted;
+    assert_eq!((count(&report), count(&others)), (6, 5));
+}
+
 #[tokio::test]
 async fn a_reload_keeps_what_is_known_of_registries_that_stay() {
     let (url, board) = healthy().await;

@@ -114,7 +114,7 @@ pub(crate) fn board(config: &Config) -> Board {
 
 const TAKEN: Duration = Duration::from_secs(48);
 
-fn report(config: &Config, deleted: usize, days: i64) -> RunReport {
+pub(crate) fn report(config: &Config, deleted: usize, days: i64) -> RunReport {
     let plan = plan_of(config, "main", 20);
     let gone = |planned: &regsweep::plan::Planned| Deleted {
         repository: plan.repositories[0].repository.clone(),
