@@ -69,8 +69,8 @@ impl Metrics {
         }
     }
 
-    /// Makes every series of a registry visible at zero, so that rates and alerts see its first event.
-    /// What is there already stays as it is.
+    /// Makes the series of a registry visible at zero, so that rates and alerts see its first event. What
+    /// is there already stays as it is. `registry_up` is not there before somebody asked: it would lie.
     pub fn registry(&self, registry: &str, policies: &[&str]) {
         for gauges in self.families.gauges() {
             gauges.with_label_values(&[registry]);
@@ -101,7 +101,7 @@ impl Metrics {
 
     /// Forgets what a registry is like that is no longer in the configuration. What was counted stays.
     pub fn forget(&self, registry: &str) {
-        for gauges in self.families.gauges() {
+        for gauges in self.families.gauges().into_iter().chain([&self.families.registry_up]) {
             // An error says that it was not there.
             let _ = gauges.remove_label_values(&[registry]);
         }

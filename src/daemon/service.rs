@@ -35,6 +35,8 @@ pub(super) struct Service {
     pub(super) docker: DockerDefaults,
     /// Registries with a job under way.
     busy: Mutex<BTreeSet<String>>,
+    /// Registries whose numbers have gone on from the state.
+    announced: Mutex<BTreeSet<String>>,
     round: AtomicU64,
 }
 
@@ -83,6 +85,7 @@ impl Service {
             stop: Stop::default(),
             docker: DockerDefaults::of(env),
             busy: Mutex::default(),
+            announced: Mutex::default(),
             round: AtomicU64::new(1),
         }))
     }
@@ -98,9 +101,12 @@ impl Service {
         self.board.configured(config, now);
         self.metrics.config_reloaded(true, now);
         for registry in &config.registries {
-            let carried = carried(&self.state, &registry.name)?;
-            self.metrics.carry_on(&registry.name, &carried);
-            self.board.carry_on(&registry.name, &carried);
+            // Once: what happens from now on is counted as it happens, also after a reload.
+            if lock(&self.announced).insert(registry.name.clone()) {
+                let carried = carried(&self.state, &registry.name)?;
+                self.metrics.carry_on(&registry.name, &carried);
+                self.board.carry_on(&registry.name, &carried);
+            }
             self.show_reclaimable(&registry.name);
         }
         Ok(())
@@ -130,7 +136,7 @@ impl Service {
     }
 
     pub(super) fn is_busy(&self) -> bool {
-        !self.busy().is_empty()
+        !lock(&self.busy).is_empty()
     }
 
     /// Begins a job, unless the registry has one under way: then it is counted and skipped.
@@ -322,11 +328,11 @@ impl Service {
             Err(error) => tracing::error!(registry = name, %error, "the state cannot be read"),
         }
     }
+}
 
-    fn busy(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        // What is behind the lock is whole at every moment.
-        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is behind these locks is whole at every moment.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The right to be the one job of a registry, given back when it is dropped, by a panic too.
@@ -337,14 +343,14 @@ struct Turn {
 
 impl Turn {
     fn take(service: &Arc<Service>, registry: &str) -> Option<Self> {
-        let free = service.busy().insert(registry.to_owned());
+        let free = lock(&service.busy).insert(registry.to_owned());
         free.then(|| Self { service: service.clone(), registry: registry.to_owned() })
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.service.busy().remove(&self.registry);
+        lock(&self.service.busy).remove(&self.registry);
     }
 }
 

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::metrics::Carried;
 use crate::plan::Plan;
 use crate::policy::Mode;
-use crate::report::{Collected, Outcome, RunReport};
+use crate::report::{Collected, CollectionOutcome, Outcome, RunReport};
 
 /// Runs and collections that are remembered, of all registries together.
 const REMEMBERED: usize = 200;
@@ -93,7 +93,7 @@ pub struct Run {
     pub outcome: Outcome,
     /// Whether the plan was carried out, or only made.
     pub applied: bool,
-    /// Manifests that were deleted.
+    /// Manifests that the run deleted; those that somebody else had deleted before are not counted.
     pub deleted: usize,
     /// Tags that were removed alone.
     pub untagged: usize,
@@ -118,7 +118,7 @@ impl Run {
             duration,
             outcome: report.outcome(),
             applied: report.applied,
-            deleted: report.deleted.len(),
+            deleted: report.deleted.iter().filter(|deleted| !deleted.already_gone).count(),
             untagged: report.untagged.len(),
             spared: report.spared.len(),
             failures: report.failures.len(),
@@ -249,7 +249,9 @@ impl Board {
     pub fn collected(&self, registry: &str, collected: Collected) {
         self.registry(registry, |registry| {
             registry.collecting_since = None;
-            registry.reclaimed_bytes += collected.bytes;
+            if collected.outcome != CollectionOutcome::Skipped {
+                registry.reclaimed_bytes += collected.bytes;
+            }
         });
         self.remember(Entry::Collection { registry: registry.to_owned(), collected });
     }

@@ -190,10 +190,9 @@ impl Families {
         })
     }
 
-    /// The gauges with no label but the registry.
-    pub(super) fn gauges(&self) -> [&IntGaugeVec; 12] {
+    /// The gauges with no label but the registry that can begin at zero.
+    pub(super) fn gauges(&self) -> [&IntGaugeVec; 11] {
         [
-            &self.registry_up,
             &self.repositories,
             &self.tags,
             &self.manifests,

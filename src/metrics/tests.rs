@@ -28,7 +28,7 @@ fn a_new_registry_has_every_series_at_zero() {
         &fresh(),
         &[
             r#"build_info{revision="abc",version="0.1.0"} 1"#,
-            r#"registry_up{registry="main"} 0"#,
+            r#"reclaimable_bytes{registry="main"} 0"#,
             r#"runs_total{outcome="refused",registry="main"} 0"#,
             r#"gc_runs_total{outcome="failed",registry="main"} 0"#,
             r#"deleted_manifests_total{policy="apps",registry="main"} 0"#,
@@ -38,6 +38,7 @@ fn a_new_registry_has_every_series_at_zero() {
             r#"run_duration_seconds_count{registry="main"} 0"#,
         ],
     );
+    assert!(!fresh().encode().unwrap().contains("registry_up{"), "nobody has asked yet");
 }
 
 #[test]
@@ -138,6 +139,7 @@ fn counters_carry_on_and_gauges_can_be_forgotten() {
     let carried = Carried { deleted, reclaimed_bytes: 7, last_success: Some(now()), ..Carried::default() };
     metrics.carry_on("main", &carried);
     metrics.reclaimable("main", u64::MAX);
+    metrics.up("main", true);
     check(
         &metrics,
         &[
@@ -149,7 +151,7 @@ fn counters_carry_on_and_gauges_can_be_forgotten() {
     );
     metrics.forget("main");
     let text = metrics.encode().unwrap();
-    assert!(!text.contains("reclaimable_bytes{"), "{text}");
+    assert!(!text.contains("reclaimable_bytes{") && !text.contains("registry_up{"), "{text}");
     assert!(text.contains("reclaimed_bytes_total{"), "{text}");
 }
 

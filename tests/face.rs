@@ -1,0 +1,326 @@
+//! The web server as scrapers, probes, scanners and people meet it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test says no")]
+
+#[path = "face/world.rs"]
+mod world;
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use chrono::TimeDelta;
+use regsweep::http::Board;
+use regsweep::metrics::Metrics;
+use reqwest::{Method, Response, StatusCode};
+use serde_json::Value;
+
+use world::{HOSTILE, board, config, metrics, now, start};
+
+/// Every metric of the design with its labels.
+const METRICS: [(&str, &[&str]); 30] = [
+    ("build_info", &["revision", "version"]),
+    ("config_last_reload_successful", &[]),
+    ("config_last_reload_success_timestamp_seconds", &[]),
+    ("registry_up", &["registry"]),
+    ("repositories", &["registry"]),
+    ("tags", &["registry"]),
+    ("manifests", &["registry"]),
+    ("referenced_bytes", &["registry"]),
+    ("expired_manifests", &["registry"]),
+    ("expired_bytes", &["registry"]),
+    ("runs_total", &["outcome", "registry"]),
+    ("run_duration_seconds_sum", &["registry"]),
+    ("run_duration_seconds_bucket", &["registry", "le"]),
+    ("last_run_timestamp_seconds", &["registry"]),
+    ("last_success_timestamp_seconds", &["registry"]),
+    ("next_run_timestamp_seconds", &["registry"]),
+    ("deleted_manifests_total", &["policy", "registry"]),
+    ("deleted_tags_total", &["policy", "registry"]),
+    ("repository_failures_total", &["kind", "registry"]),
+    ("limit_refusals_total", &["limit", "registry"]),
+    ("gc_runs_total", &["outcome", "registry"]),
+    ("gc_duration_seconds_bucket", &["registry", "le"]),
+    ("gc_downtime_seconds_bucket", &["registry", "le"]),
+    ("gc_last_success_timestamp_seconds", &["registry"]),
+    ("reclaimed_bytes_total", &["registry"]),
+    ("reclaimed_blobs_total", &["registry"]),
+    ("reclaimable_bytes", &["registry"]),
+    ("registry_requests_total", &["code", "method", "registry"]),
+    ("registry_request_duration_seconds_bucket", &["method", "registry", "le"]),
+    ("registry_retries_total", &["registry"]),
+];
+
+async fn busy() -> String {
+    let config = config("enforce");
+    start(board(&config), metrics(&config)).await
+}
+
+/// A service that has nothing to complain about, and its board.
+async fn healthy() -> (String, Board) {
+    let board = Board::default();
+    board.configured(&config("enforce"), now());
+    board.beat(now());
+    (start(board.clone(), Metrics::new("0.1.0", "").unwrap()).await, board)
+}
+
+async fn get(url: &str) -> Response {
+    reqwest::get(url).await.unwrap()
+}
+
+async fn json(url: &str) -> Value {
+    get(url).await.json().await.unwrap()
+}
+
+/// What stands in the way of readiness: the words, and the registries.
+async fn causes(url: &str) -> Vec<(String, Value)> {
+    let response = get(&format!("{url}/readyz")).await;
+    let status = response.status();
+    let document: Value = response.json().await.unwrap();
+    let causes = document["causes"].as_array().unwrap();
+    assert_eq!(document["ready"], causes.is_empty());
+    assert_eq!(
+        status,
+        if causes.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE },
+        "{document}"
+    );
+    causes
+        .iter()
+        .map(|cause| (cause["cause"].as_str().unwrap().to_owned(), cause["registry"].clone()))
+        .collect()
+}
+
+#[tokio::test]
+async fn promtool_has_nothing_to_complain_about() {
+    let response = get(&format!("{}/metrics", busy().await)).await;
+    assert_eq!(response.headers()["content-type"], "text/plain; version=0.0.4");
+    let text = response.text().await.unwrap();
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool (Debian: prometheus) is installed");
+    promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success() && said.is_empty(), "{said}");
+}
+
+#[tokio::test]
+async fn every_metric_is_there_with_its_labels() {
+    let text = get(&format!("{}/metrics", busy().await)).await.text().await.unwrap();
+    for (name, labels) in METRICS {
+        let name = format!("regsweep_{name}");
+        let line = text.lines().find(|line| line.split(['{', ' ']).next() == Some(&name));
+        let line = line.unwrap_or_else(|| panic!("no {name}"));
+        let inside = line.split_once('{').map_or("", |(_, rest)| rest.split_once('}').unwrap().0);
+        let found: Vec<&str> = inside.split(',').filter_map(|label| Some(label.split_once('=')?.0)).collect();
+        assert_eq!(found, labels, "{line}");
+    }
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let name = line.split(['{', ' ']).next().unwrap();
+        let family =
+            name.strip_suffix("_count").map_or_else(|| name.to_owned(), |name| format!("{name}_sum"));
+        let bucket = family.replace("_sum", "_bucket");
+        let known =
+            |(own, _): &(&str, _)| [family.as_str(), &bucket].contains(&format!("regsweep_{own}").as_str());
+        assert!(name.starts_with("process_") || METRICS.iter().any(known), "{name} is not in the design");
+    }
+    assert!(text.contains("\nprocess_resident_memory_bytes "), "{text}");
+}
+
+#[tokio::test]
+async fn the_probe_of_life_follows_the_heartbeat() {
+    let (url, board) = healthy().await;
+    let health = async || {
+        let response = get(&format!("{url}/healthz")).await;
+        (response.status().as_u16(), response.text().await.unwrap())
+    };
+    assert_eq!(health().await, (200, "ok\n".to_owned()));
+    board.beat(now() - TimeDelta::seconds(60));
+    assert_eq!(health().await.0, 200);
+    board.beat(now() - TimeDelta::seconds(150));
+    assert_eq!(health().await, (503, "the loop has not answered for 2min\n".to_owned()));
+    let url = start(Board::default(), Metrics::new("", "").unwrap()).await;
+    let response = get(&format!("{url}/healthz")).await;
+    assert_eq!(response.status(), 503);
+    assert_eq!(response.text().await.unwrap(), "the loop has not begun\n");
+}
+
+#[tokio::test]
+async fn readiness_names_each_cause() {
+    let (url, board) = healthy().await;
+    assert_eq!(causes(&url).await, []);
+    board.up("main", false);
+    assert_eq!(causes(&url).await, [("unreachable".to_owned(), "main".into())]);
+    board.up("main", true);
+    board.next_run("main", Some(now() - TimeDelta::minutes(5)));
+    assert_eq!(causes(&url).await, []);
+    board.next_run("main", Some(now() - TimeDelta::minutes(6)));
+    board.up("edge & co", false);
+    let both = [("overdue".to_owned(), "main".into()), ("unreachable".to_owned(), "edge & co".into())];
+    assert_eq!(causes(&url).await, both);
+    board.run_began("main", now() - TimeDelta::minutes(6));
+    assert_eq!(causes(&url).await, both[1..], "a run that is under way is not overdue");
+}
+
+#[tokio::test]
+async fn nothing_is_ready_before_there_is_a_configuration() {
+    let board = Board::default();
+    let url = start(board.clone(), Metrics::new("", "").unwrap()).await;
+    assert_eq!(causes(&url).await, [("not_configured".to_owned(), Value::Null)]);
+    board.reload_failed("no such file", now());
+    let document = json(&format!("{url}/readyz")).await;
+    assert_eq!(document["causes"][0]["text"], "no configuration is in force: no such file");
+    assert_eq!(document["configuration"]["last_reload_ok"], false);
+    board.configured(&config("plan"), now());
+    assert_eq!(causes(&url).await, []);
+    board.reload_failed("line 3", now());
+    assert_eq!(causes(&url).await, [], "the configuration before it stays in force");
+    assert_eq!(json(&format!("{url}/readyz")).await["configuration"]["error"]["text"], "line 3");
+}
+
+#[tokio::test]
+async fn the_page_shows_what_hostile_registries_say_as_text() {
+    let config = config("plan");
+    let board = board(&config);
+    board.reload_failed(HOSTILE, now());
+    let page = get(&start(board, metrics(&config)).await).await.text().await.unwrap();
+    assert!(!page.to_lowercase().contains("<script"), "{page}");
+    assert!(!page.contains("\"onload="), "{page}");
+    let escaped = "&lt;/li&gt;&lt;script&gt;alert('x')&lt;/script&gt;&quot;onload=&quot;&amp;amp;";
+    // The ghost tag, the failed repository, the failed run, the failed collection, the configuration.
+    assert_eq!(page.matches(escaped).count(), 5, "{page}");
+}
+
+#[tokio::test]
+async fn the_page_says_what_matters() {
+    let page = get(&busy().await).await.text().await.unwrap();
+    let expected = [
+        "registry edge &amp; co could not be reached",
+        "pr-921",
+        "rule pull-requests no longer keeps pr-921",
+        "limits.max_percent allows 75 %",
+        "9.00 GiB wait for the next collection",
+        "in 21h",
+        "another run was under way",
+        "href=\"/api/v1/plan?registry=main\"",
+        "56 more",
+    ];
+    for text in expected {
+        assert!(page.contains(text), "{text} is not on the page:\n{page}");
+    }
+}
+
+#[tokio::test]
+async fn a_long_plan_is_cut_and_says_so() {
+    let config = config("enforce");
+    let board = Board::default();
+    board.configured(&config, now());
+    board.planned(world::plan_of(&config, "main", 514).into());
+    let page = get(&start(board, metrics(&config)).await).await.text().await.unwrap();
+    assert_eq!(page.matches("<tr><td data-label=\"Repository\"").count(), 100);
+    assert!(page.contains("400 rows are not shown here"), "{page}");
+}
+
+#[tokio::test]
+async fn programs_get_the_same() {
+    let url = busy().await;
+    let status = json(&format!("{url}/api/v1/status")).await;
+    assert_eq!(status["version"], 1);
+    assert_eq!(status["configuration"]["mode"], "enforce");
+    let main = &status["registries"][0];
+    assert_eq!(main["url"], "https://registry.example.com/");
+    assert_eq!(main["last_run"]["outcome"], "partial");
+    assert_eq!(main["next_run"], "2026-06-18T09:00:00Z");
+    assert_eq!(main["last_collection"]["downtime_seconds"], 41.5);
+    assert_eq!(main["plan"]["totals"]["delete"], 66);
+    let plans = json(&format!("{url}/api/v1/plan")).await;
+    assert_eq!(plans.as_array().unwrap().len(), 1, "the other registry has no plan yet");
+    assert_eq!(plans[0]["registry"], "main");
+    assert_eq!(json(&format!("{url}/api/v1/plan?registry=edge+%26+co")).await, Value::Array(Vec::new()));
+    let history = json(&format!("{url}/api/v1/history?registry=edge+%26+co")).await;
+    let kinds: Vec<&Value> = history["history"].as_array().unwrap().iter().map(|one| &one["what"]).collect();
+    assert_eq!(kinds, ["collection", "run"]);
+    for path in ["plan", "history"] {
+        assert_eq!(get(&format!("{url}/api/v1/{path}?registry=other")).await.status(), 404);
+    }
+}
+
+#[test]
+fn a_run_counts_only_its_own_deletions() {
+    let report = world::report(&config("enforce"), 6, 0);
+    let mut others = report.clone();
+    others.deleted[0].already_gone = true;
+    let count = |report| regsweep::http::Run::of(report, now(), std::time::Duration::ZERO).deleted;
+    assert_eq!((count(&report), count(&others)), (6, 5));
+}
+
+#[tokio::test]
+async fn a_reload_keeps_what_is_known_of_registries_that_stay() {
+    let (url, board) = healthy().await;
+    board.up("main", true);
+    let mut changed = config("plan");
+    changed.registries.remove(1);
+    board.configured(&changed, now());
+    let status = json(&format!("{url}/api/v1/status")).await;
+    assert_eq!(status["registries"].as_array().unwrap().len(), 1);
+    assert_eq!(status["registries"][0]["up"], true);
+    changed.registries[0].url = "https://user:secret@registry.example.com/".parse().unwrap();
+    board.configured(&changed, now());
+    let status = json(&format!("{url}/api/v1/status")).await;
+    assert!(!status.to_string().contains("secret"), "{status}");
+}
+
+#[tokio::test]
+async fn everything_can_be_read_and_nothing_else() {
+    let url = busy().await;
+    let client = reqwest::Client::new();
+    let paths = ["/", "/healthz", "/readyz", "/metrics", "/api/v1/status", "/api/v1/plan", "/api/v1/history"];
+    for path in paths {
+        let ask = async |method| client.request(method, format!("{url}{path}")).send().await.unwrap();
+        let read = ask(Method::GET).await;
+        let head = ask(Method::HEAD).await;
+        assert_eq!(read.status(), head.status(), "{path}");
+        assert_eq!(read.headers()["content-length"], head.headers()["content-length"], "{path}");
+        assert_eq!(head.bytes().await.unwrap(), "", "{path}");
+        for method in [Method::POST, Method::PUT, Method::DELETE, Method::PATCH] {
+            assert_eq!(ask(method.clone()).await.status(), 405, "{method} {path}");
+        }
+    }
+    assert_eq!(get(&format!("{url}/nothing")).await.status(), 404);
+    assert_eq!(client.post(format!("{url}/api/v1/run")).send().await.unwrap().status(), 404);
+    let large = client.get(&url).body(vec![b'x'; 20_000]).send().await.unwrap();
+    assert_eq!(large.status(), 413);
+}
+
+#[tokio::test]
+async fn a_scanner_finds_the_headers_it_looks_for() {
+    let url = busy().await;
+    for path in ["/", "/api/v1/status", "/nothing"] {
+        let response = get(&format!("{url}{path}")).await;
+        let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
+        let policy = header("content-security-policy");
+        assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
+        assert!(policy.contains("frame-ancestors 'none'") && !policy.contains("unsafe"), "{policy}");
+        assert_eq!(header("x-content-type-options"), "nosniff");
+        assert_eq!(header("x-frame-options"), "DENY");
+        assert_eq!(header("referrer-policy"), "no-referrer");
+        assert_eq!(header("cache-control"), "no-store");
+    }
+}
+
+#[tokio::test]
+async fn the_server_leaves_when_it_is_told() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let metrics = Metrics::new("", "").unwrap().into();
+    let router = regsweep::http::router(Board::default(), metrics, std::sync::Arc::new(now));
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let server = tokio::spawn(regsweep::http::serve(listener, router, async { drop(stopped.await) }));
+    assert_eq!(get(&format!("http://{address}/healthz")).await.status(), 503);
+    stop.send(()).unwrap();
+    server.await.unwrap().unwrap();
+    assert!(reqwest::get(format!("http://{address}/healthz")).await.is_err());
+}

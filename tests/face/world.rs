@@ -1,0 +1,173 @@
+//! A service in the middle of its life, and the web server that shows it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use regsweep::config::{self, Config};
+use regsweep::http::{Board, Entry, Run, router, serve};
+use regsweep::metrics::{Carried, DeletedCount, Metrics};
+use regsweep::model::{Blob, Digest, Facts, Kind, Manifest, RepositoryName, Snapshot, Tag};
+use regsweep::plan::{Failure, Plan, TagDeletion, Terms, plan};
+use regsweep::report::{Collected, CollectionOutcome, Deleted, RunReport};
+
+/// What a hostile registry puts wherever it can.
+pub(crate) const HOSTILE: &str = "</li><script>alert('x')</script>\"onload=\"&amp;";
+
+pub(crate) fn now() -> DateTime<Utc> {
+    "2026-06-17T12:00:00Z".parse().unwrap()
+}
+
+/// Two registries and a policy that keeps pull requests for 14 days.
+pub(crate) fn config(mode: &str) -> Config {
+    let text = format!(
+        r"
+mode: {mode}
+registries:
+  - name: main
+    url: https://registry.example.com/
+  - name: edge & co
+    url: http://edge.example.com:5000/
+policies:
+  - name: apps
+    repositories: ['team/.*']
+    rules:
+      - name: pull-requests
+        tags: 'pr-\d+'
+        keep: {{ newer_than: 14d }}
+"
+    );
+    config::parse(&text, "config.yaml", &|_| None).unwrap()
+}
+
+/// A plan for a repository with so many images, one made each day; those of the last 14 days stay.
+pub(crate) fn plan_of(config: &Config, registry: &str, images: usize) -> Plan {
+    let mut snapshot = Snapshot::empty(RepositoryName::parse("team/app").unwrap());
+    let base = Blob { digest: Digest::of(b"base"), size: 80_000_000 };
+    for number in 0..images {
+        let digest = Digest::of(number.to_string().as_bytes());
+        let layer = Blob { digest: Digest::of(format!("layer {number}").as_bytes()), size: 31_457_280 };
+        let created = now() - TimeDelta::days(i64::try_from(number).unwrap()) - TimeDelta::hours(3);
+        snapshot.manifests.insert(
+            digest.clone(),
+            Manifest {
+                digest: digest.clone(),
+                kind: Kind::Image,
+                size: 1000,
+                children: Vec::new(),
+                subject: None,
+                blobs: vec![base.clone(), layer],
+                facts: Facts::Known { created: Some(created), labels: Default::default() },
+            },
+        );
+        snapshot.tags.insert(Tag::parse(&format!("pr-{}", 1000 - number)).unwrap(), digest);
+    }
+    snapshot.ghosts.insert(HOSTILE.to_owned());
+    let terms = Terms {
+        now: now() - TimeDelta::hours(3),
+        timezone: config.timezone,
+        protect: &config.protect,
+        tag_deletion: TagDeletion::Unsupported,
+    };
+    let one = plan(&snapshot, &config.policies[0], &terms);
+    let failure = Failure {
+        repository: RepositoryName::parse("team/web").unwrap(),
+        kind: "server",
+        error: format!("GET https://registry.example.com/v2/team/web/tags/list: 500 {HOSTILE}"),
+    };
+    Plan::new(registry, terms.now, vec![one], vec![failure], &config.limits)
+}
+
+/// The board of a service that has run for a while: one registry does well, the other does not.
+pub(crate) fn board(config: &Config) -> Board {
+    let board = Board::default();
+    board.configured(config, now() - TimeDelta::days(3));
+    board.beat(now());
+    let deleted = [("apps".to_owned(), DeletedCount { manifests: 4182, tags: 4300 })].into();
+    let carried = Carried { deleted, reclaimed_bytes: 181_193_932_800, ..Carried::default() };
+    board.carry_on("main", &carried);
+    for (days, outcome) in [(9, CollectionOutcome::Success), (2, CollectionOutcome::Success)] {
+        let error = None;
+        board.remember(Entry::Run(Run::of(&report(config, 12, days), now() - TimeDelta::days(days), TAKEN)));
+        board.collected("main", collected(outcome, days, error));
+    }
+    board.remember(Entry::Run(Run::skipped("main", now() - TimeDelta::days(1))));
+    let plan = plan_of(config, "main", 80);
+    let report = RunReport { applied: false, ..RunReport::of_plan(&plan) };
+    board.up("main", true);
+    board.planned(Arc::new(plan));
+    board.run_ended(Run::of(&report, now() - TimeDelta::hours(3), TAKEN));
+    board.next_run("main", Some(now() + TimeDelta::hours(21)));
+    board.reclaimable("main", 9_663_676_416);
+    board.up("edge & co", false);
+    board.run_ended(Run::failed(
+        "edge & co",
+        &format!("GET http://edge.example.com:5000/v2/: connection refused {HOSTILE}"),
+        now() - TimeDelta::hours(1),
+        Duration::from_millis(320),
+    ));
+    board.next_run("edge & co", Some(now() + TimeDelta::minutes(30)));
+    let error = Some(format!("no such container {HOSTILE}"));
+    board.collected("edge & co", collected(CollectionOutcome::Failed, 1, error));
+    board
+}
+
+const TAKEN: Duration = Duration::from_secs(48);
+
+pub(crate) fn report(config: &Config, deleted: usize, days: i64) -> RunReport {
+    let plan = plan_of(config, "main", 20);
+    let gone = |planned: &regsweep::plan::Planned| Deleted {
+        repository: plan.repositories[0].repository.clone(),
+        digest: planned.digest.clone(),
+        tags: planned.tags.clone(),
+        policy: "apps".into(),
+        bytes: planned.frees,
+        already_gone: false,
+    };
+    RunReport {
+        applied: true,
+        now: now() - TimeDelta::days(days),
+        deleted: plan.repositories[0].deletions().take(deleted).map(gone).collect(),
+        failures: Vec::new(),
+        ..RunReport::of_plan(&plan)
+    }
+}
+
+pub(crate) fn collected(outcome: CollectionOutcome, days: i64, error: Option<String>) -> Collected {
+    let success = outcome == CollectionOutcome::Success;
+    Collected {
+        at: now() - TimeDelta::days(days),
+        outcome,
+        duration: Duration::from_secs(95),
+        downtime: Duration::from_millis(if success { 41_500 } else { 0 }),
+        blobs: if success { 210 } else { 0 },
+        bytes: if success { 6_442_450_944 } else { 0 },
+        error,
+    }
+}
+
+/// The numbers of the same service.
+pub(crate) fn metrics(config: &Config) -> Metrics {
+    let metrics = Metrics::new("0.1.0", "abcdef0").unwrap();
+    metrics.config_reloaded(true, now());
+    for registry in &config.registries {
+        metrics.registry(&registry.name, &["apps"]);
+    }
+    let plan = plan_of(config, "main", 80);
+    metrics.surveyed(&plan);
+    metrics.run_finished(&report(config, 6, 0), TAKEN, now());
+    metrics.run_failed("edge & co", TAKEN, now());
+    metrics.collected("main", &collected(CollectionOutcome::Success, 1, None));
+    metrics.observer("main").exchanged("GET", Some(200), Duration::from_millis(3));
+    metrics.up("main", true);
+    metrics
+}
+
+/// Serves them at a free port as of [`now`], and tells where.
+pub(crate) async fn start(board: Board, metrics: Metrics) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = router(board, Arc::new(metrics), Arc::new(now));
+    tokio::spawn(serve(listener, router, std::future::pending()));
+    format!("http://{address}")
+}

@@ -1,0 +1,153 @@
+//! What is shipped beside the program: the unit, the images, the alerts and the dashboard.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test says no")]
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use regsweep::config;
+use regsweep::metrics::Metrics;
+use regsweep::policy::Mode;
+use serde_json::Value;
+
+fn shipped(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn text(path: &str) -> String {
+    std::fs::read_to_string(shipped(path)).unwrap()
+}
+
+/// Runs a program that must succeed, and tells what it said.
+#[track_caller]
+fn run(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().expect(program);
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{program} {arguments:?}: {said}");
+    said
+}
+
+#[test]
+fn the_unit_is_sound() {
+    // The program need not be installed where the tests run.
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("regsweep.service");
+    let unit = text("systemd/regsweep.service");
+    assert!(unit.contains("\nExecStart=/usr/local/bin/regsweep serve\n"));
+    std::fs::write(&copy, unit.replace("/usr/local/bin/regsweep", "/bin/true")).unwrap();
+    assert_eq!(run("systemd-analyze", &["verify", copy.to_str().unwrap()]), "");
+}
+
+#[test]
+fn the_unit_exposes_little() {
+    let unit = shipped("systemd/regsweep.service");
+    let said = run("systemd-analyze", &["security", "--offline=true", unit.to_str().unwrap()]);
+    let (_, level) = said.split_once("exposure level for regsweep.service: ").unwrap();
+    let level: f64 = level.split(' ').next().unwrap().parse().unwrap();
+    assert!(level <= 2.0, "{said}");
+}
+
+/// Every name of a metric in a text.
+fn metric_names(text: &str) -> BTreeSet<String> {
+    let names = regex::Regex::new(r"\b(?:regsweep|process)_[a-z_]+\b").unwrap();
+    names.find_iter(text).map(|found| found.as_str().to_owned()).collect()
+}
+
+/// Every name under which something is really exported.
+fn exported() -> BTreeSet<String> {
+    let metrics = Metrics::new("0", "").unwrap();
+    metrics.registry("main", &["apps"]);
+    metrics.up("main", true);
+    let text = metrics.encode().unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines.map(|line| line.split(['{', ' ']).next().unwrap().to_owned()).collect()
+}
+
+/// Every expression of the dashboard, with Grafana's variables filled in.
+fn dashboard_expressions() -> Vec<String> {
+    let dashboard: Value = serde_json::from_str(&text("config/grafana/regsweep.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let targets = panels.iter().filter_map(|panel| panel["targets"].as_array()).flatten();
+    let fill = |target: &Value| {
+        let expression = target["expr"].as_str().unwrap();
+        let spans = expression.replace("$__rate_interval", "5m").replace("$__interval", "1h");
+        spans.replace("$__range", "30d").replace("$registry", ".*")
+    };
+    targets.map(fill).collect()
+}
+
+#[test]
+fn prometheus_takes_its_configuration() {
+    run("promtool", &["check", "config", shipped("config/prometheus/prometheus.yml").to_str().unwrap()]);
+}
+
+#[test]
+fn every_alert_fires_when_it_should_and_only_then() {
+    let alerts = shipped("config/prometheus/alerts.yaml");
+    run("promtool", &["check", "rules", alerts.to_str().unwrap()]);
+    let tests = shipped("config/prometheus/alerts_test.yaml");
+    run("promtool", &["test", "rules", tests.to_str().unwrap()]);
+    let (alerts, tests) = (text("config/prometheus/alerts.yaml"), text("config/prometheus/alerts_test.yaml"));
+    for alert in alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
+        assert_eq!(
+            tests.matches(&format!("alertname: {alert}\n")).count(),
+            1,
+            "{alert} is never seen to fire"
+        );
+        assert!(
+            tests.contains(&format!("alertname: {alert}, exp_alerts: []")),
+            "{alert} is never seen to rest"
+        );
+    }
+}
+
+#[test]
+fn every_expression_of_the_dashboard_is_understood() {
+    let expressions = dashboard_expressions();
+    assert!(expressions.len() > 20);
+    let mut rules = "groups:\n  - name: dashboard\n    rules:\n".to_owned();
+    for (number, expression) in expressions.iter().enumerate() {
+        let expression = Value::from(expression.as_str());
+        writeln!(rules, "      - {{ record: 'panel:{number}', expr: {expression} }}").unwrap();
+    }
+    let file = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
+    std::fs::write(file.path(), rules).unwrap();
+    run("promtool", &["check", "rules", file.path().to_str().unwrap()]);
+}
+
+#[test]
+fn alerts_and_dashboard_name_only_metrics_that_exist() {
+    let exported = exported();
+    for path in [
+        "config/prometheus/alerts.yaml",
+        "config/prometheus/alerts_test.yaml",
+        "config/grafana/regsweep.json",
+    ] {
+        let named = metric_names(&text(path));
+        assert!(named.len() > 5, "{path}");
+        let missing: Vec<&String> = named.difference(&exported).collect();
+        assert!(missing.is_empty(), "{path} names {missing:?}");
+    }
+}
+
+#[test]
+fn the_composed_service_has_a_sound_configuration() {
+    let config = config::load(&shipped("config/compose/regsweep.yaml"), &|_| None).unwrap();
+    assert!(config.listen.ip().is_unspecified(), "a container is reached from outside");
+    assert_eq!(config.mode, Mode::Plan, "nobody's images go because they tried this");
+    let compose: Value = serde_yaml::from_str(&text("config/compose.yaml")).unwrap();
+    let services = &compose["services"];
+    assert_eq!(services["registry"]["container_name"], "registry");
+    for service in services.as_object().unwrap().values() {
+        let volumes = service["volumes"].as_array().unwrap();
+        for volume in volumes.iter().filter_map(Value::as_str).filter_map(|text| text.strip_prefix("./")) {
+            let path = volume.split(':').next().unwrap();
+            assert!(shipped("config").join(path).exists(), "{path} is mounted and is not there");
+        }
+        for port in service["ports"].as_array().unwrap() {
+            assert!(port.as_str().unwrap().starts_with("127.0.0.1:"), "{port} is open to everybody");
+        }
+    }
+}
