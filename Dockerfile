@@ -18,5 +18,6 @@ COPY --from=build --chown=65532:65532 --chmod=700 /state /var/lib/regsweep
 VOLUME /var/lib/regsweep
 # The configuration is /etc/regsweep/config.yaml; in a container it needs `listen: 0.0.0.0:9717`.
 EXPOSE 9717
+HEALTHCHECK --interval=30s --timeout=10s --start-period=10s CMD ["/usr/local/bin/regsweep", "health"]
 ENTRYPOINT ["/usr/local/bin/regsweep"]
 CMD ["serve"]

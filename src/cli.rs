@@ -9,19 +9,20 @@ mod bars;
 mod check;
 mod explain;
 mod gc;
+mod health;
 mod ls;
 mod plan;
 mod run;
-mod serve;
 mod session;
 mod table;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Parser as _;
 
-use crate::telemetry;
+use crate::telemetry::{self, Audience};
 use args::{Arguments, Command};
 
 /// How the program ends, for scripts.
@@ -45,7 +46,11 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     #[expect(clippy::disallowed_methods, reason = "this is the face that reads the environment")]
     let env = |name: &str| std::env::var(name).ok();
-    telemetry::start(arguments.log_format, env("RUST_LOG").as_deref());
+    let audience = match arguments.command {
+        Command::Serve => Audience::Operator,
+        _ => Audience::Caller,
+    };
+    telemetry::start(arguments.log_format, env("RUST_LOG").as_deref(), audience);
     let exit = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -59,9 +64,6 @@ pub fn main() -> ExitCode {
 }
 
 async fn dispatch(arguments: &Arguments, env: crate::config::Env<'_>) -> anyhow::Result<Exit> {
-    if matches!(arguments.command, Command::Serve) {
-        return serve::serve(&arguments.config, env).await;
-    }
     let config = match crate::config::load(&arguments.config, env) {
         Ok(config) => config,
         Err(error) => {
@@ -74,7 +76,12 @@ async fn dispatch(arguments: &Arguments, env: crate::config::Env<'_>) -> anyhow:
         Command::Plan(arguments) => plan::plan(&config, arguments).await,
         Command::Run(arguments) => run::run(&config, arguments, env).await,
         Command::Gc(arguments) => gc::gc(&config, arguments, env).await,
-        Command::Serve => Ok(Exit::Usage),
+        Command::Health(arguments) => health::health(&config, arguments).await,
+        Command::Serve => {
+            let clock = Arc::new(session::clock);
+            crate::daemon::serve(config, &arguments.config, env, clock).await?;
+            Ok(Exit::Done)
+        }
         Command::Ls(arguments) => ls::ls(&config, arguments).await,
         Command::Explain(arguments) => explain::explain(&config, arguments).await,
     }

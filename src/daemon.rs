@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::config::{self, ConfigError, Env};
+use crate::config::{self, Config, Env};
 use crate::http::{self, Clock};
 use generation::Generation;
 use schedule::{Due, Times};
@@ -28,30 +28,19 @@ pub use service::DockerDefaults;
 /// How often the loop looks around: the heartbeat, the watchdog, the configuration file.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// Why the service did not begin.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The configuration makes no sense.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// Something else stands in the way.
-    #[error("{0:#}")]
-    Other(#[from] anyhow::Error),
-}
-
-/// Serves until it is asked to stop.
-pub async fn serve(path: &Path, env: Env<'_>, clock: Clock) -> Result<(), Error> {
+/// Serves until it is asked to stop. `path` is where the configuration came from, and where it is read
+/// again when it changes.
+pub async fn serve(config: Config, path: &Path, env: Env<'_>, clock: Clock) -> anyhow::Result<()> {
     // Jobs share this thread, side by side as far as they wait for registries. The web server and the
     // connections have the others, so it answers whatever a run computes.
-    LocalSet::new().run_until(serve_here(path, env, clock)).await
+    LocalSet::new().run_until(serve_here(config, path, env, clock)).await
 }
 
-async fn serve_here(path: &Path, env: Env<'_>, clock: Clock) -> Result<(), Error> {
+async fn serve_here(config: Config, path: &Path, env: Env<'_>, clock: Clock) -> anyhow::Result<()> {
     let open = |kind| signal(kind).context("signals cannot be received");
     let mut terminate = open(SignalKind::terminate())?;
     let mut interrupt = open(SignalKind::interrupt())?;
     let mut hangup = open(SignalKind::hangup())?;
-    let config = config::load(path, env)?;
     let service = Service::open(&config, env, clock.clone())?;
     let listener = tokio::net::TcpListener::bind(config.listen).await;
     let listener = listener.with_context(|| format!("{} cannot be listened on", config.listen))?;
@@ -121,11 +110,7 @@ async fn serve_here(path: &Path, env: Env<'_>, clock: Clock) -> Result<(), Error
         }
     }
     drop(finish);
-    match web.await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(anyhow::Error::from(error).context("the web server failed").into()),
-        Err(error) => Err(anyhow::Error::from(error).context("the web server failed").into()),
-    }
+    web.await.context("the web server failed")?.context("the web server failed")
 }
 
 fn reloaded(path: &Path, env: Env<'_>, service: &Arc<Service>) -> anyhow::Result<Arc<Generation>> {

@@ -14,11 +14,24 @@ pub enum LogFormat {
     Json,
 }
 
-/// Sends logs to standard error. `filter` is what `RUST_LOG` says; without it a terminal shows errors
-/// only, since tables and progress tell the rest there.
-pub fn start(format: LogFormat, filter: Option<&str>) {
+/// Who reads the logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// Somebody who called a command and sees on the terminal what it prints.
+    Caller,
+    /// Somebody who looks after the service.
+    Operator,
+}
+
+/// Sends logs to standard error. `filter` is what `RUST_LOG` says; without it a caller sees only errors
+/// on a terminal, since tables and progress tell the rest there.
+pub fn start(format: LogFormat, filter: Option<&str>, audience: Audience) {
     let terminal = std::io::stderr().is_terminal();
-    let default = if terminal && format == LogFormat::Text { "error" } else { "info" };
+    let default = match (audience, terminal, format) {
+        (Audience::Caller, true, LogFormat::Text) => "error",
+        // The scheduler tells of its own workings at every start.
+        _ => "info,tokio_cron_scheduler=warn",
+    };
     let filter = EnvFilter::new(filter.unwrap_or(default));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let result = match format {

@@ -38,6 +38,8 @@ pub(super) enum Command {
     Gc(GcArguments),
     /// Run by the schedule of the configuration, and show metrics, health and a page
     Serve,
+    /// Ask the service on this machine whether it is well
+    Health(HealthArguments),
     /// List what registries hold: tags, digests, ages, sizes
     Ls(LsArguments),
     /// Tell every reason for and against one image
@@ -76,6 +78,13 @@ pub(super) struct GcArguments {
     pub(super) registry: Vec<String>,
     #[command(flatten)]
     pub(super) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct HealthArguments {
+    /// Whether it is ready, too: every registry reached, no run overdue
+    #[arg(long)]
+    pub(super) ready: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,0 +1,49 @@
+//! `regsweep health`: whether the service on this machine answers. What a container's HEALTHCHECK runs.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::Exit;
+use super::args::HealthArguments;
+use crate::config::Config;
+
+/// A service that takes longer is not healthy.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub(super) async fn health(config: &Config, arguments: &HealthArguments) -> anyhow::Result<Exit> {
+    let path = if arguments.ready { "readyz" } else { "healthz" };
+    let url = format!("http://{}/{path}", reachable(config.listen));
+    let client = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build()?;
+    let response = client.get(&url).send().await.with_context(|| format!("{url} does not answer"))?;
+    let status = response.status();
+    let text = response.text().await.with_context(|| format!("{url} does not answer"))?;
+    println!("{}", text.trim());
+    Ok(if status.is_success() { Exit::Done } else { Exit::Failed })
+}
+
+/// The address at which a service that listens there can be reached from this machine.
+fn reachable(listen: std::net::SocketAddr) -> std::net::SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    (ip, listen.port()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_address_is_reached_by_loopback() {
+        let check = |listen: &str, expected: &str| {
+            assert_eq!(reachable(listen.parse().unwrap()).to_string(), expected);
+        };
+        check("0.0.0.0:9717", "127.0.0.1:9717");
+        check("[::]:9717", "[::1]:9717");
+        check("10.1.2.3:80", "10.1.2.3:80");
+    }
+}
