@@ -26,4 +26,5 @@ deps-demo:
 	@demo/install.sh docker-registry:docker-registry skopeo:skopeo curl:curl jq:jq
 
 deps-check:
-	@demo/install.sh docker-registry:docker-registry skopeo:skopeo htpasswd:apache2-utils openssl:openssl promtool:prometheus systemd-analyze:systemd
+	@demo/install.sh docker-registry:docker-registry skopeo:skopeo htpasswd:apache2-utils openssl:openssl \
+		dockerd:docker.io busybox:busybox-static promtool:prometheus systemd-analyze:systemd

@@ -117,11 +117,11 @@ impl Collector {
     /// However this ends, the registry is put back first; if the returned future is dropped, a task of the
     /// runtime does that. After an error that follows [`Ledger::sweeping`], some blobs may be gone: ask
     /// [`Collector::gone`].
-    pub async fn collect(
+    pub async fn collect<F: Future<Output = bool> + Send>(
         &self,
         is_kept: &(dyn Fn(&Digest) -> bool + Sync),
         ledger: &dyn Ledger,
-        alive: impl AsyncFn() -> bool,
+        alive: impl Fn() -> F + Send + Sync,
     ) -> Result<Outcome, Error> {
         let terms = collection::Terms {
             timeout: self.timeout,
@@ -141,9 +141,13 @@ impl Collector {
 
     /// Puts the registry back after a crash that followed [`Ledger::stopping`], and waits for it.
     ///
-    /// A collection that still runs in a container of ours is ended first. With `exec` the registry is
-    /// restarted, which also ends what may still run inside it. For a command, `after` is run.
-    pub async fn restore(&self, alive: impl AsyncFn() -> bool) -> Result<(), Error> {
+    /// A collection that still runs in a container of ours is ended first; then the registry's container is
+    /// restarted, which also ends what may still run inside it. For a command, `after` is run; what still
+    /// runs of `run` is left to whoever ended us (systemd ends all that we started).
+    pub async fn restore<F: Future<Output = bool> + Send>(
+        &self,
+        alive: impl Fn() -> F + Send + Sync,
+    ) -> Result<(), Error> {
         match &self.runner {
             Runner::Docker(docker) => docker.restore().await?,
             Runner::Command(command) => command.restore().await?,

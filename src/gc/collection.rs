@@ -27,10 +27,10 @@ pub(super) struct Terms<'a> {
 }
 
 /// Collects once.
-pub(super) async fn collect<S: Site>(
+pub(super) async fn collect<S: Site, F: Future<Output = bool> + Send>(
     site: &S,
     terms: &Terms<'_>,
-    alive: impl AsyncFn() -> bool,
+    alive: impl Fn() -> F + Send + Sync,
 ) -> Result<Outcome, Error> {
     let deadline = Instant::now() + terms.timeout;
     let mut blobs = Blobs { seen: site.sees_blobs().await?, sizes: BTreeMap::new() };
@@ -206,7 +206,7 @@ async fn measure<S: Site>(
     site: &S,
     digests: impl Iterator<Item = Digest>,
 ) -> Result<BTreeMap<Digest, u64>, Error> {
-    let looks = digests.map(async |digest| {
+    let looks = digests.map(|digest| async move {
         let size = site.size(&digest).await?;
         Ok(size.map(|size| (digest, size)))
     });

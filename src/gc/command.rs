@@ -92,7 +92,7 @@ impl Site for CommandSite {
     async fn look(&self, deadline: Instant) -> Result<Look, Error> {
         let Some(dry) = &self.0.dry else { return Ok(Look::Blind) };
         let mut output = Output::default();
-        let exit = process::run(dry, &mut output, deadline).await?;
+        let exit = process::run(dry, Some(&mut output), deadline).await?;
         output.finish(exit).map(Look::Found)
     }
 
@@ -116,7 +116,7 @@ impl Site for CommandSite {
 
     async fn sweep(&self, deadline: Instant) -> Result<Found, Error> {
         let mut output = Output::default();
-        let exit = process::run(&self.0.command.run, &mut output, deadline).await?;
+        let exit = process::run(&self.0.command.run, Some(&mut output), deadline).await?;
         if self.0.dry.is_some() { output.finish(exit) } else { output.finish_freely(exit) }
     }
 
@@ -127,13 +127,13 @@ impl Site for CommandSite {
 
 /// Runs a command whose exit code has to be 0; an empty one is done already.
 async fn succeed(words: &[String], deadline: Instant) -> Result<(), Error> {
-    let mut output = Output::default();
-    let exit = process::run(words, &mut output, deadline).await?;
-    if exit == 0 {
-        return Ok(());
+    match process::run(words, None, deadline).await? {
+        0 => Ok(()),
+        exit => {
+            let why = format!("failed with exit code {exit}; what it printed is in regsweep's log");
+            Err(Error::Command { command: words.join(" "), why })
+        }
     }
-    let why = format!("failed with exit code {exit}; {}", output.tail());
-    Err(Error::Command { command: words.join(" "), why })
 }
 
 async fn stat(path: String) -> Result<Option<u64>, Error> {

@@ -75,10 +75,9 @@ impl Docker {
         patiently(|| async {
             let engine = Engine::new(&self.address)?;
             clear(&engine, &container).await?;
-            match self.method {
-                Method::Offline => engine.start(&container).await,
-                Method::Exec => engine.restart(&container).await,
-            }
+            // Not merely started: a stop that we asked for may still be under way in the Engine, and what ran
+            // inside the container may still run.
+            engine.restart(&container).await
         })
         .await
     }
@@ -224,13 +223,19 @@ impl Site for DockerSite {
                 tracing::warn!(%error, "a collector's container could not be removed");
             }
             let runs = self.registry().await?.runs;
-            match (exec, runs) {
+            match (runs, swept) {
                 // What runs now has seen the blobs that were swept; what it remembers of them is wrong.
-                (_, true) if swept => engine.restart(&container.id).await,
-                (_, true) => Ok(()),
-                (_, false) if container.runs => engine.start(&container.id).await,
+                (true, true) => engine.restart(&container.id).await,
+                (true, false) if *exec || !container.runs => Ok(()),
+                // A stop that nobody waited for may still be under way, so that it runs now says nothing.
+                (true, false) => match engine.restart(&container.id).await {
+                    // Then the stop was not allowed either, and it runs as ever.
+                    Err(Error::Forbidden { .. }) => Ok(()),
+                    restarted => restarted,
+                },
+                (false, _) if container.runs => engine.start(&container.id).await,
                 // Stopped as it was found.
-                (_, false) => Ok(()),
+                (false, _) => Ok(()),
             }
         })
         .await

@@ -68,7 +68,7 @@ impl Output {
     }
 
     /// The tail of the output, for people.
-    pub(super) fn tail(&self) -> String {
+    fn tail(&self) -> String {
         if self.tail.is_empty() {
             return "it printed nothing".to_owned();
         }

@@ -5,6 +5,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
@@ -13,29 +14,39 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::gc::Error;
 use crate::gc::output::{Output, Stream};
 
-/// How long output may still come once a command has ended. A service that it started may hold on to the
-/// pipes for ever.
+/// How long output may still come once a command has ended: what it left behind may hold on to the pipes.
 const REST: Duration = Duration::from_millis(500);
 
-/// Runs a program with arguments and takes in what it prints: its exit code. If it takes too long (or the
-/// returned future is dropped) it is killed, with everything that it started and that did not leave its group.
-pub(super) async fn run(words: &[String], output: &mut Output, deadline: Instant) -> Result<i64, Error> {
+/// Runs a program with arguments: its exit code. If it takes too long (or the returned future is dropped) it
+/// is killed, with everything that it started and that did not leave its group.
+///
+/// What it prints goes into `output`. Without one, it goes where our own messages go: a program that
+/// starts a service must not be read through a pipe, which would break and kill the service when we close it.
+pub(super) async fn run(
+    words: &[String],
+    output: Option<&mut Output>,
+    deadline: Instant,
+) -> Result<i64, Error> {
     let failed = |why: String| Error::Command { command: words.join(" "), why };
     let Some((program, arguments)) = words.split_first() else { return Ok(0) };
-    let child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn();
-    let mut child = child.map_err(|error| failed(format!("cannot be run: {error}")))?;
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).process_group(0);
+    if output.is_some() {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    } else {
+        // Not to our stdout, on which others may be reading a report.
+        command.stdout(std::io::stderr()).stderr(Stdio::inherit());
+    }
+    let mut child = command.spawn().map_err(|error| failed(format!("cannot be run: {error}")))?;
     let mut group = Group(pid(&child));
-    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
-        return Err(failed("has no output".to_owned()));
-    };
+    let pipes = (child.stdout.take(), child.stderr.take());
     let ended = {
-        let read = read(stdout, stderr, output);
+        let read = async {
+            if let ((Some(stdout), Some(stderr)), Some(output)) = (pipes, output) {
+                read(stdout, stderr, output).await;
+            }
+        };
+        let read = read.fuse();
         tokio::pin!(read);
         let both = async {
             let status = tokio::select! {

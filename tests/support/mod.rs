@@ -6,6 +6,7 @@
 #![allow(unreachable_pub, reason = "the same files serve an example, through #[path]")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "this is test code: a failure is a panic")]
 
+pub mod engine;
 pub mod fake;
 pub mod gate;
 pub mod image;

@@ -287,14 +287,15 @@ fn access(line: &str) -> Option<Logged> {
     Some(Logged { method, path, status: rest.split_whitespace().next()?.parse().ok()? })
 }
 
-/// An authority in `ca.pem`, and a certificate of it for this machine in `server.pem`.
-fn make_certificates(folder: &Path) {
+/// An authority in `ca.pem`, and a certificate of it for this machine in `server.pem`, which also serves a
+/// client.
+pub(super) fn make_certificates(folder: &Path) {
     let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
     let authority = "[req]\ndistinguished_name=dn\nx509_extensions=ext\nprompt=no\n[dn]\nCN=test authority\n\
         [ext]\nbasicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign\nsubjectKeyIdentifier=hash\n";
     fs::write(folder.join("ca.cnf"), authority).unwrap();
     let server = "[req]\ndistinguished_name=dn\nx509_extensions=ext\nprompt=no\n[dn]\nCN=localhost\n\
-        [ext]\nbasicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth\n\
+        [ext]\nbasicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth,clientAuth\n\
         subjectAltName=IP:127.0.0.1,DNS:localhost\n";
     fs::write(folder.join("server.cnf"), server).unwrap();
     let request = ["req", "-x509"];

@@ -1,0 +1,171 @@
+//! Collections that are killed: what `restore` and `gone` make of what is left, and what a collection that
+//! is only cancelled does by itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use regsweep::config::{Gc, Method};
+use tokio::sync::Notify;
+
+use crate::support::engine::{Contained, Container};
+use crate::world::{Filled, Notes, assert_sound, collector, docker, filled, until};
+
+/// Begins a collection in a runtime of its own and kills that when the ledger is called so, or when a blob
+/// is gone: nothing of it runs on, not even what it does when it is dropped.
+fn kill(gc: Gc, container: &Container, at: At) -> Notes {
+    let store = std::thread::scope(|scope| {
+        let read = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(container.store())
+        };
+        scope.spawn(read).join().unwrap()
+    });
+    std::thread::scope(|scope| {
+        let run = || {
+            let reached = Arc::new(Notify::new());
+            let (signal, wanted) = (reached.clone(), at.clone());
+            let notes = Notes::with(move |call| {
+                if matches!(wanted, At::Call(name) if name == call) {
+                    signal.notify_one();
+                }
+                Ok(())
+            });
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let collector = collector(&gc);
+                let moment = async {
+                    match &at {
+                        At::Call(_) => reached.notified().await,
+                        At::Gone(blobs) => {
+                            until("a sweep", async || blobs.iter().all(|blob| !store.has_blob(blob))).await;
+                        }
+                    }
+                };
+                tokio::select! {
+                    biased;
+                    () = moment => {}
+                    ended = collector.collect(&|_| false, &notes, || container.answers()) => {
+                        // The last call may be the last thing that happens.
+                        ended.unwrap();
+                    }
+                }
+            });
+            runtime.shutdown_background();
+            notes
+        };
+        scope.spawn(run).join().unwrap()
+    })
+}
+
+#[derive(Clone)]
+enum At {
+    Call(&'static str),
+    Gone(Vec<String>),
+}
+
+/// Kills, restores, and looks: the registry runs, nothing of ours is left, and `gone` tells what is gone.
+async fn check(container: &Container, filled: &Filled, method: Method, at: At, swept: bool) {
+    let gc = docker(container, method);
+    let notes = kill(gc.clone(), container, at);
+    let collector = collector(&gc);
+    collector.restore(|| container.answers()).await.unwrap();
+    assert!(container.answers_now().await && container.state().await.0);
+    assert!(container.engine.collectors(&container.name).await.is_empty());
+    let sweeping = notes.blobs.lock().unwrap().clone();
+    if swept {
+        assert_eq!(sweeping, filled.garbage);
+    }
+    let gone = collector.gone(&filled.garbage).await.unwrap();
+    assert_eq!(gone, if swept { filled.garbage.clone() } else { BTreeMap::new() });
+    assert_sound(&container.host(), filled).await;
+}
+
+#[tokio::test]
+async fn killed_while_stopping() {
+    for method in [Method::Offline, Method::Exec] {
+        let Some((container, filled)) = filled(Contained::default()).await else { return };
+        check(&container, &filled, method, At::Call("stopping"), false).await;
+    }
+}
+
+#[tokio::test]
+async fn killed_before_the_sweep() {
+    // A sweep that is never begun, even where the exec gets through.
+    for method in [Method::Offline, Method::Exec] {
+        let script = "#!/bin/sh\ncase \"$*\" in *--dry-run*) ;; garbage-collect*) sleep 600 ;; esac\n\
+            exec /usr/bin/docker-registry \"$@\"\n";
+        let contained = Contained { script: Some(script.to_owned()), ..Contained::default() };
+        let Some((container, filled)) = filled(contained).await else { return };
+        check(&container, &filled, method, At::Call("sweeping"), false).await;
+    }
+}
+
+#[tokio::test]
+async fn killed_in_the_sweep() {
+    for method in [Method::Offline, Method::Exec] {
+        let script = "#!/bin/sh\ncase \"$*\" in *--dry-run*) ;;\n\
+            garbage-collect*) /usr/bin/docker-registry \"$@\"; sleep 600 ;; esac\n\
+            exec /usr/bin/docker-registry \"$@\"\n";
+        let contained = Contained { script: Some(script.to_owned()), ..Contained::default() };
+        let Some((container, filled)) = filled(contained).await else { return };
+        let blobs = filled.garbage.keys().map(|digest| digest.as_str().to_owned()).collect();
+        check(&container, &filled, method, At::Gone(blobs), true).await;
+    }
+}
+
+#[tokio::test]
+async fn killed_after_all_of_it() {
+    for method in [Method::Offline, Method::Exec] {
+        let Some((container, filled)) = filled(Contained::default()).await else { return };
+        check(&container, &filled, method, At::Call("restored"), true).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_only_cancelled_puts_the_registry_back_by_itself() {
+    let script = "#!/bin/sh\ncase \"$*\" in *--dry-run*) ;; garbage-collect*) sleep 600 ;; esac\n\
+        exec /usr/bin/docker-registry \"$@\"\n";
+    let contained = Contained { script: Some(script.to_owned()), ..Contained::default() };
+    let Some((container, filled)) = filled(contained).await else { return };
+    for call in ["stopping", "sweeping"] {
+        let started = container.state().await.1;
+        let reached = Arc::new(Notify::new());
+        let signal = reached.clone();
+        let notes = Notes::with(move |name| {
+            if name == call {
+                signal.notify_one();
+            }
+            Ok(())
+        });
+        let collector = collector(&docker(&container, Method::Offline));
+        let collection = collector.collect(&|_| false, &notes, || container.answers());
+        let ended = tokio::select! {
+            biased;
+            () = async { reached.notified().await; tokio::time::sleep(Duration::from_millis(300)).await } => false,
+            _ = collection => true,
+        };
+        assert!(!ended);
+        // Its last state is "runs, and not since before".
+        until("the registry is back", async || {
+            let (runs, since) = container.state().await;
+            runs && since != started && container.answers_now().await
+        })
+        .await;
+        assert!(container.engine.collectors(&container.name).await.is_empty());
+    }
+    assert_sound(&container.host(), &filled).await;
+}
+
+#[tokio::test]
+async fn a_panic_of_the_ledger_puts_the_registry_back() {
+    let Some((container, filled)) = filled(Contained::default()).await else { return };
+    let (gc, url) = (docker(&container, Method::Offline), container.url());
+    let task = tokio::spawn(async move {
+        let notes = Notes::with(|call| if call == "sweeping" { panic!("a bug") } else { Ok(()) });
+        collector(&gc).collect(&|_| false, &notes, || async { reqwest::get(&url).await.is_ok() }).await
+    });
+    assert!(task.await.unwrap_err().is_panic());
+    assert!(container.answers().await);
+    assert_sound(&container.host(), &filled).await;
+}
