@@ -90,6 +90,19 @@ async fn killed_while_stopping() {
 }
 
 #[tokio::test]
+async fn killed_while_a_slow_registry_stops() {
+    // It still answers when `restore` looks at it, and would be gone a moment later.
+    let script = "#!/bin/sh\ncase \"$1\" in serve) trap 'sleep 3; kill $registry; exit 0' TERM\n\
+        /usr/bin/docker-registry \"$@\" & registry=$!; wait; wait ;; esac\nexec /usr/bin/docker-registry \"$@\"\n";
+    let contained = Contained { script: Some(script.to_owned()), ..Contained::default() };
+    let Some((container, filled)) = filled(contained).await else { return };
+    let (store, started) = (container.store().await, container.state().await.1);
+    check(&container, &filled, Method::Offline, At::Call("stopping"), false).await;
+    assert_ne!(container.state().await, (true, started));
+    assert!(container.state().await.0 && container.answers_now().await && store.blob_bytes() > 0);
+}
+
+#[tokio::test]
 async fn killed_before_the_sweep() {
     // A sweep that is never begun, even where the exec gets through.
     for method in [Method::Offline, Method::Exec] {
