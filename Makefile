@@ -5,7 +5,7 @@
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: deps-demo ## Set everything up and run the main job on a throwaway registry
+demo: deps-demo ## Set everything up and show the whole life of a throwaway registry
 	@cargo build --quiet --bin regsweep --example fill
 	@demo/demo.sh
 
@@ -23,7 +23,7 @@ build: ## Build the release binary, target/release/regsweep
 	cargo build --release --locked --bin regsweep
 
 deps-demo:
-	@demo/install.sh docker-registry:docker-registry skopeo:skopeo curl:curl jq:jq
+	@demo/install.sh docker-registry:docker-registry skopeo:skopeo curl:curl jq:jq dockerd:docker.io
 
 deps-check:
 	@demo/install.sh docker-registry:docker-registry skopeo:skopeo htpasswd:apache2-utils openssl:openssl \

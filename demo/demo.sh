@@ -1,63 +1,126 @@
 #!/bin/bash
-# The main job on a throwaway registry: start it, fill it, plan, run, look at what is left, clean up.
+# The whole life of a retention service on a throwaway registry: plan, delete, collect, watch.
+#
+# The registry runs in a container of a private Docker Engine where one can run (as root), and is collected
+# through it; elsewhere it runs on this machine, and is collected by commands.
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 target=${CARGO_TARGET_DIR:-$root/target}/debug
+PATH=$target:$target/examples:$PATH:/usr/sbin:/sbin
 work=$(mktemp -d)
-registry=
+engine= service=
+
+step() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
+show() { printf '$ %s\n' "$*"; }
+
+# A free port below those that the system gives out by itself.
+free_port() {
+    local port
+    while port=$((20000 + RANDOM % 10000)); (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do :; done
+    echo "$port"
+}
+
+# Waits up to a minute for a command to succeed.
+wait_for() {
+    for _ in $(seq 600); do
+        "$@" >/dev/null 2>&1 && return 0
+        sleep 0.1
+    done
+    echo "error: $* does not come true" >&2
+    return 1
+}
+
+stop() { [ -z "$1" ] || { kill "$1" 2>/dev/null && wait "$1" 2>/dev/null; } || true; }
 
 cleanup() {
-    [ -z "$registry" ] || { kill "$registry" 2>/dev/null && wait "$registry" 2>/dev/null; } || true
+    stop "$service"
+    if [ -n "$engine" ]; then
+        docker rm -f registry >/dev/null 2>&1 || true
+        stop "$engine"
+        while read -r _ place _; do
+            case $place in "$work"/*) umount -l "$place" ;; esac
+        done </proc/self/mounts
+    elif [ -e "$work/registry.pid" ]; then
+        "$work/stop" || true
+    fi
     rm -rf "$work"
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM
 
-step() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
-show() { printf '$ %s\n' "$*"; }
-
-# A free port: the kernel names one, and the registry takes it a moment later; if somebody was faster,
-# another is tried.
-start_registry() {
-    for _ in 1 2 3 4 5; do
-        port=$((20000 + RANDOM % 20000))
-        sed "s/@PORT@/$port/; s|@STORE@|$work/store|" >"$work/registry.yml" <<'YAML'
+port=$(free_port)
+store=$work/store
+mkdir -p "$store"
+url=http://127.0.0.1:$port
+cat >"$work/registry.yml" <<YAML
 version: 0.1
 log: { level: error, accesslog: { disabled: true } }
 storage:
-  filesystem: { rootdirectory: @STORE@ }
+  filesystem: { rootdirectory: ROOT }
   delete: { enabled: true }
-http: { addr: "127.0.0.1:@PORT@" }
+  cache: { blobdescriptor: inmemory }
+http: { addr: "127.0.0.1:$port" }
 YAML
-        docker-registry serve "$work/registry.yml" >"$work/registry.log" 2>&1 &
-        registry=$!
-        for _ in $(seq 100); do
-            kill -0 "$registry" 2>/dev/null || break
-            if curl -fsS -o /dev/null "http://127.0.0.1:$port/v2/" 2>/dev/null; then
-                kill -0 "$registry" 2>/dev/null && return 0
-            fi
-            sleep 0.05
-        done
-        kill "$registry" 2>/dev/null || true
-        wait "$registry" 2>/dev/null || true
-        registry=
+
+# A private Docker Engine with a registry in a container, its image made from this machine's programs.
+registry_in_a_container() {
+    [ "$(id -u)" = 0 ] && command -v dockerd >/dev/null || return 1
+    export DOCKER_HOST=unix://$work/docker.sock
+    dockerd --data-root "$work/docker" --exec-root "$work/exec" --pidfile "$work/docker.pid" \
+        --host "$DOCKER_HOST" --iptables=false --ip6tables=false --bridge=none >"$work/docker.log" 2>&1 &
+    engine=$!
+    for _ in $(seq 150); do
+        docker info >/dev/null 2>&1 && break
+        kill -0 "$engine" 2>/dev/null || { engine=; return 1; }
+        sleep 0.1
     done
-    echo "error: the registry does not start:" >&2
-    cat "$work/registry.log" >&2
-    return 1
+    local tree=$work/tree binary
+    binary=$(command -v docker-registry)
+    mkdir -p "$tree/bin" "$tree/etc/docker/registry" "$tree/tmp"
+    cp "$binary" "$tree/bin/registry"
+    ldd "$binary" | grep -o '/[^ ]*' | while read -r library; do
+        mkdir -p "$tree$(dirname "$library")"
+        cp -L "$library" "$tree$library"
+    done
+    sed 's|ROOT|/var/lib/registry|' "$work/registry.yml" >"$tree/etc/docker/registry/config.yml"
+    tar -C "$tree" -c . | docker import --change 'ENTRYPOINT ["/bin/registry"]' \
+        --change 'CMD ["serve", "/etc/docker/registry/config.yml"]' - registry:demo >/dev/null
+    docker run --detach --name registry --network host --restart unless-stopped \
+        --volume "$store:/var/lib/registry" registry:demo >/dev/null
+    gc="docker: { container: registry }"
+    told="through the Docker Engine: stop, collect in a container of its own, start again"
+}
+
+# The registry as a process of this machine.
+registry_on_the_host() {
+    sed -i "s|ROOT|$store|" "$work/registry.yml"
+    printf '#!/bin/sh\ndocker-registry serve %s >%s/registry.log 2>&1 </dev/null &\necho $! >%s/registry.pid\n' \
+        "$work/registry.yml" "$work" "$work" >"$work/start"
+    printf '#!/bin/sh\nkill "$(cat %s/registry.pid)"\n' "$work" >"$work/stop"
+    chmod +x "$work/start" "$work/stop"
+    "$work/start"
+    gc="command: { before: [$work/stop], run: [docker-registry, garbage-collect, $work/registry.yml], after: [$work/start] }"
+    told="by commands: no Docker Engine can run here (that takes root, and docker.io)"
 }
 
 step "A throwaway registry with a few dozen small images"
-start_registry
-"$target/examples/fill" "http://127.0.0.1:$port"
+registry_in_a_container || registry_on_the_host
+wait_for curl -fsS "$url/v2/"
+fill "$url"
 
 step "The rules"
+page=$(free_port)
 cat >"$work/regsweep.yaml" <<YAML
 mode: enforce
+schedule: "*/2 * * * * *"        # every two seconds; a real one is "0 3 * * *"
+listen: 127.0.0.1:$page
+state_dir: $work/state
 registries:
   - name: demo
-    url: http://127.0.0.1:$port
+    url: $url
+    gc:
+      $gc
 protect:
   tags: [latest, prod]
 policies:
@@ -81,7 +144,6 @@ YAML
 cat "$work/regsweep.yaml"
 export REGSWEEP_CONFIG=$work/regsweep.yaml
 export RUST_LOG=error
-PATH=$target:$PATH
 
 step "What would a run do, and why?"
 show regsweep plan
@@ -91,9 +153,21 @@ step "Why does pr-3 of team/web stay, although pull requests expire after 14 day
 show regsweep explain team/web:pr-3
 regsweep explain team/web:pr-3
 
-step "Do it"
-show regsweep run
-regsweep run | tail -n 2
+step "The service does it at the next full second ($told)"
+blobs() { find "$store" -path '*/blobs/*' -name data -printf '%s\n' | awk '{ sum += $1 } END { print sum + 0 }'; }
+reclaimed() { curl -fsS "http://127.0.0.1:$page/metrics" | grep '^regsweep_reclaimed_bytes_total'; }
+collected() { reclaimed | grep -qv ' 0$'; }
+before=$(blobs)
+show regsweep serve
+RUST_LOG=info,tokio_cron_scheduler=warn regsweep serve >"$work/log" 2>&1 &
+service=$!
+wait_for collected
+grep -c 'deleted a manifest' "$work/log" | sed 's/$/ manifests deleted, each with a log line such as:/'
+grep -m 1 'deleted a manifest' "$work/log"
+grep 'the collection ended' "$work/log"
+echo
+echo "bytes of blobs on the disk: $before before, $(blobs) after; the metric says:"
+reclaimed
 
 step "What is left"
 show regsweep ls
@@ -109,14 +183,11 @@ while read -r image; do
 done <"$work/left"
 echo "pulled $(wc -l <"$work/left") tags"
 
-step "A second run finds nothing to do"
-show regsweep run
-regsweep run | tail -n 1
+step "The next runs find nothing to do"
+show regsweep plan
+regsweep plan
 
-step "The bytes come back when the registry's own collector has run (here: with the registry stopped)"
-blobs() { du -sb "$work/store/docker/registry/v2/blobs" | cut -f1; }
-before=$(blobs)
-kill "$registry" && wait "$registry" 2>/dev/null || true
-registry=
-docker-registry garbage-collect "$work/registry.yml" >/dev/null 2>&1
-echo "blobs: $before bytes before, $(blobs) after"
+step "The page is at http://127.0.0.1:$page/"
+if [ -t 0 ] && [ -t 1 ]; then
+    read -r -p "Press Enter to end the demo and remove everything. "
+fi
