@@ -139,8 +139,8 @@ impl<'a> Graph<'a> {
     /// be gone before it.
     ///
     /// Where that leaves a choice, the oldest goes first. A tag can claim that an index is about its own
-    /// child, so there can be circles; they are broken at the oldest too, and the edges that run against
-    /// the order bind nobody.
+    /// child, so there can be circles. They are broken at the oldest that no index still lists, since
+    /// indexes alone make no circle; the edges that run against the order bind nobody.
     pub(super) fn deletion_order(
         &self,
         verdicts: &[Verdict],
@@ -157,7 +157,14 @@ impl<'a> Graph<'a> {
         let mut ready: BTreeSet<_> = open.iter().copied().filter(|&(_, node)| waits[node] == 0).collect();
         let mut done = BTreeSet::new();
         let mut order = Vec::with_capacity(open.len());
-        while let Some((_, node)) = ready.pop_first().or_else(|| open.first().copied()) {
+        let unlisted = |open: &BTreeSet<_>| {
+            let listed =
+                |node: usize| self.parents[node].iter().any(|&parent| open.contains(&ranked(parent)));
+            open.iter().copied().find(|&(_, node)| !listed(node))
+        };
+        while let Some((_, node)) =
+            ready.pop_first().or_else(|| unlisted(&open)).or_else(|| open.first().copied())
+        {
             open.remove(&ranked(node));
             let gone: BTreeSet<&Digest> =
                 before(node).filter(|one| done.contains(one)).map(|one| &self.nodes[one].digest).collect();

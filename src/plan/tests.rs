@@ -773,6 +773,22 @@ fn a_circle_of_referrers_that_nothing_speaks_for_or_against_is_kept() {
 }
 
 #[test]
+fn an_index_that_a_tag_makes_about_its_own_child_goes_before_the_child() {
+    let tag = digest("child").as_str().replace(':', "-") + ".sig";
+    let world = World::new()
+        .image("kept", 1, &["v1"])
+        .add("child", Kind::Image, None, &[])
+        .index("index", &["child"], &["old", &tag])
+        .edit("index", |index| {
+            index.facts = Facts::Known { created: Some(ago(9999)), labels: BTreeMap::new() }
+        });
+    let plan = world.plan(&rules(vec![rule("old", "old", Keep::Nothing)]));
+    let order: Vec<&Digest> = plan.deletions().map(|planned| &planned.digest).collect();
+    assert_eq!(order, [&digest("index"), &digest("child")]);
+    assert_eq!(plan.deletions().last().unwrap().after, [digest("index")]);
+}
+
+#[test]
 fn every_reason_code_occurs_in_this_table() {
     let table = include_str!("tests.rs");
     let source = include_str!("reason.rs");
