@@ -1195,9 +1195,19 @@ mod properties {
 
         #[test]
         fn a_plan_after_its_own_application_is_empty(world in worlds(), setting in settings()) {
-            let plan = world.plan(&setting);
-            let again = setting.plan(&apply(&world.snapshot, &plan));
-            prop_assert!(again.is_idle(), "{:?}", again);
+            let mut snapshot = world.snapshot.clone();
+            let mut plan = setting.plan(&snapshot);
+            // Where tags go alone, a manifest that rises in the ranks by that may gain its first kept tag,
+            // and then its other expired tags can go too. No manifest ever follows.
+            for _ in 0..=world.snapshot.tags.len() {
+                snapshot = apply(&snapshot, &plan);
+                plan = setting.plan(&snapshot);
+                prop_assert!(plan.deletions().next().is_none(), "{:?}", plan);
+                if setting.tag_deletion == TagDeletion::Unsupported {
+                    prop_assert!(plan.is_idle(), "{:?}", plan);
+                }
+            }
+            prop_assert!(plan.is_idle(), "{:?}", plan);
         }
 
         #[test]

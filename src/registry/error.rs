@@ -34,6 +34,8 @@ pub struct Error {
 pub enum Kind {
     /// No connection came about.
     Connect,
+    /// Somebody answered whose certificate is not trusted, or who does not trust ours.
+    Certificate,
     /// No answer came in time.
     Timeout,
     /// The connection broke before the answer was whole.
@@ -79,6 +81,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Connect => "connect",
+            Self::Certificate => "certificate",
             Self::Timeout => "timeout",
             Self::Interrupted => "interrupted",
             Self::Unauthorized => "unauthorized",
@@ -109,8 +112,11 @@ impl Error {
 
     /// A request that got no whole answer.
     pub(super) fn transport(method: &'static str, url: &Url, error: reqwest::Error) -> Self {
+        let cause = innermost(&error);
         let kind = if error.is_timeout() {
             Kind::Timeout
+        } else if error.is_connect() && cause.contains("certificate") {
+            Kind::Certificate
         } else if error.is_connect() {
             Kind::Connect
         } else {
@@ -118,8 +124,7 @@ impl Error {
         };
         // A redirect can lead to a signed address, which is a credential.
         let error = error.without_url();
-        let message = innermost(&error);
-        Self { source: Some(Box::new(error)), ..Self::new(method, url, kind, message) }
+        Self { source: Some(Box::new(error)), ..Self::new(method, url, kind, cause) }
     }
 
     /// A whole answer with a status that was not asked for.
@@ -149,7 +154,8 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self.kind {
             Kind::Connect | Kind::Timeout | Kind::Interrupted | Kind::RateLimited | Kind::Server => true,
-            Kind::Unauthorized
+            Kind::Certificate
+            | Kind::Unauthorized
             | Kind::Forbidden
             | Kind::NotFound
             | Kind::Unsupported
@@ -177,6 +183,9 @@ impl fmt::Display for Error {
         f.write_str(&self.message)?;
         match self.kind {
             Kind::Connect => f.write_str(" (is the registry running, and is the url right?)"),
+            Kind::Certificate => {
+                f.write_str(" (check tls of this registry in the configuration: ca_file trusts a private CA)")
+            }
             Kind::Unauthorized => f.write_str(" (check auth of this registry in the configuration)"),
             _ => Ok(()),
         }

@@ -69,7 +69,7 @@ fn the_right_password_opens_a_registry_and_no_other_does() {
 fn the_certificate_of_a_private_authority_is_trusted_where_it_is_named() {
     let registry = started(RealRegistry::options().tls());
     let run = sweeper(&registry).run(&["run"]).exits(1);
-    assert!(run.stderr.contains("certificate"), "{}", run.stderr);
+    assert!(run.stderr.contains("ca_file trusts a private CA"), "{}", run.stderr);
     assert_untouched(&registry);
     sweeper(&registry).ca_file(&registry.ca_file()).run(&["run"]).exits(0);
     assert_swept(&registry);
