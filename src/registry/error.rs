@@ -62,8 +62,9 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind there is.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Connect,
+        Self::Certificate,
         Self::Timeout,
         Self::Interrupted,
         Self::Unauthorized,
