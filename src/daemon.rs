@@ -3,6 +3,7 @@
 //! Only here is it decided when something begins. What a run does is the engine's business.
 
 mod generation;
+mod past;
 mod schedule;
 mod service;
 mod systemd;

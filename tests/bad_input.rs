@@ -181,6 +181,10 @@ fn document(said: &Said) -> Value {
     serde_json::from_str(&said.out).unwrap()
 }
 
+fn size(content: &Content) -> usize {
+    content.manifest.len() + content.blobs.iter().map(Vec::len).sum::<usize>()
+}
+
 #[test]
 fn a_plan_in_json_is_as_documented() {
     let fake = FakeRegistry::start(Personality::V3_1);
@@ -196,7 +200,6 @@ fn a_plan_in_json_is_as_documented() {
     });
     let said = sweep(&fake, "").run(&["plan", "-o", "json", "--at", "2026-06-01"]);
     assert_eq!(said.code, 1, "a repository failed: {}", said.err);
-    let size = |content: &Content| content.manifest.len() + content.blobs.iter().map(Vec::len).sum::<usize>();
     let mut plan = document(&said);
     let error = plan["failures"][0]["error"].take();
     assert!(error.as_str().unwrap().contains("/v2/team/odd/manifests/pr-3: 403"), "{error}");
@@ -209,7 +212,7 @@ fn a_plan_in_json_is_as_documented() {
         "version": 1, "registry": "main", "now": "2026-06-01T00:00:00Z",
         "repositories": [{
             "repository": "team/app", "policy": "apps", "held_back": false, "tags": 3,
-            "expired_bytes": size(&gone), "ghosts": [],
+            "expired_bytes": size(&gone), "referenced_bytes": size(&shared), "ghosts": [],
             "manifests": [
                 {
                     "digest": shared.digest, "tags": ["pr-2", "v1"], "kind": "image",
@@ -233,6 +236,7 @@ fn a_plan_in_json_is_as_documented() {
         "failures": [{ "repository": "team/odd", "kind": "forbidden", "error": null }],
         "totals": {
             "repositories": 1, "tags": 3, "manifests": 2, "delete": 1, "untag": 1, "expired_bytes": size(&gone),
+            "referenced_bytes": size(&shared),
         },
     });
     assert_eq!(plan, expected);
@@ -245,16 +249,18 @@ fn a_run_in_json_tells_what_went() {
     let said = sweep.run(&["run", "-o", "json", "--repository", "team/app"]);
     assert_eq!(said.code, 0, "{}", said.err);
     let run = document(&said);
-    let gone = image("team/app pr", "2026-02-01").digest;
+    let gone = image("team/app pr", "2026-02-01");
     let shared = image("team/app v1", "2026-01-01").digest;
     assert_eq!(run["outcome"], "success");
     assert_eq!(run["applied"], true);
     let deleted = json!([{
-        "repository": "team/app", "digest": gone, "tags": ["pr-1"], "policy": "apps", "already_gone": false,
+        "repository": "team/app", "digest": gone.digest, "tags": ["pr-1"], "policy": "apps",
+        "bytes": size(&gone), "already_gone": false,
     }]);
     assert_eq!(run["deleted"], deleted);
     let untagged = json!([{ "repository": "team/app", "tag": "pr-2", "digest": shared, "policy": "apps" }]);
     assert_eq!(run["untagged"], untagged);
+    assert_eq!(run["collection"], Value::Null, "nobody said how");
     for empty in ["spared", "refusals", "failures"] {
         assert_eq!(run[empty], json!([]), "{empty}");
     }

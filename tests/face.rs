@@ -128,6 +128,11 @@ async fn every_metric_is_there_with_its_labels() {
         assert!(name.starts_with("process_") || METRICS.iter().any(known), "{name} is not in the design");
     }
     assert!(text.contains("\nprocess_resident_memory_bytes "), "{text}");
+    let documented = include_str!("../docs/metrics.md");
+    for (name, _) in METRICS {
+        let name = name.trim_end_matches("_sum").trim_end_matches("_bucket");
+        assert!(documented.contains(&format!("| `{name}` |")), "docs/metrics.md does not know {name}");
+    }
 }
 
 #[tokio::test]

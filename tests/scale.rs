@@ -28,8 +28,12 @@ fn ten_thousand_tags_are_planned_without_an_error() {
             store.write(&format!("team{}/app{repository}", repository % 7), &[tag], image);
         }
     }
-    let expired = images.iter().filter(|(tag, _)| tag.starts_with("old"));
-    let bytes: usize = expired.map(|(_, image)| image.manifest.len() + image.blobs[0].len()).sum();
+    let (expired, kept): (Vec<_>, Vec<_>) = images.iter().partition(|(tag, _)| tag.starts_with("old"));
+    let own = |images: &[&(String, Content)]| -> usize {
+        images.iter().map(|(_, image)| image.manifest.len() + image.blobs[0].len()).sum()
+    };
+    // They all have one layer in common, which stays with what is kept.
+    let (bytes, referenced) = (own(&expired), own(&kept) + images[0].1.blobs[1].len());
     let rules = "\
 policies:
   - { name: all, repositories: '.*', rules: [{ name: old, tags: 'old-.*', keep: none }] }
@@ -39,6 +43,7 @@ policies:
     let totals = serde_json::json!({
         "repositories": REPOSITORIES, "tags": REPOSITORIES * TAGS, "manifests": REPOSITORIES * TAGS,
         "delete": REPOSITORIES * TAGS / 10, "untag": 0, "expired_bytes": REPOSITORIES * bytes,
+        "referenced_bytes": REPOSITORIES * referenced,
     });
     assert_eq!(json["totals"], totals);
     assert_eq!((&json["failures"], &json["refusals"]), (&serde_json::json!([]), &serde_json::json!([])));

@@ -11,16 +11,14 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use super::generation::Generation;
+use super::past;
 use super::schedule::Job;
 use crate::config::{Config, Env};
 use crate::engine::{self, Conducted, Limits, Means, Stop, collect, conduct, recover, survey};
 use crate::http::{Board, Clock, Entry, Run};
-use crate::metrics::{Carried, Metrics};
-use crate::report::{Collected, CollectionOutcome, Outcome};
-use crate::state::{self, State, TotalKind};
-
-/// So many runs and collections of before a restart are shown again.
-const REMEMBERED: u32 = 100;
+use crate::metrics::Metrics;
+use crate::report::{Collected, CollectionOutcome};
+use crate::state::State;
 
 /// A registry that could not be put back is tried again after this long.
 const RECOVERY_PAUSE: Duration = Duration::from_secs(15);
@@ -65,16 +63,7 @@ impl Service {
         let revision = option_env!("REGSWEEP_REVISION").unwrap_or("unknown");
         let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), revision)?;
         let board = Board::default();
-        let mut past: Vec<(DateTime<Utc>, Entry)> = Vec::new();
-        for run in state.runs(REMEMBERED)?.into_iter().filter_map(remembered) {
-            past.push((run.at, Entry::Run(run)));
-        }
-        for collection in state.collections(REMEMBERED)? {
-            let state::Collection { registry, collected } = collection;
-            past.push((collected.at, Entry::Collection { registry, collected }));
-        }
-        past.sort_by_key(|(at, _)| *at);
-        for (_, entry) in past {
+        for entry in past::entries(&state)? {
             board.remember(entry);
         }
         Ok(Arc::new(Self {
@@ -103,7 +92,7 @@ impl Service {
         for registry in &config.registries {
             // Once: what happens from now on is counted as it happens, also after a reload.
             if lock(&self.announced).insert(registry.name.clone()) {
-                let carried = carried(&self.state, &registry.name)?;
+                let carried = past::carried(&self.state, &registry.name)?;
                 self.metrics.carry_on(&registry.name, &carried);
                 self.board.carry_on(&registry.name, &carried);
             }
@@ -352,52 +341,4 @@ impl Drop for Turn {
     fn drop(&mut self) {
         lock(&self.service.busy).remove(&self.registry);
     }
-}
-
-/// What the counters of a registry go on from.
-fn carried(state: &State, registry: &str) -> Result<Carried, state::Error> {
-    let mut carried = Carried::default();
-    for total in state.totals()?.into_iter().filter(|total| total.registry == registry) {
-        match total.kind {
-            TotalKind::DeletedManifests => {
-                carried.deleted.entry(total.policy).or_default().manifests = total.value;
-            }
-            TotalKind::DeletedTags => carried.deleted.entry(total.policy).or_default().tags = total.value,
-            TotalKind::ReclaimedBlobs => carried.reclaimed_blobs = total.value,
-            TotalKind::ReclaimedBytes => carried.reclaimed_bytes = total.value,
-            TotalKind::Reclaimable => {}
-        }
-    }
-    let runs = state.runs(REMEMBERED)?;
-    let ended = |wanted: Option<Outcome>| {
-        let mut runs = runs.iter().filter(|run| run.registry == registry);
-        runs.find(|run| run.finished.is_some() && (wanted.is_none() || run.outcome == wanted))
-            .and_then(|run| run.finished)
-    };
-    carried.last_run = ended(None);
-    carried.last_success = ended(Some(Outcome::Success));
-    let collections = state.collections(REMEMBERED)?;
-    let succeeded = collections
-        .iter()
-        .find(|one| one.registry == registry && one.collected.outcome == CollectionOutcome::Success);
-    carried.last_collection = succeeded.map(|one| one.collected.at);
-    Ok(carried)
-}
-
-/// A run of before a restart, as the page shows it; `None` for one that was cut off.
-fn remembered(run: state::Run) -> Option<Run> {
-    let duration = (run.finished? - run.started).to_std().unwrap_or_default();
-    Some(Run {
-        registry: run.registry,
-        at: run.started,
-        duration,
-        outcome: run.outcome?,
-        applied: true,
-        deleted: usize::try_from(run.deleted).unwrap_or(usize::MAX),
-        untagged: usize::try_from(run.untagged).unwrap_or(usize::MAX),
-        spared: 0,
-        failures: 0,
-        refusals: 0,
-        problems: run.error.into_iter().collect(),
-    })
 }
