@@ -81,6 +81,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the registry answered and let us in, and something else stood in the way.
+    pub fn was_reached(&self) -> bool {
+        match self {
+            Self::Registry(_) => false,
+            Self::NoCatalog(_) | Self::State(_) | Self::NotReady(_) => true,
+        }
+    }
+
     /// A fixed word for the kind of failure, fit for a metric's label.
     pub fn kind(&self) -> &'static str {
         match self {

@@ -254,7 +254,7 @@ impl Service {
 
     fn failed(&self, name: &str, error: &engine::Error, at: DateTime<Utc>, taken: Duration) {
         tracing::error!(registry = name, kind = error.kind(), %error, "the run failed, and nothing was done");
-        self.up(name, false);
+        self.up(name, error.was_reached());
         self.metrics.run_failed(name, taken, (self.clock)());
         self.board.run_ended(Run::failed(name, &error.to_string(), at, taken));
     }
@@ -275,7 +275,7 @@ impl Service {
                 collect(site, collector, &self.state, &kept, &*self.clock).await
             }
             Err(error) => {
-                self.up(name, false);
+                self.up(name, error.was_reached());
                 Ok(self.skipped_collection(&format!("the registry could not be surveyed: {error}")))
             }
         };
