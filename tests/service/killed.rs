@@ -15,16 +15,19 @@ struct Scene {
     gate: Gate,
 }
 
+/// Whether a request is the one to be held.
+type Choice = Box<dyn FnMut(&[u8]) -> bool + Send>;
+
 /// Before what the gate is that holds a request.
 enum Holds {
-    Registry(Box<dyn FnMut(&[u8]) -> bool + Send>),
-    Engine(Box<dyn FnMut(&[u8]) -> bool + Send>),
+    Registry(Choice),
+    Engine(Choice),
 }
 
 impl Scene {
-    async fn new(method: &str, contained_: Contained, holds: Holds) -> Option<Self> {
+    async fn new(method: &str, made: Contained, holds: Holds) -> Option<Self> {
         let engine = Engine::shared()?;
-        let container = contained_.start(engine).await;
+        let container = made.start(engine).await;
         let filled = fill(&container.url(), container.store().await).await;
         let (gate, url, host) = match holds {
             Holds::Registry(holds) => {

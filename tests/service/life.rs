@@ -44,7 +44,7 @@ async fn a_run_by_hand_deletes_and_collects_and_so_does_a_collection_by_hand() {
     let container = Contained::default().start(engine).await;
     let filled = fill(&container.url(), container.store().await).await;
     let lines = contained(&container.url(), &engine.host(), &container, "offline");
-    let place = Place::new(NEVER, &[lines.clone()]);
+    let place = Place::new(NEVER, &[lines]);
     let ran = place.run(&["run", "--output", "json"]).await.exits(0);
     assert_eq!(ran.deleted().len(), 4);
     assert!(filled.is_swept());

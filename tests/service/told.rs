@@ -32,7 +32,7 @@ impl Manager {
 
     fn any(&self) -> Vec<String> {
         let mut buffer = [0; 4096];
-        let length = self.socket.recv(&mut buffer).expect("the service says nothing");
+        let length = self.socket.recv(&mut buffer).unwrap();
         String::from_utf8(buffer[..length].to_vec()).unwrap().lines().map(str::to_owned).collect()
     }
 }
