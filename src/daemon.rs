@@ -46,14 +46,15 @@ async fn serve_here(config: Config, path: &Path, env: Env<'_>, clock: Clock) -> 
     let listener = tokio::net::TcpListener::bind(config.listen).await;
     let listener = listener.with_context(|| format!("{} cannot be listened on", config.listen))?;
     tracing::info!(listen = %config.listen, config = %path.display(), "serving");
+    let (sender, mut due) = mpsc::unbounded_channel();
+    let mut generation = Generation::begin(config, &service)?;
+    // Only now: a counter that is seen before it has gone on from the state looks like one that jumps.
     let router = http::router(service.board.clone(), service.metrics.clone(), clock.clone());
     let (finish, finished) = oneshot::channel::<()>();
     let web = tokio::spawn(http::serve(listener, router, async {
         // An error means that the sender is gone, which is an end as well.
         let _ = finished.await;
     }));
-    let (sender, mut due) = mpsc::unbounded_channel();
-    let mut generation = Generation::begin(config, &service)?;
     let mut times = Times::arm(&generation, &service, sender.clone()).await?;
     service.recover(&generation);
     let mut file = std::fs::read(path).ok();

@@ -266,6 +266,7 @@ impl Service {
             return;
         };
         let collected = match survey(site, &(), async |_| Ok(())).await {
+            Ok(_) if self.stop.is_requested() => Ok(self.skipped_collection("the service was stopped")),
             Ok(found) => {
                 self.up(name, true);
                 self.metrics.surveyed(&found.plan);

@@ -54,8 +54,9 @@ pub async fn conduct(site: Site<'_>, means: &Means<'_>, progress: &dyn Progress)
     means.state.finish_run(run, (means.clock)(), outcome, error.as_deref())?;
     let taken = begin.elapsed();
     let (survey, report) = result?;
+    let waiting = means.state.reclaimable(registry)?;
     let collected = match means.collector {
-        Some(collector) if is_due(site, &report) && !means.stop.is_requested() => {
+        Some(collector) if is_due(site, &report, waiting) && !means.stop.is_requested() => {
             Some(collect(site, collector, means.state, &survey.kept, means.clock).await?)
         }
         _ => None,
@@ -63,10 +64,12 @@ pub async fn conduct(site: Site<'_>, means: &Means<'_>, progress: &dyn Progress)
     Ok(Conducted { survey, report, collected, taken })
 }
 
-/// Whether a collection follows a run: only after deletions, and only if all of them were answered.
-fn is_due(site: Site<'_>, report: &RunReport) -> bool {
+/// Whether a collection follows a run: only after deletions, of this run or of one whose collection never
+/// came to its end, and only if all of them were answered.
+fn is_due(site: Site<'_>, report: &RunReport, waiting: u64) -> bool {
     let after_run = site.registry.gc.as_ref().is_some_and(|gc| matches!(gc.schedule, GcSchedule::AfterRun));
-    after_run && report.deleted.iter().any(|deleted| !deleted.already_gone) && !report.unanswered
+    let freed = waiting > 0 || report.deleted.iter().any(|deleted| !deleted.already_gone);
+    after_run && report.applied && freed && !report.unanswered
 }
 
 async fn survey_and_apply(

@@ -85,6 +85,11 @@ impl Engine {
         format!("unix://{}/docker.sock", self.folder.display())
     }
 
+    /// The socket at which it listens.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join("docker.sock")
+    }
+
     /// Its address over TLS, and the folder with what a client needs for that.
     pub fn tls(&self) -> (String, &Path) {
         (format!("tcp://127.0.0.1:{}", self.tls_port), &self.folder)
@@ -344,7 +349,8 @@ fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-fn free_port() -> u16 {
+/// A port of the loopback that nobody takes in between.
+pub fn free_port() -> u16 {
     loop {
         let first = u16::try_from(std::process::id() % 1000).unwrap() * 10;
         let port = 21_000 + (first + NEXT_PORT.fetch_add(1, Ordering::Relaxed)) % 10_000;

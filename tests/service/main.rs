@@ -1,0 +1,15 @@
+//! The service from its start to its end, as an operator sees it: processes, signals, files, sockets, a
+//! Docker Engine, registries.
+
+#![allow(clippy::unwrap_used, reason = "this is test code: a failure is a panic")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod killed;
+mod life;
+mod reload;
+mod signals;
+mod together;
+mod told;
+mod world;

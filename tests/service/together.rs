@@ -1,0 +1,63 @@
+//! Things at the same time: ticks, registries, processes; and things one after the other, across restarts.
+
+use std::time::Duration;
+
+use crate::support::fake::{FakeRegistry, Personality};
+use crate::support::gate::Gate;
+use crate::world::{EACH_SECOND, Host, NEVER, Place, fill};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tick_during_a_run_is_skipped_and_another_registry_runs_on() {
+    let held = Host::start().await;
+    let filled = fill(&held.registry.url(), held.registry.store()).await;
+    let gate = Gate::before(&held.registry.host(), 2);
+    let free = FakeRegistry::start(Personality::V2_8);
+    let place = Place::new(EACH_SECOND, &[format!("url: {}", gate.url()), format!("url: {}", free.url())]);
+    let serving = place.serve().await;
+    tokio::task::block_in_place(|| gate.wait_until_held());
+    let main = "registry=\"main\"";
+    serving.until_at_least("runs_total", &[main, "outcome=\"skipped\""], 2.0).await;
+    let before = serving.metric("runs_total", &["registry=\"main1\"", "outcome=\"success\""]).await;
+    serving.until_at_least("runs_total", &["registry=\"main1\"", "outcome=\"success\""], before + 1.0).await;
+    assert_eq!(serving.metric("runs_total", &[main, "outcome=\"success\""]).await, 0.0);
+    assert_eq!(filled.left(), 3);
+    gate.release();
+    serving.until_metric("deleted_manifests_total", &[main], 4.0).await;
+    serving.until_at_least("runs_total", &[main, "outcome=\"success\""], 1.0).await;
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_service_on_the_same_state_ends_at_once_and_says_why() {
+    let fake = FakeRegistry::start(Personality::V2_8);
+    let place = Place::new(NEVER, &[format!("url: {}", fake.url())]);
+    let serving = place.serve().await;
+    let second = tokio::time::timeout(Duration::from_secs(10), place.run(&["serve"])).await.unwrap();
+    let second = second.exits(1);
+    assert!(second.stderr.contains("in use by another regsweep: stop that one first"), "{second:?}");
+    let by_hand = place.run(&["run"]).await.exits(1);
+    assert!(by_hand.stderr.contains("in use by another regsweep"), "{by_hand:?}");
+    serving.stop().await;
+    place.run(&["run"]).await.exits(0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn numbers_go_on_after_a_restart() {
+    let host = Host::start().await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    let place = Place::new(EACH_SECOND, &[host.lines()]);
+    let serving = place.serve().await;
+    serving.until_at_least("gc_runs_total", &["outcome=\"success\""], 1.0).await;
+    serving.stop().await;
+    place.configure(NEVER, &[host.lines()], "");
+    let last = "SELECT CAST(strftime('%s', max(finished)) AS INTEGER) FROM run WHERE finished IS NOT NULL";
+    let last = place.number(last) as f64;
+    let serving = place.serve().await;
+    assert_eq!(serving.metric("deleted_manifests_total", &["policy=\"apps\""]).await, 4.0);
+    assert_eq!(serving.metric("deleted_tags_total", &["policy=\"apps\""]).await, 4.0);
+    assert_eq!(serving.metric("reclaimed_bytes_total", &[]).await, filled.freed() as f64);
+    assert_eq!(serving.metric("last_run_timestamp_seconds", &[]).await, last);
+    assert_eq!(serving.metric("last_success_timestamp_seconds", &[]).await, last);
+    assert!(serving.metric("gc_last_success_timestamp_seconds", &[]).await > 0.0);
+    serving.stop().await;
+}

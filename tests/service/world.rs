@@ -1,0 +1,390 @@
+//! A place for a service, the service itself as a process, and registries with something old in them.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::support::engine::{Container, free_port};
+use crate::support::image::{Content, Image, Index};
+use crate::support::push::Pusher;
+use crate::support::regsweep::{Ran, hours_ago};
+use crate::support::server::RealRegistry;
+use crate::support::skopeo::skopeo_pull_whole;
+use crate::support::store::Store;
+
+/// Every second.
+pub(crate) const EACH_SECOND: &str = "* * * * * *";
+/// Not during a test.
+pub(crate) const NEVER: &str = "0 0 29 2 *";
+
+/// Builds go after two weeks; nothing else does, and nothing stands in the way.
+const RULES: &str = "\
+protect: { newer_than: 0s, at_least: 0 }
+limits: { max_percent: 100 }
+policies:
+  - name: apps
+    repositories: '.*'
+    rules: [{ name: builds, tags: 'build-.*', keep: { newer_than: 14d } }]
+";
+
+/// A folder with a configuration and a state, and a port to listen on.
+pub(crate) struct Place {
+    folder: tempfile::TempDir,
+    port: u16,
+}
+
+impl Place {
+    /// With this schedule, and these lists of lines about registries: the first is called `main`, the
+    /// others `main1` and so on.
+    pub(crate) fn new(schedule: &str, registries: &[String]) -> Self {
+        let place = Self { folder: tempfile::tempdir().unwrap(), port: free_port() };
+        place.configure(schedule, registries, "");
+        place
+    }
+
+    /// Writes the configuration anew, with more lines at its end.
+    pub(crate) fn configure(&self, schedule: &str, registries: &[String], more: &str) {
+        let (port, state) = (self.port, self.state_dir());
+        let mut text = format!(
+            "mode: enforce\nschedule: '{schedule}'\nlisten: 127.0.0.1:{port}\nstate_dir: {}\nregistries:\n",
+            state.display()
+        );
+        for (number, lines) in registries.iter().enumerate() {
+            let number = if number == 0 { String::new() } else { number.to_string() };
+            text += &format!("  - name: main{number}\n    {}\n", lines.replace('\n', "\n    "));
+        }
+        self.write(&format!("{text}{RULES}{more}"));
+    }
+
+    /// Writes the configuration file as one step.
+    pub(crate) fn write(&self, text: &str) {
+        let draft = self.folder.path().join("draft");
+        std::fs::write(&draft, text).unwrap();
+        std::fs::rename(draft, self.config()).unwrap();
+    }
+
+    pub(crate) fn config(&self) -> PathBuf {
+        self.folder.path().join("config.yaml")
+    }
+
+    pub(crate) fn state_dir(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    /// The program with these arguments.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_regsweep"));
+        command.args(arguments).arg("--config").arg(self.config()).stdin(Stdio::null());
+        for name in ["RUST_LOG", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "DOCKER_HOST"] {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    /// Runs the program until it ends.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Ran {
+        let mut command = self.command(arguments);
+        tokio::task::spawn_blocking(move || Ran::from(command.output().unwrap())).await.unwrap()
+    }
+
+    /// Starts the service, and waits until it serves.
+    pub(crate) async fn serve(&self) -> Serving {
+        self.serve_by(self.command(&["serve", "--log-format", "json"])).await
+    }
+
+    /// Starts the service by this command, and waits until it serves.
+    pub(crate) async fn serve_by(&self, mut command: Command) -> Serving {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (lines, stderr) = (log.clone(), BufReader::new(child.stderr.take().unwrap()));
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                lines.lock().unwrap().push(line);
+            }
+        });
+        let serving = Serving { child, log, url: format!("http://127.0.0.1:{}", self.port) };
+        until("it serves", async || reqwest::get(format!("{}/healthz", serving.url)).await.is_ok()).await;
+        serving
+    }
+
+    /// The first column of the first row, read beside the service.
+    pub(crate) fn number(&self, sql: &str) -> u64 {
+        let path = self.state_dir().join("state.sqlite");
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        connection.busy_timeout(Duration::from_secs(5)).unwrap();
+        let number: Option<i64> = connection.query_row(sql, [], |row| row.get(0)).unwrap();
+        number.unwrap_or(0).try_into().unwrap()
+    }
+
+    /// A sum of the state.
+    pub(crate) fn total(&self, kind: &str) -> u64 {
+        self.number(&format!("SELECT sum(value) FROM total WHERE kind = '{kind}'"))
+    }
+
+    /// Registries that were stopped, and blobs that may have been swept.
+    pub(crate) fn open_ends(&self) -> (u64, u64) {
+        (self.number("SELECT count(*) FROM stopped"), self.number("SELECT count(*) FROM sweep"))
+    }
+}
+
+/// A service that runs. It is killed when the value is dropped.
+pub(crate) struct Serving {
+    child: Child,
+    log: Arc<Mutex<Vec<String>>>,
+    pub(crate) url: String,
+}
+
+impl Serving {
+    pub(crate) fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits for the end, and tells the exit code and the log.
+    pub(crate) async fn ended(mut self) -> (Option<i32>, String) {
+        let mut code = None;
+        for _ in 0..2400 {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                code = Some(status.code());
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        (code.unwrap_or_else(|| panic!("it does not end: {}", self.log())), self.log())
+    }
+
+    /// Asks it to stop, and waits until it has, with success.
+    pub(crate) async fn stop(self) -> String {
+        self.signal("TERM");
+        let (code, log) = self.ended().await;
+        assert_eq!(code, Some(0), "{log}");
+        log
+    }
+
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().join("\n")
+    }
+
+    pub(crate) async fn until_logged(&self, text: &str) {
+        until(text, async || self.log().contains(text)).await;
+    }
+
+    /// The sum of the samples of a metric that have all these labels.
+    pub(crate) async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        let text = reqwest::get(format!("{}/metrics", self.url)).await.unwrap().text().await.unwrap();
+        sum(&text, name, labels)
+    }
+
+    /// Waits until a metric is this.
+    pub(crate) async fn until_metric(&self, name: &str, labels: &[&str], wanted: f64) {
+        let mut last = f64::NAN;
+        for _ in 0..1600 {
+            last = self.metric(name, labels).await;
+            if (last - wanted).abs() < 0.5 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("{name}{labels:?} is {last} and not {wanted}: {}", self.log());
+    }
+
+    /// Waits until a metric is at least this.
+    pub(crate) async fn until_at_least(&self, name: &str, labels: &[&str], wanted: f64) {
+        for _ in 0..1600 {
+            if self.metric(name, labels).await > wanted - 0.5 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("{name}{labels:?} is not {wanted}: {}", self.log());
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn sum(text: &str, name: &str, labels: &[&str]) -> f64 {
+    let samples = text.lines().filter_map(|line| line.strip_prefix("regsweep_")).filter(|line| {
+        let rest = line.strip_prefix(name);
+        rest.is_some_and(|rest| rest.starts_with([' ', '{']) && labels.iter().all(|one| rest.contains(one)))
+    });
+    samples.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+}
+
+/// What was pushed: what stays, what is too old, and how many bytes there were then.
+pub(crate) struct Filled {
+    pub(crate) kept: Vec<(&'static str, Content)>,
+    pub(crate) old: Vec<Content>,
+    store: Store,
+    before: u64,
+}
+
+/// An image of so many days ago.
+fn aged(name: &str, days: i64) -> Image {
+    Image::new(name).created(hours_ago(24 * days).to_rfc3339()).layer("base").layer(name)
+}
+
+/// Pushes images of several ages, some into a second repository.
+pub(crate) async fn fill(url: &str, store: Store) -> Filled {
+    let young = aged("young", 2).layer_bytes(3000).build();
+    let arm64 = aged("arm64", 40).platform("linux", "arm64").build();
+    let release = aged("release", 400).build();
+    let index = Index::oci().child(&release).child(&arm64).build();
+    let kept = vec![("build-young", young), ("v1", index)];
+    let old: Vec<Content> = (0..4).map(|one| aged(&format!("old-{one}"), 20 + one).build()).collect();
+    let pusher = Pusher::new(url);
+    for (tag, content) in &kept {
+        pusher.push("team/app", tag, content).await.unwrap();
+    }
+    for (number, content) in old.iter().enumerate() {
+        pusher.push("team/app", &format!("build-{number}"), content).await.unwrap();
+    }
+    let before = store.blob_bytes();
+    Filled { kept, old, store, before }
+}
+
+impl Filled {
+    /// Waits until everything old is gone and counted; the registry then holds what it should, and
+    /// what was reclaimed is what left the disk, to the byte, here and in the state.
+    pub(crate) async fn settled(&self, place: &Place, serving: Serving, host: &str) {
+        let gone = || self.old.iter().all(|old| !self.store.has_blob(&old.digest));
+        until("everything old is gone", async || gone()).await;
+        until("nothing is open", async || place.open_ends() == (0, 0) && place.total("reclaimable") == 0)
+            .await;
+        let freed = self.before - self.store.blob_bytes();
+        serving.until_metric("reclaimed_bytes_total", &["registry=\"main\""], freed as f64).await;
+        assert!(freed > 0);
+        let deleted = serving.metric("deleted_manifests_total", &[]).await;
+        assert!(deleted <= self.old.len() as f64, "{deleted}");
+        assert!(self.answers(host).await, "{}", serving.log());
+        let log = serving.stop().await;
+        assert_eq!(place.total("reclaimed_bytes"), freed, "{log}");
+        assert!(place.total("deleted_manifests") <= self.old.len() as u64);
+        self.assert_sound(host).await;
+    }
+
+    async fn answers(&self, host: &str) -> bool {
+        reqwest::get(format!("http://{host}/v2/")).await.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    /// Nothing old has a tag any more, what is kept can be pulled whole, and so can what was collected, when it
+    /// is pushed again.
+    pub(crate) async fn assert_sound(&self, host: &str) {
+        let held = self.store.repository("team/app");
+        let expected: Vec<_> = self.kept.iter().map(|(tag, _)| (*tag).to_owned()).collect();
+        assert_eq!(held.tags.into_keys().collect::<Vec<_>>(), expected);
+        for (tag, _) in &self.kept {
+            skopeo_pull_whole(&format!("{host}/team/app:{tag}"));
+        }
+        Pusher::new(&format!("http://{host}")).push("team/app", "again", &self.old[0]).await.unwrap();
+        skopeo_pull_whole(&format!("{host}/team/app:again"));
+    }
+
+    /// How many old images are still there.
+    pub(crate) fn left(&self) -> usize {
+        let held = self.store.repository("team/app");
+        self.old.iter().filter(|old| held.manifests.contains(&old.digest)).count()
+    }
+
+    /// How many bytes have left the disk.
+    pub(crate) fn freed(&self) -> u64 {
+        self.before - self.store.blob_bytes()
+    }
+
+    pub(crate) fn is_swept(&self) -> bool {
+        self.old.iter().all(|old| !self.store.has_blob(&old.digest))
+    }
+}
+
+/// What a configuration says of a container's registry.
+pub(crate) fn contained(url: &str, engine: &str, container: &Container, method: &str) -> String {
+    format!(
+        "url: {url}\ngc: {{ docker: {{ host: '{engine}', container: {}, method: {method} }} }}",
+        container.name
+    )
+}
+
+/// A registry of this host with the deceptive cache, which shell commands stop and start.
+pub(crate) struct Host {
+    pub(crate) registry: RealRegistry,
+    folder: tempfile::TempDir,
+}
+
+impl Host {
+    pub(crate) async fn start() -> Self {
+        let mut registry = RealRegistry::options().cache().start();
+        // From here on it is the commands' child.
+        registry.stop();
+        let host = Self { registry, folder: tempfile::tempdir().unwrap() };
+        assert!(Command::new("sh").args(["-c", &host.after()]).status().unwrap().success());
+        until("it answers", async || reqwest::get(format!("{}/v2/", host.registry.url())).await.is_ok())
+            .await;
+        host
+    }
+
+    fn before(&self) -> String {
+        // The end of an orphan may go unnoticed by its new parent, but it has no program any more.
+        let pid = format!("$(cat {})", self.pid_file());
+        format!("kill {pid}; while [ -e /proc/{pid}/exe ]; do :; done")
+    }
+
+    fn after(&self) -> String {
+        let (pid, config) = (self.pid_file(), self.registry.config_path().display().to_string());
+        format!(
+            "[ -s {pid} ] && [ -e /proc/$(cat {pid})/exe ] || \
+             {{ docker-registry serve {config} >/dev/null 2>&1 & echo $! >{pid}; }}"
+        )
+    }
+
+    fn pid_file(&self) -> String {
+        self.folder.path().join("pid").display().to_string()
+    }
+
+    /// What a configuration says of it.
+    pub(crate) fn lines(&self) -> String {
+        let script = |name: &str, text: String| {
+            let path = self.folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            format!("[sh, {}]", path.display())
+        };
+        format!(
+            "url: {}\ngc:\n  command:\n    before: {}\n    run: [docker-registry, garbage-collect, {}]\n    after: {}",
+            self.registry.url(),
+            script("before", self.before()),
+            self.registry.config_path().display(),
+            script("after", self.after())
+        )
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = Command::new("sh").args(["-c", &self.before()]).stderr(Stdio::null()).status();
+    }
+}
+
+/// Waits for something that the world has to bring about.
+pub(crate) async fn until(what: &str, happened: impl AsyncFn() -> bool) {
+    for _ in 0..1600 {
+        if happened().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("a long time passed without: {what}");
+}
