@@ -236,7 +236,8 @@ async fn prometheus_has_an_answer_to_every_question_of_the_dashboard() {
     configure("plan");
     let mut command = Command::new(env!("CARGO_BIN_EXE_regsweep"));
     command.args(["serve", "--config"]).arg(&file).env_remove("RUST_LOG");
-    let mut service = Daemon::start(&mut command, &folder.path().join("log"));
+    let mut serve = || Daemon::start(&mut command, &folder.path().join("log"));
+    let mut service = serve();
     let mut prometheus = Prometheus::start(&listen);
     prometheus.until("up{job='regsweep'} == 1").await;
     prometheus.until("regsweep_expired_manifests{registry='main'} == 3").await;
@@ -299,7 +300,17 @@ async fn prometheus_has_an_answer_to_every_question_of_the_dashboard() {
         assert_eq!(state(name), "inactive", "{name}");
     }
 
+    // What was counted before a restart is counted after it, and the last collection is still the last.
     assert_eq!(service.stop().await, Some(0), "{}", log());
+    prometheus.until("up{job='regsweep'} == 0").await;
+    let _service = serve();
+    prometheus.until("up{job='regsweep'} == 1").await;
+    prometheus.until(&format!("regsweep_reclaimed_bytes_total{{registry='main'}} == {gone}")).await;
+    let status = reqwest::get(format!("http://{listen}/api/v1/status")).await.unwrap();
+    let status: Value = status.json().await.unwrap();
+    let main = status["registries"].as_array().unwrap().iter().find(|one| one["registry"] == "main").unwrap();
+    assert_eq!(main["last_collection"]["outcome"], "success", "{status}");
+
     let said = fs::read_to_string(prometheus.folder.path().join("log")).unwrap();
     assert!(!said.contains("level=error") && !said.contains("append failed"), "{said}");
     prometheus.daemon.stop().await;

@@ -65,6 +65,8 @@ impl Service {
         let revision = option_env!("REGSWEEP_REVISION").unwrap_or("unknown");
         let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), revision)?;
         let board = Board::default();
+        // First, or what is remembered finds no registry that it was the last of.
+        board.configured(config, clock());
         let mut past: Vec<(DateTime<Utc>, Entry)> = Vec::new();
         for run in state.runs(REMEMBERED)?.into_iter().filter_map(remembered) {
             past.push((run.at, Entry::Run(run)));
