@@ -27,4 +27,4 @@ deps-demo:
 
 deps-check:
 	@demo/install.sh docker-registry:docker-registry skopeo:skopeo htpasswd:apache2-utils openssl:openssl \
-		dockerd:docker.io busybox:busybox-static promtool:prometheus systemd-analyze:systemd
+		dockerd:docker.io busybox:busybox-static prometheus:prometheus systemd-analyze:systemd

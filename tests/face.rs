@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use chrono::TimeDelta;
-use regsweep::http::Board;
+use regsweep::http::{Board, Run};
 use regsweep::metrics::Metrics;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::Value;
@@ -136,6 +136,20 @@ async fn every_metric_is_there_with_its_labels() {
 }
 
 #[tokio::test]
+async fn the_history_begins_with_what_began_last() {
+    let (url, board) = healthy().await;
+    // A long run ends after another that began later.
+    for minutes in [5, 2, 9] {
+        let at = now() - TimeDelta::minutes(minutes);
+        board.run_ended(Run::failed("main", "", at, std::time::Duration::from_secs(1)));
+    }
+    let history = json(&format!("{url}/api/v1/history")).await;
+    let began: Vec<_> = history["history"].as_array().unwrap().iter().map(|one| one["at"].as_str()).collect();
+    let expected = ["2026-06-17T11:58:00Z", "2026-06-17T11:55:00Z", "2026-06-17T11:51:00Z"];
+    assert_eq!(began, expected.map(Some));
+}
+
+#[tokio::test]
 async fn the_probe_of_life_follows_the_heartbeat() {
     let (url, board) = healthy().await;
     let health = async || {
@@ -247,7 +261,7 @@ async fn programs_get_the_same() {
     assert_eq!(json(&format!("{url}/api/v1/plan?registry=edge+%26+co")).await, Value::Array(Vec::new()));
     let history = json(&format!("{url}/api/v1/history?registry=edge+%26+co")).await;
     let kinds: Vec<&Value> = history["history"].as_array().unwrap().iter().map(|one| &one["what"]).collect();
-    assert_eq!(kinds, ["collection", "run"]);
+    assert_eq!(kinds, ["run", "collection"]);
     for path in ["plan", "history"] {
         assert_eq!(get(&format!("{url}/api/v1/{path}?registry=other")).await.status(), 404);
     }

@@ -63,6 +63,8 @@ impl Service {
         let revision = option_env!("REGSWEEP_REVISION").unwrap_or("unknown");
         let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), revision)?;
         let board = Board::default();
+        // First, or what is remembered finds no registry that it was the last of.
+        board.configured(config, clock());
         for entry in past::entries(&state)? {
             board.remember(entry);
         }

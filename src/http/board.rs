@@ -163,6 +163,14 @@ impl Entry {
             Self::Collection { registry, .. } => registry,
         }
     }
+
+    /// When it began.
+    fn at(&self) -> DateTime<Utc> {
+        match self {
+            Self::Run(run) => run.at,
+            Self::Collection { collected, .. } => collected.at,
+        }
+    }
 }
 
 impl Board {
@@ -292,7 +300,9 @@ impl State {
             }
             _ => {}
         }
-        self.history.push_front(entry);
+        // The youngest first, by their beginnings: a long run ends after others that began later.
+        let place = self.history.iter().take_while(|other| other.at() > entry.at()).count();
+        self.history.insert(place, entry);
         self.history.truncate(REMEMBERED);
     }
 }

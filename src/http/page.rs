@@ -42,7 +42,7 @@ pub(super) fn page(state: &State, now: DateTime<Utc>) -> Markup {
                         @if let Some(configuration) = &state.configuration {
                             " · mode " b { (mode(configuration.mode)) }
                         }
-                        " · as of " (now.format("%F %T UTC"))
+                        " · as of " time { (now.format("%F %T UTC")) }
                     }
                 }
                 main {

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -134,8 +134,11 @@ impl Engine {
             let ready = scope.spawn(|| {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 runtime.block_on(async {
-                    engine.answers().await?;
-                    engine.import().await
+                    let answer = engine.answers().await;
+                    if answer.is_ok() {
+                        engine.import_registry().await;
+                    }
+                    answer
                 })
             });
             ready.join().unwrap()
@@ -158,20 +161,33 @@ impl Engine {
         Err(format!("dockerd does not answer (it is in docker.io, and needs root and cgroups): {tail:?}"))
     }
 
-    async fn import(&self) -> Result<(), String> {
-        let changes = format!(
-            "VOLUME /var/lib/registry\nENTRYPOINT [\"/bin/registry\"]\nCMD [\"serve\", \"{CONFIG}\"]"
-        );
-        let (repository, tag) = IMAGE.split_once(':').unwrap();
+    /// Makes an image of these files. `changes` are instructions as in a Dockerfile.
+    pub async fn import(&self, image: &str, changes: &str, files: Files) {
+        let (repository, tag) = image.split_once(':').unwrap();
         let options = CreateImageOptionsBuilder::default()
             .from_src("-")
             .repo(repository)
             .tag(tag)
-            .changes(vec![changes]);
-        let body = body_full(root_filesystem().into());
+            .changes(vec![changes.to_owned()]);
+        let body = body_full(files.tar().into());
         let done: Result<Vec<_>, _> =
             self.docker().create_image(Some(options.build()), Some(body), None).try_collect().await;
-        done.map(drop).map_err(|error| format!("the image of a registry cannot be imported: {error}"))
+        done.unwrap_or_else(|error| panic!("the image {image} cannot be imported: {error}"));
+    }
+
+    async fn import_registry(&self) {
+        let changes = format!(
+            "VOLUME /var/lib/registry\nENTRYPOINT [\"/bin/registry\"]\nCMD [\"serve\", \"{CONFIG}\"]"
+        );
+        let program = Path::new("/usr/bin/docker-registry");
+        let files = Files::default()
+            .libraries(program)
+            .copy(program, "/usr/bin/docker-registry")
+            .copy(program, "/bin/registry")
+            .busybox(&["sh", "sleep", "touch"])
+            .file(CONFIG, 0o644, CONFIG_TEXT)
+            .file("/tmp/.keep", 0o644, "");
+        self.import(IMAGE, &changes, files).await;
     }
 }
 
@@ -306,42 +322,63 @@ impl Container {
     }
 }
 
-/// Debian's registry with what it needs to run, as a tar archive.
-fn root_filesystem() -> Vec<u8> {
-    let program = "/usr/bin/docker-registry";
-    let mut files =
-        vec![(program.to_owned(), program.to_owned()), (program.to_owned(), "/bin/registry".to_owned())];
-    let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).is_file());
-    files.push((busybox.expect("busybox-static is not installed").to_owned(), "/bin/busybox".to_owned()));
-    let libraries = Command::new("ldd").arg(program).output().unwrap().stdout;
-    for word in String::from_utf8(libraries).unwrap().split_whitespace().filter(|word| word.starts_with('/'))
-    {
-        files.push((word.to_owned(), word.to_owned()));
+/// The files of an image, as a tar archive.
+pub struct Files(tar::Builder<Vec<u8>>);
+
+impl Default for Files {
+    fn default() -> Self {
+        Self(tar::Builder::new(Vec::new()))
     }
-    let mut archive = tar::Builder::new(Vec::new());
-    let mut add = |path: &str, mode: u32, bytes: &[u8]| {
+}
+
+impl Files {
+    /// With this file.
+    pub fn file(mut self, path: &str, mode: u32, bytes: impl AsRef<[u8]>) -> Self {
         let mut header = tar::Header::new_gnu();
         header.set_mode(mode);
-        header.set_size(bytes.len() as u64);
-        archive.append_data(&mut header, path.trim_start_matches('/'), bytes).unwrap();
-    };
-    for (source, target) in files {
-        let mut bytes = Vec::new();
-        fs::File::open(&source)
-            .unwrap_or_else(|error| panic!("{source}: {error}"))
-            .read_to_end(&mut bytes)
-            .unwrap();
-        add(&target, 0o755, &bytes);
+        header.set_size(bytes.as_ref().len() as u64);
+        self.0.append_data(&mut header, path.trim_start_matches('/'), bytes.as_ref()).unwrap();
+        self
     }
-    add(CONFIG, 0o644, CONFIG_TEXT.as_bytes());
-    add("/tmp/.keep", 0o644, b"");
-    for applet in ["sh", "sleep", "touch"] {
-        let mut header = tar::Header::new_gnu();
-        header.set_entry_type(tar::EntryType::Symlink);
-        header.set_size(0);
-        archive.append_link(&mut header, format!("bin/{applet}"), "busybox").unwrap();
+
+    /// With a file of this machine.
+    pub fn copy(self, source: &Path, target: &str) -> Self {
+        let bytes = fs::read(source).unwrap_or_else(|error| panic!("{}: {error}", source.display()));
+        self.file(target, 0o755, bytes)
     }
-    archive.into_inner().unwrap()
+
+    /// With a folder of this machine.
+    pub fn folder(mut self, source: &Path, target: &str) -> Self {
+        self.0.append_dir_all(target, source).unwrap();
+        self
+    }
+
+    /// With the libraries that a program of this machine needs.
+    pub fn libraries(self, program: &Path) -> Self {
+        let libraries = Command::new("ldd").arg(program).output().unwrap().stdout;
+        let text = String::from_utf8(libraries).unwrap();
+        let paths = text.split_whitespace().filter(|word| word.starts_with('/'));
+        paths.fold(self, |files, path| files.copy(Path::new(path), path))
+    }
+
+    /// With a shell and other tools.
+    pub fn busybox(self, applets: &[&str]) -> Self {
+        let busybox = ["/bin/busybox", "/usr/bin/busybox"].map(Path::new);
+        let busybox = busybox.into_iter().find(|path| path.is_file());
+        let mut files = self.copy(busybox.expect("busybox-static is not installed"), "/bin/busybox");
+        for applet in applets {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(tar::EntryType::Symlink);
+            header.set_size(0);
+            files.0.append_link(&mut header, format!("bin/{applet}"), "busybox").unwrap();
+        }
+        files
+    }
+
+    /// The archive.
+    pub fn tar(self) -> Vec<u8> {
+        self.0.into_inner().unwrap()
+    }
 }
 
 /// Says something past the test harness, which keeps the words of tests that pass to itself.

@@ -34,7 +34,7 @@ pub(super) fn some(number: usize, one: &str, many: &str) -> String {
 /// Before or after now at a glance, with the moment itself for whoever points at it.
 pub(super) fn when(at: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
     let text = if (now - at).abs() < TimeDelta::seconds(2) {
-        "just now".to_owned()
+        if at > now { "any moment" } else { "just now" }.to_owned()
     } else if at > now {
         format!("in {}", span::rough(at - now))
     } else {
@@ -82,7 +82,8 @@ mod tests {
         };
         assert_eq!(text(-7200), "2h ago");
         assert_eq!(text(86_400 * 3), "in 3d");
-        assert_eq!(text(1), "just now");
+        assert_eq!(text(-1), "just now");
+        assert_eq!(text(1), "any moment");
     }
 
     #[test]
