@@ -83,8 +83,11 @@ async fn serve_here(config: Config, path: &Path, env: Env<'_>, clock: Clock) -> 
                 Ok(next) => {
                     times.disarm().await;
                     service.forget(&generation, &next);
+                    tell_what_waits_for_a_restart(&generation.config, &next.config);
                     generation = next;
                     times = Times::arm(&generation, &service, sender.clone()).await?;
+                    // A registry that is new here may have been left stopped by a process before us.
+                    service.recover(&generation);
                     tracing::info!("the configuration was loaded again");
                 }
                 Err(error) => {
@@ -130,5 +133,12 @@ async fn begin(service: &Arc<Service>, generation: &Arc<Generation>, times: &mut
             tracing::error!(%error, "the next time cannot be armed, so nothing begins any more for this job");
             service.begin(generation, &due.job);
         }
+    }
+}
+
+/// What a reload cannot change is said, rather than left to be found out.
+fn tell_what_waits_for_a_restart(before: &Config, now: &Config) {
+    if before.listen != now.listen || before.state_dir != now.state_dir {
+        tracing::warn!("a change of `listen` or `state_dir` takes effect after a restart");
     }
 }
