@@ -20,11 +20,17 @@ done
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "installing$missing"
     export DEBIAN_FRONTEND=noninteractive
+    # Debian would start the servers that it installs; nobody asked for that.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+        trap 'rm -f "$policy"' EXIT
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod +x "$policy"
+    fi
     # A package list that is old or absent finds nothing, so it is fetched again before giving up.
-    # Debian would start the registry it installs; nobody asked for that.
     # shellcheck disable=SC2086
-    install="apt-get install -y -qq --no-install-recommends $missing"
-    RUNLEVEL=1 $install >/dev/null 2>&1 || { apt-get update -qq && RUNLEVEL=1 $install >/dev/null; }
+    set -- apt-get install -y -qq --no-install-recommends $missing
+    "$@" >/dev/null 2>&1 || { apt-get update -qq && "$@" >/dev/null; }
 else
     echo "error: missing:$missing; install them, for example with: apt-get install$missing" >&2
     exit 1

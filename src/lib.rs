@@ -1,14 +1,16 @@
 //! regsweep keeps container registries from filling up: it reads YAML rules of retention, judges what a
-//! registry holds, and deletes the manifests that no rule keeps. What it may delete is always in a plan
+//! registry holds, and deletes the manifests that no rule keeps, by hand or as a service. What it may delete is always in a plan
 //! that could have been printed first, with a reason for each image. What it does not know, it keeps.
 //!
 //! # The life of one run
 //!
-//! [`cli`] takes the arguments and has [`config`] read the file. [`engine::survey`] asks
-//! [`registry::Reader`] for every repository that a policy claims, reads each into a
-//! [`model::Snapshot`], and has [`plan::plan`] judge it. The [`plan::Plan`] is what people see. If it is
-//! to be carried out, [`engine::apply`] reads each repository once more, judges it again, and has
-//! [`registry::Deleter`] delete what both plans agree on. [`report`] says what was done.
+//! [`cli`] takes the arguments and has [`config`] read the file; by the schedule, [`daemon`] begins the
+//! run. [`engine::survey`] asks [`registry::Reader`] for every repository that a policy claims, reads
+//! each into a [`model::Snapshot`], and has [`plan::plan`] judge it. The [`plan::Plan`] is what people
+//! see. If it is to be carried out, [`engine::apply`] reads each repository once more, judges it again,
+//! and has [`registry::Deleter`] delete what both plans agree on. [`engine::collect`] has [`gc`] free the
+//! bytes. [`state`] notes each step as it is made, [`report`] says what was done, and [`metrics`] and
+//! [`http`] show it.
 //!
 //! # The modules, lowest first
 //!
@@ -32,6 +34,7 @@
 //! - What a kept manifest needs is kept; what only expired ones need goes with them.
 //! - A snapshot that is not whole decides nothing.
 //! - Whoever holds no [`registry::Deleter`] can delete nothing.
+//! - A registry that was stopped for a collection is started again, by this process or the next.
 
 pub mod cli;
 pub mod config;
