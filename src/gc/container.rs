@@ -252,8 +252,8 @@ mod tests {
         let upstream = r#""Path": "registry", "Args": ["serve", "/etc/distribution/config.yml"]"#;
         check(upstream, None, &["/etc/distribution/config.yml"]);
         let relative =
-            r#""Path": "registry", "Args": ["serve", "my.yaml"], "Config": {"WorkingDir": "/work/"}"#;
-        check(relative, None, &["/work/my.yaml"]);
+            r#""Path": "registry", "Args": ["serve", "my.yaml"], "Config": {"WorkingDir": "/srv/"}"#;
+        check(relative, None, &["/srv/my.yaml"]);
         let variable = r#""Args": ["serve"], "Config": {"Env": ["A=b", "REGISTRY_CONFIGURATION_PATH=/e"]}"#;
         check(variable, None, &["/e"]);
         check(r#""Args": ["serve"]"#, None, &IMAGE_CONFIGS);

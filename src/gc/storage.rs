@@ -103,7 +103,7 @@ mod tests {
             Some(root) => Storage::Files { root: root.to_owned() },
             None => Storage::Elsewhere,
         };
-        assert_eq!(Storage::read(text, &env, "/work").unwrap(), expected, "{text} {env:?}");
+        assert_eq!(Storage::read(text, &env, "/srv").unwrap(), expected, "{text} {env:?}");
     }
 
     #[test]
@@ -111,7 +111,7 @@ mod tests {
         let both =
             "version: 0.1\nstorage:\n  delete: { enabled: true }\n  cache: { blobdescriptor: inmemory }\n";
         check(&format!("{both}  filesystem: {{ rootdirectory: /data/ }}\n"), &[], Some("/data"));
-        check(&format!("{both}  filesystem: {{ rootdirectory: data }}\n"), &[], Some("/work/data"));
+        check(&format!("{both}  filesystem: {{ rootdirectory: data }}\n"), &[], Some("/srv/data"));
         check(&format!("{both}  filesystem:\n"), &[], Some("/var/lib/registry"));
         check("storage: filesystem", &[], Some("/var/lib/registry"));
         check("storage: { filesystem: { rootdirectory: / } }", &[], Some(""));
