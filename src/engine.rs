@@ -22,7 +22,7 @@ use chrono::{DateTime, Utc};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::config::{self, Config};
-use crate::model::{RepositoryName, Snapshot};
+use crate::model::{Digest, RepositoryName, Snapshot};
 use crate::plan::{Failure, Plan, RepositoryPlan, TagDeletion, Terms, plan};
 use crate::policy::{Mode, Patterns, Policy};
 use crate::registry::{self, Features, Reader};
@@ -255,9 +255,8 @@ async fn judge(
         let plan = plan(&snapshot, policy, &terms);
         // What refers to a manifest must go with it, or it would stay behind for ever. Only what is
         // about to go is asked for, since that costs a request each.
-        let open: Vec<_> = plan.deletions().map(|planned| planned.digest.clone()).collect();
-        let open: Vec<_> =
-            open.into_iter().filter(|digest| features.referrers && asked.insert(digest.clone())).collect();
+        let doomed = plan.deletions().map(|planned| &planned.digest).filter(|_| features.referrers);
+        let open: Vec<Digest> = doomed.filter(|&digest| asked.insert(digest.clone())).cloned().collect();
         if open.is_empty() {
             return Ok((snapshot, plan));
         }

@@ -42,6 +42,12 @@ impl Policy {
             && !self.exclude.matches(name)
     }
 
+    /// The number of the rule that decides the tag, and the group that the tag is in there; `None` if no
+    /// rule claims it.
+    pub fn decides(&self, tag: &Tag) -> Option<(usize, Vec<String>)> {
+        self.rules.iter().enumerate().find_map(|(number, rule)| Some((number, rule.claim(tag)?)))
+    }
+
     /// Whether every repository that this policy could claim is claimed by one of `earlier` first.
     ///
     /// `false` also where that cannot be told: an exclusion or a partial list of registries leaves

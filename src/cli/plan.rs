@@ -13,7 +13,7 @@ use super::session::{Session, open};
 use super::table::{age, bytes, count, right, table, tags, verdict, why};
 use crate::config::Config;
 use crate::engine::{Survey, survey};
-use crate::plan::{Plan, RepositoryPlan, Verdict};
+use crate::plan::{Failure, Plan, Refusal, RepositoryPlan, Verdict};
 use crate::policy::Patterns;
 use crate::registry::Traffic;
 use crate::report::plan_document;
@@ -65,18 +65,22 @@ fn print(survey: &Survey, arguments: &PlanArguments, traffic: Traffic, taken: Du
             );
         }
     }
-    troubles(plan)
+    troubles(&plan.registry, LEFT_ALONE, &plan.failures, &plan.refusals)
 }
 
-/// Says on standard error what stands in the way, and how bad that is.
-pub(super) fn troubles(plan: &Plan) -> Exit {
-    for failure in &plan.failures {
-        eprintln!("error: {}: {} is left alone: {}", plan.registry, failure.repository, failure.error);
+/// What becomes of a repository that a plan failed in.
+pub(super) const LEFT_ALONE: &str = " is left alone";
+
+/// Says on standard error what stands in the way, and how bad that is. `fate` is what becomes of a
+/// repository in which something failed.
+pub(super) fn troubles(registry: &str, fate: &str, failures: &[Failure], refusals: &[Refusal]) -> Exit {
+    for failure in failures {
+        eprintln!("error: {registry}: {}{fate}: {}", failure.repository, failure.error);
     }
-    for refusal in &plan.refusals {
-        eprintln!("refused: {}: {refusal}", plan.registry);
+    for refusal in refusals {
+        eprintln!("refused: {registry}: {refusal}");
     }
-    match (plan.failures.is_empty(), plan.refusals.is_empty()) {
+    match (failures.is_empty(), refusals.is_empty()) {
         (false, _) => Exit::Failed,
         (true, false) => Exit::Refused,
         (true, true) => Exit::Done,

@@ -6,12 +6,12 @@ use super::Exit;
 use super::args::{Form, RunArguments};
 use super::bars::Bar;
 use super::gc::{exit_of, print_collection};
-use super::plan::{listing, summary, troubles};
+use super::plan::{LEFT_ALONE, listing, summary, troubles};
 use super::session::{clock, open};
 use super::table::count;
 use crate::config::{Config, Env};
 use crate::engine::{Conducted, Limits, Means, Stop, Survey, conduct, recover};
-use crate::report::{Collected, Outcome, RunReport, run_document};
+use crate::report::{Collected, RunReport, run_document};
 use crate::state::State;
 
 pub(super) async fn run(config: &Config, arguments: &RunArguments, env: Env<'_>) -> anyhow::Result<Exit> {
@@ -73,20 +73,8 @@ fn print_run(survey: &Survey, report: &RunReport, form: Form, collected: Option<
             println!("{}", done(report, collected.is_some()));
         }
     }
-    if !report.applied {
-        return troubles(plan);
-    }
-    for failure in &report.failures {
-        eprintln!("error: {}: {}: {}", report.registry, failure.repository, failure.error);
-    }
-    for refusal in &report.refusals {
-        eprintln!("refused: {}: {refusal}", report.registry);
-    }
-    match report.outcome() {
-        Outcome::Success => Exit::Done,
-        Outcome::Refused => Exit::Refused,
-        Outcome::Partial | Outcome::Failed | Outcome::Skipped => Exit::Failed,
-    }
+    let fate = if report.applied { "" } else { LEFT_ALONE };
+    troubles(&report.registry, fate, &report.failures, &report.refusals)
 }
 
 fn done(report: &RunReport, collected: bool) -> String {

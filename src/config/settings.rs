@@ -104,15 +104,9 @@ fn limits(written: &written::Limits, findings: &mut Findings) -> Limits {
 #[cfg(test)]
 mod tests {
     use super::super::parse;
-    use super::super::tests::{self, POLICIES, REGISTRIES};
+    use super::super::tests::{self, POLICIES, REGISTRIES, check_setting as check};
     use super::*;
     use crate::policy::Mode;
-
-    /// What is said of one setting at the top level.
-    #[track_caller]
-    fn check(setting: &str, expected: &[&str]) {
-        tests::check(&format!("{setting}\n{REGISTRIES}{POLICIES}"), expected);
-    }
 
     #[test]
     fn what_is_not_written_has_its_default() {

@@ -24,6 +24,12 @@ pub(super) fn check(text: &str, expected: &[&str]) {
     assert_eq!(lines, expected, "{text}");
 }
 
+/// Checks everything that is said of one setting at the top level.
+#[track_caller]
+pub(super) fn check_setting(setting: &str, expected: &[&str]) {
+    check(&format!("{setting}\n{REGISTRIES}{POLICIES}"), expected);
+}
+
 const EXAMPLE: &str = include_str!("../../config/regsweep.yaml");
 
 #[test]

@@ -119,13 +119,7 @@ fn in_one_line(source: &str, error: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{self, POLICIES, REGISTRIES};
-
-    /// What is said of one setting at the top level.
-    #[track_caller]
-    fn check(setting: &str, expected: &[&str]) {
-        tests::check(&format!("{setting}\n{REGISTRIES}{POLICIES}"), expected);
-    }
+    use super::super::tests::check_setting as check;
 
     #[test]
     fn a_regex_that_cannot_be_used_says_why_in_one_line() {

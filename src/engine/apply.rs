@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::{StreamExt as _, stream};
 
-use super::{Depth, Progress, Site, Survey, failure, judge};
+use super::{Depth, Progress, Site, Survey, failure, judge, policy_of};
 use crate::model::{Digest, Snapshot};
 use crate::plan::{Failure, Planned, RepositoryPlan};
 use crate::policy::Policy;
@@ -67,14 +67,14 @@ pub async fn apply(
         .into_iter()
         .filter(|planned| !planned.is_idle())
         .filter_map(|planned| {
-            let policy = site.config.policies.iter().find(|policy| policy.name == planned.policy)?;
+            let policy = policy_of(site, &planned.repository)?;
             let snapshot = survey.snapshots.get(&planned.repository)?;
-            Some(Work { site, planned, policy, snapshot, features: survey.features })
+            let features = survey.features;
+            Some(Work { site, planned, policy, snapshot, features, deleter, stop, progress })
         })
         .collect();
     progress.deleting(work.iter().map(|work| work.planned.deletions().count()).sum());
-    let mut results =
-        stream::iter(&work).map(|work| work.perform(deleter, stop, progress)).buffer_unordered(REPOSITORIES);
+    let mut results = stream::iter(&work).map(Work::perform).buffer_unordered(REPOSITORIES);
     while let Some(done) = results.next().await {
         report.deleted.extend(done.deleted);
         report.untagged.extend(done.untagged);
@@ -92,6 +92,9 @@ struct Work<'a> {
     policy: &'a Policy,
     snapshot: &'a Snapshot,
     features: Features,
+    deleter: &'a Deleter,
+    stop: &'a Stop,
+    progress: &'a dyn Progress,
 }
 
 /// What was done in one repository.
@@ -111,9 +114,9 @@ struct Done {
 const AFTER_A_FAILURE: &str = "an earlier deletion in this repository failed";
 
 impl Work<'_> {
-    async fn perform(&self, deleter: &Deleter, stop: &Stop, progress: &dyn Progress) -> Done {
+    async fn perform(&self) -> Done {
         let mut done = Done::default();
-        if stop.is_requested() {
+        if self.stop.is_requested() {
             self.spare_all("the run was stopped", &mut done);
             return done;
         }
@@ -123,8 +126,8 @@ impl Work<'_> {
             judge(self.site, self.features, repository, self.policy, depth, Some(self.snapshot)).await;
         match fresh {
             Ok((_, fresh)) => {
-                self.delete(&fresh, deleter, stop, progress, &mut done).await;
-                self.untag(&fresh, deleter, stop, progress, &mut done).await;
+                self.delete(&fresh, &mut done).await;
+                self.untag(&fresh, &mut done).await;
             }
             Err(error) => {
                 self.spare_all("the repository could not be read again before deleting", &mut done);
@@ -134,21 +137,14 @@ impl Work<'_> {
         done
     }
 
-    async fn delete(
-        &self,
-        fresh: &RepositoryPlan,
-        deleter: &Deleter,
-        stop: &Stop,
-        progress: &dyn Progress,
-        done: &mut Done,
-    ) {
+    async fn delete(&self, fresh: &RepositoryPlan, done: &mut Done) {
         let printed: BTreeSet<&Digest> = self.planned.deletions().map(|planned| &planned.digest).collect();
         let mut gone: BTreeSet<Digest> = BTreeSet::new();
         for planned in fresh.deletions().filter(|planned| printed.contains(&planned.digest)) {
             let clear = planned.after.iter().all(|parent| gone.contains(parent));
             // Once its parent is gone no tag leads to an untagged child, and no later run would find it.
             let begun = clear && !planned.after.is_empty();
-            let why = if stop.is_requested() && !begun {
+            let why = if self.stop.is_requested() && !begun {
                 Some("the run was stopped")
             } else if done.broken {
                 Some(AFTER_A_FAILURE)
@@ -157,16 +153,16 @@ impl Work<'_> {
             } else {
                 None
             };
-            progress.settled();
+            self.progress.settled();
             if let Some(why) = why {
                 done.spared.push(self.spared(&planned.digest, why));
                 continue;
             }
-            match deleter.manifest(&self.planned.repository, &planned.digest).await {
+            match self.deleter.manifest(&self.planned.repository, &planned.digest).await {
                 Ok(deletion) => {
                     gone.insert(planned.digest.clone());
                     let deleted = self.deleted(planned, deletion);
-                    progress.deleted(&deleted);
+                    self.progress.deleted(&deleted);
                     done.deleted.push(deleted);
                 }
                 Err(error) => {
@@ -178,28 +174,21 @@ impl Work<'_> {
         }
         let doomed: BTreeSet<&Digest> = fresh.deletions().map(|planned| &planned.digest).collect();
         for planned in self.planned.deletions().filter(|planned| !doomed.contains(&planned.digest)) {
-            progress.settled();
+            self.progress.settled();
             done.spared.push(self.spared(&planned.digest, "something changed since the plan was made"));
         }
     }
 
-    async fn untag(
-        &self,
-        fresh: &RepositoryPlan,
-        deleter: &Deleter,
-        stop: &Stop,
-        progress: &dyn Progress,
-        done: &mut Done,
-    ) {
+    async fn untag(&self, fresh: &RepositoryPlan, done: &mut Done) {
         for untag in &self.planned.untag {
-            let why = if stop.is_requested() {
+            let why = if self.stop.is_requested() {
                 "the run was stopped"
             } else if done.broken {
                 AFTER_A_FAILURE
             } else if !fresh.untag.contains(untag) {
                 "something changed since the plan was made"
             } else {
-                match deleter.tag(&self.planned.repository, &untag.tag).await {
+                match self.deleter.tag(&self.planned.repository, &untag.tag).await {
                     Ok(_) => {
                         let untagged = Untagged {
                             repository: self.planned.repository.clone(),
@@ -212,7 +201,7 @@ impl Work<'_> {
                             tag = %untagged.tag, digest = %untagged.digest, policy = %untagged.policy,
                             rule = %untag.rule, "removed a tag"
                         );
-                        progress.untagged(&untagged);
+                        self.progress.untagged(&untagged);
                         done.untagged.push(untagged);
                         continue;
                     }

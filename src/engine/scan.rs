@@ -153,18 +153,15 @@ fn needs_facts(snapshot: &Snapshot, depth: Depth<'_>) -> BTreeSet<Digest> {
             roots.remove(child);
         }
     }
-    for (tag, digest) in &snapshot.tags {
-        let rule = policy.rules.iter().find(|rule| rule.claim(tag).is_some());
-        if tag.subject().is_none() && rule.is_none_or(|rule| rule.keep == Keep::Everything) {
-            roots.remove(digest);
-        }
+    // A tag that could expire counts for more than one that cannot, on the same manifest.
+    let mut could_expire = BTreeSet::new();
+    for (tag, digest) in snapshot.tags.iter().filter(|(tag, _)| tag.subject().is_none()) {
+        match policy.decides(tag) {
+            Some((rule, _)) if policy.rules[rule].keep != Keep::Everything => could_expire.insert(digest),
+            _ => roots.remove(digest),
+        };
     }
-    for (tag, digest) in &snapshot.tags {
-        let rule = policy.rules.iter().find(|rule| rule.claim(tag).is_some());
-        if tag.subject().is_none() && rule.is_some_and(|rule| rule.keep != Keep::Everything) {
-            roots.insert(digest);
-        }
-    }
+    roots.extend(could_expire);
     let mut needed: BTreeSet<Digest> = BTreeSet::new();
     let mut open: Vec<&Digest> = roots.into_iter().collect();
     while let Some(digest) = open.pop() {

@@ -85,7 +85,7 @@ pub enum Entry {
 pub struct Run {
     /// The registry.
     pub registry: String,
-    /// When it ended.
+    /// When it began.
     pub at: DateTime<Utc>,
     /// How long it took.
     pub duration: Duration,

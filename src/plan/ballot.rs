@@ -124,11 +124,7 @@ fn claims<'a>(
             if protect.tags.matches(tag.as_str()) {
                 ballot.keep_tag(tag, Reason::ProtectedTag { tag: tag.clone() });
             }
-            let claim = policy.rules.iter().enumerate().find_map(|(number, rule)| {
-                let group = rule.claim(tag)?;
-                Some((number, group))
-            });
-            let Some((rule, group)) = claim else {
+            let Some((rule, group)) = policy.decides(tag) else {
                 ballot.keep_tag(tag, Reason::Unclaimed { tag: tag.clone() });
                 continue;
             };

@@ -169,15 +169,23 @@ impl Transport {
                 ),
                 Err(error) => (error, None),
             };
-            if !error.is_transient() || attempt >= self.retry.attempts {
-                return Err(error);
-            }
-            let wait = wait.unwrap_or_else(|| self.backoff(attempt)).min(self.retry.longest_wait);
-            tracing::debug!(%error, attempt, wait_seconds = wait.as_secs_f64(), "trying again");
-            tokio::time::sleep(wait).await;
-            self.count_retry();
+            self.pause(error, attempt, wait).await?;
             attempt += 1;
         }
+    }
+
+    /// Waits for another try, as long as the registry asked for or else ever longer; gives the error back
+    /// where no other try is worth it.
+    async fn pause(&self, error: Error, attempt: u32, asked: Option<Duration>) -> Result<(), Error> {
+        if !error.is_transient() || attempt >= self.retry.attempts {
+            return Err(error);
+        }
+        let wait = asked.unwrap_or_else(|| self.backoff(attempt)).min(self.retry.longest_wait);
+        tracing::debug!(%error, attempt, wait_seconds = wait.as_secs_f64(), "trying again");
+        tokio::time::sleep(wait).await;
+        self.retries.fetch_add(1, Ordering::Relaxed);
+        self.observer.retried();
+        Ok(())
     }
 
     fn backoff(&self, attempt: u32) -> Duration {
@@ -218,11 +226,6 @@ impl Transport {
         let status = result.as_ref().ok().map(|(status, ..)| status.as_u16());
         self.observer.exchanged(method, status, begin.elapsed());
         result
-    }
-
-    fn count_retry(&self) {
-        self.retries.fetch_add(1, Ordering::Relaxed);
-        self.observer.retried();
     }
 
     async fn authorization(&self, scope: &Scope) -> Result<Option<HeaderValue>, Error> {
@@ -295,11 +298,8 @@ impl Transport {
                 Ok(granted) => return Ok(granted),
                 Err(error) => error,
             };
-            if !error.is_transient() || attempt >= self.retry.attempts {
-                return Err(Error { kind: token_failure(error.kind), ..error });
-            }
-            tokio::time::sleep(self.backoff(attempt).min(self.retry.longest_wait)).await;
-            self.count_retry();
+            let refused = |error: Error| Error { kind: token_failure(error.kind), ..error };
+            self.pause(error, attempt, None).await.map_err(refused)?;
             attempt += 1;
         }
     }
