@@ -16,18 +16,18 @@ pub use conduct::{Conducted, Means, conduct};
 pub use kept::Kept;
 use scan::{Depth, scan};
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::config::{self, Config};
-use crate::model::{Digest, RepositoryName, Snapshot};
+use crate::model::{Digest, Memory, RepositoryName, Snapshot};
 use crate::plan::{Failure, Plan, RepositoryPlan, TagDeletion, Terms, plan};
 use crate::policy::{Mode, Patterns, Policy};
 use crate::registry::{self, Features, Reader};
 use crate::report::{Deleted, Untagged};
-use crate::state;
+use crate::state::{self, State};
 
 /// So many repositories are asked for what the registry can do before it counts as unable to answer.
 const PROBED: usize = 5;
@@ -45,19 +45,21 @@ pub struct Site<'a> {
     pub now: DateTime<Utc>,
     /// The only repositories to look at; `None` means all.
     pub only: Option<&'a Patterns>,
+    /// What remembers earlier looks; `None` where every look is the first.
+    pub state: Option<&'a State>,
+    /// The moment of this look, which differs from `now` where another moment is judged by.
+    pub looked: DateTime<Utc>,
 }
 
 /// What was found and what would be done about it.
 pub struct Survey {
-    /// The plan of every claimed repository.
+    /// The plan of every claimed repository, without what it keeps.
     pub plan: Plan,
     /// Repositories that no policy claims.
     pub unclaimed: usize,
     /// What a collection must not sweep; empty where none is configured.
     pub kept: Kept,
     features: Features,
-    /// What the repositories held in which something is to be done.
-    snapshots: BTreeMap<RepositoryName, Snapshot>,
 }
 
 /// Why a registry could not be surveyed at all.
@@ -106,6 +108,8 @@ pub trait Progress: Sync {
     fn scanning(&self, _repositories: usize) {}
     /// One of them has been read.
     fn scanned(&self) {}
+    /// This is what would be done in one of them; it comes once for each that could be read, in order.
+    fn planned(&self, _plan: &RepositoryPlan) {}
     /// So many deletions are about to be made.
     fn deleting(&self, _deletions: usize) {}
     /// One of them has been made or dropped.
@@ -158,7 +162,7 @@ pub async fn inspect(
     };
     let policy = policy_of(site, repository).unwrap_or(&nobodys);
     let features = site.reader.features(repository).await?;
-    Ok(judge(site, features, repository, policy, Depth::Everything, None).await?)
+    judge(site, features, repository, policy, Depth::Everything).await
 }
 
 /// Reads every claimed repository and plans. One that cannot be read is left alone and reported.
@@ -178,38 +182,38 @@ pub async fn survey(
     progress.scanning(claimed.len());
     let mut plans = Vec::new();
     let mut failures = Vec::new();
-    let mut snapshots = BTreeMap::new();
     let mut kept = Kept::default();
     let mut results = stream::iter(claimed)
         .map(async |(repository, policy)| {
-            let result = judge(site, features, &repository, policy, Depth::Claimed(policy), None).await;
+            let result = judge(site, features, &repository, policy, Depth::Claimed(policy)).await;
             progress.scanned();
             (repository, result)
         })
-        .buffer_unordered(site.registry.concurrency.get());
+        // In order, so that whoever is shown each plan as it is made is shown all in order.
+        .buffered(site.registry.concurrency.get());
     while let Some((repository, result)) = results.next().await {
         match result {
-            Ok((snapshot, plan)) => {
+            Ok((snapshot, mut plan)) => {
                 if site.registry.gc.is_some() {
                     kept.add(&snapshot, &plan);
                 }
-                if !plan.is_idle() && !plan.held_back {
-                    snapshots.insert(repository, snapshot);
-                }
+                progress.planned(&plan);
+                plan.forget_kept();
                 plans.push(plan);
             }
-            Err(error) => {
+            Err(Error::Registry(error)) => {
                 tracing::warn!(
                     registry = %site.registry.name, %repository, kind = error.kind.name(), %error,
                     "the repository could not be read and is left alone"
                 );
                 failures.push(failure(repository, &error));
             }
+            Err(error) => return Err(error),
         }
     }
     drop(results);
     let plan = Plan::new(&site.registry.name, site.now, plans, failures, &site.config.limits);
-    Ok(Survey { plan, unclaimed, kept, features, snapshots })
+    Ok(Survey { plan, unclaimed, kept, features })
 }
 
 /// Finds out whether and how the registry deletes, from the first repository that gives a clear answer:
@@ -234,30 +238,43 @@ async fn probe(
     failed.map_or(Ok(nothing), |error| Err(error.into()))
 }
 
-/// Reads one repository and judges it. Manifests that `known` holds are not read again.
+/// Reads one repository and judges it, with what is remembered of it and for the next time.
 async fn judge(
     site: Site<'_>,
     features: Features,
     repository: &RepositoryName,
     policy: &Policy,
     depth: Depth<'_>,
-    known: Option<&Snapshot>,
-) -> Result<(Snapshot, RepositoryPlan), registry::Error> {
+) -> Result<(Snapshot, RepositoryPlan), Error> {
     let terms = Terms {
         now: site.now,
         timezone: site.config.timezone,
         protect: &site.config.protect,
         tag_deletion: features.tag_deletion,
     };
-    let mut snapshot = scan(site, repository, depth, known).await?;
-    let mut asked = std::collections::BTreeSet::new();
+    let before = recall(site, repository).await?;
+    let mut snapshot = scan(site, repository, depth, &before).await?;
+    let mut asked = BTreeSet::new();
+    let mut revisited = false;
     loop {
+        let after = before.look(&mut snapshot, site.looked);
         let plan = plan(&snapshot, policy, &terms);
+        // An untagged index that is left alone still needs its children, so what is remembered of such
+        // is looked up before anything goes.
+        if !revisited && plan.deletions().next().is_some() {
+            revisited = true;
+            let known = snapshot.manifests.len();
+            scan::revisit(site, &mut snapshot, depth, &before).await?;
+            if snapshot.manifests.len() > known {
+                continue;
+            }
+        }
         // What refers to a manifest must go with it, or it would stay behind for ever. Only what is
         // about to go is asked for, since that costs a request each.
         let doomed = plan.deletions().map(|planned| &planned.digest).filter(|_| features.referrers);
         let open: Vec<Digest> = doomed.filter(|&digest| asked.insert(digest.clone())).cloned().collect();
         if open.is_empty() {
+            remember(site, repository, before, after).await?;
             return Ok((snapshot, plan));
         }
         let found: Vec<_> = stream::iter(&open)
@@ -265,9 +282,26 @@ async fn judge(
             .buffer_unordered(site.registry.concurrency.get())
             .try_collect()
             .await?;
-        let wanted = found.into_iter().flatten().collect();
-        scan::extend(site, &mut snapshot, wanted, depth, known).await?;
+        let named = found.into_iter().flatten().collect();
+        scan::extend(site, &mut snapshot, named, depth, &before).await?;
     }
+}
+
+/// What is remembered of a repository.
+async fn recall(site: Site<'_>, repository: &RepositoryName) -> Result<Memory, Error> {
+    let Some(state) = site.state else { return Ok(Memory::default()) };
+    Ok(state.recall(&site.registry.name, repository).await?)
+}
+
+/// Keeps what a look has found for the next one.
+async fn remember(
+    site: Site<'_>,
+    repository: &RepositoryName,
+    before: Memory,
+    after: Memory,
+) -> Result<(), Error> {
+    let Some(state) = site.state else { return Ok(()) };
+    Ok(state.remember(&site.registry.name, repository, before, after, site.looked).await?)
 }
 
 fn failure(repository: RepositoryName, error: &registry::Error) -> Failure {

@@ -2,6 +2,10 @@
 //!
 //! It knows nothing of rules, of HTTP, or of what should happen to anything.
 
+mod memory;
+
+pub use memory::{FirstLook, Memory, Sighting};
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, LazyLock};
@@ -25,10 +29,16 @@ pub struct Snapshot {
     /// Names that the registry lists as tags and then has no manifest for. A crash between the two
     /// steps of a deletion leaves them behind on distribution; they hold nothing.
     pub ghosts: BTreeSet<String>,
-    /// Every manifest that was reached: from a tag, from an index, or as a referrer.
-    pub manifests: BTreeMap<Digest, Manifest>,
+    /// Every manifest that was reached: from a tag, from an index, as a referrer, or by memory.
+    pub manifests: BTreeMap<Digest, Arc<Manifest>>,
     /// Digests that were asked for and that the registry does not have.
     pub absent: BTreeSet<Digest>,
+    /// When the repository was looked at for the first time.
+    pub first_look: FirstLook,
+    /// When its manifests were noticed, as far as anybody remembers.
+    pub sightings: BTreeMap<Digest, Sighting>,
+    /// Manifests whose index or subject regsweep has deleted, and that did not go with it.
+    pub leftovers: BTreeSet<Digest>,
 }
 
 impl Snapshot {
@@ -40,6 +50,9 @@ impl Snapshot {
             ghosts: BTreeSet::new(),
             manifests: BTreeMap::new(),
             absent: BTreeSet::new(),
+            first_look: FirstLook::Never,
+            sightings: BTreeMap::new(),
+            leftovers: BTreeSet::new(),
         }
     }
 
@@ -68,10 +81,18 @@ pub struct Manifest {
     pub children: Vec<Digest>,
     /// The manifest that this one is about: its `subject` field (OCI 1.1).
     pub subject: Option<Digest>,
-    /// Configuration and layers.
+    /// Configuration and layers, in this order.
     pub blobs: Vec<Blob>,
     /// What its configuration and its annotations say.
     pub facts: Facts,
+}
+
+impl Manifest {
+    /// The configuration that would tell more about an image.
+    pub fn config(&self) -> Option<&Digest> {
+        let config = self.blobs.first().map(|blob| &blob.digest);
+        config.filter(|_| self.kind == Kind::Image)
+    }
 }
 
 /// What the configuration and the annotations of a manifest say.
@@ -85,10 +106,17 @@ pub enum Facts {
         /// The labels of an image's configuration, and the manifest's annotations.
         labels: BTreeMap<String, String>,
     },
-    /// Nobody asked, or the answer could not be used.
+    /// Nobody has needed the configuration yet.
+    Unasked {
+        /// The manifest's annotations.
+        annotations: BTreeMap<String, String>,
+    },
+    /// The answer could not be used.
     Unknown {
         /// Why nothing is known, for people.
         why: String,
+        /// Whether asking again can never tell more.
+        lasting: bool,
     },
 }
 
@@ -111,13 +139,23 @@ pub enum Kind {
     Artifact,
 }
 
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Kind {
+    /// Every kind there is.
+    pub const ALL: [Self; 3] = [Self::Image, Self::Index, Self::Artifact];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Image => "image",
             Self::Index => "index",
             Self::Artifact => "artifact",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

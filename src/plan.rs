@@ -16,6 +16,7 @@ mod reason;
 mod settle;
 pub mod span;
 
+pub use age::{Evidence, Source, Weight};
 pub use judge::Finding;
 pub use limit::{Limit, Refusal};
 pub use reason::Reason;
@@ -72,7 +73,12 @@ pub struct RepositoryPlan {
     pub held_back: bool,
     /// How many tags it has, those of referrers included.
     pub tags: usize,
-    /// What is kept, youngest first; then what is deleted, in the order in which it must go.
+    /// How many of its manifests have a tag of their own.
+    pub tagged: usize,
+    /// How many of its manifests are kept.
+    pub kept: usize,
+    /// What is kept, youngest first, unless [`RepositoryPlan::forget_kept`] has dropped it; then what is
+    /// deleted, in the order in which it must go.
     pub manifests: Vec<Planned>,
     /// Expired tags that go alone, because their manifests stay.
     pub untag: Vec<Untag>,
@@ -90,6 +96,12 @@ impl RepositoryPlan {
     /// What is deleted, in the order in which it must go.
     pub fn deletions(&self) -> impl Iterator<Item = &Planned> {
         self.manifests.iter().filter(|planned| planned.verdict == Verdict::Delete)
+    }
+
+    /// Drops the verdicts that keep, which take memory for everything that exists. Their numbers stay.
+    pub fn forget_kept(&mut self) {
+        self.manifests.retain(|planned| planned.verdict == Verdict::Delete);
+        self.manifests.shrink_to_fit();
     }
 
     /// Whether nothing would be done to the repository.
@@ -111,6 +123,8 @@ pub struct Planned {
     pub created: Option<DateTime<Utc>>,
     /// Its age at the moment of the plan; `None` where nobody knows it.
     pub age: Option<TimeDelta>,
+    /// Everything that tells how old it is.
+    pub evidence: Vec<Evidence>,
     /// Bytes of the manifest, its blobs, and all its children with theirs, each counted once.
     pub bytes: u64,
     /// Bytes that go with it: of a deleted manifest, itself and those of its blobs that nothing kept
@@ -200,8 +214,9 @@ impl Plan {
         let mut totals = Totals { repositories: self.repositories.len(), ..Totals::default() };
         for repository in &self.repositories {
             totals.tags += repository.tags;
-            totals.manifests += repository.manifests.len();
-            totals.delete += repository.deletions().count();
+            let delete = repository.deletions().count();
+            totals.manifests += repository.kept + delete;
+            totals.delete += delete;
             totals.untag += repository.untag.len();
             totals.expired_bytes = totals.expired_bytes.saturating_add(repository.expired_bytes);
             totals.referenced_bytes = totals.referenced_bytes.saturating_add(repository.referenced_bytes);
@@ -232,7 +247,7 @@ pub struct Totals {
 /// Judges everything in one repository.
 pub fn plan(snapshot: &Snapshot, policy: &Policy, terms: &Terms<'_>) -> RepositoryPlan {
     let graph = graph::Graph::of(snapshot);
-    let ages = age::created(&graph, terms.now);
+    let ages = age::ages(snapshot, &graph, terms.now);
     let mut ballots = ballot::cast(snapshot, &graph, &ages, policy, terms);
     let verdicts = settle::settle(&graph, &ages, &mut ballots, terms.protect.at_least);
     let mut untag = Vec::new();
@@ -246,8 +261,9 @@ pub fn plan(snapshot: &Snapshot, policy: &Policy, terms: &Terms<'_>) -> Reposito
             digest: manifest.digest.clone(),
             tags: graph.tags[node].iter().map(|&tag| tag.clone()).collect(),
             kind: manifest.kind,
-            created: ages[node],
-            age: ages[node].map(|created| terms.now - created),
+            created: ages[node].latest,
+            age: ages[node].latest.map(|latest| terms.now - latest),
+            evidence: age::evidence(snapshot, &graph, node, terms.now),
             bytes: graph.bytes(node),
             frees,
             verdict: verdicts[node],
@@ -257,7 +273,7 @@ pub fn plan(snapshot: &Snapshot, policy: &Policy, terms: &Terms<'_>) -> Reposito
         }
     };
     let mut kept: Vec<usize> = (0..graph.nodes.len()).filter(|&n| verdicts[n] == Verdict::Keep).collect();
-    kept.sort_by_key(|&node| (std::cmp::Reverse(ages[node]), &graph.nodes[node].digest));
+    kept.sort_by_key(|&node| (std::cmp::Reverse(ages[node].latest), &graph.nodes[node].digest));
     // Each blob is counted with the first manifest that refers to it; what is kept comes first.
     let mut counted: BTreeSet<&Digest> = BTreeSet::new();
     let mut adds = |node: usize| {
@@ -270,13 +286,15 @@ pub fn plan(snapshot: &Snapshot, policy: &Policy, terms: &Terms<'_>) -> Reposito
     let deleted = order.into_iter().map(|(node, after)| planned(node, after, adds(node)));
     let deleted: Vec<Planned> = deleted.collect();
     let expired_bytes = deleted.iter().map(|planned| planned.frees).fold(0, u64::saturating_add);
-    let kept = kept.into_iter().map(|node| planned(node, Vec::new(), 0));
+    let kept_manifests = kept.iter().map(|&node| planned(node, Vec::new(), 0));
     RepositoryPlan {
         repository: snapshot.repository.clone(),
         policy: policy.name.clone(),
         held_back: policy.mode == crate::policy::Mode::Plan,
         tags: snapshot.tags.len(),
-        manifests: kept.chain(deleted).collect(),
+        tagged: (0..graph.nodes.len()).filter(|&node| graph.votes(node).next().is_some()).count(),
+        kept: kept.len(),
+        manifests: kept_manifests.chain(deleted).collect(),
         untag,
         ghosts: snapshot.ghosts.iter().cloned().collect(),
         expired_bytes,

@@ -17,5 +17,5 @@ mod wire;
 pub use delete::{Deleter, Deletion, Ready};
 pub use error::{Error, Kind};
 pub use observe::Observer;
-pub use read::{Features, Fetched, Reader, Reference, Resolved, TagList};
+pub use read::{Features, Reader, Reference, Resolved, TagList};
 pub use transport::{Retry, Traffic};

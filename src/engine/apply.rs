@@ -68,9 +68,8 @@ pub async fn apply(
         .filter(|planned| !planned.is_idle())
         .filter_map(|planned| {
             let policy = policy_of(site, &planned.repository)?;
-            let snapshot = survey.snapshots.get(&planned.repository)?;
             let features = survey.features;
-            Some(Work { site, planned, policy, snapshot, features, deleter, stop, progress })
+            Some(Work { site, planned, policy, features, deleter, stop, progress })
         })
         .collect();
     progress.deleting(work.iter().map(|work| work.planned.deletions().count()).sum());
@@ -90,7 +89,6 @@ struct Work<'a> {
     site: Site<'a>,
     planned: &'a RepositoryPlan,
     policy: &'a Policy,
-    snapshot: &'a Snapshot,
     features: Features,
     deleter: &'a Deleter,
     stop: &'a Stop,

@@ -1,52 +1,52 @@
 //! Reading one repository into a snapshot that is whole, or failing.
 //!
-//! Each tag is one request. Each manifest is read once, and a configuration only where somebody will
+//! Each tag is one request. A manifest is read once, ever, and a configuration only where somebody will
 //! ask how old or how labelled its image is.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::Site;
-use crate::model::{Digest, Facts, RepositoryName, Snapshot, Tag};
+use crate::model::{Digest, Facts, Manifest, Memory, RepositoryName, Snapshot, Tag};
 use crate::policy::{Keep, Policy};
-use crate::registry::{Error, Fetched, Reference, Resolved, TagList};
+use crate::registry::{Error, Reference, Resolved, TagList};
 
 /// How much is to be read.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Depth<'a> {
-    /// The configurations that judging by this policy needs.
+    /// What judging by this policy needs.
     Claimed(&'a Policy),
-    /// All of them.
+    /// All of it.
     Everything,
 }
 
-/// Reads a repository. What `known` holds of it is not read again, only which tag points where.
+/// Reads a repository. What is remembered of it is not read again, only which tag points where.
 pub(super) async fn scan(
     site: Site<'_>,
     repository: &RepositoryName,
     depth: Depth<'_>,
-    known: Option<&Snapshot>,
+    before: &Memory,
 ) -> Result<Snapshot, Error> {
     let mut snapshot = Snapshot::empty(repository.clone());
     // A repository that was only ever pushed to by digest has no list, and nothing to decide on.
     let list: TagList = site.reader.tags(repository).await?.unwrap_or_default();
     snapshot.ghosts.extend(list.invalid);
-    let mut fetched = BTreeMap::new();
+    let mut found = BTreeMap::new();
     let mut resolved = stream::iter(list.tags)
         .map(async |tag| {
-            let before = known
-                .and_then(|known| known.tags.get(&tag).filter(|digest| known.manifests.contains_key(digest)));
-            let reference = Reference::Tag { tag: &tag, known: before };
+            let known = before.tags.get(&tag).filter(|digest| before.manifests.contains_key(digest));
+            let reference = Reference::Tag { tag: &tag, known };
             let resolved = site.reader.manifest(repository, reference).await?;
-            Ok::<(Tag, Option<&Digest>, Resolved), Error>((tag, before, resolved))
+            Ok::<(Tag, Option<&Digest>, Resolved), Error>((tag, known, resolved))
         })
         .buffer_unordered(site.registry.concurrency.get());
-    while let Some((tag, before, resolved)) = resolved.try_next().await? {
-        match (resolved, before) {
-            (Resolved::Found(found), _) => {
-                snapshot.tags.insert(tag, found.manifest.digest.clone());
-                fetched.insert(found.manifest.digest.clone(), *found);
+    while let Some((tag, known, resolved)) = resolved.try_next().await? {
+        match (resolved, known) {
+            (Resolved::Found(manifest), _) => {
+                snapshot.tags.insert(tag, manifest.digest.clone());
+                found.insert(manifest.digest.clone(), Arc::from(manifest));
             }
             (Resolved::Unchanged, Some(digest)) => {
                 snapshot.tags.insert(tag, digest.clone());
@@ -57,55 +57,78 @@ pub(super) async fn scan(
         }
     }
     drop(resolved);
-    let wanted = snapshot.tags.values().cloned().collect();
-    complete(site, &mut snapshot, fetched, wanted, depth, known).await?;
+    let sure = snapshot.tags.values().cloned().collect();
+    let mut doubtful: BTreeSet<Digest> = before.leftovers.clone();
+    match depth {
+        Depth::Claimed(policy) if policy.untagged.is_none() => {}
+        Depth::Claimed(_) | Depth::Everything => doubtful.extend(before.sightings.keys().cloned()),
+    }
+    complete(site, &mut snapshot, found, sure, doubtful, depth, before).await?;
     Ok(snapshot)
 }
 
-/// Adds manifests that were found by other means than a tag.
+/// Adds manifests that the registry has just named by other means than a tag.
 pub(super) async fn extend(
     site: Site<'_>,
     snapshot: &mut Snapshot,
-    wanted: BTreeSet<Digest>,
+    sure: Vec<Digest>,
     depth: Depth<'_>,
-    known: Option<&Snapshot>,
+    before: &Memory,
 ) -> Result<(), Error> {
-    complete(site, snapshot, BTreeMap::new(), wanted, depth, known).await
+    complete(site, snapshot, BTreeMap::new(), sure, BTreeSet::new(), depth, before).await
+}
+
+/// Adds what is remembered and still there, though no tag leads to it any more.
+pub(super) async fn revisit(
+    site: Site<'_>,
+    snapshot: &mut Snapshot,
+    depth: Depth<'_>,
+    before: &Memory,
+) -> Result<(), Error> {
+    let doubtful = before.sightings.keys().cloned().collect();
+    complete(site, snapshot, BTreeMap::new(), Vec::new(), doubtful, depth, before).await
 }
 
 /// Reads manifests until everything that something here points to is here or known to be absent, then
 /// the configurations that are needed.
+///
+/// What a tag or an index leads to is `sure` to be there, so it can be taken from memory. What only a
+/// signature or the memory itself speaks of is `doubtful`: the registry is asked for it, and in full,
+/// since a conditional request by digest is answered without looking.
 async fn complete(
     site: Site<'_>,
     snapshot: &mut Snapshot,
-    mut fetched: BTreeMap<Digest, Fetched>,
-    mut wanted: BTreeSet<Digest>,
+    mut found: BTreeMap<Digest, Arc<Manifest>>,
+    mut sure: Vec<Digest>,
+    mut doubtful: BTreeSet<Digest>,
     depth: Depth<'_>,
-    known: Option<&Snapshot>,
+    before: &Memory,
 ) -> Result<(), Error> {
-    let mut configs = BTreeMap::new();
     let repository = snapshot.repository.clone();
-    wanted.extend(snapshot.tags.keys().filter_map(|tag| tag.subject()?.digest()));
     loop {
-        wanted.retain(|digest| !snapshot.manifests.contains_key(digest) && !snapshot.absent.contains(digest));
-        let mut missing = Vec::new();
-        for digest in std::mem::take(&mut wanted) {
-            let manifest =
-                match (fetched.remove(&digest), known.and_then(|known| known.manifests.get(&digest))) {
-                    // Its facts may have been learned the last time, at the price of a request.
-                    (_, Some(manifest)) => manifest.clone(),
-                    (Some(found), None) => {
-                        let manifest = found.manifest.clone();
-                        configs.insert(digest.clone(), found);
-                        manifest
-                    }
-                    (None, None) => {
-                        missing.push(digest);
-                        continue;
-                    }
-                };
-            wanted.extend(manifest.children.iter().chain(&manifest.subject).cloned());
-            snapshot.manifests.insert(digest, manifest);
+        let mut missing = BTreeSet::new();
+        while let Some(digest) = sure.pop() {
+            if snapshot.manifests.contains_key(&digest) || snapshot.absent.contains(&digest) {
+                continue;
+            }
+            // Remembered facts may have been learned at the price of a request.
+            let manifest = before.manifests.get(&digest).cloned().or_else(|| found.remove(&digest));
+            match manifest {
+                Some(manifest) => {
+                    sure.extend(manifest.children.iter().cloned());
+                    snapshot.manifests.insert(digest, manifest);
+                }
+                None => drop(missing.insert(digest)),
+            }
+        }
+        if missing.is_empty() {
+            doubtful.extend(snapshot.tags.keys().filter_map(|tag| tag.subject()?.digest()));
+            doubtful.extend(snapshot.manifests.values().filter_map(|manifest| manifest.subject.clone()));
+            missing = std::mem::take(&mut doubtful);
+            missing.retain(|one| !snapshot.manifests.contains_key(one) && !snapshot.absent.contains(one));
+        }
+        if missing.is_empty() {
+            break;
         }
         let mut answers = stream::iter(missing)
             .map(async |digest| {
@@ -114,31 +137,24 @@ async fn complete(
             })
             .buffer_unordered(site.registry.concurrency.get());
         while let Some((digest, resolved)) = answers.try_next().await? {
-            if let Resolved::Found(found) = resolved {
-                fetched.insert(digest.clone(), *found);
-                wanted.insert(digest);
+            if let Resolved::Found(manifest) = resolved {
+                found.insert(digest.clone(), Arc::from(manifest));
+                sure.push(digest);
             } else {
                 snapshot.absent.insert(digest);
             }
         }
-        drop(answers);
-        if wanted.is_empty() {
-            break;
-        }
     }
     let needed = needs_facts(snapshot, depth);
-    let open =
-        configs.into_iter().filter(|(digest, found)| found.config.is_some() && needed.contains(digest));
-    let mut facts = stream::iter(open)
-        .map(async |(digest, found)| {
-            let facts = site.reader.facts(&repository, &found).await?;
-            Ok::<(Digest, Facts), Error>((digest, facts))
+    let open: Vec<Arc<Manifest>> = needed.iter().filter_map(|one| snapshot.manifests.get(one)).cloned().collect();
+    let mut facts = stream::iter(open.iter().filter(|one| matches!(one.facts, Facts::Unasked { .. })))
+        .map(async |manifest| {
+            let facts = site.reader.facts(&repository, manifest).await?;
+            Ok::<_, Error>(Arc::new(Manifest { facts, ..Manifest::clone(manifest) }))
         })
         .buffer_unordered(site.registry.concurrency.get());
-    while let Some((digest, facts)) = facts.try_next().await? {
-        if let Some(manifest) = snapshot.manifests.get_mut(&digest) {
-            manifest.facts = facts;
-        }
+    while let Some(manifest) = facts.try_next().await? {
+        snapshot.manifests.insert(manifest.digest.clone(), manifest);
     }
     Ok(())
 }

@@ -1,38 +1,149 @@
-//! When each manifest was made, as far as anybody can believe it.
+//! How old each manifest is, as far as anybody can believe the evidence.
 //!
-//! It judges evidence and knows no rules.
+//! It judges evidence and knows no rules. The latest believable evidence of life counts: a person who
+//! promotes or rebuilds an image expects it to be as old as that.
 
-use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
+use serde::Serialize;
 
 use super::graph::Graph;
-use crate::model::{Facts, Kind};
+use crate::model::{Facts, FirstLook, Kind, Snapshot};
 
 /// The first public release of Docker. Reproducible builds claim 1970, 1980 or the year 1; no image
 /// is truly older than the tool that made the first one.
 const FIRST_IMAGE: (i32, u32, u32) = (2013, 3, 20);
 
-/// When each manifest was made; `None` where there is no believable evidence.
-///
-/// An index that does not say is as old as the youngest thing below it.
-pub(super) fn created(graph: &Graph<'_>, now: DateTime<Utc>) -> Vec<Option<DateTime<Utc>>> {
-    let own: Vec<Option<DateTime<Utc>>> = graph
-        .nodes
-        .iter()
-        .map(|manifest| match &manifest.facts {
-            Facts::Known { created, .. } => created.filter(|created| believable(*created, now)),
-            Facts::Unknown { .. } => None,
-        })
-        .collect();
-    let below = |node: usize| graph.family(node).filter_map(|member| own[member]).max();
-    let of = |node: usize| match graph.nodes[node].kind {
-        Kind::Index => own[node].or_else(|| below(node)),
-        Kind::Image | Kind::Artifact => own[node],
-    };
-    (0..graph.nodes.len()).map(of).collect()
+/// Of something that was there at the first look and says nothing believable of itself, nobody knows
+/// more than that it is at least as old as that look. After this long, that is enough to judge by.
+pub(super) const A_WHILE: TimeDelta = TimeDelta::days(30);
+
+/// The age of one manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Age {
+    /// The latest believable evidence of life; `None` where there is none.
+    pub(super) latest: Option<DateTime<Utc>>,
+    /// When it was made, for those that were noticed by the same look.
+    pub(super) made: Option<DateTime<Utc>>,
+    /// Whether all that is known is that it is at least this old.
+    pub(super) at_least: bool,
 }
 
-fn believable(created: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+/// One thing that tells how old a manifest is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Evidence {
+    /// What tells it.
+    pub source: Source,
+    /// The moment that it tells.
+    pub at: DateTime<Utc>,
+    /// What it is worth.
+    pub weight: Weight,
+}
+
+/// What tells how old a manifest is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// The image's configuration, or an annotation.
+    Created,
+    /// The youngest manifest below an index that does not say it itself.
+    YoungestChild,
+    /// A look noticed that it, or a tag on it, had been pushed since the look before.
+    Noticed,
+    /// It was there already at the first look.
+    FirstLook,
+}
+
+/// What a piece of evidence is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Weight {
+    /// It is the latest, so the age is counted from it.
+    Counts,
+    /// Something later counts.
+    Outdated,
+    /// It is before the first image there was, as reproducible builds claim.
+    TooOld,
+    /// It is in the future.
+    Future,
+    /// It may be much older than the first look, and that was not long enough ago.
+    TooRecent,
+    /// It may be much older than the first look, and something better is known.
+    Weaker,
+}
+
+/// How old each manifest is.
+pub(super) fn ages(snapshot: &Snapshot, graph: &Graph<'_>, now: DateTime<Utc>) -> Vec<Age> {
+    (0..graph.nodes.len()).map(|node| age(&evidence(snapshot, graph, node, now))).collect()
+}
+
+fn age(evidence: &[Evidence]) -> Age {
+    let counts = evidence.iter().find(|one| one.weight == Weight::Counts);
+    let made = |one: &&Evidence| {
+        matches!(one.source, Source::Created | Source::YoungestChild)
+            && matches!(one.weight, Weight::Counts | Weight::Outdated)
+    };
+    Age {
+        latest: counts.map(|one| one.at),
+        made: evidence.iter().find(made).map(|one| one.at),
+        at_least: counts.is_some_and(|one| one.source == Source::FirstLook),
+    }
+}
+
+/// Everything that tells how old a manifest is, and what each is worth.
+pub(super) fn evidence(
+    snapshot: &Snapshot,
+    graph: &Graph<'_>,
+    node: usize,
+    now: DateTime<Utc>,
+) -> Vec<Evidence> {
+    let mut found = Vec::new();
+    let made = |node: usize| match &graph.nodes[node].facts {
+        Facts::Known { created, .. } => *created,
+        Facts::Unasked { .. } | Facts::Unknown { .. } => None,
+    };
+    if let Some(at) = made(node) {
+        found.push(Evidence { source: Source::Created, at, weight: believe(at, now) });
+    }
+    let speaks = found.iter().any(|one| one.weight == Weight::Outdated);
+    if graph.nodes[node].kind == Kind::Index && !speaks {
+        let below = graph.family(node).filter(|&member| member != node).filter_map(made);
+        let youngest = below.filter(|&at| believe(at, now) == Weight::Outdated).max();
+        found.extend(youngest.map(|at| Evidence {
+            source: Source::YoungestChild,
+            at,
+            weight: Weight::Outdated,
+        }));
+    }
+    if let Some(sighting) = snapshot.sightings.get(&graph.nodes[node].digest) {
+        // A clock that was ahead for a while must not make anything older than it is.
+        let at = sighting.noticed.min(now);
+        let known = found.iter().any(|one| one.weight == Weight::Outdated);
+        let (source, weight) = match snapshot.first_look {
+            FirstLook::At(first) if sighting.noticed <= first => match known {
+                true => (Source::FirstLook, Weight::Weaker),
+                false if now - at < A_WHILE => (Source::FirstLook, Weight::TooRecent),
+                false => (Source::FirstLook, Weight::Outdated),
+            },
+            _ => (Source::Noticed, Weight::Outdated),
+        };
+        found.push(Evidence { source, at, weight });
+    }
+    let candidates = found.iter_mut().filter(|one| one.weight == Weight::Outdated);
+    if let Some(latest) = candidates.max_by_key(|one| one.at) {
+        latest.weight = Weight::Counts;
+    }
+    found
+}
+
+/// Whether a claim can be believed: then it is outdated, until it turns out to be the latest.
+fn believe(at: DateTime<Utc>, now: DateTime<Utc>) -> Weight {
     let (year, month, day) = FIRST_IMAGE;
     let first = NaiveDate::from_ymd_opt(year, month, day).map(|date| date.and_time(NaiveTime::MIN).and_utc());
-    first.is_some_and(|first| first <= created) && created <= now
+    if first.is_none_or(|first| at < first) {
+        Weight::TooOld
+    } else if at > now {
+        Weight::Future
+    } else {
+        Weight::Outdated
+    }
 }

@@ -6,11 +6,15 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::age::Age;
 use super::graph::{Graph, MissingSubject};
 use super::judge::{Candidate, Finding, judge, version, youngest_first};
 use super::{Reason, TagDeletion, Terms, Untag};
 use crate::model::{Facts, Snapshot, Tag};
 use crate::policy::{Criterion, Keep, Policy, Protect, Rule};
+
+/// What was put back by an undo stays this long, so that there is time to mend the rules that deleted it.
+const RESTORED_STAYS: TimeDelta = TimeDelta::days(7);
 
 /// What is known about one manifest's fate by looking at it alone.
 #[derive(Default)]
@@ -81,7 +85,7 @@ impl<'a> Ballot<'a> {
 pub(super) fn cast<'a>(
     snapshot: &'a Snapshot,
     graph: &Graph<'a>,
-    ages: &[Option<DateTime<Utc>>],
+    ages: &[Age],
     policy: &'a Policy,
     terms: &Terms<'_>,
 ) -> Vec<Ballot<'a>> {
@@ -99,11 +103,17 @@ pub(super) fn cast<'a>(
         decide(&policy.rules[rule], nodes, graph, ages, terms, &mut ballots);
     }
     for (node, ballot) in ballots.iter_mut().enumerate() {
+        let (digest, latest) = (&graph.nodes[node].digest, ages[node].latest);
+        let restored = snapshot.sightings.get(digest).and_then(|sighting| sighting.restored);
+        if let Some(age) = restored.map(|at| terms.now - at).filter(|age| *age < RESTORED_STAYS) {
+            ballot.seal(Reason::Restored { age });
+        }
         if graph.votes(node).next().is_some() {
             ballot.expired = ballot.kept_tags.is_empty();
-            protect(graph, node, ages[node], terms, ballot);
+            protect(graph, node, latest, terms, ballot);
         } else {
-            judge_untagged(graph, node, ages[node], policy, terms, ballot);
+            let is_leftover = snapshot.leftovers.contains(digest);
+            judge_untagged(graph, node, latest, is_leftover, policy, terms, ballot);
         }
     }
     ballots
@@ -142,13 +152,13 @@ fn decide<'a>(
     rule: &'a Rule,
     nodes: BTreeMap<usize, Vec<&'a Tag>>,
     graph: &Graph<'a>,
-    ages: &[Option<DateTime<Utc>>],
+    ages: &[Age],
     terms: &Terms<'_>,
     ballots: &mut [Ballot<'a>],
 ) {
     let mut candidates: Vec<Candidate<'a>> = nodes
         .into_iter()
-        .map(|(node, tags)| Candidate { node, digest: &graph.nodes[node].digest, tags, created: ages[node] })
+        .map(|(node, tags)| Candidate { node, digest: &graph.nodes[node].digest, tags, age: ages[node] })
         .collect();
     youngest_first(&mut candidates);
     let criteria: &[Criterion] = match &rule.keep {
@@ -203,7 +213,7 @@ fn counts_versions(criterion: &Criterion) -> bool {
 fn protect(
     graph: &Graph<'_>,
     node: usize,
-    created: Option<DateTime<Utc>>,
+    latest: Option<DateTime<Utc>>,
     terms: &Terms<'_>,
     ballot: &mut Ballot<'_>,
 ) {
@@ -211,8 +221,11 @@ fn protect(
     let wanted_gone = ballot.expired || !ballot.expired_tags.is_empty();
     for member in graph.family(node) {
         match &graph.nodes[member].facts {
-            Facts::Unknown { why } if wanted_gone => ballot.seal(Reason::Unread { why: why.clone() }),
-            Facts::Unknown { .. } => {}
+            Facts::Unknown { why, .. } if wanted_gone => ballot.seal(Reason::Unread { why: why.clone() }),
+            Facts::Unasked { .. } if wanted_gone => {
+                ballot.seal(Reason::Unread { why: "its configuration was not asked for".to_owned() });
+            }
+            Facts::Unknown { .. } | Facts::Unasked { .. } => {}
             Facts::Known { labels, .. } => {
                 let carried = terms.protect.labels.iter().filter(|label| match &label.value {
                     Some(value) => labels.get(&label.key) == Some(value),
@@ -224,7 +237,7 @@ fn protect(
             }
         }
     }
-    match created.map(|created| terms.now - created) {
+    match latest.map(|latest| terms.now - latest) {
         None if wanted_gone => ballot.seal(Reason::AgeUnknown),
         Some(age) if age < terms.protect.newer_than => {
             ballot.seal(Reason::ProtectedAge { age, limit: terms.protect.newer_than });
@@ -238,7 +251,8 @@ fn protect(
 fn judge_untagged(
     graph: &Graph<'_>,
     node: usize,
-    created: Option<DateTime<Utc>>,
+    latest: Option<DateTime<Utc>>,
+    is_leftover: bool,
     policy: &Policy,
     terms: &Terms<'_>,
     ballot: &mut Ballot<'_>,
@@ -252,7 +266,7 @@ fn judge_untagged(
     if !graph.subjects[node].is_empty() || !graph.parents[node].is_empty() {
         return;
     }
-    let age = created.map(|created| terms.now - created);
+    let age = latest.map(|latest| terms.now - latest);
     let limit = terms.protect.newer_than;
     match (graph.missing_subjects[node].first(), policy.untagged, age) {
         (Some(MissingSubject::Gone(subject)), _, age) => {
@@ -267,6 +281,12 @@ fn judge_untagged(
             }
         }
         (Some(MissingSubject::Unread(_)), ..) => {}
+        (None, ..) if is_leftover => {
+            // Before it counts as expired: nobody knew its age when its index went, either.
+            protect(graph, node, latest, terms, ballot);
+            ballot.expired = true;
+            ballot.reasons.push(Reason::Leftover);
+        }
         (None, None, _) => ballot.seal(Reason::Untagged),
         (None, Some(_), None) => ballot.seal(Reason::AgeUnknown),
         (None, Some(limit), Some(age)) if age < limit => {
@@ -275,7 +295,7 @@ fn judge_untagged(
         (None, Some(limit), Some(age)) => {
             ballot.expired = true;
             ballot.reasons.push(Reason::ExpiredUntagged { age, limit });
-            protect(graph, node, created, terms, ballot);
+            protect(graph, node, latest, terms, ballot);
         }
     }
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use chrono::{DateTime, Utc};
 
 use super::Verdict;
+use super::age::Age;
 use crate::model::{Digest, Manifest, Snapshot, Tag};
 
 /// The manifests of a snapshot, numbered in the order of their digests, and the edges between them.
@@ -37,7 +38,7 @@ pub(super) enum MissingSubject {
 
 impl<'a> Graph<'a> {
     pub(super) fn of(snapshot: &'a Snapshot) -> Self {
-        let nodes: Vec<&Manifest> = snapshot.manifests.values().collect();
+        let nodes: Vec<&Manifest> = snapshot.manifests.values().map(AsRef::as_ref).collect();
         let number: BTreeMap<&Digest, usize> =
             nodes.iter().enumerate().map(|(node, manifest)| (&manifest.digest, node)).collect();
         let mut graph = Self {
@@ -144,9 +145,9 @@ impl<'a> Graph<'a> {
     pub(super) fn deletion_order(
         &self,
         verdicts: &[Verdict],
-        ages: &[Option<DateTime<Utc>>],
+        ages: &[Age],
     ) -> Vec<(usize, Vec<Digest>)> {
-        let ranked = |node: usize| (ages[node], node);
+        let ranked = |node: usize| (ages[node].latest, node);
         let before = |node: usize| self.parents[node].iter().chain(&self.subjects[node]).copied();
         let after = |node: usize| self.children[node].iter().chain(&self.referrers[node]).copied();
         let mut open: BTreeSet<_> =

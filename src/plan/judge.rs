@@ -11,6 +11,7 @@ use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use chrono_tz::Tz;
 use semver::{BuildMetadata, Version};
 
+use super::age::Age;
 use super::graph::natural;
 use super::span;
 use crate::model::{Digest, Tag};
@@ -22,7 +23,7 @@ pub(super) struct Candidate<'a> {
     pub(super) digest: &'a Digest,
     /// The tags on it that the rule claims, in natural order.
     pub(super) tags: Vec<&'a Tag>,
-    pub(super) created: Option<DateTime<Utc>>,
+    pub(super) age: Age,
 }
 
 /// What a criterion says of one manifest.
@@ -108,15 +109,16 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Puts the youngest first. Of equal age, the one whose tag comes later in natural order is younger;
-/// those of unknown age come last, and take no place among the newest.
+/// Puts the youngest first. Of equal age, the one that was made later is younger, then the one whose tag
+/// comes later in natural order; those of unknown age come last, and take no place among the newest.
 pub(super) fn youngest_first(candidates: &mut [Candidate<'_>]) {
     candidates.sort_by(|a, b| {
         let by_tag = match (a.tags.last(), b.tags.last()) {
             (Some(ours), Some(theirs)) => natural(theirs, ours),
             _ => std::cmp::Ordering::Equal,
         };
-        Reverse(a.created).cmp(&Reverse(b.created)).then(by_tag).then_with(|| a.digest.cmp(b.digest))
+        let rank = |one: &Candidate<'_>| Reverse((one.age.latest, one.age.made));
+        rank(a).cmp(&rank(b)).then(by_tag).then_with(|| a.digest.cmp(b.digest))
     });
 }
 
@@ -157,20 +159,27 @@ pub(super) fn judge(
 }
 
 fn newest(count: NonZeroUsize, candidates: &[Candidate<'_>]) -> Vec<Finding> {
-    let of = candidates.iter().filter(|candidate| candidate.created.is_some()).count();
-    let finding = |(position, candidate): (usize, &Candidate<'_>)| {
-        let rank = candidate.created.map(|_| position + 1);
+    let of = candidates.iter().filter(|candidate| candidate.age.latest.is_some()).count();
+    let (mut before, mut surely_before) = (0, 0);
+    let finding = |candidate: &Candidate<'_>| {
+        let rank = candidate.age.latest.map(|_| {
+            // What may be much older than it seems takes no place from one whose age is sure.
+            let ahead = if candidate.age.at_least { before } else { surely_before };
+            before += 1;
+            surely_before += usize::from(!candidate.age.at_least);
+            ahead + 1
+        });
         Finding {
             holds: rank.is_some_and(|rank| rank <= count.get()),
             measure: Measure::Newest { count: count.get(), rank, of },
         }
     };
-    candidates.iter().enumerate().map(finding).collect()
+    candidates.iter().map(finding).collect()
 }
 
 fn newer_than(limit: TimeDelta, candidates: &[Candidate<'_>], now: DateTime<Utc>) -> Vec<Finding> {
     let finding = |candidate: &Candidate<'_>| {
-        let age = candidate.created.map(|created| now - created);
+        let age = candidate.age.latest.map(|latest| now - latest);
         Finding { holds: age.is_some_and(|age| age < limit), measure: Measure::NewerThan { limit, age } }
     };
     candidates.iter().map(finding).collect()
@@ -182,19 +191,14 @@ fn in_periods(
     candidates: &[Candidate<'_>],
     timezone: Tz,
 ) -> Vec<Finding> {
-    let mut periods: Vec<(i32, u32)> = Vec::new();
+    let mut periods = Periods::default();
+    let mut sure_periods = Periods::default();
     let finding = |candidate: &Candidate<'_>| {
-        let place = candidate.created.map(|created| {
-            let (key, label) = calendar(period, created, timezone);
-            // The candidates come youngest first, so a period is new exactly at its youngest.
-            let place = match periods.last() {
-                Some(last) if *last == key && periods.len() <= count.get() => Place::Older,
-                Some(last) if *last == key => Place::TooLongAgo,
-                _ => {
-                    periods.push(key);
-                    if periods.len() <= count.get() { Place::Youngest } else { Place::TooLongAgo }
-                }
-            };
+        let place = candidate.age.latest.map(|latest| {
+            let (key, label) = calendar(period, latest, timezone);
+            let place = periods.place(key, count);
+            // What may be much older than it seems takes no place from one whose age is sure.
+            let place = if candidate.age.at_least { place } else { sure_periods.place(key, count) };
             (label, place)
         });
         Finding {
@@ -203,6 +207,26 @@ fn in_periods(
         }
     };
     candidates.iter().map(finding).collect()
+}
+
+/// The periods that were met so far, from the youngest back.
+#[derive(Default)]
+struct Periods(Vec<(i32, u32)>);
+
+impl Periods {
+    /// The place of one more manifest. They come youngest first, so a period is new exactly at its
+    /// youngest.
+    fn place(&mut self, key: (i32, u32), count: NonZeroUsize) -> Place {
+        let is_new = self.0.last() != Some(&key);
+        if is_new {
+            self.0.push(key);
+        }
+        match (self.0.len() <= count.get(), is_new) {
+            (false, _) => Place::TooLongAgo,
+            (true, true) => Place::Youngest,
+            (true, false) => Place::Older,
+        }
+    }
 }
 
 /// The period that a moment lies in: a key that tells periods apart, and a name for people.

@@ -97,7 +97,7 @@ pub(super) fn refusals(repositories: &[RepositoryPlan], limits: &Limits) -> Vec<
 }
 
 fn percent_refusal(plan: &RepositoryPlan, limits: &Limits) -> Option<Refusal> {
-    let of = plan.manifests.iter().filter(|manifest| manifest.is_tagged()).count();
+    let of = plan.tagged;
     let deletions = plan.deletions().filter(|manifest| manifest.is_tagged()).count();
     let allowed = usize::from(limits.max_percent);
     (of >= Limits::PERCENT_FROM && deletions * 100 > allowed * of).then(|| Refusal {

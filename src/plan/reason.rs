@@ -20,6 +20,7 @@ pub enum Reason {
     KeepAll { rule: String, tags: Vec<Tag> },
     Criterion { rule: String, tags: Vec<Tag>, finding: Finding },
     NotAVersion { rule: String, tag: Tag },
+    Restored { age: TimeDelta },
     AgeUnknown,
     Unread { why: String },
     ChildOf { parent: Digest },
@@ -33,6 +34,7 @@ pub enum Reason {
     Expired { rule: String, tags: Vec<Tag>, findings: Vec<Finding> },
     ExpiredUntagged { age: TimeDelta, limit: TimeDelta },
     Orphan { subject: String },
+    Leftover,
     WithParent { parent: Digest },
     WithSubject { subject: Digest },
 }
@@ -49,6 +51,7 @@ impl Reason {
             Self::KeepAll { .. } => "keep-all",
             Self::Criterion { finding, .. } => finding.code(),
             Self::NotAVersion { .. } => "not-a-version",
+            Self::Restored { .. } => "restored",
             Self::AgeUnknown => "age-unknown",
             Self::Unread { .. } => "unread",
             Self::ChildOf { .. } => "child-of-kept",
@@ -62,6 +65,7 @@ impl Reason {
             Self::Expired { .. } => "expired",
             Self::ExpiredUntagged { .. } => "expired-untagged",
             Self::Orphan { .. } => "orphan",
+            Self::Leftover => "leftover",
             Self::WithParent { .. } => "child-of-expired",
             Self::WithSubject { .. } => "referrer-of-expired",
         }
@@ -78,6 +82,7 @@ impl Reason {
             | Self::KeepAll { .. }
             | Self::Criterion { .. }
             | Self::NotAVersion { .. }
+            | Self::Restored { .. }
             | Self::AgeUnknown
             | Self::Unread { .. }
             | Self::ChildOf { .. }
@@ -91,6 +96,7 @@ impl Reason {
             | Self::Expired { .. }
             | Self::ExpiredUntagged { .. }
             | Self::Orphan { .. }
+            | Self::Leftover
             | Self::WithParent { .. }
             | Self::WithSubject { .. } => Verdict::Delete,
         }
@@ -120,6 +126,9 @@ impl fmt::Display for Reason {
             }
             Self::NotAVersion { rule, tag } => {
                 write!(f, "rule {rule} counts versions, and {tag} is no semantic version")
+            }
+            Self::Restored { age } => {
+                write!(f, "an undo put it back {} ago, and it stays for 7d after that", span::rough(*age))
             }
             Self::AgeUnknown => f.write_str("nobody knows its age: there is no believable evidence"),
             Self::Unread { why } => write!(f, "what it is could not be read: {why}"),
@@ -157,6 +166,9 @@ impl fmt::Display for Reason {
                 span::exact(*limit)
             ),
             Self::Orphan { subject } => write!(f, "its subject {subject} is gone"),
+            Self::Leftover => {
+                f.write_str("its index or subject was deleted by regsweep, and it did not go with it then")
+            }
             Self::WithParent { parent } => write!(f, "it goes with the expired index {}", parent.short()),
             Self::WithSubject { subject } => {
                 write!(f, "it goes with the expired manifest {} that it is about", subject.short())

@@ -5,8 +5,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
-
+use super::age::Age;
 use super::ballot::Ballot;
 use super::graph::Graph;
 use super::{Reason, Verdict};
@@ -14,7 +13,7 @@ use super::{Reason, Verdict};
 /// Settles every verdict and completes the reasons.
 pub(super) fn settle(
     graph: &Graph<'_>,
-    ages: &[Option<DateTime<Utc>>],
+    ages: &[Age],
     ballots: &mut [Ballot<'_>],
     at_least: usize,
 ) -> Vec<Verdict> {
@@ -28,7 +27,7 @@ pub(super) fn settle(
         if kept.keys().filter(|node| is_tagged(node)).count() < at_least {
             // Rescued one at a time, since each may keep others by what it needs.
             let tagged = expired.iter().copied().filter(is_tagged);
-            if let Some(youngest) = tagged.max_by_key(|&node| (ages[node], Reverse(node))) {
+            if let Some(youngest) = tagged.max_by_key(|&node| (ages[node].latest, ages[node].made, Reverse(node))) {
                 ballots[youngest].kept = true;
                 ballots[youngest].reasons.push(Reason::AtLeast { count: at_least });
                 continue;

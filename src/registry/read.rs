@@ -5,7 +5,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use reqwest::StatusCode;
 use reqwest::header::{HeaderValue, IF_NONE_MATCH};
 use serde::Deserialize;
@@ -76,18 +75,8 @@ pub enum Resolved {
     Unchanged,
     /// Nothing: the registry has no such manifest.
     Absent,
-    /// A manifest.
-    Found(Box<Fetched>),
-}
-
-/// A manifest with what is needed to learn more about it.
-#[derive(Debug)]
-pub struct Fetched {
-    /// The manifest. The facts of an image are unknown until its configuration is read.
-    pub manifest: Manifest,
-    /// The configuration that tells the facts.
-    pub config: Option<Digest>,
-    body: Bytes,
+    /// A manifest. The facts of an image are not asked for yet.
+    Found(Box<Manifest>),
 }
 
 impl Reader {
@@ -228,36 +217,38 @@ impl Reader {
                     Reference::Digest(digest) => Some(digest),
                     Reference::Tag { .. } => None,
                 };
-                let found = understand(asked, response).map_err(|(kind, message)| invalid(kind, message))?;
+                let found = understand(asked, &response).map_err(|(kind, message)| invalid(kind, message))?;
                 Ok(Resolved::Found(Box::new(found)))
             }
         }
     }
 
-    /// What the configuration of an image says. A configuration that is missing or makes no sense is
-    /// an answer: nothing is known then.
-    pub async fn facts(&self, repository: &RepositoryName, fetched: &Fetched) -> Result<Facts, Error> {
-        let Some(config) = &fetched.config else { return Ok(fetched.manifest.facts.clone()) };
+    /// What the configuration of an image says that nobody has asked for yet. One that is missing or
+    /// makes no sense is an answer: nothing is known then.
+    pub async fn facts(&self, repository: &RepositoryName, manifest: &Manifest) -> Result<Facts, Error> {
+        let (Facts::Unasked { annotations }, Some(config)) = (&manifest.facts, manifest.config()) else {
+            return Ok(manifest.facts.clone());
+        };
         let accepted = &[StatusCode::OK, StatusCode::NOT_FOUND];
         let url = self.transport.url(&format!("{repository}/blobs/{config}"));
         let request = Request::get(url, Scope::pull(repository.as_str()), accepted, MANIFEST_BYTES);
         let response = match self.transport.send(&request).await {
             Err(error) if error.kind == Kind::TooLarge => {
-                return Ok(Facts::Unknown { why: format!("its configuration {config} is too large") });
+                let why = format!("its configuration {config} is too large");
+                return Ok(Facts::Unknown { why, lasting: true });
             }
             response => response?,
         };
         if response.status == StatusCode::NOT_FOUND {
             absent(&request, &response, &["BLOB_UNKNOWN", "MANIFEST_BLOB_UNKNOWN", "NOT_FOUND"])?;
-            return Ok(Facts::Unknown {
-                why: format!("its configuration {config} is gone from the registry"),
-            });
+            let why = format!("its configuration {config} is gone from the registry");
+            return Ok(Facts::Unknown { why, lasting: false });
         }
         if !config.matches(&response.body) {
             let message = "the configuration does not match its digest".to_owned();
             return Err(Error::new("GET", &request.url, Kind::DigestMismatch, message));
         }
-        Ok(wire::image_facts(&fetched.body, &response.body))
+        Ok(wire::image_facts(annotations, &response.body))
     }
 
     /// What the registry can do. Asks only harmless questions; where the answer is unclear, the answer
@@ -370,13 +361,12 @@ fn absent(request: &Request<'_>, response: &Response, codes: &[&str]) -> Result<
 }
 
 /// Verifies a manifest and reads it.
-fn understand(asked: Option<&Digest>, response: Response) -> Result<Fetched, (Kind, String)> {
+fn understand(asked: Option<&Digest>, response: &Response) -> Result<Manifest, (Kind, String)> {
     let told = response.header("docker-content-digest");
     let told = told.map(Digest::parse).transpose().map_err(|error| (Kind::Invalid, error.to_string()))?;
     let media_type = response.header("content-type").unwrap_or_default();
     if let (true, Some(told)) = (wire::is_schema_1(media_type), &told) {
-        let manifest = wire::schema_1(told.clone(), &response.body);
-        return Ok(Fetched { manifest, config: None, body: response.body });
+        return Ok(wire::schema_1(told.clone(), &response.body));
     }
     let digest = asked.cloned().or(told.clone()).unwrap_or_else(|| Digest::of(&response.body));
     if told.is_some_and(|told| told != digest) {
@@ -385,7 +375,5 @@ fn understand(asked: Option<&Digest>, response: Response) -> Result<Fetched, (Ki
     if !digest.matches(&response.body) {
         return Err((Kind::DigestMismatch, format!("the manifest does not match its digest {digest}")));
     }
-    let parsed =
-        wire::manifest(digest, media_type, &response.body).map_err(|message| (Kind::Invalid, message))?;
-    Ok(Fetched { manifest: parsed.manifest, config: parsed.config, body: response.body })
+    wire::manifest(digest, media_type, &response.body).map_err(|message| (Kind::Invalid, message))
 }

@@ -36,13 +36,6 @@ const IMAGE_LAYERS: [&str; 2] = ["application/vnd.oci.image.layer.", "applicatio
 
 const CREATED: &str = "org.opencontainers.image.created";
 
-/// A manifest that was understood, and the configuration that would tell more about it.
-#[derive(Debug)]
-pub(super) struct Parsed {
-    pub(super) manifest: Manifest,
-    pub(super) config: Option<Digest>,
-}
-
 pub(super) fn is_schema_1(media_type: &str) -> bool {
     SCHEMA_1.contains(&essence(media_type))
 }
@@ -56,12 +49,15 @@ pub(super) fn schema_1(digest: Digest, body: &[u8]) -> Manifest {
         children: Vec::new(),
         subject: None,
         blobs: Vec::new(),
-        facts: Facts::Unknown { why: "it is a schema 1 manifest, which no longer says enough".to_owned() },
+        facts: Facts::Unknown {
+            why: "it is a schema 1 manifest, which no longer says enough".to_owned(),
+            lasting: true,
+        },
     }
 }
 
 /// Reads a manifest whose bytes are known to be the ones that the digest names.
-pub(super) fn manifest(digest: Digest, media_type: &str, body: &[u8]) -> Result<Parsed, String> {
+pub(super) fn manifest(digest: Digest, media_type: &str, body: &[u8]) -> Result<Manifest, String> {
     let document: Document =
         serde_json::from_slice(body).map_err(|error| format!("the manifest is not understood: {error}"))?;
     // The body is what the digest covers, so its word counts for more than the header's.
@@ -73,9 +69,7 @@ pub(super) fn manifest(digest: Digest, media_type: &str, body: &[u8]) -> Result<
         let children = document.manifests.ok_or("the index has no list of manifests")?;
         let children = children.iter().map(Descriptor::digest).collect::<Result<_, _>>()?;
         let facts = Facts::Known { created: created_by(&annotations), labels: annotations };
-        let manifest =
-            Manifest { digest, kind: Kind::Index, size, children, subject, blobs: Vec::new(), facts };
-        return Ok(Parsed { manifest, config: None });
+        return Ok(Manifest { digest, kind: Kind::Index, size, children, subject, blobs: Vec::new(), facts });
     }
     if !MANIFESTS.contains(&media_type) {
         return Err(format!("{media_type:?} is no type of manifest that regsweep understands"));
@@ -86,26 +80,25 @@ pub(super) fn manifest(digest: Digest, media_type: &str, body: &[u8]) -> Result<
         && layers.iter().all(|layer| IMAGE_LAYERS.iter().any(|prefix| layer.media_type.starts_with(prefix)));
     let blobs = std::iter::once(&config).chain(&layers).map(Descriptor::blob).collect::<Result<_, _>>()?;
     let (kind, facts) = if is_image {
-        (Kind::Image, Facts::Unknown { why: "its configuration was not asked for".to_owned() })
+        (Kind::Image, Facts::Unasked { annotations })
     } else {
-        (Kind::Artifact, Facts::Known { created: created_by(&annotations), labels: annotations.clone() })
+        (Kind::Artifact, Facts::Known { created: created_by(&annotations), labels: annotations })
     };
-    let manifest = Manifest { digest, kind, size, children: Vec::new(), subject, blobs, facts };
-    let config = if is_image { Some(config.digest()?) } else { None };
-    Ok(Parsed { manifest, config })
+    Ok(Manifest { digest, kind, size, children: Vec::new(), subject, blobs, facts })
 }
 
-/// What the configuration and the annotations of an image say. `body` is the configuration.
-pub(super) fn image_facts(manifest: &[u8], body: &[u8]) -> Facts {
-    let annotations = serde_json::from_slice::<Document>(manifest).ok().and_then(|one| one.annotations);
-    let mut labels = annotations.unwrap_or_default();
-    match serde_json::from_slice::<ImageConfig>(body) {
+/// What the configuration of an image says, together with the annotations of its manifest.
+pub(super) fn image_facts(annotations: &BTreeMap<String, String>, config: &[u8]) -> Facts {
+    let mut labels = annotations.clone();
+    match serde_json::from_slice::<ImageConfig>(config) {
         Ok(config) => {
             let created = config.created.as_deref().and_then(moment).or_else(|| created_by(&labels));
             labels.extend(config.config.and_then(|config| config.labels).unwrap_or_default());
             Facts::Known { created, labels }
         }
-        Err(error) => Facts::Unknown { why: format!("its configuration is not understood: {error}") },
+        Err(error) => {
+            Facts::Unknown { why: format!("its configuration is not understood: {error}"), lasting: true }
+        }
     }
 }
 
@@ -198,11 +191,11 @@ mod tests {
 
     #[test]
     fn an_image_names_the_configuration_that_tells_its_age() {
-        let parsed =
+        let manifest =
             parse(OCI, &image(IMAGE_CONFIGS[0], "application/vnd.oci.image.layer.v1.tar+gzip")).unwrap();
-        assert_eq!(parsed.manifest.kind, Kind::Image);
-        assert_eq!(parsed.config.unwrap().as_str(), digest("aa"));
-        assert_eq!(parsed.manifest.blobs.iter().map(|blob| blob.size).sum::<u64>(), 107);
+        assert_eq!(manifest.kind, Kind::Image);
+        assert_eq!(manifest.config().unwrap().as_str(), digest("aa"));
+        assert_eq!(manifest.blobs.iter().map(|blob| blob.size).sum::<u64>(), 107);
     }
 
     #[test]
@@ -215,9 +208,9 @@ mod tests {
             (IMAGE_CONFIGS[0], "application/vnd.dev.cosign.simplesigning.v1+json"),
             (IMAGE_CONFIGS[0], "application/vnd.in-toto+json"),
         ] {
-            let parsed = parse(OCI, &image(config, layer)).unwrap();
-            assert_eq!((parsed.manifest.kind, parsed.config), (Kind::Artifact, None), "{layer}");
-            let Facts::Known { created, .. } = parsed.manifest.facts else { panic!("{layer}") };
+            let manifest = parse(OCI, &image(config, layer)).unwrap();
+            assert_eq!((manifest.kind, manifest.config()), (Kind::Artifact, None), "{layer}");
+            let Facts::Known { created, .. } = manifest.facts else { panic!("{layer}") };
             assert_eq!(created, moment("2026-01-02T03:04:05Z"));
         }
     }
@@ -229,7 +222,7 @@ mod tests {
             digest("aa"),
             digest("bb")
         );
-        let parsed = parse(INDEXES[1], &body).unwrap().manifest;
+        let parsed = parse(INDEXES[1], &body).unwrap();
         assert_eq!((parsed.kind, parsed.children.len()), (Kind::Index, 1));
         assert_eq!(parsed.subject.unwrap().as_str(), digest("bb"));
     }
@@ -252,13 +245,14 @@ mod tests {
 
     #[test]
     fn a_configuration_tells_age_and_labels() {
-        let facts = |config: &str| image_facts(br#"{"annotations":{"a":"1","b":"1"}}"#, config.as_bytes());
         let labels = |pairs: &[(&str, &str)]| {
             pairs
                 .iter()
                 .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
                 .collect::<BTreeMap<_, _>>()
         };
+        let annotations = labels(&[("a", "1"), ("b", "1")]);
+        let facts = |config: &str| image_facts(&annotations, config.as_bytes());
         let created = moment("2026-01-02T03:04:05.678Z");
         assert_eq!(
             facts(r#"{"created":"2026-01-02T03:04:05.678Z","config":{"Labels":{"b":"2"}}}"#),

@@ -1,0 +1,110 @@
+//! What earlier looks at a repository have found, and what one more look adds to it.
+//!
+//! It judges nothing: how old something is for all this is the plan's business.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::{Digest, Manifest, Snapshot, Tag};
+
+/// What is remembered of one repository.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Memory {
+    /// When it was looked at for the first time.
+    pub first_look: FirstLook,
+    /// Every tag and the manifest it pointed to at the last look.
+    pub tags: BTreeMap<Tag, Digest>,
+    /// Manifests that were read. They never change, so they need not be read again.
+    pub manifests: BTreeMap<Digest, Arc<Manifest>>,
+    /// When each manifest was noticed; of manifests that no tag leads to any more, too.
+    pub sightings: BTreeMap<Digest, Sighting>,
+    /// Manifests that were to go with an index or a subject that regsweep deleted, and did not yet.
+    pub leftovers: BTreeSet<Digest>,
+}
+
+/// When a repository was looked at for the first time.
+///
+/// What was there at the first look may have been there for years; what was noticed later was pushed
+/// between two looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FirstLook {
+    /// It never was.
+    #[default]
+    Never,
+    /// Then.
+    At(DateTime<Utc>),
+    /// Nobody knows: an older memory was lost. So no look counts as the first one.
+    Forgotten,
+}
+
+/// What looking has told about one manifest of a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sighting {
+    /// The look that found it new, or found a tag on it that was new.
+    pub noticed: DateTime<Utc>,
+    /// The look that found nothing leading to it any more.
+    pub left: Option<DateTime<Utc>>,
+    /// When an undo put it back.
+    pub restored: Option<DateTime<Utc>>,
+}
+
+impl Memory {
+    /// Adds what a look at this moment has found, and tells the snapshot what is known from before.
+    ///
+    /// A list that is suddenly empty proves too little to forget what its tags were: then the memory
+    /// stays as it was.
+    pub fn look(&self, snapshot: &mut Snapshot, at: DateTime<Utc>) -> Self {
+        let first_look = match self.first_look {
+            FirstLook::Never => FirstLook::At(at),
+            known => known,
+        };
+        let emptied = snapshot.tags.is_empty() && !self.tags.is_empty();
+        let reached = reached(snapshot);
+        let gained: BTreeSet<&Digest> = snapshot
+            .tags
+            .iter()
+            .filter(|(tag, digest)| self.tags.get(*tag) != Some(digest))
+            .map(|(_, digest)| digest)
+            .collect();
+        let mut sightings = BTreeMap::new();
+        for (digest, before) in self.sightings.iter().filter(|(digest, _)| !snapshot.absent.contains(*digest)) {
+            let left = if reached.contains(digest) || emptied { None } else { before.left.or(Some(at)) };
+            let noticed = if gained.contains(digest) { at } else { before.noticed };
+            sightings.insert(digest.clone(), Sighting { noticed, left, ..*before });
+        }
+        for digest in &reached {
+            let new = Sighting { noticed: at, left: None, restored: None };
+            sightings.entry((*digest).clone()).or_insert(new);
+        }
+        let here = |digest: &&Digest| snapshot.manifests.contains_key(*digest);
+        let leftovers: BTreeSet<Digest> = self.leftovers.iter().filter(here).cloned().collect();
+        let mut manifests = snapshot.manifests.clone();
+        for (digest, manifest) in &self.manifests {
+            if sightings.contains_key(digest) {
+                manifests.entry(digest.clone()).or_insert_with(|| manifest.clone());
+            }
+        }
+        let tags = if emptied { &self.tags } else { &snapshot.tags }.clone();
+        drop(gained);
+        drop(reached);
+        snapshot.first_look = first_look;
+        snapshot.sightings = sightings.clone();
+        snapshot.leftovers = leftovers.clone();
+        Self { first_look, tags, manifests, sightings, leftovers }
+    }
+}
+
+/// The manifests that a tag leads to, by way of indexes too.
+fn reached(snapshot: &Snapshot) -> BTreeSet<&Digest> {
+    let mut reached = BTreeSet::new();
+    let mut open: Vec<&Digest> = snapshot.tags.values().collect();
+    while let Some(digest) = open.pop() {
+        let Some((digest, manifest)) = snapshot.manifests.get_key_value(digest) else { continue };
+        if reached.insert(digest) {
+            open.extend(&manifest.children);
+        }
+    }
+    reached
+}
