@@ -7,13 +7,17 @@
 mod apply;
 mod collect;
 mod conduct;
+mod journal;
 mod kept;
 mod scan;
+mod undo;
 
 pub use apply::{Limits, Stop, apply};
 pub use collect::{Clock, collect, recover};
 pub use conduct::{Conducted, Means, conduct};
+pub use journal::{Journal, held_back};
 pub use kept::Kept;
+pub use undo::{Fate, Target, Undone, undo};
 use scan::{Depth, scan};
 
 use std::collections::BTreeSet;
@@ -26,7 +30,6 @@ use crate::model::{Digest, Memory, RepositoryName, Snapshot};
 use crate::plan::{Failure, Plan, RepositoryPlan, TagDeletion, Terms, plan};
 use crate::policy::{Mode, Patterns, Policy};
 use crate::registry::{self, Features, Reader};
-use crate::report::{Deleted, Untagged};
 use crate::state::{self, State};
 
 /// So many repositories are asked for what the registry can do before it counts as unable to answer.
@@ -102,7 +105,7 @@ impl Error {
     }
 }
 
-/// Whoever watches a run while it goes on: a person, or the state.
+/// Whoever watches a run while it goes on.
 pub trait Progress: Sync {
     /// So many repositories are about to be read.
     fn scanning(&self, _repositories: usize) {}
@@ -114,10 +117,6 @@ pub trait Progress: Sync {
     fn deleting(&self, _deletions: usize) {}
     /// One of them has been made or dropped.
     fn settled(&self) {}
-    /// A manifest is gone because of the run.
-    fn deleted(&self, _deleted: &Deleted) {}
-    /// A tag is gone because of the run, and its manifest is not.
-    fn untagged(&self, _untagged: &Untagged) {}
 }
 
 /// Nobody watches.

@@ -155,6 +155,9 @@ pub struct Untag {
     pub tag: Tag,
     /// The manifest it points to, which stays.
     pub digest: Digest,
+    /// What the manifest is.
+    #[serde(skip)]
+    pub kind: Kind,
     /// The rule that no longer keeps the tag.
     #[serde(skip)]
     pub rule: String,

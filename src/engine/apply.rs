@@ -1,20 +1,21 @@
 //! Carrying out a survey's plan: verify, then delete.
 //!
 //! What goes is in the plan that could have been printed first and also in one made a moment before the
-//! deletion. Whatever is in only one of the two stays.
+//! deletion. Whatever is in only one of the two stays. Each deletion is journaled before it is sent.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::{StreamExt as _, stream};
 
-use super::{Depth, Progress, Site, Survey, failure, judge, policy_of};
-use crate::model::{Digest, Snapshot};
-use crate::plan::{Failure, Planned, RepositoryPlan};
+use super::{Depth, Error, Journal, Progress, Site, Survey, failure, judge, policy_of};
+use crate::model::{Digest, Kind};
+use crate::plan::{Failure, Planned, RepositoryPlan, Untag};
 use crate::policy::Policy;
 use crate::registry::{self, Deleter, Deletion, Features};
 use crate::report::{Deleted, RunReport, Spared, Untagged};
+use crate::state::{self, Departure};
 
 /// Repositories that are worked on at once. Within one, deletions follow one another: each makes
 /// distribution read every tag there, and parents must be gone before their children.
@@ -50,6 +51,7 @@ pub async fn apply(
     site: Site<'_>,
     survey: &Survey,
     deleter: &Deleter,
+    journal: Journal<'_>,
     limits: Limits,
     stop: &Stop,
     progress: &dyn Progress,
@@ -69,7 +71,7 @@ pub async fn apply(
         .filter_map(|planned| {
             let policy = policy_of(site, &planned.repository)?;
             let features = survey.features;
-            Some(Work { site, planned, policy, features, deleter, stop, progress })
+            Some(Work { site, planned, policy, features, deleter, journal, stop, progress })
         })
         .collect();
     progress.deleting(work.iter().map(|work| work.planned.deletions().count()).sum());
@@ -91,6 +93,7 @@ struct Work<'a> {
     policy: &'a Policy,
     features: Features,
     deleter: &'a Deleter,
+    journal: Journal<'a>,
     stop: &'a Stop,
     progress: &'a dyn Progress,
 }
@@ -120,8 +123,7 @@ impl Work<'_> {
         }
         let repository = &self.planned.repository;
         let depth = Depth::Claimed(self.policy);
-        let fresh =
-            judge(self.site, self.features, repository, self.policy, depth, Some(self.snapshot)).await;
+        let fresh = judge(self.site, self.features, repository, self.policy, depth).await;
         match fresh {
             Ok((_, fresh)) => {
                 self.delete(&fresh, &mut done).await;
@@ -129,7 +131,17 @@ impl Work<'_> {
             }
             Err(error) => {
                 self.spare_all("the repository could not be read again before deleting", &mut done);
-                self.fail(&error, &mut done);
+                match error {
+                    Error::Registry(error) => self.fail(&error, &mut done),
+                    error => {
+                        let kind = error.kind();
+                        done.failures.push(Failure {
+                            repository: repository.clone(),
+                            kind,
+                            error: error.to_string(),
+                        });
+                    }
+                }
             }
         }
         done
@@ -137,10 +149,17 @@ impl Work<'_> {
 
     async fn delete(&self, fresh: &RepositoryPlan, done: &mut Done) {
         let printed: BTreeSet<&Digest> = self.planned.deletions().map(|planned| &planned.digest).collect();
+        let going = || fresh.deletions().filter(|planned| printed.contains(&planned.digest));
+        let mut dependents: BTreeMap<&Digest, Vec<Digest>> = BTreeMap::new();
+        for planned in going() {
+            for parent in &planned.after {
+                dependents.entry(parent).or_default().push(planned.digest.clone());
+            }
+        }
         let mut gone: BTreeSet<Digest> = BTreeSet::new();
-        for planned in fresh.deletions().filter(|planned| printed.contains(&planned.digest)) {
+        for planned in going() {
             let clear = planned.after.iter().all(|parent| gone.contains(parent));
-            // Once its parent is gone no tag leads to an untagged child, and no later run would find it.
+            // Once its parent is gone, nothing would be gained by leaving an untagged child behind.
             let begun = clear && !planned.after.is_empty();
             let why = if self.stop.is_requested() && !begun {
                 Some("the run was stopped")
@@ -156,18 +175,22 @@ impl Work<'_> {
                 done.spared.push(self.spared(&planned.digest, why));
                 continue;
             }
-            match self.deleter.manifest(&self.planned.repository, &planned.digest).await {
-                Ok(deletion) => {
+            let departure = Departure {
+                tags: planned.tags.clone(),
+                alone: false,
+                rules: planned.rules.clone(),
+                reasons: planned.reasons.iter().map(ToString::to_string).collect(),
+                bytes: planned.frees,
+                dependents: dependents.remove(&planned.digest).unwrap_or_default(),
+                ..self.departure(&planned.digest, planned.kind)
+            };
+            let send = async || self.deleter.manifest(&self.planned.repository, &planned.digest).await;
+            match self.send(departure, send, done).await {
+                Some(deletion) => {
                     gone.insert(planned.digest.clone());
-                    let deleted = self.deleted(planned, deletion);
-                    self.progress.deleted(&deleted);
-                    done.deleted.push(deleted);
+                    done.deleted.push(self.deleted(planned, deletion));
                 }
-                Err(error) => {
-                    done.unanswered |= error.is_transient();
-                    done.spared.push(self.spared(&planned.digest, "its deletion failed"));
-                    self.fail(&error, done);
-                }
+                None => done.spared.push(self.spared(&planned.digest, "its deletion failed")),
             }
         }
         let doomed: BTreeSet<&Digest> = fresh.deletions().map(|planned| &planned.digest).collect();
@@ -186,33 +209,106 @@ impl Work<'_> {
             } else if !fresh.untag.contains(untag) {
                 "something changed since the plan was made"
             } else {
-                match self.deleter.tag(&self.planned.repository, &untag.tag).await {
-                    Ok(_) => {
-                        let untagged = Untagged {
-                            repository: self.planned.repository.clone(),
-                            tag: untag.tag.clone(),
-                            digest: untag.digest.clone(),
-                            policy: self.policy.name.clone(),
-                        };
-                        tracing::info!(
-                            registry = %self.site.registry.name, repository = %untagged.repository,
-                            tag = %untagged.tag, digest = %untagged.digest, policy = %untagged.policy,
-                            rule = %untag.rule, "removed a tag"
-                        );
-                        self.progress.untagged(&untagged);
-                        done.untagged.push(untagged);
-                        continue;
-                    }
-                    Err(error) => {
-                        done.unanswered |= error.is_transient();
-                        self.fail(&error, done);
-                        "its removal failed"
-                    }
+                let departure = Departure {
+                    tags: vec![untag.tag.clone()],
+                    alone: true,
+                    rules: vec![untag.rule.clone()],
+                    reasons: vec![format!("rule {} no longer keeps it; its manifest stays", untag.rule)],
+                    ..self.departure(&untag.digest, untag.kind)
+                };
+                let send = async || self.deleter.tag(&self.planned.repository, &untag.tag).await;
+                if self.send(departure, send, done).await.is_some() {
+                    done.untagged.push(self.untagged(untag));
+                    continue;
                 }
+                "its removal failed"
             };
             let tag = Some(untag.tag.clone());
             done.spared.push(Spared { tag, ..self.spared(&untag.digest, why) });
         }
+    }
+
+    /// Writes a deletion down, sends it, and writes down what came of it. `None` if it did not happen, or
+    /// nobody knows.
+    async fn send(
+        &self,
+        departure: Departure,
+        send: impl AsyncFn() -> Result<Deletion, registry::Error>,
+        done: &mut Done,
+    ) -> Option<Deletion> {
+        // Its bytes are what an undo needs. Without them there would be none, so then it stays.
+        let departure = match self.site.reader.raw(&departure.repository, &departure.digest).await {
+            Ok(Some(raw)) => Departure { media_type: raw.media_type, body: raw.body.to_vec(), ..departure },
+            // Gone already, which the registry is going to say again; what depends on it is written down.
+            Ok(None) => departure,
+            Err(error) => {
+                self.fail(&error, done);
+                return None;
+            }
+        };
+        let entry = self.noted(self.journal.departing(&departure), done)?;
+        match send().await {
+            Ok(deletion) => {
+                self.noted(self.journal.answered(entry, deletion), done);
+                Some(deletion)
+            }
+            Err(error) => {
+                // Without an answer it may have happened: the next run finds out.
+                if error.is_transient() {
+                    done.unanswered = true;
+                } else {
+                    self.noted(self.journal.refused(entry), done);
+                }
+                self.fail(&error, done);
+                None
+            }
+        }
+    }
+
+    /// What was written down; `None` if it could not be. Then the run makes no more deletions.
+    fn noted<T>(&self, result: Result<T, state::Error>, done: &mut Done) -> Option<T> {
+        result
+            .map_err(|error| {
+                tracing::error!(
+                    registry = %self.site.registry.name, %error, "the run stops, because it cannot be noted"
+                );
+                self.stop.request();
+                done.broken = true;
+                let repository = self.planned.repository.clone();
+                done.failures.push(Failure { repository, kind: "state", error: error.to_string() });
+            })
+            .ok()
+    }
+
+    fn departure(&self, digest: &Digest, kind: Kind) -> Departure {
+        Departure {
+            repository: self.planned.repository.clone(),
+            digest: digest.clone(),
+            tags: Vec::new(),
+            alone: false,
+            kind,
+            media_type: String::new(),
+            body: Vec::new(),
+            policy: self.policy.name.clone(),
+            rules: Vec::new(),
+            reasons: Vec::new(),
+            bytes: 0,
+            dependents: Vec::new(),
+        }
+    }
+
+    fn untagged(&self, untag: &Untag) -> Untagged {
+        let untagged = Untagged {
+            repository: self.planned.repository.clone(),
+            tag: untag.tag.clone(),
+            digest: untag.digest.clone(),
+            policy: self.policy.name.clone(),
+        };
+        tracing::info!(
+            registry = %self.site.registry.name, repository = %untagged.repository, tag = %untagged.tag,
+            digest = %untagged.digest, policy = %untagged.policy, rule = %untag.rule, "removed a tag"
+        );
+        untagged
     }
 
     fn deleted(&self, planned: &Planned, deletion: Deletion) -> Deleted {

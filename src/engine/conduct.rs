@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use super::apply::{Limits, Stop, apply};
 use super::collect::{Clock, collect};
+use super::journal::{Journal, held_back, settle};
 use super::{Error, Progress, Site, Survey, survey};
 use crate::config::GcSchedule;
 use crate::gc::Collector;
 use crate::policy::Mode;
 use crate::registry::{Deleter, Ready};
-use crate::report::{Collected, Deleted, Outcome, RunReport, Untagged};
+use crate::report::{Collected, Outcome, RunReport};
 use crate::state::State;
 
 /// What a run needs besides the registry.
@@ -30,12 +32,16 @@ pub struct Means<'a> {
 
 /// A run that came to its end.
 pub struct Conducted {
+    /// Its number in the history.
+    pub run: i64,
     /// What was found and planned.
     pub survey: Survey,
     /// What was done.
     pub report: RunReport,
     /// What came of the collection, if there was one.
     pub collected: Option<Collected>,
+    /// Until when the grace holds the collection back, if it does.
+    pub held_back: Option<DateTime<Utc>>,
     /// How long it took, the collection not included.
     pub taken: Duration,
 }
@@ -45,8 +51,9 @@ pub async fn conduct(site: Site<'_>, means: &Means<'_>, progress: &dyn Progress)
     let begin = Instant::now();
     let registry = site.registry.name.as_str();
     let run = means.state.begin_run(registry, site.now)?;
-    let watcher = Noting { inner: progress, means, registry, run };
-    let result = survey_and_apply(site, means, &watcher).await;
+    let site = Site { state: Some(means.state), ..site };
+    let journal = Journal { state: means.state, registry, run, clock: means.clock };
+    let result = survey_and_apply(site, means, journal, progress).await;
     let (outcome, error) = match &result {
         Ok((_, report)) => (report.outcome(), first_trouble(report)),
         Err(error) => (Outcome::Failed, Some(error.to_string())),
@@ -55,13 +62,25 @@ pub async fn conduct(site: Site<'_>, means: &Means<'_>, progress: &dyn Progress)
     let taken = begin.elapsed();
     let (survey, report) = result?;
     let waiting = means.state.reclaimable(registry)?;
+    let held_back = held_back(site, means.state, (means.clock)())?;
     let collected = match means.collector {
-        Some(collector) if is_due(site, &report, waiting) && !means.stop.is_requested() => {
+        Some(collector)
+            if is_due(site, &report, waiting) && held_back.is_none() && !means.stop.is_requested() =>
+        {
             Some(collect(site, collector, means.state, &survey.kept, means.clock).await?)
         }
         _ => None,
     };
-    Ok(Conducted { survey, report, collected, taken })
+    tidy(site, means.state, (means.clock)());
+    Ok(Conducted { run, survey, report, collected, held_back, taken })
+}
+
+/// Drops what the configuration no longer wants remembered. A failure of that is no failure of the run.
+fn tidy(site: Site<'_>, state: &State, now: DateTime<Utc>) {
+    let until = now - site.config.history;
+    if let Err(error) = state.prune(until).and_then(|()| state.forget(&site.registry.name, until)) {
+        tracing::warn!(registry = %site.registry.name, %error, "the state cannot be tidied");
+    }
 }
 
 /// Whether a collection follows a run: only after deletions, of this run or of one whose collection never
@@ -75,8 +94,10 @@ fn is_due(site: Site<'_>, report: &RunReport, waiting: u64) -> bool {
 async fn survey_and_apply(
     site: Site<'_>,
     means: &Means<'_>,
+    journal: Journal<'_>,
     progress: &dyn Progress,
 ) -> Result<(Survey, RunReport), Error> {
+    settle(site, means.state).await?;
     match site.config.mode {
         Mode::Plan => {
             let survey = survey(site, progress, async |_| Ok(())).await?;
@@ -90,7 +111,7 @@ async fn survey_and_apply(
                 Ready::No(why) => Err(Error::NotReady(why)),
             };
             let survey = survey(site, progress, ready).await?;
-            let report = apply(site, &survey, &deleter, means.limits, means.stop, progress).await;
+            let report = apply(site, &survey, &deleter, journal, means.limits, means.stop, progress).await;
             Ok((survey, report))
         }
     }
@@ -100,55 +121,4 @@ fn first_trouble(report: &RunReport) -> Option<String> {
     let failure = report.failures.first();
     let failure = failure.map(|failure| format!("{}: {}", failure.repository, failure.error));
     failure.or_else(|| report.refusals.first().map(ToString::to_string))
-}
-
-/// Notes each deletion in the state before anybody else hears of it.
-struct Noting<'a> {
-    inner: &'a dyn Progress,
-    means: &'a Means<'a>,
-    registry: &'a str,
-    run: i64,
-}
-
-impl Noting<'_> {
-    /// A run whose deletions cannot be noted makes no more of them.
-    fn check(&self, result: Result<(), crate::state::Error>) {
-        if let Err(error) = result {
-            tracing::error!(registry = self.registry, %error, "the run stops, because it cannot be noted");
-            self.means.stop.request();
-        }
-    }
-}
-
-impl Progress for Noting<'_> {
-    fn scanning(&self, repositories: usize) {
-        self.inner.scanning(repositories);
-    }
-
-    fn scanned(&self) {
-        self.inner.scanned();
-    }
-
-    fn deleting(&self, deletions: usize) {
-        self.inner.deleting(deletions);
-    }
-
-    fn settled(&self) {
-        self.inner.settled();
-    }
-
-    fn deleted(&self, deleted: &Deleted) {
-        if !deleted.already_gone {
-            let tags = deleted.tags.len() as u64;
-            let noted =
-                self.means.state.deleted(self.run, self.registry, &deleted.policy, tags, deleted.bytes);
-            self.check(noted);
-        }
-        self.inner.deleted(deleted);
-    }
-
-    fn untagged(&self, untagged: &Untagged) {
-        self.check(self.means.state.untagged(self.run, self.registry, &untagged.policy));
-        self.inner.untagged(untagged);
-    }
 }

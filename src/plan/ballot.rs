@@ -68,8 +68,9 @@ impl<'a> Ballot<'a> {
             match deletion {
                 TagDeletion::Supported => {
                     self.reasons.push(Reason::TagExpired { tag: tag.clone() });
-                    let digest = graph.nodes[node].digest.clone();
-                    untag.push(Untag { tag, digest, rule: (*rule).to_owned() });
+                    let manifest = graph.nodes[node];
+                    let digest = manifest.digest.clone();
+                    untag.push(Untag { tag, digest, kind: manifest.kind, rule: (*rule).to_owned() });
                 }
                 TagDeletion::Unsupported => {
                     let with = self.kept_tags.iter().map(|&tag| tag.clone()).collect();

@@ -1,0 +1,87 @@
+//! The journal of a run: each deletion is written down before it is sent, and again when it is answered.
+//!
+//! So nothing that was sent is ever forgotten, and everything that went can be put back.
+
+use chrono::{DateTime, Utc};
+
+use super::{Clock, Error, Site};
+use crate::model::{Digest, RepositoryName};
+use crate::registry::{self, Deletion, Reference, Resolved};
+use crate::state::{self, Departure, State};
+
+/// Where one run writes.
+#[derive(Clone, Copy)]
+pub struct Journal<'a> {
+    /// What keeps it.
+    pub state: &'a State,
+    /// The registry.
+    pub registry: &'a str,
+    /// The run.
+    pub run: i64,
+    /// What tells the time.
+    pub clock: &'a Clock,
+}
+
+impl Journal<'_> {
+    /// Before the deletion is sent.
+    pub(super) fn departing(&self, departure: &Departure) -> Result<i64, state::Error> {
+        self.state.departing(self.run, self.registry, departure, (self.clock)())
+    }
+
+    /// When it is answered.
+    pub(super) fn answered(&self, entry: i64, deletion: Deletion) -> Result<(), state::Error> {
+        match deletion {
+            Deletion::Done => self.state.departed(entry),
+            Deletion::AlreadyGone => self.state.already_gone(entry),
+        }
+    }
+
+    /// When it is clear that it did not happen.
+    pub(super) fn refused(&self, entry: i64) -> Result<(), state::Error> {
+        self.state.stayed(entry)
+    }
+}
+
+/// Finds out what became of deletions that were sent and whose answers nobody heard, because the
+/// registry or regsweep went away. What is still unclear stays open for the next time.
+pub(super) async fn settle(site: Site<'_>, state: &State) -> Result<(), Error> {
+    for entry in state.unanswered(&site.registry.name)? {
+        let there = if entry.alone {
+            let mut there = false;
+            for tag in &entry.tags {
+                let reference = Reference::Tag { tag, known: None };
+                there |= !matches!(site.reader.manifest(&entry.repository, reference).await?, Resolved::Absent);
+            }
+            there
+        } else {
+            is_there(site, &entry.repository, &entry.digest).await?
+        };
+        tracing::info!(
+            registry = %entry.registry, repository = %entry.repository, digest = %entry.digest, run = entry.run,
+            gone = !there, "a deletion whose answer was lost is settled"
+        );
+        if there { state.stayed(entry.id)? } else { state.departed(entry.id)? }
+    }
+    Ok(())
+}
+
+/// Whether the registry has a manifest.
+pub(super) async fn is_there(
+    site: Site<'_>,
+    repository: &RepositoryName,
+    digest: &Digest,
+) -> Result<bool, registry::Error> {
+    let resolved = site.reader.manifest(repository, Reference::Digest(digest)).await?;
+    Ok(!matches!(resolved, Resolved::Absent))
+}
+
+/// Until when the grace holds a collection back; `None` if it does not.
+pub fn held_back(
+    site: Site<'_>,
+    state: &State,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, state::Error> {
+    let Some(gc) = &site.registry.gc else { return Ok(None) };
+    let youngest = state.youngest_waiting(&site.registry.name)?;
+    Ok(youngest.map(|at| at + gc.grace).filter(|until| *until > now))
+}

@@ -1,0 +1,284 @@
+//! Putting back what a run deleted, from the journal.
+//!
+//! A manifest comes back only if everything it needs can still be served, and a tag only where nobody
+//! has pushed another manifest to it since. Children come before their indexes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+
+use super::journal::{is_there, settle};
+use super::{Clock, Error, Site};
+use crate::model::{Digest, Manifest, RepositoryName, Tag};
+use crate::registry::{self, Raw, Reference, Resolved, Restore, Restorer, read_manifest};
+use crate::state::{Entry, Fate as Noted, Filter, State};
+
+/// One image of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Where it was.
+    pub repository: RepositoryName,
+    /// A tag that was on it, or its digest.
+    pub name: Name,
+}
+
+/// How an image is named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Name {
+    /// By a tag that was on it.
+    Tag(Tag),
+    /// By its digest.
+    Digest(Digest),
+}
+
+/// What became of one deletion that was to be undone.
+#[derive(Debug, Clone)]
+pub struct Undone {
+    /// The deletion.
+    pub entry: Entry,
+    /// What became of it.
+    pub fate: Fate,
+    /// Its tags that point to it now.
+    pub tags: Vec<Tag>,
+    /// Its tags that were pushed anew since, and stay as they are.
+    pub moved: Vec<Tag>,
+}
+
+/// What an undo comes to for one deletion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// It is served again, byte for byte.
+    Restored,
+    /// Somebody had pushed it again; its tags are put back where they were free.
+    WasThere,
+    /// Something that it needs is gone for good.
+    Lost {
+        /// What.
+        why: String,
+    },
+    /// It could not be put back now.
+    Failed {
+        /// Why.
+        why: String,
+    },
+}
+
+/// Undoes a run, or one image of it with what belongs to it. The result is in the order of work; it is
+/// empty if the run deleted nothing, or no such image, or all of it was put back before.
+pub async fn undo(
+    site: Site<'_>,
+    state: &State,
+    run: i64,
+    only: Option<&Target>,
+    clock: &Clock,
+) -> Result<Vec<Undone>, Error> {
+    settle(site, state).await?;
+    let restorer = site.reader.restorer();
+    let mut work = Work { site, state, clock, restorer, back: BTreeSet::new() };
+    let mut open = selected(state, run, only)?;
+    let mut undone = Vec::new();
+    // Children before indexes, subjects before referrers; what is left in a circle in any order.
+    while !open.is_empty() {
+        let waiting: BTreeSet<(RepositoryName, Digest)> = open.iter().map(Part::key).collect();
+        let ready = open.iter().position(|part| {
+            let repository = &part.entry.repository;
+            !part.needs().any(|digest| waiting.contains(&(repository.clone(), digest.clone())))
+        });
+        let part = open.remove(ready.unwrap_or(0));
+        undone.push(work.restore(part).await?);
+    }
+    Ok(undone)
+}
+
+/// One deletion with the manifest that it took.
+struct Part {
+    entry: Entry,
+    raw: Raw,
+    /// `None` if nobody can read it.
+    manifest: Option<Manifest>,
+}
+
+impl Part {
+    fn read(state: &State, entry: Entry) -> Result<Self, Error> {
+        let (media_type, body) = state.entry_body(entry.id)?.unwrap_or_default();
+        let manifest = read_manifest(&entry.digest, &media_type, &body).ok();
+        Ok(Self { entry, raw: Raw { media_type, body: body.into() }, manifest })
+    }
+
+    fn key(&self) -> (RepositoryName, Digest) {
+        (self.entry.repository.clone(), self.entry.digest.clone())
+    }
+
+    /// What must be there before it can come back.
+    fn needs(&self) -> impl Iterator<Item = &Digest> {
+        let own = &self.entry.digest;
+        let manifest = self.manifest.iter();
+        manifest.flat_map(|one| one.children.iter().chain(&one.subject)).filter(move |digest| *digest != own)
+    }
+
+    fn is(&self, target: &Target) -> bool {
+        self.entry.repository == target.repository
+            && match &target.name {
+                Name::Tag(tag) => self.entry.tags.contains(tag),
+                Name::Digest(digest) => self.entry.digest == *digest,
+            }
+    }
+
+    /// Whether it is about one of these.
+    fn is_about(&self, subjects: &BTreeSet<(RepositoryName, Digest)>) -> bool {
+        let here = |digest: &Digest| subjects.contains(&(self.entry.repository.clone(), digest.clone()));
+        let by_field = self.manifest.as_ref().and_then(|manifest| manifest.subject.as_ref());
+        let by_tag = self.entry.tags.iter().filter_map(|tag| tag.subject()?.digest());
+        by_field.is_some_and(here) || by_tag.into_iter().any(|digest| here(&digest))
+    }
+}
+
+/// What is to come back: what was asked for, the signatures that went with it, and everything below it,
+/// whichever run took that.
+fn selected(state: &State, run: i64, only: Option<&Target>) -> Result<Vec<Part>, Error> {
+    let filter = Filter { run: Some(run), at_most: 1, ..Filter::default() };
+    let mut others = Vec::new();
+    let mut parts = Vec::new();
+    for entry in state.history(&filter)?.into_iter().flat_map(|(_, entries)| entries) {
+        if entry.fate == Noted::Deleted && entry.restored.is_none() {
+            let part = Part::read(state, entry)?;
+            let wanted = only.is_none_or(|target| part.is(target));
+            if wanted { parts.push(part) } else { others.push(part) }
+        }
+    }
+    loop {
+        let keys: BTreeSet<_> = parts.iter().map(Part::key).collect();
+        let (more, rest): (Vec<Part>, Vec<Part>) = others.into_iter().partition(|part| part.is_about(&keys));
+        others = rest;
+        let mut missing: BTreeMap<(RepositoryName, Digest), Entry> = BTreeMap::new();
+        for part in parts.iter().chain(&more) {
+            for digest in part.manifest.iter().flat_map(|manifest| &manifest.children) {
+                let key = (part.entry.repository.clone(), digest.clone());
+                if !keys.contains(&key)
+                    && let Some(entry) = state.last_entry(&part.entry.registry, &key.0, digest)?
+                {
+                    missing.insert(key, entry);
+                }
+            }
+        }
+        others.retain(|part| !missing.contains_key(&part.key()));
+        let known: BTreeSet<_> = more.iter().map(Part::key).collect();
+        let mut grown = !more.is_empty();
+        parts.extend(more);
+        for (_, entry) in missing.into_iter().filter(|(key, _)| !known.contains(key)) {
+            parts.push(Part::read(state, entry)?);
+            grown = true;
+        }
+        if !grown {
+            return Ok(parts);
+        }
+    }
+}
+
+struct Work<'a> {
+    site: Site<'a>,
+    state: &'a State,
+    clock: &'a Clock,
+    restorer: Restorer,
+    /// What has come back.
+    back: BTreeSet<(RepositoryName, Digest)>,
+}
+
+impl Work<'_> {
+    async fn restore(&mut self, part: Part) -> Result<Undone, Error> {
+        let (mut tags, mut moved) = (Vec::new(), Vec::new());
+        let fate = match self.put_back(&part, &mut tags, &mut moved).await {
+            Ok(fate) => fate,
+            Err(error) => Fate::Failed { why: error.to_string() },
+        };
+        if matches!(fate, Fate::Restored | Fate::WasThere) {
+            self.state.restored(part.entry.id, &tags, (self.clock)())?;
+            self.back.insert(part.key());
+            tracing::info!(
+                registry = %part.entry.registry, repository = %part.entry.repository,
+                digest = %part.entry.digest, ?tags, ?moved, run = part.entry.run, "put a manifest back"
+            );
+        }
+        Ok(Undone { entry: part.entry, fate, tags, moved })
+    }
+
+    async fn put_back(
+        &self,
+        part: &Part,
+        tags: &mut Vec<Tag>,
+        moved: &mut Vec<Tag>,
+    ) -> Result<Fate, registry::Error> {
+        let Entry { repository, digest, .. } = &part.entry;
+        let there = is_there(self.site, repository, digest).await?;
+        if !there {
+            if let Some(why) = self.missing(part).await? {
+                return Ok(Fate::Lost { why });
+            }
+            if let Err(error) = self.restorer.put(repository, Restore::Digest, &part.raw, digest).await {
+                let lost = error.has_code("MANIFEST_BLOB_UNKNOWN") || error.has_code("MANIFEST_UNKNOWN");
+                let why = error.to_string();
+                return if lost { Ok(Fate::Lost { why }) } else { Err(error) };
+            }
+            // A registry whose cache was left stale by a collection says that it took a manifest, and then
+            // does not have it.
+            let served = self.site.reader.raw(repository, digest).await?;
+            if served.is_none_or(|served| served.body != part.raw.body) {
+                let why = "the registry took it and does not serve it: restart the registry and try again";
+                return Ok(Fate::Failed { why: why.to_owned() });
+            }
+        }
+        for tag in &part.entry.tags {
+            let reference = Reference::Tag { tag, known: Some(digest) };
+            match self.site.reader.manifest(repository, reference).await? {
+                Resolved::Unchanged => tags.push(tag.clone()),
+                Resolved::Found(found) if found.digest == *digest => tags.push(tag.clone()),
+                Resolved::Found(_) => moved.push(tag.clone()),
+                Resolved::Absent => {
+                    self.restorer.put(repository, Restore::Tag(tag), &part.raw, digest).await?;
+                    tags.push(tag.clone());
+                }
+            }
+        }
+        Ok(if there { Fate::WasThere } else { Fate::Restored })
+    }
+
+    /// What it needs and the registry no longer has.
+    async fn missing(&self, part: &Part) -> Result<Option<String>, registry::Error> {
+        let repository = &part.entry.repository;
+        let Some(manifest) = &part.manifest else {
+            return Ok(Some("the journal does not have its bytes".to_owned()));
+        };
+        let elsewhere = elsewhere(&part.raw.body);
+        let mut lost = Vec::new();
+        for blob in manifest.blobs.iter().filter(|blob| !elsewhere.contains(blob.digest.as_str())) {
+            if !self.site.reader.has_blob(repository, &blob.digest).await? {
+                lost.push(format!("blob {} ({} bytes)", blob.digest, blob.size));
+            }
+        }
+        for child in &manifest.children {
+            let is_back = self.back.contains(&(repository.clone(), child.clone()));
+            if !is_back && !is_there(self.site, repository, child).await? {
+                lost.push(format!("child {child}"));
+            }
+        }
+        let collected = if part.entry.collected.is_some() { "; it has been collected" } else { "" };
+        Ok((!lost.is_empty()).then(|| format!("gone from the registry: {}{collected}", lost.join(", "))))
+    }
+}
+
+/// Layers that are kept outside every registry, as those of Windows are: no registry asks for them.
+fn elsewhere(body: &[u8]) -> BTreeSet<String> {
+    #[derive(Deserialize)]
+    struct Layers {
+        #[serde(default)]
+        layers: Vec<Layer>,
+    }
+    #[derive(Deserialize)]
+    struct Layer {
+        digest: String,
+        #[serde(default)]
+        urls: Vec<String>,
+    }
+    let layers = serde_json::from_slice::<Layers>(body).map(|body| body.layers).unwrap_or_default();
+    layers.into_iter().filter(|layer| !layer.urls.is_empty()).map(|layer| layer.digest).collect()
+}
