@@ -10,11 +10,13 @@ mod check;
 mod explain;
 mod gc;
 mod health;
+mod history;
 mod ls;
 mod plan;
 mod run;
 mod session;
 mod table;
+mod undo;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -84,6 +86,8 @@ async fn dispatch(arguments: &Arguments, env: crate::config::Env<'_>) -> anyhow:
         }
         Command::Ls(arguments) => ls::ls(&config, arguments).await,
         Command::Explain(arguments) => explain::explain(&config, arguments).await,
+        Command::History(arguments) => history::show(&config, arguments),
+        Command::Undo(arguments) => undo::put_back(&config, arguments).await,
     }
 }
 

@@ -7,6 +7,7 @@
 mod apply;
 mod collect;
 mod conduct;
+mod history;
 mod journal;
 mod kept;
 mod scan;
@@ -15,9 +16,10 @@ mod undo;
 pub use apply::{Limits, Stop, apply};
 pub use collect::{Clock, collect, recover};
 pub use conduct::{Conducted, Means, conduct};
-pub use journal::{Journal, held_back};
+pub use history::{Past, entry_document, history, history_document};
+pub use journal::{Journal, held_back, waits};
 pub use kept::Kept;
-pub use undo::{Fate, Target, Undone, undo};
+pub use undo::{Fate, Name, Target, Undone, undo};
 use scan::{Depth, scan};
 
 use std::collections::BTreeSet;
@@ -289,7 +291,8 @@ async fn judge(
 /// What is remembered of a repository.
 async fn recall(site: Site<'_>, repository: &RepositoryName) -> Result<Memory, Error> {
     let Some(state) = site.state else { return Ok(Memory::default()) };
-    Ok(state.recall(&site.registry.name, repository).await?)
+    let (state, registry, repository) = (state.clone(), site.registry.name.clone(), repository.clone());
+    Ok(aside(move || state.recall(&registry, &repository)).await?)
 }
 
 /// Keeps what a look has found for the next one.
@@ -300,7 +303,17 @@ async fn remember(
     after: Memory,
 ) -> Result<(), Error> {
     let Some(state) = site.state else { return Ok(()) };
-    Ok(state.remember(&site.registry.name, repository, before, after, site.looked).await?)
+    let (state, registry, repository) = (state.clone(), site.registry.name.clone(), repository.clone());
+    let at = site.looked;
+    Ok(aside(move || state.remember(&registry, &repository, &before, &after, at)).await?)
+}
+
+/// Lets other requests go on while the disk is read or written.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
 }
 
 fn failure(repository: RepositoryName, error: &registry::Error) -> Failure {

@@ -119,7 +119,7 @@ pub struct Planned {
     pub tags: Vec<Tag>,
     /// What it is.
     pub kind: Kind,
-    /// The evidence of its age that counted.
+    /// When it was made, if it says so and can be believed; of an index, else its youngest child.
     pub created: Option<DateTime<Utc>>,
     /// Its age at the moment of the plan; `None` where nobody knows it.
     pub age: Option<TimeDelta>,
@@ -264,7 +264,7 @@ pub fn plan(snapshot: &Snapshot, policy: &Policy, terms: &Terms<'_>) -> Reposito
             digest: manifest.digest.clone(),
             tags: graph.tags[node].iter().map(|&tag| tag.clone()).collect(),
             kind: manifest.kind,
-            created: ages[node].latest,
+            created: ages[node].made,
             age: ages[node].latest.map(|latest| terms.now - latest),
             evidence: age::evidence(snapshot, &graph, node, terms.now),
             bytes: graph.bytes(node),

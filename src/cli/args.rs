@@ -44,6 +44,10 @@ pub(super) enum Command {
     Ls(LsArguments),
     /// Tell every reason for and against one image
     Explain(ExplainArguments),
+    /// List past runs and what they deleted
+    History(HistoryArguments),
+    /// Put back what a run deleted, as far as the registry still has its blobs
+    Undo(UndoArguments),
 }
 
 #[derive(Debug, Args)]
@@ -76,6 +80,9 @@ pub(super) struct GcArguments {
     /// Only this registry, by its name in the configuration; may be repeated
     #[arg(long, value_name = "NAME")]
     pub(super) registry: Vec<String>,
+    /// Collect even if gc.grace holds it back; what is collected cannot be put back any more
+    #[arg(long)]
+    pub(super) no_grace: bool,
     #[command(flatten)]
     pub(super) output: Output,
 }
@@ -104,6 +111,45 @@ pub(super) struct ExplainArguments {
     /// Judge as of another moment
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub(super) at: Option<DateTime<Utc>>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct HistoryArguments {
+    /// Only this run
+    pub(super) run: Option<i64>,
+    /// Only this registry, by its name in the configuration
+    #[arg(long, value_name = "NAME")]
+    pub(super) registry: Option<String>,
+    /// Only repositories whose whole name matches; may be repeated
+    #[arg(long, value_name = "REGEX", value_parser = Pattern::parse)]
+    pub(super) repository: Vec<Pattern>,
+    /// Only runs that began at this time or later, such as 2026-01-31 or 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(super) since: Option<DateTime<Utc>>,
+    /// Only runs that began before this time
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(super) until: Option<DateTime<Utc>>,
+    /// At most this many runs, the latest ones
+    #[arg(long, value_name = "N", default_value = "20")]
+    pub(super) limit: u32,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+impl HistoryArguments {
+    pub(super) fn only(&self) -> Option<Patterns> {
+        (!self.repository.is_empty()).then(|| Patterns::new(self.repository.clone()))
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct UndoArguments {
+    /// The run, by its number in `regsweep history`
+    pub(super) run: i64,
+    /// Only this image of it, with what belongs to it: REPOSITORY:TAG or REPOSITORY@DIGEST
+    pub(super) image: Option<String>,
+    #[command(flatten)]
+    pub(super) output: Output,
 }
 
 /// Which part of all registries is meant.

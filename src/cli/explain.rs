@@ -5,25 +5,26 @@ use serde_json::{Value, json};
 
 use super::Exit;
 use super::args::{ExplainArguments, Form};
-use super::session::{Usage, open_for};
+use super::session::{Usage, memory, open_for};
 use super::table::{age, bytes, verdict};
 use crate::config::Config;
-use crate::engine::inspect;
+use crate::engine::{Name, inspect};
 use crate::model::{Digest, RepositoryName, Snapshot, Tag};
-use crate::plan::{Plan, Planned, RepositoryPlan, Verdict};
+use crate::plan::{Evidence, Plan, Planned, RepositoryPlan, Source, Verdict, Weight};
 use crate::policy::Mode;
 use crate::report::manifest_document;
 
 pub(super) async fn explain(config: &Config, arguments: &ExplainArguments) -> anyhow::Result<Exit> {
-    let (session, name) = open_for(config, &arguments.image, arguments.at)?;
+    let state = memory(config);
+    let (session, name) = open_for(config, &arguments.image, arguments.at, state.as_ref())?;
     let (repository, reference) = parse(name).map_err(|_| {
         Usage(format!("{:?} is no image: write REPOSITORY:TAG or REPOSITORY@DIGEST", arguments.image))
     })?;
     let site = session.site(None);
     let (snapshot, plan) = inspect(site, &repository).await.with_context(|| session.registry.name.clone())?;
     let digest = match &reference {
-        Reference::Digest(digest) => Some(digest),
-        Reference::Tag(tag) => snapshot.tags.get(tag),
+        Name::Digest(digest) => Some(digest),
+        Name::Tag(tag) => snapshot.tags.get(tag),
     };
     let found = digest.and_then(|digest| plan.manifests.iter().find(|planned| planned.digest == *digest));
     let Some(planned) = found else {
@@ -47,19 +48,15 @@ pub(super) async fn explain(config: &Config, arguments: &ExplainArguments) -> an
     Ok(Exit::Done)
 }
 
-enum Reference {
-    Tag(Tag),
-    Digest(Digest),
-}
-
-fn parse(name: &str) -> anyhow::Result<(RepositoryName, Reference)> {
+/// Reads `REPOSITORY:TAG` or `REPOSITORY@DIGEST`.
+pub(super) fn parse(name: &str) -> anyhow::Result<(RepositoryName, Name)> {
     if let Some((repository, digest)) = name.split_once('@') {
         // `app:v1@sha256:…` means the digest; the tag is for people.
         let repository = repository.split_once(':').map_or(repository, |(repository, _)| repository);
-        return Ok((RepositoryName::parse(repository)?, Reference::Digest(Digest::parse(digest)?)));
+        return Ok((RepositoryName::parse(repository)?, Name::Digest(Digest::parse(digest)?)));
     }
     let (repository, tag) = name.split_once(':').context("no tag")?;
-    Ok((RepositoryName::parse(repository)?, Reference::Tag(Tag::parse(tag)?)))
+    Ok((RepositoryName::parse(repository)?, Name::Tag(Tag::parse(tag)?)))
 }
 
 /// The manifests that have to do with one.
@@ -115,9 +112,12 @@ fn document(registry: &str, plan: &RepositoryPlan, planned: &Planned, relations:
 fn print(config: &Config, plan: &RepositoryPlan, planned: &Planned, relations: &Relations<'_>) {
     println!("{}@{}", plan.repository, planned.digest);
     println!("  kind     {}", planned.kind);
-    match planned.created {
-        Some(created) => println!("  created  {created} ({} ago)", age(planned.age)),
-        None => println!("  created  nobody knows: there is no believable evidence"),
+    println!("  age      {}", age(planned.age));
+    for evidence in &planned.evidence {
+        println!("           {}", told(evidence));
+    }
+    if planned.age.is_none() {
+        println!("           so nobody knows, and it is kept");
     }
     println!("  size     {}", bytes(planned.bytes));
     let tags: Vec<&str> = planned.tags.iter().map(Tag::as_str).collect();
@@ -170,6 +170,26 @@ fn print(config: &Config, plan: &RepositoryPlan, planned: &Planned, relations: &
     }
 }
 
+/// A piece of evidence of age, for people.
+fn told(evidence: &Evidence) -> String {
+    let at = evidence.at.format("%Y-%m-%d %H:%M:%S UTC");
+    let source = match evidence.source {
+        Source::Created => format!("it says that it was created {at}"),
+        Source::YoungestChild => format!("its youngest child says that it was created {at}"),
+        Source::Noticed => format!("regsweep noticed that it, or a tag on it, was new {at}"),
+        Source::FirstLook => format!("it was there when regsweep first looked, {at}"),
+    };
+    let weight = match evidence.weight {
+        Weight::Counts => "this counts",
+        Weight::Outdated => "something later counts",
+        Weight::TooOld => "not believed: no image is that old, but reproducible builds say so",
+        Weight::Future => "not believed: it is in the future",
+        Weight::TooRecent => "it may be much older, and counts only when that is 30d ago",
+        Weight::Weaker => "it may be much older, and something better is known",
+    };
+    format!("{source} ({weight})")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,9 +197,9 @@ mod tests {
     #[test]
     fn an_image_is_named_by_tag_or_digest() {
         let digest = format!("sha256:{}", "ab".repeat(32));
-        assert!(matches!(parse("team/app:v1"), Ok((_, Reference::Tag(_)))));
-        assert!(matches!(parse(&format!("team/app@{digest}")), Ok((_, Reference::Digest(_)))));
-        assert!(matches!(parse(&format!("team/app:v1@{digest}")), Ok((_, Reference::Digest(_)))));
+        assert!(matches!(parse("team/app:v1"), Ok((_, Name::Tag(_)))));
+        assert!(matches!(parse(&format!("team/app@{digest}")), Ok((_, Name::Digest(_)))));
+        assert!(matches!(parse(&format!("team/app:v1@{digest}")), Ok((_, Name::Digest(_)))));
         for wrong in ["team/app", "Team/app:v1", "app:", "app@sha256:abc", ""] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

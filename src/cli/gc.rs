@@ -8,22 +8,22 @@ use super::bars::Bar;
 use super::session::{Session, clock, open};
 use super::table::bytes;
 use crate::config::{Config, Env};
-use crate::engine::{collect, recover, survey};
+use crate::engine::{collect, held_back, recover, survey, waits};
 use crate::report::{Collected, CollectionOutcome, collection_document};
 use crate::state::State;
 
 pub(super) async fn gc(config: &Config, arguments: &GcArguments, env: Env<'_>) -> anyhow::Result<Exit> {
     let selection = Selection { registry: arguments.registry.clone(), repository: Vec::new() };
-    let sessions = open(config, &selection, None)?;
+    let state = State::open(&config.state_dir)?;
+    let sessions = open(config, &selection, None, Some(&state))?;
     anyhow::ensure!(
         sessions.iter().any(|session| session.registry.gc.is_some()),
         "none of these registries says in the configuration how it is collected: give one a `gc`"
     );
-    let state = State::open(&config.state_dir)?;
     let mut exit = Exit::Done;
     for session in sessions.iter().filter(|session| session.registry.gc.is_some()) {
         let name = &session.registry.name;
-        match collect_one(session, &state, env).await {
+        match collect_one(session, &state, env, arguments.no_grace).await {
             Ok(Some(collected)) => {
                 if arguments.output.form == Form::Json {
                     let mut document = collection_document(&collected);
@@ -49,10 +49,14 @@ async fn collect_one(
     session: &Session<'_>,
     state: &State,
     env: Env<'_>,
+    no_grace: bool,
 ) -> anyhow::Result<Option<Collected>> {
     let Some(collector) = session.collector(env)? else { return Ok(None) };
     let site = session.site(None);
     recover(site, &collector, state, &clock).await?;
+    if !no_grace && let Some(until) = held_back(site, state, clock())? {
+        return Ok(Some(waits(clock(), until)));
+    }
     let found = survey(site, &Bar::new(&session.registry.name), async |_| Ok(())).await?;
     Ok(Some(collect(site, &collector, state, &found.kept, &clock).await?))
 }

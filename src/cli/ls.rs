@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::Exit;
 use super::args::{Form, LsArguments};
 use super::bars::Bar;
-use super::session::{Session, open};
+use super::session::{Session, memory, open};
 use super::table::{age, bytes, count, right, table, tags};
 use crate::config::Config;
 use crate::engine::{Progress as _, inspect, repositories};
@@ -18,7 +18,8 @@ use crate::policy::Patterns;
 pub(super) async fn ls(config: &Config, arguments: &LsArguments) -> anyhow::Result<Exit> {
     let only = arguments.selection.only();
     let mut exit = Exit::Done;
-    for session in open(config, &arguments.selection, None)? {
+    let state = memory(config);
+    for session in open(config, &arguments.selection, None, state.as_ref())? {
         let name = &session.registry.name;
         match list(&session, only.as_ref()).await {
             Err(error) => {

@@ -1,36 +1,40 @@
 //! `regsweep plan`: what a run would do, and why.
 
+use std::io::{self, BufWriter, Stdout, Write, stdout};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use comfy_table::Cell;
+use anyhow::Context as _;
+use chrono::{DateTime, Utc};
+use comfy_table::{Cell, Table};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::Exit;
 use super::args::{Form, PlanArguments};
 use super::bars::Bar;
-use super::session::{Session, open};
+use super::session::{Session, memory, open};
 use super::table::{age, bytes, count, right, table, tags, verdict, why};
 use crate::config::Config;
-use crate::engine::{Survey, survey};
+use crate::engine::{Progress, Survey, survey};
 use crate::plan::{Failure, Plan, Refusal, RepositoryPlan, Verdict};
 use crate::policy::Patterns;
 use crate::registry::Traffic;
-use crate::report::plan_document;
+use crate::report::PlanWriter;
 
 pub(super) async fn plan(config: &Config, arguments: &PlanArguments) -> anyhow::Result<Exit> {
-    let sessions = open(config, &arguments.selection, arguments.at)?;
+    let state = memory(config);
+    let sessions = open(config, &arguments.selection, arguments.at, state.as_ref())?;
     let only = arguments.selection.only();
-    let plans = join_all(sessions.iter().map(|session| look(session, only.as_ref()))).await;
+    // One document can go out while it is made; several would get in each other's way.
+    let direct = sessions.len() == 1;
+    let plans = join_all(sessions.iter().map(|session| look(session, only.as_ref(), arguments, direct))).await;
     let mut exit = Exit::Done;
-    for (session, (result, taken)) in sessions.iter().zip(plans) {
-        let name = &session.registry.name;
+    for (session, result) in sessions.iter().zip(plans) {
         match result {
-            Ok(survey) => {
-                exit = exit.and(print(&survey, arguments, session.reader.traffic(), taken));
-            }
+            Ok(looked) => exit = exit.and(print(looked, session.reader.traffic())?),
             Err(error) => {
-                eprintln!("error: {name}: {error}");
+                eprintln!("error: {}: {error}", session.registry.name);
                 exit = exit.and(Exit::Failed);
             }
         }
@@ -38,22 +42,98 @@ pub(super) async fn plan(config: &Config, arguments: &PlanArguments) -> anyhow::
     Ok(exit)
 }
 
+struct Looked {
+    survey: Survey,
+    shown: Shown,
+    taken: Duration,
+}
+
 async fn look(
     session: &Session<'_>,
     only: Option<&Patterns>,
-) -> (Result<Survey, crate::engine::Error>, Duration) {
+    arguments: &PlanArguments,
+    direct: bool,
+) -> Result<Looked, crate::engine::Error> {
     let begin = Instant::now();
+    let site = session.site(only);
+    let shown = match arguments.output.form {
+        Form::Table => Shown::Table(Listing::new(arguments.all)),
+        Form::Json if direct => Shown::Json(PlanWriter::new(Out::Direct(BufWriter::new(stdout())))),
+        Form::Json => Shown::Json(PlanWriter::new(Out::Held(Vec::new()))),
+    };
     let bar = Bar::new(&session.registry.name);
-    let survey = survey(session.site(only), &bar, async |_| Ok(())).await;
-    (survey, begin.elapsed())
+    let watcher = Watcher { bar: &bar, registry: &session.registry.name, now: site.now, shown: shown.into() };
+    let survey = survey(site, &watcher, async |_| Ok(())).await?;
+    let shown = watcher.shown.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(Looked { survey, shown, taken: begin.elapsed() })
 }
 
-fn print(survey: &Survey, arguments: &PlanArguments, traffic: Traffic, taken: Duration) -> Exit {
+/// What is shown of each repository, made while the next ones are read.
+enum Shown {
+    Table(Listing),
+    Json(PlanWriter<Out>),
+}
+
+/// Where a document goes.
+enum Out {
+    Direct(BufWriter<Stdout>),
+    Held(Vec<u8>),
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Direct(out) => out.write(bytes),
+            Self::Held(out) => out.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Direct(out) => out.flush(),
+            Self::Held(_) => Ok(()),
+        }
+    }
+}
+
+struct Watcher<'a> {
+    bar: &'a Bar,
+    registry: &'a str,
+    now: DateTime<Utc>,
+    shown: Mutex<Shown>,
+}
+
+impl Progress for Watcher<'_> {
+    fn scanning(&self, repositories: usize) {
+        self.bar.scanning(repositories);
+    }
+
+    fn scanned(&self) {
+        self.bar.scanned();
+    }
+
+    fn planned(&self, plan: &RepositoryPlan) {
+        match &mut *self.shown.lock().unwrap_or_else(PoisonError::into_inner) {
+            Shown::Table(listing) => listing.add(plan),
+            Shown::Json(writer) => {
+                // What cannot be written now cannot be completed either, and that is reported.
+                let _ = writer.repository(self.registry, self.now, plan);
+            }
+        }
+    }
+}
+
+fn print(looked: Looked, traffic: Traffic) -> anyhow::Result<Exit> {
+    let Looked { survey, shown, taken } = looked;
     let plan = &survey.plan;
-    match arguments.output.form {
-        Form::Json => println!("{}", plan_document(plan)),
-        Form::Table => {
-            if let Some(text) = listing(plan, arguments.all) {
+    match shown {
+        Shown::Json(writer) => {
+            if let Out::Held(document) = writer.end(plan).context("the plan cannot be printed")? {
+                stdout().write_all(&document).context("the plan cannot be printed")?;
+            }
+        }
+        Shown::Table(listing) => {
+            if let Some(text) = listing.text() {
                 println!("{text}");
             }
             println!("{}", summary(plan, survey.unclaimed));
@@ -65,7 +145,7 @@ fn print(survey: &Survey, arguments: &PlanArguments, traffic: Traffic, taken: Du
             );
         }
     }
-    troubles(&plan.registry, LEFT_ALONE, &plan.failures, &plan.refusals)
+    Ok(troubles(&plan.registry, LEFT_ALONE, &plan.failures, &plan.refusals))
 }
 
 /// What becomes of a repository that a plan failed in.
@@ -87,13 +167,22 @@ pub(super) fn troubles(registry: &str, fate: &str, failures: &[Failure], refusal
     }
 }
 
-/// What is deleted, or everything, as a table; `None` if there is nothing to show.
-pub(super) fn listing(plan: &Plan, all: bool) -> Option<String> {
-    let mut rows = table(&["REPOSITORY", "TAGS", "DIGEST", "KIND", "AGE", "SIZE", "VERDICT", "WHY"]);
-    for repository in &plan.repositories {
+/// What is deleted, or everything, as a table.
+pub(super) struct Listing {
+    rows: Table,
+    all: bool,
+}
+
+impl Listing {
+    pub(super) fn new(all: bool) -> Self {
+        let headings = ["REPOSITORY", "TAGS", "DIGEST", "KIND", "AGE", "SIZE", "VERDICT", "WHY"];
+        Self { rows: table(&headings), all }
+    }
+
+    pub(super) fn add(&mut self, repository: &RepositoryPlan) {
         for planned in &repository.manifests {
-            if all || planned.verdict == Verdict::Delete {
-                rows.add_row(vec![
+            if self.all || planned.verdict == Verdict::Delete {
+                self.rows.add_row(vec![
                     Cell::new(&repository.repository),
                     Cell::new(tags(&planned.tags)),
                     Cell::new(planned.digest.short()),
@@ -106,7 +195,7 @@ pub(super) fn listing(plan: &Plan, all: bool) -> Option<String> {
             }
         }
         for untag in &repository.untag {
-            rows.add_row(vec![
+            self.rows.add_row(vec![
                 Cell::new(&repository.repository),
                 Cell::new(&untag.tag),
                 Cell::new(untag.digest.short()),
@@ -118,7 +207,11 @@ pub(super) fn listing(plan: &Plan, all: bool) -> Option<String> {
             ]);
         }
     }
-    (!rows.is_empty()).then(|| rows.to_string())
+
+    /// `None` if there is nothing to show.
+    pub(super) fn text(&self) -> Option<String> {
+        (!self.rows.is_empty()).then(|| self.rows.to_string())
+    }
 }
 
 fn held(repository: &RepositoryPlan, verdict: &str) -> String {

@@ -6,7 +6,7 @@ use super::Exit;
 use super::args::{Form, RunArguments};
 use super::bars::Bar;
 use super::gc::{exit_of, print_collection};
-use super::plan::{LEFT_ALONE, listing, summary, troubles};
+use super::plan::{LEFT_ALONE, Listing, summary, troubles};
 use super::session::{clock, open};
 use super::table::count;
 use crate::config::{Config, Env};
@@ -15,10 +15,10 @@ use crate::report::{Collected, RunReport, run_document};
 use crate::state::State;
 
 pub(super) async fn run(config: &Config, arguments: &RunArguments, env: Env<'_>) -> anyhow::Result<Exit> {
-    let sessions = open(config, &arguments.selection, None)?;
+    let state = State::open(&config.state_dir)?;
+    let sessions = open(config, &arguments.selection, None, Some(&state))?;
     let only = arguments.selection.only();
     let limits = if arguments.override_limits { Limits::Overridden } else { Limits::Respected };
-    let state = State::open(&config.state_dir)?;
     let stop = Stop::default();
     let watcher = tokio::spawn(watch_signals(stop.clone()));
     let runs = sessions.iter().map(async |session| {
@@ -62,7 +62,9 @@ fn print_run(survey: &Survey, report: &RunReport, form: Form, collected: Option<
     match form {
         Form::Json => println!("{}", run_document(report, plan, collected)),
         Form::Table => {
-            if let Some(text) = listing(plan, false) {
+            let mut listing = Listing::new(false);
+            plan.repositories.iter().for_each(|repository| listing.add(repository));
+            if let Some(text) = listing.text() {
                 println!("{text}");
             }
             println!("{}", summary(plan, survey.unclaimed));

@@ -12,6 +12,7 @@ use crate::engine::Site;
 use crate::gc::Collector;
 use crate::policy::Patterns;
 use crate::registry::{Reader, Retry};
+use crate::state::State;
 
 /// A registry of the configuration with a way to it.
 pub(super) struct Session<'a> {
@@ -19,13 +20,19 @@ pub(super) struct Session<'a> {
     pub(super) registry: &'a Registry,
     pub(super) reader: Reader,
     now: DateTime<Utc>,
+    state: Option<State>,
 }
 
 impl<'a> Session<'a> {
-    fn open(config: &'a Config, registry: &'a Registry, now: DateTime<Utc>) -> anyhow::Result<Self> {
+    fn open(
+        config: &'a Config,
+        registry: &'a Registry,
+        now: DateTime<Utc>,
+        state: Option<&State>,
+    ) -> anyhow::Result<Self> {
         let reader = Reader::new(registry, Retry::default(), Arc::new(()))
             .with_context(|| format!("registry {} cannot be used", registry.name))?;
-        Ok(Self { config, registry, reader, now })
+        Ok(Self { config, registry, reader, now, state: state.cloned() })
     }
 
     /// What collects for this registry, if the configuration says so.
@@ -36,9 +43,30 @@ impl<'a> Session<'a> {
         collector.map(Some).with_context(|| format!("registry {} cannot be collected", self.registry.name))
     }
 
-    pub(super) fn site<'b>(&'b self, only: Option<&'b Patterns>) -> Site<'b> {
-        Site { config: self.config, registry: self.registry, reader: &self.reader, now: self.now, only }
+    /// How people may write the registry before the name of an image: its name, or its host and port.
+    pub(super) fn prefixes(&self) -> [String; 2] {
+        prefixes(self.registry)
     }
+
+    pub(super) fn site<'b>(&'b self, only: Option<&'b Patterns>) -> Site<'b> {
+        Site {
+            config: self.config,
+            registry: self.registry,
+            reader: &self.reader,
+            now: self.now,
+            only,
+            state: self.state.as_ref(),
+            looked: clock(),
+        }
+    }
+}
+
+/// What is remembered, for commands that only look: they do without where there is nothing.
+pub(super) fn memory(config: &Config) -> Option<State> {
+    State::beside(&config.state_dir).unwrap_or_else(|error| {
+        tracing::warn!(%error, "ages are judged without what earlier looks have found");
+        None
+    })
 }
 
 /// Opens the selected registries, in the order of the configuration. `at` stands for the present.
@@ -46,6 +74,7 @@ pub(super) fn open<'a>(
     config: &'a Config,
     selection: &Selection,
     at: Option<DateTime<Utc>>,
+    state: Option<&State>,
 ) -> anyhow::Result<Vec<Session<'a>>> {
     for name in &selection.registry {
         named(config, name)?;
@@ -53,7 +82,7 @@ pub(super) fn open<'a>(
     let selected =
         |registry: &&Registry| selection.registry.is_empty() || selection.registry.contains(&registry.name);
     let now = at.unwrap_or_else(clock);
-    config.registries.iter().filter(selected).map(|registry| Session::open(config, registry, now)).collect()
+    config.registries.iter().filter(selected).map(|registry| Session::open(config, registry, now, state)).collect()
 }
 
 /// Opens the registry of an image such as `main/team/app:v1`, and tells the image's name within it.
@@ -61,20 +90,16 @@ pub(super) fn open_for<'a, 'b>(
     config: &'a Config,
     image: &'b str,
     at: Option<DateTime<Utc>>,
+    state: Option<&State>,
 ) -> anyhow::Result<(Session<'a>, &'b str)> {
     let now = at.unwrap_or_else(clock);
-    if let Some((first, rest)) = image.split_once('/') {
-        let by_host = |registry: &&Registry| {
-            let host = registry.url.host_str().unwrap_or_default();
-            let port = registry.url.port().map(|port| format!(":{port}")).unwrap_or_default();
-            registry.name == first || format!("{host}{port}") == first
-        };
-        if let Some(registry) = config.registries.iter().find(by_host) {
-            return Ok((Session::open(config, registry, now)?, rest));
+    for registry in &config.registries {
+        if let Some(rest) = prefixes(registry).iter().find_map(|prefix| image.strip_prefix(prefix.as_str())) {
+            return Ok((Session::open(config, registry, now, state)?, rest));
         }
     }
     match config.registries.as_slice() {
-        [registry] => Ok((Session::open(config, registry, now)?, image)),
+        [registry] => Ok((Session::open(config, registry, now, state)?, image)),
         registries => {
             let names: Vec<&str> = registries.iter().map(|registry| registry.name.as_str()).collect();
             let names = names.join(", ");
@@ -83,11 +108,26 @@ pub(super) fn open_for<'a, 'b>(
     }
 }
 
-fn named<'a>(config: &'a Config, name: &str) -> Result<&'a Registry, Usage> {
+/// Opens one registry with what is remembered of it.
+pub(super) fn open_one<'a>(
+    config: &'a Config,
+    registry: &'a Registry,
+    state: &State,
+) -> anyhow::Result<Session<'a>> {
+    Session::open(config, registry, clock(), Some(state))
+}
+
+pub(super) fn named<'a>(config: &'a Config, name: &str) -> Result<&'a Registry, Usage> {
     config.registries.iter().find(|registry| registry.name == name).ok_or_else(|| {
         let names: Vec<&str> = config.registries.iter().map(|registry| registry.name.as_str()).collect();
         Usage(format!("the configuration has no registry {name}; it has {}", names.join(", ")))
     })
+}
+
+fn prefixes(registry: &Registry) -> [String; 2] {
+    let host = registry.url.host_str().unwrap_or_default();
+    let port = registry.url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    [format!("{}/", registry.name), format!("{host}{port}/")]
 }
 
 /// A command line that asks for what does not exist.

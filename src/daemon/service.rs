@@ -229,7 +229,7 @@ impl Service {
             clock: &*self.clock,
         };
         match conduct(site, &means, &()).await {
-            Ok(Conducted { survey, report, collected, taken }) => {
+            Ok(Conducted { run, survey, report, collected, held_back, taken }) => {
                 self.up(name, true);
                 self.metrics.surveyed(&survey.plan);
                 self.metrics.run_finished(&report, taken, (self.clock)());
@@ -295,15 +295,7 @@ impl Service {
     }
 
     fn skipped_collection(&self, why: &str) -> Collected {
-        Collected {
-            at: (self.clock)(),
-            outcome: CollectionOutcome::Skipped,
-            duration: Duration::ZERO,
-            downtime: Duration::ZERO,
-            blobs: 0,
-            bytes: 0,
-            error: Some(why.to_owned()),
-        }
+        Collected::skipped((self.clock)(), why.to_owned())
     }
 
     fn up(&self, name: &str, up: bool) {

@@ -2,11 +2,12 @@
 //!
 //! So nothing that was sent is ever forgotten, and everything that went can be put back.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::{Clock, Error, Site};
 use crate::model::{Digest, RepositoryName};
 use crate::registry::{self, Deletion, Reference, Resolved};
+use crate::report::Collected;
 use crate::state::{self, Departure, State};
 
 /// Where one run writes.
@@ -73,6 +74,12 @@ pub(super) async fn is_there(
 ) -> Result<bool, registry::Error> {
     let resolved = site.reader.manifest(repository, Reference::Digest(digest)).await?;
     Ok(!matches!(resolved, Resolved::Absent))
+}
+
+/// A collection that the grace holds back.
+pub fn waits(now: DateTime<Utc>, until: DateTime<Utc>) -> Collected {
+    let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
+    Collected::skipped(now, format!("gc.grace holds it back until {until}, so that deletions can be undone"))
 }
 
 /// Until when the grace holds a collection back; `None` if it does not.

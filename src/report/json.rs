@@ -2,26 +2,74 @@
 //!
 //! They say in full what the tables for people abridge.
 
+use std::io::{self, Write};
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
 use super::{Collected, RunReport};
-use crate::plan::{Failure, Plan, Planned, Refusal, RepositoryPlan};
+use crate::plan::{Evidence, Failure, Plan, Planned, Refusal, RepositoryPlan};
 
 /// The version of the forms. It changes only if a field changes its meaning.
 const VERSION: u32 = 1;
 
-/// A plan as `regsweep plan --output json` prints it.
+/// Writes a plan as `regsweep plan --output json` prints it, one repository after the other, so that
+/// nobody has to hold what all of them keep. Nothing is written before the first.
+pub struct PlanWriter<W> {
+    out: W,
+    begun: bool,
+}
+
+impl<W: Write> PlanWriter<W> {
+    /// Begins a document.
+    pub fn new(out: W) -> Self {
+        Self { out, begun: false }
+    }
+
+    /// Adds a repository. They must come in the order of their names.
+    pub fn repository(&mut self, registry: &str, now: DateTime<Utc>, plan: &RepositoryPlan) -> io::Result<()> {
+        self.begin(registry, now)?;
+        serde_json::to_writer(&mut self.out, &repository(plan))?;
+        Ok(())
+    }
+
+    /// Completes the document with everything that is known at the end of a plan, and gives back where it
+    /// was written.
+    pub fn end(mut self, plan: &Plan) -> io::Result<W> {
+        if !self.begun {
+            self.open(&plan.registry, plan.now)?;
+        }
+        let refusals: Vec<Value> = plan.refusals.iter().map(refusal).collect();
+        let failures: Vec<Value> = plan.failures.iter().map(failure).collect();
+        writeln!(
+            self.out,
+            r#"],"refusals":{},"failures":{},"totals":{}}}"#,
+            json!(refusals),
+            json!(failures),
+            json!(plan.totals())
+        )?;
+        self.out.flush()?;
+        Ok(self.out)
+    }
+
+    fn begin(&mut self, registry: &str, now: DateTime<Utc>) -> io::Result<()> {
+        if self.begun { self.out.write_all(b",") } else { self.open(registry, now) }
+    }
+
+    fn open(&mut self, registry: &str, now: DateTime<Utc>) -> io::Result<()> {
+        self.begun = true;
+        let (registry, now) = (json!(registry), json!(moment(now)));
+        write!(self.out, r#"{{"version":{VERSION},"registry":{registry},"now":{now},"repositories":["#)
+    }
+}
+
+/// A whole plan in the form of [`PlanWriter`].
 pub fn plan_document(plan: &Plan) -> Value {
-    json!({
-        "version": VERSION,
-        "registry": plan.registry,
-        "now": moment(plan.now),
-        "repositories": plan.repositories.iter().map(repository).collect::<Vec<_>>(),
-        "refusals": plan.refusals.iter().map(refusal).collect::<Vec<_>>(),
-        "failures": plan.failures.iter().map(failure).collect::<Vec<_>>(),
-        "totals": plan.totals(),
-    })
+    let mut writer = PlanWriter::new(Vec::new());
+    let mut write = || plan.repositories.iter().try_for_each(|one| writer.repository(&plan.registry, plan.now, one));
+    let written = write().and_then(|()| writer.end(plan));
+    // Writing to memory does not fail, and what is written is JSON.
+    written.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
 }
 
 /// What a run did, as `regsweep run --output json` prints it.
@@ -62,6 +110,7 @@ fn repository(plan: &RepositoryPlan) -> Value {
         "policy": plan.policy,
         "held_back": plan.held_back,
         "tags": plan.tags,
+        "kept": plan.kept,
         "expired_bytes": plan.expired_bytes,
         "referenced_bytes": plan.referenced_bytes,
         "manifests": manifests.collect::<Vec<_>>(),
@@ -80,12 +129,17 @@ pub fn manifest_document(planned: &Planned, policy: &str) -> Value {
         "kind": planned.kind,
         "created": planned.created.map(moment),
         "age_seconds": planned.age.map(|age| age.num_seconds()),
+        "evidence": planned.evidence.iter().map(evidence).collect::<Vec<_>>(),
         "bytes": planned.bytes,
         "verdict": planned.verdict,
         "policy": policy,
         "rules": planned.rules,
         "reasons": reasons.collect::<Vec<_>>(),
     })
+}
+
+fn evidence(evidence: &Evidence) -> Value {
+    json!({ "source": evidence.source, "at": moment(evidence.at), "weight": evidence.weight })
 }
 
 fn refusal(refusal: &Refusal) -> Value {

@@ -56,6 +56,21 @@ pub struct Collected {
     pub error: Option<String>,
 }
 
+impl Collected {
+    /// A collection that did not begin.
+    pub fn skipped(at: DateTime<Utc>, why: String) -> Self {
+        Self {
+            at,
+            outcome: CollectionOutcome::Skipped,
+            duration: Duration::ZERO,
+            downtime: Duration::ZERO,
+            blobs: 0,
+            bytes: 0,
+            error: Some(why),
+        }
+    }
+}
+
 /// How a collection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

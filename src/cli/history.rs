@@ -1,0 +1,92 @@
+//! `regsweep history`: what runs have done, and whether it can still be undone.
+
+use anyhow::Context as _;
+use chrono::{DateTime, Utc};
+use comfy_table::Cell;
+
+use super::Exit;
+use super::args::{Form, HistoryArguments};
+use super::session::Usage;
+use super::table::{bytes, count, right, table, tags};
+use crate::config::Config;
+use crate::engine::{Past, history, history_document};
+use crate::state::{Entry, Fate, Filter, State};
+
+pub(super) fn show(config: &Config, arguments: &HistoryArguments) -> anyhow::Result<Exit> {
+    if let Some(name) = &arguments.registry {
+        let known = config.registries.iter().any(|registry| registry.name == *name);
+        anyhow::ensure!(known, Usage(format!("the configuration has no registry {name}")));
+    }
+    let state = State::beside(&config.state_dir)?
+        .with_context(|| format!("there is no history in {}", config.state_dir.display()))?;
+    let filter = Filter {
+        run: arguments.run,
+        registry: arguments.registry.clone(),
+        since: arguments.since,
+        until: arguments.until,
+        at_most: arguments.limit,
+    };
+    let past = history(&state, &filter, arguments.only().as_ref())?;
+    if let (Some(run), true) = (arguments.run, past.is_empty()) {
+        anyhow::bail!("there is no run {run}, or not with these restrictions; `regsweep history` lists them");
+    }
+    match arguments.output.form {
+        Form::Json => println!("{}", history_document(&past)),
+        Form::Table => past.iter().rev().for_each(print),
+    }
+    Ok(Exit::Done)
+}
+
+/// The latest run is printed last, where a terminal shows it.
+fn print((run, entries): &Past) {
+    let outcome = run.outcome.map_or("cut off, or under way", |outcome| outcome.name());
+    let untagged = match run.untagged {
+        0 => String::new(),
+        some => format!(", {} alone", number(some, "tag", "tags")),
+    };
+    println!(
+        "run {} of {}, {}: {outcome}; deleted {}{untagged}",
+        run.id,
+        run.registry,
+        time(run.started),
+        number(run.deleted, "manifest", "manifests"),
+    );
+    if let Some(error) = &run.error {
+        println!("  {error}");
+    }
+    if entries.is_empty() {
+        return;
+    }
+    let mut rows = table(&["REPOSITORY", "TAGS", "DIGEST", "KIND", "SIZE", "WHEN", "NOW", "WHY"]);
+    for entry in entries {
+        rows.add_row(vec![
+            Cell::new(&entry.repository),
+            Cell::new(tags(&entry.tags)),
+            Cell::new(entry.digest.short()),
+            Cell::new(if entry.alone { "tag" } else { entry.kind.name() }),
+            right(bytes(entry.bytes)),
+            Cell::new(entry.at.format("%H:%M:%S")),
+            Cell::new(now(entry)),
+            Cell::new(entry.reasons.join("; ")),
+        ]);
+    }
+    println!("{rows}\n");
+}
+
+fn now(entry: &Entry) -> &'static str {
+    match (entry.fate, entry.restored, entry.collected) {
+        (Fate::Sent, ..) => "unanswered",
+        (_, Some(_), _) => "put back",
+        (_, None, Some(_)) => "collected",
+        (_, None, None) if entry.alone => "removed",
+        (_, None, None) => "deleted",
+    }
+}
+
+fn time(moment: DateTime<Utc>) -> String {
+    moment.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+fn number(number: u64, one: &str, many: &str) -> String {
+    count(usize::try_from(number).unwrap_or(usize::MAX), one, many)
+}

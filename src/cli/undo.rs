@@ -1,0 +1,99 @@
+//! `regsweep undo`: put back what a run deleted.
+
+use anyhow::Context as _;
+use comfy_table::Cell;
+use serde_json::{Value, json};
+
+use super::Exit;
+use super::args::{Form, UndoArguments};
+use super::explain::parse;
+use super::session::{Usage, clock, named, open_one};
+use super::table::{count, table, tags};
+use crate::config::Config;
+use crate::engine::{Fate, Target, Undone, entry_document, undo};
+use crate::state::State;
+
+pub(super) async fn put_back(config: &Config, arguments: &UndoArguments) -> anyhow::Result<Exit> {
+    let state = State::open(&config.state_dir)?;
+    let run = state.run(arguments.run)?.with_context(|| {
+        format!("there is no run {}: `regsweep history` lists those that are remembered", arguments.run)
+    })?;
+    let session = open_one(config, named(config, &run.registry)?, &state)?;
+    let only = arguments.image.as_deref().map(|image| target(image, session.prefixes())).transpose()?;
+    let undone = undo(session.site(None), &state, run.id, only.as_ref(), &clock).await?;
+    if undone.is_empty() {
+        let what = arguments.image.as_deref().unwrap_or("anything");
+        eprintln!(
+            "error: run {} deleted nothing that is {what} and was not put back before: see `regsweep history {}`",
+            run.id, run.id
+        );
+        return Ok(Exit::Failed);
+    }
+    match arguments.output.form {
+        Form::Json => println!("{}", document(&run.registry, run.id, &undone)),
+        Form::Table => print(&run.registry, &undone),
+    }
+    let lost = undone.iter().any(|one| matches!(one.fate, Fate::Lost { .. } | Fate::Failed { .. }));
+    Ok(if lost { Exit::Failed } else { Exit::Done })
+}
+
+/// The image that is meant; its registry may stand before it, and is known anyway.
+fn target(image: &str, prefixes: [String; 2]) -> anyhow::Result<Target> {
+    let name = prefixes.iter().find_map(|prefix| image.strip_prefix(prefix)).unwrap_or(image);
+    let (repository, name) = parse(name)
+        .map_err(|_| Usage(format!("{image:?} is no image: write REPOSITORY:TAG or REPOSITORY@DIGEST")))?;
+    Ok(Target { repository, name })
+}
+
+fn document(registry: &str, run: i64, undone: &[Undone]) -> Value {
+    let results = undone.iter().map(|one| {
+        let mut document = entry_document(&one.entry);
+        let (result, why) = match &one.fate {
+            Fate::Restored => ("restored", None),
+            Fate::WasThere => ("was-there", None),
+            Fate::Lost { why } => ("lost", Some(why)),
+            Fate::Failed { why } => ("failed", Some(why)),
+        };
+        document["result"] = json!(result);
+        document["error"] = json!(why);
+        document["tags_back"] = json!(one.tags);
+        document["tags_moved"] = json!(one.moved);
+        document
+    });
+    json!({ "version": 1, "registry": registry, "run": run, "results": results.collect::<Vec<_>>() })
+}
+
+fn print(registry: &str, undone: &[Undone]) {
+    let mut rows = table(&["REPOSITORY", "TAGS", "DIGEST", "KIND", "RESULT"]);
+    for one in undone {
+        rows.add_row(vec![
+            Cell::new(&one.entry.repository),
+            Cell::new(tags(&one.entry.tags)),
+            Cell::new(one.entry.digest.short()),
+            Cell::new(one.entry.kind),
+            Cell::new(result(one)),
+        ]);
+    }
+    println!("{rows}");
+    let is_back = |one: &&Undone| matches!(one.fate, Fate::Restored | Fate::WasThere);
+    let back = undone.iter().filter(is_back).count();
+    println!(
+        "{registry}: put back {} of {}; runs leave what was put back alone for 7d: change the rules before they \
+         delete it again",
+        back,
+        count(undone.len(), "deletion", "deletions"),
+    );
+}
+
+fn result(undone: &Undone) -> String {
+    let mut text = match &undone.fate {
+        Fate::Restored => "put back".to_owned(),
+        Fate::WasThere => "was there again already".to_owned(),
+        Fate::Lost { why } => return format!("lost for good: {why}"),
+        Fate::Failed { why } => return format!("failed: {why}"),
+    };
+    if !undone.moved.is_empty() {
+        text += &format!("; pushed anew since, and left as they are: {}", tags(&undone.moved));
+    }
+    text
+}

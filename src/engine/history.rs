@@ -1,0 +1,69 @@
+//! What runs have done, as the command line, the page and the API show it.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::{Value, json};
+
+use crate::policy::Patterns;
+use crate::state::{self, Entry, Fate, Filter, Run, State};
+
+/// A run and its deletions, in the order in which they went.
+pub type Past = (Run, Vec<Entry>);
+
+/// Runs, the youngest first. Where repositories are given, only runs that did something in one of them,
+/// and only what they did there.
+pub fn history(
+    state: &State,
+    filter: &Filter,
+    repositories: Option<&Patterns>,
+) -> Result<Vec<Past>, state::Error> {
+    let mut past = state.history(filter)?;
+    if let Some(repositories) = repositories {
+        for (_, entries) in &mut past {
+            entries.retain(|entry| repositories.matches(entry.repository.as_str()));
+        }
+        past.retain(|(_, entries)| !entries.is_empty());
+    }
+    Ok(past)
+}
+
+/// Runs and their deletions as programs read them, version 1.
+pub fn history_document(past: &[Past]) -> Value {
+    json!({ "version": 1, "runs": past.iter().map(run_document).collect::<Vec<_>>() })
+}
+
+fn run_document((run, entries): &Past) -> Value {
+    json!({
+        "run": run.id,
+        "registry": run.registry,
+        "started": moment(run.started),
+        "finished": run.finished.map(moment),
+        "outcome": run.outcome,
+        "deleted": run.deleted,
+        "untagged": run.untagged,
+        "error": run.error,
+        "deletions": entries.iter().map(entry_document).collect::<Vec<_>>(),
+    })
+}
+
+/// One deletion.
+pub fn entry_document(entry: &Entry) -> Value {
+    json!({
+        "what": if entry.alone { "tag" } else { "manifest" },
+        "repository": entry.repository,
+        "digest": entry.digest,
+        "tags": entry.tags,
+        "kind": entry.kind,
+        "bytes": entry.bytes,
+        "policy": entry.policy,
+        "rules": entry.rules,
+        "reasons": entry.reasons,
+        "at": moment(entry.at),
+        "answered": entry.fate != Fate::Sent,
+        "restored": entry.restored.map(moment),
+        "collected": entry.collected.map(moment),
+    })
+}
+
+fn moment(moment: DateTime<Utc>) -> String {
+    moment.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
