@@ -73,6 +73,7 @@ async fn serve_here(config: Config, path: &Path, env: Env<'_>, clock: Clock) -> 
             _ = beat.tick() => {
                 service.board.beat(clock());
                 systemd::alive();
+                service.begin_what_waited(&generation);
                 std::fs::read(path).is_ok_and(|now| file.as_ref() != Some(&now))
             }
         };

@@ -17,7 +17,7 @@ pub use apply::{Limits, Stop, apply};
 pub use collect::{Clock, collect, recover};
 pub use conduct::{Conducted, Means, conduct};
 pub use history::{Past, entry_document, history, history_document};
-pub use journal::{Journal, held_back, waits};
+pub use journal::{Journal, grace_ends, held_back, waits};
 pub use kept::Kept;
 pub use undo::{Fate, Name, Target, Undone, undo};
 use scan::{Depth, scan};

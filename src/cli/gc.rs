@@ -54,7 +54,7 @@ async fn collect_one(
     let Some(collector) = session.collector(env)? else { return Ok(None) };
     let site = session.site(None);
     recover(site, &collector, state, &clock).await?;
-    if !no_grace && let Some(until) = held_back(site, state, clock())? {
+    if !no_grace && let Some(until) = held_back(site.registry, state, clock())? {
         return Ok(Some(waits(clock(), until)));
     }
     let found = survey(site, &Bar::new(&session.registry.name), async |_| Ok(())).await?;

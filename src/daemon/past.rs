@@ -57,6 +57,7 @@ pub(super) fn carried(state: &State, registry: &str) -> Result<Carried, state::E
 fn remembered(run: state::Run) -> Option<Run> {
     let duration = (run.finished? - run.started).to_std().unwrap_or_default();
     Some(Run {
+        id: Some(run.id),
         registry: run.registry,
         at: run.started,
         duration,

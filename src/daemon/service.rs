@@ -1,7 +1,7 @@
 //! The work of the service: one job of a registry at a time, registries side by side, each told to the
 //! state, the metrics and the page.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,8 +13,10 @@ use tokio::time::Instant;
 use super::generation::Generation;
 use super::past;
 use super::schedule::Job;
-use crate::config::{Config, Env};
-use crate::engine::{self, Conducted, Limits, Means, Stop, collect, conduct, recover, survey};
+use crate::config::{self, Config, Env, GcSchedule};
+use crate::engine::{
+    self, Conducted, Limits, Means, Stop, collect, conduct, grace_ends, held_back, recover, survey, waits,
+};
 use crate::http::{Board, Clock, Entry, Run};
 use crate::metrics::Metrics;
 use crate::report::{Collected, CollectionOutcome};
@@ -35,6 +37,8 @@ pub(super) struct Service {
     busy: Mutex<BTreeSet<String>>,
     /// Registries whose numbers have gone on from the state.
     announced: Mutex<BTreeSet<String>>,
+    /// Registries whose collection the grace holds back, and until when.
+    waiting: Mutex<BTreeMap<String, DateTime<Utc>>>,
     round: AtomicU64,
 }
 
@@ -77,6 +81,7 @@ impl Service {
             docker: DockerDefaults::of(env),
             busy: Mutex::default(),
             announced: Mutex::default(),
+            waiting: Mutex::default(),
             round: AtomicU64::new(1),
         }))
     }
@@ -99,6 +104,7 @@ impl Service {
                 self.board.carry_on(&registry.name, &carried);
             }
             self.show_reclaimable(&registry.name);
+            self.wait_for_grace(registry);
         }
         Ok(())
     }
@@ -188,7 +194,7 @@ impl Service {
     async fn recover_one(&self, generation: &Generation, name: &str) {
         loop {
             let (Some(site), Some(collector)) =
-                (generation.site(name, (self.clock)()), generation.collector(name))
+                (generation.site(name, (self.clock)(), &self.state), generation.collector(name))
             else {
                 return;
             };
@@ -216,10 +222,43 @@ impl Service {
         }
     }
 
+    /// Finds out whether a collection waits for the grace to end. Those that have a schedule of their own
+    /// begin by that.
+    fn wait_for_grace(&self, registry: &config::Registry) {
+        let follows_runs = registry.gc.as_ref().is_some_and(|gc| matches!(gc.schedule, GcSchedule::AfterRun));
+        match grace_ends(registry, &self.state) {
+            Ok(until) => {
+                self.board.collection_waits(&registry.name, until);
+                let mut waiting = lock(&self.waiting);
+                match until.filter(|_| follows_runs) {
+                    Some(until) => waiting.insert(registry.name.clone(), until),
+                    None => waiting.remove(&registry.name),
+                };
+            }
+            Err(error) => tracing::error!(registry = %registry.name, %error, "the state cannot be read"),
+        }
+    }
+
+    /// Begins the collections that have waited long enough.
+    pub(super) fn begin_what_waited(self: &Arc<Self>, generation: &Arc<Generation>) {
+        let now = (self.clock)();
+        let mut begin = Vec::new();
+        lock(&self.waiting).retain(|name, until| {
+            let due = *until <= now && !lock(&self.busy).contains(name);
+            if due {
+                begin.push(name.clone());
+            }
+            !due
+        });
+        for name in begin {
+            self.begin(generation, &Job::Collect(name));
+        }
+    }
+
     async fn run(&self, generation: &Generation, name: &str) {
         let begin = Instant::now();
         let at = (self.clock)();
-        let Some(site) = generation.site(name, at) else { return };
+        let Some(site) = generation.site(name, at, &self.state) else { return };
         self.board.run_began(name, at);
         let means = Means {
             state: &self.state,
@@ -229,12 +268,12 @@ impl Service {
             clock: &*self.clock,
         };
         match conduct(site, &means, &()).await {
-            Ok(Conducted { run, survey, report, collected, held_back, taken }) => {
+            Ok(Conducted { run, survey, report, collected, taken, .. }) => {
                 self.up(name, true);
                 self.metrics.surveyed(&survey.plan);
                 self.metrics.run_finished(&report, taken, (self.clock)());
                 self.board.planned(Arc::new(survey.plan));
-                self.board.run_ended(Run::of(&report, at, taken));
+                self.board.run_ended(Run { id: Some(run), ..Run::of(&report, at, taken) });
                 tracing::info!(
                     registry = name,
                     outcome = report.outcome().name(),
@@ -252,6 +291,7 @@ impl Service {
             Err(error) => self.failed(name, &error, at, begin.elapsed()),
         }
         self.show_reclaimable(name);
+        self.wait_for_grace(site.registry);
     }
 
     fn failed(&self, name: &str, error: &engine::Error, at: DateTime<Utc>, taken: Duration) {
@@ -264,9 +304,19 @@ impl Service {
     /// A collection by its own schedule. What must not be swept is found out first.
     async fn collect(&self, generation: &Generation, name: &str) {
         let at = (self.clock)();
-        let (Some(site), Some(collector)) = (generation.site(name, at), generation.collector(name)) else {
+        let (Some(site), Some(collector)) = (generation.site(name, at, &self.state), generation.collector(name)) else {
             return;
         };
+        match held_back(site.registry, &self.state, at) {
+            Ok(None) => {}
+            Ok(Some(until)) => {
+                self.collected(name, waits(at, until));
+                return self.wait_for_grace(site.registry);
+            }
+            Err(error) => {
+                return tracing::error!(registry = name, %error, "the state cannot be read");
+            }
+        }
         let collected = match survey(site, &(), async |_| Ok(())).await {
             Ok(_) if self.stop.is_requested() => Ok(self.skipped_collection("the service was stopped")),
             Ok(found) => {
@@ -286,6 +336,7 @@ impl Service {
             Ok(collected) => self.collected(name, collected),
             Err(error) => tracing::error!(registry = name, %error, "the collection cannot be noted"),
         }
+        self.wait_for_grace(site.registry);
     }
 
     fn collected(&self, name: &str, collected: Collected) {

@@ -62,7 +62,7 @@ pub async fn conduct(site: Site<'_>, means: &Means<'_>, progress: &dyn Progress)
     let taken = begin.elapsed();
     let (survey, report) = result?;
     let waiting = means.state.reclaimable(registry)?;
-    let held_back = held_back(site, means.state, (means.clock)())?;
+    let held_back = held_back(site.registry, means.state, (means.clock)())?;
     let collected = match means.collector {
         Some(collector)
             if is_due(site, &report, waiting) && held_back.is_none() && !means.stop.is_requested() =>

@@ -2,9 +2,10 @@
 //!
 //! So nothing that was sent is ever forgotten, and everything that went can be put back.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 use super::{Clock, Error, Site};
+use crate::config;
 use crate::model::{Digest, RepositoryName};
 use crate::registry::{self, Deletion, Reference, Resolved};
 use crate::report::Collected;
@@ -84,11 +85,20 @@ pub fn waits(now: DateTime<Utc>, until: DateTime<Utc>) -> Collected {
 
 /// Until when the grace holds a collection back; `None` if it does not.
 pub fn held_back(
-    site: Site<'_>,
+    registry: &config::Registry,
     state: &State,
     now: DateTime<Utc>,
 ) -> Result<Option<DateTime<Utc>>, state::Error> {
-    let Some(gc) = &site.registry.gc else { return Ok(None) };
-    let youngest = state.youngest_waiting(&site.registry.name)?;
-    Ok(youngest.map(|at| at + gc.grace).filter(|until| *until > now))
+    Ok(grace_ends(registry, state)?.filter(|until| *until > now))
+}
+
+/// When the grace of the youngest deletion that waits for a collection ends or has ended; `None` if there
+/// is no grace, or nothing waits.
+pub fn grace_ends(registry: &config::Registry, state: &State) -> Result<Option<DateTime<Utc>>, state::Error> {
+    match &registry.gc {
+        Some(gc) if gc.grace > TimeDelta::zero() => {
+            Ok(state.youngest_waiting(&registry.name)?.map(|at| at + gc.grace))
+        }
+        _ => Ok(None),
+    }
 }

@@ -89,6 +89,7 @@ fn registry(registry: &Registry) -> Value {
         "run_under_way_since": registry.running_since.map(moment),
         "collection_under_way_since": registry.collecting_since.map(moment),
         "next_run": registry.next_run.map(moment),
+        "collection_waits_until": registry.collection_waits.map(moment),
         "last_run": registry.last_run.as_ref().map(run),
         "last_collection": registry.last_collection.as_ref().map(|one| collection(&registry.name, one)),
         "reclaimable_bytes": registry.reclaimable_bytes,
@@ -108,6 +109,7 @@ fn entry(entry: &Entry) -> Value {
 fn run(run: &Run) -> Value {
     json!({
         "what": "run",
+        "run": run.id,
         "registry": run.registry,
         "at": moment(run.at),
         "duration_seconds": seconds(run.duration),

@@ -56,6 +56,8 @@ pub(super) struct Registry {
     pub(super) running_since: Option<DateTime<Utc>>,
     pub(super) collecting_since: Option<DateTime<Utc>>,
     pub(super) next_run: Option<DateTime<Utc>>,
+    /// When the grace of the deletions that wait for a collection ends, if there is one.
+    pub(super) collection_waits: Option<DateTime<Utc>>,
     pub(super) last_run: Option<Run>,
     pub(super) last_collection: Option<Collected>,
     pub(super) reclaimable_bytes: u64,
@@ -83,6 +85,8 @@ pub enum Entry {
 /// One run, in numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Run {
+    /// Its number in the history; `None` if it was never noted.
+    pub id: Option<i64>,
     /// The registry.
     pub registry: String,
     /// When it began.
@@ -141,6 +145,7 @@ impl Run {
 
     fn nothing(registry: &str, at: DateTime<Utc>, outcome: Outcome) -> Self {
         Self {
+            id: None,
             registry: registry.to_owned(),
             at,
             duration: Duration::ZERO,
@@ -264,6 +269,11 @@ impl Board {
         self.remember(Entry::Collection { registry: registry.to_owned(), collected });
     }
 
+    /// The deletions that wait for a collection have a grace until then, if they do.
+    pub fn collection_waits(&self, registry: &str, until: Option<DateTime<Utc>>) {
+        self.registry(registry, |registry| registry.collection_waits = until);
+    }
+
     /// So many bytes have been deleted and not yet collected.
     pub fn reclaimable(&self, registry: &str, bytes: u64) {
         self.registry(registry, |registry| registry.reclaimable_bytes = bytes);
@@ -316,6 +326,7 @@ impl Registry {
             running_since: None,
             collecting_since: None,
             next_run: None,
+            collection_waits: None,
             last_run: None,
             last_collection: None,
             reclaimable_bytes: 0,

@@ -133,6 +133,9 @@ fn section(registry: &Registry, now: DateTime<Utc>) -> Markup {
                         (bytes(registry.reclaimed_bytes)) " reclaimed"
                         @if registry.reclaimable_bytes > 0 {
                             "; " (bytes(registry.reclaimable_bytes)) " wait for the next collection"
+                            @if let Some(until) = registry.collection_waits.filter(|until| *until > now) {
+                                ", which the grace holds back until " (when(until, now))
+                            }
                         }
                     }
                 }
