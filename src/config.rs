@@ -23,6 +23,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use chrono_tz::Tz;
 use secrecy::SecretString;
 use url::Url;
@@ -45,6 +46,9 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where the state is kept: as written, else `$STATE_DIRECTORY`, else `/var/lib/regsweep`.
     pub state_dir: PathBuf,
+    /// For how long runs, collections and deletions are remembered, and with them what an undo needs;
+    /// a day at least.
+    pub history: TimeDelta,
     /// At least one, with names that differ.
     pub registries: Vec<Registry>,
     /// What is kept whatever the rules say.
@@ -127,6 +131,9 @@ pub struct Gc {
     pub schedule: GcSchedule,
     /// Fewer bytes than this are not worth a collection.
     pub min_reclaimable: u64,
+    /// How old the youngest deletion must be before a collection makes it final; zero waits for nothing,
+    /// and it is never longer than [`Config::history`].
+    pub grace: TimeDelta,
     /// How long a collection may take; never zero.
     pub timeout: Duration,
     /// What runs it.
