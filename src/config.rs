@@ -3,6 +3,7 @@
 //! Nothing that has not been validated leaves this module. It reads the files that the configuration
 //! names, and knows nothing of the network, of plans, or of who asks for it.
 
+mod advice;
 mod locate;
 mod policies;
 mod problem;

@@ -108,6 +108,18 @@ fn memories_that_are_too_short() {
 }
 
 #[test]
+fn a_grace_that_never_ends_is_worth_a_note() {
+    let said = Sweep::new(&collected("180d", "1w")).run(&["check"]);
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    insta::assert_snapshot!(said.out, @r"
+    FOLDER/regsweep.yaml: 1 registry, 1 policy, 1 rule; mode plan: nothing is ever deleted
+    note: registry main: its `gc.grace` of 7d is not shorter than the time between two runs (`schedule: 0 3 * * *`): as long as every run deletes something, the youngest deletion never gets that old, and nothing is ever collected: choose a rarer `schedule` or a shorter `grace`
+    ");
+    let said = Sweep::new(&collected("180d", "20h")).run(&["check"]);
+    assert_eq!((said.code, said.out.lines().count()), (0, 1), "{}", said.out);
+}
+
+#[test]
 fn a_configuration_that_is_not_there() {
     let sweep = Sweep::new("");
     let said = sweep.run_bare(&["--config", "elsewhere.yaml", "check"]);
