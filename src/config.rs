@@ -3,6 +3,7 @@
 //! Nothing that has not been validated leaves this module. It reads the files that the configuration
 //! names, and knows nothing of the network, of plans, or of who asks for it.
 
+mod advice;
 mod locate;
 mod policies;
 mod problem;
@@ -23,6 +24,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use chrono_tz::Tz;
 use secrecy::SecretString;
 use url::Url;
@@ -45,6 +47,9 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where the state is kept: as written, else `$STATE_DIRECTORY`, else `/var/lib/regsweep`.
     pub state_dir: PathBuf,
+    /// For how long runs, collections and deletions are remembered, and with them what an undo needs;
+    /// a day at least.
+    pub history: TimeDelta,
     /// At least one, with names that differ.
     pub registries: Vec<Registry>,
     /// What is kept whatever the rules say.
@@ -127,6 +132,9 @@ pub struct Gc {
     pub schedule: GcSchedule,
     /// Fewer bytes than this are not worth a collection.
     pub min_reclaimable: u64,
+    /// How old the youngest deletion must be before a collection makes it final; zero waits for nothing,
+    /// and it is never longer than [`Config::history`].
+    pub grace: TimeDelta,
     /// How long a collection may take; never zero.
     pub timeout: Duration,
     /// What runs it.

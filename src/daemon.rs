@@ -46,6 +46,7 @@ async fn serve_here(config: Config, path: &Path, env: Env<'_>, clock: Clock) -> 
     let listener = tokio::net::TcpListener::bind(config.listen).await;
     let listener = listener.with_context(|| format!("{} cannot be listened on", config.listen))?;
     tracing::info!(listen = %config.listen, config = %path.display(), "serving");
+    config.advice().iter().for_each(|advice| tracing::warn!("{advice}"));
     let (sender, mut due) = mpsc::unbounded_channel();
     let mut generation = Generation::begin(config, &service)?;
     // Only now: a counter that is seen before it has gone on from the state looks like one that jumps.

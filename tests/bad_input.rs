@@ -41,7 +41,7 @@ fn keys_that_do_not_exist() {
     let config = "modes: enforce\nregistries:\n- { name: main, ulr: 'http://127.0.0.1:1' }\npolicies:\n\
         - { name: apps, repositories: '.*', rules: [{ name: r, tag: '.*', keep: all }] }\n";
     insta::assert_snapshot!(problems(config), @r#"
-    FOLDER/regsweep.yaml: modes: line 1: unknown key: did you mean `mode`? the keys here are `mode`, `schedule`, `timezone`, `listen`, `state_dir`, `registries`, `protect`, `limits`, `policies`
+    FOLDER/regsweep.yaml: modes: line 1: unknown key: did you mean `mode`? the keys here are `mode`, `schedule`, `timezone`, `listen`, `state_dir`, `history`, `registries`, `protect`, `limits`, `policies`
     FOLDER/regsweep.yaml: registries[0].ulr: line 3: unknown key: did you mean `url`? the keys here are `name`, `url`, `auth`, `tls`, `repositories`, `concurrency`, `requests_per_second`, `timeout`, `schedule`, `gc`
     FOLDER/regsweep.yaml: policies[0].rules[0].tag: line 5: unknown key: did you mean `tags`? the keys here are `name`, `tags`, `group_by`, `keep`
     "#);
@@ -90,6 +90,33 @@ fn secrets_that_are_not_there() {
         \x20     username: ann\n      password: { file: FOLDER/password }\n\
         policies: [{ name: a, repositories: '.*', rules: [{ name: r, tags: '.*', keep: all }] }]\n";
     insta::assert_snapshot!(problems(config), @r#"FOLDER/regsweep.yaml: registries[0].auth.basic.password.file: line 7: cannot read `FOLDER/password`: No such file or directory (os error 2): put the file there, or name another"#);
+}
+
+/// A registry that is swept every day at 3, and collected after this grace.
+fn collected(history: &str, grace: &str) -> String {
+    format!(
+        "history: {history}\nregistries:\n- name: main\n  url: 'http://127.0.0.1:1'\n  schedule: '0 3 * * *'\n\
+         \x20 gc: {{ grace: {grace}, docker: {{ container: registry }} }}\n\
+         policies: [{{ name: a, repositories: '.*', rules: [{{ name: r, tags: '.*', keep: all }}] }}]\n"
+    )
+}
+
+#[test]
+fn memories_that_are_too_short() {
+    insta::assert_snapshot!(problems(&collected("12h", "0s")), @"FOLDER/regsweep.yaml: history: line 1: 12h is too short: what is forgotten cannot be undone: write at least `1d`");
+    insta::assert_snapshot!(problems(&collected("6d", "1w")), @"FOLDER/regsweep.yaml: registries[0].gc.grace: line 6: a grace of 7d is longer than the `history` of 6d, and what is forgotten cannot be undone: shorten the grace, or raise `history`");
+}
+
+#[test]
+fn a_grace_that_never_ends_is_worth_a_note() {
+    let said = Sweep::new(&collected("180d", "1w")).run(&["check"]);
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    insta::assert_snapshot!(said.out, @r"
+    FOLDER/regsweep.yaml: 1 registry, 1 policy, 1 rule; mode plan: nothing is ever deleted
+    note: registry main: its `gc.grace` of 7d is not shorter than the time between two runs (`schedule: 0 3 * * *`): as long as every run deletes something, the youngest deletion never gets that old, and nothing is ever collected: choose a rarer `schedule` or a shorter `grace`
+    ");
+    let said = Sweep::new(&collected("180d", "20h")).run(&["check"]);
+    assert_eq!((said.code, said.out.lines().count()), (0, 1), "{}", said.out);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `regsweep check`: the configuration is sound, and what it comes to.
+//! `regsweep check`: the configuration is sound, what it comes to, and what to think about again.
 
 use std::path::Path;
 
@@ -20,5 +20,8 @@ pub(super) fn check(config: &Config, path: &Path) -> Exit {
             Mode::Enforce => "mode enforce: plans are carried out",
         }
     );
+    for advice in config.advice() {
+        println!("note: {advice}");
+    }
     Exit::Done
 }

@@ -309,7 +309,7 @@ mod tests {
         check(
             "polices:\n",
             &[
-                "polices: line 1: unknown key: did you mean `policies`? the keys here are `mode`, `schedule`, `timezone`, `listen`, `state_dir`, `registries`, `protect`, `limits`, `policies`",
+                "polices: line 1: unknown key: did you mean `policies`? the keys here are `mode`, `schedule`, `timezone`, `listen`, `state_dir`, `history`, `registries`, `protect`, `limits`, `policies`",
             ],
         );
     }

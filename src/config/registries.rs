@@ -5,6 +5,7 @@
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use url::Url;
 
 use super::problem::{Findings, Path, listed, nearest};
@@ -15,6 +16,7 @@ use super::values::{name, parsed, texts, word};
 use super::written::{self, List};
 use super::{Auth, ClientCertificate, Collector, Env, Gc, GcSchedule, Method, Registry, Tls};
 use crate::model::RepositoryName;
+use crate::plan::span;
 
 const CONCURRENCY: NonZeroUsize = NonZeroUsize::new(16).unwrap();
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -26,10 +28,12 @@ pub(super) fn names(written: Option<&[Option<written::Registry>]>) -> Option<Vec
     names.collect::<Option<Vec<_>>>().filter(|names| !names.is_empty())
 }
 
-/// Validates all of them. `schedule` is that of the top level.
+/// Validates all of them. `schedule` and `history` are those of the top level; without a history that can
+/// be used, nothing is compared with it.
 pub(super) fn registries(
     written: Option<List<written::Registry>>,
     schedule: Option<&Schedule>,
+    history: Option<TimeDelta>,
     env: Env<'_>,
     findings: &mut Findings,
 ) -> Vec<Registry> {
@@ -45,7 +49,7 @@ pub(super) fn registries(
     let mut registries = Vec::new();
     for (at, written) in findings.elements(written, &at) {
         names.extend(written.name.clone().map(|name| (at.key("name"), name)));
-        registries.extend(registry(written, schedule, &at, env, findings));
+        registries.extend(registry(written, schedule, history, &at, env, findings));
     }
     findings.unique(&names);
     registries
@@ -54,6 +58,7 @@ pub(super) fn registries(
 fn registry(
     written: written::Registry,
     schedule: Option<&Schedule>,
+    history: Option<TimeDelta>,
     at: &Path,
     env: Env<'_>,
     findings: &mut Findings,
@@ -81,7 +86,7 @@ fn registry(
     });
     let timeout = lasting(written.timeout, &at.key("timeout"), findings);
     let own = parsed(written.schedule, &at.key("schedule"), findings, Schedule::parse);
-    let gc = written.gc.map(|gc| self::gc(gc, &at.key("gc"), findings));
+    let gc = written.gc.map(|gc| self::gc(gc, history, &at.key("gc"), findings));
     Some(Registry {
         name: name?,
         url: url?,
@@ -200,7 +205,7 @@ fn repositories(written: written::Texts, at: &Path, findings: &mut Findings) -> 
     names
 }
 
-fn gc(written: written::Gc, at: &Path, findings: &mut Findings) -> Option<Gc> {
+fn gc(written: written::Gc, history: Option<TimeDelta>, at: &Path, findings: &mut Findings) -> Option<Gc> {
     let keys =
         findings.written(at, &[("docker", written.docker.is_some()), ("command", written.command.is_some())]);
     match keys.as_slice() {
@@ -220,15 +225,32 @@ fn gc(written: written::Gc, at: &Path, findings: &mut Findings) -> Option<Gc> {
         })
         .map(GcSchedule::Cron),
     };
+    let grace = grace(written.grace, history, &at.key("grace"), findings);
     let timeout = lasting(written.timeout, &at.key("timeout"), findings);
     let docker = written.docker.map(|docker| self::docker(docker, &at.key("docker"), findings));
     let command = written.command.map(|command| self::command(command, &at.key("command"), findings));
     Some(Gc {
         schedule: schedule?,
         min_reclaimable: written.min_reclaimable.map_or(0, |size| size.bytes),
+        grace,
         timeout: timeout.unwrap_or(GC_TIMEOUT),
         collector: docker.or(command)??,
     })
+}
+
+fn grace(written: Option<Span>, history: Option<TimeDelta>, at: &Path, findings: &mut Findings) -> TimeDelta {
+    let grace = written.map_or(TimeDelta::zero(), TimeDelta::from);
+    if let Some(history) = history.filter(|history| grace > *history) {
+        let (grace, history) = (span::exact(grace), span::exact(history));
+        findings.add(
+            at,
+            format!(
+                "a grace of {grace} is longer than the `history` of {history}, and what is forgotten cannot be \
+                 undone: shorten the grace, or raise `history`"
+            ),
+        );
+    }
+    grace
 }
 
 fn docker(written: written::Docker, at: &Path, findings: &mut Findings) -> Option<Collector> {
@@ -325,6 +347,7 @@ mod tests {
         assert_eq!(registry.timeout, Duration::from_secs(30));
         assert!(matches!(gc.schedule, GcSchedule::AfterRun));
         assert_eq!(gc.min_reclaimable, 0);
+        assert_eq!(gc.grace, TimeDelta::zero());
         assert_eq!(gc.timeout, Duration::from_secs(7200));
         let Collector::Docker { host, method, config_file, .. } = gc.collector else { panic!() };
         assert_eq!((host, method, config_file), (None, Method::Offline, None));
@@ -602,9 +625,45 @@ mod tests {
         check(
             "gc: { dockre: { container: r } }",
             &[
-                "registries[0].gc.dockre: line 1: unknown key: did you mean `docker`? the keys here are `schedule`, `min_reclaimable`, `timeout`, `docker`, `command`",
+                "registries[0].gc.dockre: line 1: unknown key: did you mean `docker`? the keys here are `schedule`, `min_reclaimable`, `grace`, `timeout`, `docker`, `command`",
             ],
         );
+        check(
+            "gc: { grace: 7, docker: { container: r } }",
+            &["registries[0].gc.grace: line 1: `7` has no unit: write `7s`, or min, h, d or w"],
+        );
         check("gc: { schedule: '0 4 * * 0', min_reclaimable: 1GiB, command: { run: [r] } }", &[]);
+    }
+
+    #[test]
+    fn a_grace_is_no_longer_than_what_is_remembered() {
+        let check = |history: &str, grace: &str, expected: &[&str]| {
+            let gc = format!("url: 'https://r', gc: {{ grace: {grace}, docker: {{ container: r }} }}");
+            tests::check(&format!("{}{history}\n", text(&gc)), expected);
+        };
+        check("", "0s", &[]);
+        check("", "180d", &[]);
+        check(
+            "",
+            "181d",
+            &[
+                "registries[0].gc.grace: line 1: a grace of 181d is longer than the `history` of 180d, and what is forgotten cannot be undone: shorten the grace, or raise `history`",
+            ],
+        );
+        check("history: 200d", "181d", &[]);
+        check(
+            "history: 3d",
+            "73h",
+            &[
+                "registries[0].gc.grace: line 1: a grace of 73h is longer than the `history` of 3d, and what is forgotten cannot be undone: shorten the grace, or raise `history`",
+            ],
+        );
+        // Nothing is said of a history that means nothing yet.
+        check(
+            "history: 3h",
+            "7d",
+            &["history: line 3: 3h is too short: what is forgotten cannot be undone: write at least `1d`"],
+        );
+        check("history: 3", "7d", &["history: line 3: `3` has no unit: write `3s`, or min, h, d or w"]);
     }
 }

@@ -5,13 +5,16 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::{TZ_VARIANTS, Tz};
 use croner::Cron;
 use croner::errors::CronError;
 use croner::parser::{CronParser, Seconds, Year};
 
 use super::problem::nearest;
+
+/// So many stretches of time are looked at for a long pause: a year of hours.
+const LOOKS: usize = 366 * 24;
 
 /// A cron line with five fields, or six of which the first is seconds.
 #[derive(Clone, PartialEq)]
@@ -52,6 +55,28 @@ impl Schedule {
     pub fn next_after(&self, moment: DateTime<Utc>, timezone: Tz) -> Option<DateTime<Utc>> {
         let local = moment.with_timezone(&timezone);
         self.cron.find_next_occurrence(&local, false).ok().map(|next| next.to_utc())
+    }
+
+    /// Whether some two consecutive times are further apart than this. The clocks are those of a place that
+    /// never changes them: an hour more between two days, once a year, is no pause.
+    pub(super) fn pauses_longer_than(&self, span: TimeDelta) -> bool {
+        let next = |moment| self.cron.find_next_occurrence(&moment, false);
+        let Ok(mut time) = next(DateTime::<Utc>::UNIX_EPOCH) else { return true };
+        let end = time + TimeDelta::days(366);
+        for _ in 0..LOOKS {
+            if time > end {
+                break;
+            }
+            if next(time).is_ok_and(|next| next - time <= span)
+                // From here to the last time within the span there is no room for a longer pause.
+                && let Ok(last) = self.cron.find_previous_occurrence(&(time + span), true)
+            {
+                time = last;
+            } else {
+                return true;
+            }
+        }
+        false
     }
 
     /// The line as it is computed with. Where both days of the month and days of the week are given,
@@ -108,6 +133,29 @@ mod tests {
         // On 29 March 2026 there is no half past two in Berlin: it runs as soon as the clocks have moved.
         check("2026-03-28T12:00:00Z", "2026-03-29T01:00:00Z");
         check("2026-03-29T12:00:00Z", "2026-03-30T00:30:00Z");
+    }
+
+    #[test]
+    fn the_longest_pause_is_found_among_short_ones() {
+        let check = |line: &str, longest: TimeDelta| {
+            let schedule = Schedule::parse(line).unwrap();
+            assert!(schedule.pauses_longer_than(longest - TimeDelta::seconds(1)), "{line}");
+            assert!(!schedule.pauses_longer_than(longest), "{line}");
+        };
+        check("0 3 * * *", TimeDelta::days(1));
+        check("0 3,15 * * *", TimeDelta::hours(12));
+        check("0 3 * * MON-FRI", TimeDelta::days(3));
+        check("*/5 8-17 * * *", TimeDelta::minutes(14 * 60 + 5));
+        check("* 8-17 * * MON-FRI", TimeDelta::minutes(62 * 60 + 1));
+        check("0 3 1 * *", TimeDelta::days(31));
+        check("0 3 L * *", TimeDelta::days(31));
+        check("0 3 1-7 * *", TimeDelta::days(25));
+        check("0 3 1 1,3 *", TimeDelta::days(306));
+        check("0 3 1 1 *", TimeDelta::days(365));
+        check("0 0 29 2 *", TimeDelta::days(4 * 365 + 1));
+        let schedule = Schedule::parse("* * * * * *").unwrap();
+        assert!(schedule.pauses_longer_than(TimeDelta::zero()));
+        assert!(!schedule.pauses_longer_than(TimeDelta::days(36_525)));
     }
 
     #[test]

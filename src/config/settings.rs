@@ -7,19 +7,27 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use chrono::TimeDelta;
 use chrono_tz::Tz;
 
 use super::problem::{Findings, Path};
+use super::quantity::Span;
 use super::schedule::{self, Schedule};
 use super::values::{count, mode, parsed, patterns, texts};
 use super::written::{self, Texts};
 use super::{Config, Env, policies, registries};
+use crate::plan::span;
 use crate::policy::{Label, Limits, Protect};
 
 /// Served to this machine only, until the operator says more.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9717);
 
 const STATE_DIR: &str = "/var/lib/regsweep";
+
+const HISTORY: TimeDelta = TimeDelta::days(180);
+
+/// Less than this is no memory to rely on.
+const SHORTEST_HISTORY: TimeDelta = TimeDelta::days(1);
 
 /// Validates everything, and reports whatever is wrong.
 pub(super) fn config(written: written::Config, env: Env<'_>, findings: &mut Findings) -> Config {
@@ -28,13 +36,15 @@ pub(super) fn config(written: written::Config, env: Env<'_>, findings: &mut Find
     let timezone = parsed(written.timezone, &at.key("timezone"), findings, schedule::timezone);
     let schedule = parsed(written.schedule, &at.key("schedule"), findings, Schedule::parse);
     let listen = parsed(written.listen, &at.key("listen"), findings, listen);
+    let history = history(written.history, &at.key("history"), findings);
     let names = registries::names(written.registries.as_deref());
     Config {
         mode: mode.unwrap_or_default(),
         timezone: timezone.unwrap_or(Tz::UTC),
         listen: listen.unwrap_or(LISTEN),
         state_dir: written.state_dir.unwrap_or_else(|| state_dir(env)),
-        registries: registries::registries(written.registries, schedule.as_ref(), env, findings),
+        history: history.unwrap_or(HISTORY),
+        registries: registries::registries(written.registries, schedule.as_ref(), history, env, findings),
         protect: written.protect.map(|protect| self::protect(protect, findings)).unwrap_or_default(),
         limits: written.limits.map(|limits| self::limits(&limits, findings)).unwrap_or_default(),
         policies: policies::policies(written.policies, names.as_deref(), findings),
@@ -46,6 +56,25 @@ fn state_dir(env: Env<'_>) -> PathBuf {
     let directories = env("STATE_DIRECTORY").unwrap_or_default();
     let first = directories.split(':').next().filter(|first| !first.is_empty());
     first.unwrap_or(STATE_DIR).into()
+}
+
+/// How long is remembered; `None` if what was written cannot be used.
+fn history(written: Option<Span>, at: &Path, findings: &mut Findings) -> Option<TimeDelta> {
+    if findings.is_unread_within(at) {
+        return None;
+    }
+    let history = written.map_or(HISTORY, TimeDelta::from);
+    if history < SHORTEST_HISTORY {
+        let (history, shortest) = (span::exact(history), span::exact(SHORTEST_HISTORY));
+        findings.add(
+            at,
+            format!(
+                "{history} is too short: what is forgotten cannot be undone: write at least `{shortest}`"
+            ),
+        );
+        return None;
+    }
+    Some(history)
 }
 
 fn listen(text: &str) -> Result<SocketAddr, String> {
@@ -115,6 +144,7 @@ mod tests {
         assert_eq!(config.timezone, Tz::UTC);
         assert_eq!(config.listen.to_string(), "127.0.0.1:9717");
         assert_eq!(config.state_dir, PathBuf::from("/var/lib/regsweep"));
+        assert_eq!(config.history, TimeDelta::days(180));
         assert_eq!(config.protect, Protect::default());
         assert_eq!(config.limits, Limits::default());
         assert_eq!(config.policies[0].mode, Mode::Enforce);
@@ -158,6 +188,21 @@ mod tests {
                 "schedule: line 1: not a cron line: Number out of bounds: write 5 fields such as `0 3 * * *` (every day at 3), or 6 with seconds first",
             ],
         );
+    }
+
+    #[test]
+    fn what_is_remembered_for_less_than_a_day_is_refused() {
+        check("history: 1d", &[]);
+        check("history: 520w", &[]);
+        check(
+            "history: 23h",
+            &["history: line 1: 23h is too short: what is forgotten cannot be undone: write at least `1d`"],
+        );
+        check(
+            "history: 0s",
+            &["history: line 1: 0s is too short: what is forgotten cannot be undone: write at least `1d`"],
+        );
+        check("history: 6m", &["history: line 1: `6m` could mean minutes or months: write `6min` or `180d`"]);
     }
 
     #[test]

@@ -58,6 +58,7 @@ fn the_example_means_what_it_says() {
         _ => None,
     };
     let config = parse(&text, "regsweep.yaml", &env).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(config.advice(), [""; 0], "an example gives no cause for it");
     insta::assert_snapshot!("example", format!("{config:#?}").replace(&there, "DIRECTORY"));
 }
 

@@ -24,6 +24,7 @@ pub(super) struct Config {
     pub(super) timezone: Option<String>,
     pub(super) listen: Option<String>,
     pub(super) state_dir: Option<PathBuf>,
+    pub(super) history: Option<Span>,
     pub(super) registries: Option<List<Registry>>,
     pub(super) protect: Option<Protect>,
     pub(super) limits: Option<Limits>,
@@ -85,6 +86,7 @@ pub(super) struct Tls {
 pub(super) struct Gc {
     pub(super) schedule: Option<String>,
     pub(super) min_reclaimable: Option<Size>,
+    pub(super) grace: Option<Span>,
     pub(super) timeout: Option<Span>,
     pub(super) docker: Option<Docker>,
     pub(super) command: Option<Command>,

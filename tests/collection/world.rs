@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use regsweep::config::{self, Collector as Kind, Gc, GcSchedule, Method};
 use regsweep::gc::{Collected, Collector, Error, Ledger, Outcome};
 use regsweep::model::Digest;
@@ -112,7 +113,13 @@ pub(crate) fn docker(container: &Container, method: Method) -> Gc {
 }
 
 pub(crate) fn gc(collector: config::Collector) -> Gc {
-    Gc { schedule: GcSchedule::AfterRun, min_reclaimable: 0, timeout: Duration::from_secs(60), collector }
+    Gc {
+        schedule: GcSchedule::AfterRun,
+        min_reclaimable: 0,
+        grace: TimeDelta::zero(),
+        timeout: Duration::from_secs(60),
+        collector,
+    }
 }
 
 pub(crate) fn collector(gc: &Gc) -> Collector {

@@ -1,0 +1,74 @@
+//! What is allowed in a configuration, and still comes to nothing that anybody wants.
+//!
+//! It sees only what has been validated, and so knows no lines.
+
+use super::{Config, Registry};
+use crate::plan::span;
+
+impl Config {
+    /// What the operator should think about again, each with the way out. None of it keeps the
+    /// configuration from being used.
+    pub fn advice(&self) -> Vec<String> {
+        self.registries.iter().filter_map(endless_grace).collect()
+    }
+}
+
+/// While every run deletes something, the youngest deletion is never older than the time between two runs.
+/// It is exactly as old just when the next ones come, so the grace must be shorter than that.
+fn endless_grace(registry: &Registry) -> Option<String> {
+    let (schedule, gc) = (registry.schedule.as_ref()?, registry.gc.as_ref()?);
+    if schedule.pauses_longer_than(gc.grace) {
+        return None;
+    }
+    Some(format!(
+        "registry {}: its `gc.grace` of {} is not shorter than the time between two runs (`schedule: {}`): as long \
+         as every run deletes something, the youngest deletion never gets that old, and nothing is ever collected: \
+         choose a rarer `schedule` or a shorter `grace`",
+        registry.name,
+        span::exact(gc.grace),
+        schedule.as_str()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse;
+    use super::super::tests::{self, POLICIES};
+
+    fn advice(settings: &str) -> Vec<String> {
+        let text = format!("registries: [{{ name: main, url: 'https://r', {settings} }}]\n{POLICIES}");
+        parse(&text, "f", &tests::env).unwrap().advice()
+    }
+
+    #[test]
+    fn a_grace_is_shorter_than_the_time_between_two_runs() {
+        let check = |schedule: &str, grace: &str, expected: usize| {
+            let text =
+                format!("schedule: '{schedule}', gc: {{ grace: {grace}, docker: {{ container: r }} }}");
+            assert_eq!(advice(&text).len(), expected, "{schedule} {grace}");
+        };
+        check("0 3 * * *", "0s", 0);
+        check("0 3 * * *", "20h", 0);
+        check("0 3 * * *", "1d", 1);
+        check("0 3 * * SUN", "6d", 0);
+        check("0 3 * * SUN", "7d", 1);
+        check("* * * * * *", "0s", 0);
+    }
+
+    #[test]
+    fn without_a_schedule_or_a_collection_there_is_nothing_to_tell() {
+        assert_eq!(advice("gc: { grace: 7d, docker: { container: r } }"), [""; 0]);
+        assert_eq!(advice("schedule: '0 3 * * *'"), [""; 0]);
+    }
+
+    #[test]
+    fn the_schedule_of_the_top_level_counts_where_there_is_no_other() {
+        let text = format!(
+            "schedule: '0 3 * * *'\nregistries:\n- {{ name: a, url: 'https://r', gc: {{ grace: 2d, docker: {{ container: r }} }} }}\n\
+             - {{ name: b, url: 'https://r', schedule: '0 3 * * SUN', gc: {{ grace: 2d, docker: {{ container: r }} }} }}\n{POLICIES}"
+        );
+        let advice = parse(&text, "f", &tests::env).unwrap().advice();
+        assert_eq!(advice.len(), 1, "{advice:?}");
+        assert!(advice[0].starts_with("registry a: "), "{advice:?}");
+    }
+}
