@@ -1,7 +1,10 @@
 //! The table of every criterion, protection, limit and reason, and the properties of all plans.
 
+mod ages;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use chrono::{DateTime, Duration, TimeDelta, Utc};
 use chrono_tz::Tz;
@@ -45,7 +48,7 @@ impl World {
             blobs: vec![Blob { digest: digest(&format!("blob of {name}")), size: 10 }],
             facts: Facts::Known { created, labels: BTreeMap::new() },
         };
-        self.snapshot.manifests.insert(manifest.digest.clone(), manifest);
+        self.snapshot.manifests.insert(manifest.digest.clone(), manifest.into());
         self.names.insert(digest(name), name.to_owned());
         for tag in tags {
             self.snapshot.tags.insert(Tag::parse(tag).unwrap(), digest(name));
@@ -66,7 +69,7 @@ impl World {
     }
 
     fn edit(mut self, name: &str, change: impl FnOnce(&mut Manifest)) -> Self {
-        change(self.snapshot.manifests.get_mut(&digest(name)).unwrap());
+        change(Arc::make_mut(self.snapshot.manifests.get_mut(&digest(name)).unwrap()));
         self
     }
 
@@ -128,8 +131,12 @@ struct Setting {
 
 impl Setting {
     fn plan(&self, snapshot: &Snapshot) -> RepositoryPlan {
+        self.plan_at(snapshot, now())
+    }
+
+    fn plan_at(&self, snapshot: &Snapshot, now: DateTime<Utc>) -> RepositoryPlan {
         let Self { policy, protect, timezone, tag_deletion } = self;
-        let terms = Terms { now: now(), timezone: *timezone, protect, tag_deletion: *tag_deletion };
+        let terms = Terms { now, timezone: *timezone, protect, tag_deletion: *tag_deletion };
         plan(snapshot, policy, &terms)
     }
 
@@ -739,7 +746,7 @@ fn an_untagged_manifest_that_something_needs_is_not_judged_as_untagged() {
 fn what_could_not_be_read_is_kept() {
     let world = World::new().image("a", 9, &["t1"]).image("child", 9, &[]).image("b", 9, &["t3"]);
     let unreadable = |manifest: &mut Manifest| {
-        manifest.facts = Facts::Unknown { why: "the configuration is gone".into() };
+        manifest.facts = Facts::Unknown { why: "the configuration is gone".into(), lasting: false };
     };
     let world =
         world.edit("a", unreadable).edit("child", unreadable).index("index", &["child", "b"], &["t2"]);

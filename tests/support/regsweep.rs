@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use regsweep::config::{Config, parse};
-use regsweep::engine::{Limits, Site, Stop, Survey, apply, survey};
+use regsweep::engine::{Journal, Limits, Site, Stop, Survey, apply, survey};
 use regsweep::registry::{Reader, Retry};
 use regsweep::report::RunReport;
+use regsweep::state::State;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -100,7 +101,8 @@ impl Regsweep {
     pub fn library(&self) -> Library {
         let config = parse(&self.yaml(), "config.yaml", &|_| None).unwrap();
         let reader = Reader::new(&config.registries[0], Retry::default(), Arc::new(())).unwrap();
-        Library { config, reader, now: hours_ago(0) }
+        let state = State::open(&config.state_dir).unwrap();
+        Library { config, reader, state, now: hours_ago(0) }
     }
 }
 
@@ -170,6 +172,7 @@ fn name(repository: &Value, digest: &Value) -> String {
 pub struct Library {
     config: Config,
     reader: Reader,
+    state: State,
     now: DateTime<Utc>,
 }
 
@@ -182,12 +185,15 @@ impl Library {
     /// Carries it out.
     pub async fn apply(&self, survey: &Survey) -> RunReport {
         let deleter = self.reader.deleter();
-        apply(self.site(), survey, &deleter, Limits::Respected, &Stop::default(), &()).await
+        let run = self.state.begin_run("main", self.now).unwrap();
+        let journal = Journal { state: &self.state, registry: "main", run, clock: &|| hours_ago(0) };
+        apply(self.site(), survey, &deleter, journal, Limits::Respected, &Stop::default(), &()).await
     }
 
     fn site(&self) -> Site<'_> {
-        let registry = &self.config.registries[0];
-        Site { config: &self.config, registry, reader: &self.reader, now: self.now, only: None }
+        let Self { config, reader, state, now } = self;
+        let (registry, state) = (&config.registries[0], Some(state));
+        Site { config, registry, reader, now: *now, only: None, state, looked: *now }
     }
 }
 

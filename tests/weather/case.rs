@@ -5,10 +5,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use regsweep::config::{self, Config};
-use regsweep::engine::{self, Limits, Site, Stop, Survey, apply, survey};
+use regsweep::engine::{self, Journal, Limits, Site, Stop, Survey, apply, survey};
 use regsweep::registry::{Reader, Retry};
 use regsweep::report::RunReport;
+use regsweep::state::State;
 
 use crate::support::fake::{Canned, FakeRegistry, Personality, Request};
 use crate::support::image::{Content, Image};
@@ -26,6 +28,13 @@ pub(crate) struct Case {
     pub(crate) config: Config,
     pub(crate) reader: Reader,
     pub(crate) stop: Stop,
+    pub(crate) state: State,
+    _folder: tempfile::TempDir,
+}
+
+/// When everything happens.
+pub(crate) fn now() -> DateTime<Utc> {
+    "2026-06-17T12:00:00Z".parse().unwrap()
 }
 
 impl Case {
@@ -44,7 +53,9 @@ impl Case {
         let env = |name: &str| (name == "SECRET").then(|| "secret".to_owned());
         let config = config::parse(text, "f", &env).unwrap_or_else(|error| panic!("{error}"));
         let reader = Reader::new(&config.registries[0], QUICK, Arc::new(())).unwrap();
-        Self { config, reader, stop: Stop::default() }
+        let folder = tempfile::tempdir().unwrap();
+        let state = State::open(folder.path()).unwrap();
+        Self { config, reader, stop: Stop::default(), state, _folder: folder }
     }
 
     /// With other patience.
@@ -58,8 +69,10 @@ impl Case {
             config: &self.config,
             registry: &self.config.registries[0],
             reader: &self.reader,
-            now: "2026-06-17T12:00:00Z".parse().unwrap(),
+            now: now(),
             only: None,
+            state: Some(&self.state),
+            looked: now(),
         }
     }
 
@@ -70,7 +83,9 @@ impl Case {
 
     /// Carries out what was planned.
     pub(crate) async fn apply(&self, survey: &Survey, limits: Limits) -> RunReport {
-        apply(self.site(), survey, &self.reader.deleter(), limits, &self.stop, &()).await
+        let run = self.state.begin_run("main", now()).unwrap();
+        let journal = Journal { state: &self.state, registry: "main", run, clock: &now };
+        apply(self.site(), survey, &self.reader.deleter(), journal, limits, &self.stop, &()).await
     }
 
     /// Reads, plans and carries out.

@@ -1,0 +1,305 @@
+//! Looks at a repository on one day after another: what is remembered makes ages honest, and losing it
+//! makes nothing go sooner.
+
+use super::*;
+use crate::model::{FirstLook, Memory, Sighting};
+
+/// A registry that is looked at from time to time. Days are counted from an arbitrary one.
+struct Walk {
+    memory: Memory,
+    world: World,
+    setting: Setting,
+}
+
+fn day(day: i64) -> DateTime<Utc> {
+    now() + TimeDelta::days(day)
+}
+
+impl Walk {
+    fn new(setting: Setting) -> Self {
+        Self { memory: Memory::default(), world: World::new(), setting }
+    }
+
+    /// Somebody pushes an image that says it was made on a day, or says nothing.
+    fn push(&mut self, name: &str, made: Option<DateTime<Utc>>, tags: &[&str]) {
+        let world = std::mem::replace(&mut self.world, World::new());
+        self.world = world.add(name, Kind::Image, made, tags);
+    }
+
+    fn untag(&mut self, tag: &str) {
+        self.world.snapshot.tags.remove(&Tag::parse(tag).unwrap());
+    }
+
+    /// Looks, and tells what would go, by name.
+    fn look(&mut self, on: i64) -> Vec<String> {
+        let plan = self.plan(on);
+        let mut names: Vec<String> =
+            plan.deletions().map(|planned| self.world.names[&planned.digest].clone()).collect();
+        names.sort();
+        names
+    }
+
+    fn plan(&mut self, on: i64) -> RepositoryPlan {
+        self.memory = self.memory.look(&mut self.world.snapshot, day(on));
+        self.setting.plan_at(&self.world.snapshot, day(on))
+    }
+
+    fn evidence(&mut self, on: i64, name: &str) -> Vec<(Source, Weight)> {
+        let plan = self.plan(on);
+        let planned = plan.manifests.iter().find(|planned| planned.digest == digest(name)).unwrap();
+        planned.evidence.iter().map(|one| (one.source, one.weight)).collect()
+    }
+}
+
+/// Keeps what is younger than ten days.
+fn ten_days() -> Walk {
+    Walk::new(all(vec![newer_than(240)]))
+}
+
+fn created_in(year: i32) -> Option<DateTime<Utc>> {
+    Some(format!("{year}-01-01T00:00:00Z").parse().unwrap())
+}
+
+#[test]
+fn a_new_image_ages_from_its_creation() {
+    let mut walk = ten_days();
+    walk.push("a", Some(day(0)), &["a"]);
+    assert_eq!(walk.look(9), [""; 0]);
+    assert_eq!(walk.look(10), ["a"]);
+    assert_eq!(walk.evidence(10, "a"), [
+        (Source::Created, Weight::Counts),
+        (Source::FirstLook, Weight::Weaker),
+    ]);
+}
+
+#[test]
+fn an_old_image_is_old_at_the_first_look() {
+    let mut walk = ten_days();
+    walk.push("old", created_in(2020), &["old"]);
+    assert_eq!(walk.look(0), ["old"]);
+}
+
+#[test]
+fn a_promoted_image_is_as_old_as_its_promotion() {
+    let mut walk = ten_days();
+    walk.push("old", Some(day(-9)), &["old"]);
+    assert_eq!(walk.look(0), [""; 0]);
+    // Copied from elsewhere between two looks.
+    walk.push("promoted", created_in(2020), &["promoted"]);
+    assert_eq!(walk.look(1), ["old"]);
+    assert_eq!(walk.look(10), ["old"]);
+    assert_eq!(walk.look(11), ["old", "promoted"]);
+    assert_eq!(walk.evidence(11, "promoted"), [
+        (Source::Created, Weight::Outdated),
+        (Source::Noticed, Weight::Counts),
+    ]);
+}
+
+#[test]
+fn a_new_tag_on_an_old_image_is_a_push() {
+    let mut walk = ten_days();
+    walk.push("old", created_in(2020), &["build"]);
+    walk.push("young", Some(day(0)), &["young"]);
+    assert_eq!(walk.look(0), ["old"]);
+    walk.push("old", created_in(2020), &["build", "release"]);
+    assert_eq!(walk.look(1), [""; 0]);
+    assert_eq!(walk.look(11), ["old", "young"]);
+}
+
+#[test]
+fn an_image_of_a_reproducible_build_is_as_old_as_its_push() {
+    let mut walk = ten_days();
+    walk.push("first", Some(day(0)), &["first"]);
+    walk.look(0);
+    walk.push("reproducible", created_in(1970), &["reproducible"]);
+    assert_eq!(walk.look(1), [""; 0]);
+    assert_eq!(walk.look(10), ["first"]);
+    assert_eq!(walk.look(11), ["first", "reproducible"]);
+    assert_eq!(walk.evidence(11, "reproducible"), [
+        (Source::Created, Weight::TooOld),
+        (Source::Noticed, Weight::Counts),
+    ]);
+}
+
+#[test]
+fn an_unknown_age_becomes_known_after_a_while() {
+    let mut walk = ten_days();
+    walk.push("silent", None, &["silent"]);
+    assert_eq!(walk.evidence(0, "silent"), [(Source::FirstLook, Weight::TooRecent)]);
+    assert_eq!(walk.look(29), [""; 0]);
+    assert_eq!(walk.look(30), ["silent"]);
+    assert_eq!(walk.evidence(30, "silent"), [(Source::FirstLook, Weight::Counts)]);
+}
+
+#[test]
+fn what_may_be_older_than_it_seems_takes_no_place_from_others() {
+    let mut walk = Walk::new(all(vec![newest(2)]));
+    for name in ["s1", "s2", "s3"] {
+        walk.push(name, None, &[name]);
+    }
+    walk.push("a", Some(day(-5)), &["a"]);
+    walk.push("b", Some(day(-6)), &["b"]);
+    walk.push("c", Some(day(-7)), &["c"]);
+    assert_eq!(walk.look(0), ["c"]);
+    // Then they count among themselves, and behind whatever is surely younger.
+    assert_eq!(walk.look(31), ["c", "s1"]);
+    walk.push("d", Some(day(31)), &["d"]);
+    assert_eq!(walk.look(32), ["b", "c", "s1", "s2"]);
+}
+
+#[test]
+fn what_may_be_older_than_it_seems_takes_no_period_from_others() {
+    let mut walk = Walk::new(all(vec![last(1, Period::Daily)]));
+    walk.push("silent", None, &["silent"]);
+    walk.push("a", Some(day(-5)), &["a"]);
+    walk.push("b", Some(day(-6)), &["b"]);
+    walk.look(0);
+    assert_eq!(walk.look(31), ["b"]);
+}
+
+#[test]
+fn images_that_one_look_noticed_are_as_young_as_they_were_made() {
+    let mut walk = Walk::new(all(vec![newest(1)]));
+    walk.push("first", Some(day(-100)), &["first"]);
+    walk.look(0);
+    walk.push("z-older", Some(day(-50)), &["z-older"]);
+    walk.push("a-younger", Some(day(-40)), &["a-younger"]);
+    assert_eq!(walk.look(1), ["first", "z-older"]);
+}
+
+#[test]
+fn a_list_that_is_empty_for_once_forgets_nothing() {
+    let mut walk = Walk::new(all(vec![newest(1)]));
+    walk.push("a", Some(day(-3)), &["a"]);
+    walk.push("b", Some(day(-2)), &["b"]);
+    walk.look(0);
+    let before = walk.memory.clone();
+    let tags = std::mem::take(&mut walk.world.snapshot.tags);
+    let manifests = std::mem::take(&mut walk.world.snapshot.manifests);
+    assert_eq!(walk.look(1), [""; 0]);
+    assert_eq!(walk.memory, before);
+    walk.world.snapshot.tags = tags;
+    walk.world.snapshot.manifests = manifests;
+    walk.plan(2);
+    assert_eq!(walk.memory.sightings, before.sightings);
+}
+
+#[test]
+fn a_clock_that_was_ahead_makes_nothing_older() {
+    let mut walk = ten_days();
+    walk.push("first", None, &["first"]);
+    walk.look(0);
+    walk.push("pushed", created_in(2020), &["pushed"]);
+    // Noticed in the year to come, and then the clock was put right.
+    walk.look(365);
+    assert_eq!(walk.look(2), [""; 0]);
+    assert_eq!(walk.look(374), ["first"]);
+    assert_eq!(walk.look(375), ["first", "pushed"]);
+}
+
+#[test]
+fn what_a_moved_tag_left_goes_in_time_and_not_what_is_needed() {
+    let mut walk = Walk::new(all(vec![newer_than(24 * 365)]).untagged(240));
+    walk.push("left", Some(day(-1)), &["latest"]);
+    walk.push("base", Some(day(-1)), &["base"]);
+    walk.look(0);
+    walk.push("new", Some(day(1)), &["latest"]);
+    let sightings = |walk: &Walk| walk.memory.sightings[&digest("left")];
+    assert_eq!(walk.look(1), [""; 0]);
+    assert_eq!(sightings(&walk).left, Some(day(1)));
+    assert_eq!(walk.look(9), ["left"]);
+    walk.push("left", Some(day(-1)), &["rollback"]);
+    assert_eq!(walk.look(10), [""; 0]);
+    assert_eq!(sightings(&walk), Sighting { noticed: day(10), left: None, restored: None });
+}
+
+#[test]
+fn what_somebody_else_deleted_is_forgotten() {
+    let mut walk = ten_days();
+    walk.push("a", Some(day(0)), &["a"]);
+    walk.push("b", Some(day(0)), &["b"]);
+    walk.look(0);
+    walk.untag("a");
+    walk.world.snapshot.manifests.remove(&digest("a"));
+    walk.look(1);
+    assert!(walk.memory.sightings.contains_key(&digest("a")), "nobody has asked for it");
+    walk.world.snapshot.absent.insert(digest("a"));
+    walk.look(2);
+    assert!(!walk.memory.sightings.contains_key(&digest("a")));
+    assert!(!walk.memory.manifests.contains_key(&digest("a")));
+}
+
+#[test]
+fn a_forgotten_first_look_makes_every_sighting_count() {
+    let mut walk = ten_days();
+    walk.memory.first_look = FirstLook::Forgotten;
+    walk.push("old", created_in(2020), &["old"]);
+    walk.push("silent", None, &["silent"]);
+    assert_eq!(walk.look(0), [""; 0]);
+    assert_eq!(walk.look(9), [""; 0]);
+    assert_eq!(walk.look(10), ["old", "silent"]);
+}
+
+#[test]
+fn what_an_undo_put_back_stays_for_a_week() {
+    let mut walk = ten_days();
+    walk.push("old", created_in(2020), &["old"]);
+    assert_eq!(walk.look(0), ["old"]);
+    walk.memory.sightings.get_mut(&digest("old")).unwrap().restored = Some(day(0));
+    assert_eq!(walk.look(1), [""; 0]);
+    assert_eq!(walk.look(6), [""; 0]);
+    assert_eq!(walk.look(7), ["old"]);
+}
+
+#[test]
+fn a_leftover_goes_unless_something_needs_it() {
+    let leftover = |walk: &mut Walk, name: &str| drop(walk.memory.leftovers.insert(digest(name)));
+    let mut walk = ten_days();
+    walk.push("child", None, &[]);
+    assert_eq!(walk.look(0), [""; 0]);
+    leftover(&mut walk, "child");
+    assert_eq!(walk.look(1), ["child"]);
+    let world = std::mem::replace(&mut walk.world, World::new());
+    walk.world = world.index("index", &["child"], &["latest"]);
+    assert_eq!(walk.look(2), [""; 0]);
+    let world = std::mem::replace(&mut walk.world, World::new());
+    walk.world = world.label("child", "keep", "yes");
+    walk.untag("latest");
+    walk.world.snapshot.manifests.remove(&digest("index"));
+    let label = Label { key: "keep".into(), value: None };
+    walk.setting.protect.labels.push(label);
+    assert_eq!(walk.look(3), [""; 0]);
+    walk.setting.protect.labels.clear();
+    assert_eq!(walk.look(4), ["child"]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// Whatever is pushed when, whatever it says of itself, and whenever anybody looks: if the memory is
+    /// lost on some day, and it is known that it was, nothing goes on any later day that would have stayed
+    /// with it.
+    #[test]
+    fn losing_the_memory_makes_nothing_go_sooner(
+        pushes in prop::collection::vec((0..60i64, prop::option::of(-400..60i64)), 1..12),
+        lost in 1..60i64,
+        keep in 1..40i64,
+    ) {
+        let mut whole = Walk::new(all(vec![newer_than(keep * 24)]));
+        let mut losing = Walk::new(all(vec![newer_than(keep * 24)]));
+        for on in 0..90 {
+            for (number, (when, made)) in pushes.iter().enumerate().filter(|(_, (when, _))| *when == on) {
+                let name = format!("i{number}");
+                // Nothing is pushed before it was made.
+                let made = made.map(|made| day(made.min(*when)));
+                whole.push(&name, made, &[&name]);
+                losing.push(&name, made, &[&name]);
+            }
+            if on == lost {
+                losing.memory = Memory { first_look: FirstLook::Forgotten, ..Memory::default() };
+            }
+            let (with, without) = (whole.look(on), losing.look(on));
+            prop_assert!(without.iter().all(|name| with.contains(name)), "day {on}: {without:?} and not {with:?}");
+        }
+    }
+}
