@@ -35,8 +35,10 @@ pub enum FirstLook {
     Never,
     /// Then.
     At(DateTime<Utc>),
-    /// Nobody knows: an older memory was lost. So no look counts as the first one.
-    Forgotten,
+    /// It never was, as far as anybody remembers: an older memory was lost.
+    Lost,
+    /// Then, for the first time after an older memory was lost.
+    Again(DateTime<Utc>),
 }
 
 /// What looking has told about one manifest of a repository.
@@ -58,6 +60,7 @@ impl Memory {
     pub fn look(&self, snapshot: &mut Snapshot, at: DateTime<Utc>) -> Self {
         let first_look = match self.first_look {
             FirstLook::Never => FirstLook::At(at),
+            FirstLook::Lost => FirstLook::Again(at),
             known => known,
         };
         let emptied = snapshot.tags.is_empty() && !self.tags.is_empty();

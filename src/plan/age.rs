@@ -24,7 +24,8 @@ pub(super) struct Age {
     pub(super) latest: Option<DateTime<Utc>>,
     /// When it was made, for those that were noticed by the same look.
     pub(super) made: Option<DateTime<Utc>>,
-    /// Whether all that is known is that it is at least this old.
+    /// Whether all that is known is that it is at least this old. Then nothing is younger for it than what
+    /// surely is.
     pub(super) at_least: bool,
 }
 
@@ -119,11 +120,16 @@ pub(super) fn evidence(
         let at = sighting.noticed.min(now);
         let known = found.iter().any(|one| one.weight == Weight::Outdated);
         let (source, weight) = match snapshot.first_look {
-            FirstLook::At(first) if sighting.noticed <= first => match known {
-                true => (Source::FirstLook, Weight::Weaker),
-                false if now - at < A_WHILE => (Source::FirstLook, Weight::TooRecent),
-                false => (Source::FirstLook, Weight::Outdated),
-            },
+            FirstLook::At(first) | FirstLook::Again(first) if sighting.noticed <= first => {
+                let weight = match (known, snapshot.first_look) {
+                    // It may have been pushed at any time until the memory was lost.
+                    (true, FirstLook::Again(_)) => Weight::Outdated,
+                    (true, _) => Weight::Weaker,
+                    (false, _) if now - at < A_WHILE => Weight::TooRecent,
+                    (false, _) => Weight::Outdated,
+                };
+                (Source::FirstLook, weight)
+            }
             _ => (Source::Noticed, Weight::Outdated),
         };
         found.push(Evidence { source, at, weight });

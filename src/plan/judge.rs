@@ -49,6 +49,8 @@ enum Place {
     Youngest,
     Older,
     TooLongAgo,
+    /// It may be of an earlier period, and nothing surely younger takes its place.
+    Unsure,
 }
 
 impl Finding {
@@ -82,6 +84,7 @@ impl fmt::Display for Finding {
                     Place::Youngest => "it is the youngest of",
                     Place::Older => "there is a younger one of",
                     Place::TooLongAgo => "too long ago is",
+                    Place::Unsure => "nothing surely younger stands before",
                 };
                 write!(f, "{} {count}: {place} {label}", period.name())
             }
@@ -160,15 +163,11 @@ pub(super) fn judge(
 
 fn newest(count: NonZeroUsize, candidates: &[Candidate<'_>]) -> Vec<Finding> {
     let of = candidates.iter().filter(|candidate| candidate.age.latest.is_some()).count();
-    let (mut before, mut surely_before) = (0, 0);
+    // What may be much older than it seems takes no place from any other.
+    let mut surely_younger = 0;
     let finding = |candidate: &Candidate<'_>| {
-        let rank = candidate.age.latest.map(|_| {
-            // What may be much older than it seems takes no place from one whose age is sure.
-            let ahead = if candidate.age.at_least { before } else { surely_before };
-            before += 1;
-            surely_before += usize::from(!candidate.age.at_least);
-            ahead + 1
-        });
+        let rank = candidate.age.latest.map(|_| surely_younger + 1);
+        surely_younger += usize::from(rank.is_some() && !candidate.age.at_least);
         Finding {
             holds: rank.is_some_and(|rank| rank <= count.get()),
             measure: Measure::Newest { count: count.get(), rank, of },
@@ -191,42 +190,54 @@ fn in_periods(
     candidates: &[Candidate<'_>],
     timezone: Tz,
 ) -> Vec<Finding> {
-    let mut periods = Periods::default();
-    let mut sure_periods = Periods::default();
-    let finding = |candidate: &Candidate<'_>| {
-        let place = candidate.age.latest.map(|latest| {
-            let (key, label) = calendar(period, latest, timezone);
-            let place = periods.place(key, count);
-            // What may be much older than it seems takes no place from one whose age is sure.
-            let place = if candidate.age.at_least { place } else { sure_periods.place(key, count) };
-            (label, place)
-        });
-        Finding {
-            holds: matches!(place, Some((_, Place::Youngest))),
-            measure: Measure::Period { period, count: count.get(), of: place },
+    let noticed = candidates.iter().map(|candidate| (candidate.age.latest, candidate.age.at_least));
+    let mut made: Vec<(usize, Option<DateTime<Utc>>)> =
+        candidates.iter().map(|candidate| candidate.age.made).enumerate().collect();
+    made.sort_by_key(|(_, moment)| Reverse(*moment));
+    let by_age = places(period, count, timezone, noticed);
+    let by_making = places(period, count, timezone, made.iter().map(|(_, moment)| (*moment, false)));
+    let mut found = by_age;
+    // Several days' images can be noticed on one day, or copied on one, and are still of several days.
+    for ((candidate, _), place) in made.into_iter().zip(by_making) {
+        if matches!(place, Some((_, Place::Youngest))) {
+            found[candidate] = place;
         }
+    }
+    let finding = |of: Option<(String, Place)>| Finding {
+        holds: matches!(of, Some((_, Place::Youngest | Place::Unsure))),
+        measure: Measure::Period { period, count: count.get(), of },
     };
-    candidates.iter().map(finding).collect()
+    found.into_iter().map(finding).collect()
 }
 
-/// The periods that were met so far, from the youngest back.
-#[derive(Default)]
-struct Periods(Vec<(i32, u32)>);
-
-impl Periods {
-    /// The place of one more manifest. They come youngest first, so a period is new exactly at its
-    /// youngest.
-    fn place(&mut self, key: (i32, u32), count: NonZeroUsize) -> Place {
-        let is_new = self.0.last() != Some(&key);
-        if is_new {
-            self.0.push(key);
+/// The place of each moment in its period. They come youngest first, each with whether it may be much
+/// earlier than it seems.
+fn places(
+    period: Period,
+    count: NonZeroUsize,
+    timezone: Tz,
+    moments: impl Iterator<Item = (Option<DateTime<Utc>>, bool)>,
+) -> Vec<Option<(String, Place)>> {
+    let mut periods: Vec<(i32, u32)> = Vec::new();
+    let place = |(moment, at_least): (Option<DateTime<Utc>>, bool)| {
+        let (key, label) = calendar(period, moment?, timezone);
+        let is_new = periods.last() != Some(&key);
+        if at_least {
+            let younger = periods.len() - usize::from(!is_new);
+            let place = if younger < count.get() { Place::Unsure } else { Place::TooLongAgo };
+            return Some((label, place));
         }
-        match (self.0.len() <= count.get(), is_new) {
+        if is_new {
+            periods.push(key);
+        }
+        let place = match (periods.len() <= count.get(), is_new) {
             (false, _) => Place::TooLongAgo,
             (true, true) => Place::Youngest,
             (true, false) => Place::Older,
-        }
-    }
+        };
+        Some((label, place))
+    };
+    moments.map(place).collect()
 }
 
 /// The period that a moment lies in: a key that tells periods apart, and a name for people.

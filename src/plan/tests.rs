@@ -11,7 +11,7 @@ use chrono_tz::Tz;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{Blob, Facts, Manifest};
+use crate::model::{Blob, Facts, Manifest, Sighting};
 use crate::policy::{Criterion, Keep, Label, Line, Mode, Patterns, Period, Rule};
 
 fn now() -> DateTime<Utc> {
@@ -806,6 +806,21 @@ fn an_index_about_its_own_child_still_goes_before_it() {
 }
 
 #[test]
+fn what_an_undo_put_back_stays_with_all_its_tags() {
+    let mut world = World::new().image("a", 9000, &["a"]).image("b", 9000, &["b"]);
+    let sighting = Sighting { noticed: ago(9000), left: None, restored: Some(ago(24)) };
+    world.snapshot.sightings.insert(digest("a"), sighting);
+    world.check(&nothing(), &["a keep: restored expired", "b delete: expired"]);
+}
+
+#[test]
+fn a_leftover_goes_with_what_belongs_to_it() {
+    let mut world = World::new().image("child", 9000, &[]).image("sig", 9000, &[&sig("child")]);
+    world.snapshot.leftovers.insert(digest("child"));
+    world.check(&nothing(), &["child delete: leftover", "sig delete: referrer-of-expired"]);
+}
+
+#[test]
 fn every_reason_code_occurs_in_this_table() {
     let table = include_str!("tests.rs");
     let source = include_str!("reason.rs");
@@ -1122,6 +1137,7 @@ mod properties {
         fn the_order_in_which_things_are_listed_does_not_matter(world in worlds(), setting in settings()) {
             let mut other = world.snapshot.clone();
             for manifest in other.manifests.values_mut() {
+                let manifest = Arc::make_mut(manifest);
                 manifest.children.reverse();
                 manifest.blobs.reverse();
             }

@@ -2,7 +2,7 @@
 //! makes nothing go sooner.
 
 use super::*;
-use crate::model::{FirstLook, Memory, Sighting};
+use crate::model::{FirstLook, Memory};
 
 /// A registry that is looked at from time to time. Days are counted from an arbitrary one.
 struct Walk {
@@ -141,10 +141,12 @@ fn what_may_be_older_than_it_seems_takes_no_place_from_others() {
     walk.push("b", Some(day(-6)), &["b"]);
     walk.push("c", Some(day(-7)), &["c"]);
     assert_eq!(walk.look(0), ["c"]);
-    // Then they count among themselves, and behind whatever is surely younger.
-    assert_eq!(walk.look(31), ["c", "s1"]);
+    assert_eq!(walk.look(31), ["c"]);
     walk.push("d", Some(day(31)), &["d"]);
-    assert_eq!(walk.look(32), ["b", "c", "s1", "s2"]);
+    assert_eq!(walk.look(32), ["b", "c"]);
+    // As many as count are surely younger.
+    walk.push("e", Some(day(32)), &["e"]);
+    assert_eq!(walk.look(33), ["a", "b", "c", "s1", "s2", "s3"]);
 }
 
 #[test]
@@ -155,6 +157,21 @@ fn what_may_be_older_than_it_seems_takes_no_period_from_others() {
     walk.push("b", Some(day(-6)), &["b"]);
     walk.look(0);
     assert_eq!(walk.look(31), ["b"]);
+    walk.push("c", Some(day(31)), &["c"]);
+    assert_eq!(walk.look(32), ["a", "b", "silent"]);
+}
+
+#[test]
+fn images_that_one_look_noticed_are_of_the_days_on_which_they_were_made() {
+    let mut walk = Walk::new(all(vec![last(3, Period::Daily)]));
+    walk.push("first", Some(day(-100)), &["first"]);
+    walk.look(0);
+    for made in 1..6 {
+        let name = format!("d{made}");
+        walk.push(&name, Some(day(made)), &[&name]);
+    }
+    // By the day of the look, d5 and first are the youngest of their days.
+    assert_eq!(walk.look(6), ["d1", "d2"]);
 }
 
 #[test]
@@ -232,12 +249,13 @@ fn what_somebody_else_deleted_is_forgotten() {
 #[test]
 fn a_forgotten_first_look_makes_every_sighting_count() {
     let mut walk = ten_days();
-    walk.memory.first_look = FirstLook::Forgotten;
+    walk.memory.first_look = FirstLook::Lost;
     walk.push("old", created_in(2020), &["old"]);
     walk.push("silent", None, &["silent"]);
     assert_eq!(walk.look(0), [""; 0]);
     assert_eq!(walk.look(9), [""; 0]);
-    assert_eq!(walk.look(10), ["old", "silent"]);
+    assert_eq!(walk.look(10), ["old"]);
+    assert_eq!(walk.look(30), ["old", "silent"]);
 }
 
 #[test]
@@ -283,10 +301,15 @@ proptest! {
     fn losing_the_memory_makes_nothing_go_sooner(
         pushes in prop::collection::vec((0..60i64, prop::option::of(-400..60i64)), 1..12),
         lost in 1..60i64,
-        keep in 1..40i64,
+        keep in prop_oneof![
+            (1..960i64).prop_map(newer_than),
+            (1..5usize).prop_map(newest),
+            (1..9usize).prop_map(|n| last(n, Period::Daily)),
+            (1..4usize).prop_map(|n| last(n, Period::Weekly)),
+        ],
     ) {
-        let mut whole = Walk::new(all(vec![newer_than(keep * 24)]));
-        let mut losing = Walk::new(all(vec![newer_than(keep * 24)]));
+        let mut whole = Walk::new(all(vec![keep.clone()]));
+        let mut losing = Walk::new(all(vec![keep]));
         for on in 0..90 {
             for (number, (when, made)) in pushes.iter().enumerate().filter(|(_, (when, _))| *when == on) {
                 let name = format!("i{number}");
@@ -296,7 +319,7 @@ proptest! {
                 losing.push(&name, made, &[&name]);
             }
             if on == lost {
-                losing.memory = Memory { first_look: FirstLook::Forgotten, ..Memory::default() };
+                losing.memory = Memory { first_look: FirstLook::Lost, ..Memory::default() };
             }
             let (with, without) = (whole.look(on), losing.look(on));
             prop_assert!(without.iter().all(|name| with.contains(name)), "day {on}: {without:?} and not {with:?}");
