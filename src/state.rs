@@ -1,22 +1,38 @@
-//! What outlives the process: runs, collections, totals, and what a crash must not make us forget.
+//! What outlives the process: what scans have seen, what was deleted, runs, collections and totals.
 //!
 //! One SQLite file in a directory that one process holds at a time. It knows no registry and decides
-//! nothing; losing it only loses history.
+//! nothing. Losing it loses history and makes everything look younger; nothing is deleted sooner for it.
 
+mod file;
+mod history;
+mod journal;
 mod ledger;
+mod memory;
+mod runs;
 mod schema;
 
+pub use history::Filter;
+pub use journal::{Departure, Entry, Fate};
 pub use ledger::Ledger;
+pub use runs::{Collection, Run, Total, TotalKind};
 
 use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use url::Url;
 
-use crate::report::{Collected, CollectionOutcome, Outcome};
+/// The name of the file in the directory.
+const FILE: &str = "state.sqlite";
+/// The name of the file that the holder has locked.
+const LOCK: &str = "lock";
+/// How long one writer waits for another. Both are ours, and none writes for long.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Statements that stay prepared: there are fewer in this module.
+const STATEMENTS: usize = 64;
 
 /// What went wrong with the state.
 #[derive(Debug, thiserror::Error)]
@@ -40,275 +56,63 @@ pub enum Error {
 /// The open state. Clones share it.
 #[derive(Clone)]
 pub struct State {
-    connection: Arc<Mutex<Connection>>,
-    /// Holds the lock for as long as any clone lives.
-    _lock: Arc<File>,
+    open: Arc<Open>,
 }
 
-/// A run that has ended.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Run {
-    /// Its number, which counts up.
-    pub id: i64,
-    /// The registry.
-    pub registry: String,
-    /// When it began.
-    pub started: DateTime<Utc>,
-    /// When it ended; `None` if it was cut off or is under way.
-    pub finished: Option<DateTime<Utc>>,
-    /// How it ended; `None` if it was cut off or is under way.
-    pub outcome: Option<Outcome>,
-    /// Manifests that it deleted.
-    pub deleted: u64,
-    /// Tags that it removed alone.
-    pub untagged: u64,
-    /// What went wrong, for people.
-    pub error: Option<String>,
-}
-
-/// A collection that has ended.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Collection {
-    /// The registry.
-    pub registry: String,
-    /// What it did.
-    pub collected: Collected,
-}
-
-/// A sum that goes on after a restart.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Total {
-    /// What is summed.
-    pub kind: TotalKind,
-    /// The registry.
-    pub registry: String,
-    /// The policy; empty where the sum is of the registry.
-    pub policy: String,
-    /// The sum.
-    pub value: u64,
-}
-
-/// What a total sums.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TotalKind {
-    /// Manifests deleted, by policy.
-    DeletedManifests,
-    /// Tags that are gone, by policy.
-    DeletedTags,
-    /// Bytes that collections freed.
-    ReclaimedBytes,
-    /// Blobs that collections freed.
-    ReclaimedBlobs,
-    /// Bytes deleted and not yet collected.
-    Reclaimable,
-}
-
-impl TotalKind {
-    const ALL: [Self; 5] = [
-        Self::DeletedManifests,
-        Self::DeletedTags,
-        Self::ReclaimedBytes,
-        Self::ReclaimedBlobs,
-        Self::Reclaimable,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::DeletedManifests => "deleted_manifests",
-            Self::DeletedTags => "deleted_tags",
-            Self::ReclaimedBytes => "reclaimed_bytes",
-            Self::ReclaimedBlobs => "reclaimed_blobs",
-            Self::Reclaimable => "reclaimable",
-        }
-    }
+/// Both connections are closed before the lock is let go: fields are dropped in this order.
+struct Open {
+    /// For what must be on the disk when the call returns.
+    durable: Mutex<Connection>,
+    /// For what scans have seen: a power cut may take the last of it, and it is seen again.
+    quick: Mutex<Connection>,
+    /// Whether an older memory was lost.
+    forgotten: bool,
+    /// Nothing of a view is locked, and nothing is written through it.
+    writable: bool,
+    _lock: Option<File>,
 }
 
 impl State {
-    /// Opens the state in this directory, making both if need be.
+    /// Opens the state in this directory, making both if need be. A file that cannot be used as a state
+    /// is set aside for a new one, loudly.
     pub fn open(directory: &Path) -> Result<Self, Error> {
         let io = |error| Error::Directory(directory.to_owned(), error);
         std::fs::create_dir_all(directory).map_err(io)?;
-        let lock = File::create(directory.join("lock")).map_err(io)?;
+        // Where a lock is, there was a state, so one that is missing now was lost.
+        let known = directory.join(LOCK).exists();
+        let lock = File::create(directory.join(LOCK)).map_err(io)?;
         match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Error::Locked(directory.to_owned())),
-            Err(TryLockError::Error(error)) => return Err(io(error)),
+            Ok(()) => Self::hold(directory, lock, known),
+            Err(TryLockError::WouldBlock) => Err(Error::Locked(directory.to_owned())),
+            Err(TryLockError::Error(error)) => Err(io(error)),
         }
-        let path = directory.join("state.sqlite");
-        let connection = Connection::open(&path)?;
-        schema::prepare(&connection, &path)?;
-        Ok(Self { connection: Arc::new(Mutex::new(connection)), _lock: Arc::new(lock) })
     }
 
-    /// Notes that a run begins, and gives it a number.
-    pub fn begin_run(&self, registry: &str, started: DateTime<Utc>) -> Result<i64, Error> {
-        let connection = self.lock();
-        connection
-            .execute("INSERT INTO run (registry, started) VALUES (?1, ?2)", params![registry, started])?;
-        Ok(connection.last_insert_rowid())
-    }
-
-    /// Notes a deletion the moment it is answered, with what it leaves for the collector.
-    pub fn deleted(
-        &self,
-        run: i64,
-        registry: &str,
-        policy: &str,
-        tags: u64,
-        bytes: u64,
-    ) -> Result<(), Error> {
-        let mut connection = self.lock();
-        let transaction = connection.transaction()?;
-        transaction.execute("UPDATE run SET deleted = deleted + 1 WHERE id = ?1", [run])?;
-        add(&transaction, TotalKind::DeletedManifests, registry, policy, 1)?;
-        add(&transaction, TotalKind::DeletedTags, registry, policy, tags)?;
-        add(&transaction, TotalKind::Reclaimable, registry, "", bytes)?;
-        Ok(transaction.commit()?)
-    }
-
-    /// Notes that a tag was removed alone.
-    pub fn untagged(&self, run: i64, registry: &str, policy: &str) -> Result<(), Error> {
-        let mut connection = self.lock();
-        let transaction = connection.transaction()?;
-        transaction.execute("UPDATE run SET untagged = untagged + 1 WHERE id = ?1", [run])?;
-        add(&transaction, TotalKind::DeletedTags, registry, policy, 1)?;
-        Ok(transaction.commit()?)
-    }
-
-    /// Notes how a run ended.
-    pub fn finish_run(
-        &self,
-        run: i64,
-        finished: DateTime<Utc>,
-        outcome: Outcome,
-        error: Option<&str>,
-    ) -> Result<(), Error> {
-        self.lock().execute(
-            "UPDATE run SET finished = ?2, outcome = ?3, error = ?4 WHERE id = ?1",
-            params![run, finished, outcome.name(), error],
-        )?;
-        Ok(())
-    }
-
-    /// Notes how a collection ended. One that ran to its end leaves nothing to reclaim; one that did
-    /// not takes off what it freed. What it was about to sweep is no longer open.
-    pub fn finish_collection(&self, registry: &str, collected: &Collected) -> Result<(), Error> {
-        let Collected { at, outcome, duration, downtime, blobs, bytes, error } = collected;
-        let mut connection = self.lock();
-        let transaction = connection.transaction()?;
-        transaction.execute(
-            "INSERT INTO collection (registry, at, outcome, duration, downtime, blobs, bytes, error)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            params![
-                registry,
-                at,
-                outcome.name(),
-                duration.as_secs_f64(),
-                downtime.as_secs_f64(),
-                signed(*blobs),
-                signed(*bytes),
-                error
-            ],
-        )?;
-        add(&transaction, TotalKind::ReclaimedBlobs, registry, "", *blobs)?;
-        add(&transaction, TotalKind::ReclaimedBytes, registry, "", *bytes)?;
-        transaction.execute("DELETE FROM sweep WHERE registry = ?1", [registry])?;
-        let freed = match outcome {
-            CollectionOutcome::Success => i64::MAX,
-            CollectionOutcome::Failed | CollectionOutcome::Skipped => signed(*bytes),
+    /// Opens the state for a command that only looks. It makes no directory, and waits for nobody: beside
+    /// a process that holds the state, and where nothing may be written, it is a view that cannot be
+    /// written to. `None` if there is nothing to be seen.
+    pub fn beside(directory: &Path) -> Result<Option<Self>, Error> {
+        if !directory.is_dir() {
+            return Ok(None);
+        }
+        let known = directory.join(LOCK).exists();
+        let lock = match File::create(directory.join(LOCK)) {
+            Ok(lock) => lock,
+            Err(error) if unwritable(error.kind()) => return Ok(Self::view(directory)),
+            Err(error) => return Err(Error::Directory(directory.to_owned(), error)),
         };
-        transaction.execute(
-            "UPDATE total SET value = max(0, value - ?3) WHERE kind = ?1 AND registry = ?2",
-            params![TotalKind::Reclaimable.name(), registry, freed],
-        )?;
-        Ok(transaction.commit()?)
+        match lock.try_lock() {
+            Ok(()) => match Self::hold(directory, lock, known) {
+                Err(Error::Sqlite(error)) if file::is_unwritable(&error) => Ok(Self::view(directory)),
+                held => held.map(Some),
+            },
+            Err(_) => Ok(Self::view(directory)),
+        }
     }
 
-    /// Every sum.
-    pub fn totals(&self) -> Result<Vec<Total>, Error> {
-        let connection = self.lock();
-        let mut statement = connection.prepare("SELECT kind, registry, policy, value FROM total")?;
-        let rows = statement.query_map([], |row| {
-            let name: String = row.get(0)?;
-            let kind = TotalKind::ALL.into_iter().find(|kind| kind.name() == name);
-            let (registry, policy) = (row.get(1)?, row.get(2)?);
-            Ok(kind.map(|kind| Total {
-                kind,
-                registry,
-                policy,
-                value: row.get::<_, i64>(3).map_or(0, unsigned),
-            }))
-        })?;
-        Ok(rows.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
-    }
-
-    /// Bytes that were deleted in this registry and not yet collected.
-    pub fn reclaimable(&self, registry: &str) -> Result<u64, Error> {
-        let connection = self.lock();
-        let value: Option<i64> = connection
-            .query_row(
-                "SELECT value FROM total WHERE kind = ?1 AND registry = ?2",
-                [TotalKind::Reclaimable.name(), registry],
-                |row| row.get(0),
-            )
-            .optional()?;
-        Ok(value.map_or(0, unsigned))
-    }
-
-    /// The last runs, youngest first.
-    pub fn runs(&self, at_most: u32) -> Result<Vec<Run>, Error> {
-        let connection = self.lock();
-        let mut statement = connection.prepare(
-            "SELECT id, registry, started, finished, outcome, deleted, untagged, error
-             FROM run ORDER BY id DESC LIMIT ?1",
-        )?;
-        let rows = statement.query_map([at_most], |row| {
-            let outcome: Option<String> = row.get(4)?;
-            Ok(Run {
-                id: row.get(0)?,
-                registry: row.get(1)?,
-                started: row.get(2)?,
-                finished: row.get(3)?,
-                outcome: Outcome::ALL.into_iter().find(|one| Some(one.name()) == outcome.as_deref()),
-                deleted: unsigned(row.get(5)?),
-                untagged: unsigned(row.get(6)?),
-                error: row.get(7)?,
-            })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
-    /// The last collections, youngest first.
-    pub fn collections(&self, at_most: u32) -> Result<Vec<Collection>, Error> {
-        let connection = self.lock();
-        let mut statement = connection.prepare(
-            "SELECT registry, at, outcome, duration, downtime, blobs, bytes, error
-             FROM collection ORDER BY id DESC LIMIT ?1",
-        )?;
-        let rows = statement.query_map([at_most], |row| {
-            let name: String = row.get(2)?;
-            let outcome = CollectionOutcome::ALL.into_iter().find(|outcome| outcome.name() == name);
-            let span = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
-            let collected = Collected {
-                at: row.get(1)?,
-                outcome: outcome.unwrap_or(CollectionOutcome::Failed),
-                duration: span(row.get(3)?),
-                downtime: span(row.get(4)?),
-                blobs: unsigned(row.get(5)?),
-                bytes: unsigned(row.get(6)?),
-                error: row.get(7)?,
-            };
-            Ok(Collection { registry: row.get(0)?, collected })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
-    /// The registries that were stopped for a collection and never seen to answer again.
-    pub fn stopped(&self) -> Result<Vec<String>, Error> {
-        let connection = self.lock();
-        let mut statement = connection.prepare("SELECT registry FROM stopped")?;
-        let rows = statement.query_map([], |row| row.get(0))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+    /// Whether what is to be remembered will be.
+    pub fn is_writable(&self) -> bool {
+        self.open.writable
     }
 
     /// The part of the state that the collector of one registry writes.
@@ -316,25 +120,98 @@ impl State {
         Ledger::new(self.clone(), registry)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Connection> {
+    fn hold(directory: &Path, lock: File, known: bool) -> Result<Self, Error> {
+        let path = directory.join(FILE);
+        let mut lost = known;
+        if let Some(why) = file::unusable(&path)? {
+            let aside =
+                file::set_aside(&path).map_err(|error| Error::Directory(directory.to_owned(), error))?;
+            lost = true;
+            tracing::error!(
+                file = %path.display(),
+                set_aside = %aside.display(),
+                "the state could not be used ({why}), so it was set aside and a new one was begun. Nothing is \
+                 deleted sooner for it: ages that only the state knew begin anew. What the old one tells of \
+                 deletions cannot be undone from the new one. If a registry was stopped for a collection just \
+                 then, look whether it runs"
+            );
+        }
+        let durable = connect(&path, OpenFlags::default(), "FULL")?;
+        schema::prepare(&durable, &path, lost)?;
+        let quick = connect(&path, OpenFlags::default(), "NORMAL")?;
+        Self::with(durable, quick, Some(lock))
+    }
+
+    /// The state of another process, or one that may only be read.
+    fn view(directory: &Path) -> Option<Self> {
+        let path = directory.join(FILE);
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let view = |path: &Path, flags, lock| {
+            let durable = connect(path, flags, "FULL").ok()?;
+            schema::is_present(&durable).ok().filter(|present| *present)?;
+            let quick = connect(path, flags, "FULL").ok()?;
+            Self::with(durable, quick, lock).ok()
+        };
+        view(&path, flags, None).or_else(|| {
+            // SQLite cannot read beside possible writers without files of its own, which it cannot make
+            // here. While we hold the lock there are no writers, and without a log the file is whole.
+            let lock = File::open(directory.join(LOCK)).ok()?;
+            lock.try_lock().ok()?;
+            let log = std::fs::metadata(directory.join(format!("{FILE}-wal")));
+            if log.is_ok_and(|log| log.len() > 0) {
+                return None;
+            }
+            let mut address = Url::from_file_path(std::path::absolute(&path).ok()?).ok()?;
+            address.set_query(Some("immutable=1"));
+            view(Path::new(address.as_str()), flags | OpenFlags::SQLITE_OPEN_URI, Some(lock))
+        })
+    }
+
+    fn with(durable: Connection, quick: Connection, lock: Option<File>) -> Result<Self, Error> {
+        let forgotten = schema::is_forgotten(&durable)?;
+        let writable = !durable.is_readonly(rusqlite::MAIN_DB)?;
+        let (durable, quick) = (Mutex::new(durable), Mutex::new(quick));
+        Ok(Self { open: Arc::new(Open { durable, quick, forgotten, writable, _lock: lock }) })
+    }
+
+    fn durable(&self) -> MutexGuard<'_, Connection> {
         // A panic in the middle of a transaction rolls it back, so what is behind the lock is whole.
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.durable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn quick(&self) -> MutexGuard<'_, Connection> {
+        self.open.quick.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn add(
-    connection: &Connection,
-    kind: TotalKind,
-    registry: &str,
-    policy: &str,
-    value: u64,
-) -> Result<(), rusqlite::Error> {
-    connection.execute(
-        "INSERT INTO total (kind, registry, policy, value) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT DO UPDATE SET value = value + excluded.value",
-        params![kind.name(), registry, policy, signed(value)],
-    )?;
-    Ok(())
+fn connect(path: &Path, flags: OpenFlags, synchronous: &str) -> Result<Connection, rusqlite::Error> {
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(PATIENCE)?;
+    connection.pragma_update(None, "synchronous", synchronous)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(connection)
+}
+
+/// Whether this says that one may not write or look there, and not that something is broken.
+fn unwritable(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)
+}
+
+/// Does all of it or nothing. Who is going to write says so at once: it can wait for its turn then, and
+/// not any more after it has read.
+fn write<T>(
+    mut connection: MutexGuard<'_, Connection>,
+    work: impl FnOnce(&Transaction<'_>) -> Result<T, rusqlite::Error>,
+) -> Result<T, Error> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let done = work(&transaction)?;
+    transaction.commit()?;
+    Ok(done)
+}
+
+/// A list or a map as one column. What cannot be read back later counts as unknown.
+fn json(value: impl serde::Serialize) -> String {
+    serde_json::to_string(&value).unwrap_or_default()
 }
 
 /// SQLite has no unsigned numbers. No disk holds more bytes than a signed one can count.
@@ -349,70 +226,24 @@ fn unsigned(value: i64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Digest, Kind, RepositoryName, Tag};
 
-    fn at(seconds: i64) -> DateTime<Utc> {
-        DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
-    }
-
-    fn collected(outcome: CollectionOutcome, bytes: u64) -> Collected {
-        Collected {
-            at: at(20),
-            outcome,
-            duration: Duration::from_millis(2500),
-            downtime: Duration::from_millis(1500),
-            blobs: 2,
+    /// A deletion in `team/app`.
+    pub(super) fn departure(digest: &str, tags: &[&str], bytes: u64) -> Departure {
+        Departure {
+            repository: RepositoryName::parse("team/app").unwrap(),
+            digest: Digest::of(digest.as_bytes()),
+            tags: tags.iter().map(|tag| Tag::parse(tag).unwrap()).collect(),
+            alone: false,
+            kind: Kind::Image,
+            media_type: "application/vnd.oci.image.manifest.v1+json".into(),
+            body: digest.as_bytes().to_vec(),
+            policy: "apps".into(),
+            rules: vec!["old".into()],
+            reasons: vec!["older than 30 days".into()],
             bytes,
-            error: Some("x".into()),
+            dependents: Vec::new(),
         }
-    }
-
-    fn total(state: &State, kind: TotalKind) -> u64 {
-        let totals = state.totals().unwrap();
-        totals.iter().filter(|total| total.kind == kind).map(|total| total.value).sum()
-    }
-
-    #[test]
-    fn what_was_written_is_there_after_a_restart() {
-        let directory = tempfile::tempdir().unwrap();
-        let state = State::open(directory.path()).unwrap();
-        let run = state.begin_run("main", at(0)).unwrap();
-        state.deleted(run, "main", "apps", 2, 100).unwrap();
-        state.deleted(run, "main", "apps", 1, 50).unwrap();
-        state.untagged(run, "main", "apps").unwrap();
-        state.finish_run(run, at(5), Outcome::Success, None).unwrap();
-        drop(state);
-        let state = State::open(directory.path()).unwrap();
-        assert_eq!(state.reclaimable("main").unwrap(), 150);
-        assert_eq!(total(&state, TotalKind::DeletedManifests), 2);
-        assert_eq!(total(&state, TotalKind::DeletedTags), 4);
-        let expected = Run {
-            id: run,
-            registry: "main".into(),
-            started: at(0),
-            finished: Some(at(5)),
-            outcome: Some(Outcome::Success),
-            deleted: 2,
-            untagged: 1,
-            error: None,
-        };
-        assert_eq!(state.runs(9).unwrap(), [expected]);
-    }
-
-    #[test]
-    fn a_collection_takes_what_was_reclaimable() {
-        let directory = tempfile::tempdir().unwrap();
-        let state = State::open(directory.path()).unwrap();
-        let run = state.begin_run("main", at(0)).unwrap();
-        state.deleted(run, "main", "apps", 1, 150).unwrap();
-        state.finish_collection("main", &collected(CollectionOutcome::Failed, 40)).unwrap();
-        assert_eq!(state.reclaimable("main").unwrap(), 110);
-        let last = collected(CollectionOutcome::Success, 90);
-        state.finish_collection("main", &last).unwrap();
-        assert_eq!(state.reclaimable("main").unwrap(), 0);
-        assert_eq!(total(&state, TotalKind::ReclaimedBytes), 130);
-        assert_eq!(total(&state, TotalKind::ReclaimedBlobs), 4);
-        let expected = Collection { registry: "main".into(), collected: last };
-        assert_eq!(state.collections(1).unwrap(), [expected]);
     }
 
     #[test]

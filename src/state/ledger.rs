@@ -21,26 +21,26 @@ impl Ledger {
 
     /// Notes that the registry is about to be stopped.
     pub fn stopping(&self) -> Result<(), Error> {
-        self.state.lock().execute("INSERT OR IGNORE INTO stopped VALUES (?1)", [&self.registry])?;
+        self.state.durable().execute("INSERT OR IGNORE INTO stopped VALUES (?1)", [&self.registry])?;
         Ok(())
     }
 
     /// Notes that the registry answers again.
     pub fn restored(&self) -> Result<(), Error> {
-        self.state.lock().execute("DELETE FROM stopped WHERE registry = ?1", [&self.registry])?;
+        self.state.durable().execute("DELETE FROM stopped WHERE registry = ?1", [&self.registry])?;
         Ok(())
     }
 
     /// Whether the registry was stopped by us and never seen to answer again.
     pub fn is_stopped(&self) -> Result<bool, Error> {
-        let connection = self.state.lock();
+        let connection = self.state.durable();
         let mut statement = connection.prepare("SELECT 1 FROM stopped WHERE registry = ?1")?;
         Ok(statement.exists([&self.registry])?)
     }
 
     /// Notes what is about to be swept.
     pub fn sweeping(&self, blobs: &BTreeMap<Digest, u64>) -> Result<(), Error> {
-        let mut connection = self.state.lock();
+        let mut connection = self.state.durable();
         let transaction = connection.transaction()?;
         transaction.execute("DELETE FROM sweep WHERE registry = ?1", [&self.registry])?;
         {
@@ -54,7 +54,7 @@ impl Ledger {
 
     /// What was about to be swept and has not been counted.
     pub fn open_sweep(&self) -> Result<BTreeMap<Digest, u64>, Error> {
-        let connection = self.state.lock();
+        let connection = self.state.durable();
         let mut statement = connection.prepare("SELECT digest, bytes FROM sweep WHERE registry = ?1")?;
         let rows = statement
             .query_map([&self.registry], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))?;

@@ -2,12 +2,16 @@
 
 use std::path::Path;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 
 use super::Error;
 
+/// Says in the header of a file that it is ours: "regs".
+const APPLICATION: i64 = 0x7265_6773;
+
 /// Each step makes a file of one version into one of the next. A released step never changes.
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
     CREATE TABLE run (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         registry TEXT NOT NULL,
@@ -45,19 +49,156 @@ const STEPS: &[&str] = &["
         bytes INTEGER NOT NULL,
         PRIMARY KEY (registry, digest)
     ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+    -- 'forgotten' is there if this file took the place of one that was lost.
+    CREATE TABLE mark (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 
-/// Brings a file to the present version.
-pub(super) fn prepare(connection: &Connection, path: &Path) -> Result<(), Error> {
-    // A commit is on the disk when it returns: what it notes must survive a power cut.
+    -- What looks at repositories have found. first_look is a time, 'never' or 'forgotten'.
+    CREATE TABLE repository (
+        id INTEGER PRIMARY KEY,
+        registry TEXT NOT NULL,
+        name TEXT NOT NULL,
+        first_look TEXT NOT NULL,
+        last_look TEXT NOT NULL,
+        UNIQUE (registry, name)
+    ) STRICT;
+    -- What is known of a digest is known of it in all repositories. The higher `known`, the more that is:
+    -- 0 nothing, 1 the manifest, 2 that its configuration tells nothing, 3 its configuration.
+    CREATE TABLE manifest (
+        id INTEGER PRIMARY KEY,
+        digest TEXT NOT NULL UNIQUE,
+        known INTEGER NOT NULL DEFAULT 0,
+        kind TEXT,
+        size INTEGER,
+        subject TEXT,
+        children TEXT,
+        blobs TEXT,
+        created TEXT,
+        labels TEXT,
+        why TEXT
+    ) STRICT;
+    CREATE TABLE tag (
+        repository INTEGER NOT NULL REFERENCES repository ON DELETE CASCADE,
+        tag TEXT NOT NULL,
+        manifest INTEGER NOT NULL REFERENCES manifest,
+        PRIMARY KEY (repository, tag)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX tag_of_manifest ON tag (manifest);
+    CREATE TABLE sighting (
+        repository INTEGER NOT NULL REFERENCES repository ON DELETE CASCADE,
+        manifest INTEGER NOT NULL REFERENCES manifest,
+        noticed TEXT NOT NULL,
+        left_at TEXT,
+        restored TEXT,
+        PRIMARY KEY (repository, manifest)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX sighting_of_manifest ON sighting (manifest);
+
+    -- What was deleted or is being deleted. fate is 'sent', 'deleted', or 'gone' if it was somebody else.
+    CREATE TABLE entry (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        run INTEGER NOT NULL REFERENCES run,
+        registry TEXT NOT NULL,
+        repository TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        tags TEXT NOT NULL,
+        alone INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        policy TEXT NOT NULL,
+        rules TEXT NOT NULL,
+        reasons TEXT NOT NULL,
+        bytes INTEGER NOT NULL,
+        at TEXT NOT NULL,
+        noticed TEXT,
+        fate TEXT NOT NULL DEFAULT 'sent',
+        restored TEXT,
+        collected TEXT
+    ) STRICT;
+    CREATE INDEX entry_of_run ON entry (run);
+    CREATE INDEX entry_of_digest ON entry (registry, repository, digest);
+    CREATE INDEX entry_unanswered ON entry (registry) WHERE fate = 'sent';
+    CREATE INDEX entry_waiting ON entry (registry, at)
+        WHERE collected IS NULL AND restored IS NULL AND alone = 0 AND fate <> 'gone';
+    CREATE TABLE body (
+        entry INTEGER PRIMARY KEY REFERENCES entry ON DELETE CASCADE,
+        media_type TEXT NOT NULL,
+        bytes BLOB NOT NULL
+    ) STRICT;
+    -- Digests that are to go after an entry: what they belonged to is gone with it.
+    CREATE TABLE leftover (
+        registry TEXT NOT NULL,
+        repository TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        entry INTEGER NOT NULL REFERENCES entry ON DELETE CASCADE,
+        PRIMARY KEY (registry, repository, digest, entry)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX leftover_of_entry ON leftover (entry);
+",
+];
+
+/// Brings a file to the present version. `lost` says that if it is a new one, it is not the first one.
+pub(super) fn prepare(connection: &Connection, path: &Path, lost: bool) -> Result<(), Error> {
+    // Only a file without tables heeds this; the pages of others are used again, and never given back.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let version = version(connection)?;
     let done = usize::try_from(version).ok().filter(|done| *done <= STEPS.len());
     let Some(done) = done else { return Err(Error::TooNew(path.to_owned(), version)) };
-    for (step, sql) in STEPS.iter().enumerate().skip(done) {
-        let next = step + 1;
-        connection.execute_batch(&format!("BEGIN; {sql} PRAGMA user_version = {next}; COMMIT;"))?;
+    if done == STEPS.len() {
+        return Ok(());
     }
+    let steps = STEPS[done..].concat();
+    let mark = if lost && done == 0 { "INSERT INTO mark VALUES ('forgotten');" } else { "" };
+    let present = STEPS.len();
+    connection.execute_batch(&format!(
+        "BEGIN IMMEDIATE; {steps} {mark}
+         PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {present}; COMMIT;"
+    ))?;
     Ok(())
+}
+
+/// Whether a file is a state, or empty. One of a later version is ours too, and an error.
+pub(super) fn is_ours(connection: &Connection, path: &Path) -> Result<bool, Error> {
+    let version = version(connection)?;
+    let application: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let ours = match (application, version) {
+        (APPLICATION, _) => true,
+        (0, 0) => tables(connection, "TRUE")? == 0,
+        // The first version left no sign but its tables.
+        (0, _) => tables(connection, "name IN ('run', 'collection', 'total', 'stopped', 'sweep')")? == 5,
+        _ => false,
+    };
+    match usize::try_from(version) {
+        Ok(version) if version <= STEPS.len() => Ok(ours),
+        _ if ours => Err(Error::TooNew(path.to_owned(), version)),
+        _ => Ok(false),
+    }
+}
+
+fn tables(connection: &Connection, which: &str) -> Result<i64, rusqlite::Error> {
+    let sql = format!("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND {which}");
+    connection.query_row(&sql, [], |row| row.get(0))
+}
+
+/// Whether a file is of the present version.
+pub(super) fn is_present(connection: &Connection) -> Result<bool, rusqlite::Error> {
+    Ok(usize::try_from(version(connection)?) == Ok(STEPS.len()))
+}
+
+/// Whether a file took the place of one that was lost.
+pub(super) fn is_forgotten(connection: &Connection) -> Result<bool, rusqlite::Error> {
+    let mark = connection.query_row("SELECT 1 FROM mark WHERE name = 'forgotten'", [], |_| Ok(()));
+    Ok(mark.optional()?.is_some())
+}
+
+fn version(connection: &Connection) -> Result<i64, rusqlite::Error> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// The tables of the first version, as it left them.
+#[cfg(test)]
+pub(super) fn first_version(connection: &Connection) {
+    connection.pragma_update(None, "journal_mode", "WAL").unwrap();
+    connection.execute_batch(&format!("BEGIN; {} PRAGMA user_version = 1; COMMIT;", STEPS[0])).unwrap();
 }

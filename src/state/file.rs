@@ -1,0 +1,72 @@
+//! Whether a file can be the state, and where one goes that cannot.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::{Error, PATIENCE, schema};
+
+/// What SQLite adds to the name of a database for the files beside it.
+const BESIDE: [&str; 3] = ["", "-wal", "-shm"];
+
+/// Why this file cannot be used as a state: it is broken, or not ours. It is not changed.
+///
+/// A file of a later version is neither: the right version can use it.
+pub(super) fn unusable(path: &Path) -> Result<Option<String>, Error> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    match examine(path) {
+        Err(Error::Sqlite(error)) if is_broken(&error) => Ok(Some(error.to_string())),
+        examined => examined,
+    }
+}
+
+fn examine(path: &Path) -> Result<Option<String>, Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(PATIENCE)?;
+    // What is set aside is to be found as it was, with its log.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    if !schema::is_ours(&connection, path)? {
+        return Ok(Some("it is a database of something else".to_owned()));
+    }
+    let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    Ok((found != "ok").then_some(found))
+}
+
+fn is_broken(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+/// Whether the file or its folder may not be written to.
+pub(super) fn is_unwritable(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied)
+    )
+}
+
+/// Renames the file, and what SQLite keeps beside it, to the first free name.
+pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    let beside = |base: &Path, suffix: &str| {
+        let mut name = base.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let free = |base: &PathBuf| BESIDE.iter().all(|suffix| beside(base, suffix).symlink_metadata().is_err());
+    let aside = (1_u32..)
+        .map(|number| beside(path, &format!(".set-aside-{number}")))
+        .find(free)
+        .ok_or(io::ErrorKind::AlreadyExists)?;
+    // The database goes last: while it is there, whoever comes after a crash sets aside what is left.
+    for suffix in BESIDE.into_iter().rev() {
+        match std::fs::rename(beside(path, suffix), beside(&aside, suffix)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(aside)
+}

@@ -1,0 +1,333 @@
+//! Runs, collections and the sums that go on after a restart.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
+
+use super::{Error, State, journal, signed, unsigned};
+use crate::report::{Collected, CollectionOutcome, Outcome};
+
+/// A run that has ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    /// Its number, which counts up.
+    pub id: i64,
+    /// The registry.
+    pub registry: String,
+    /// When it began.
+    pub started: DateTime<Utc>,
+    /// When it ended; `None` if it was cut off or is under way.
+    pub finished: Option<DateTime<Utc>>,
+    /// How it ended; `None` if it was cut off or is under way.
+    pub outcome: Option<Outcome>,
+    /// Manifests that it deleted.
+    pub deleted: u64,
+    /// Tags that it removed alone.
+    pub untagged: u64,
+    /// What went wrong, for people.
+    pub error: Option<String>,
+}
+
+/// A collection that has ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Collection {
+    /// The registry.
+    pub registry: String,
+    /// What it did.
+    pub collected: Collected,
+}
+
+/// A sum that goes on after a restart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Total {
+    /// What is summed.
+    pub kind: TotalKind,
+    /// The registry.
+    pub registry: String,
+    /// The policy; empty where the sum is of the registry.
+    pub policy: String,
+    /// The sum.
+    pub value: u64,
+}
+
+/// What a total sums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TotalKind {
+    /// Manifests deleted, by policy.
+    DeletedManifests,
+    /// Tags that are gone, by policy.
+    DeletedTags,
+    /// Bytes that collections freed.
+    ReclaimedBytes,
+    /// Blobs that collections freed.
+    ReclaimedBlobs,
+    /// Bytes deleted and not yet collected.
+    Reclaimable,
+}
+
+impl TotalKind {
+    const ALL: [Self; 5] = [
+        Self::DeletedManifests,
+        Self::DeletedTags,
+        Self::ReclaimedBytes,
+        Self::ReclaimedBlobs,
+        Self::Reclaimable,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::DeletedManifests => "deleted_manifests",
+            Self::DeletedTags => "deleted_tags",
+            Self::ReclaimedBytes => "reclaimed_bytes",
+            Self::ReclaimedBlobs => "reclaimed_blobs",
+            Self::Reclaimable => "reclaimable",
+        }
+    }
+}
+
+impl State {
+    /// Notes that a run begins, and gives it a number.
+    pub fn begin_run(&self, registry: &str, started: DateTime<Utc>) -> Result<i64, Error> {
+        let connection = self.durable();
+        connection
+            .execute("INSERT INTO run (registry, started) VALUES (?1, ?2)", params![registry, started])?;
+        Ok(connection.last_insert_rowid())
+    }
+
+    /// Notes how a run ended.
+    pub fn finish_run(
+        &self,
+        run: i64,
+        finished: DateTime<Utc>,
+        outcome: Outcome,
+        error: Option<&str>,
+    ) -> Result<(), Error> {
+        self.durable().execute(
+            "UPDATE run SET finished = ?2, outcome = ?3, error = ?4 WHERE id = ?1",
+            params![run, finished, outcome.name(), error],
+        )?;
+        Ok(())
+    }
+
+    /// Notes how a collection ended. One that ran to its end leaves nothing to reclaim; one that did
+    /// not takes off what it freed. What it was about to sweep is no longer open.
+    pub fn finish_collection(&self, registry: &str, collected: &Collected) -> Result<(), Error> {
+        let Collected { at, outcome, duration, downtime, blobs, bytes, error } = collected;
+        let mut connection = self.durable();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute(
+            "INSERT INTO collection (registry, at, outcome, duration, downtime, blobs, bytes, error)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![
+                registry,
+                at,
+                outcome.name(),
+                duration.as_secs_f64(),
+                downtime.as_secs_f64(),
+                signed(*blobs),
+                signed(*bytes),
+                error
+            ],
+        )?;
+        add(&transaction, TotalKind::ReclaimedBlobs, registry, "", *blobs)?;
+        add(&transaction, TotalKind::ReclaimedBytes, registry, "", *bytes)?;
+        transaction.execute("DELETE FROM sweep WHERE registry = ?1", [registry])?;
+        let freed = match outcome {
+            CollectionOutcome::Success => i64::MAX,
+            CollectionOutcome::Failed | CollectionOutcome::Skipped => signed(*bytes),
+        };
+        transaction.execute(
+            "UPDATE total SET value = max(0, value - ?3) WHERE kind = ?1 AND registry = ?2",
+            params![TotalKind::Reclaimable.name(), registry, freed],
+        )?;
+        if *outcome == CollectionOutcome::Success {
+            journal::collected(&transaction, registry, *at)?;
+        }
+        Ok(transaction.commit()?)
+    }
+
+    /// Every sum.
+    pub fn totals(&self) -> Result<Vec<Total>, Error> {
+        let connection = self.durable();
+        let mut statement = connection.prepare("SELECT kind, registry, policy, value FROM total")?;
+        let rows = statement.query_map([], |row| {
+            let name: String = row.get(0)?;
+            let kind = TotalKind::ALL.into_iter().find(|kind| kind.name() == name);
+            let (registry, policy) = (row.get(1)?, row.get(2)?);
+            Ok(kind.map(|kind| Total {
+                kind,
+                registry,
+                policy,
+                value: row.get::<_, i64>(3).map_or(0, unsigned),
+            }))
+        })?;
+        Ok(rows.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    }
+
+    /// Bytes that were deleted in this registry and not yet collected.
+    pub fn reclaimable(&self, registry: &str) -> Result<u64, Error> {
+        let connection = self.durable();
+        let value: Option<i64> = connection
+            .query_row(
+                "SELECT value FROM total WHERE kind = ?1 AND registry = ?2",
+                [TotalKind::Reclaimable.name(), registry],
+                |row| row.get(0),
+            )
+            .optional()?;
+        Ok(value.map_or(0, unsigned))
+    }
+
+    /// The last runs, youngest first.
+    pub fn runs(&self, at_most: u32) -> Result<Vec<Run>, Error> {
+        let connection = self.durable();
+        let sql = format!("SELECT {COLUMNS} FROM run ORDER BY id DESC LIMIT ?1");
+        let mut statement = connection.prepare_cached(&sql)?;
+        let rows = statement.query_map([at_most], run)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The last collections, youngest first.
+    pub fn collections(&self, at_most: u32) -> Result<Vec<Collection>, Error> {
+        let connection = self.durable();
+        let mut statement = connection.prepare(
+            "SELECT registry, at, outcome, duration, downtime, blobs, bytes, error
+             FROM collection ORDER BY id DESC LIMIT ?1",
+        )?;
+        let rows = statement.query_map([at_most], |row| {
+            let name: String = row.get(2)?;
+            let outcome = CollectionOutcome::ALL.into_iter().find(|outcome| outcome.name() == name);
+            let span = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
+            let collected = Collected {
+                at: row.get(1)?,
+                outcome: outcome.unwrap_or(CollectionOutcome::Failed),
+                duration: span(row.get(3)?),
+                downtime: span(row.get(4)?),
+                blobs: unsigned(row.get(5)?),
+                bytes: unsigned(row.get(6)?),
+                error: row.get(7)?,
+            };
+            Ok(Collection { registry: row.get(0)?, collected })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The registries that were stopped for a collection and never seen to answer again.
+    pub fn stopped(&self) -> Result<Vec<String>, Error> {
+        let connection = self.durable();
+        let mut statement = connection.prepare("SELECT registry FROM stopped")?;
+        let rows = statement.query_map([], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+/// The columns that [`run`] reads.
+pub(super) const COLUMNS: &str = "id, registry, started, finished, outcome, deleted, untagged, error";
+
+/// Reads a run.
+pub(super) fn run(row: &Row<'_>) -> Result<Run, rusqlite::Error> {
+    let outcome: Option<String> = row.get(4)?;
+    Ok(Run {
+        id: row.get(0)?,
+        registry: row.get(1)?,
+        started: row.get(2)?,
+        finished: row.get(3)?,
+        outcome: Outcome::ALL.into_iter().find(|one| Some(one.name()) == outcome.as_deref()),
+        deleted: unsigned(row.get(5)?),
+        untagged: unsigned(row.get(6)?),
+        error: row.get(7)?,
+    })
+}
+
+/// Adds to a sum.
+pub(super) fn add(
+    connection: &Connection,
+    kind: TotalKind,
+    registry: &str,
+    policy: &str,
+    value: u64,
+) -> Result<(), rusqlite::Error> {
+    connection.execute(
+        "INSERT INTO total (kind, registry, policy, value) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT DO UPDATE SET value = value + excluded.value",
+        params![kind.name(), registry, policy, signed(value)],
+    )?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::departure;
+    use super::*;
+    use crate::state::Departure;
+
+    fn depart(state: &State, run: i64, departure: Departure) {
+        let entry = state.departing(run, "main", &departure, at(1)).unwrap();
+        state.departed(entry).unwrap();
+    }
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
+    }
+
+    fn collected(outcome: CollectionOutcome, bytes: u64) -> Collected {
+        Collected {
+            at: at(20),
+            outcome,
+            duration: Duration::from_millis(2500),
+            downtime: Duration::from_millis(1500),
+            blobs: 2,
+            bytes,
+            error: Some("x".into()),
+        }
+    }
+
+    fn total(state: &State, kind: TotalKind) -> u64 {
+        let totals = state.totals().unwrap();
+        totals.iter().filter(|total| total.kind == kind).map(|total| total.value).sum()
+    }
+
+    #[test]
+    fn what_was_written_is_there_after_a_restart() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = State::open(directory.path()).unwrap();
+        let run = state.begin_run("main", at(0)).unwrap();
+        depart(&state, run, departure("a", &["x", "y"], 100));
+        depart(&state, run, departure("b", &["z"], 50));
+        depart(&state, run, Departure { alone: true, ..departure("c", &["w"], 70) });
+        state.finish_run(run, at(5), Outcome::Success, None).unwrap();
+        drop(state);
+        let state = State::open(directory.path()).unwrap();
+        assert_eq!(state.reclaimable("main").unwrap(), 150);
+        assert_eq!(total(&state, TotalKind::DeletedManifests), 2);
+        assert_eq!(total(&state, TotalKind::DeletedTags), 4);
+        let expected = Run {
+            id: run,
+            registry: "main".into(),
+            started: at(0),
+            finished: Some(at(5)),
+            outcome: Some(Outcome::Success),
+            deleted: 2,
+            untagged: 1,
+            error: None,
+        };
+        assert_eq!(state.runs(9).unwrap(), [expected]);
+    }
+
+    #[test]
+    fn a_collection_takes_what_was_reclaimable() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = State::open(directory.path()).unwrap();
+        let run = state.begin_run("main", at(0)).unwrap();
+        depart(&state, run, departure("a", &["x"], 150));
+        state.finish_collection("main", &collected(CollectionOutcome::Failed, 40)).unwrap();
+        assert_eq!(state.reclaimable("main").unwrap(), 110);
+        let last = collected(CollectionOutcome::Success, 90);
+        state.finish_collection("main", &last).unwrap();
+        assert_eq!(state.reclaimable("main").unwrap(), 0);
+        assert_eq!(total(&state, TotalKind::ReclaimedBytes), 130);
+        assert_eq!(total(&state, TotalKind::ReclaimedBlobs), 4);
+        let expected = Collection { registry: "main".into(), collected: last };
+        assert_eq!(state.collections(1).unwrap(), [expected]);
+    }
+}
