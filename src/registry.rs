@@ -8,6 +8,7 @@ mod connect;
 mod delete;
 mod error;
 mod link;
+mod lists;
 mod observe;
 mod pace;
 mod read;
@@ -16,6 +17,7 @@ mod wire;
 
 pub use delete::{Deleter, Deletion, Ready};
 pub use error::{Error, Kind};
+pub use lists::TagList;
 pub use observe::Observer;
-pub use read::{Features, Fetched, Reader, Reference, Resolved, TagList};
+pub use read::{Features, Fetched, Reader, Reference, Resolved};
 pub use transport::{Retry, Traffic};
