@@ -1,4 +1,5 @@
-//! The HTTP API of a registry: what can be read, and, in a type of its own, what can be deleted.
+//! The HTTP API of a registry: what can be read, and, in types of their own, what can be deleted and
+//! put back.
 //!
 //! It knows the distribution specification and where servers depart from it. It knows no policy and
 //! decides nothing. Whoever holds only a [`Reader`] cannot change a registry.
@@ -12,6 +13,8 @@ mod lists;
 mod observe;
 mod pace;
 mod read;
+mod restore;
+mod stored;
 mod transport;
 mod wire;
 
@@ -20,4 +23,7 @@ pub use error::{Error, Kind};
 pub use lists::TagList;
 pub use observe::Observer;
 pub use read::{Features, Fetched, Reader, Reference, Resolved};
+pub use restore::{Restore, Restorer};
+pub use stored::Raw;
 pub use transport::{Retry, Traffic};
+pub use wire::read_manifest;

@@ -12,6 +12,7 @@ use super::auth::Scope;
 use super::delete::Deleter;
 use super::error::{Error, Kind};
 use super::observe::Observer;
+use super::restore::Restorer;
 use super::transport::{Request, Response, Retry, Traffic, Transport};
 use super::wire;
 use crate::config;
@@ -19,9 +20,14 @@ use crate::model::{Digest, Facts, Manifest, RepositoryName, Tag};
 use crate::plan::TagDeletion;
 
 /// The specification lets a registry refuse larger manifests (4 MiB); configurations are as small.
-const MANIFEST_BYTES: usize = 4 << 20;
+pub(super) const MANIFEST_BYTES: usize = 4 << 20;
 /// A million tags of the longest kind fit.
 pub(super) const LIST_BYTES: usize = 256 << 20;
+/// The codes by which registries say that they have no such manifest.
+pub(super) const NO_MANIFEST: &[&str] = &["MANIFEST_UNKNOWN", "NAME_UNKNOWN", "NOT_FOUND"];
+/// The codes by which registries say that they have no such blob.
+pub(super) const NO_BLOB: &[&str] = &["BLOB_UNKNOWN", "MANIFEST_BLOB_UNKNOWN", "NOT_FOUND"];
+
 pub(super) const OK: &[StatusCode] = &[StatusCode::OK];
 
 /// Reads one registry, and can do nothing else to it.
@@ -89,6 +95,11 @@ impl Reader {
         Deleter::new(self.transport.clone())
     }
 
+    /// The half that puts manifests back, over the same connections.
+    pub fn restorer(&self) -> Restorer {
+        Restorer::new(self.transport.clone())
+    }
+
     /// What has gone over the wire so far.
     pub fn traffic(&self) -> Traffic {
         self.transport.traffic()
@@ -126,7 +137,7 @@ impl Reader {
                 Err(invalid(Kind::Invalid, "304 without having been asked".to_owned()))
             }
             StatusCode::NOT_FOUND => {
-                absent(&request, &response, &["MANIFEST_UNKNOWN", "NAME_UNKNOWN", "NOT_FOUND"])?;
+                absent(&request, &response, NO_MANIFEST)?;
                 Ok(Resolved::Absent)
             }
             _ => {
@@ -154,7 +165,7 @@ impl Reader {
             response => response?,
         };
         if response.status == StatusCode::NOT_FOUND {
-            absent(&request, &response, &["BLOB_UNKNOWN", "MANIFEST_BLOB_UNKNOWN", "NOT_FOUND"])?;
+            absent(&request, &response, NO_BLOB)?;
             return Ok(Facts::Unknown {
                 why: format!("its configuration {config} is gone from the registry"),
             });
@@ -204,7 +215,7 @@ impl Reader {
 }
 
 /// A 404 means "there is none" only in the registry's own words. A proxy's 404 means nothing.
-fn absent(request: &Request<'_>, response: &Response, codes: &[&str]) -> Result<(), Error> {
+pub(super) fn absent(request: &Request<'_>, response: &Response, codes: &[&str]) -> Result<(), Error> {
     let error = Error::status("GET", &request.url, response.status, &response.body);
     if codes.iter().any(|code| error.has_code(code)) { Ok(()) } else { Err(error) }
 }
