@@ -21,7 +21,7 @@
 //! 3. [`plan`]: the one and the other and the present moment become verdicts. Up to here nothing does
 //!    IO, reads a clock, logs or fails.
 //! 4. [`report`]: what one run did. [`config`]: the YAML file, as written and as meant.
-//! 5. [`registry`]: the HTTP API, in a reading and a deleting half. [`gc`]: the collection of freed blobs.
+//! 5. [`registry`]: the HTTP API, in a reading, a deleting and a restoring half. [`gc`]: the collection of freed blobs.
 //!    [`state`]: what outlives the process.
 //! 6. [`engine`]: one run, start to end.
 //! 7. [`metrics`]: what Prometheus sees. [`http`]: what is seen with a browser, a probe or a scraper.

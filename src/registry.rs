@@ -1,4 +1,5 @@
-//! The HTTP API of a registry: what can be read, and, in a type of its own, what can be deleted.
+//! The HTTP API of a registry: what can be read, and, in types of their own, what can be deleted and
+//! put back.
 //!
 //! It knows the distribution specification and where servers depart from it. It knows no policy and
 //! decides nothing. Whoever holds only a [`Reader`] cannot change a registry.
@@ -8,14 +9,21 @@ mod connect;
 mod delete;
 mod error;
 mod link;
+mod lists;
 mod observe;
 mod pace;
 mod read;
+mod restore;
+mod stored;
 mod transport;
 mod wire;
 
 pub use delete::{Deleter, Deletion, Ready};
 pub use error::{Error, Kind};
+pub use lists::TagList;
 pub use observe::Observer;
-pub use read::{Features, Reader, Reference, Resolved, TagList};
+pub use read::{Features, Reader, Reference, Resolved};
+pub use restore::{Restore, Restorer};
+pub use stored::Raw;
 pub use transport::{Retry, Traffic};
+pub use wire::read_manifest;

@@ -10,7 +10,7 @@ use serde_json::Value;
 use support::fake::{Auth, FakeRegistry, Options as FakeOptions, Personality};
 use support::image::{
     ACCEPT_ALL, Artifact, Content, DOCKER_LIST, DOCKER_MANIFEST, Image, Index, OCI_INDEX, OCI_MANIFEST,
-    ghost_digest,
+    digest, ghost_digest, signature_tag,
 };
 use support::server::{Options as RealOptions, RealRegistry};
 
@@ -22,11 +22,12 @@ struct Answer {
     body: Result<Value, String>,
 }
 
-const HEADERS: [&str; 12] = [
+const HEADERS: [&str; 13] = [
     "accept-ranges",
     "allow",
     "cache-control",
     "content-length",
+    "content-range",
     "content-type",
     "docker-content-digest",
     "docker-distribution-api-version",
@@ -39,15 +40,23 @@ const HEADERS: [&str; 12] = [
 
 /// Sends `METHOD path`, with headers as pairs.
 async fn ask(client: &Client, base: &str, request: &str, headers: &[(&str, &str)]) -> Answer {
+    send(client, base, request, headers, &[]).await
+}
+
+async fn send(client: &Client, base: &str, request: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
     let (method, path) = request.split_once(' ').unwrap();
     let mut asked = client.request(Method::from_bytes(method.as_bytes()).unwrap(), format!("{base}{path}"));
     for (name, value) in headers {
         asked = asked.header(*name, *value);
     }
-    let answer = asked.send().await.unwrap();
-    let header = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+    let answer = asked.body(body.to_vec()).send().await.unwrap();
+    let header = |name: &str| {
+        let value = answer.headers().get(name)?.to_str().unwrap();
+        // A location says where the server is, and the two are not at one place.
+        Some(value.replace(base, ""))
+    };
     let (status, headers) = (answer.status().as_u16(), HEADERS.map(|name| (name, header(name))).to_vec());
-    let body = answer.text().await.unwrap();
+    let body = answer.text().await.unwrap_or_else(|_| "breaks off".into());
     let mut json: Result<Value, String> = serde_json::from_str(&body).map_err(|_| body);
     if let Ok(Some(tags)) = json.as_mut().map(|json| json.get_mut("tags").and_then(Value::as_array_mut)) {
         // 2.8 lists tags in no order at all.
@@ -72,7 +81,9 @@ struct Held {
 
 impl Both {
     fn empty(real: RealOptions, fake: FakeOptions) -> Self {
-        let client = Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        // An answer that breaks off ends its connection, so no question waits on one that was used.
+        let client = Client::builder().redirect(reqwest::redirect::Policy::none()).pool_max_idle_per_host(0);
+        let client = client.build().unwrap();
         Self { real: real.start(), fake: fake.start(), client }
     }
 
@@ -113,6 +124,18 @@ impl Both {
         let real = ask(&self.client, &self.real.url(), request, headers).await;
         let fake = ask(&self.client, &self.fake.url(), request, headers).await;
         assert_eq!(fake, real, "{request} {headers:?}: the fake on the left, the real one on the right");
+    }
+
+    /// The same for a manifest that is put there.
+    async fn agree_to_put(&self, path: &str, media_type: &str, body: &[u8]) {
+        let (request, headers) = (format!("PUT {path}"), [("content-type", media_type)]);
+        let real = send(&self.client, &self.real.url(), &request, &headers, body).await;
+        let fake = send(&self.client, &self.fake.url(), &request, &headers, body).await;
+        let body = String::from_utf8_lossy(body);
+        assert_eq!(
+            fake, real,
+            "{request} {media_type} {body}: the fake on the left, the real one on the right"
+        );
     }
 
     async fn all_agree(&self, requests: &[&str]) {
@@ -216,6 +239,83 @@ async fn manifests_and_blobs() {
 }
 
 #[tokio::test]
+async fn parts_of_a_blob() {
+    let (both, held) = plain();
+    let empty = Content { blobs: vec![Vec::new(), Vec::new()], ..Image::new("empty").build() };
+    both.push("app", "empty", &empty);
+    let config = held.image.config_digest();
+    let ranges =
+        ["bytes=0-0", "bytes=3-5", "bytes=7-", "bytes=-3", "bytes=0-999999", "bytes=999999-", "junk"];
+    for method in ["GET", "HEAD"] {
+        for range in ranges {
+            for blob in [config.as_str(), &digest(b""), ZEROS] {
+                both.agree(&format!("{method} /v2/app/blobs/{blob}"), &[("range", range)]).await;
+            }
+            both.agree(&format!("{method} /v2/nobody/blobs/{config}"), &[("range", range)]).await;
+        }
+        let known = [("range", "bytes=0-0"), ("if-none-match", &format!("\"{config}\""))];
+        both.agree(&format!("{method} /v2/app/blobs/{config}"), &known).await;
+    }
+}
+
+#[tokio::test]
+async fn manifests_are_put_back() {
+    let (both, held) = plain();
+    let Held { image, docker, index, list } = &held;
+    let sbom = Artifact::referrer("sbom", "application/spdx+json", image).build();
+    both.push("app", "sbom", &sbom);
+    let arm = &list.children[0];
+    let silent = {
+        let mut manifest = image.json();
+        manifest.as_object_mut().unwrap().remove("mediaType");
+        manifest.to_string().into_bytes()
+    };
+    let path = |reference: &str| format!("/v2/app/manifests/{reference}");
+    for content in [index, image, list, docker, arm, &sbom] {
+        both.agree(&format!("DELETE {}", path(&content.digest)), &[]).await;
+    }
+    // An index before its children, and then after them; all by digest, and some of it by tag.
+    for content in [index, list, image, docker, arm, &sbom, index, list] {
+        for _ in 0..2 {
+            both.agree_to_put(&path(&content.digest), content.media_type, &content.manifest).await;
+        }
+        both.agree(&format!("GET {}", path(&content.digest)), &[("accept", ACCEPT_ALL)]).await;
+    }
+    for (tag, content) in [("v1", image), ("list", list), ("index", index), (&signature_tag(ZEROS), &sbom)] {
+        both.agree_to_put(&path(tag), content.media_type, &content.manifest).await;
+        both.agree(&format!("GET {}", path(tag)), &[("accept", ACCEPT_ALL)]).await;
+    }
+    let foreign = Image::new("foreign").build();
+    for (reference, media_type, body) in [
+        (ZEROS, OCI_MANIFEST, &image.manifest[..]),
+        ("sha256:abc", OCI_MANIFEST, &image.manifest),
+        ("v2", "", &image.manifest),
+        ("v2", "text/plain", &image.manifest),
+        ("v2", DOCKER_MANIFEST, &image.manifest),
+        ("v2", OCI_INDEX, &image.manifest),
+        ("v2", OCI_MANIFEST, b""),
+        ("v2", OCI_MANIFEST, b"{"),
+        ("v2", OCI_MANIFEST, &foreign.manifest),
+        (&foreign.digest, OCI_MANIFEST, &foreign.manifest),
+        ("with-charset", &format!("{OCI_MANIFEST}; charset=utf-8"), &image.manifest),
+        ("silent", OCI_MANIFEST, &silent),
+        ("silent", DOCKER_MANIFEST, &silent),
+    ] {
+        both.agree_to_put(&path(reference), media_type, body).await;
+    }
+    for blob in [image.config_digest(), digest(&image.blobs[1])] {
+        std::fs::remove_file(both.real.store().blob_path(&blob)).unwrap();
+        both.fake.change(|state| drop(state.repositories.get_mut("app").unwrap().blobs.remove(&blob)));
+        both.agree(&format!("GET /v2/app/blobs/{blob}"), &[("range", "bytes=0-0")]).await;
+        both.agree_to_put(&path(&image.digest), image.media_type, &image.manifest).await;
+    }
+    both.agree_to_put("/v2/new/manifests/v1", image.media_type, &image.manifest).await;
+    both.all_agree(&["GET /v2/app/tags/list", "GET /v2/new/tags/list", "GET /v2/_catalog"]).await;
+    assert_eq!(both.fake.tags("app"), both.real.store().repository("app").tags);
+    assert_eq!(both.fake.manifests("app"), both.real.store().repository("app").manifests);
+}
+
+#[tokio::test]
 async fn what_a_client_accepts() {
     let (both, held) = plain();
     let with_weight = format!("{OCI_MANIFEST};q=0.5, {OCI_INDEX} ; q=1");
@@ -306,6 +406,7 @@ async fn deletion_where_it_is_not_wanted() {
     let readonly =
         Both::start(RealRegistry::options().readonly(), FakeRegistry::options(Personality::V2_8).readonly());
     for (both, held) in [disabled, readonly] {
+        both.agree_to_put("/v2/app/manifests/v2", OCI_MANIFEST, &held.image.manifest).await;
         both.all_agree(&[
             &format!("DELETE /v2/app/manifests/{}", held.image.digest),
             &format!("DELETE /v2/app/manifests/{ZEROS}"),

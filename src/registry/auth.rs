@@ -59,6 +59,10 @@ impl Scope {
         Self(format!("repository:{repository}:pull"))
     }
 
+    pub(super) fn push(repository: &str) -> Self {
+        Self(format!("repository:{repository}:pull,push"))
+    }
+
     pub(super) fn delete(repository: &str) -> Self {
         Self(format!("repository:{repository}:pull,delete"))
     }

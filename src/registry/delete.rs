@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 
@@ -105,6 +106,7 @@ impl Deleter {
             url: self.transport.url(&format!("{repository}/manifests/{reference}")),
             scope: Scope::delete(repository.as_str()),
             headers: HeaderMap::new(),
+            body: Bytes::new(),
             accepted,
             limit: ANSWER_BYTES,
         };

@@ -57,6 +57,8 @@ pub(super) struct Request<'a> {
     pub(super) url: Url,
     pub(super) scope: Scope,
     pub(super) headers: HeaderMap,
+    /// Sent with every try; mostly empty.
+    pub(super) body: Bytes,
     /// The statuses that are an answer. All others are errors.
     pub(super) accepted: &'a [StatusCode],
     /// A body longer than this is an error.
@@ -65,7 +67,8 @@ pub(super) struct Request<'a> {
 
 impl<'a> Request<'a> {
     pub(super) fn get(url: Url, scope: Scope, accepted: &'a [StatusCode], limit: usize) -> Self {
-        Self { method: Method::GET, url, scope, headers: HeaderMap::new(), accepted, limit }
+        let (headers, body) = (HeaderMap::new(), Bytes::new());
+        Self { method: Method::GET, url, scope, headers, body, accepted, limit }
     }
 
     pub(super) fn accept(mut self, types: &'static str) -> Self {
@@ -74,7 +77,11 @@ impl<'a> Request<'a> {
     }
 
     fn method_name(&self) -> &'static str {
-        if self.method == Method::DELETE { "DELETE" } else { "GET" }
+        match self.method {
+            Method::DELETE => "DELETE",
+            Method::PUT => "PUT",
+            _ => "GET",
+        }
     }
 }
 
@@ -100,8 +107,8 @@ pub(super) struct Transport {
     /// `<url>/v2/`
     base: Url,
     reading: reqwest::Client,
-    /// Follows no redirect: one that answers a deletion could turn it into something else.
-    deleting: reqwest::Client,
+    /// Follows no redirect: one that answers a change could turn it into something else.
+    changing: reqwest::Client,
     session: Session,
     in_flight: Semaphore,
     pace: Option<Pace>,
@@ -121,7 +128,7 @@ impl Transport {
         base.set_path(&format!("{}/v2/", base.path().trim_end_matches('/')));
         Ok(Self {
             reading: connect::client(registry, Policy::limited(5))?,
-            deleting: connect::client(registry, Policy::none())?,
+            changing: connect::client(registry, Policy::none())?,
             session: Session::new(connect::credentials(registry, &base)?),
             in_flight: Semaphore::new(registry.concurrency.get()),
             pace: registry.requests_per_second.map(|rate| Pace::new(rate.get())),
@@ -199,9 +206,9 @@ impl Transport {
         request: &Request<'_>,
         authorization: Option<HeaderValue>,
     ) -> Result<(StatusCode, HeaderMap, Bytes), Error> {
-        let client = if request.method == Method::DELETE { &self.deleting } else { &self.reading };
-        let mut builder =
-            client.request(request.method.clone(), request.url.clone()).headers(request.headers.clone());
+        let client = if request.method == Method::GET { &self.reading } else { &self.changing };
+        let mut builder = client.request(request.method.clone(), request.url.clone());
+        builder = builder.headers(request.headers.clone()).body(request.body.clone());
         if let Some(authorization) = authorization {
             builder = builder.header(AUTHORIZATION, authorization);
         }
@@ -351,10 +358,11 @@ async fn receive(
     let declared = headers.get(reqwest::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let declared: usize = declared.and_then(|text| text.parse().ok()).unwrap_or(0);
     let mut body = Vec::with_capacity(declared.min(limit));
-    while let Some(chunk) = response.chunk().await.map_err(|error| Error::transport(method, url, error))? {
+    let broken = |error| Error { status: Some(status), ..Error::transport(method, url, error) };
+    while let Some(chunk) = response.chunk().await.map_err(broken)? {
         if body.len() + chunk.len() > limit {
             let message = format!("the answer is longer than {limit} bytes");
-            return Err(Error::new(method, url, Kind::TooLarge, message));
+            return Err(Error { status: Some(status), ..Error::new(method, url, Kind::TooLarge, message) });
         }
         body.extend_from_slice(&chunk);
     }

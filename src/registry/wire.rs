@@ -56,6 +56,32 @@ pub(super) fn schema_1(digest: Digest, body: &[u8]) -> Manifest {
     }
 }
 
+/// Whether bytes of this type are the ones that the digest names, as far as it can be told.
+pub(super) fn is_named_by(digest: &Digest, media_type: &str, body: &[u8]) -> bool {
+    is_schema_1(media_type) || digest.matches(body)
+}
+
+/// The type that a manifest was pushed with: the header's, unless that is none of a manifest and the
+/// manifest has a word of its own.
+pub(super) fn stored_type(header: Option<&str>, body: &[u8]) -> Option<String> {
+    let header = header.map(essence).filter(|header| !header.is_empty());
+    let own = || serde_json::from_slice::<Document>(body).ok()?.media_type;
+    let known = |one: &&str| INDEXES.contains(one) || MANIFESTS.contains(one) || is_schema_1(one);
+    header.filter(known).map(str::to_owned).or_else(own).or(header.map(str::to_owned))
+}
+
+/// Reads a manifest that was stored as bytes, of any type that a registry may have given: its children,
+/// its subject and its blobs. The facts of an image stay unknown, as its configuration is not here.
+pub fn read_manifest(digest: &Digest, media_type: &str, body: &[u8]) -> Result<Manifest, String> {
+    if is_schema_1(media_type) {
+        return Ok(schema_1(digest.clone(), body));
+    }
+    if !digest.matches(body) {
+        return Err(format!("the manifest does not match its digest {digest}"));
+    }
+    manifest(digest.clone(), media_type, body).map(|parsed| parsed.manifest)
+}
+
 /// Reads a manifest whose bytes are known to be the ones that the digest names.
 pub(super) fn manifest(digest: Digest, media_type: &str, body: &[u8]) -> Result<Manifest, String> {
     let document: Document =

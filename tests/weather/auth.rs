@@ -28,7 +28,7 @@ fn bearer(lifetime: Duration, actions: Option<&[&str]>) -> Auth {
 }
 
 /// The scopes that tokens were asked for, in order.
-fn scopes(fake: &FakeRegistry) -> Vec<String> {
+pub(crate) fn scopes(fake: &FakeRegistry) -> Vec<String> {
     let asked = fake.requests().into_iter().filter(|one| one.path.starts_with("/token"));
     let scopes = asked.map(|one| {
         let query = one.path.split_once('?').map(|(_, query)| query.to_owned()).unwrap_or_default();

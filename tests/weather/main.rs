@@ -7,12 +7,14 @@
 mod support;
 
 mod auth;
+mod blobs;
 mod case;
 mod catalog;
 mod deleting;
 mod personalities;
 mod reading;
 mod referrers;
+mod restoring;
 mod retrying;
 mod tags;
 mod traffic;

@@ -135,8 +135,42 @@ fn blob(state: &State, request: &Request, name: &str, digest: &str) -> Canned {
         reply.status = 304;
         return reply;
     }
-    let reply = reply.header("content-type", "application/octet-stream").header("accept-ranges", "bytes");
-    reply.body(bytes.clone())
+    let reply = reply.header("content-type", "application/octet-stream");
+    match request.header("range") {
+        Some(range) => part(reply, range, bytes),
+        None => reply.header("accept-ranges", "bytes").body(bytes.clone()),
+    }
+}
+
+/// What Go makes of `Range`, where it names one range.
+fn part(mut reply: Canned, range: &str, bytes: &[u8]) -> Canned {
+    let length = bytes.len();
+    let number = |text: &str| text.parse::<usize>().ok();
+    let range = range.strip_prefix("bytes=").and_then(|range| range.split_once('-'));
+    let is_suffix = range.is_some_and(|(first, _)| first.is_empty());
+    let (first, end) = match range.map(|(first, last)| (number(first), number(last))) {
+        Some((None, Some(count))) if is_suffix => (length.saturating_sub(count), length),
+        Some((Some(first), None)) => (first, length),
+        Some((Some(first), Some(last))) if first <= last => (first, length.min(last + 1)),
+        _ => return beyond(reply, "invalid range\n", length),
+    };
+    // The last bytes of nothing are no error, and run from 0 to -1.
+    let fits = first < length || length == 0 && is_suffix;
+    if !fits {
+        reply.set_header("content-range", format!("bytes */{length}"));
+        return beyond(reply, "invalid range: failed to overlap\n", length);
+    }
+    reply.status = 206;
+    reply.set_header("accept-ranges", "bytes");
+    reply.set_header("content-range", format!("bytes {first}-{}/{length}", end as i64 - 1));
+    reply.body(&bytes[first..end])
+}
+
+/// The refusal of a range. It announces the length that was meant for the blob, and breaks off.
+fn beyond(mut reply: Canned, text: &str, length: usize) -> Canned {
+    reply.status = 416;
+    let sent = text.len().min(length);
+    plain(reply, text).header("content-length", length.to_string()).cut_after(sent)
 }
 
 fn delete_blob(state: &mut State, name: &str, digest: &str) -> Canned {
@@ -183,6 +217,18 @@ pub(super) fn error(
     detail: Option<Value>,
 ) -> Canned {
     error_saying(personality, status, code, message(code), detail)
+}
+
+/// Several errors of one code.
+pub(super) fn errors(
+    personality: Personality,
+    status: u16,
+    code: &'static str,
+    details: Vec<Value>,
+) -> Canned {
+    let one = |detail: &Value| json!({ "code": code, "message": message(code), "detail": detail });
+    let errors: Vec<Value> = details.iter().map(one).collect();
+    json_reply(personality, status, format!("{}\n", json!({ "errors": errors })))
 }
 
 /// An error with a message that is not the usual one of its code.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::image::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, digest};
-use super::answer::{error, error_saying, is_digest};
+use super::answer::{error, error_saying, errors, is_digest};
 use super::state::{Personality, Repository, State};
 use super::wire::{Canned, Request};
 
@@ -156,35 +156,67 @@ fn is_listed(repository: &Repository, digest: &str) -> bool {
     })
 }
 
-/// Takes a manifest whose parts are here.
+/// Takes a manifest whose parts are here, in the order of `PutManifest`: the type, the digest, the parts,
+/// the manifest, the tag.
 pub(super) fn put(state: &mut State, request: &Request, name: &str, reference: &str) -> Canned {
     let personality = state.settings.personality;
+    let media_type = request.header("content-type").unwrap_or_default();
+    let media_type = media_type.split(';').next().unwrap_or_default().trim();
+    let manifest = match understand(media_type, &request.body) {
+        Ok(manifest) => manifest,
+        Err(detail) => return error(personality, 400, "MANIFEST_INVALID", Some(detail)),
+    };
     let actual = digest(&request.body);
-    if reference.contains(':') && reference != actual {
+    if is_digest(reference) && reference != actual {
         return error(personality, 400, "DIGEST_INVALID", None);
     }
-    let Ok(manifest) = serde_json::from_slice::<Value>(&request.body) else {
-        return error(personality, 400, "MANIFEST_INVALID", None);
-    };
-    let repository = state.repositories.entry(name.into()).or_default();
-    let listed = |list: &str| manifest[list].as_array().cloned().unwrap_or_default();
-    let blobs = listed("layers").into_iter().chain(manifest.get("config").cloned());
-    let has = |part: &Value, held: &dyn Fn(&str) -> bool| part["digest"].as_str().is_some_and(held);
-    let whole = blobs.into_iter().all(|blob| has(&blob, &|digest| repository.blobs.contains_key(digest)))
-        && listed("manifests")
-            .iter()
-            .all(|child| has(child, &|digest| repository.manifests.contains_key(digest)));
-    if !whole {
-        return error(personality, 400, "MANIFEST_BLOB_UNKNOWN", None);
+    let missing = missing(state.repositories.get(name), &manifest);
+    if !missing.is_empty() {
+        return errors(personality, 400, "MANIFEST_BLOB_UNKNOWN", missing);
     }
-    let media_type = request.header("content-type").unwrap_or_default().to_owned();
-    repository.manifests.insert(actual.clone(), (media_type, request.body.to_vec()));
-    let location =
-        format!("http://{}{}/v2/{name}/manifests/{actual}", state.settings.host, state.settings.prefix);
-    if !reference.contains(':') {
+    let repository = state.repositories.entry(name.into()).or_default();
+    repository.manifests.insert(actual.clone(), (media_type.to_owned(), request.body.to_vec()));
+    if !is_digest(reference) {
+        if reference.contains(':') {
+            let entry = format!("index/{}/link", actual.replace(':', "/"));
+            return malformed_at(personality, name, reference, &entry);
+        }
         state.tag(name, reference, &actual);
     }
+    let location =
+        format!("http://{}{}/v2/{name}/manifests/{actual}", state.settings.host, state.settings.prefix);
     Canned::status(201).header("location", location).header("docker-content-digest", actual)
+}
+
+/// A manifest of that type; `Err` is the detail of the refusal.
+fn understand(media_type: &str, body: &[u8]) -> Result<Value, Value> {
+    if ![OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST].contains(&media_type) {
+        return Err(json!({}));
+    }
+    let manifest: Value = serde_json::from_slice(body).map_err(|_| json!({ "Offset": body.len() }))?;
+    let may_be_silent = [OCI_MANIFEST, OCI_INDEX].contains(&media_type);
+    match manifest["mediaType"].as_str() {
+        Some(own) if own == media_type => Ok(manifest),
+        None if may_be_silent => Ok(manifest),
+        _ => Err(json!({})),
+    }
+}
+
+/// The parts of a manifest that the repository does not have, in the manifest's order. The subject is no
+/// part.
+fn missing(repository: Option<&Repository>, manifest: &Value) -> Vec<Value> {
+    let listed = |list: &str| manifest[list].as_array().cloned().unwrap_or_default();
+    let lacks = |part: &Value, manifests: bool| {
+        let has = |held: &Repository, digest: &str| match manifests {
+            true => held.manifests.contains_key(digest),
+            false => held.blobs.contains_key(digest),
+        };
+        !part["digest"].as_str().is_some_and(|digest| repository.is_some_and(|held| has(held, digest)))
+    };
+    let blobs = manifest.get("config").cloned().into_iter().chain(listed("layers"));
+    let children = listed("manifests").into_iter().filter(|part| lacks(part, true));
+    let missing = blobs.filter(|part| lacks(part, false)).chain(children);
+    missing.map(|part| part["digest"].clone()).collect()
 }
 
 fn unknown_tag(personality: Personality, name: &str, tag: &str) -> Canned {
@@ -212,7 +244,11 @@ fn malformed(personality: Personality, name: &str, reference: &str) -> Canned {
     if personality == Personality::Oci11 {
         return unknown_tag(personality, name, reference);
     }
-    let path = format!("/docker/registry/v2/repositories/{name}/_manifests/tags/{reference}/current/link");
+    malformed_at(personality, name, reference, "current/link")
+}
+
+fn malformed_at(personality: Personality, name: &str, reference: &str, entry: &str) -> Canned {
+    let path = format!("/docker/registry/v2/repositories/{name}/_manifests/tags/{reference}/{entry}");
     let detail = json!({ "Path": path, "DriverName": "filesystem" });
     error(personality, 500, "UNKNOWN", Some(detail))
 }
