@@ -19,8 +19,8 @@ pub use conduct::{Conducted, Means, conduct};
 pub use history::{Past, entry_document, history, history_document};
 pub use journal::{Journal, grace_ends, held_back, waits};
 pub use kept::Kept;
-pub use undo::{Fate, Name, Target, Undone, undo};
 use scan::{Depth, scan};
+pub use undo::{Fate, Name, Target, Undone, undo};
 
 use std::collections::BTreeSet;
 

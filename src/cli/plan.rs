@@ -28,7 +28,8 @@ pub(super) async fn plan(config: &Config, arguments: &PlanArguments) -> anyhow::
     let only = arguments.selection.only();
     // One document can go out while it is made; several would get in each other's way.
     let direct = sessions.len() == 1;
-    let plans = join_all(sessions.iter().map(|session| look(session, only.as_ref(), arguments, direct))).await;
+    let plans =
+        join_all(sessions.iter().map(|session| look(session, only.as_ref(), arguments, direct))).await;
     let mut exit = Exit::Done;
     for (session, result) in sessions.iter().zip(plans) {
         match result {

@@ -82,7 +82,12 @@ pub(super) fn open<'a>(
     let selected =
         |registry: &&Registry| selection.registry.is_empty() || selection.registry.contains(&registry.name);
     let now = at.unwrap_or_else(clock);
-    config.registries.iter().filter(selected).map(|registry| Session::open(config, registry, now, state)).collect()
+    config
+        .registries
+        .iter()
+        .filter(selected)
+        .map(|registry| Session::open(config, registry, now, state))
+        .collect()
 }
 
 /// Opens the registry of an image such as `main/team/app:v1`, and tells the image's name within it.

@@ -52,12 +52,7 @@ impl Generation {
     }
 
     /// The registry of this name as the engine wants it.
-    pub(super) fn site<'a>(
-        &'a self,
-        name: &str,
-        now: DateTime<Utc>,
-        state: &'a State,
-    ) -> Option<Site<'a>> {
+    pub(super) fn site<'a>(&'a self, name: &str, now: DateTime<Utc>, state: &'a State) -> Option<Site<'a>> {
         let registry = self.registry(name)?;
         let reader = self.readers.get(name)?;
         let (config, state) = (&self.config, Some(state));

@@ -19,7 +19,7 @@ use crate::engine::{
 };
 use crate::http::{Board, Clock, Entry, Run};
 use crate::metrics::Metrics;
-use crate::report::{Collected, CollectionOutcome};
+use crate::report::Collected;
 use crate::state::State;
 
 /// A registry that could not be put back is tried again after this long.
@@ -304,7 +304,9 @@ impl Service {
     /// A collection by its own schedule. What must not be swept is found out first.
     async fn collect(&self, generation: &Generation, name: &str) {
         let at = (self.clock)();
-        let (Some(site), Some(collector)) = (generation.site(name, at, &self.state), generation.collector(name)) else {
+        let (Some(site), Some(collector)) =
+            (generation.site(name, at, &self.state), generation.collector(name))
+        else {
             return;
         };
         match held_back(site.registry, &self.state, at) {

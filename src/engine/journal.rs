@@ -52,7 +52,8 @@ pub(super) async fn settle(site: Site<'_>, state: &State) -> Result<(), Error> {
             let mut there = false;
             for tag in &entry.tags {
                 let reference = Reference::Tag { tag, known: None };
-                there |= !matches!(site.reader.manifest(&entry.repository, reference).await?, Resolved::Absent);
+                there |=
+                    !matches!(site.reader.manifest(&entry.repository, reference).await?, Resolved::Absent);
             }
             there
         } else {

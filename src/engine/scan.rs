@@ -146,7 +146,8 @@ async fn complete(
         }
     }
     let needed = needs_facts(snapshot, depth);
-    let open: Vec<Arc<Manifest>> = needed.iter().filter_map(|one| snapshot.manifests.get(one)).cloned().collect();
+    let open: Vec<Arc<Manifest>> =
+        needed.iter().filter_map(|one| snapshot.manifests.get(one)).cloned().collect();
     let mut facts = stream::iter(open.iter().filter(|one| matches!(one.facts, Facts::Unasked { .. })))
         .map(async |manifest| {
             let facts = site.reader.facts(&repository, manifest).await?;

@@ -72,7 +72,8 @@ impl Memory {
             .map(|(_, digest)| digest)
             .collect();
         let mut sightings = BTreeMap::new();
-        for (digest, before) in self.sightings.iter().filter(|(digest, _)| !snapshot.absent.contains(*digest)) {
+        for (digest, before) in self.sightings.iter().filter(|(digest, _)| !snapshot.absent.contains(*digest))
+        {
             let left = if reached.contains(digest) || emptied { None } else { before.left.or(Some(at)) };
             let noticed = if gained.contains(digest) { at } else { before.noticed };
             sightings.insert(digest.clone(), Sighting { noticed, left, ..*before });

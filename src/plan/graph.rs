@@ -142,11 +142,7 @@ impl<'a> Graph<'a> {
     /// Where that leaves a choice, the oldest goes first. A tag can claim that an index is about its own
     /// child, so there can be circles. They are broken in favour of parents, which are never part of a
     /// circle by themselves; the edges that then run against the order bind nobody.
-    pub(super) fn deletion_order(
-        &self,
-        verdicts: &[Verdict],
-        ages: &[Age],
-    ) -> Vec<(usize, Vec<Digest>)> {
+    pub(super) fn deletion_order(&self, verdicts: &[Verdict], ages: &[Age]) -> Vec<(usize, Vec<Digest>)> {
         let ranked = |node: usize| (ages[node].latest, node);
         let before = |node: usize| self.parents[node].iter().chain(&self.subjects[node]).copied();
         let after = |node: usize| self.children[node].iter().chain(&self.referrers[node]).copied();

@@ -27,7 +27,9 @@ pub(super) fn settle(
         if kept.keys().filter(|node| is_tagged(node)).count() < at_least {
             // Rescued one at a time, since each may keep others by what it needs.
             let tagged = expired.iter().copied().filter(is_tagged);
-            if let Some(youngest) = tagged.max_by_key(|&node| (ages[node].latest, ages[node].made, Reverse(node))) {
+            if let Some(youngest) =
+                tagged.max_by_key(|&node| (ages[node].latest, ages[node].made, Reverse(node)))
+            {
                 ballots[youngest].kept = true;
                 ballots[youngest].reasons.push(Reason::AtLeast { count: at_least });
                 continue;

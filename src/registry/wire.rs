@@ -79,7 +79,7 @@ pub fn read_manifest(digest: &Digest, media_type: &str, body: &[u8]) -> Result<M
     if !digest.matches(body) {
         return Err(format!("the manifest does not match its digest {digest}"));
     }
-    manifest(digest.clone(), media_type, body).map(|parsed| parsed.manifest)
+    manifest(digest.clone(), media_type, body)
 }
 
 /// Reads a manifest whose bytes are known to be the ones that the digest names.

@@ -27,7 +27,12 @@ impl<W: Write> PlanWriter<W> {
     }
 
     /// Adds a repository. They must come in the order of their names.
-    pub fn repository(&mut self, registry: &str, now: DateTime<Utc>, plan: &RepositoryPlan) -> io::Result<()> {
+    pub fn repository(
+        &mut self,
+        registry: &str,
+        now: DateTime<Utc>,
+        plan: &RepositoryPlan,
+    ) -> io::Result<()> {
         self.begin(registry, now)?;
         serde_json::to_writer(&mut self.out, &repository(plan))?;
         Ok(())
@@ -66,7 +71,8 @@ impl<W: Write> PlanWriter<W> {
 /// A whole plan in the form of [`PlanWriter`].
 pub fn plan_document(plan: &Plan) -> Value {
     let mut writer = PlanWriter::new(Vec::new());
-    let mut write = || plan.repositories.iter().try_for_each(|one| writer.repository(&plan.registry, plan.now, one));
+    let mut write =
+        || plan.repositories.iter().try_for_each(|one| writer.repository(&plan.registry, plan.now, one));
     let written = write().and_then(|()| writer.end(plan));
     // Writing to memory does not fail, and what is written is JSON.
     written.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()

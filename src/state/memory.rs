@@ -12,23 +12,29 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::{Error, State, journal, json, signed, unsigned, write};
 use crate::model::{Blob, Digest, Facts, FirstLook, Kind, Manifest, Memory, RepositoryName, Sighting, Tag};
 
-const NEVER: &str = "never";
-const FORGOTTEN: &str = "forgotten";
-
 impl State {
     /// What is remembered of a repository.
     pub fn recall(&self, registry: &str, repository: &RepositoryName) -> Result<Memory, Error> {
         let mut connection = self.quick();
         let moment = connection.transaction()?;
-        let unseen = if self.open.forgotten { FirstLook::Forgotten } else { FirstLook::Never };
         let leftovers = journal::leftovers(&moment, registry, repository)?;
-        let mut memory = Memory { first_look: unseen, leftovers, ..Memory::default() };
+        let mut memory = Memory { first_look: self.first_look(None), leftovers, ..Memory::default() };
         if let Some((id, first_look)) = known(&moment, registry, repository)? {
-            memory.first_look = first_look.unwrap_or(unseen);
+            memory.first_look = self.first_look(first_look);
             recall_manifests(&moment, id, &mut memory)?;
             recall_tags(&moment, id, &mut memory)?;
         }
         Ok(memory)
+    }
+
+    /// What the first look with this file was.
+    fn first_look(&self, at: Option<DateTime<Utc>>) -> FirstLook {
+        match (at, self.open.forgotten) {
+            (None, false) => FirstLook::Never,
+            (None, true) => FirstLook::Lost,
+            (Some(at), false) => FirstLook::At(at),
+            (Some(at), true) => FirstLook::Again(at),
+        }
     }
 
     /// Keeps what a look has added: the differences between what was recalled before it and what is to
@@ -81,24 +87,15 @@ impl State {
     }
 }
 
-/// The number of a repository and what is known of its first look.
+/// The number of a repository and the time of its first look, if it was ever looked at.
 fn known(
     connection: &Connection,
     registry: &str,
     repository: &RepositoryName,
-) -> Result<Option<(i64, Option<FirstLook>)>, rusqlite::Error> {
-    let mut select = connection.prepare_cached(
-        "SELECT id, first_look, first_look FROM repository WHERE registry = ?1 AND name = ?2",
-    )?;
-    let row = select.query_row([registry, repository.as_str()], |row| {
-        let word: Option<String> = readable(row, 1);
-        let first_look = match word.as_deref() {
-            Some(NEVER) => None,
-            // A time that cannot be read is one that nobody knows.
-            _ => Some(readable(row, 2).map_or(FirstLook::Forgotten, FirstLook::At)),
-        };
-        Ok((row.get(0)?, first_look))
-    });
+) -> Result<Option<(i64, Option<DateTime<Utc>>)>, rusqlite::Error> {
+    let mut select = connection
+        .prepare_cached("SELECT id, first_look FROM repository WHERE registry = ?1 AND name = ?2")?;
+    let row = select.query_row([registry, repository.as_str()], |row| Ok((row.get(0)?, readable(row, 1))));
     row.optional()
 }
 
@@ -191,11 +188,11 @@ fn looked(
          RETURNING id",
     )?;
     let name = repository.as_str();
-    match first_look {
-        FirstLook::At(time) => upsert.query_row(params![registry, name, time, at], |row| row.get(0)),
-        FirstLook::Never => upsert.query_row(params![registry, name, NEVER, at], |row| row.get(0)),
-        FirstLook::Forgotten => upsert.query_row(params![registry, name, FORGOTTEN, at], |row| row.get(0)),
-    }
+    let first_look = match first_look {
+        FirstLook::At(time) | FirstLook::Again(time) => Some(time),
+        FirstLook::Never | FirstLook::Lost => None,
+    };
+    upsert.query_row(params![registry, name, first_look, at], |row| row.get(0))
 }
 
 fn remember_manifests(

@@ -54,12 +54,12 @@ const STEPS: &[&str] = &[
     -- 'forgotten' is there if this file took the place of one that was lost.
     CREATE TABLE mark (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 
-    -- What looks at repositories have found. first_look is a time, 'never' or 'forgotten'.
+    -- What looks at repositories have found. Without a first_look there was none with this file.
     CREATE TABLE repository (
         id INTEGER PRIMARY KEY,
         registry TEXT NOT NULL,
         name TEXT NOT NULL,
-        first_look TEXT NOT NULL,
+        first_look TEXT,
         last_look TEXT NOT NULL,
         UNIQUE (registry, name)
     ) STRICT;

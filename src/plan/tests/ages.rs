@@ -66,10 +66,10 @@ fn a_new_image_ages_from_its_creation() {
     walk.push("a", Some(day(0)), &["a"]);
     assert_eq!(walk.look(9), [""; 0]);
     assert_eq!(walk.look(10), ["a"]);
-    assert_eq!(walk.evidence(10, "a"), [
-        (Source::Created, Weight::Counts),
-        (Source::FirstLook, Weight::Weaker),
-    ]);
+    assert_eq!(
+        walk.evidence(10, "a"),
+        [(Source::Created, Weight::Counts), (Source::FirstLook, Weight::Weaker),]
+    );
 }
 
 #[test]
@@ -89,10 +89,10 @@ fn a_promoted_image_is_as_old_as_its_promotion() {
     assert_eq!(walk.look(1), ["old"]);
     assert_eq!(walk.look(10), ["old"]);
     assert_eq!(walk.look(11), ["old", "promoted"]);
-    assert_eq!(walk.evidence(11, "promoted"), [
-        (Source::Created, Weight::Outdated),
-        (Source::Noticed, Weight::Counts),
-    ]);
+    assert_eq!(
+        walk.evidence(11, "promoted"),
+        [(Source::Created, Weight::Outdated), (Source::Noticed, Weight::Counts),]
+    );
 }
 
 #[test]
@@ -115,10 +115,10 @@ fn an_image_of_a_reproducible_build_is_as_old_as_its_push() {
     assert_eq!(walk.look(1), [""; 0]);
     assert_eq!(walk.look(10), ["first"]);
     assert_eq!(walk.look(11), ["first", "reproducible"]);
-    assert_eq!(walk.evidence(11, "reproducible"), [
-        (Source::Created, Weight::TooOld),
-        (Source::Noticed, Weight::Counts),
-    ]);
+    assert_eq!(
+        walk.evidence(11, "reproducible"),
+        [(Source::Created, Weight::TooOld), (Source::Noticed, Weight::Counts),]
+    );
 }
 
 #[test]
