@@ -201,7 +201,7 @@ mod tests {
         format!("sha256:{}", byte.repeat(32))
     }
 
-    fn parse(media_type: &str, body: &str) -> Result<Parsed, String> {
+    fn parse(media_type: &str, body: &str) -> Result<Manifest, String> {
         manifest(Digest::of(body.as_bytes()), media_type, body.as_bytes())
     }
 
