@@ -155,7 +155,7 @@ async fn everything_comes_back_byte_for_byte() {
             let reference = Reference::Tag { tag: &name, known: None };
             let found = world.reader.manifest(&world.app, reference).await.unwrap();
             let Resolved::Found(found) = found else { panic!("{tag}: {found:?}") };
-            assert_eq!(found.manifest.digest.as_str(), content.digest);
+            assert_eq!(found.digest.as_str(), content.digest);
         }
         assert_eq!(world.registry.store().repository("app"), before);
         for blob in parts.values().flat_map(|part| &part.blobs) {

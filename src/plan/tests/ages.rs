@@ -12,7 +12,7 @@ struct Walk {
 }
 
 fn day(day: i64) -> DateTime<Utc> {
-    now() + TimeDelta::days(day)
+    ago(-24 * day)
 }
 
 impl Walk {
