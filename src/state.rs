@@ -311,7 +311,7 @@ mod tests {
     }
 
     fn forgets(state: &State) -> bool {
-        state.recall("main", &name()).unwrap().first_look == FirstLook::Forgotten
+        state.recall("main", &name()).unwrap().first_look == FirstLook::Lost
     }
 
     fn names(directory: &Path) -> Vec<String> {

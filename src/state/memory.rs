@@ -20,7 +20,8 @@ impl State {
         let leftovers = journal::leftovers(&moment, registry, repository)?;
         let mut memory = Memory { first_look: self.first_look(None), leftovers, ..Memory::default() };
         if let Some((id, first_look)) = known(&moment, registry, repository)? {
-            memory.first_look = self.first_look(first_look);
+            // A time that cannot be read is one that was lost.
+            memory.first_look = first_look.map_or(FirstLook::Lost, |at| self.first_look(at));
             recall_manifests(&moment, id, &mut memory)?;
             recall_tags(&moment, id, &mut memory)?;
         }
@@ -87,15 +88,16 @@ impl State {
     }
 }
 
-/// The number of a repository and the time of its first look, if it was ever looked at.
+/// The number of a repository and the time of its first look, if there was one. The outer `None` is of a
+/// time that cannot be read.
 fn known(
     connection: &Connection,
     registry: &str,
     repository: &RepositoryName,
-) -> Result<Option<(i64, Option<DateTime<Utc>>)>, rusqlite::Error> {
+) -> Result<Option<(i64, Option<Option<DateTime<Utc>>>)>, rusqlite::Error> {
     let mut select = connection
         .prepare_cached("SELECT id, first_look FROM repository WHERE registry = ?1 AND name = ?2")?;
-    let row = select.query_row([registry, repository.as_str()], |row| Ok((row.get(0)?, readable(row, 1))));
+    let row = select.query_row([registry, repository.as_str()], |row| Ok((row.get(0)?, row.get(1).ok())));
     row.optional()
 }
 
@@ -560,7 +562,7 @@ mod tests {
         state.quick().execute("UPDATE tag SET tag = '..' WHERE tag = 'noticed'", []).unwrap();
         state.quick().execute("UPDATE repository SET first_look = 'x'", []).unwrap();
         let recalled = state.recall("main", &name()).unwrap();
-        assert_eq!(recalled.first_look, FirstLook::Forgotten);
+        assert_eq!(recalled.first_look, FirstLook::Lost);
         assert_eq!(recalled.manifests.len(), 2);
         assert_eq!((recalled.sightings.len(), recalled.tags.len()), (7, 7));
         assert!(!recalled.sightings.contains_key(&digest("noticed")));
@@ -569,7 +571,7 @@ mod tests {
     #[test]
     fn a_first_look_is_remembered_as_what_it_was() {
         let (_directory, state) = open();
-        for first_look in [FirstLook::At(at(7)), FirstLook::Forgotten, FirstLook::Never] {
+        for first_look in [FirstLook::At(at(7)), FirstLook::Never] {
             let memory = Memory { first_look, ..Memory::default() };
             state.remember("main", &name(), &Memory::default(), &memory, at(9)).unwrap();
             assert_eq!(state.recall("main", &name()).unwrap(), memory);
