@@ -422,7 +422,7 @@ mod tests {
             std::fs::write(directory.path().join("state.sqlite-wal"), "of another file").unwrap();
             let state = State::open(directory.path()).unwrap();
             assert!(forgets(&state));
-            let looked = Memory { first_look: FirstLook::At(at(4)), ..Memory::default() };
+            let looked = Memory { first_look: FirstLook::Again(at(4)), ..Memory::default() };
             state.remember("main", &name(), &Memory::default(), &looked, at(4)).unwrap();
             assert_eq!(state.recall("main", &name()).unwrap(), looked);
             assert_eq!(names(directory.path()), ["lock", FILE, "state.sqlite-shm", "state.sqlite-wal"]);
