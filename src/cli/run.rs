@@ -48,6 +48,14 @@ pub(super) async fn run(config: &Config, arguments: &RunArguments, env: Env<'_>)
 
 fn print(conducted: &Conducted, form: Form) -> Exit {
     let exit = print_run(&conducted.survey, &conducted.report, form, conducted.collected.as_ref());
+    if let (Some(until), Form::Table) = (conducted.held_back, form) {
+        println!(
+            "{}: gc.grace holds the collection back until {}; until then `regsweep undo {}` puts back what was deleted",
+            conducted.report.registry,
+            until.format("%F %T UTC"),
+            conducted.run,
+        );
+    }
     match &conducted.collected {
         Some(collected) if form == Form::Table => {
             exit.and(print_collection(&conducted.report.registry, collected))
