@@ -85,15 +85,19 @@ impl State {
         let known = directory.join(LOCK).exists();
         let lock = File::create(directory.join(LOCK)).map_err(io)?;
         match lock.try_lock() {
-            Ok(()) => Self::hold(directory, lock, known),
+            Ok(()) => {
+                let state = Self::begin(directory, Some(lock), known)?;
+                let unwritable = || io(ErrorKind::PermissionDenied.into());
+                state.is_writable().then_some(state).ok_or_else(unwritable)
+            }
             Err(TryLockError::WouldBlock) => Err(Error::Locked(directory.to_owned())),
             Err(TryLockError::Error(error)) => Err(io(error)),
         }
     }
 
-    /// Opens the state for a command that only looks. It makes no directory, and waits for nobody: beside
-    /// a process that holds the state, and where nothing may be written, it is a view that cannot be
-    /// written to. `None` if there is nothing to be seen.
+    /// Opens the state for a command that only looks. It makes no directory, waits for nobody and is in
+    /// nobody's way: beside a process that holds the state, and where nothing may be written, it is a
+    /// view that cannot be written to. `None` if there is nothing to be seen.
     pub fn beside(directory: &Path) -> Result<Option<Self>, Error> {
         if !directory.is_dir() {
             return Ok(None);
@@ -105,9 +109,11 @@ impl State {
             Err(error) => return Err(Error::Directory(directory.to_owned(), error)),
         };
         match lock.try_lock() {
-            Ok(()) => match Self::hold(directory, lock, known) {
+            // The lock is only held until it is open: a run may begin while somebody looks. Both may write
+            // what they have seen.
+            Ok(()) => match Self::begin(directory, None, known) {
                 Err(Error::Sqlite(error)) if file::is_unwritable(&error) => Ok(Self::view(directory)),
-                held => held.map(Some),
+                begun => begun.map(Some),
             },
             Err(_) => Ok(Self::view(directory)),
         }
@@ -123,7 +129,8 @@ impl State {
         Ledger::new(self.clone(), registry)
     }
 
-    fn hold(directory: &Path, lock: File, known: bool) -> Result<Self, Error> {
+    /// Opens the file, or a new one. Whoever does holds the lock meanwhile.
+    fn begin(directory: &Path, lock: Option<File>, known: bool) -> Result<Self, Error> {
         let path = directory.join(FILE);
         let mut lost = known;
         if let Some(why) = file::unusable(&path)? {
@@ -142,7 +149,7 @@ impl State {
         let durable = connect(&path, OpenFlags::default(), "FULL")?;
         schema::prepare(&durable, &path, lost)?;
         let quick = connect(&path, OpenFlags::default(), "NORMAL")?;
-        Self::with(durable, quick, Some(lock))
+        Self::with(durable, quick, lock)
     }
 
     /// The state of another process, or one that may only be read.
@@ -464,13 +471,16 @@ mod tests {
     }
 
     #[test]
-    fn beside_nobody_a_state_is_held() {
+    fn beside_nobody_one_may_write_and_is_in_nobodys_way() {
         let directory = tempfile::tempdir().unwrap();
         assert!(State::beside(&directory.path().join("none")).unwrap().is_none());
         assert_eq!(names(directory.path()).len(), 0);
         let state = State::beside(directory.path()).unwrap().unwrap();
         assert!(state.is_writable());
-        assert!(matches!(State::open(directory.path()).err(), Some(Error::Locked(_))));
+        let holder = State::open(directory.path()).unwrap();
+        let looked = Memory { first_look: FirstLook::At(at(4)), ..Memory::default() };
+        state.remember("main", &name(), &Memory::default(), &looked, at(4)).unwrap();
+        assert_eq!(holder.recall("main", &name()).unwrap(), looked);
     }
 
     #[test]

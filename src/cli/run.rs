@@ -50,10 +50,9 @@ fn print(conducted: &Conducted, form: Form) -> Exit {
     let exit = print_run(&conducted.survey, &conducted.report, form, conducted.collected.as_ref());
     if let (Some(until), Form::Table) = (conducted.held_back, form) {
         println!(
-            "{}: gc.grace holds the collection back until {}; until then `regsweep undo {}` puts back what was deleted",
+            "{}: gc.grace holds the collection back until {}; until then what was deleted can be undone (`regsweep history`)",
             conducted.report.registry,
             until.format("%F %T UTC"),
-            conducted.run,
         );
     }
     match &conducted.collected {

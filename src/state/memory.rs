@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use rusqlite::types::FromSql;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{Error, State, journal, json, signed, unsigned};
@@ -88,13 +87,15 @@ impl State {
     }
 }
 
-/// The number of a repository and the time of its first look, if there was one. The outer `None` is of a
-/// time that cannot be read.
+/// A time, where there is one.
+type Moment = Option<DateTime<Utc>>;
+
+/// The number of a repository and the time of its first look; `None` if that cannot be read.
 fn known(
     connection: &Connection,
     registry: &str,
     repository: &RepositoryName,
-) -> Result<Option<(i64, Option<Option<DateTime<Utc>>>)>, rusqlite::Error> {
+) -> Result<Option<(i64, Option<Moment>)>, rusqlite::Error> {
     let mut select = connection
         .prepare_cached("SELECT id, first_look FROM repository WHERE registry = ?1 AND name = ?2")?;
     let row = select.query_row([registry, repository.as_str()], |row| Ok((row.get(0)?, row.get(1).ok())));
@@ -170,10 +171,6 @@ fn digests(list: &str) -> Option<Vec<Digest>> {
 
 fn text<'a>(row: &'a Row<'_>, column: usize) -> Option<&'a str> {
     row.get_ref(column).ok()?.as_str().ok()
-}
-
-fn readable<T: FromSql>(row: &Row<'_>, column: usize) -> Option<T> {
-    row.get(column).ok()
 }
 
 /// Notes that a repository was looked at, and gives it a number.
