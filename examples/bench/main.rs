@@ -83,7 +83,12 @@ fn measure_size(program: &Path, tags: usize) -> [Row; 2] {
 
 fn report(row: &Row, ran: &Ran) {
     let (load, wall) = (row.load.last().unwrap().as_secs_f64(), ran.wall.as_secs_f64());
-    eprintln!("{} tags, {}: load generator {load:.2} s, regsweep {wall:.2} s", row.tags, row.scan.name());
+    let (cpu, peak) = (ran.cpu.as_secs_f64(), ran.peak_kib / 1024);
+    eprintln!(
+        "{} tags, {}: load generator {load:.2} s, regsweep {wall:.2} s, {cpu:.2} s of CPU, {peak} MiB",
+        row.tags,
+        row.scan.name(),
+    );
 }
 
 fn now() -> chrono::DateTime<chrono::Utc> {
