@@ -19,7 +19,7 @@ mod measure;
 mod table;
 
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use filling::Filled;
@@ -33,7 +33,7 @@ const CONCURRENCY: usize = 16;
 /// So many tags the shell loop inspects; the rest is extrapolated.
 const LOOPED: usize = 200;
 
-/// What runs and what it serves, to be cleaned up if the benchmark is interrupted: it is large, and in memory.
+/// What runs and what it serves, to be cleaned up however the benchmark ends: it is large, and in memory.
 static REGISTRY: Mutex<Option<RealRegistry>> = Mutex::new(None);
 
 fn main() {
@@ -41,9 +41,22 @@ fn main() {
     let program = arguments.next().expect("usage: bench <regsweep> [tags]...");
     let sizes: Vec<usize> = arguments.map(|size| size.parse().expect("a number of tags")).collect();
     let sizes = if sizes.is_empty() { vec![1_000, 10_000, 100_000] } else { sizes };
-    clean_up_on_interrupt();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let status = runtime.block_on(async {
+        tokio::select! {
+            done = tokio::task::spawn_blocking(move || measure_all(Path::new(&program), &sizes)) => {
+                i32::from(done.is_err())
+            }
+            _ = asked_to_stop() => 130,
+        }
+    });
+    REGISTRY.lock().unwrap_or_else(PoisonError::into_inner).take();
+    std::process::exit(status);
+}
+
+fn measure_all(program: &Path, sizes: &[usize]) {
     println!("{}\n", machine());
-    let rows: Vec<Row> = sizes.into_iter().flat_map(|tags| measure_size(Path::new(&program), tags)).collect();
+    let rows: Vec<Row> = sizes.iter().flat_map(|&tags| measure_size(program, tags)).collect();
     println!("{}", table::markdown(&rows, LOOPED));
 }
 
@@ -56,8 +69,9 @@ fn measure_size(program: &Path, tags: usize) -> [Row; 2] {
     let filled = Filled::write(&path, tags, now());
     eprintln!("{tags} tags: written in {:.1} s", begin.elapsed().as_secs_f64());
 
-    let folder = tempfile::tempdir().unwrap();
-    let loads = [Scan::Cold, Scan::Warm].map(|scan| Load::new(folder.path(), scan, &filled));
+    let folder = path.with_file_name("bench");
+    std::fs::create_dir(&folder).unwrap();
+    let loads = [Scan::Cold, Scan::Warm].map(|scan| Load::new(&folder, scan, &filled));
     for load in &loads {
         load.check(&url);
     }
@@ -65,12 +79,12 @@ fn measure_size(program: &Path, tags: usize) -> [Row; 2] {
     // The largest takes many minutes.
     let rounds = if tags < 100_000 { 3 } else { 1 };
     for round in 0..rounds {
-        let state = folder.path().join(format!("state-{round}"));
+        let state = folder.join(format!("state-{round}"));
         std::fs::create_dir(&state).unwrap();
         for (row, load) in rows.iter_mut().zip(&loads) {
             row.sent = load.requests();
             row.load.push(load.run(&url));
-            let ran = plan(program, &url, folder.path(), &state);
+            let ran = plan(program, &url, &folder, &state);
             report(row, &ran);
             row.ran.push(ran);
         }
@@ -83,21 +97,17 @@ fn measure_size(program: &Path, tags: usize) -> [Row; 2] {
 
 fn report(row: &Row, ran: &Ran) {
     let (load, wall) = (row.load.last().unwrap().as_secs_f64(), ran.wall.as_secs_f64());
-    eprintln!("{} tags, {}: load generator {load:.2} s, regsweep {wall:.2} s", row.tags, row.scan.name());
+    let (cpu, peak) = (ran.cpu.as_secs_f64(), ran.peak_kib / 1024);
+    eprintln!(
+        "{} tags, {}: load generator {load:.2} s, regsweep {wall:.2} s, {cpu:.2} s of CPU, {peak} MiB",
+        row.tags,
+        row.scan.name(),
+    );
 }
 
 fn now() -> chrono::DateTime<chrono::Utc> {
     #[expect(clippy::disallowed_methods, reason = "this is the face of the benchmark")]
     chrono::Utc::now()
-}
-
-fn clean_up_on_interrupt() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    std::thread::spawn(move || {
-        runtime.block_on(asked_to_stop()).unwrap();
-        REGISTRY.lock().unwrap().take();
-        std::process::exit(130);
-    });
 }
 
 async fn asked_to_stop() -> std::io::Result<()> {

@@ -37,6 +37,8 @@ pub fn markdown(rows: &[Row], looped: usize) -> String {
         let wall = median(row.ran.iter().map(|ran| ran.wall));
         let cpu = median(row.ran.iter().map(|ran| ran.cpu));
         let load = median(row.load.iter().copied());
+        // Of each round by itself: its two runs saw the same machine, and the next round may see another.
+        let ratio = median(row.ran.iter().zip(&row.load).map(|(ran, load)| ran.wall.div_duration_f64(*load)));
         let peak = row.ran.iter().map(|ran| ran.peak_kib).max().unwrap_or_default();
         let requests = row.ran.last().and_then(|ran| ran.requests);
         let _ = writeln!(
@@ -50,21 +52,20 @@ pub fn markdown(rows: &[Row], looped: usize) -> String {
             peak as f64 * 1024.0 / 1e6,
             row.sent,
             load.as_secs_f64(),
-            wall.as_secs_f64() / load.as_secs_f64(),
+            ratio,
             row.looped.map_or_else(String::new, |looped| format!("{:.0} s", looped.as_secs_f64())),
         );
     }
-    text += "\nMedians of all rounds; of memory the most of any. A cold scan begins with an empty state \
+    text += "\nMedians of all rounds, also of their ratios; of memory the most of any. A cold scan begins with an empty state \
              directory, a warm one with what the cold one left there.";
     text
 }
 
-/// The middle; of an even number the mean of the two in the middle.
-pub fn median(times: impl Iterator<Item = Duration>) -> Duration {
-    let mut times: Vec<Duration> = times.collect();
-    times.sort_unstable();
-    let (low, high) = (times[(times.len() - 1) / 2], times[times.len() / 2]);
-    (low + high) / 2
+/// The middle; of an even number of values the upper one of the two.
+fn median<T: PartialOrd + Copy>(values: impl Iterator<Item = T>) -> T {
+    let mut values: Vec<T> = values.collect();
+    values.sort_by(|one, other| one.partial_cmp(other).unwrap());
+    values[values.len() / 2]
 }
 
 /// One line about where this runs.
