@@ -58,7 +58,8 @@ pub(crate) fn plan_of(config: &Config, registry: &str, images: usize) -> Plan {
                 subject: None,
                 blobs: vec![base.clone(), layer],
                 facts: Facts::Known { created: Some(created), labels: Default::default() },
-            },
+            }
+            .into(),
         );
         snapshot.tags.insert(Tag::parse(&format!("pr-{}", 1000 - number)).unwrap(), digest);
     }
