@@ -16,7 +16,7 @@ const TAGS: usize = 4;
 /// Of names without a manifest, this many are shown.
 const GHOSTS: usize = 10;
 /// A reason can list a thousand tags.
-const REASON: usize = 240;
+pub(super) const REASON: usize = 240;
 
 /// Something that goes.
 enum Row<'a> {
@@ -118,7 +118,7 @@ fn line(plan: &Plan, repository: &RepositoryPlan, row: &Row<'_>) -> Markup {
     }
 }
 
-fn tags(tags: &[Tag]) -> String {
+pub(super) fn tags(tags: &[Tag]) -> String {
     let listed: Vec<&str> = tags.iter().take(TAGS).map(Tag::as_str).collect();
     match tags.len() {
         0 => "none".to_owned(),
