@@ -110,16 +110,19 @@ fn line(plan: &Plan, repository: &RepositoryPlan, row: &Row<'_>) -> Markup {
             td.number data-label="Age" { (age) }
             td.number data-label="Size" { (size) }
             td data-label="Why" {
-                @if repository.held_back { span.pill.warn { "held back" } " " }
-                @else if refused { span.pill.warn { "refused" } " " }
-                (short(&why, REASON))
+                // One element, so that a narrow screen keeps it one column.
+                span {
+                    @if repository.held_back { span.pill.warn { "held back" } " " }
+                    @else if refused { span.pill.warn { "refused" } " " }
+                    (short(&why, REASON))
+                }
             }
         }
     }
 }
 
 pub(super) fn tags(tags: &[Tag]) -> String {
-    let listed: Vec<&str> = tags.iter().take(TAGS).map(Tag::as_str).collect();
+    let listed: Vec<String> = tags.iter().take(TAGS).map(Tag::short).collect();
     match tags.len() {
         0 => "none".to_owned(),
         total if total > TAGS => format!("{} and {} more", listed.join(", "), total - TAGS),

@@ -99,7 +99,7 @@ fn row(entry: &Entry, now: DateTime<Utc>) -> Markup {
             td data-label="Tags" { (tags(&entry.tags)) }
             td data-label="Digest" { code title=(entry.digest) { (entry.digest.short()) } }
             td data-label="Kind" { (what_went(entry)) }
-            td.number data-label="Size" { (bytes(entry.bytes)) }
+            td.number data-label="Size" { @if !entry.alone { (bytes(entry.bytes)) } }
             td data-label="Policy" {
                 // One element, so that a narrow screen keeps it one column.
                 span {
@@ -122,7 +122,7 @@ fn standing(entry: &Entry, now: DateTime<Utc>) -> Markup {
         Standing::Unanswered => ("pill warn", None),
         Standing::Deleted | Standing::Removed => ("pill", None),
         Standing::PutBack => ("pill good", entry.restored),
-        Standing::Collected => ("pill bad", entry.collected),
+        Standing::Collected => ("pill", entry.collected),
     };
     html! {
         span {
@@ -155,7 +155,7 @@ fn undo(run: &Run, entries: &[Entry], state: &State, now: DateTime<Utc>) -> Mark
                     "only for a while."
                 }
                 @if unanswered > 0 {
-                    p { (some(unanswered, "deletion is", "deletions are")) " unanswered; the next run or an undo finds out what became of it." }
+                    p { (some(unanswered, "deletion is", "deletions are")) " unanswered; the next run or an undo finds out more." }
                 }
                 @if collected > 0 {
                     p {
