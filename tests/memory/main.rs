@@ -13,6 +13,11 @@ mod support;
 #[path = "../service/world.rs"]
 mod service;
 
+mod killed;
+mod looks;
+mod lost;
+mod moved;
 mod swept;
+mod tap;
 mod undo;
 mod world;

@@ -37,7 +37,7 @@ limits: { max_percent: 100 }
 policies:
   - name: all
     repositories: '.*'
-    rules: [{ name: fortnight, keep: { newer_than: 14d } }]
+    rules: [{ name: fortnight, tags: '.*', keep: { newer_than: 14d } }]
 ";
 
 /// A place with this said about its registry, and these rules.
@@ -222,6 +222,18 @@ impl Looker {
         Self { folder, config, reader }
     }
 
+    /// Other tests start processes, which for a moment hold what this one has just let go.
+    fn open(&self) -> State {
+        for _ in 0..500 {
+            match State::open(&self.config.state_dir) {
+                Err(regsweep::state::Error::Locked(_)) => {}
+                opened => return opened.unwrap(),
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        panic!("the state stays locked");
+    }
+
     fn site<'a>(&'a self, state: &'a State, at: DateTime<Utc>) -> Site<'a> {
         Site {
             config: &self.config,
@@ -236,7 +248,7 @@ impl Looker {
 
     /// The plan of that moment.
     pub(crate) async fn look(&self, at: DateTime<Utc>) -> Plan {
-        let state = State::open(&self.config.state_dir).unwrap();
+        let state = self.open();
         survey(self.site(&state, at), &(), async |_| Ok(())).await.unwrap().plan
     }
 
@@ -250,14 +262,14 @@ impl Looker {
 
     /// What is planned for each manifest of a repository, with everything that is known.
     pub(crate) async fn inspect(&self, repository: &str, at: DateTime<Utc>) -> Vec<Planned> {
-        let state = State::open(&self.config.state_dir).unwrap();
+        let state = self.open();
         let name = RepositoryName::parse(repository).unwrap();
         inspect(self.site(&state, at), &name).await.unwrap().1.manifests
     }
 
     /// A run.
     pub(crate) async fn run(&self, at: DateTime<Utc>) -> Result<Conducted, engine::Error> {
-        let state = State::open(&self.config.state_dir).unwrap();
+        let state = self.open();
         let clock = move || at;
         let (limits, stop) = (Limits::Respected, Stop::default());
         let means = Means { state: &state, collector: None, limits, stop: &stop, clock: &clock };
