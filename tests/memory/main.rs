@@ -13,10 +13,12 @@ mod support;
 #[path = "../service/world.rs"]
 mod service;
 
+mod explain;
 mod killed;
 mod looks;
 mod lost;
 mod moved;
+mod past;
 mod swept;
 mod tap;
 mod undo;

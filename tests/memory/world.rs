@@ -202,7 +202,7 @@ pub(crate) fn requests_since(registry: &RealRegistry, before: usize) -> Vec<Logg
 
 /// Looks at one registry at any moment; every look opens the state and closes it, as the program does.
 pub(crate) struct Looker {
-    pub(crate) folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
     pub(crate) config: Config,
     reader: Reader,
 }
@@ -219,11 +219,11 @@ impl Looker {
         let text = yaml(&folder.path().join("state"), &format!("url: {url}\n{tls}"), rules);
         let config = parse(&text, "f", &|_| None).unwrap_or_else(|error| panic!("{error}"));
         let reader = Reader::new(&config.registries[0], Retry::default(), Arc::new(())).unwrap();
-        Self { folder, config, reader }
+        Self { config, reader, _folder: folder }
     }
 
     /// Other tests start processes, which for a moment hold what this one has just let go.
-    fn open(&self) -> State {
+    pub(crate) fn open(&self) -> State {
         for _ in 0..500 {
             match State::open(&self.config.state_dir) {
                 Err(regsweep::state::Error::Locked(_)) => {}
