@@ -28,7 +28,7 @@ fn fill(registry: &RealRegistry) -> BTreeSet<String> {
         let mut contents: Vec<(Vec<String>, Content)> = (0..16)
             .map(|number: usize| {
                 let name = format!("v{number}");
-                (vec![name.clone()], if number % 2 == 0 { old(&name) } else { new(&name) })
+                (vec![name.clone()], if number.is_multiple_of(2) { old(&name) } else { new(&name) })
             })
             .collect();
         contents[3].0.push("latest".into());

@@ -11,8 +11,10 @@ use crate::support::image::{Artifact, Content, Image};
 use crate::support::server::RealRegistry;
 use crate::world::{FORTNIGHT, Looker, day, image, place, run, verdict};
 
+type Loss = fn(&Path);
+
 /// What can become of the file; its name in the folder that it was in.
-const LOSSES: [(&str, fn(&Path)); 4] = [
+const LOSSES: [(&str, Loss); 4] = [
     ("removed", |file| fs::remove_file(file).unwrap()),
     ("garbage", |file| fs::write(file, "garbage ".repeat(3000)).unwrap()),
     ("cut short", |file| fs::write(file, &fs::read(file).unwrap()[..5000]).unwrap()),
@@ -26,7 +28,7 @@ const LOSSES: [(&str, fn(&Path)); 4] = [
 ];
 
 /// Does it to the state in this folder, which nobody holds.
-fn lose(state: &Path, how: fn(&Path)) {
+fn lose(state: &Path, how: Loss) {
     for beside in ["state.sqlite-wal", "state.sqlite-shm"] {
         assert!(fs::remove_file(state.join(beside)).is_err() || beside.ends_with("shm"), "{beside}");
     }
