@@ -34,6 +34,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Statements that stay prepared: there are fewer in this module.
 const STATEMENTS: usize = 64;
 
+/// What follows from the loss of a state, for people.
+const LOST: &str = "Nothing is deleted sooner for it: ages that only the state knew begin anew. What the old one \
+                    tells of deletions cannot be undone from the new one. If a registry was stopped for a \
+                    collection just then, look whether it runs";
+
 /// What went wrong with the state.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -140,10 +145,11 @@ impl State {
             tracing::error!(
                 file = %path.display(),
                 set_aside = %aside.display(),
-                "the state could not be used ({why}), so it was set aside and a new one was begun. Nothing is \
-                 deleted sooner for it: ages that only the state knew begin anew. What the old one tells of \
-                 deletions cannot be undone from the new one. If a registry was stopped for a collection just \
-                 then, look whether it runs"
+                "the state could not be used ({why}), so it was set aside and a new one was begun. {LOST}"
+            );
+        } else if known && file::is_empty(&path) {
+            tracing::error!(
+                file = %path.display(), "the state is gone from where it was, so a new one was begun. {LOST}"
             );
         }
         let durable = connect(&path, OpenFlags::default(), "FULL")?;

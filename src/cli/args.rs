@@ -127,7 +127,7 @@ pub(super) struct HistoryArguments {
     /// Only runs that began at this time or later, such as 2026-01-31 or 2026-01-31T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = asked_moment)]
     pub(super) since: Option<DateTime<Utc>>,
-    /// Only runs that began before this time
+    /// Only runs that began at this time or earlier
     #[arg(long, value_name = "TIME", value_parser = asked_moment)]
     pub(super) until: Option<DateTime<Utc>>,
     /// At most this many runs, the latest ones

@@ -22,9 +22,10 @@ pub(super) async fn put_back(config: &Config, arguments: &UndoArguments) -> anyh
     let only = arguments.image.as_deref().map(|image| target(image, session.prefixes())).transpose()?;
     let undone = undo(session.site(None), &state, run.id, only.as_ref(), &clock).await?;
     if undone.is_empty() {
-        let what = arguments.image.as_deref().unwrap_or("anything");
+        let what = arguments.image.as_deref().map_or("nothing".to_owned(), |image| format!("no {image}"));
         eprintln!(
-            "error: run {} deleted nothing that is {what} and was not put back before: see `regsweep history {}`",
+            "error: there is {what} of run {} to put back: `regsweep history {}` shows what it deleted, and what was \
+             put back before",
             run.id, run.id
         );
         return Ok(Exit::Failed);

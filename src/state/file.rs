@@ -24,6 +24,14 @@ pub(super) fn unusable(path: &Path) -> Result<Option<String>, Error> {
     }
 }
 
+/// Whether there is nothing in this file, or no such file.
+pub(super) fn is_empty(path: &Path) -> bool {
+    match std::fs::metadata(path) {
+        Ok(found) => found.len() == 0,
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
 fn examine(path: &Path) -> Result<Option<String>, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;

@@ -71,6 +71,11 @@ impl Place {
         self.folder.path().join("config.yaml")
     }
 
+    /// Where the service listens, if its configuration says so.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     pub(crate) fn state_dir(&self) -> PathBuf {
         self.folder.path().join("state")
     }
