@@ -31,7 +31,7 @@ pub fn plan(program: &Path, url: &str, folder: &Path, state: &Path) -> Ran {
          policies:\n\
          - name: all\n  \
            repositories: '.*'\n  \
-           rules: [{{ name: recent, tags: '.*', keep: {{ newest: 20, newer_than: 90d }} }}]\n",
+           rules: [{{ name: recent, tags: '.*', keep: {{ newest: 20, newer_than: 660d }} }}]\n",
         state.display()
     );
     fs::write(&config, yaml).unwrap();
