@@ -23,7 +23,7 @@ async fn the_service_tells_of_its_runs_what_the_command_line_tells() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let lines = format!("url: {}", host.registry.url());
-    let place = Place::new(EACH_SECOND, &[lines.clone()]);
+    let place = Place::new(EACH_SECOND, std::slice::from_ref(&lines));
     let serving = place.serve().await;
     serving.until_metric("deleted_manifests_total", &["policy=\"apps\""], 4.0).await;
     let told = same(&place, &serving, "?run=1", &["1"]).await;
