@@ -6,7 +6,6 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::service::Place;
 use crate::support::image::{Artifact, Content, Image, Index, signature_tag};
 use crate::support::server::RealRegistry;
 use crate::support::store::Held;
