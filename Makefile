@@ -1,6 +1,6 @@
 # What a stranger runs. Every target does its own set-up: on Debian as root, what is missing is installed.
 .DEFAULT_GOAL := help
-.PHONY: help demo check run build deps-demo deps-check
+.PHONY: help demo check bench run build deps-demo deps-check deps-bench
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,10 @@ check: deps-check ## Set everything up and run all checks and tests
 	cargo test --locked
 	@echo "all checks passed"
 
+bench: deps-bench ## Time plans of many tags beside a load generator: make bench SIZES="1000 10000" (100000: half an hour)
+	@cargo build --release --locked --quiet --bin regsweep
+	@cargo run --locked --quiet --example bench -- target/release/regsweep $(SIZES)
+
 run: ## Run regsweep from the sources: make run ARGS="plan --config my.yaml"
 	@cargo run --quiet -- $(ARGS)
 
@@ -28,3 +32,6 @@ deps-demo:
 deps-check:
 	@demo/install.sh docker-registry:docker-registry skopeo:skopeo htpasswd:apache2-utils openssl:openssl \
 		dockerd:docker.io busybox:busybox-static prometheus:prometheus systemd-analyze:systemd
+
+deps-bench:
+	@demo/install.sh docker-registry:docker-registry skopeo:skopeo wrk:wrk /usr/bin/time:time

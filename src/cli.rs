@@ -53,7 +53,13 @@ pub fn main() -> ExitCode {
         _ => Audience::Caller,
     };
     telemetry::start(arguments.log_format, env("RUST_LOG").as_deref(), audience);
-    let exit = tokio::runtime::Builder::new_multi_thread()
+    // One thread is quickest for a client, which mostly waits. The service has more, so that it answers
+    // whatever a run computes.
+    let mut runtime = match arguments.command {
+        Command::Serve => tokio::runtime::Builder::new_multi_thread(),
+        _ => tokio::runtime::Builder::new_current_thread(),
+    };
+    let exit = runtime
         .enable_all()
         .build()
         .context("the runtime could not be started")

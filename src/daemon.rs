@@ -50,7 +50,8 @@ async fn serve_here(config: Config, path: &Path, env: Env<'_>, clock: Clock) -> 
     let (sender, mut due) = mpsc::unbounded_channel();
     let mut generation = Generation::begin(config, &service)?;
     // Only now: a counter that is seen before it has gone on from the state looks like one that jumps.
-    let router = http::router(service.board.clone(), service.metrics.clone(), clock.clone());
+    let (board, metrics) = (service.board.clone(), service.metrics.clone());
+    let router = http::router(board, metrics, service.state.clone(), clock.clone());
     let (finish, finished) = oneshot::channel::<()>();
     let web = tokio::spawn(http::serve(listener, router, async {
         // An error means that the sender is gone, which is an end as well.

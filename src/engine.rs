@@ -16,7 +16,9 @@ mod undo;
 pub use apply::{Limits, Stop, apply};
 pub use collect::{Clock, collect, recover};
 pub use conduct::{Conducted, Means, conduct};
-pub use history::{Past, entry_document, history, history_document};
+pub use history::{
+    NO_END, Past, Standing, asked_moment, entry_document, history, history_document, what_went,
+};
 pub use journal::{Journal, grace_ends, held_back, waits};
 pub use kept::Kept;
 use scan::{Depth, scan};

@@ -1,11 +1,13 @@
 //! What is seen with a browser, a probe or a scraper. All of it can be read and nothing can be changed.
 //!
-//! It knows only what the [`Board`] was last told and what [`Metrics`] counted; it asks nobody.
+//! It knows only what the [`Board`] was last told, what [`Metrics`] counted and what the state remembers;
+//! it asks nobody.
 
 mod api;
 mod board;
 mod health;
 mod page;
+mod runs;
 
 pub use board::{Board, Entry, Run};
 
@@ -13,7 +15,8 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Query, Request, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{DefaultBodyLimit, Path, Query, RawQuery, Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
@@ -29,6 +32,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::oneshot;
 
 use crate::metrics::{self, Metrics};
+use crate::state;
+use runs::{Past, Question, refused};
 
 /// Tells the present moment.
 pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
@@ -53,19 +58,22 @@ static POLICY: LazyLock<Option<HeaderValue>> = LazyLock::new(|| {
 struct Context {
     board: Board,
     metrics: Arc<Metrics>,
+    past: Past,
     clock: Clock,
 }
 
 /// Everything that is served.
-pub fn router(board: Board, metrics: Arc<Metrics>, clock: Clock) -> Router {
+pub fn router(board: Board, metrics: Arc<Metrics>, past: state::State, clock: Clock) -> Router {
     Router::new()
         .route("/", get(show_page))
+        .route("/runs/{run}", get(show_run))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(show_metrics))
         .route("/api/v1/status", get(status))
         .route("/api/v1/plan", get(plan))
         .route("/api/v1/history", get(history))
+        .route("/api/v1/runs", get(past_runs))
         .fallback(async || (StatusCode::NOT_FOUND, "there is nothing here\n"))
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .layer(middleware::from_fn(refuse_bodies))
@@ -73,7 +81,7 @@ pub fn router(board: Board, metrics: Arc<Metrics>, clock: Clock) -> Router {
             harden(response.headers_mut());
             response
         }))
-        .with_state(Context { board, metrics, clock })
+        .with_state(Context { board, metrics, past: Past::of(past), clock })
 }
 
 /// Serves until the shutdown, and then a moment longer what has begun.
@@ -167,12 +175,27 @@ async fn history(State(context): State<Context>, Query(selection): Query<Selecti
     answer(api::history(&context.board.state(), selection.registry.as_deref()))
 }
 
+async fn past_runs(State(context): State<Context>, RawQuery(query): RawQuery) -> Response {
+    let question = match Question::parse(query.as_deref().unwrap_or_default()) {
+        Ok(question) => question,
+        Err(why) => return refused(StatusCode::BAD_REQUEST, &why),
+    };
+    if !api::knows(&context.board.state(), question.registry()) {
+        return answer(None);
+    }
+    context.past.read(|state| question.answer(state)).await
+}
+
+async fn show_run(State(context): State<Context>, run: Result<Path<String>, PathRejection>) -> Response {
+    let (board, now) = (context.board.state(), (context.clock)());
+    // What cannot be read as text is no number either.
+    let run = run.map(|Path(run)| run).unwrap_or_default();
+    context.past.read(move |state| runs::page(state, &run, &board, now)).await
+}
+
 fn answer(document: Option<serde_json::Value>) -> Response {
     match document {
         Some(document) => Json(document).into_response(),
-        None => {
-            let error = serde_json::json!({ "error": "the configuration has no such registry" });
-            (StatusCode::NOT_FOUND, Json(error)).into_response()
-        }
+        None => refused(StatusCode::NOT_FOUND, "the configuration has no such registry"),
     }
 }

@@ -311,6 +311,15 @@ impl Tag {
         &self.0
     }
 
+    /// The tag for people: one that names a digest in full is cut like a digest.
+    pub fn short(&self) -> String {
+        let text = self.as_str();
+        match self.subject() {
+            Some(_) => format!("{}…{}", &text[..19], text.find('.').map_or("", |dot| &text[dot..])),
+            None => text.to_owned(),
+        }
+    }
+
     /// The manifest that this tag is about, if it is the tag of a referrer.
     pub fn subject(&self) -> Option<TagSubject> {
         let found = REFERRER_TAG.captures(&self.0)?;
@@ -434,6 +443,15 @@ mod tests {
         for ordinary in ["sha256-abc", "v1", &format!("sha256-{digits}-x"), &format!("x-sha256-{digits}")] {
             assert!(Tag::parse(ordinary).unwrap().subject().is_none(), "{ordinary}");
         }
+    }
+
+    #[test]
+    fn a_tag_that_names_a_digest_is_cut_for_people() {
+        let check = |text: &str, short: &str| assert_eq!(Tag::parse(text).unwrap().short(), short);
+        let digits = "cd".repeat(32);
+        check(&format!("sha256-{digits}.sig"), "sha256-cdcdcdcdcdcd….sig");
+        check(&format!("sha512-{digits}"), "sha512-cdcdcdcdcdcd…");
+        check("v1.2.3", "v1.2.3");
     }
 
     #[test]

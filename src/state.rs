@@ -29,7 +29,7 @@ use url::Url;
 const FILE: &str = "state.sqlite";
 /// The name of the file that the holder has locked.
 const LOCK: &str = "lock";
-/// How long one writer waits for another. Both are ours, and none writes for long.
+/// How long to wait for somebody else who uses the file: nobody should, but for a look.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Statements that stay prepared: there are fewer in this module.
 const STATEMENTS: usize = 64;
@@ -70,6 +70,9 @@ struct Open {
     durable: Mutex<Connection>,
     /// For what scans have seen: a power cut may take the last of it, and it is seen again.
     quick: Mutex<Connection>,
+    /// Of all connections to a file one writes at a time. SQLite would have the other look again and
+    /// again whether it is its turn; here it waits for it.
+    writing: Mutex<()>,
     /// Whether an older memory was lost.
     forgotten: bool,
     /// Nothing of a view is locked, and nothing is written through it.
@@ -87,15 +90,19 @@ impl State {
         let known = directory.join(LOCK).exists();
         let lock = File::create(directory.join(LOCK)).map_err(io)?;
         match lock.try_lock() {
-            Ok(()) => Self::hold(directory, lock, known),
+            Ok(()) => {
+                let state = Self::begin(directory, Some(lock), known)?;
+                let unwritable = || io(ErrorKind::PermissionDenied.into());
+                state.is_writable().then_some(state).ok_or_else(unwritable)
+            }
             Err(TryLockError::WouldBlock) => Err(Error::Locked(directory.to_owned())),
             Err(TryLockError::Error(error)) => Err(io(error)),
         }
     }
 
-    /// Opens the state for a command that only looks. It makes no directory, and waits for nobody: beside
-    /// a process that holds the state, and where nothing may be written, it is a view that cannot be
-    /// written to. `None` if there is nothing to be seen.
+    /// Opens the state for a command that only looks. It makes no directory, waits for nobody and is in
+    /// nobody's way: beside a process that holds the state, and where nothing may be written, it is a
+    /// view that cannot be written to. `None` if there is nothing to be seen.
     pub fn beside(directory: &Path) -> Result<Option<Self>, Error> {
         if !directory.is_dir() {
             return Ok(None);
@@ -107,9 +114,11 @@ impl State {
             Err(error) => return Err(Error::Directory(directory.to_owned(), error)),
         };
         match lock.try_lock() {
-            Ok(()) => match Self::hold(directory, lock, known) {
+            // The lock is only held until it is open: a run may begin while somebody looks. Both may write
+            // what they have seen.
+            Ok(()) => match Self::begin(directory, None, known) {
                 Err(Error::Sqlite(error)) if file::is_unwritable(&error) => Ok(Self::view(directory)),
-                held => held.map(Some),
+                begun => begun.map(Some),
             },
             Err(_) => Ok(Self::view(directory)),
         }
@@ -125,7 +134,8 @@ impl State {
         Ledger::new(self.clone(), registry)
     }
 
-    fn hold(directory: &Path, lock: File, known: bool) -> Result<Self, Error> {
+    /// Opens the file, or a new one. Whoever does holds the lock meanwhile.
+    fn begin(directory: &Path, lock: Option<File>, known: bool) -> Result<Self, Error> {
         let path = directory.join(FILE);
         let mut lost = known;
         if let Some(why) = file::unusable(&path)? {
@@ -145,7 +155,7 @@ impl State {
         let durable = connect(&path, OpenFlags::default(), "FULL")?;
         schema::prepare(&durable, &path, lost)?;
         let quick = connect(&path, OpenFlags::default(), "NORMAL")?;
-        Self::with(durable, quick, Some(lock))
+        Self::with(durable, quick, lock)
     }
 
     /// The state of another process, or one that may only be read.
@@ -176,8 +186,37 @@ impl State {
     fn with(durable: Connection, quick: Connection, lock: Option<File>) -> Result<Self, Error> {
         let forgotten = schema::is_forgotten(&durable)?;
         let writable = !durable.is_readonly(rusqlite::MAIN_DB)?;
-        let (durable, quick) = (Mutex::new(durable), Mutex::new(quick));
-        Ok(Self { open: Arc::new(Open { durable, quick, forgotten, writable, _lock: lock }) })
+        let (durable, quick, writing) = (Mutex::new(durable), Mutex::new(quick), Mutex::new(()));
+        Ok(Self { open: Arc::new(Open { durable, quick, writing, forgotten, writable, _lock: lock }) })
+    }
+
+    /// Does all of it or nothing. When this returns it is on the disk.
+    fn durably<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, rusqlite::Error>,
+    ) -> Result<T, Error> {
+        self.write(self.durable(), work)
+    }
+
+    /// Does all of it or nothing. A power cut may undo it.
+    fn quickly<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, rusqlite::Error>,
+    ) -> Result<T, Error> {
+        self.write(self.quick(), work)
+    }
+
+    fn write<T>(
+        &self,
+        mut connection: MutexGuard<'_, Connection>,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, rusqlite::Error>,
+    ) -> Result<T, Error> {
+        let _turn = self.open.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever says at once that it is going to write can never find that it read too early.
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let done = work(&transaction)?;
+        transaction.commit()?;
+        Ok(done)
     }
 
     fn durable(&self) -> MutexGuard<'_, Connection> {
@@ -203,18 +242,6 @@ fn unwritable(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)
 }
 
-/// Does all of it or nothing. Who is going to write says so at once: it can wait for its turn then, and
-/// not any more after it has read.
-fn write<T>(
-    mut connection: MutexGuard<'_, Connection>,
-    work: impl FnOnce(&Transaction<'_>) -> Result<T, rusqlite::Error>,
-) -> Result<T, Error> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let done = work(&transaction)?;
-    transaction.commit()?;
-    Ok(done)
-}
-
 /// A list or a map as one column. What cannot be read back later counts as unknown.
 fn json(value: impl serde::Serialize) -> String {
     serde_json::to_string(&value).unwrap_or_default()
@@ -231,15 +258,39 @@ fn unsigned(value: i64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use chrono::{DateTime, Utc};
+
     use super::*;
-    use crate::model::{Digest, Kind, RepositoryName, Tag};
+    use crate::model::{Digest, FirstLook, Kind, Memory, RepositoryName, Tag};
+
+    pub(super) fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
+    }
+
+    pub(super) fn digest(text: &str) -> Digest {
+        Digest::of(text.as_bytes())
+    }
+
+    pub(super) fn tag(text: &str) -> Tag {
+        Tag::parse(text).unwrap()
+    }
+
+    pub(super) fn name() -> RepositoryName {
+        RepositoryName::parse("team/app").unwrap()
+    }
+
+    pub(super) fn open() -> (tempfile::TempDir, State) {
+        let directory = tempfile::tempdir().unwrap();
+        let state = State::open(directory.path()).unwrap();
+        (directory, state)
+    }
 
     /// A deletion in `team/app`.
     pub(super) fn departure(digest: &str, tags: &[&str], bytes: u64) -> Departure {
         Departure {
-            repository: RepositoryName::parse("team/app").unwrap(),
-            digest: Digest::of(digest.as_bytes()),
-            tags: tags.iter().map(|tag| Tag::parse(tag).unwrap()).collect(),
+            repository: name(),
+            digest: self::digest(digest),
+            tags: tags.iter().map(|word| tag(word)).collect(),
             alone: false,
             kind: Kind::Image,
             media_type: "application/vnd.oci.image.manifest.v1+json".into(),
@@ -270,5 +321,217 @@ mod tests {
         file.pragma_update(None, "user_version", 99).unwrap();
         drop(file);
         assert!(matches!(State::open(directory.path()).err(), Some(Error::TooNew(_, 99))));
+    }
+
+    fn forgets(state: &State) -> bool {
+        state.recall("main", &name()).unwrap().first_look == FirstLook::Lost
+    }
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(directory).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// A state with some pages, closed.
+    fn some() -> tempfile::TempDir {
+        let (directory, state) = open();
+        let run = state.begin_run("main", at(0)).unwrap();
+        for number in 0..50 {
+            let departure = departure(&number.to_string(), &["v1"], 10);
+            state.departing(run, "main", &Departure { body: vec![7; 3000], ..departure }, at(1)).unwrap();
+        }
+        assert!(!forgets(&state));
+        directory
+    }
+
+    #[test]
+    fn a_broken_file_is_set_aside_for_a_new_one() {
+        type Break = fn(&mut Vec<u8>);
+        let breaks: [(&str, Break); 5] = [
+            ("noise", |bytes| {
+                let noise = |n: u32| n.wrapping_mul(2_654_435_761).to_be_bytes()[1];
+                *bytes = (0..9000).map(noise).collect();
+            }),
+            ("text", |bytes| *bytes = b"not a database".to_vec()),
+            ("half of it", |bytes| bytes.truncate(bytes.len() / 2)),
+            ("a page of zeros", |bytes| bytes[20 * 4096..21 * 4096].fill(0)),
+            ("no header", |bytes| bytes[..4096].fill(0)),
+        ];
+        for (what, destroy) in breaks {
+            let directory = some();
+            let path = directory.path().join(FILE);
+            let mut bytes = std::fs::read(&path).unwrap();
+            destroy(&mut bytes);
+            std::fs::write(&path, &bytes).unwrap();
+            let state = State::open(directory.path()).unwrap();
+            assert!(forgets(&state), "{what}");
+            assert_eq!(state.runs(9).unwrap(), [], "{what}");
+            assert_eq!(
+                std::fs::read(directory.path().join("state.sqlite.set-aside-1")).unwrap(),
+                bytes,
+                "{what}"
+            );
+            state.begin_run("main", at(0)).unwrap();
+            drop(state);
+            let state = State::open(directory.path()).unwrap();
+            assert!(forgets(&state), "{what}");
+            assert_eq!(state.runs(9).unwrap().len(), 1, "{what}");
+            drop(state);
+            let again = "state.sqlite.set-aside-2";
+            assert!(!directory.path().join(again).exists(), "{what}");
+        }
+    }
+
+    #[test]
+    fn what_is_set_aside_takes_its_log_along_and_replaces_nothing() {
+        let directory = some();
+        let path = |name: &str| directory.path().join(name);
+        for name in ["state.sqlite", "state.sqlite-wal", "state.sqlite.set-aside-2-wal"] {
+            std::fs::write(path(name), name).unwrap();
+        }
+        std::fs::write(path("state.sqlite.set-aside-1"), "older").unwrap();
+        State::open(directory.path()).unwrap();
+        let read = |name: &str| std::fs::read_to_string(path(name)).unwrap();
+        assert_eq!(read("state.sqlite.set-aside-1"), "older");
+        assert_eq!(read("state.sqlite.set-aside-2-wal"), "state.sqlite.set-aside-2-wal");
+        assert_eq!(read("state.sqlite.set-aside-3"), "state.sqlite");
+        assert_eq!(read("state.sqlite.set-aside-3-wal"), "state.sqlite-wal");
+    }
+
+    #[test]
+    fn the_database_of_something_else_is_set_aside_as_it_was() {
+        let sqls = [
+            "CREATE TABLE notes (text TEXT); INSERT INTO notes VALUES ('x')",
+            "CREATE TABLE run (id); PRAGMA user_version = 1",
+            "CREATE TABLE notes (text TEXT); PRAGMA user_version = 99",
+            "PRAGMA application_id = 5",
+        ];
+        for sql in sqls {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join(FILE);
+            Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+            let bytes = std::fs::read(&path).unwrap();
+            let state = State::open(directory.path()).unwrap();
+            assert!(forgets(&state), "{sql}");
+            assert_eq!(
+                std::fs::read(directory.path().join("state.sqlite.set-aside-1")).unwrap(),
+                bytes,
+                "{sql}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_missing_or_empty_where_a_state_was_is_forgotten() {
+        for lose in [
+            |path: &Path| std::fs::remove_file(path).unwrap(),
+            |path: &Path| std::fs::write(path, "").unwrap(),
+        ] {
+            let directory = some();
+            lose(&directory.path().join(FILE));
+            std::fs::write(directory.path().join("state.sqlite-wal"), "of another file").unwrap();
+            let state = State::open(directory.path()).unwrap();
+            assert!(forgets(&state));
+            let looked = Memory { first_look: FirstLook::Again(at(4)), ..Memory::default() };
+            state.remember("main", &name(), &Memory::default(), &looked, at(4)).unwrap();
+            assert_eq!(state.recall("main", &name()).unwrap(), looked);
+            assert_eq!(names(directory.path()), ["lock", FILE, "state.sqlite-shm", "state.sqlite-wal"]);
+        }
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join(FILE), "").unwrap();
+        assert!(!forgets(&State::open(directory.path()).unwrap()));
+    }
+
+    #[test]
+    fn a_file_of_the_first_version_keeps_what_it_has() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join(LOCK), "").unwrap();
+        let file = Connection::open(directory.path().join(FILE)).unwrap();
+        schema::first_version(&file);
+        file.execute_batch(
+            "INSERT INTO run (registry, started, finished, outcome, deleted) VALUES
+                 ('main', '2027-01-15 08:00:00+00:00', '2027-01-15 08:00:05+00:00', 'success', 3);
+             INSERT INTO collection (registry, at, outcome, duration, downtime, blobs, bytes)
+                 VALUES ('main', '2027-01-15 08:00:20+00:00', 'success', 2.5, 1.5, 2, 40);
+             INSERT INTO total VALUES ('reclaimable', 'main', '', 150);
+             INSERT INTO stopped VALUES ('main');",
+        )
+        .unwrap();
+        drop(file);
+        let state = State::open(directory.path()).unwrap();
+        assert!(!forgets(&state));
+        let runs = state.runs(9).unwrap();
+        assert_eq!((runs.len(), runs[0].deleted, runs[0].started), (1, 3, at(0)));
+        assert_eq!(state.collections(9).unwrap()[0].collected.at, at(20));
+        assert_eq!(state.reclaimable("main").unwrap(), 150);
+        assert_eq!(state.stopped().unwrap(), ["main"]);
+        let entry = state.departing(runs[0].id, "main", &departure("a", &["v1"], 5), at(30)).unwrap();
+        state.departed(entry).unwrap();
+        drop(state);
+        let state = State::open(directory.path()).unwrap();
+        assert_eq!(state.reclaimable("main").unwrap(), 155);
+        assert_eq!(names(directory.path()).iter().filter(|name| name.contains("aside")).count(), 0);
+    }
+
+    #[test]
+    fn beside_nobody_one_may_write_and_is_in_nobodys_way() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(State::beside(&directory.path().join("none")).unwrap().is_none());
+        assert_eq!(names(directory.path()).len(), 0);
+        let state = State::beside(directory.path()).unwrap().unwrap();
+        assert!(state.is_writable());
+        let holder = State::open(directory.path()).unwrap();
+        let looked = Memory { first_look: FirstLook::At(at(4)), ..Memory::default() };
+        state.remember("main", &name(), &Memory::default(), &looked, at(4)).unwrap();
+        assert_eq!(holder.recall("main", &name()).unwrap(), looked);
+    }
+
+    #[test]
+    fn beside_a_holder_one_sees_what_it_commits() {
+        let (directory, holder) = open();
+        let view = State::beside(directory.path()).unwrap().unwrap();
+        assert!(!view.is_writable());
+        assert_eq!(view.runs(9).unwrap(), []);
+        let run = holder.begin_run("main", at(0)).unwrap();
+        assert_eq!(view.runs(9).unwrap().len(), 1);
+        let looked = Memory { first_look: FirstLook::At(at(4)), ..Memory::default() };
+        holder.remember("main", &name(), &Memory::default(), &looked, at(4)).unwrap();
+        assert_eq!(view.recall("main", &name()).unwrap(), looked);
+        let other = Memory { first_look: FirstLook::At(at(5)), ..Memory::default() };
+        view.remember("main", &name(), &looked, &other, at(5)).unwrap();
+        view.forget("main", at(9)).unwrap();
+        view.prune(at(9)).unwrap();
+        assert_eq!(view.recall("main", &name()).unwrap(), looked);
+        assert!(view.departing(run, "main", &departure("a", &["v1"], 1), at(1)).is_err());
+        drop(holder);
+        State::open(directory.path()).unwrap();
+        assert_eq!(view.recall("main", &name()).unwrap(), looked);
+    }
+
+    #[test]
+    fn beside_a_holder_nothing_is_set_aside() {
+        let directory = some();
+        let lock = File::create(directory.path().join(LOCK)).unwrap();
+        lock.lock().unwrap();
+        std::fs::write(directory.path().join(FILE), "noise").unwrap();
+        assert!(State::beside(directory.path()).unwrap().is_none());
+        std::fs::remove_file(directory.path().join(FILE)).unwrap();
+        assert!(State::beside(directory.path()).unwrap().is_none());
+        assert_eq!(names(directory.path()), [LOCK]);
+    }
+
+    #[test]
+    fn what_is_committed_durably_says_so() {
+        let (_directory, state) = open();
+        let pragma = |connection: &Connection, name: &str| -> i64 {
+            connection.pragma_query_value(None, name, |row| row.get(0)).unwrap()
+        };
+        let (full, normal, incremental) = (2, 1, 2);
+        assert_eq!(pragma(&state.durable(), "synchronous"), full);
+        assert_eq!(pragma(&state.quick(), "synchronous"), normal);
+        assert_eq!(pragma(&state.durable(), "auto_vacuum"), incremental);
     }
 }

@@ -235,15 +235,22 @@ fn a_plan_in_json_is_as_documented() {
         assert!(reason["text"].take().as_str().is_some_and(|text| !text.is_empty()));
     }
     let day = 24 * 60 * 60;
+    let evidence = |created: &str| {
+        json!([
+            { "source": "created", "at": created, "weight": "counts" },
+            { "source": "first-look", "at": "2026-06-01T00:00:00Z", "weight": "weaker" },
+        ])
+    };
     let expected = json!({
         "version": 1, "registry": "main", "now": "2026-06-01T00:00:00Z",
         "repositories": [{
-            "repository": "team/app", "policy": "apps", "held_back": false, "tags": 3,
+            "repository": "team/app", "policy": "apps", "held_back": false, "tags": 3, "kept": 1,
             "expired_bytes": size(&gone), "referenced_bytes": size(&shared), "ghosts": [],
             "manifests": [
                 {
                     "digest": shared.digest, "tags": ["pr-2", "v1"], "kind": "image",
-                    "created": "2026-01-01T00:00:00Z", "age_seconds": 151 * day, "bytes": size(&shared),
+                    "created": "2026-01-01T00:00:00Z", "age_seconds": 151 * day,
+                    "evidence": evidence("2026-01-01T00:00:00Z"), "bytes": size(&shared),
                     "verdict": "keep", "policy": "apps", "rules": ["prs"],
                     "reasons": [
                         { "code": "unclaimed", "text": null }, { "code": "expired", "text": null },
@@ -252,7 +259,8 @@ fn a_plan_in_json_is_as_documented() {
                 },
                 {
                     "digest": gone.digest, "tags": ["pr-1"], "kind": "image",
-                    "created": "2026-02-01T00:00:00Z", "age_seconds": 120 * day, "bytes": size(&gone),
+                    "created": "2026-02-01T00:00:00Z", "age_seconds": 120 * day,
+                    "evidence": evidence("2026-02-01T00:00:00Z"), "bytes": size(&gone),
                     "verdict": "delete", "policy": "apps", "rules": ["prs"],
                     "reasons": [{ "code": "expired", "text": null }],
                 },

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test says no")]
 
+#[path = "face/past.rs"]
+mod past;
 #[path = "face/world.rs"]
 mod world;
 
@@ -296,8 +298,9 @@ async fn a_reload_keeps_what_is_known_of_registries_that_stay() {
 async fn everything_can_be_read_and_nothing_else() {
     let url = busy().await;
     let client = reqwest::Client::new();
-    let paths = ["/", "/healthz", "/readyz", "/metrics", "/api/v1/status", "/api/v1/plan", "/api/v1/history"];
-    for path in paths {
+    let paths = ["/", "/healthz", "/readyz", "/metrics", "/runs/1"];
+    let api = ["/api/v1/status", "/api/v1/plan", "/api/v1/history", "/api/v1/runs"];
+    for path in paths.into_iter().chain(api) {
         let ask = async |method| client.request(method, format!("{url}{path}")).send().await.unwrap();
         let read = ask(Method::GET).await;
         let head = ask(Method::HEAD).await;
@@ -317,7 +320,7 @@ async fn everything_can_be_read_and_nothing_else() {
 #[tokio::test]
 async fn a_scanner_finds_the_headers_it_looks_for() {
     let url = busy().await;
-    for path in ["/", "/api/v1/status", "/nothing"] {
+    for path in ["/", "/api/v1/status", "/api/v1/runs", "/api/v1/runs?run=x", "/runs/1", "/nothing"] {
         let response = get(&format!("{url}{path}")).await;
         let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
         let policy = header("content-security-policy");
@@ -335,7 +338,9 @@ async fn the_server_leaves_when_it_is_told() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let metrics = Metrics::new("", "").unwrap().into();
-    let router = regsweep::http::router(Board::default(), metrics, std::sync::Arc::new(now));
+    let folder = tempfile::tempdir().unwrap();
+    let state = regsweep::state::State::open(folder.path()).unwrap();
+    let router = regsweep::http::router(Board::default(), metrics, state, std::sync::Arc::new(now));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let server = tokio::spawn(regsweep::http::serve(listener, router, async { drop(stopped.await) }));
     assert_eq!(get(&format!("http://{address}/healthz")).await.status(), 503);

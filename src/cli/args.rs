@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::engine::asked_moment;
 use crate::policy::{Pattern, Patterns};
 use crate::telemetry::LogFormat;
 
@@ -57,7 +58,7 @@ pub(super) struct PlanArguments {
     #[command(flatten)]
     pub(super) output: Output,
     /// Plan as of another moment, such as 2026-01-31 or 2026-01-31T12:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = moment)]
+    #[arg(long, value_name = "TIME", value_parser = asked_moment)]
     pub(super) at: Option<DateTime<Utc>>,
     /// Show what is kept, too
     #[arg(long)]
@@ -109,7 +110,7 @@ pub(super) struct ExplainArguments {
     #[command(flatten)]
     pub(super) output: Output,
     /// Judge as of another moment
-    #[arg(long, value_name = "TIME", value_parser = moment)]
+    #[arg(long, value_name = "TIME", value_parser = asked_moment)]
     pub(super) at: Option<DateTime<Utc>>,
 }
 
@@ -124,10 +125,10 @@ pub(super) struct HistoryArguments {
     #[arg(long, value_name = "REGEX", value_parser = Pattern::parse)]
     pub(super) repository: Vec<Pattern>,
     /// Only runs that began at this time or later, such as 2026-01-31 or 2026-01-31T12:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = moment)]
+    #[arg(long, value_name = "TIME", value_parser = asked_moment)]
     pub(super) since: Option<DateTime<Utc>>,
     /// Only runs that began at this time or earlier
-    #[arg(long, value_name = "TIME", value_parser = moment)]
+    #[arg(long, value_name = "TIME", value_parser = asked_moment)]
     pub(super) until: Option<DateTime<Utc>>,
     /// At most this many runs, the latest ones
     #[arg(long, value_name = "N", default_value = "20")]
@@ -182,14 +183,6 @@ pub(super) enum Form {
     Json,
 }
 
-fn moment(text: &str) -> Result<DateTime<Utc>, String> {
-    let day = format!("{text}T00:00:00Z");
-    DateTime::parse_from_rfc3339(text)
-        .or_else(|_| DateTime::parse_from_rfc3339(&day))
-        .map(|moment| moment.to_utc())
-        .map_err(|_| "write a day such as 2026-01-31, or a moment such as 2026-01-31T12:00:00Z".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -199,12 +192,5 @@ mod tests {
     #[test]
     fn the_arguments_are_consistent() {
         Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn a_moment_is_a_day_or_more_exact() {
-        assert_eq!(moment("2026-01-31"), moment("2026-01-31T00:00:00Z"));
-        assert_eq!(moment("2026-01-31T02:00:00+02:00"), moment("2026-01-31"));
-        assert!(moment("tomorrow").is_err());
     }
 }

@@ -9,8 +9,8 @@ use super::args::{Form, HistoryArguments};
 use super::session::Usage;
 use super::table::{bytes, count, right, table, tags};
 use crate::config::Config;
-use crate::engine::{Past, history, history_document};
-use crate::state::{Entry, Fate, Filter, State};
+use crate::engine::{NO_END, Past, Standing, history, history_document, what_went};
+use crate::state::{Filter, State};
 
 pub(super) fn show(config: &Config, arguments: &HistoryArguments) -> anyhow::Result<Exit> {
     if let Some(name) = &arguments.registry {
@@ -39,7 +39,7 @@ pub(super) fn show(config: &Config, arguments: &HistoryArguments) -> anyhow::Res
 
 /// The latest run is printed last, where a terminal shows it.
 fn print((run, entries): &Past) {
-    let outcome = run.outcome.map_or("cut off, or under way", |outcome| outcome.name());
+    let outcome = run.outcome.map_or(NO_END, |outcome| outcome.name());
     let untagged = match run.untagged {
         0 => String::new(),
         some => format!(", {} alone", number(some, "tag", "tags")),
@@ -63,24 +63,14 @@ fn print((run, entries): &Past) {
             Cell::new(&entry.repository),
             Cell::new(tags(&entry.tags)),
             Cell::new(entry.digest.short()),
-            Cell::new(if entry.alone { "tag" } else { entry.kind.name() }),
+            Cell::new(what_went(entry)),
             right(bytes(entry.bytes)),
             Cell::new(entry.at.format("%H:%M:%S")),
-            Cell::new(now(entry)),
+            Cell::new(Standing::of(entry).name()),
             Cell::new(entry.reasons.join("; ")),
         ]);
     }
     println!("{rows}\n");
-}
-
-fn now(entry: &Entry) -> &'static str {
-    match (entry.fate, entry.restored, entry.collected) {
-        (Fate::Sent, ..) => "unanswered",
-        (_, Some(_), _) => "put back",
-        (_, None, Some(_)) => "collected",
-        (_, None, None) if entry.alone => "removed",
-        (_, None, None) => "deleted",
-    }
 }
 
 fn time(moment: DateTime<Utc>) -> String {

@@ -48,6 +48,13 @@ pub(super) async fn run(config: &Config, arguments: &RunArguments, env: Env<'_>)
 
 fn print(conducted: &Conducted, form: Form) -> Exit {
     let exit = print_run(&conducted.survey, &conducted.report, form, conducted.collected.as_ref());
+    if let (Some(until), Form::Table) = (conducted.held_back, form) {
+        println!(
+            "{}: gc.grace holds the collection back until {}; until then what was deleted can be undone (`regsweep history`)",
+            conducted.report.registry,
+            until.format("%F %T UTC"),
+        );
+    }
     match &conducted.collected {
         Some(collected) if form == Form::Table => {
             exit.and(print_collection(&conducted.report.registry, collected))

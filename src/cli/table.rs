@@ -38,20 +38,11 @@ pub(super) fn tags(tags: &[Tag]) -> String {
     if tags.is_empty() {
         return "-".to_owned();
     }
-    let mut listed: Vec<String> = tags.iter().take(TAGS_LISTED).map(short).collect();
+    let mut listed: Vec<String> = tags.iter().take(TAGS_LISTED).map(Tag::short).collect();
     if tags.len() > TAGS_LISTED {
         listed.push(format!("and {} more", tags.len() - TAGS_LISTED));
     }
     listed.join(", ")
-}
-
-/// A tag; one that names a digest in full is cut like a digest.
-fn short(tag: &Tag) -> String {
-    let text = tag.as_str();
-    match tag.subject() {
-        Some(_) => format!("{}…{}", &text[..19], text.find('.').map_or("", |dot| &text[dot..])),
-        None => text.to_owned(),
-    }
 }
 
 /// The reasons that speak for the verdict, in one text.

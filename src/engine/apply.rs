@@ -123,7 +123,9 @@ impl Work<'_> {
         }
         let repository = &self.planned.repository;
         let depth = Depth::Claimed(self.policy);
-        let fresh = judge(self.site, self.features, repository, self.policy, depth).await;
+        // A look of its own: what was pushed since the first one is noticed now.
+        let site = Site { looked: (self.journal.clock)(), ..self.site };
+        let fresh = judge(site, self.features, repository, self.policy, depth).await;
         match fresh {
             Ok((_, fresh)) => {
                 self.delete(&fresh, &mut done).await;

@@ -26,6 +26,62 @@ pub fn history(
     Ok(past)
 }
 
+/// What is the case now with something that a run deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Nobody knows yet whether it happened.
+    Unanswered,
+    /// The manifest is gone, and its blobs wait for a collection.
+    Deleted,
+    /// A tag is gone, and its manifest stayed.
+    Removed,
+    /// An undo put it back.
+    PutBack,
+    /// It is gone, and the registry was collected since.
+    Collected,
+}
+
+impl Standing {
+    /// As of what is noted of the deletion.
+    pub fn of(entry: &Entry) -> Self {
+        match (entry.restored, entry.fate, entry.collected) {
+            (Some(_), ..) => Self::PutBack,
+            (None, Fate::Sent, _) => Self::Unanswered,
+            (None, Fate::Deleted, Some(_)) => Self::Collected,
+            (None, Fate::Deleted, None) if entry.alone => Self::Removed,
+            (None, Fate::Deleted, None) => Self::Deleted,
+        }
+    }
+
+    /// The words for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unanswered => "unanswered",
+            Self::Deleted => "deleted",
+            Self::Removed => "removed",
+            Self::PutBack => "put back",
+            Self::Collected => "collected",
+        }
+    }
+}
+
+/// What is left of a run that came to no end, for people.
+pub const NO_END: &str = "cut off, or under way";
+
+/// The word for what a deletion took.
+pub fn what_went(entry: &Entry) -> &'static str {
+    if entry.alone { "tag" } else { entry.kind.name() }
+}
+
+/// A moment as it is asked for: a day, which means its first moment in UTC, or RFC 3339.
+pub fn asked_moment(text: &str) -> Result<DateTime<Utc>, String> {
+    let day = format!("{text}T00:00:00Z");
+    DateTime::parse_from_rfc3339(text)
+        .or_else(|_| DateTime::parse_from_rfc3339(&day))
+        .map(|moment| moment.to_utc())
+        .map_err(|_| "write a day such as 2026-01-31, or a moment such as 2026-01-31T12:00:00Z".to_owned())
+}
+
 /// Runs and their deletions as programs read them, version 1.
 pub fn history_document(past: &[Past]) -> Value {
     json!({ "version": 1, "runs": past.iter().map(run_document).collect::<Vec<_>>() })
@@ -66,4 +122,16 @@ pub fn entry_document(entry: &Entry) -> Value {
 
 fn moment(moment: DateTime<Utc>) -> String {
     moment.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_a_day_or_more_exact() {
+        assert_eq!(asked_moment("2026-01-31"), asked_moment("2026-01-31T00:00:00Z"));
+        assert_eq!(asked_moment("2026-01-31T02:00:00+02:00"), asked_moment("2026-01-31"));
+        assert!(asked_moment("tomorrow").is_err());
+    }
 }

@@ -4,12 +4,12 @@
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
-use super::{Clock, Error, Site};
+use super::{Clock, Site};
 use crate::config;
 use crate::model::{Digest, RepositoryName};
 use crate::registry::{self, Deletion, Reference, Resolved};
 use crate::report::Collected;
-use crate::state::{self, Departure, State};
+use crate::state::{self, Departure, Entry, State};
 
 /// Where one run writes.
 #[derive(Clone, Copy)]
@@ -46,18 +46,17 @@ impl Journal<'_> {
 
 /// Finds out what became of deletions that were sent and whose answers nobody heard, because the
 /// registry or regsweep went away. What is still unclear stays open for the next time.
-pub(super) async fn settle(site: Site<'_>, state: &State) -> Result<(), Error> {
+pub(super) async fn settle(site: Site<'_>, state: &State) -> Result<(), state::Error> {
     for entry in state.unanswered(&site.registry.name)? {
-        let there = if entry.alone {
-            let mut there = false;
-            for tag in &entry.tags {
-                let reference = Reference::Tag { tag, known: None };
-                there |=
-                    !matches!(site.reader.manifest(&entry.repository, reference).await?, Resolved::Absent);
+        let there = match still_there(site, &entry).await {
+            Ok(there) => there,
+            Err(error) => {
+                tracing::warn!(
+                    registry = %entry.registry, repository = %entry.repository, digest = %entry.digest, %error,
+                    "nobody knows yet what became of a deletion"
+                );
+                continue;
             }
-            there
-        } else {
-            is_there(site, &entry.repository, &entry.digest).await?
         };
         tracing::info!(
             registry = %entry.registry, repository = %entry.repository, digest = %entry.digest, run = entry.run,
@@ -66,6 +65,20 @@ pub(super) async fn settle(site: Site<'_>, state: &State) -> Result<(), Error> {
         if there { state.stayed(entry.id)? } else { state.departed(entry.id)? }
     }
     Ok(())
+}
+
+/// Whether what was to be deleted is there after all.
+async fn still_there(site: Site<'_>, entry: &Entry) -> Result<bool, registry::Error> {
+    if !entry.alone {
+        return is_there(site, &entry.repository, &entry.digest).await;
+    }
+    for tag in &entry.tags {
+        let reference = Reference::Tag { tag, known: None };
+        if !matches!(site.reader.manifest(&entry.repository, reference).await?, Resolved::Absent) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Whether the registry has a manifest.

@@ -118,7 +118,9 @@ async fn complete(
                     sure.extend(manifest.children.iter().cloned());
                     snapshot.manifests.insert(digest, manifest);
                 }
-                None => drop(missing.insert(digest)),
+                None => {
+                    missing.insert(digest);
+                }
             }
         }
         if missing.is_empty() {

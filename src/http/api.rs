@@ -55,8 +55,12 @@ pub(super) fn history(state: &State, only: Option<&str>) -> Option<Value> {
 
 fn selected<'a>(state: &'a State, only: Option<&'a str>) -> Option<impl Iterator<Item = &'a Registry>> {
     let matches = move |registry: &&Registry| only.is_none_or(|only| registry.name == only);
-    let known = only.is_none() || state.registries.iter().any(|registry| matches(&registry));
-    known.then(|| state.registries.iter().filter(matches))
+    knows(state, only).then(|| state.registries.iter().filter(matches))
+}
+
+/// Whether there is such a registry, or none is asked for.
+pub(super) fn knows(state: &State, only: Option<&str>) -> bool {
+    only.is_none_or(|only| state.registries.iter().any(|registry| registry.name == only))
 }
 
 fn configuration(state: &State) -> Value {

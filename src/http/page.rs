@@ -1,9 +1,10 @@
-//! The page for people: one document, rendered here, without script and without anything foreign.
+//! The pages for people: whole documents, rendered here, without script and without anything foreign.
 //!
 //! All text goes through maud, which escapes it: names and errors come from registries, and a hostile one
 //! can say anything.
 
 mod plan;
+mod run;
 mod words;
 
 use chrono::{DateTime, Utc};
@@ -14,9 +15,11 @@ use super::board::{Entry, Registry, Run, State};
 use super::health;
 use crate::policy::Mode;
 use crate::report::{Collected, CollectionOutcome, Outcome};
-use words::{bytes, count, short, some, took, when};
+use words::{bytes, count, left, short, some, took, when};
 
-/// The only style of the page; the content security policy names its digest.
+pub(super) use run::{no_run, run};
+
+/// The only style of all pages; the content security policy names its digest.
 pub(super) const STYLE: &str = include_str!("page/style.css");
 
 /// Of the past, this much is shown.
@@ -24,6 +27,17 @@ const HISTORY: usize = 15;
 
 /// The whole page as of a moment.
 pub(super) fn page(state: &State, now: DateTime<Utc>) -> Markup {
+    let content = html! {
+        (troubles(state, now))
+        (sums(state))
+        @for registry in &state.registries { (section(registry, now)) }
+        (past(state, now))
+    };
+    frame("", state, now, &content)
+}
+
+/// What all pages have around their content. The first page has no title of its own.
+fn frame(title: &str, state: &State, now: DateTime<Utc>, content: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -31,12 +45,12 @@ pub(super) fn page(state: &State, now: DateTime<Utc>) -> Markup {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                title { "regsweep" }
+                title { @if !title.is_empty() { (title) " · " } "regsweep" }
                 style { (PreEscaped(STYLE)) }
             }
             body {
                 header {
-                    h1 { "regsweep" }
+                    h1 { @if title.is_empty() { "regsweep" } @else { a href="/" { "regsweep" } } }
                     p.meta {
                         (env!("CARGO_PKG_VERSION"))
                         @if let Some(configuration) = &state.configuration {
@@ -45,19 +59,15 @@ pub(super) fn page(state: &State, now: DateTime<Utc>) -> Markup {
                         " · as of " time { (now.format("%F %T UTC")) }
                     }
                 }
-                main {
-                    (troubles(state, now))
-                    (sums(state))
-                    @for registry in &state.registries { (section(registry, now)) }
-                    (past(state, now))
-                }
+                main { (content) }
                 footer {
                     nav aria-label="For programs" {
                         a href="/metrics" { "metrics" } " "
                         a href="/readyz" { "readiness" } " "
                         a href="/api/v1/status" { "status" } " "
                         a href="/api/v1/plan" { "plan" } " "
-                        a href="/api/v1/history" { "history" }
+                        a href="/api/v1/history" { "history" } " "
+                        a href="/api/v1/runs" { "runs" }
                     }
                 }
             }
@@ -134,7 +144,7 @@ fn section(registry: &Registry, now: DateTime<Utc>) -> Markup {
                         @if registry.reclaimable_bytes > 0 {
                             "; " (bytes(registry.reclaimable_bytes)) " wait for the next collection"
                             @if let Some(until) = registry.collection_waits.filter(|until| *until > now) {
-                                ", which the grace holds back until " (when(until, now))
+                                ", which the grace holds back for another " (left(until, now))
                             }
                         }
                     }
@@ -222,10 +232,10 @@ fn past(state: &State, now: DateTime<Utc>) -> Markup {
 
 fn row(entry: &Entry, now: DateTime<Utc>) -> Markup {
     let (what, at, outcome, result, duration) = match entry {
-        Entry::Run(run) => ("run", run.at, outcome(run.outcome), did(run), run.duration),
+        Entry::Run(run) => (run_link(run), run.at, outcome(run.outcome), did(run), run.duration),
         Entry::Collection { collected, .. } => {
             let outcome = collection_outcome(collected.outcome);
-            ("collection", collected.at, outcome, freed(collected), collected.duration)
+            (html! { "collection" }, collected.at, outcome, freed(collected), collected.duration)
         }
     };
     html! {
@@ -236,6 +246,15 @@ fn row(entry: &Entry, now: DateTime<Utc>) -> Markup {
             td data-label="Outcome" { (outcome) }
             td data-label="Result" { (result) }
             td data-label="Took" { (took(duration)) }
+        }
+    }
+}
+
+fn run_link(run: &Run) -> Markup {
+    html! {
+        @match run.id {
+            Some(id) => a href={ "/runs/" (id) } { "run " (id) },
+            None => "run",
         }
     }
 }

@@ -198,9 +198,17 @@ fn in_periods(
     let by_making = places(period, count, timezone, made.iter().map(|(_, moment)| (*moment, false)));
     let mut found = by_age;
     // Several days' images can be noticed on one day, or copied on one, and are still of several days.
-    for ((candidate, _), place) in made.into_iter().zip(by_making) {
-        if matches!(place, Some((_, Place::Youngest))) {
-            found[candidate] = place;
+    let mut youngest = None;
+    for ((candidate, moment), place) in made.into_iter().zip(by_making) {
+        // Of those that were made at one moment, the look that noticed them tells the younger, if it can.
+        let ties = moment.is_some() && moment == youngest && candidates[candidate].age.at_least;
+        match place {
+            Some((_, Place::Youngest)) => {
+                youngest = moment;
+                found[candidate] = place;
+            }
+            Some((label, _)) if ties => found[candidate] = Some((label, Place::Unsure)),
+            _ => {}
         }
     }
     let finding = |of: Option<(String, Place)>| Finding {

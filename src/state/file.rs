@@ -69,8 +69,8 @@ pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
         .map(|number| beside(path, &format!(".set-aside-{number}")))
         .find(free)
         .ok_or(io::ErrorKind::AlreadyExists)?;
-    // The database goes last: while it is there, whoever comes after a crash sets aside what is left.
-    for suffix in BESIDE.into_iter().rev() {
+    // The database goes first: without its log it could pass for a whole one, with less in it.
+    for suffix in BESIDE {
         match std::fs::rename(beside(path, suffix), beside(&aside, suffix)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}

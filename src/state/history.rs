@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension as _, Params, params};
 
 use super::journal::{COLUMNS, entry};
 use super::runs::{self, Run};
-use super::{Entry, Error, State, write};
+use super::{Entry, Error, State};
 use crate::model::{Digest, RepositoryName};
 
 /// Which runs are wanted. The default wants all.
@@ -84,7 +84,7 @@ impl State {
         if !self.is_writable() {
             return Ok(());
         }
-        write(self.durable(), |connection| {
+        self.durably(|connection| {
             connection.execute("DELETE FROM entry WHERE at < ?1 AND fate <> 'sent'", [older_than])?;
             connection.execute(
                 "DELETE FROM run WHERE started < ?1
@@ -101,7 +101,7 @@ impl State {
         Ok(())
     }
 
-    fn select(&self, which: &str, values: impl Params) -> Result<Vec<Entry>, Error> {
+    pub(super) fn select(&self, which: &str, values: impl Params) -> Result<Vec<Entry>, Error> {
         let connection = self.durable();
         let sql = format!("SELECT {COLUMNS} FROM entry WHERE {which}");
         let mut select = connection.prepare_cached(&sql)?;
@@ -115,5 +115,102 @@ impl State {
         let mut select = connection.prepare_cached(&sql)?;
         let rows = select.query_map(values, runs::run)?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{at, departure, digest, open};
+    use super::*;
+    use crate::report::{Collected, CollectionOutcome, Outcome};
+    use crate::state::Departure;
+
+    #[test]
+    fn history_is_what_was_asked_for_youngest_first() {
+        let (_directory, state) = open();
+        let begin = |registry: &str, moment| state.begin_run(registry, at(moment)).unwrap();
+        let (first, second, third) = (begin("main", 10), begin("other", 20), begin("main", 30));
+        for (run, text) in [(third, "c"), (third, "a"), (first, "b")] {
+            let entry = state.departing(run, "main", &departure(text, &[], 1), at(40)).unwrap();
+            if text == "a" {
+                state.departed(entry).unwrap();
+            }
+        }
+        let check = |filter: Filter, expected: &[i64]| {
+            let found: Vec<i64> = state.history(&filter).unwrap().iter().map(|(run, _)| run.id).collect();
+            assert_eq!(found, expected, "{filter:?}");
+        };
+        let all = Filter::default;
+        check(all(), &[third, second, first]);
+        check(Filter { at_most: 2, ..all() }, &[third, second]);
+        check(Filter { run: Some(second), ..all() }, &[second]);
+        check(Filter { registry: Some("main".into()), ..all() }, &[third, first]);
+        check(Filter { since: Some(at(20)), ..all() }, &[third, second]);
+        check(Filter { until: Some(at(20)), ..all() }, &[second, first]);
+        check(Filter { since: Some(at(15)), until: Some(at(25)), ..all() }, &[second]);
+        let history = state.history(&all()).unwrap();
+        let digests: Vec<_> = history[0].1.iter().map(|entry| entry.digest.clone()).collect();
+        assert_eq!(digests, [digest("c"), digest("a")]);
+        assert_eq!(history[1].1, []);
+        assert_eq!(state.run(99).unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_old_goes_but_for_what_is_unanswered() {
+        let (_directory, state) = open();
+        let old = state.begin_run("main", at(0)).unwrap();
+        let open = state.begin_run("main", at(1)).unwrap();
+        let young = state.begin_run("main", at(20)).unwrap();
+        state.finish_run(old, at(3), Outcome::Success, None).unwrap();
+        let put = |run, text: &str, moment| {
+            let dependents = vec![digest("child")];
+            let departure = Departure { dependents, ..departure(text, &[], 1) };
+            state.departing(run, "main", &departure, at(moment)).unwrap()
+        };
+        let (gone, sent, recent) = (put(old, "a", 2), put(open, "b", 2), put(young, "c", 21));
+        state.departed(gone).unwrap();
+        state.departed(recent).unwrap();
+        let span = std::time::Duration::ZERO;
+        for moment in [5, 25] {
+            let outcome = CollectionOutcome::Failed;
+            let collected = Collected {
+                at: at(moment),
+                outcome,
+                duration: span,
+                downtime: span,
+                blobs: 0,
+                bytes: 0,
+                error: None,
+            };
+            state.finish_collection("main", &collected).unwrap();
+        }
+        state.prune(at(10)).unwrap();
+        let history = state.history(&Filter::default()).unwrap();
+        let kept: Vec<_> = history
+            .iter()
+            .map(|(run, entries)| (run.id, entries.iter().map(|entry| entry.id).collect::<Vec<_>>()))
+            .collect();
+        assert_eq!(kept, [(young, vec![recent]), (open, vec![sent])]);
+        assert_eq!(state.entry_body(gone).unwrap(), None);
+        let count = |table: &str| -> i64 {
+            state.durable().query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+        };
+        assert_eq!((count("leftover"), count("collection"), count("body")), (2, 1, 2));
+    }
+
+    #[test]
+    fn what_is_pruned_gives_its_room_back() {
+        let (_directory, state) = open();
+        let run = state.begin_run("main", at(0)).unwrap();
+        for number in 0..20 {
+            let departure = Departure { body: vec![7; 20_000], ..departure(&number.to_string(), &[], 1) };
+            let entry = state.departing(run, "main", &departure, at(1)).unwrap();
+            state.departed(entry).unwrap();
+        }
+        let pages =
+            || -> i64 { state.durable().pragma_query_value(None, "page_count", |row| row.get(0)).unwrap() };
+        let full = pages();
+        state.prune(at(2)).unwrap();
+        assert!(pages() < full / 2, "{} of {full}", pages());
     }
 }

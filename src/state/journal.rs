@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::runs::add;
-use super::{Error, State, TotalKind, json, memory, signed, unsigned, write};
+use super::{Error, State, TotalKind, json, memory, signed, unsigned};
 use crate::model::{Digest, Kind, RepositoryName, Tag};
 
 /// Something that is about to be deleted.
@@ -101,7 +101,7 @@ impl State {
     ) -> Result<i64, Error> {
         let Departure { repository, digest, tags, alone, kind, policy, rules, reasons, bytes, .. } =
             departure;
-        write(self.durable(), |connection| {
+        self.durably(|connection| {
             let mut insert = connection.prepare_cached(
                 "INSERT INTO entry (run, registry, repository, digest, tags, alone, kind, policy, rules,
                                     reasons, bytes, at, noticed)
@@ -138,7 +138,7 @@ impl State {
 
     /// Notes that something is gone because of us. Said twice, it counts once.
     pub fn departed(&self, entry: i64) -> Result<(), Error> {
-        write(self.durable(), |connection| {
+        self.durably(|connection| {
             let Some(gone) = settle(connection, entry, "deleted")? else { return Ok(()) };
             let (column, tags) = (if gone.alone { "untagged" } else { "deleted" }, gone.tags.len() as u64);
             let sql = format!("UPDATE run SET {column} = {column} + 1 WHERE id = ?1");
@@ -158,19 +158,19 @@ impl State {
     /// Notes that somebody else had deleted it. It was not ours to count; what belonged to it is still
     /// there and goes after it all the same.
     pub fn already_gone(&self, entry: i64) -> Result<(), Error> {
-        write(self.durable(), |connection| settle(connection, entry, "gone").map(drop))
+        self.durably(|connection| settle(connection, entry, "gone").map(drop))
     }
 
     /// Notes that it was not deleted.
     pub fn stayed(&self, entry: i64) -> Result<(), Error> {
-        write(self.durable(), |connection| {
+        self.durably(|connection| {
             connection.execute("DELETE FROM entry WHERE id = ?1 AND fate = 'sent'", [entry]).map(drop)
         })
     }
 
     /// Notes that an undo put it back, with these tags.
     pub fn restored(&self, entry: i64, tags: &[Tag], at: DateTime<Utc>) -> Result<(), Error> {
-        write(self.durable(), |connection| {
+        self.durably(|connection| {
             let sql = format!("SELECT {COLUMNS}, noticed FROM entry WHERE id = ?1 AND fate <> 'gone'");
             let mut select = connection.prepare_cached(&sql)?;
             let found = select.query_row([entry], |row| Ok((self::entry(row)?, row.get(16).ok())));
@@ -317,4 +317,295 @@ pub(super) fn collected(
         params![registry, at],
     )?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::tests::{at, departure, digest, name, open, tag};
+    use super::*;
+    use crate::model::{Facts, FirstLook, Manifest, Memory, Sighting};
+    use crate::report::{Collected, CollectionOutcome};
+
+    /// Two images, of which `a` has the tags v1 and v2, and `b` v3.
+    fn seen(state: &State) -> Memory {
+        let mut memory = Memory { first_look: FirstLook::At(at(0)), ..Memory::default() };
+        for (word, text) in [("v1", "a"), ("v2", "a"), ("v3", "b")] {
+            let digest = digest(text);
+            let manifest = Manifest {
+                digest: digest.clone(),
+                kind: Kind::Image,
+                size: 7,
+                children: Vec::new(),
+                subject: None,
+                blobs: Vec::new(),
+                facts: Facts::none(),
+            };
+            memory.tags.insert(tag(word), digest.clone());
+            memory.manifests.insert(digest.clone(), Arc::new(manifest));
+            memory.sightings.insert(digest, Sighting { noticed: at(3), left: None, restored: None });
+        }
+        state.remember("main", &name(), &Memory::default(), &memory, at(4)).unwrap();
+        memory
+    }
+
+    fn collect(state: &State, outcome: CollectionOutcome, moment: i64) {
+        let duration = std::time::Duration::ZERO;
+        let collected = Collected {
+            at: at(moment),
+            outcome,
+            duration,
+            downtime: duration,
+            blobs: 0,
+            bytes: 0,
+            error: None,
+        };
+        state.finish_collection("main", &collected).unwrap();
+    }
+
+    fn total(state: &State, kind: TotalKind) -> u64 {
+        let totals = state.totals().unwrap();
+        totals.iter().filter(|total| total.kind == kind).map(|total| total.value).sum()
+    }
+
+    fn recall(state: &State) -> Memory {
+        state.recall("main", &name()).unwrap()
+    }
+
+    fn find(state: &State, entry: i64) -> Option<Entry> {
+        state.select("id = ?1", [entry]).unwrap().pop()
+    }
+
+    fn dependents() -> Departure {
+        Departure {
+            dependents: vec![digest("child"), digest("child"), digest("sig")],
+            ..departure("a", &["v1", "v2"], 100)
+        }
+    }
+
+    #[test]
+    fn what_is_about_to_go_is_known_after_a_kill() {
+        let (directory, state) = open();
+        let run = state.begin_run("main", at(0)).unwrap();
+        let memory = seen(&state);
+        let id = state.departing(run, "main", &dependents(), at(9)).unwrap();
+        drop(state);
+        let state = State::open(directory.path()).unwrap();
+        let expected = Entry {
+            id,
+            run,
+            registry: "main".into(),
+            repository: name(),
+            digest: digest("a"),
+            tags: vec![tag("v1"), tag("v2")],
+            alone: false,
+            kind: Kind::Image,
+            policy: "apps".into(),
+            rules: vec!["old".into()],
+            reasons: vec!["older than 30 days".into()],
+            bytes: 100,
+            at: at(9),
+            fate: Fate::Sent,
+            restored: None,
+            collected: None,
+        };
+        assert_eq!(state.unanswered("main").unwrap(), [expected]);
+        assert_eq!(state.unanswered("other").unwrap(), []);
+        let (media_type, body) = state.entry_body(id).unwrap().unwrap();
+        assert_eq!(
+            (media_type.as_str(), body.as_slice()),
+            ("application/vnd.oci.image.manifest.v1+json", &b"a"[..])
+        );
+        assert_eq!(recall(&state), memory);
+        assert_eq!(state.totals().unwrap(), []);
+        assert_eq!(state.youngest_waiting("main").unwrap(), Some(at(9)));
+        state.departed(id).unwrap();
+        assert_eq!(state.run(run).unwrap().unwrap().deleted, 1);
+    }
+
+    #[test]
+    fn what_departed_counts_once_and_is_not_remembered() {
+        let (_directory, state) = open();
+        let run = state.begin_run("main", at(0)).unwrap();
+        let memory = seen(&state);
+        let entry = state.departing(run, "main", &dependents(), at(9)).unwrap();
+        for _ in 0..2 {
+            state.departed(entry).unwrap();
+            state.stayed(entry).unwrap();
+            state.already_gone(entry).unwrap();
+            assert_eq!(find(&state, entry).unwrap().fate, Fate::Deleted);
+            let done = state.run(run).unwrap().unwrap();
+            assert_eq!((done.deleted, done.untagged), (1, 0));
+            assert_eq!(total(&state, TotalKind::DeletedManifests), 1);
+            assert_eq!(total(&state, TotalKind::DeletedTags), 2);
+            assert_eq!(state.reclaimable("main").unwrap(), 100);
+        }
+        assert_eq!(state.unanswered("main").unwrap(), []);
+        let mut expected = memory;
+        expected.tags.retain(|tag, _| tag.as_str() == "v3");
+        expected.manifests.remove(&digest("a"));
+        expected.sightings.remove(&digest("a"));
+        expected.leftovers = [digest("child"), digest("sig")].into();
+        assert_eq!(recall(&state), expected);
+        let child = state.departing(run, "main", &departure("child", &[], 5), at(10)).unwrap();
+        assert_eq!(recall(&state), expected);
+        state.departed(child).unwrap();
+        assert_eq!(recall(&state).leftovers, [digest("sig")].into());
+        assert_eq!(state.recall("other", &name()).unwrap().leftovers, [].into());
+    }
+
+    #[test]
+    fn tags_that_go_alone_are_counted_as_tags() {
+        let (_directory, state) = open();
+        let run = state.begin_run("main", at(0)).unwrap();
+        let mut expected = seen(&state);
+        // v3 has moved to another manifest in the meantime.
+        let alone = Departure { alone: true, ..departure("a", &["v1", "v3"], 100) };
+        let entry = state.departing(run, "main", &alone, at(9)).unwrap();
+        state.departed(entry).unwrap();
+        state.departed(entry).unwrap();
+        let done = state.run(run).unwrap().unwrap();
+        assert_eq!((done.deleted, done.untagged), (0, 1));
+        assert_eq!(total(&state, TotalKind::DeletedManifests), 0);
+        assert_eq!(total(&state, TotalKind::DeletedTags), 2);
+        assert_eq!(state.reclaimable("main").unwrap(), 0);
+        expected.tags.remove(&tag("v1"));
+        assert_eq!(recall(&state), expected);
+        assert_eq!(state.youngest_waiting("main").unwrap(), None);
+        assert_eq!(state.last_entry("main", &name(), &digest("a")).unwrap(), None);
+        state.restored(entry, &[tag("v1")], at(12)).unwrap();
+        expected.tags.insert(tag("v1"), digest("a"));
+        expected.sightings.get_mut(&digest("a")).unwrap().restored = Some(at(12));
+        assert_eq!(recall(&state), expected);
+        assert_eq!(state.reclaimable("main").unwrap(), 0);
+    }
+
+    #[test]
+    fn what_stayed_was_never_there() {
+        let (_directory, state) = open();
+        let run = state.begin_run("main", at(0)).unwrap();
+        let memory = seen(&state);
+        let entry = state.departing(run, "main", &dependents(), at(9)).unwrap();
+        state.stayed(entry).unwrap();
+        state.stayed(entry).unwrap();
+        state.departed(entry).unwrap();
+        assert_eq!(find(&state, entry), None);
+        assert_eq!(state.entry_body(entry).unwrap(), None);
+        assert_eq!(recall(&state), memory);
+        assert_eq!(state.totals().unwrap(), []);
+        assert_eq!(state.youngest_waiting("main").unwrap(), None);
+    }
+
+    #[test]
+    fn what_somebody_else_deleted_leaves_only_its_dependents() {
+        let (_directory, state) = open();
+        let run = state.begin_run("main", at(0)).unwrap();
+        seen(&state);
+        let entry = state.departing(run, "main", &dependents(), at(9)).unwrap();
+        state.already_gone(entry).unwrap();
+        state.departed(entry).unwrap();
+        state.restored(entry, &[tag("v1")], at(10)).unwrap();
+        assert_eq!(state.totals().unwrap(), []);
+        assert_eq!(state.run(run).unwrap().unwrap().deleted, 0);
+        assert_eq!(state.unanswered("main").unwrap(), []);
+        assert_eq!(state.youngest_waiting("main").unwrap(), None);
+        assert_eq!(state.last_entry("main", &name(), &digest("a")).unwrap(), None);
+        assert_eq!(state.history(&super::super::Filter::default()).unwrap()[0].1, []);
+        let recalled = recall(&state);
+        assert_eq!(recalled.leftovers, [digest("child"), digest("sig")].into());
+        assert_eq!(recalled.sightings.into_keys().collect::<Vec<_>>(), [digest("b")]);
+    }
+
+    #[test]
+    fn what_an_undo_puts_back_is_as_old_as_it_was() {
+        let (_directory, state) = open();
+        let run = state.begin_run("main", at(0)).unwrap();
+        let mut expected = seen(&state);
+        let entry = state.departing(run, "main", &dependents(), at(9)).unwrap();
+        state.departed(entry).unwrap();
+        let other = state.departing(run, "main", &departure("b", &["v3"], 30), at(10)).unwrap();
+        state.departed(other).unwrap();
+        assert_eq!(state.last_entry("main", &name(), &digest("a")).unwrap().unwrap().id, entry);
+        for _ in 0..2 {
+            state.restored(entry, &[tag("v1")], at(12)).unwrap();
+            assert_eq!(state.reclaimable("main").unwrap(), 30);
+        }
+        assert_eq!(find(&state, entry).unwrap().restored, Some(at(12)));
+        assert_eq!(state.last_entry("main", &name(), &digest("a")).unwrap(), None);
+        assert_eq!(state.youngest_waiting("main").unwrap(), Some(at(10)));
+        expected.tags.retain(|tag, _| tag.as_str() == "v1");
+        expected.manifests.remove(&digest("b"));
+        expected.sightings.remove(&digest("b"));
+        expected.sightings.get_mut(&digest("a")).unwrap().restored = Some(at(12));
+        assert_eq!(recall(&state), expected);
+        // It can go again, and come back again.
+        let again = state.departing(run, "main", &departure("a", &["v1"], 100), at(20)).unwrap();
+        state.departed(again).unwrap();
+        assert_eq!(state.last_entry("main", &name(), &digest("a")).unwrap().unwrap().id, again);
+    }
+
+    #[test]
+    fn what_was_never_looked_at_can_be_put_back() {
+        let (_directory, state) = open();
+        let run = state.begin_run("main", at(0)).unwrap();
+        let entry = state.departing(run, "main", &departure("a", &["v1"], 5), at(9)).unwrap();
+        state.departed(entry).unwrap();
+        state.restored(entry, &[tag("v1")], at(12)).unwrap();
+        let sighting = Sighting { noticed: at(12), left: None, restored: Some(at(12)) };
+        let expected = Memory {
+            tags: [(tag("v1"), digest("a"))].into(),
+            sightings: [(digest("a"), sighting)].into(),
+            ..Memory::default()
+        };
+        assert_eq!(recall(&state), expected);
+    }
+
+    #[test]
+    fn what_was_noticed_again_since_stays_as_young() {
+        let (_directory, state) = open();
+        let run = state.begin_run("main", at(0)).unwrap();
+        seen(&state);
+        let entry = state.departing(run, "main", &departure("a", &["v1"], 5), at(9)).unwrap();
+        state.departed(entry).unwrap();
+        let before = recall(&state);
+        let mut after = before.clone();
+        after.sightings.insert(digest("a"), Sighting { noticed: at(11), left: Some(at(12)), restored: None });
+        state.remember("main", &name(), &before, &after, at(12)).unwrap();
+        state.restored(entry, &[], at(13)).unwrap();
+        let expected = Sighting { noticed: at(11), left: None, restored: Some(at(13)) };
+        assert_eq!(recall(&state).sightings[&digest("a")], expected);
+    }
+
+    #[test]
+    fn a_collection_that_succeeds_takes_all_that_waits() {
+        let (_directory, state) = open();
+        let run = state.begin_run("main", at(0)).unwrap();
+        let gone = state.departing(run, "main", &departure("a", &[], 5), at(9)).unwrap();
+        state.departed(gone).unwrap();
+        let sent = state.departing(run, "main", &departure("b", &[], 7), at(10)).unwrap();
+        let elsewhere = state.begin_run("other", at(0)).unwrap();
+        state.departing(elsewhere, "other", &departure("b", &[], 7), at(11)).unwrap();
+        collect(&state, CollectionOutcome::Failed, 20);
+        assert_eq!(state.youngest_waiting("main").unwrap(), Some(at(10)));
+        collect(&state, CollectionOutcome::Success, 30);
+        assert_eq!(state.youngest_waiting("main").unwrap(), None);
+        assert_eq!(state.youngest_waiting("other").unwrap(), Some(at(11)));
+        assert_eq!(find(&state, gone).unwrap().collected, Some(at(30)));
+        // It was gone when the collection came, so there is nothing left to reclaim.
+        state.departed(sent).unwrap();
+        assert_eq!(state.reclaimable("main").unwrap(), 0);
+        assert_eq!(total(&state, TotalKind::DeletedManifests), 2);
+        let late = state.departing(run, "main", &departure("c", &[], 11), at(40)).unwrap();
+        state.departed(late).unwrap();
+        state.restored(gone, &[], at(50)).unwrap();
+        assert_eq!(state.reclaimable("main").unwrap(), 11);
+        assert_eq!(find(&state, late).unwrap().collected, None);
+    }
+
+    #[test]
+    fn a_journal_needs_its_run() {
+        let (_directory, state) = open();
+        assert!(state.departing(7, "main", &departure("a", &[], 5), at(9)).is_err());
+    }
 }

@@ -21,14 +21,14 @@ impl Ledger {
 
     /// Notes that the registry is about to be stopped.
     pub fn stopping(&self) -> Result<(), Error> {
-        self.state.durable().execute("INSERT OR IGNORE INTO stopped VALUES (?1)", [&self.registry])?;
-        Ok(())
+        let sql = "INSERT OR IGNORE INTO stopped VALUES (?1)";
+        self.state.durably(|connection| connection.execute(sql, [&self.registry]).map(drop))
     }
 
     /// Notes that the registry answers again.
     pub fn restored(&self) -> Result<(), Error> {
-        self.state.durable().execute("DELETE FROM stopped WHERE registry = ?1", [&self.registry])?;
-        Ok(())
+        let sql = "DELETE FROM stopped WHERE registry = ?1";
+        self.state.durably(|connection| connection.execute(sql, [&self.registry]).map(drop))
     }
 
     /// Whether the registry was stopped by us and never seen to answer again.
@@ -40,16 +40,14 @@ impl Ledger {
 
     /// Notes what is about to be swept.
     pub fn sweeping(&self, blobs: &BTreeMap<Digest, u64>) -> Result<(), Error> {
-        let mut connection = self.state.durable();
-        let transaction = connection.transaction()?;
-        transaction.execute("DELETE FROM sweep WHERE registry = ?1", [&self.registry])?;
-        {
-            let mut insert = transaction.prepare("INSERT INTO sweep VALUES (?1, ?2, ?3)")?;
+        self.state.durably(|connection| {
+            connection.execute("DELETE FROM sweep WHERE registry = ?1", [&self.registry])?;
+            let mut insert = connection.prepare("INSERT INTO sweep VALUES (?1, ?2, ?3)")?;
             for (digest, bytes) in blobs {
                 insert.execute(params![self.registry, digest.as_str(), signed(*bytes)])?;
             }
-        }
-        Ok(transaction.commit()?)
+            Ok(())
+        })
     }
 
     /// What was about to be swept and has not been counted.

@@ -6,10 +6,9 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use rusqlite::types::FromSql;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::{Error, State, journal, json, signed, unsigned, write};
+use super::{Error, State, journal, json, signed, unsigned};
 use crate::model::{Blob, Digest, Facts, FirstLook, Kind, Manifest, Memory, RepositoryName, Sighting, Tag};
 
 impl State {
@@ -20,7 +19,8 @@ impl State {
         let leftovers = journal::leftovers(&moment, registry, repository)?;
         let mut memory = Memory { first_look: self.first_look(None), leftovers, ..Memory::default() };
         if let Some((id, first_look)) = known(&moment, registry, repository)? {
-            memory.first_look = self.first_look(first_look);
+            // A time that cannot be read is one that was lost.
+            memory.first_look = first_look.map_or(FirstLook::Lost, |at| self.first_look(at));
             recall_manifests(&moment, id, &mut memory)?;
             recall_tags(&moment, id, &mut memory)?;
         }
@@ -38,7 +38,7 @@ impl State {
     }
 
     /// Keeps what a look has added: the differences between what was recalled before it and what is to
-    /// be recalled after it.
+    /// be recalled after it. Manifests without a sighting are not kept.
     pub fn remember(
         &self,
         registry: &str,
@@ -50,7 +50,7 @@ impl State {
         if !self.is_writable() {
             return Ok(());
         }
-        write(self.quick(), |connection| {
+        self.quickly(|connection| {
             let none = Memory::default();
             // What was forgotten meanwhile is not there to differ from.
             let before = if known(connection, registry, repository)?.is_some() { before } else { &none };
@@ -73,7 +73,7 @@ impl State {
         if !self.is_writable() {
             return Ok(());
         }
-        write(self.quick(), |connection| {
+        self.quickly(|connection| {
             connection.execute(
                 "DELETE FROM repository WHERE registry = ?1 AND last_look < ?2",
                 params![registry, older_than],
@@ -93,15 +93,18 @@ impl State {
     }
 }
 
-/// The number of a repository and the time of its first look, if it was ever looked at.
+/// A time, where there is one.
+type Moment = Option<DateTime<Utc>>;
+
+/// The number of a repository and the time of its first look; `None` if that cannot be read.
 fn known(
     connection: &Connection,
     registry: &str,
     repository: &RepositoryName,
-) -> Result<Option<(i64, Option<DateTime<Utc>>)>, rusqlite::Error> {
+) -> Result<Option<(i64, Option<Moment>)>, rusqlite::Error> {
     let mut select = connection
         .prepare_cached("SELECT id, first_look FROM repository WHERE registry = ?1 AND name = ?2")?;
-    let row = select.query_row([registry, repository.as_str()], |row| Ok((row.get(0)?, readable(row, 1))));
+    let row = select.query_row([registry, repository.as_str()], |row| Ok((row.get(0)?, row.get(1).ok())));
     row.optional()
 }
 
@@ -176,10 +179,6 @@ fn text<'a>(row: &'a Row<'_>, column: usize) -> Option<&'a str> {
     row.get_ref(column).ok()?.as_str().ok()
 }
 
-fn readable<T: FromSql>(row: &Row<'_>, column: usize) -> Option<T> {
-    row.get(column).ok()
-}
-
 /// Notes that a repository was looked at, and gives it a number.
 fn looked(
     connection: &Connection,
@@ -215,9 +214,10 @@ fn remember_manifests(
              created = excluded.created, labels = excluded.labels, why = excluded.why
          WHERE excluded.known >= known",
     )?;
-    for (digest, manifest) in &after.manifests {
+    let sighted = |memory: &Memory, digest| memory.sightings.contains_key(digest);
+    for (digest, manifest) in after.manifests.iter().filter(|(digest, _)| sighted(after, digest)) {
         let same = |old: &Arc<Manifest>| Arc::ptr_eq(old, manifest) || old == manifest;
-        if before.manifests.get(digest).is_some_and(same) {
+        if sighted(before, digest) && before.manifests.get(digest).is_some_and(same) {
             continue;
         }
         let (known, created, labels, why) = match &manifest.facts {
@@ -366,4 +366,246 @@ pub(super) fn restored(
         point(connection, id, tag, digest)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::tests::{at, digest, name, open, tag};
+    use super::*;
+
+    fn manifest(text: &str, facts: Facts) -> Manifest {
+        let blob = |text: &str, size| Blob { digest: digest(text), size };
+        Manifest {
+            digest: digest(text),
+            kind: Kind::Image,
+            size: 700,
+            children: Vec::new(),
+            subject: None,
+            blobs: vec![blob("config", 10), blob("layer", u64::from(u32::MAX) + 5), blob("layer", 5)],
+            facts,
+        }
+    }
+
+    /// A memory in which each manifest was noticed and has a tag of the same name.
+    fn memory(manifests: Vec<(&str, Manifest)>) -> Memory {
+        let mut memory = Memory { first_look: FirstLook::At(at(0)), ..Memory::default() };
+        for (word, manifest) in manifests {
+            memory.tags.insert(tag(word), manifest.digest.clone());
+            memory
+                .sightings
+                .insert(manifest.digest.clone(), Sighting { noticed: at(1), left: None, restored: None });
+            memory.manifests.insert(manifest.digest.clone(), Arc::new(manifest));
+        }
+        memory
+    }
+
+    fn labels() -> BTreeMap<String, String> {
+        BTreeMap::from([("a".into(), "\"quoted\" \u{1f600}\n".into()), (String::new(), String::new())])
+    }
+
+    fn rows(state: &State, table: &str) -> i64 {
+        let sql = format!("SELECT count(*) FROM {table}");
+        state.quick().query_row(&sql, [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn every_kind_of_manifest_comes_back_as_it_was() {
+        let (_directory, state) = open();
+        let created = |text: &str| Facts::Known { created: Some(text.parse().unwrap()), labels: labels() };
+        let index = Manifest {
+            kind: Kind::Index,
+            children: vec![digest("b"), digest("a"), digest("b")],
+            blobs: Vec::new(),
+            ..manifest("index", Facts::none())
+        };
+        let subject = Digest::parse(&format!("sha512:{}", "ab".repeat(64))).unwrap();
+        let artifact = Manifest {
+            kind: Kind::Artifact,
+            subject: Some(subject),
+            ..manifest("artifact", Facts::Unasked { annotations: labels() })
+        };
+        let lasting = Facts::Unknown { why: "no JSON".into(), lasting: true };
+        let mut written = memory(vec![
+            ("index", index),
+            ("artifact", artifact),
+            ("lasting", manifest("lasting", lasting)),
+            ("nanoseconds", manifest("nanoseconds", created("2026-02-03T04:05:06.123456789Z"))),
+            ("tenths", manifest("tenths", created("2026-02-03T04:05:06.1Z"))),
+            ("first", manifest("first", created("0000-01-01T00:00:00Z"))),
+            ("last", manifest("last", created("9999-12-31T23:59:59.999999999Z"))),
+        ]);
+        let changed = Sighting { noticed: at(1), left: Some(at(2)), restored: Some(at(3)) };
+        written.sightings.insert(digest("lasting"), changed);
+        state.remember("main", &name(), &Memory::default(), &written, at(5)).unwrap();
+        assert_eq!(state.recall("main", &name()).unwrap(), written);
+        assert_eq!(state.recall("other", &name()).unwrap(), Memory::default());
+    }
+
+    #[test]
+    fn only_differences_are_written() {
+        let (_directory, state) = open();
+        let before = memory(vec![
+            ("moved", manifest("a", Facts::none())),
+            ("gone", manifest("b", Facts::none())),
+            ("same", manifest("c", Facts::none())),
+        ]);
+        state.remember("main", &name(), &Memory::default(), &before, at(1)).unwrap();
+        let changes = || state.quick().total_changes();
+        let start = changes();
+        state.remember("main", &name(), &before, &before.clone(), at(2)).unwrap();
+        assert_eq!(changes() - start, 1);
+        let mut after = before.clone();
+        after.tags.insert(tag("moved"), digest("c"));
+        after.tags.insert(tag("new"), digest("a"));
+        after.tags.remove(&tag("gone"));
+        after.sightings.get_mut(&digest("a")).unwrap().left = Some(at(3));
+        after.sightings.remove(&digest("b"));
+        after.manifests.remove(&digest("b"));
+        state.remember("main", &name(), &before, &after, at(3)).unwrap();
+        assert_eq!(state.recall("main", &name()).unwrap(), after);
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_asked_for_again() {
+        let (_directory, state) = open();
+        let passing = Facts::Unknown { why: "timed out".into(), lasting: false };
+        let seen = memory(vec![("v1", manifest("a", passing.clone())), ("v2", manifest("b", passing))]);
+        state.remember("main", &name(), &Memory::default(), &seen, at(1)).unwrap();
+        let recalled = state.recall("main", &name()).unwrap();
+        assert_eq!(recalled, Memory { manifests: BTreeMap::new(), ..seen });
+        let mut learned = recalled.clone();
+        learned.manifests.insert(digest("a"), Arc::new(manifest("a", Facts::none())));
+        state.remember("main", &name(), &recalled, &learned, at(2)).unwrap();
+        assert_eq!(state.recall("main", &name()).unwrap(), learned);
+    }
+
+    #[test]
+    fn what_is_known_of_a_digest_is_known_everywhere_and_never_less() {
+        let (_directory, state) = open();
+        let other = RepositoryName::parse("other").unwrap();
+        let unasked = || memory(vec![("v1", manifest("a", Facts::Unasked { annotations: labels() }))]);
+        let known = memory(vec![("v1", manifest("a", Facts::none()))]);
+        state.remember("main", &name(), &Memory::default(), &unasked(), at(1)).unwrap();
+        state.remember("main", &name(), &unasked(), &known, at(2)).unwrap();
+        state.remember("second", &other, &Memory::default(), &unasked(), at(3)).unwrap();
+        let passing = Facts::Unknown { why: "timed out".into(), lasting: false };
+        let failed = memory(vec![("v1", manifest("a", passing))]);
+        state.remember("second", &name(), &Memory::default(), &failed, at(4)).unwrap();
+        for (registry, repository) in [("main", &name()), ("second", &other), ("second", &name())] {
+            assert_eq!(state.recall(registry, repository).unwrap(), known, "{registry}/{repository}");
+        }
+        assert_eq!(rows(&state, "manifest"), 1);
+    }
+
+    #[test]
+    fn what_nobody_saw_is_not_kept_until_somebody_does() {
+        let (_directory, state) = open();
+        let whole = memory(vec![("v1", manifest("a", Facts::none()))]);
+        let unseen = Memory { manifests: whole.manifests.clone(), ..Memory::default() };
+        state.remember("main", &name(), &Memory::default(), &unseen, at(1)).unwrap();
+        assert_eq!(rows(&state, "manifest"), 0);
+        state.remember("main", &name(), &unseen, &whole, at(2)).unwrap();
+        assert_eq!(state.recall("main", &name()).unwrap(), whole);
+    }
+
+    #[test]
+    fn facts_are_forgotten_with_the_last_sighting() {
+        let (_directory, state) = open();
+        let none = Memory::default();
+        let other = RepositoryName::parse("other").unwrap();
+        let mut left =
+            memory(vec![("v1", manifest("a", Facts::none())), ("v2", manifest("b", Facts::none()))]);
+        left.tags.remove(&tag("v1"));
+        left.sightings.get_mut(&digest("a")).unwrap().left = Some(at(3));
+        let shared = memory(vec![("v1", manifest("a", Facts::none()))]);
+        state.remember("main", &name(), &none, &left, at(10)).unwrap();
+        state.remember("second", &other, &none, &shared, at(5)).unwrap();
+        state.forget("main", at(3)).unwrap();
+        assert_eq!(state.recall("main", &name()).unwrap(), left);
+        state.forget("main", at(4)).unwrap();
+        let recalled = state.recall("main", &name()).unwrap();
+        assert_eq!(recalled.sightings.into_keys().collect::<Vec<_>>(), [digest("b")]);
+        assert_eq!(state.recall("second", &other).unwrap(), shared);
+        state.forget("second", at(6)).unwrap();
+        assert_eq!(state.recall("second", &other).unwrap(), none);
+        assert_eq!((rows(&state, "manifest"), rows(&state, "repository")), (1, 1));
+    }
+
+    #[test]
+    fn what_was_forgotten_meanwhile_is_written_whole() {
+        let (_directory, state) = open();
+        let before = memory(vec![("v1", manifest("a", Facts::none()))]);
+        state.remember("main", &name(), &Memory::default(), &before, at(1)).unwrap();
+        state.forget("main", at(2)).unwrap();
+        state.remember("main", &name(), &before, &before, at(3)).unwrap();
+        assert_eq!(state.recall("main", &name()).unwrap(), before);
+    }
+
+    #[test]
+    fn rows_that_cannot_be_read_are_as_if_they_were_not_there() {
+        let (_directory, state) = open();
+        let good = memory(vec![("good", manifest("good", Facts::none()))]);
+        let mut all = good.clone();
+        for word in ["blobs", "kind", "created", "children", "labels", "subject", "noticed"] {
+            let one = memory(vec![(word, manifest(word, Facts::none()))]);
+            all.tags.extend(one.tags);
+            all.sightings.extend(one.sightings);
+            all.manifests.extend(one.manifests);
+        }
+        state.remember("main", &name(), &Memory::default(), &all, at(1)).unwrap();
+        for column in ["blobs", "kind", "created", "children", "labels", "subject"] {
+            let sql = format!("UPDATE manifest SET {column} = '[' WHERE digest = ?1");
+            state.quick().execute(&sql, [digest(column).as_str()]).unwrap();
+        }
+        let sql =
+            "UPDATE sighting SET noticed = 'x' WHERE manifest = (SELECT id FROM manifest WHERE digest = ?1)";
+        state.quick().execute(sql, [digest("noticed").as_str()]).unwrap();
+        state.quick().execute("UPDATE tag SET tag = '..' WHERE tag = 'noticed'", []).unwrap();
+        state.quick().execute("UPDATE repository SET first_look = 'x'", []).unwrap();
+        let recalled = state.recall("main", &name()).unwrap();
+        assert_eq!(recalled.first_look, FirstLook::Lost);
+        assert_eq!(recalled.manifests.len(), 2);
+        assert_eq!((recalled.sightings.len(), recalled.tags.len()), (7, 7));
+        assert!(!recalled.sightings.contains_key(&digest("noticed")));
+    }
+
+    #[test]
+    fn a_first_look_is_remembered_as_what_it_was() {
+        let (_directory, state) = open();
+        for first_look in [FirstLook::At(at(7)), FirstLook::Never] {
+            let memory = Memory { first_look, ..Memory::default() };
+            state.remember("main", &name(), &Memory::default(), &memory, at(9)).unwrap();
+            assert_eq!(state.recall("main", &name()).unwrap(), memory);
+        }
+    }
+
+    #[test]
+    fn many_may_remember_while_another_deletes() {
+        let (_directory, state) = open();
+        let run = state.begin_run("main", at(0)).unwrap();
+        std::thread::scope(|scope| {
+            for worker in 0..4 {
+                let state = state.clone();
+                scope.spawn(move || {
+                    let repository = RepositoryName::parse(&format!("app{worker}")).unwrap();
+                    for round in 0..20 {
+                        let word = format!("v{worker}.{round}");
+                        let seen = memory(vec![(&word, manifest(&word, Facts::none()))]);
+                        let before = state.recall("main", &repository).unwrap();
+                        state.remember("main", &repository, &before, &seen, at(round)).unwrap();
+                        let departure = super::super::Departure {
+                            repository: repository.clone(),
+                            ..super::super::tests::departure(&word, &[&word], 1)
+                        };
+                        let entry = state.departing(run, "main", &departure, at(round)).unwrap();
+                        state.departed(entry).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(state.run(run).unwrap().unwrap().deleted, 80);
+        assert_eq!(rows(&state, "sighting"), 0);
+    }
 }

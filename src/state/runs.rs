@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{Error, State, journal, signed, unsigned};
 use crate::report::{Collected, CollectionOutcome, Outcome};
@@ -89,10 +89,11 @@ impl TotalKind {
 impl State {
     /// Notes that a run begins, and gives it a number.
     pub fn begin_run(&self, registry: &str, started: DateTime<Utc>) -> Result<i64, Error> {
-        let connection = self.durable();
-        connection
-            .execute("INSERT INTO run (registry, started) VALUES (?1, ?2)", params![registry, started])?;
-        Ok(connection.last_insert_rowid())
+        self.durably(|connection| {
+            connection
+                .execute("INSERT INTO run (registry, started) VALUES (?1, ?2)", params![registry, started])?;
+            Ok(connection.last_insert_rowid())
+        })
     }
 
     /// Notes how a run ended.
@@ -103,48 +104,50 @@ impl State {
         outcome: Outcome,
         error: Option<&str>,
     ) -> Result<(), Error> {
-        self.durable().execute(
-            "UPDATE run SET finished = ?2, outcome = ?3, error = ?4 WHERE id = ?1",
-            params![run, finished, outcome.name(), error],
-        )?;
-        Ok(())
+        self.durably(|connection| {
+            connection.execute(
+                "UPDATE run SET finished = ?2, outcome = ?3, error = ?4 WHERE id = ?1",
+                params![run, finished, outcome.name(), error],
+            )?;
+            Ok(())
+        })
     }
 
-    /// Notes how a collection ended. One that ran to its end leaves nothing to reclaim; one that did
-    /// not takes off what it freed. What it was about to sweep is no longer open.
+    /// Notes how a collection ended. One that ran to its end leaves nothing to reclaim, and no deletion
+    /// waits for the next; one that did not takes off what it freed. What it was about to sweep is no longer open.
     pub fn finish_collection(&self, registry: &str, collected: &Collected) -> Result<(), Error> {
         let Collected { at, outcome, duration, downtime, blobs, bytes, error } = collected;
-        let mut connection = self.durable();
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        transaction.execute(
-            "INSERT INTO collection (registry, at, outcome, duration, downtime, blobs, bytes, error)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            params![
-                registry,
-                at,
-                outcome.name(),
-                duration.as_secs_f64(),
-                downtime.as_secs_f64(),
-                signed(*blobs),
-                signed(*bytes),
-                error
-            ],
-        )?;
-        add(&transaction, TotalKind::ReclaimedBlobs, registry, "", *blobs)?;
-        add(&transaction, TotalKind::ReclaimedBytes, registry, "", *bytes)?;
-        transaction.execute("DELETE FROM sweep WHERE registry = ?1", [registry])?;
-        let freed = match outcome {
-            CollectionOutcome::Success => i64::MAX,
-            CollectionOutcome::Failed | CollectionOutcome::Skipped => signed(*bytes),
-        };
-        transaction.execute(
-            "UPDATE total SET value = max(0, value - ?3) WHERE kind = ?1 AND registry = ?2",
-            params![TotalKind::Reclaimable.name(), registry, freed],
-        )?;
-        if *outcome == CollectionOutcome::Success {
-            journal::collected(&transaction, registry, *at)?;
-        }
-        Ok(transaction.commit()?)
+        self.durably(|connection| {
+            connection.execute(
+                "INSERT INTO collection (registry, at, outcome, duration, downtime, blobs, bytes, error)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                params![
+                    registry,
+                    at,
+                    outcome.name(),
+                    duration.as_secs_f64(),
+                    downtime.as_secs_f64(),
+                    signed(*blobs),
+                    signed(*bytes),
+                    error
+                ],
+            )?;
+            add(connection, TotalKind::ReclaimedBlobs, registry, "", *blobs)?;
+            add(connection, TotalKind::ReclaimedBytes, registry, "", *bytes)?;
+            connection.execute("DELETE FROM sweep WHERE registry = ?1", [registry])?;
+            let freed = match outcome {
+                CollectionOutcome::Success => i64::MAX,
+                CollectionOutcome::Failed | CollectionOutcome::Skipped => signed(*bytes),
+            };
+            connection.execute(
+                "UPDATE total SET value = max(0, value - ?3) WHERE kind = ?1 AND registry = ?2",
+                params![TotalKind::Reclaimable.name(), registry, freed],
+            )?;
+            if *outcome == CollectionOutcome::Success {
+                journal::collected(connection, registry, *at)?;
+            }
+            Ok(())
+        })
     }
 
     /// Every sum.

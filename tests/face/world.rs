@@ -10,6 +10,7 @@ use regsweep::metrics::{Carried, DeletedCount, Metrics};
 use regsweep::model::{Blob, Digest, Facts, Kind, Manifest, RepositoryName, Snapshot, Tag};
 use regsweep::plan::{Failure, Plan, TagDeletion, Terms, plan};
 use regsweep::report::{Collected, CollectionOutcome, Deleted, RunReport};
+use regsweep::state::State;
 
 /// What a hostile registry puts wherever it can.
 pub(crate) const HOSTILE: &str = "</li><script>alert('x')</script>\"onload=\"&amp;";
@@ -164,11 +165,21 @@ pub(crate) fn metrics(config: &Config) -> Metrics {
     metrics
 }
 
-/// Serves them at a free port as of [`now`], and tells where.
+/// Serves them at a free port as of [`now`], and tells where. The state is empty.
 pub(crate) async fn start(board: Board, metrics: Metrics) -> String {
+    start_with(board, metrics).await.0
+}
+
+/// The same, with the state.
+pub(crate) async fn start_with(board: Board, metrics: Metrics) -> (String, State) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let router = router(board, Arc::new(metrics), Arc::new(now));
-    tokio::spawn(serve(listener, router, std::future::pending()));
-    format!("http://{address}")
+    let folder = tempfile::tempdir().unwrap();
+    let state = State::open(folder.path()).unwrap();
+    let router = router(board, Arc::new(metrics), state.clone(), Arc::new(now));
+    tokio::spawn(async move {
+        let _folder = folder;
+        serve(listener, router, std::future::pending()).await
+    });
+    (format!("http://{address}"), state)
 }

@@ -8,6 +8,7 @@ mod support;
 
 mod killed;
 mod life;
+mod past;
 mod reload;
 mod signals;
 mod together;

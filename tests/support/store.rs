@@ -14,7 +14,7 @@ use super::image::{Content, digest, ghost_digest};
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
-    /// Blobs that this value wrote, so that a shared layer costs one look and not one per tag.
+    /// Blobs and links that this value wrote, so that a shared layer costs one look and not one per tag.
     written: HashSet<String>,
 }
 
@@ -39,7 +39,9 @@ impl Store {
         for part in content.tree() {
             for blob in &part.blobs {
                 let digest = digest(blob);
-                link(&home.join("_layers"), &digest, &digest);
+                if self.written.insert(format!("{repository}@{digest}")) {
+                    link(&home.join("_layers"), &digest, &digest);
+                }
                 self.write_blob(digest, blob);
             }
             link(&home.join("_manifests/revisions"), &part.digest, &part.digest);

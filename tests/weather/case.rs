@@ -2,12 +2,13 @@
 //!
 //! Everywhere here tags that begin with `old` expire, and all others stay.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use regsweep::config::{self, Config};
-use regsweep::engine::{self, Journal, Limits, Site, Stop, Survey, apply, survey};
+use regsweep::engine::{self, Journal, Limits, Progress, Site, Stop, Survey, apply, survey};
+use regsweep::plan::RepositoryPlan;
 use regsweep::registry::{Reader, Retry};
 use regsweep::report::RunReport;
 use regsweep::state::State;
@@ -81,6 +82,13 @@ impl Case {
         survey(self.site(), &(), async |_| Ok(())).await
     }
 
+    /// Reads and plans, and tells of each repository what is kept, too.
+    pub(crate) async fn plans(&self) -> Vec<RepositoryPlan> {
+        let watcher = Watcher::default();
+        survey(self.site(), &watcher, async |_| Ok(())).await.unwrap();
+        watcher.0.into_inner().unwrap()
+    }
+
     /// Carries out what was planned.
     pub(crate) async fn apply(&self, survey: &Survey, limits: Limits) -> RunReport {
         let run = self.state.begin_run("main", now()).unwrap();
@@ -92,6 +100,16 @@ impl Case {
     pub(crate) async fn run(&self) -> Result<RunReport, engine::Error> {
         let survey = self.survey().await?;
         Ok(self.apply(&survey, Limits::Respected).await)
+    }
+}
+
+/// Remembers every plan as it was made.
+#[derive(Default)]
+struct Watcher(Mutex<Vec<RepositoryPlan>>);
+
+impl Progress for Watcher {
+    fn planned(&self, plan: &RepositoryPlan) {
+        self.0.lock().unwrap().push(plan.clone());
     }
 }
 

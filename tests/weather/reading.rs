@@ -182,8 +182,8 @@ async fn an_image_whose_configuration_is_gone_is_kept_and_the_others_go() {
             state.repositories.get_mut("app").unwrap().blobs.remove(&hollow.config_digest());
         });
         let case = Case::of(&fake);
-        let plan = case.survey().await.unwrap().plan;
-        let planned = plan.repositories[0].manifests.iter().find(|one| one.digest.as_str() == hollow.digest);
+        let plans = case.plans().await;
+        let planned = plans[0].manifests.iter().find(|one| one.digest.as_str() == hollow.digest);
         let codes: Vec<&str> = planned.unwrap().reasons.iter().map(Reason::code).collect();
         assert!(codes.contains(&"unread"), "{personality:?}: {codes:?}");
         let report = case.run().await.unwrap();

@@ -16,7 +16,7 @@ const TAGS: usize = 4;
 /// Of names without a manifest, this many are shown.
 const GHOSTS: usize = 10;
 /// A reason can list a thousand tags.
-const REASON: usize = 240;
+pub(super) const REASON: usize = 240;
 
 /// Something that goes.
 enum Row<'a> {
@@ -110,16 +110,19 @@ fn line(plan: &Plan, repository: &RepositoryPlan, row: &Row<'_>) -> Markup {
             td.number data-label="Age" { (age) }
             td.number data-label="Size" { (size) }
             td data-label="Why" {
-                @if repository.held_back { span.pill.warn { "held back" } " " }
-                @else if refused { span.pill.warn { "refused" } " " }
-                (short(&why, REASON))
+                // One element, so that a narrow screen keeps it one column.
+                span {
+                    @if repository.held_back { span.pill.warn { "held back" } " " }
+                    @else if refused { span.pill.warn { "refused" } " " }
+                    (short(&why, REASON))
+                }
             }
         }
     }
 }
 
-fn tags(tags: &[Tag]) -> String {
-    let listed: Vec<&str> = tags.iter().take(TAGS).map(Tag::as_str).collect();
+pub(super) fn tags(tags: &[Tag]) -> String {
+    let listed: Vec<String> = tags.iter().take(TAGS).map(Tag::short).collect();
     match tags.len() {
         0 => "none".to_owned(),
         total if total > TAGS => format!("{} and {} more", listed.join(", "), total - TAGS),

@@ -45,6 +45,13 @@ pub(super) fn when(at: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
     }
 }
 
+/// How long it is until then at a glance, with the moment itself for whoever points at it.
+pub(super) fn left(until: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
+    html! {
+        time datetime=(until.format("%FT%TZ")) title=(until.format("%F %T UTC")) { (span::rough(until - now)) }
+    }
+}
+
 pub(super) fn took(duration: Duration) -> String {
     match duration.as_millis() {
         milliseconds @ 0..1000 => format!("{milliseconds}ms"),
@@ -53,12 +60,25 @@ pub(super) fn took(duration: Duration) -> String {
     }
 }
 
-/// The text, cut if it is longer than anybody would read.
+/// The text, cut if it is longer than anybody would read, with what cannot be seen made visible: control
+/// characters, and those that hide text or turn its direction.
 pub(super) fn short(text: &str, longest: usize) -> String {
-    match text.char_indices().nth(longest) {
-        None => text.to_owned(),
-        Some((end, _)) => format!("{}…", &text[..end]),
+    let mut shown = String::with_capacity(text.len().min(longest));
+    for (position, one) in text.chars().enumerate() {
+        if position == longest {
+            shown.push('…');
+            break;
+        }
+        if is_unseen(one) { shown.extend(one.escape_unicode()) } else { shown.push(one) }
     }
+    shown
+}
+
+fn is_unseen(one: char) -> bool {
+    let invisible = ['\u{ad}', '\u{61c}', '\u{180e}', '\u{feff}'];
+    let ranges =
+        ['\u{200b}'..='\u{200f}', '\u{2028}'..='\u{202e}', '\u{2060}'..='\u{206f}', '\u{fff9}'..='\u{fffb}'];
+    one.is_control() || invisible.contains(&one) || ranges.iter().any(|range| range.contains(&one))
 }
 
 #[cfg(test)]
@@ -97,5 +117,11 @@ mod tests {
     fn cutting_respects_characters() {
         assert_eq!(short("äöü", 3), "äöü");
         assert_eq!(short("äöü!", 3), "äöü…");
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_made_visible() {
+        assert_eq!(short("a\u{1b}[31m\u{202e}b\n\0", 20), "a\\u{1b}[31m\\u{202e}b\\u{a}\\u{0}");
+        assert_eq!(short("Grüße 漢字 👍", 20), "Grüße 漢字 👍");
     }
 }

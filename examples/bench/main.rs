@@ -1,0 +1,119 @@
+//! `make bench`: times `regsweep plan` on stores of many tags, next to a plain load generator that sends
+//! the very same requests and next to a shell loop over `skopeo inspect`: `bench <regsweep> [tags]...`.
+
+#![allow(dead_code, reason = "the files of the tests can do more than is needed here")]
+#![allow(unreachable_pub, reason = "the files of the tests are public within theirs")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that fails panics, like a test")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the face of the benchmark")]
+
+#[path = "../../tests/support/image.rs"]
+mod image;
+#[path = "../../tests/support/server.rs"]
+mod server;
+#[path = "../../tests/support/store.rs"]
+mod store;
+
+mod filling;
+mod load;
+mod measure;
+mod table;
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use filling::Filled;
+use load::{Load, Scan};
+use measure::{Ran, plan, skopeo_loop};
+use server::RealRegistry;
+use table::{Row, machine};
+
+/// Requests in flight at one time, of regsweep (its default) and of the load generator alike.
+const CONCURRENCY: usize = 16;
+/// So many tags the shell loop inspects; the rest is extrapolated.
+const LOOPED: usize = 200;
+
+/// What runs and what it serves, to be cleaned up however the benchmark ends: it is large, and in memory.
+static REGISTRY: Mutex<Option<RealRegistry>> = Mutex::new(None);
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let program = arguments.next().expect("usage: bench <regsweep> [tags]...");
+    let sizes: Vec<usize> = arguments.map(|size| size.parse().expect("a number of tags")).collect();
+    let sizes = if sizes.is_empty() { vec![1_000, 10_000, 100_000] } else { sizes };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let status = runtime.block_on(async {
+        tokio::select! {
+            done = tokio::task::spawn_blocking(move || measure_all(Path::new(&program), &sizes)) => {
+                i32::from(done.is_err())
+            }
+            _ = asked_to_stop() => 130,
+        }
+    });
+    REGISTRY.lock().unwrap_or_else(PoisonError::into_inner).take();
+    std::process::exit(status);
+}
+
+fn measure_all(program: &Path, sizes: &[usize]) {
+    println!("{}\n", machine());
+    let rows: Vec<Row> = sizes.iter().flat_map(|&tags| measure_size(program, tags)).collect();
+    println!("{}", table::markdown(&rows, LOOPED));
+}
+
+/// The rows of one size: cold and warm.
+fn measure_size(program: &Path, tags: usize) -> [Row; 2] {
+    let registry = RealRegistry::options().in_memory().quiet().start();
+    let (url, host, path) = (registry.url(), registry.host(), registry.store_path());
+    *REGISTRY.lock().unwrap() = Some(registry);
+    let begin = Instant::now();
+    let filled = Filled::write(&path, tags, now());
+    eprintln!("{tags} tags: written in {:.1} s", begin.elapsed().as_secs_f64());
+
+    let folder = path.with_file_name("bench");
+    std::fs::create_dir(&folder).unwrap();
+    let loads = [Scan::Cold, Scan::Warm].map(|scan| Load::new(&folder, scan, &filled));
+    for load in &loads {
+        load.check(&url);
+    }
+    let mut rows = [Scan::Cold, Scan::Warm].map(|scan| Row::new(tags, scan));
+    // The largest takes many minutes.
+    let rounds = if tags < 100_000 { 3 } else { 1 };
+    for round in 0..rounds {
+        let state = folder.join(format!("state-{round}"));
+        std::fs::create_dir(&state).unwrap();
+        for (row, load) in rows.iter_mut().zip(&loads) {
+            row.sent = load.requests();
+            row.load.push(load.run(&url));
+            let ran = plan(program, &url, &folder, &state);
+            report(row, &ran);
+            row.ran.push(ran);
+        }
+    }
+    let looped = skopeo_loop(&host, &filled, LOOPED.min(tags));
+    rows[0].looped = Some(looped * u32::try_from(tags).unwrap() / u32::try_from(LOOPED.min(tags)).unwrap());
+    REGISTRY.lock().unwrap().take();
+    rows
+}
+
+fn report(row: &Row, ran: &Ran) {
+    let (load, wall) = (row.load.last().unwrap().as_secs_f64(), ran.wall.as_secs_f64());
+    let (cpu, peak) = (ran.cpu.as_secs_f64(), ran.peak_kib / 1024);
+    eprintln!(
+        "{} tags, {}: load generator {load:.2} s, regsweep {wall:.2} s, {cpu:.2} s of CPU, {peak} MiB",
+        row.tags,
+        row.scan.name(),
+    );
+}
+
+fn now() -> chrono::DateTime<chrono::Utc> {
+    #[expect(clippy::disallowed_methods, reason = "this is the face of the benchmark")]
+    chrono::Utc::now()
+}
+
+async fn asked_to_stop() -> std::io::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        interrupt = tokio::signal::ctrl_c() => interrupt,
+        _ = terminate.recv() => Ok(()),
+    }
+}

@@ -1,0 +1,79 @@
+//! One run of a program: how long, how much, how large.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::CONCURRENCY;
+use super::filling::Filled;
+
+/// A run of `regsweep plan`.
+#[derive(Debug, Clone)]
+pub struct Ran {
+    /// From its start to its end.
+    pub wall: Duration,
+    /// Processor time, its own and the kernel's for it.
+    pub cpu: Duration,
+    /// The most memory that it held at one time, in KiB.
+    pub peak_kib: u64,
+    /// Requests, as it says itself.
+    pub requests: Option<u64>,
+}
+
+/// Runs `regsweep plan` under rules that ask for the age of everything.
+pub fn plan(program: &Path, url: &str, folder: &Path, state: &Path) -> Ran {
+    let (config, said, costs) = (folder.join("config.yaml"), folder.join("said"), folder.join("costs"));
+    let yaml = format!(
+        "state_dir: {}\n\
+         registries: [{{ name: main, url: '{url}', concurrency: {CONCURRENCY} }}]\n\
+         limits: {{ max_deletions: 1000000, max_percent: 100 }}\n\
+         policies:\n\
+         - name: all\n  \
+           repositories: '.*'\n  \
+           rules: [{{ name: recent, tags: '.*', keep: {{ newest: 20, newer_than: 90d }} }}]\n",
+        state.display()
+    );
+    fs::write(&config, yaml).unwrap();
+    let mut command = Command::new("/usr/bin/time");
+    command.args(["--format", "%U %S %M", "--output"]).arg(&costs).arg(program);
+    command.args(["plan", "--config"]).arg(&config).env_remove("RUST_LOG").env_remove("STATE_DIRECTORY");
+    command.stdin(Stdio::null()).stdout(File::create(&said).unwrap());
+    let begin = Instant::now();
+    let status = command.status().expect("/usr/bin/time; `make bench` installs it");
+    let wall = begin.elapsed();
+    assert!(status.success(), "{}: {status}", program.display());
+    let costs = fs::read_to_string(&costs).unwrap();
+    let costs: Vec<f64> = costs.split_whitespace().map(|number| number.parse().unwrap()).collect();
+    let [user, system, peak] = costs.as_slice() else { panic!("/usr/bin/time said {costs:?}") };
+    Ran {
+        wall,
+        cpu: Duration::from_secs_f64(user + system),
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a size in KiB")]
+        peak_kib: *peak as u64,
+        requests: requests(&fs::read_to_string(&said).unwrap()),
+    }
+}
+
+/// Finds `read with N requests`.
+fn requests(said: &str) -> Option<u64> {
+    let (_, rest) = said.rsplit_once("read with ")?;
+    rest.split(' ').next()?.parse().ok()
+}
+
+/// The time of what people write by hand: one `skopeo inspect` after the other, for so many tags.
+pub fn skopeo_loop(host: &str, filled: &Filled, tags: usize) -> Duration {
+    let references: Vec<String> = filled.references().take(tags).collect();
+    let script = "for image; do \
+        skopeo inspect --tls-verify=false --no-tags --format '{{.Created}}' \"docker://$image\" || exit 1; \
+        done";
+    let begin = Instant::now();
+    let status = Command::new("sh")
+        .args(["-c", script, "sh"])
+        .args(references.iter().map(|reference| format!("{host}/{reference}")))
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success(), "skopeo inspect: {status}");
+    begin.elapsed()
+}

@@ -1,0 +1,101 @@
+//! What was measured, as a Markdown table, and the machine that it was measured on.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use super::load::Scan;
+use super::measure::Ran;
+
+/// Everything about one size, cold or warm.
+pub struct Row {
+    pub tags: usize,
+    pub scan: Scan,
+    /// Requests of the load generator.
+    pub sent: usize,
+    pub load: Vec<Duration>,
+    pub ran: Vec<Ran>,
+    /// What a loop over all tags would take.
+    pub looped: Option<Duration>,
+}
+
+impl Row {
+    pub fn new(tags: usize, scan: Scan) -> Self {
+        Self { tags, scan, sent: 0, load: Vec::new(), ran: Vec::new(), looped: None }
+    }
+}
+
+/// The table: medians of all rounds, but the highest memory of any.
+pub fn markdown(rows: &[Row], looped: usize) -> String {
+    let mut text = format!(
+        "| tags | scan | requests | `regsweep plan` | CPU | peak memory | requests of wrk | wrk | ratio \
+         | `skopeo inspect` loop, scaled from {looped} tags |\n\
+         |---:|---|---:|---:|---:|---:|---:|---:|---:|---:|\n"
+    );
+    for row in rows {
+        let wall = median(row.ran.iter().map(|ran| ran.wall));
+        let cpu = median(row.ran.iter().map(|ran| ran.cpu));
+        let load = median(row.load.iter().copied());
+        // Of each round by itself: its two runs saw the same machine, and the next round may see another.
+        let ratio = median(row.ran.iter().zip(&row.load).map(|(ran, load)| ran.wall.div_duration_f64(*load)));
+        let peak = row.ran.iter().map(|ran| ran.peak_kib).max().unwrap_or_default();
+        let requests = row.ran.last().and_then(|ran| ran.requests);
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {:.2} s | {:.2} s | {:.0} MB | {} | {:.2} s | {:.2} | {} |",
+            row.tags,
+            row.scan.name(),
+            requests.map_or_else(|| "?".to_owned(), |requests| requests.to_string()),
+            wall.as_secs_f64(),
+            cpu.as_secs_f64(),
+            peak as f64 * 1024.0 / 1e6,
+            row.sent,
+            load.as_secs_f64(),
+            ratio,
+            row.looped.map_or_else(String::new, |looped| format!("{:.0} s", looped.as_secs_f64())),
+        );
+    }
+    text += "\nMedians of all rounds, also of their ratios; of memory the most of any. A cold scan begins with an empty state \
+             directory, a warm one with what the cold one left there.";
+    text
+}
+
+/// The middle; of an even number of values the upper one of the two.
+fn median<T: PartialOrd + Copy>(values: impl Iterator<Item = T>) -> T {
+    let mut values: Vec<T> = values.collect();
+    values.sort_by(|one, other| one.partial_cmp(other).unwrap());
+    values[values.len() / 2]
+}
+
+/// One line about where this runs.
+pub fn machine() -> String {
+    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let system = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let kib: f64 = value(&memory, "MemTotal", ':').trim_end_matches(" kB").parse().unwrap_or_default();
+    format!(
+        "Machine: {}, {} cores, {:.0} GB memory, {}, docker-registry {}, {}; load before: {}",
+        value(&cpus, "model name", ':'),
+        std::thread::available_parallelism().map_or(0, usize::from),
+        kib * 1024.0 / 1e9,
+        value(&system, "PRETTY_NAME", '=').trim_matches('"'),
+        version("docker-registry", "--version", 2),
+        ["wrk", &version("wrk", "-v", 1)].join(" ").replace("debian/", ""),
+        load.split(' ').next().unwrap_or_default(),
+    )
+}
+
+/// What stands after a name at the beginning of a line.
+fn value<'a>(text: &'a str, name: &str, separator: char) -> &'a str {
+    let lines = text.lines().filter_map(|line| line.split_once(separator));
+    lines.filter(|(found, _)| found.trim() == name).map(|(_, value)| value.trim()).next().unwrap_or("?")
+}
+
+/// The word in this place of the first line that a program says about itself.
+fn version(program: &str, argument: &str, place: usize) -> String {
+    let said = Command::new(program).arg(argument).output().map(|output| output.stdout).unwrap_or_default();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    said.split_whitespace().nth(place).unwrap_or("?").to_owned()
+}
