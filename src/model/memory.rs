@@ -94,7 +94,8 @@ impl Memory {
                 manifests.entry(digest.clone()).or_insert_with(|| manifest.clone());
             }
         }
-        let tags = if emptied { &self.tags } else { &snapshot.tags }.clone();
+        let mut tags = if emptied { &self.tags } else { &snapshot.tags }.clone();
+        tags.retain(|_, digest| !snapshot.absent.contains(digest));
         drop(gained);
         drop(reached);
         drop(wanted);
