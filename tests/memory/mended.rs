@@ -40,16 +40,13 @@ fn a_killed_run_can_be_undone_at_once() {
 #[test]
 fn an_undo_that_is_killed_is_completed_by_the_next() {
     let doomed = Doomed::new();
-    // Six manifests, and four tags.
+    // Six manifests by digest, and four tags.
     for (number, kind) in (1..=10).zip([Step::Sent, Step::Done, Step::Answered].into_iter().cycle()) {
         let place = sweeper(&doomed.registry);
         run(&place, &["run"]).exits(0);
         assert_eq!(doomed.now(), doomed.expected());
         let tap = Tap::of_puts(&doomed.registry.host(), kind(number));
         rewrite(&place, &format!("url: {}", tap.url()), OLD_GOES);
-        if kind(number) == Step::Answered(10) {
-            continue;
-        }
         kill(&place, &["undo", "1"], &tap);
         rewrite(&place, &format!("url: {}", doomed.registry.url()), OLD_GOES);
         run(&place, &["undo", "1"]).exits(0);
