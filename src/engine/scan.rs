@@ -64,6 +64,16 @@ pub(super) async fn scan(
         Depth::Claimed(_) | Depth::Everything => doubtful.extend(before.sightings.keys().cloned()),
     }
     complete(site, &mut snapshot, found, sure, doubtful, depth, before).await?;
+    let emptied = snapshot.tags.is_empty() && !before.tags.is_empty();
+    if emptied && !snapshot.manifests.is_empty() {
+        // Without its tags everything would seem to have none, and must not go for that.
+        tracing::warn!(
+            registry = %site.registry.name, %repository, tags = before.tags.len(),
+            manifests = snapshot.manifests.len(),
+            "the repository has lost all its tags, and not by regsweep: what is left of it is left alone"
+        );
+        snapshot.manifests.clear();
+    }
     Ok(snapshot)
 }
 

@@ -20,7 +20,8 @@ pub struct Memory {
     pub manifests: BTreeMap<Digest, Arc<Manifest>>,
     /// When each manifest was noticed; of manifests that no tag leads to any more, too.
     pub sightings: BTreeMap<Digest, Sighting>,
-    /// Manifests that were to go with an index or a subject that regsweep deleted, and did not yet.
+    /// Manifests that were to go with an index or a subject that regsweep deleted, did not yet, and were not
+    /// tagged since, alone or in another index.
     pub leftovers: BTreeSet<Digest>,
 }
 
@@ -64,7 +65,9 @@ impl Memory {
             known => known,
         };
         let emptied = snapshot.tags.is_empty() && !self.tags.is_empty();
-        let reached = reached(snapshot);
+        let reached = reached(snapshot, |_| true);
+        // A signature's own tag says nothing of whether anybody wants it.
+        let wanted = self::reached(snapshot, |tag| tag.subject().is_none());
         let gained: BTreeSet<&Digest> = snapshot
             .tags
             .iter()
@@ -82,17 +85,20 @@ impl Memory {
             let new = Sighting { noticed: at, left: None, restored: None };
             sightings.entry((*digest).clone()).or_insert(new);
         }
-        let here = |digest: &&Digest| snapshot.manifests.contains_key(*digest);
-        let leftovers: BTreeSet<Digest> = self.leftovers.iter().filter(here).cloned().collect();
+        let is_left =
+            |digest: &&Digest| snapshot.manifests.contains_key(*digest) && !wanted.contains(*digest);
+        let leftovers: BTreeSet<Digest> = self.leftovers.iter().filter(is_left).cloned().collect();
         let mut manifests = snapshot.manifests.clone();
         for (digest, manifest) in &self.manifests {
             if sightings.contains_key(digest) {
                 manifests.entry(digest.clone()).or_insert_with(|| manifest.clone());
             }
         }
-        let tags = if emptied { &self.tags } else { &snapshot.tags }.clone();
+        let mut tags = if emptied { &self.tags } else { &snapshot.tags }.clone();
+        tags.retain(|_, digest| !snapshot.absent.contains(digest));
         drop(gained);
         drop(reached);
+        drop(wanted);
         snapshot.first_look = first_look;
         snapshot.sightings = sightings.clone();
         snapshot.leftovers = leftovers.clone();
@@ -100,10 +106,11 @@ impl Memory {
     }
 }
 
-/// The manifests that a tag leads to, by way of indexes too.
-fn reached(snapshot: &Snapshot) -> BTreeSet<&Digest> {
+/// The manifests that such a tag leads to, by way of indexes too.
+fn reached(snapshot: &Snapshot, by: impl Fn(&Tag) -> bool) -> BTreeSet<&Digest> {
     let mut reached = BTreeSet::new();
-    let mut open: Vec<&Digest> = snapshot.tags.values().collect();
+    let tags = snapshot.tags.iter().filter(|(tag, _)| by(tag));
+    let mut open: Vec<&Digest> = tags.map(|(_, digest)| digest).collect();
     while let Some(digest) = open.pop() {
         let Some((digest, manifest)) = snapshot.manifests.get_key_value(digest) else { continue };
         if reached.insert(digest) {

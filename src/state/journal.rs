@@ -238,9 +238,7 @@ fn settle(connection: &Connection, entry: i64, fate: &str) -> Result<Option<Gone
         }
     } else {
         memory::gone(connection, &gone.registry, &repository, &digest)?;
-        let mut delete = connection
-            .prepare_cached("DELETE FROM leftover WHERE registry = ?1 AND repository = ?2 AND digest = ?3")?;
-        delete.execute([&gone.registry, &repository, &digest])?;
+        no_leftover(connection, &gone.registry, &repository, &digest)?;
     }
     Ok(Some(gone))
 }
@@ -292,6 +290,19 @@ pub(super) fn leftovers(
     )?;
     let rows = select.query_map([registry, repository.as_str()], |row| row.get::<_, String>(0))?;
     Ok(rows.collect::<Result<Vec<_>, _>>()?.iter().filter_map(|text| Digest::parse(text).ok()).collect())
+}
+
+/// Notes that something need not go after anything any more.
+pub(super) fn no_leftover(
+    connection: &Connection,
+    registry: &str,
+    repository: &str,
+    digest: &str,
+) -> Result<(), rusqlite::Error> {
+    let mut delete = connection
+        .prepare_cached("DELETE FROM leftover WHERE registry = ?1 AND repository = ?2 AND digest = ?3")?;
+    delete.execute([registry, repository, digest])?;
+    Ok(())
 }
 
 /// Notes that a collection has swept what all deletions of a registry left.

@@ -57,6 +57,12 @@ impl State {
             let id = looked(connection, registry, repository, after.first_look, at)?;
             remember_manifests(connection, before, after)?;
             remember_sightings(connection, id, before, after)?;
+            // What is here and no leftover any more has been tagged since, and is nobody's leftover for ever.
+            for digest in before.leftovers.difference(&after.leftovers) {
+                if after.sightings.contains_key(digest) {
+                    journal::no_leftover(connection, registry, repository.as_str(), digest.as_str())?;
+                }
+            }
             remember_tags(connection, id, before, after)
         })
     }

@@ -15,15 +15,16 @@ use crate::world::{OLD_GOES, assert_whole, held, history, image, list, place, re
 
 /// A registry with something to keep, and six manifests to delete: an index with two children and a
 /// signature, and two images.
-struct Doomed {
-    registry: RealRegistry,
-    kept: [(&'static str, Content); 2],
-    before: Held,
+pub(crate) struct Doomed {
+    pub(crate) registry: RealRegistry,
+    pub(crate) kept: [(&'static str, Content); 2],
+    pub(crate) before: Held,
     count: usize,
+    pub(crate) index: Content,
 }
 
 impl Doomed {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let registry = RealRegistry::start();
         let named = |name: &str, year: u32| Image::new(name).created(format!("{year}-01-01T00:00:00Z"));
         let [one, two] = [named("one", 2018), named("two", 2018)].map(Image::build);
@@ -37,28 +38,29 @@ impl Doomed {
         store.write("app", &[&signature_tag(&index.digest)], &Artifact::signature(&index.digest).build());
         store.write("app", &["old-1", "old-1b"], &named("first", 2017).build());
         store.write("app", &["old-2"], &named("last", 2019).docker().build());
-        Self { before: registry.store().repository("app"), registry, kept, count: 6 }
+        Self { before: registry.store().repository("app"), registry, kept, count: 6, index }
     }
 
-    fn expected(&self) -> Held {
+    pub(crate) fn expected(&self) -> Held {
         held(&self.kept.each_ref().map(|(tag, content)| (*tag, content)))
     }
 
-    fn now(&self) -> Held {
+    pub(crate) fn now(&self) -> Held {
         self.registry.store().repository("app")
+    }
+
+    /// A place in which a run was killed at this step.
+    pub(crate) fn killed(&self, step: Step) -> Place {
+        let tap = Tap::before(&self.registry.host(), step);
+        let place = place(&format!("url: {}", tap.url()), OLD_GOES);
+        kill(&place, &["run"], &tap);
+        rewrite(&place, &format!("url: {}", self.registry.url()), OLD_GOES);
+        place
     }
 
     /// Kills a run at this step, has the next one complete it, and undoes both.
     fn check(&self, step: Step, latest_first: bool) {
-        let tap = Tap::before(&self.registry.host(), step);
-        let place = place(&format!("url: {}", tap.url()), OLD_GOES);
-        let mut command = place.command(&["run"]);
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        tap.wait();
-        child.kill().unwrap();
-        assert_eq!(child.wait().unwrap().code(), None);
-        rewrite(&place, &format!("url: {}", self.registry.url()), OLD_GOES);
-
+        let place = self.killed(step);
         let gone: BTreeSet<String> =
             self.before.manifests.difference(&self.now().manifests).cloned().collect();
         let (Step::Sent(number) | Step::Done(number) | Step::Answered(number)) = step;
@@ -98,6 +100,15 @@ impl Doomed {
         assert_eq!(self.now(), self.before, "{step:?}");
         assert_eq!(place.total("reclaimable"), 0, "{step:?}");
     }
+}
+
+/// Runs the program until it comes to the step of the tap, and kills it there.
+pub(crate) fn kill(place: &Place, arguments: &[&str], tap: &Tap) {
+    let mut command = place.command(arguments);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    tap.wait();
+    child.kill().unwrap();
+    assert_eq!(child.wait().unwrap().code(), None);
 }
 
 fn deletions(runs: &[Value]) -> impl Iterator<Item = &Value> {

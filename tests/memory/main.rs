@@ -17,6 +17,7 @@ mod explain;
 mod killed;
 mod looks;
 mod lost;
+mod mended;
 mod moved;
 mod past;
 mod swept;

@@ -138,3 +138,32 @@ async fn an_untagged_index_that_is_remembered_protects_the_children_that_it_shar
         assert!(!now.manifests.contains(&expired.digest) && !now.manifests.contains(&other.digest));
     }
 }
+
+#[tokio::test]
+async fn a_list_of_tags_that_is_suddenly_empty_dooms_nothing() {
+    let registry = RealRegistry::start();
+    let looker = looker(&registry, UNTAGGED);
+    let [first, second] = ["first", "second"].map(fresh);
+    registry.store().write("app", &["v1"], &first);
+    registry.store().write("app", &["v2"], &second);
+    looker.look(day(0)).await;
+    let tags = registry.store_path().join("docker/registry/v2/repositories/app/_manifests/tags");
+    let aside = registry.store_path().join("tags");
+    std::fs::rename(&tags, &aside).unwrap();
+    for number in [30, 31, 90] {
+        assert_eq!(looker.doomed(day(number)).await, BTreeSet::new(), "day {number}");
+    }
+    let run = looker.run(day(91)).await.unwrap();
+    assert_eq!(run.report.deleted, []);
+    std::fs::rename(&aside, &tags).unwrap();
+    assert_eq!(registry.store().repository("app"), held(&[("v1", &first), ("v2", &second)]));
+    assert_eq!(looker.doomed(day(92)).await, BTreeSet::new());
+    // Where somebody has deleted all of it, there is nothing to be left alone any more.
+    for content in [&first, &second] {
+        let url = format!("{}/v2/app/manifests/{}", registry.url(), content.digest);
+        assert_eq!(reqwest::Client::new().delete(url).send().await.unwrap().status(), 202);
+    }
+    looker.look(day(93)).await;
+    let app = regsweep::model::RepositoryName::parse("app").unwrap();
+    assert!(looker.open().recall("main", &app).unwrap().tags.is_empty());
+}

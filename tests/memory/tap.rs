@@ -12,7 +12,7 @@ use std::time::Duration;
 /// The head of a deletion that only asks whether deletion works.
 const PROBE: &[u8] = b"sha256:0000000000000000000000000000000000000000000000000000000000000000";
 
-/// A step of the deletion with a number, counted from 1.
+/// A step of the deletion (or the upload) with a number, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     /// It is sent, and never reaches the registry.
@@ -30,6 +30,7 @@ pub(crate) struct Tap {
 }
 
 struct Shared {
+    method: &'static [u8],
     step: Step,
     /// Deletions that were sent.
     sent: AtomicUsize,
@@ -46,13 +47,22 @@ impl Shared {
 }
 
 impl Tap {
-    /// Before the registry at `host:port`.
+    /// Before the registry at `host:port`, for deletions.
     pub(crate) fn before(host: &str, step: Step) -> Self {
+        Self::of(b"DELETE ", host, step)
+    }
+
+    /// For what is put there.
+    pub(crate) fn of_puts(host: &str, step: Step) -> Self {
+        Self::of(b"PUT ", host, step)
+    }
+
+    fn of(method: &'static [u8], host: &str, step: Step) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let (tell, reached) = channel();
         let (sent, answered) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let shared = Arc::new(Shared { step, sent, answered, tell: Mutex::new(tell) });
+        let shared = Arc::new(Shared { method, step, sent, answered, tell: Mutex::new(tell) });
         let host = host.to_owned();
         thread::spawn(move || {
             for client in listener.incoming() {
@@ -83,7 +93,8 @@ fn requests(mut client: TcpStream, mut server: TcpStream, shared: &Shared, curre
     let mut buffer = [0; 16 << 10];
     while let Ok(length @ 1..) = client.read(&mut buffer) {
         let bytes = &buffer[..length];
-        let deletes = bytes.starts_with(b"DELETE ") && !bytes.windows(PROBE.len()).any(|part| part == PROBE);
+        let deletes =
+            bytes.starts_with(shared.method) && !bytes.windows(PROBE.len()).any(|part| part == PROBE);
         let number = if deletes { shared.sent.fetch_add(1, Ordering::SeqCst) + 1 } else { 0 };
         current.store(number, Ordering::SeqCst);
         let here = match shared.step {

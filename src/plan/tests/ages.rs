@@ -277,17 +277,19 @@ fn a_leftover_goes_unless_something_needs_it() {
     walk.memory.leftovers.insert(digest("child"));
     assert_eq!(walk.look(1), ["child"]);
     let world = std::mem::replace(&mut walk.world, World::new());
-    walk.world = world.index("index", &["child"], &["latest"]);
-    assert_eq!(walk.look(2), [""; 0]);
-    let world = std::mem::replace(&mut walk.world, World::new());
     walk.world = world.label("child", "keep", "yes");
-    walk.untag("latest");
-    walk.world.snapshot.manifests.remove(&digest("index"));
     let label = Label { key: "keep".into(), value: None };
     walk.setting.protect.labels.push(label);
-    assert_eq!(walk.look(3), [""; 0]);
+    assert_eq!(walk.look(2), [""; 0]);
     walk.setting.protect.labels.clear();
-    assert_eq!(walk.look(4), ["child"]);
+    assert_eq!(walk.look(3), ["child"]);
+    let world = std::mem::replace(&mut walk.world, World::new());
+    walk.world = world.index("index", &["child"], &["latest"]);
+    assert_eq!(walk.look(4), [""; 0]);
+    // Somebody wanted it since, so it is left alone as everything without a tag is.
+    walk.untag("latest");
+    walk.world.snapshot.manifests.remove(&digest("index"));
+    assert_eq!(walk.look(5), [""; 0]);
 }
 
 proptest! {
