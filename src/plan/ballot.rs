@@ -113,8 +113,7 @@ pub(super) fn cast<'a>(
             ballot.expired = ballot.kept_tags.is_empty();
             protect(graph, node, latest, terms, ballot);
         } else {
-            let is_leftover = snapshot.leftovers.contains(digest);
-            judge_untagged(graph, node, latest, is_leftover, policy, terms, ballot);
+            judge_untagged(snapshot, graph, node, latest, policy, terms, ballot);
         }
     }
     ballots
@@ -250,10 +249,10 @@ fn protect(
 /// Judges a manifest that no rule can claim: a referrer whose subject is gone, or one that nothing
 /// points to. One that belongs to something here says nothing for itself.
 fn judge_untagged(
+    snapshot: &Snapshot,
     graph: &Graph<'_>,
     node: usize,
     latest: Option<DateTime<Utc>>,
-    is_leftover: bool,
     policy: &Policy,
     terms: &Terms<'_>,
     ballot: &mut Ballot<'_>,
@@ -267,10 +266,14 @@ fn judge_untagged(
     if !graph.subjects[node].is_empty() || !graph.parents[node].is_empty() {
         return;
     }
+    let digest = &graph.nodes[node].digest;
     let age = latest.map(|latest| terms.now - latest);
+    // What has just lost its last tag may have lost it by mistake: `untagged` counts from then.
+    let left = snapshot.sightings.get(digest).and_then(|sighting| sighting.left);
+    let untagged_for = latest.max(left).map(|since| terms.now - since);
     let limit = terms.protect.newer_than;
-    match (graph.missing_subjects[node].first(), policy.untagged, age) {
-        (Some(MissingSubject::Gone(subject)), _, age) => {
+    match (graph.missing_subjects[node].first(), policy.untagged, untagged_for) {
+        (Some(MissingSubject::Gone(subject)), ..) => {
             let subject = subject.clone();
             if limit == TimeDelta::zero() || age.is_some_and(|age| age >= limit) {
                 ballot.expired = true;
@@ -282,7 +285,7 @@ fn judge_untagged(
             }
         }
         (Some(MissingSubject::Unread(_)), ..) => {}
-        (None, ..) if is_leftover => {
+        (None, ..) if snapshot.leftovers.contains(digest) => {
             // Before it counts as expired: nobody knew its age when its index went, either.
             protect(graph, node, latest, terms, ballot);
             ballot.expired = true;

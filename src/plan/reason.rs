@@ -138,7 +138,7 @@ impl fmt::Display for Reason {
             Self::Untagged => f.write_str("it has no tag, and the policy leaves untagged manifests alone"),
             Self::YoungUntagged { age, limit } => write!(
                 f,
-                "it has no tag, is {} old, and untagged.newer_than is {}",
+                "it has no tag; it was pushed or had its last one {} ago, and untagged.newer_than is {}",
                 span::rough(*age),
                 span::exact(*limit)
             ),
@@ -161,7 +161,7 @@ impl fmt::Display for Reason {
             }
             Self::ExpiredUntagged { age, limit } => write!(
                 f,
-                "it has no tag and is {} old; untagged.newer_than is {}",
+                "it has no tag; it was pushed or had its last one {} ago; untagged.newer_than is {}",
                 span::rough(*age),
                 span::exact(*limit)
             ),

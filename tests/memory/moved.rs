@@ -41,13 +41,14 @@ async fn what_a_tag_has_left_goes_when_it_is_old_enough() {
     registry.store().write("app", &["latest"], &first);
     assert_eq!(looker.doomed(day(0)).await, BTreeSet::new());
     registry.store().write("app", &["latest"], &second);
-    for number in [1, 12] {
+    for number in [1, 14] {
         assert_eq!(looker.doomed(day(number)).await, BTreeSet::new(), "day {number}");
         let planned = looker.inspect("app", day(number)).await;
         assert_eq!(verdict(&planned, &first), (Verdict::Keep, vec!["untagged-newer-than".into()]));
     }
-    assert_eq!(looker.doomed(day(13)).await, digests([&first]));
-    let run = looker.run(day(14)).await.unwrap();
+    // It lost its tag on day 1.
+    assert_eq!(looker.doomed(day(15)).await, digests([&first]));
+    let run = looker.run(day(16)).await.unwrap();
     assert_eq!(run.report.deleted.len(), 1);
     assert_eq!(registry.store().repository("app"), held(&[("latest", &second)]));
     assert_whole(&registry);
@@ -89,10 +90,11 @@ async fn an_index_or_a_returning_tag_saves_what_a_tag_had_left() {
     );
     let expected = [("latest", &last), ("index", &index), ("rollback", &returned)];
     assert_eq!(registry.store().repository("app"), held(&expected));
-    // The tag has come back on day 50, so its image is as young as that when it leaves again.
+    // The tag leaves again, and is found to have on day 63.
     registry.store().write("app", &["rollback"], &last);
     assert_eq!(looker.doomed(day(63)).await, BTreeSet::new());
-    assert_eq!(looker.doomed(day(64)).await, digests([&returned]));
+    assert_eq!(looker.doomed(day(76)).await, BTreeSet::new());
+    assert_eq!(looker.doomed(day(77)).await, digests([&returned]));
     assert_whole(&registry);
 }
 
@@ -104,6 +106,7 @@ async fn a_tag_that_returns_between_the_plan_and_the_deletion_saves_it_too() {
     registry.store().write("app", &["latest"], &first);
     looker.look(day(0)).await;
     registry.store().write("app", &["latest"], &second);
+    looker.look(day(1)).await;
     assert_eq!(looker.doomed(day(20)).await, digests([&first]));
     registry.store().write("app", &["stable"], &first);
     let run = looker.run(day(21)).await.unwrap();

@@ -15,20 +15,11 @@ use serde_json::Value;
 
 use crate::service::{NEVER, Place};
 use crate::support::image::{Artifact, Content, Image, Index, fallback_index, fallback_tag, signature_tag};
+pub(crate) use crate::support::regsweep::OLD_GOES;
 use crate::support::regsweep::Ran;
 use crate::support::server::{Logged, RealRegistry};
 use crate::support::skopeo::skopeo_pull_whole;
 use crate::support::store::Held;
-
-/// Tags that begin with `old` expire, and nothing else does; no protection and no limit stands in the way.
-pub(crate) const OLD_GOES: &str = "\
-protect: { newer_than: 0s, at_least: 0 }
-limits: { max_percent: 100 }
-policies:
-  - name: all
-    repositories: '.*'
-    rules: [{ name: old, tags: 'old.*', keep: none }]
-";
 
 /// Everything is judged by its age.
 pub(crate) const FORTNIGHT: &str = "\

@@ -3,20 +3,11 @@
 use std::collections::BTreeSet;
 
 use crate::support::image::{Content, Image};
+pub(crate) use crate::support::regsweep::OLD_GOES;
 use crate::support::regsweep::Regsweep;
 use crate::support::server::RealRegistry;
 use crate::support::skopeo::skopeo_pull_whole;
 use crate::support::store::Held;
-
-/// Tags that begin with `old` expire, and nothing else does; no protection and no limit stands in the way.
-pub(crate) const OLD_GOES: &str = "\
-protect: { newer_than: 0s, at_least: 0 }
-limits: { max_percent: 100 }
-policies:
-  - name: all
-    repositories: '.*'
-    rules: [{ name: old, tags: 'old.*', keep: none }]
-";
 
 /// Regsweep for this registry, under [`OLD_GOES`].
 pub(crate) fn sweeper(registry: &RealRegistry) -> Regsweep {

@@ -15,6 +15,16 @@ use regsweep::state::State;
 use serde_json::Value;
 use tempfile::TempDir;
 
+/// Tags that begin with `old` expire, and nothing else does; no protection and no limit stands in the way.
+pub const OLD_GOES: &str = "\
+protect: { newer_than: 0s, at_least: 0 }
+limits: { max_percent: 100 }
+policies:
+  - name: all
+    repositories: '.*'
+    rules: [{ name: old, tags: 'old.*', keep: none }]
+";
+
 /// A configuration with one registry, which is called `main`.
 #[derive(Debug)]
 pub struct Regsweep {
