@@ -22,7 +22,7 @@ pub use history::{
 pub use journal::{Journal, grace_ends, held_back, waits};
 pub use kept::Kept;
 use scan::{Depth, scan};
-pub use undo::{Fate, Name, Target, Undone, undo};
+pub use undo::{Name, Return, Target, Undone, undo};
 
 use std::collections::BTreeSet;
 
@@ -215,6 +215,7 @@ pub async fn survey(
         }
     }
     drop(results);
+    forget(site).await;
     let plan = Plan::new(&site.registry.name, site.now, plans, failures, &site.config.limits);
     Ok(Survey { plan, unclaimed, kept, features })
 }
@@ -308,6 +309,17 @@ async fn remember(
     let (state, registry, repository) = (state.clone(), site.registry.name.clone(), repository.clone());
     let at = site.looked;
     Ok(aside(move || state.remember(&registry, &repository, &before, &after, at)).await?)
+}
+
+/// Drops from the memory what has been gone for longer than the configuration wants anything remembered.
+/// A failure of that is no failure of the survey.
+async fn forget(site: Site<'_>) {
+    let Some(state) = site.state else { return };
+    let (state, registry) = (state.clone(), site.registry.name.clone());
+    let until = site.looked - site.config.history;
+    if let Err(error) = aside(move || state.forget(&registry, until)).await {
+        tracing::warn!(registry = %site.registry.name, %error, "the memory cannot be tidied");
+    }
 }
 
 /// Lets other requests go on while the disk is read or written.

@@ -16,7 +16,8 @@ mod reason;
 mod settle;
 pub mod span;
 
-pub use age::{Evidence, Source, Weight};
+pub use age::{A_WHILE, Evidence, Source, Weight};
+pub use ballot::RESTORED_STAYS;
 pub use judge::Finding;
 pub use limit::{Limit, Refusal};
 pub use reason::Reason;

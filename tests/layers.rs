@@ -144,3 +144,16 @@ fn the_map_names_every_module() {
         assert!(map.contains(&format!("[`{module}`]")), "lib.rs does not say what {module} is for");
     }
 }
+
+#[test]
+fn the_promises_name_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/promises.md")).unwrap();
+    let named: Vec<(&str, &str)> = page.split('`').filter_map(|word| word.split_once("::")).collect();
+    assert!(named.len() > 30, "{named:?}");
+    for (file, test) in named.into_iter().filter(|(file, _)| *file != "file") {
+        let text = std::fs::read_to_string(root.join("tests").join(file).with_extension("rs"));
+        let text = text.unwrap_or_else(|error| panic!("{file}: {error}"));
+        assert!(text.contains(&format!("fn {test}(")), "{file} has no {test}");
+    }
+}

@@ -10,7 +10,7 @@ use super::table::{age, bytes, verdict};
 use crate::config::Config;
 use crate::engine::{Name, inspect};
 use crate::model::{Digest, RepositoryName, Snapshot, Tag};
-use crate::plan::{Evidence, Plan, Planned, RepositoryPlan, Source, Verdict, Weight};
+use crate::plan::{A_WHILE, Evidence, Plan, Planned, RepositoryPlan, Source, Verdict, Weight, span};
 use crate::policy::Mode;
 use crate::report::manifest_document;
 
@@ -184,7 +184,9 @@ fn told(evidence: &Evidence) -> String {
         Weight::Outdated => "something later counts",
         Weight::TooOld => "not believed: no image is that old, but reproducible builds say so",
         Weight::Future => "not believed: it is in the future",
-        Weight::TooRecent => "it may be much older, and counts only when that is 30d ago",
+        Weight::TooRecent => {
+            &format!("it may be much older, and counts only when that is {} ago", span::exact(A_WHILE))
+        }
         Weight::Weaker => "it may be much older, and something better is known",
     };
     format!("{source} ({weight})")

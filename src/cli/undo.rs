@@ -10,7 +10,8 @@ use super::explain::parse;
 use super::session::{Usage, clock, named, open_one};
 use super::table::{count, table, tags};
 use crate::config::Config;
-use crate::engine::{Fate, Target, Undone, entry_document, undo};
+use crate::engine::{Return, Target, Undone, entry_document, undo};
+use crate::plan::{RESTORED_STAYS, span};
 use crate::state::State;
 
 pub(super) async fn put_back(config: &Config, arguments: &UndoArguments) -> anyhow::Result<Exit> {
@@ -34,7 +35,7 @@ pub(super) async fn put_back(config: &Config, arguments: &UndoArguments) -> anyh
         Form::Json => println!("{}", document(&run.registry, run.id, &undone)),
         Form::Table => print(&run.registry, &undone),
     }
-    let lost = undone.iter().any(|one| matches!(one.fate, Fate::Lost { .. } | Fate::Failed { .. }));
+    let lost = undone.iter().any(|one| matches!(one.came, Return::Lost { .. } | Return::Failed { .. }));
     Ok(if lost { Exit::Failed } else { Exit::Done })
 }
 
@@ -49,11 +50,11 @@ fn target(image: &str, prefixes: [String; 2]) -> anyhow::Result<Target> {
 fn document(registry: &str, run: i64, undone: &[Undone]) -> Value {
     let results = undone.iter().map(|one| {
         let mut document = entry_document(&one.entry);
-        let (result, why) = match &one.fate {
-            Fate::Restored => ("restored", None),
-            Fate::WasThere => ("was-there", None),
-            Fate::Lost { why } => ("lost", Some(why)),
-            Fate::Failed { why } => ("failed", Some(why)),
+        let (result, why) = match &one.came {
+            Return::Restored => ("restored", None),
+            Return::WasThere => ("was-there", None),
+            Return::Lost { why } => ("lost", Some(why)),
+            Return::Failed { why } => ("failed", Some(why)),
         };
         document["result"] = json!(result);
         document["error"] = json!(why);
@@ -76,22 +77,23 @@ fn print(registry: &str, undone: &[Undone]) {
         ]);
     }
     println!("{rows}");
-    let is_back = |one: &&Undone| matches!(one.fate, Fate::Restored | Fate::WasThere);
+    let is_back = |one: &&Undone| matches!(one.came, Return::Restored | Return::WasThere);
     let back = undone.iter().filter(is_back).count();
     println!(
-        "{registry}: put back {} of {}; runs leave what was put back alone for 7d: change the rules before they \
+        "{registry}: put back {} of {}; runs leave what was put back alone for {}: change the rules before they \
          delete it again",
         back,
         count(undone.len(), "deletion", "deletions"),
+        span::exact(RESTORED_STAYS),
     );
 }
 
 fn result(undone: &Undone) -> String {
-    let mut text = match &undone.fate {
-        Fate::Restored => "put back".to_owned(),
-        Fate::WasThere => "was there again already".to_owned(),
-        Fate::Lost { why } => return format!("lost for good: {why}"),
-        Fate::Failed { why } => return format!("failed: {why}"),
+    let mut text = match &undone.came {
+        Return::Restored => "put back".to_owned(),
+        Return::WasThere => "was there again already".to_owned(),
+        Return::Lost { why } => return format!("lost for good: {why}"),
+        Return::Failed { why } => return format!("failed: {why}"),
     };
     if !undone.moved.is_empty() {
         text += &format!("; pushed anew since, and left as they are: {}", tags(&undone.moved));

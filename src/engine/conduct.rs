@@ -71,15 +71,15 @@ pub async fn conduct(site: Site<'_>, means: &Means<'_>, progress: &dyn Progress)
         }
         _ => None,
     };
-    tidy(site, means.state, (means.clock)());
+    prune(site, means.state, (means.clock)());
     Ok(Conducted { run, survey, report, collected, held_back, taken })
 }
 
-/// Drops what the configuration no longer wants remembered. A failure of that is no failure of the run.
-fn tidy(site: Site<'_>, state: &State, now: DateTime<Utc>) {
+/// Drops what the configuration no longer wants in the journal. A failure of that is no failure of the run.
+fn prune(site: Site<'_>, state: &State, now: DateTime<Utc>) {
     let until = now - site.config.history;
-    if let Err(error) = state.prune(until).and_then(|()| state.forget(&site.registry.name, until)) {
-        tracing::warn!(registry = %site.registry.name, %error, "the state cannot be tidied");
+    if let Err(error) = state.prune(until) {
+        tracing::warn!(registry = %site.registry.name, %error, "the journal cannot be pruned");
     }
 }
 

@@ -11,7 +11,7 @@ use super::journal::{is_there, settle};
 use super::{Clock, Error, Site};
 use crate::model::{Digest, Manifest, RepositoryName, Tag};
 use crate::registry::{self, Raw, Reference, Resolved, Restore, Restorer, read_manifest};
-use crate::state::{Entry, Fate as Noted, Filter, State};
+use crate::state::{Entry, Fate, Filter, State};
 
 /// One image of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub struct Undone {
     /// The deletion.
     pub entry: Entry,
     /// What became of it.
-    pub fate: Fate,
+    pub came: Return,
     /// Its tags that point to it now.
     pub tags: Vec<Tag>,
     /// Its tags that were pushed anew since, and stay as they are.
@@ -46,7 +46,7 @@ pub struct Undone {
 
 /// What an undo comes to for one deletion.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fate {
+pub enum Return {
     /// It is served again, byte for byte.
     Restored,
     /// Somebody had pushed it again; its tags are put back where they were free.
@@ -140,7 +140,7 @@ fn selected(state: &State, run: i64, only: Option<&Target>) -> Result<Vec<Part>,
     let mut others = Vec::new();
     let mut parts = Vec::new();
     for entry in state.history(&filter)?.into_iter().flat_map(|(_, entries)| entries) {
-        if entry.fate == Noted::Deleted && entry.restored.is_none() {
+        if entry.fate == Fate::Deleted && entry.restored.is_none() {
             let part = Part::read(state, entry)?;
             let wanted = only.is_none_or(|target| part.is(target));
             if wanted { parts.push(part) } else { others.push(part) }
@@ -187,11 +187,11 @@ struct Work<'a> {
 impl Work<'_> {
     async fn restore(&mut self, part: Part) -> Result<Undone, Error> {
         let (mut tags, mut moved) = (Vec::new(), Vec::new());
-        let fate = match self.put_back(&part, &mut tags, &mut moved).await {
-            Ok(fate) => fate,
-            Err(error) => Fate::Failed { why: error.to_string() },
+        let came = match self.put_back(&part, &mut tags, &mut moved).await {
+            Ok(came) => came,
+            Err(error) => Return::Failed { why: error.to_string() },
         };
-        if matches!(fate, Fate::Restored | Fate::WasThere) {
+        if matches!(came, Return::Restored | Return::WasThere) {
             self.state.restored(part.entry.id, &tags, (self.clock)())?;
             self.back.insert(part.key());
             tracing::info!(
@@ -199,7 +199,7 @@ impl Work<'_> {
                 digest = %part.entry.digest, ?tags, ?moved, run = part.entry.run, "put a manifest back"
             );
         }
-        Ok(Undone { entry: part.entry, fate, tags, moved })
+        Ok(Undone { entry: part.entry, came, tags, moved })
     }
 
     async fn put_back(
@@ -207,24 +207,24 @@ impl Work<'_> {
         part: &Part,
         tags: &mut Vec<Tag>,
         moved: &mut Vec<Tag>,
-    ) -> Result<Fate, registry::Error> {
+    ) -> Result<Return, registry::Error> {
         let Entry { repository, digest, .. } = &part.entry;
         let there = is_there(self.site, repository, digest).await?;
         if !there {
             if let Some(why) = self.missing(part).await? {
-                return Ok(Fate::Lost { why });
+                return Ok(Return::Lost { why });
             }
             if let Err(error) = self.restorer.put(repository, Restore::Digest, &part.raw, digest).await {
                 let lost = error.has_code("MANIFEST_BLOB_UNKNOWN") || error.has_code("MANIFEST_UNKNOWN");
                 let why = error.to_string();
-                return if lost { Ok(Fate::Lost { why }) } else { Err(error) };
+                return if lost { Ok(Return::Lost { why }) } else { Err(error) };
             }
             // A registry whose cache was left stale by a collection says that it took a manifest, and then
             // does not have it.
             let served = self.site.reader.raw(repository, digest).await?;
             if served.is_none_or(|served| served.body != part.raw.body) {
                 let why = "the registry took it and does not serve it: restart the registry and try again";
-                return Ok(Fate::Failed { why: why.to_owned() });
+                return Ok(Return::Failed { why: why.to_owned() });
             }
         }
         for tag in &part.entry.tags {
@@ -239,7 +239,7 @@ impl Work<'_> {
                 }
             }
         }
-        Ok(if there { Fate::WasThere } else { Fate::Restored })
+        Ok(if there { Return::WasThere } else { Return::Restored })
     }
 
     /// What it needs and the registry no longer has.

@@ -15,7 +15,7 @@ const FIRST_IMAGE: (i32, u32, u32) = (2013, 3, 20);
 
 /// Of something that was there at the first look and says nothing believable of itself, nobody knows
 /// more than that it is at least as old as that look. After this long, that is enough to judge by.
-pub(super) const A_WHILE: TimeDelta = TimeDelta::days(30);
+pub const A_WHILE: TimeDelta = TimeDelta::days(30);
 
 /// The age of one manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

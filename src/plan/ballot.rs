@@ -14,7 +14,7 @@ use crate::model::{Facts, Snapshot, Tag};
 use crate::policy::{Criterion, Keep, Policy, Protect, Rule};
 
 /// What was put back by an undo stays this long, so that there is time to mend the rules that deleted it.
-const RESTORED_STAYS: TimeDelta = TimeDelta::days(7);
+pub const RESTORED_STAYS: TimeDelta = TimeDelta::days(7);
 
 /// What is known about one manifest's fate by looking at it alone.
 #[derive(Default)]

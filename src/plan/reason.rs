@@ -4,6 +4,7 @@ use std::fmt;
 
 use chrono::TimeDelta;
 
+use super::ballot::RESTORED_STAYS;
 use super::{Finding, Verdict, span};
 use crate::model::{Digest, Tag};
 use crate::policy::Label;
@@ -128,7 +129,12 @@ impl fmt::Display for Reason {
                 write!(f, "rule {rule} counts versions, and {tag} is no semantic version")
             }
             Self::Restored { age } => {
-                write!(f, "an undo put it back {} ago, and it stays for 7d after that", span::rough(*age))
+                let stays = span::exact(RESTORED_STAYS);
+                write!(
+                    f,
+                    "an undo put it back {} ago, and it stays for {stays} after that",
+                    span::rough(*age)
+                )
             }
             Self::AgeUnknown => f.write_str("nobody knows its age: there is no believable evidence"),
             Self::Unread { why } => write!(f, "what it is could not be read: {why}"),
