@@ -45,6 +45,8 @@ pub struct Config {
     pub timezone: Tz,
     /// Where metrics, health and the page are served.
     pub listen: SocketAddr,
+    /// What whoever may ask the service for a run has to show; `None` lets nobody.
+    pub admin_token: Option<SecretString>,
     /// Where the state is kept: as written, else `$STATE_DIRECTORY`, else `/var/lib/regsweep`.
     pub state_dir: PathBuf,
     /// For how long runs, collections and deletions are remembered, and with them what an undo needs;

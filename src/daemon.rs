@@ -2,6 +2,7 @@
 //!
 //! Only here is it decided when something begins. What a run does is the engine's business.
 
+mod docker;
 mod generation;
 mod past;
 mod schedule;
@@ -24,7 +25,7 @@ use generation::Generation;
 use schedule::{Due, Times};
 use service::Service;
 
-pub use service::DockerDefaults;
+pub use docker::DockerDefaults;
 
 /// How often the loop looks around: the heartbeat, the watchdog, the configuration file.
 const BEAT: Duration = Duration::from_secs(1);
@@ -51,7 +52,9 @@ async fn serve_here(config: Config, path: &Path, env: Env<'_>, clock: Clock) -> 
     let mut generation = Generation::begin(config, &service)?;
     // Only now: a counter that is seen before it has gone on from the state looks like one that jumps.
     let (board, metrics) = (service.board.clone(), service.metrics.clone());
-    let router = http::router(board, metrics, service.state.clone(), clock.clone());
+    let (admin, mut asked) = http::Admin::new();
+    admin.set_token(generation.config.admin_token.clone());
+    let router = http::router(board, metrics, service.state.clone(), admin.clone(), clock.clone());
     let (finish, finished) = oneshot::channel::<()>();
     let web = tokio::spawn(http::serve(listener, router, async {
         // An error means that the sender is gone, which is an end as well.
@@ -68,6 +71,12 @@ async fn serve_here(config: Config, path: &Path, env: Env<'_>, clock: Clock) -> 
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hangup.recv() => true,
+            Some(ask) = asked.recv() => {
+                let begun = service.begin_asked(&generation, ask.registry.as_deref());
+                // Whoever asked may have gone away.
+                let _ = ask.answer.send(begun);
+                false
+            }
             Some(one) = due.recv() => {
                 begin(&service, &generation, &mut times, one).await;
                 false
@@ -87,6 +96,7 @@ async fn serve_here(config: Config, path: &Path, env: Env<'_>, clock: Clock) -> 
                     times.disarm().await;
                     service.forget(&generation, &next);
                     tell_what_waits_for_a_restart(&generation.config, &next.config);
+                    admin.set_token(next.config.admin_token.clone());
                     generation = next;
                     times = Times::arm(&generation, &service, sender.clone()).await?;
                     // A registry that is new here may have been left stopped by a process before us.
@@ -104,6 +114,8 @@ async fn serve_here(config: Config, path: &Path, env: Env<'_>, clock: Clock) -> 
     }
     tracing::info!("stopping: no run begins any more, and what is under way comes to a safe end");
     systemd::stopping();
+    // Who asks for a run now hears that there is none.
+    drop(asked);
     times.disarm().await;
     service.stop.request();
     let mut waiting = tokio::time::interval(BEAT);

@@ -1,14 +1,17 @@
-//! What is seen with a browser, a probe or a scraper. All of it can be read and nothing can be changed.
+//! What is seen with a browser, a probe or a scraper. All of it can be read, and nothing can be changed but by
+//! whoever has the admin token.
 //!
 //! It knows only what the [`Board`] was last told, what [`Metrics`] counted and what the state remembers;
 //! it asks nobody.
 
+mod admin;
 mod api;
 mod board;
 mod health;
 mod page;
 mod runs;
 
+pub use admin::{Admin, Ask, Begun};
 pub use board::{Board, Entry, Run};
 
 use std::sync::{Arc, LazyLock};
@@ -24,7 +27,7 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Json, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use base64::Engine as _;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -59,11 +62,12 @@ struct Context {
     board: Board,
     metrics: Arc<Metrics>,
     past: Past,
+    admin: Admin,
     clock: Clock,
 }
 
 /// Everything that is served.
-pub fn router(board: Board, metrics: Arc<Metrics>, past: state::State, clock: Clock) -> Router {
+pub fn router(board: Board, metrics: Arc<Metrics>, past: state::State, admin: Admin, clock: Clock) -> Router {
     Router::new()
         .route("/", get(show_page))
         .route("/runs/{run}", get(show_run))
@@ -74,14 +78,15 @@ pub fn router(board: Board, metrics: Arc<Metrics>, past: state::State, clock: Cl
         .route("/api/v1/plan", get(plan))
         .route("/api/v1/history", get(history))
         .route("/api/v1/runs", get(past_runs))
-        .fallback(async || (StatusCode::NOT_FOUND, "there is nothing here\n"))
+        .route("/api/v1/run", post(begin_run).fallback(async || nothing_here()))
+        .fallback(async || nothing_here())
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .layer(middleware::from_fn(refuse_bodies))
         .layer(middleware::map_response(async |mut response: Response| {
             harden(response.headers_mut());
             response
         }))
-        .with_state(Context { board, metrics, past: Past::of(past), clock })
+        .with_state(Context { board, metrics, past: Past::of(past), admin, clock })
 }
 
 /// Serves until the shutdown, and then a moment longer what has begun.
@@ -191,6 +196,18 @@ async fn show_run(State(context): State<Context>, run: Result<Path<String>, Path
     // What cannot be read as text is no number either.
     let run = run.map(|Path(run)| run).unwrap_or_default();
     context.past.read(move |state| runs::page(state, &run, &board, now)).await
+}
+
+async fn begin_run(
+    State(context): State<Context>,
+    Query(selection): Query<Selection>,
+    headers: HeaderMap,
+) -> Response {
+    context.admin.run(&headers, selection.registry).await
+}
+
+fn nothing_here() -> Response {
+    (StatusCode::NOT_FOUND, "there is nothing here\n").into_response()
 }
 
 fn answer(document: Option<serde_json::Value>) -> Response {

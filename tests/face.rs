@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test says no")]
 
+#[path = "face/asked.rs"]
+mod asked;
 #[path = "face/past.rs"]
 mod past;
 #[path = "face/world.rs"]
@@ -340,7 +342,13 @@ async fn the_server_leaves_when_it_is_told() {
     let metrics = Metrics::new("", "").unwrap().into();
     let folder = tempfile::tempdir().unwrap();
     let state = regsweep::state::State::open(folder.path()).unwrap();
-    let router = regsweep::http::router(Board::default(), metrics, state, std::sync::Arc::new(now));
+    let router = regsweep::http::router(
+        Board::default(),
+        metrics,
+        state,
+        regsweep::http::Admin::new().0,
+        std::sync::Arc::new(now),
+    );
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let server = tokio::spawn(regsweep::http::serve(listener, router, async { drop(stopped.await) }));
     assert_eq!(get(&format!("http://{address}/healthz")).await.status(), 503);

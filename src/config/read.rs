@@ -171,7 +171,7 @@ fn add_unknown_key(findings: &mut Findings, at: &Path, key: &str, known: &[&str]
 }
 
 fn holds_secret(at: &Path) -> bool {
-    matches!(at.steps().last(), Some(Step::Key(key)) if key == "password" || key == "bearer")
+    matches!(at.steps().last(), Some(Step::Key(key)) if ["password", "bearer", "admin_token"].contains(&key.as_str()))
 }
 
 /// serde's message in words for people, with the way out where there is a simple one.
@@ -193,7 +193,7 @@ fn in_words(message: &str, at: &Path) -> String {
     };
     let (kind, value) = found.split_once(['`', '"']).unwrap_or((found, ""));
     let value = value.trim_end_matches(['`', '"']);
-    let value = if at.passes("auth") { "" } else { value };
+    let value = if at.passes("auth") || at.passes("admin_token") { "" } else { value };
     let is_scalar = matches!(expected, "a whole number" | "`true` or `false`");
     let found = match kind.trim() {
         "string" if is_scalar && !value.is_empty() => format!("the text \"{value}\""),
@@ -309,7 +309,7 @@ mod tests {
         check(
             "polices:\n",
             &[
-                "polices: line 1: unknown key: did you mean `policies`? the keys here are `mode`, `schedule`, `timezone`, `listen`, `state_dir`, `history`, `registries`, `protect`, `limits`, `policies`",
+                "polices: line 1: unknown key: did you mean `policies`? the keys here are `mode`, `schedule`, `timezone`, `listen`, `admin_token`, `state_dir`, `history`, `registries`, `protect`, `limits`, `policies`",
             ],
         );
     }

@@ -13,6 +13,7 @@ use chrono_tz::Tz;
 use super::problem::{Findings, Path};
 use super::quantity::Span;
 use super::schedule::{self, Schedule};
+use super::secret::secret;
 use super::values::{count, mode, parsed, patterns, texts};
 use super::written::{self, Texts};
 use super::{Config, Env, policies, registries};
@@ -36,12 +37,15 @@ pub(super) fn config(written: written::Config, env: Env<'_>, findings: &mut Find
     let timezone = parsed(written.timezone, &at.key("timezone"), findings, schedule::timezone);
     let schedule = parsed(written.schedule, &at.key("schedule"), findings, Schedule::parse);
     let listen = parsed(written.listen, &at.key("listen"), findings, listen);
+    let admin_token =
+        written.admin_token.and_then(|place| secret(place, &at.key("admin_token"), env, findings));
     let history = history(written.history, &at.key("history"), findings);
     let names = registries::names(written.registries.as_deref());
     Config {
         mode: mode.unwrap_or_default(),
         timezone: timezone.unwrap_or(Tz::UTC),
         listen: listen.unwrap_or(LISTEN),
+        admin_token,
         state_dir: written.state_dir.unwrap_or_else(|| state_dir(env)),
         history: history.unwrap_or(HISTORY),
         registries: registries::registries(written.registries, schedule.as_ref(), history, env, findings),

@@ -23,6 +23,7 @@ pub(super) struct Config {
     pub(super) schedule: Option<String>,
     pub(super) timezone: Option<String>,
     pub(super) listen: Option<String>,
+    pub(super) admin_token: Option<Secret>,
     pub(super) state_dir: Option<PathBuf>,
     pub(super) history: Option<Span>,
     pub(super) registries: Option<List<Registry>>,

@@ -2,7 +2,6 @@
 //! state, the metrics and the page.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,6 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
+use super::docker::DockerDefaults;
 use super::generation::Generation;
 use super::past;
 use super::schedule::Job;
@@ -17,7 +17,7 @@ use crate::config::{self, Config, Env, GcSchedule};
 use crate::engine::{
     self, Conducted, Limits, Means, Stop, collect, conduct, grace_ends, held_back, recover, survey, waits,
 };
-use crate::http::{Board, Clock, Entry, Run};
+use crate::http::{Begun, Board, Clock, Entry, Run};
 use crate::metrics::Metrics;
 use crate::report::Collected;
 use crate::state::State;
@@ -40,25 +40,6 @@ pub(super) struct Service {
     /// Registries whose collection the grace holds back, and until when.
     waiting: Mutex<BTreeMap<String, DateTime<Utc>>>,
     round: AtomicU64,
-}
-
-/// Where the Docker Engine is where the configuration does not say it.
-pub struct DockerDefaults {
-    /// `$DOCKER_HOST`, else the usual socket.
-    pub host: String,
-    /// The folder of the client's certificates, where `$DOCKER_TLS_VERIFY` asks for TLS.
-    pub certificates: Option<PathBuf>,
-}
-
-impl DockerDefaults {
-    /// Reads the variables that the Docker command line reads.
-    pub fn of(env: Env<'_>) -> Self {
-        let set = |name: &str| env(name).filter(|value| !value.is_empty());
-        Self {
-            host: set("DOCKER_HOST").unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned()),
-            certificates: set("DOCKER_TLS_VERIFY").and(set("DOCKER_CERT_PATH")).map(PathBuf::from),
-        }
-    }
 }
 
 impl Service {
@@ -161,6 +142,25 @@ impl Service {
             }
             drop(turn);
         });
+    }
+
+    /// Begins runs that somebody asked for, where nothing else is under way.
+    pub(super) fn begin_asked(self: &Arc<Self>, generation: &Arc<Generation>, only: Option<&str>) -> Begun {
+        let mut begun = Begun::default();
+        for registry in &generation.config.registries {
+            let name = &registry.name;
+            if only.is_some_and(|only| only != name) {
+                continue;
+            }
+            if lock(&self.busy).contains(name) {
+                begun.busy.push(name.clone());
+            } else {
+                tracing::info!(registry = %name, "a run was asked for");
+                self.begin(generation, &Job::Run(name.clone()));
+                begun.begun.push(name.clone());
+            }
+        }
+        begun
     }
 
     /// Finishes what a process before this one left open, before anything else is done there.

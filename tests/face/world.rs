@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use regsweep::config::{self, Config};
-use regsweep::http::{Board, Entry, Run, router, serve};
+use regsweep::http::{Admin, Board, Entry, Run, router, serve};
 use regsweep::metrics::{Carried, DeletedCount, Metrics};
 use regsweep::model::{Blob, Digest, Facts, Kind, Manifest, RepositoryName, Snapshot, Tag};
 use regsweep::plan::{Failure, Plan, TagDeletion, Terms, plan};
@@ -172,11 +172,16 @@ pub(crate) async fn start(board: Board, metrics: Metrics) -> String {
 
 /// The same, with the state.
 pub(crate) async fn start_with(board: Board, metrics: Metrics) -> (String, State) {
+    start_for(board, metrics, Admin::new().0).await
+}
+
+/// The same, for whoever has a token.
+pub(crate) async fn start_for(board: Board, metrics: Metrics, admin: Admin) -> (String, State) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let state = State::open(folder.path()).unwrap();
-    let router = router(board, Arc::new(metrics), state.clone(), Arc::new(now));
+    let router = router(board, Arc::new(metrics), state.clone(), admin, Arc::new(now));
     tokio::spawn(async move {
         let _folder = folder;
         serve(listener, router, std::future::pending()).await

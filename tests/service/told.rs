@@ -108,3 +108,25 @@ async fn each_deletion_is_one_event_of_the_log() {
         assert!(event["reasons"].to_string().len() > 4, "{event}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_begins_for_whoever_has_the_token_and_nobody_else() {
+    let host = Host::start().await;
+    let place = Place::new(NEVER, &[]);
+    let token = place.config().with_file_name("token");
+    std::fs::write(&token, "open sesame\n").unwrap();
+    place.configure(NEVER, &[host.lines()], &format!("admin_token: {{ file: {} }}\n", token.display()));
+    let serving = place.serve().await;
+    let ask = async |token: &str| {
+        let url = format!("http://127.0.0.1:{}/api/v1/run", place.port());
+        reqwest::Client::new().post(url).bearer_auth(token).send().await.unwrap()
+    };
+    assert_eq!(ask("sesame").await.status(), 401);
+    let answer = ask("open sesame").await;
+    assert_eq!(answer.status(), 202);
+    let expected = serde_json::json!({ "version": 1, "begun": ["main"], "busy": [] });
+    assert_eq!(answer.json::<Value>().await.unwrap(), expected);
+    serving.until_metric("runs_total", &["outcome=\"success\""], 1.0).await;
+    let log = serving.stop().await;
+    assert!(!log.contains("sesame"), "{log}");
+}

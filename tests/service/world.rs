@@ -72,7 +72,6 @@ impl Place {
     }
 
     /// Where the service listens, if its configuration says so.
-    #[allow(dead_code, reason = "other tests have a place, too, and ask for this")]
     pub(crate) fn port(&self) -> u16 {
         self.port
     }

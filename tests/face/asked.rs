@@ -1,0 +1,94 @@
+//! A run that somebody asks for: who may, and what they hear.
+
+use regsweep::http::{Admin, Ask, Begun, Board};
+use regsweep::metrics::Metrics;
+use reqwest::{Client, Method, StatusCode};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use crate::world::start_for;
+
+const TOKEN: &str = "correct horse battery staple";
+
+/// A web server, and what tells whoever asks that these have begun and those are busy.
+async fn served(token: Option<&str>, begun: &[&str], busy: &[&str]) -> String {
+    let (admin, mut asked) = Admin::new();
+    admin.set_token(token.map(SecretString::from));
+    let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+    let (begun, busy) = (names(begun), names(busy));
+    tokio::spawn(async move {
+        while let Some(Ask { registry, answer }) = asked.recv().await {
+            let asked_for = |name: &String| registry.as_ref().is_none_or(|only| only == name);
+            let of = |names: &Vec<String>| names.iter().filter(|name| asked_for(name)).cloned().collect();
+            answer.send(Begun { begun: of(&begun), busy: of(&busy) }).unwrap();
+        }
+    });
+    start_for(Board::default(), Metrics::new("0.1.0", "abc").unwrap(), admin).await.0
+}
+
+async fn ask(url: &str, query: &str, header: Option<&str>) -> (StatusCode, String) {
+    let request = Client::new().post(format!("{url}/api/v1/run{query}"));
+    let request = match header {
+        Some(header) => request.header("authorization", header),
+        None => request,
+    };
+    let response = request.send().await.unwrap();
+    (response.status(), response.text().await.unwrap())
+}
+
+#[tokio::test]
+async fn without_a_token_in_the_configuration_there_is_no_such_address() {
+    let url = served(None, &["main"], &[]).await;
+    for header in [None, Some("Bearer "), Some("Bearer x")] {
+        assert_eq!(
+            ask(&url, "", header).await,
+            (StatusCode::NOT_FOUND, "there is nothing here\n".to_owned())
+        );
+    }
+}
+
+#[tokio::test]
+async fn only_the_token_opens() {
+    let url = served(Some(TOKEN), &["main"], &[]).await;
+    let longer = format!("Bearer {TOKEN} ");
+    let wrong = [
+        None,
+        Some("Bearer "),
+        Some("Bearer wrong"),
+        Some(TOKEN),
+        Some("Basic eDp5"),
+        Some("Bearer correct"),
+    ];
+    for header in wrong.into_iter().chain([Some(longer.trim_end_matches("staple "))]) {
+        let (status, text) = ask(&url, "", header).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "{header:?}");
+        assert!(!text.contains("horse"), "{text}");
+    }
+    let (status, text) = ask(&url, "", Some(&format!("Bearer {TOKEN}"))).await;
+    let expected = json!({ "version": 1, "begun": ["main"], "busy": [] });
+    assert_eq!((status, serde_json::from_str::<Value>(&text).unwrap()), (StatusCode::ACCEPTED, expected));
+}
+
+#[tokio::test]
+async fn who_asks_hears_what_has_begun_and_what_is_busy() {
+    let url = served(Some(TOKEN), &["main"], &["edge"]).await;
+    let token = format!("Bearer {TOKEN}");
+    let check = async |query: &str, expected: StatusCode| {
+        let (status, text) = ask(&url, query, Some(&token)).await;
+        assert_eq!(status, expected, "{query} {text}");
+    };
+    check("", StatusCode::ACCEPTED).await;
+    check("?registry=main", StatusCode::ACCEPTED).await;
+    check("?registry=edge", StatusCode::CONFLICT).await;
+    check("?registry=other", StatusCode::NOT_FOUND).await;
+}
+
+#[tokio::test]
+async fn nothing_begins_by_looking() {
+    let url = served(Some(TOKEN), &["main"], &[]).await;
+    for method in [Method::GET, Method::HEAD, Method::PUT, Method::DELETE] {
+        let request = Client::new().request(method.clone(), format!("{url}/api/v1/run"));
+        let response = request.bearer_auth(TOKEN).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::NOT_FOUND, "{method}");
+    }
+}
