@@ -54,23 +54,23 @@ impl Container {
         Ok(Self { name: name.to_owned(), id, runs, found })
     }
 
-    /// Whether stopping it would do more than stop it.
+    /// Whether stopping it, or starting it anew, would do more than that.
+    ///
+    /// The Engine (20.10) decides after a restart has begun whether a container with `--rm` goes, and now
+    /// and then it is gone then.
     pub(super) fn refuse_to_stop(&self) -> Result<(), Error> {
         let refuse = |why| Err(Error::NotOurs { container: self.name.clone(), why });
         if self.host().auto_remove == Some(true) {
             return refuse(
-                "it was created with --rm, so the Engine would remove it and its anonymous volumes; set method: exec, or create it without --rm",
+                "it was created with --rm, so the Engine would remove it and its anonymous volumes, and can do so even in a restart; create it without --rm",
             );
         }
-        self.refuse_swarm()
-    }
-
-    /// Whether someone else decides when it runs.
-    pub(super) fn refuse_swarm(&self) -> Result<(), Error> {
+        // Then someone else decides when it runs.
         let labels = self.found.config.as_ref().and_then(|config| config.labels.as_ref());
         if labels.is_some_and(|labels| labels.contains_key("com.docker.swarm.task.id")) {
-            let why = "it is a task of a Swarm service, which would put another in its place; use gc.command and scale the service";
-            return Err(Error::NotOurs { container: self.name.clone(), why });
+            return refuse(
+                "it is a task of a Swarm service, which would put another in its place; use gc.command and scale the service",
+            );
         }
         Ok(())
     }

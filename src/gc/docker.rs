@@ -54,9 +54,7 @@ impl Docker {
         let container = Container::read(&self.container, engine.inspect(&self.container).await?)?;
         // In a stopped container nothing can be executed, and what is stopped needs no stop.
         let exec = self.method == Method::Exec && container.runs;
-        if exec {
-            container.refuse_swarm()?;
-        } else if container.runs {
+        if container.runs {
             container.refuse_to_stop()?;
         }
         let program = self.program(&engine, &container).await?;

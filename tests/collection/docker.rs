@@ -64,11 +64,6 @@ async fn a_root_directory_from_the_environment_is_measured() {
 }
 
 #[tokio::test]
-async fn a_container_that_goes_when_it_stops_is_collected_by_exec() {
-    check(Contained { auto_remove: true, ..Contained::default() }, Method::Exec).await;
-}
-
-#[tokio::test]
 async fn a_registry_that_was_stopped_is_collected_and_stays_stopped() {
     for method in [Method::Offline, Method::Exec] {
         let Some((container, filled)) = filled(Contained::default()).await else { return };

@@ -76,7 +76,9 @@ async fn a_paused_container_is_left_alone() {
 async fn a_container_that_must_not_be_stopped_is_left_alone() {
     let Some(engine) = Engine::shared() else { return };
     let gone = Contained { auto_remove: true, ..Contained::default() }.start(engine).await;
-    untouched(&docker(&gone, Method::Offline), &gone, "not_ours", "--rm").await;
+    for method in METHODS {
+        untouched(&docker(&gone, method), &gone, "not_ours", "--rm").await;
+    }
     let label = ("com.docker.swarm.task.id".to_owned(), "x".to_owned());
     let task = Contained { labels: vec![label], ..Contained::default() }.start(engine).await;
     for method in METHODS {
