@@ -14,12 +14,12 @@ mod scan;
 mod undo;
 
 pub use apply::{Limits, Stop, apply};
-pub use collect::{Clock, collect, recover};
+pub use collect::{Clock, collect, grace_ends, held_back, recover, waits};
 pub use conduct::{Conducted, Means, conduct};
 pub use history::{
     NO_END, Past, Standing, asked_moment, entry_document, history, history_document, what_went,
 };
-pub use journal::{Journal, grace_ends, held_back, waits};
+pub use journal::Journal;
 pub use kept::Kept;
 use scan::{Depth, scan};
 pub use undo::{Name, Return, Target, Undone, undo};
@@ -209,7 +209,7 @@ pub async fn survey(
                     registry = %site.registry.name, %repository, kind = error.kind.name(), %error,
                     "the repository could not be read and is left alone"
                 );
-                failures.push(failure(repository, &error));
+                failures.push(failure(repository, error.kind.name(), error));
             }
             Err(error) => return Err(error),
         }
@@ -330,6 +330,6 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
     }
 }
 
-fn failure(repository: RepositoryName, error: &registry::Error) -> Failure {
-    Failure { repository, kind: error.kind.name(), error: error.to_string() }
+fn failure(repository: RepositoryName, kind: &'static str, error: impl ToString) -> Failure {
+    Failure { repository, kind, error: error.to_string() }
 }

@@ -251,7 +251,10 @@ pub struct Totals {
 /// Judges everything in one repository.
 pub fn plan(snapshot: &Snapshot, policy: &Policy, terms: &Terms<'_>) -> RepositoryPlan {
     let graph = graph::Graph::of(snapshot);
-    let ages = age::ages(snapshot, &graph, terms.now);
+    let nodes = 0..graph.nodes.len();
+    let evidence: Vec<_> =
+        nodes.clone().map(|node| age::evidence(snapshot, &graph, node, terms.now)).collect();
+    let ages: Vec<_> = evidence.iter().map(|evidence| age::age(evidence)).collect();
     let mut ballots = ballot::cast(snapshot, &graph, &ages, policy, terms);
     let verdicts = settle::settle(&graph, &ages, &mut ballots, terms.protect.at_least);
     let mut untag = Vec::new();
@@ -267,7 +270,7 @@ pub fn plan(snapshot: &Snapshot, policy: &Policy, terms: &Terms<'_>) -> Reposito
             kind: manifest.kind,
             created: ages[node].made,
             age: ages[node].latest.map(|latest| terms.now - latest),
-            evidence: age::evidence(snapshot, &graph, node, terms.now),
+            evidence: evidence[node].clone(),
             bytes: graph.bytes(node),
             frees,
             verdict: verdicts[node],
@@ -276,7 +279,7 @@ pub fn plan(snapshot: &Snapshot, policy: &Policy, terms: &Terms<'_>) -> Reposito
             after,
         }
     };
-    let mut kept: Vec<usize> = (0..graph.nodes.len()).filter(|&n| verdicts[n] == Verdict::Keep).collect();
+    let mut kept: Vec<usize> = nodes.clone().filter(|&n| verdicts[n] == Verdict::Keep).collect();
     kept.sort_by_key(|&node| (std::cmp::Reverse(ages[node].latest), &graph.nodes[node].digest));
     // Each blob is counted with the first manifest that refers to it; what is kept comes first.
     let mut counted: BTreeSet<&Digest> = BTreeSet::new();
@@ -296,7 +299,7 @@ pub fn plan(snapshot: &Snapshot, policy: &Policy, terms: &Terms<'_>) -> Reposito
         policy: policy.name.clone(),
         held_back: policy.mode == crate::policy::Mode::Plan,
         tags: snapshot.tags.len(),
-        tagged: (0..graph.nodes.len()).filter(|&node| graph.votes(node).next().is_some()).count(),
+        tagged: nodes.filter(|&node| graph.votes(node).next().is_some()).count(),
         kept: kept.len(),
         manifests: kept_manifests.chain(deleted).collect(),
         untag,

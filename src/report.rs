@@ -5,7 +5,7 @@
 mod json;
 mod outcome;
 
-pub use json::{PlanWriter, collection_document, manifest_document, plan_document, run_document};
+pub use json::{PlanWriter, collection_document, manifest_document, moment, plan_document, run_document};
 pub use outcome::{Collected, CollectionOutcome, Outcome};
 
 use chrono::{DateTime, Utc};

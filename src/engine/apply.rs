@@ -135,14 +135,7 @@ impl Work<'_> {
                 self.spare_all("the repository could not be read again before deleting", &mut done);
                 match error {
                     Error::Registry(error) => self.fail(&error, &mut done),
-                    error => {
-                        let kind = error.kind();
-                        done.failures.push(Failure {
-                            repository: repository.clone(),
-                            kind,
-                            error: error.to_string(),
-                        });
-                    }
+                    error => done.failures.push(failure(repository.clone(), error.kind(), error)),
                 }
             }
         }
@@ -276,8 +269,7 @@ impl Work<'_> {
                 );
                 self.stop.request();
                 done.broken = true;
-                let repository = self.planned.repository.clone();
-                done.failures.push(Failure { repository, kind: "state", error: error.to_string() });
+                done.failures.push(failure(self.planned.repository.clone(), "state", error));
             })
             .ok()
     }
@@ -357,6 +349,6 @@ impl Work<'_> {
         );
         // What the registry refuses for one manifest alone does not stop the others.
         done.broken |= error.kind != registry::Kind::Forbidden;
-        done.failures.push(failure(repository, error));
+        done.failures.push(failure(repository, error.kind.name(), error));
     }
 }

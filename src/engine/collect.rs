@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
 use super::{Kept, Site};
+use crate::config;
 use crate::gc::{self, Collector};
 use crate::model::Digest;
 use crate::registry::Reader;
-use crate::report::{Collected, CollectionOutcome};
+use crate::report::{Collected, CollectionOutcome, moment};
 use crate::state::{self, State};
 
 /// What tells the time.
@@ -148,4 +149,30 @@ async fn answers(reader: &Reader) -> bool {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     false
+}
+
+/// A collection that the grace holds back.
+pub fn waits(now: DateTime<Utc>, until: DateTime<Utc>) -> Collected {
+    let until = moment(until);
+    Collected::skipped(now, format!("gc.grace holds it back until {until}, so that deletions can be undone"))
+}
+
+/// Until when the grace holds a collection back; `None` if it does not.
+pub fn held_back(
+    registry: &config::Registry,
+    state: &State,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, state::Error> {
+    Ok(grace_ends(registry, state)?.filter(|until| *until > now))
+}
+
+/// When the grace of the youngest deletion that waits for a collection ends or has ended; `None` if there
+/// is no grace, or nothing waits.
+pub fn grace_ends(registry: &config::Registry, state: &State) -> Result<Option<DateTime<Utc>>, state::Error> {
+    match &registry.gc {
+        Some(gc) if gc.grace > TimeDelta::zero() => {
+            Ok(state.youngest_waiting(&registry.name)?.map(|at| at + gc.grace))
+        }
+        _ => Ok(None),
+    }
 }

@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use super::apply::{Limits, Stop, apply};
-use super::collect::{Clock, collect};
-use super::journal::{Journal, held_back, settle};
+use super::collect::{Clock, collect, held_back};
+use super::journal::{Journal, settle};
 use super::{Error, Progress, Site, Survey, survey};
 use crate::config::GcSchedule;
 use crate::gc::Collector;

@@ -1,9 +1,10 @@
 //! What runs have done, as the command line, the page and the API show it.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use crate::policy::Patterns;
+use crate::report::moment;
 use crate::state::{self, Entry, Fate, Filter, Run, State};
 
 /// A run and its deletions, in the order in which they went.
@@ -118,10 +119,6 @@ pub fn entry_document(entry: &Entry) -> Value {
         "restored": entry.restored.map(moment),
         "collected": entry.collected.map(moment),
     })
-}
-
-fn moment(moment: DateTime<Utc>) -> String {
-    moment.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 #[cfg(test)]

@@ -2,13 +2,9 @@
 //!
 //! So nothing that was sent is ever forgotten, and everything that went can be put back.
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-
 use super::{Clock, Site};
-use crate::config;
 use crate::model::{Digest, RepositoryName};
 use crate::registry::{self, Deletion, Reference, Resolved};
-use crate::report::Collected;
 use crate::state::{self, Departure, Entry, State};
 
 /// Where one run writes.
@@ -89,30 +85,4 @@ pub(super) async fn is_there(
 ) -> Result<bool, registry::Error> {
     let resolved = site.reader.manifest(repository, Reference::Digest(digest)).await?;
     Ok(!matches!(resolved, Resolved::Absent))
-}
-
-/// A collection that the grace holds back.
-pub fn waits(now: DateTime<Utc>, until: DateTime<Utc>) -> Collected {
-    let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
-    Collected::skipped(now, format!("gc.grace holds it back until {until}, so that deletions can be undone"))
-}
-
-/// Until when the grace holds a collection back; `None` if it does not.
-pub fn held_back(
-    registry: &config::Registry,
-    state: &State,
-    now: DateTime<Utc>,
-) -> Result<Option<DateTime<Utc>>, state::Error> {
-    Ok(grace_ends(registry, state)?.filter(|until| *until > now))
-}
-
-/// When the grace of the youngest deletion that waits for a collection ends or has ended; `None` if there
-/// is no grace, or nothing waits.
-pub fn grace_ends(registry: &config::Registry, state: &State) -> Result<Option<DateTime<Utc>>, state::Error> {
-    match &registry.gc {
-        Some(gc) if gc.grace > TimeDelta::zero() => {
-            Ok(state.youngest_waiting(&registry.name)?.map(|at| at + gc.grace))
-        }
-        _ => Ok(None),
-    }
 }

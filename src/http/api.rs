@@ -4,13 +4,13 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::board::{Entry, Registry, Run, State};
 use super::health::Cause;
 use crate::policy::Mode;
-use crate::report::{Collected, plan_document};
+use crate::report::{Collected, moment, plan_document};
 
 /// The version of the forms. It changes only if a field changes its meaning.
 const VERSION: u32 = 1;
@@ -145,8 +145,4 @@ fn collection(registry: &str, collected: &Collected) -> Value {
 /// To the millisecond.
 fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).round() / 1000.0
-}
-
-fn moment(moment: DateTime<Utc>) -> String {
-    moment.to_rfc3339_opts(SecondsFormat::Secs, true)
 }

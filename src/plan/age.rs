@@ -72,12 +72,8 @@ pub enum Weight {
     Weaker,
 }
 
-/// How old each manifest is.
-pub(super) fn ages(snapshot: &Snapshot, graph: &Graph<'_>, now: DateTime<Utc>) -> Vec<Age> {
-    (0..graph.nodes.len()).map(|node| age(&evidence(snapshot, graph, node, now))).collect()
-}
-
-fn age(evidence: &[Evidence]) -> Age {
+/// How old a manifest is by all that tells it.
+pub(super) fn age(evidence: &[Evidence]) -> Age {
     let counts = evidence.iter().find(|one| one.weight == Weight::Counts);
     let made = |one: &&Evidence| {
         matches!(one.source, Source::Created | Source::YoungestChild)

@@ -163,6 +163,7 @@ fn failure(failure: &Failure) -> Value {
     json!({ "repository": failure.repository, "kind": failure.kind, "error": failure.error })
 }
 
-fn moment(moment: DateTime<Utc>) -> String {
+/// A moment as all forms write it: RFC 3339 in UTC, to the second.
+pub fn moment(moment: DateTime<Utc>) -> String {
     moment.to_rfc3339_opts(SecondsFormat::Secs, true)
 }

@@ -14,12 +14,11 @@ use regsweep::state::State;
 use serde_json::Value;
 
 use crate::service::{NEVER, Place};
+pub(crate) use crate::support::held::{assert_whole, held, manifests};
 use crate::support::image::{Artifact, Content, Image, Index, fallback_index, fallback_tag, signature_tag};
 pub(crate) use crate::support::regsweep::OLD_GOES;
 use crate::support::regsweep::Ran;
 use crate::support::server::{Logged, RealRegistry};
-use crate::support::skopeo::skopeo_pull_whole;
-use crate::support::store::Held;
 
 /// Everything is judged by its age.
 pub(crate) const FORTNIGHT: &str = "\
@@ -133,26 +132,6 @@ pub(crate) fn fill(registry: &RealRegistry) -> Everything {
     Everything { kept, plain, index, about_index, docker, list, chart, signed, signature }
 }
 
-/// What a repository holds that holds these under these tags, and what is below them.
-pub(crate) fn held(contents: &[(&str, &Content)]) -> Held {
-    let tags = contents.iter().filter(|(tag, _)| !tag.is_empty());
-    Held {
-        tags: tags.map(|(tag, content)| ((*tag).to_owned(), content.digest.clone())).collect(),
-        manifests: contents
-            .iter()
-            .flat_map(|(_, content)| content.tree().into_iter().map(|part| part.digest.clone()))
-            .collect(),
-    }
-}
-
-/// `repository@digest` of every manifest in the storage.
-pub(crate) fn manifests(registry: &RealRegistry) -> BTreeSet<String> {
-    let named = |(repository, held): (String, Held)| {
-        held.manifests.into_iter().map(move |digest| format!("{repository}@{digest}"))
-    };
-    registry.store().contents().into_iter().flat_map(named).collect()
-}
-
 /// What the registry serves under each tag and each digest: the type and the bytes.
 pub(crate) async fn served(registry: &RealRegistry) -> BTreeMap<String, (String, Vec<u8>)> {
     let mut found = BTreeMap::new();
@@ -167,15 +146,6 @@ pub(crate) async fn served(registry: &RealRegistry) -> BTreeMap<String, (String,
         }
     }
     found
-}
-
-/// Panics unless everything that has a tag can be pulled with everything below it.
-pub(crate) fn assert_whole(registry: &RealRegistry) {
-    for (repository, held) in registry.store().contents() {
-        for tag in held.tags.keys() {
-            skopeo_pull_whole(&format!("{}/{repository}:{tag}", registry.host()));
-        }
-    }
 }
 
 /// The requests since there were that many. The registry may write a line a moment after the answer.

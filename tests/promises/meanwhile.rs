@@ -15,7 +15,7 @@ use Meanwhile::{Delete, Push};
 /// Plans, lets all of it happen, carries the plan out, and tells what was deleted and what was spared
 /// in the repository `app`.
 async fn run_around(registry: &RealRegistry, meanwhile: &[Meanwhile<'_>]) -> (Vec<String>, Vec<String>) {
-    let library = sweeper(registry).library();
+    let library = sweeper(registry).in_process();
     let survey = library.survey().await;
     for event in meanwhile {
         match event {
@@ -132,7 +132,7 @@ async fn a_kept_image_that_goes_meanwhile_brings_at_least_to_life() {
     registry.store().write("app", &["old"], &doomed);
     let rules = crate::world::OLD_GOES.replace("at_least: 0", "at_least: 1");
     let regsweep = crate::support::regsweep::Regsweep::new(&registry.url(), &rules);
-    let library = regsweep.library();
+    let library = regsweep.in_process();
     let survey = library.survey().await;
     let url = format!("{}/v2/app/manifests/{}", registry.url(), kept.digest);
     assert_eq!(reqwest::Client::new().delete(url).send().await.unwrap().status(), 202);

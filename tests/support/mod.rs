@@ -9,6 +9,7 @@
 pub mod engine;
 pub mod fake;
 pub mod gate;
+pub mod held;
 pub mod image;
 pub mod push;
 pub mod regsweep;

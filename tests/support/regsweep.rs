@@ -108,7 +108,7 @@ impl Regsweep {
     }
 
     /// The same by way of the library.
-    pub fn library(&self) -> Library {
+    pub fn in_process(&self) -> Library {
         let config = parse(&self.yaml(), "config.yaml", &|_| None).unwrap();
         let reader = Reader::new(&config.registries[0], Retry::default(), Arc::new(())).unwrap();
         let state = State::open(&config.state_dir).unwrap();

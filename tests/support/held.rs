@@ -1,0 +1,37 @@
+//! What a registry is to hold, and whether it does.
+
+use std::collections::BTreeSet;
+
+use super::image::Content;
+use super::server::RealRegistry;
+use super::skopeo::skopeo_pull_whole;
+use super::store::Held;
+
+/// What a repository holds that holds these under these tags, and what is below them.
+pub fn held(contents: &[(&str, &Content)]) -> Held {
+    let tags = contents.iter().filter(|(tag, _)| !tag.is_empty());
+    Held {
+        tags: tags.map(|(tag, content)| ((*tag).to_owned(), content.digest.clone())).collect(),
+        manifests: contents
+            .iter()
+            .flat_map(|(_, content)| content.tree().into_iter().map(|part| part.digest.clone()))
+            .collect(),
+    }
+}
+
+/// Panics unless everything that has a tag can be pulled with everything below it.
+pub fn assert_whole(registry: &RealRegistry) {
+    for (repository, held) in registry.store().contents() {
+        for tag in held.tags.keys() {
+            skopeo_pull_whole(&format!("{}/{repository}:{tag}", registry.host()));
+        }
+    }
+}
+
+/// `repository@digest` of every manifest in the storage.
+pub fn manifests(registry: &RealRegistry) -> BTreeSet<String> {
+    let named = |(repository, held): (String, Held)| {
+        held.manifests.into_iter().map(move |digest| format!("{repository}@{digest}"))
+    };
+    registry.store().contents().into_iter().flat_map(named).collect()
+}
