@@ -15,6 +15,7 @@ mod pace;
 mod read;
 mod restore;
 mod stored;
+mod token;
 mod transport;
 mod wire;
 

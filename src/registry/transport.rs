@@ -7,23 +7,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{ACCEPT, AUTHORIZATION, DATE, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use reqwest::header::{ACCEPT, AUTHORIZATION, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Method, StatusCode};
-use secrecy::ExposeSecret as _;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use url::Url;
 
-use super::auth::{Challenge, Credentials, Granted, Scope, Session, TokenRequest, sensitive};
+use super::auth::{Scope, Session};
 use super::connect;
 use super::error::{Error, Kind};
 use super::observe::Observer;
 use super::pace::Pace;
 use crate::config;
-
-/// Answers of a token service are small; one that is not is no token.
-const TOKEN_BYTES: usize = 1 << 20;
 
 /// How often and how patiently a request is tried again.
 #[derive(Debug, Clone, Copy)]
@@ -76,7 +72,7 @@ impl<'a> Request<'a> {
         self
     }
 
-    fn method_name(&self) -> &'static str {
+    pub(super) fn method_name(&self) -> &'static str {
         match self.method {
             Method::DELETE => "DELETE",
             Method::PUT => "PUT",
@@ -105,11 +101,11 @@ impl Response {
 /// The connections to one registry.
 pub(super) struct Transport {
     /// `<url>/v2/`
-    base: Url,
-    reading: reqwest::Client,
+    pub(super) base: Url,
+    pub(super) reading: reqwest::Client,
     /// Follows no redirect: one that answers a change could turn it into something else.
     changing: reqwest::Client,
-    session: Session,
+    pub(super) session: Session,
     in_flight: Semaphore,
     pace: Option<Pace>,
     retry: Retry,
@@ -183,7 +179,12 @@ impl Transport {
 
     /// Waits for another try, as long as the registry asked for or else ever longer; gives the error back
     /// where no other try is worth it.
-    async fn pause(&self, error: Error, attempt: u32, asked: Option<Duration>) -> Result<(), Error> {
+    pub(super) async fn pause(
+        &self,
+        error: Error,
+        attempt: u32,
+        asked: Option<Duration>,
+    ) -> Result<(), Error> {
         if !error.is_transient() || attempt >= self.retry.attempts {
             return Err(error);
         }
@@ -215,7 +216,7 @@ impl Transport {
         self.perform(request.method_name(), &request.url, builder, request.limit).await
     }
 
-    async fn perform(
+    pub(super) async fn perform(
         &self,
         method: &'static str,
         url: &Url,
@@ -233,115 +234,6 @@ impl Transport {
         let status = result.as_ref().ok().map(|(status, ..)| status.as_u16());
         self.observer.exchanged(method, status, begin.elapsed());
         result
-    }
-
-    async fn authorization(&self, scope: &Scope) -> Result<Option<HeaderValue>, Error> {
-        if let Credentials::Bearer(token) = &self.session.credentials {
-            return Ok(sensitive(format!("Bearer {}", token.expose_secret())));
-        }
-        match self.session.challenge() {
-            None => Ok(None),
-            Some(Challenge::Basic) => Ok(self.session.credentials.basic()),
-            Some(Challenge::Token { realm, service, .. }) => {
-                self.session
-                    .token(scope, async |scopes| self.fetch_token(&realm, service, scopes).await)
-                    .await
-            }
-        }
-    }
-
-    async fn answer_challenge(
-        &self,
-        request: &Request<'_>,
-        headers: &HeaderMap,
-        body: &[u8],
-        shown: bool,
-    ) -> Result<(), Error> {
-        let refused = |message: &str| {
-            let answer = Error::status(request.method_name(), &request.url, StatusCode::UNAUTHORIZED, body);
-            Error { message: message.to_owned(), ..answer }
-        };
-        let offers = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
-        let challenge = Challenge::choose(offers)
-            .ok_or_else(|| refused("the registry wants credentials and does not say which kind"))?;
-        match (&challenge, &self.session.credentials) {
-            (_, Credentials::Bearer(_)) => Err(refused("the registry does not accept the bearer token")),
-            (Challenge::Basic, Credentials::Basic { .. }) if !shown => {
-                self.session.learn(challenge, &request.scope, shown).await;
-                Ok(())
-            }
-            (Challenge::Basic, Credentials::Basic { .. }) => {
-                Err(refused("the registry does not accept the user name and password"))
-            }
-            (Challenge::Basic, _) => Err(refused("the registry wants a user name and a password")),
-            (Challenge::Token { .. }, _) => {
-                self.session.learn(challenge, &request.scope, shown).await;
-                Ok(())
-            }
-        }
-    }
-
-    /// Asks the token service, as docs/spec/auth of distribution describes it.
-    async fn fetch_token(
-        &self,
-        realm: &str,
-        service: Option<String>,
-        scopes: Vec<String>,
-    ) -> Result<Granted, Error> {
-        let address = Url::parse(realm).or_else(|_| self.base.join(realm));
-        let realm = address.map_err(|error| {
-            let message = format!("the realm {realm:?} of the token service is no address: {error}");
-            Error::new("GET", &self.base, Kind::Unauthorized, message)
-        })?;
-        let anonymous = matches!(self.session.credentials, Credentials::Anonymous);
-        if self.base.scheme() == "https" && realm.scheme() != "https" && !anonymous {
-            let message = "the token service is not on https, so it does not get the credentials";
-            return Err(Error::new("GET", &realm, Kind::Unauthorized, message));
-        }
-        let request = TokenRequest { realm, service, scopes };
-        let mut attempt = 1;
-        loop {
-            let error = match self.request_token(&request).await {
-                Ok(granted) => return Ok(granted),
-                Err(error) => error,
-            };
-            let refused = |error: Error| Error { kind: token_failure(error.kind), ..error };
-            self.pause(error, attempt, None).await.map_err(refused)?;
-            attempt += 1;
-        }
-    }
-
-    async fn request_token(&self, request: &TokenRequest) -> Result<Granted, Error> {
-        let TokenRequest { realm, service, scopes } = request;
-        let service = service.as_deref().map(|service| ("service", service));
-        let (method, builder) = if let Credentials::Identity(token) = &self.session.credentials {
-            let scope = scopes.join(" ");
-            let mut form = vec![
-                ("grant_type", "refresh_token"),
-                ("client_id", "regsweep"),
-                ("refresh_token", token.expose_secret()),
-                ("scope", &scope),
-            ];
-            form.extend(service);
-            ("POST", self.reading.post(realm.clone()).form(&form))
-        } else {
-            let mut query: Vec<(&str, &str)> = service.into_iter().collect();
-            query.extend(scopes.iter().map(|scope| ("scope", scope.as_str())));
-            query.push(("client_id", "regsweep"));
-            let mut builder = self.reading.get(realm.clone()).query(&query);
-            if let Some(basic) = self.session.credentials.basic() {
-                builder = builder.header(AUTHORIZATION, basic);
-            }
-            ("GET", builder)
-        };
-        let (status, _, body) = self.perform(method, realm, builder, TOKEN_BYTES).await?;
-        if status != StatusCode::OK {
-            return Err(Error::status(method, realm, status, &body));
-        }
-        serde_json::from_slice(&body).map_err(|error| {
-            let message = format!("the token service's answer is not understood: {error}");
-            Error::new(method, realm, Kind::Unauthorized, message)
-        })
     }
 }
 
@@ -367,14 +259,6 @@ async fn receive(
         body.extend_from_slice(&chunk);
     }
     Ok((status, headers, body.into()))
-}
-
-/// A token service that refuses refuses us; one that is down is down.
-fn token_failure(kind: Kind) -> Kind {
-    match kind {
-        Kind::NotFound | Kind::Invalid | Kind::Unsupported | Kind::TooLarge => Kind::Unauthorized,
-        other => other,
-    }
 }
 
 /// What `Retry-After` asks for: seconds, or a date, which is held against the answer's own date so that
