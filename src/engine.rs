@@ -32,7 +32,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use crate::config::{self, Config};
 use crate::model::{Digest, Memory, RepositoryName, Snapshot};
 use crate::plan::{Failure, Plan, RepositoryPlan, TagDeletion, Terms, plan};
-use crate::policy::{Mode, Patterns, Policy};
+use crate::policy::{Mode, Patterns, Policy, Untagging};
 use crate::registry::{self, Features, Reader};
 use crate::state::{self, State};
 
@@ -162,6 +162,7 @@ pub async fn inspect(
         mode: Mode::Plan,
         rules: Vec::new(),
         untagged: None,
+        untag: Untagging::Native,
     };
     let policy = policy_of(site, repository).unwrap_or(&nobodys);
     let features = site.reader.features(repository).await?;
@@ -254,7 +255,11 @@ async fn judge(
         now: site.now,
         timezone: site.config.timezone,
         protect: &site.config.protect,
-        tag_deletion: features.tag_deletion,
+        tag_deletion: match policy.untag {
+            Untagging::Native => features.tag_deletion,
+            Untagging::Always => TagDeletion::Supported,
+            Untagging::Never => TagDeletion::Unsupported,
+        },
     };
     let before = recall(site, repository).await?;
     let mut snapshot = scan(site, repository, depth, &before).await?;

@@ -93,7 +93,21 @@ impl Manifest {
         let config = self.blobs.first().map(|blob| &blob.digest);
         config.filter(|_| self.kind == Kind::Image)
     }
+
+    /// The tag that this manifest was made to remove, if it is a placeholder.
+    pub fn stands_in_for(&self) -> Option<&str> {
+        let words = match &self.facts {
+            Facts::Known { labels, .. } => labels,
+            Facts::Unasked { annotations } => annotations,
+            Facts::Unknown { .. } => return None,
+        };
+        words.get(PLACEHOLDER).map(String::as_str)
+    }
 }
+
+/// The annotation that a placeholder carries, with the tag that it was made to remove: a registry that
+/// cannot delete a tag alone deletes it with the manifest that it points to, so that one takes it over.
+pub const PLACEHOLDER: &str = "regsweep.untag";
 
 /// What the configuration and the annotations of a manifest say.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -40,7 +40,7 @@ pub struct Terms<'a> {
     pub timezone: Tz,
     /// What is kept whatever the rules say.
     pub protect: &'a Protect,
-    /// Whether an expired tag can go while its manifest stays.
+    /// Whether an expired tag is to go while its manifest stays.
     pub tag_deletion: TagDeletion,
 }
 

@@ -31,6 +31,8 @@ pub struct Policy {
     pub rules: Vec<Rule>,
     /// The age from which a manifest without tags expires; `None` leaves them alone.
     pub untagged: Option<TimeDelta>,
+    /// What becomes of expired tags whose manifests stay.
+    pub untag: Untagging,
 }
 
 impl Policy {
@@ -64,6 +66,19 @@ impl Policy {
         let claimed: Vec<&Pattern> = whole.flat_map(|other| other.repositories.iter()).collect();
         coverage::covers(&claimed, &self.repositories, coverage::REPOSITORY_BYTES)
     }
+}
+
+/// What becomes of expired tags whose manifests other tags keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Untagging {
+    /// They go where the registry can delete a tag alone, and stay elsewhere.
+    #[default]
+    Native,
+    /// They go everywhere: where the registry cannot delete a tag alone, a placeholder takes the tag and
+    /// is deleted with it.
+    Always,
+    /// They stay everywhere.
+    Never,
 }
 
 /// Whether what a plan says is carried out.
@@ -251,6 +266,7 @@ mod tests {
             mode: Mode::Enforce,
             rules: Vec::new(),
             untagged: None,
+            untag: Untagging::Native,
         }
     }
 

@@ -10,7 +10,7 @@ use super::problem::{Findings, Path, listed, nearest};
 use super::quantity::Span;
 use super::values::{count, mode, name, patterns, texts, word};
 use super::written::{self, List, Texts};
-use crate::policy::{Criterion, Keep, Line, Mode, Patterns, Period, Policy, Rule};
+use crate::policy::{Criterion, Keep, Line, Mode, Patterns, Period, Policy, Rule, Untagging};
 
 /// Validates all of them. `registries` are the names of all registries, if they are known.
 pub(super) fn policies(
@@ -84,6 +84,8 @@ fn policy(
         }
         Some(span.into())
     });
+    let methods = [("native", Untagging::Native), ("always", Untagging::Always), ("never", Untagging::Never)];
+    let untag = word(written.untag.as_deref(), &methods, &at.key("untag"), findings);
     Some(Policy {
         // Without a name it is called by its place in what is said of the policies after it.
         name: name.unwrap_or_else(|| at.to_string()),
@@ -93,6 +95,7 @@ fn policy(
         mode: mode.unwrap_or(Mode::Enforce),
         rules: rules(written.rules.unwrap_or_default(), &at.key("rules"), findings),
         untagged,
+        untag: untag.unwrap_or_default(),
     })
 }
 
@@ -369,6 +372,12 @@ mod tests {
             "policies: [{ name: p, repositories: '.*', mode: plam, untagged: { newer_than: 7d } }]",
             &[
                 "policies[0].mode: line 2: `plam` means nothing here: did you mean `plan`? write one of `plan`, `enforce`",
+            ],
+        );
+        check(
+            "policies: [{ name: p, repositories: '.*', untag: allways, untagged: { newer_than: 7d } }]",
+            &[
+                "policies[0].untag: line 2: `allways` means nothing here: did you mean `always`? write one of `native`, `always`, `never`",
             ],
         );
         check(

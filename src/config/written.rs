@@ -136,6 +136,7 @@ pub(super) struct Policy {
     pub(super) mode: Option<String>,
     pub(super) rules: Option<List<Rule>>,
     pub(super) untagged: Option<Untagged>,
+    pub(super) untag: Option<String>,
 }
 
 #[derive(Deserialize)]

@@ -11,9 +11,9 @@ use futures_util::{StreamExt as _, stream};
 
 use super::{Depth, Error, Journal, Progress, Site, Survey, failure, judge, policy_of};
 use crate::model::{Digest, Kind};
-use crate::plan::{Failure, Planned, RepositoryPlan, Untag};
+use crate::plan::{Failure, Planned, RepositoryPlan, TagDeletion, Untag};
 use crate::policy::Policy;
-use crate::registry::{self, Deleter, Deletion, Features};
+use crate::registry::{self, Deleter, Deletion, Features, Placeholder, Stuck};
 use crate::report::{Deleted, RunReport, Spared, Untagged};
 use crate::state::{self, Departure};
 
@@ -111,6 +111,11 @@ struct Done {
     broken: bool,
 }
 
+/// What fails as a whole leaves nothing behind.
+fn whole(error: registry::Error) -> Stuck {
+    Stuck { error, placed: false }
+}
+
 /// Why the rest of a repository is left alone once something in it has failed.
 const AFTER_A_FAILURE: &str = "an earlier deletion in this repository failed";
 
@@ -179,7 +184,10 @@ impl Work<'_> {
                 dependents: dependents.remove(&planned.digest).unwrap_or_default(),
                 ..self.departure(&planned.digest, planned.kind)
             };
-            let send = async || self.deleter.manifest(&self.planned.repository, &planned.digest).await;
+            let send = async |_: &Departure| {
+                let deletion = self.deleter.manifest(&self.planned.repository, &planned.digest).await;
+                deletion.map_err(whole)
+            };
             match self.send(departure, send, done).await {
                 Some(deletion) => {
                     gone.insert(planned.digest.clone());
@@ -211,15 +219,30 @@ impl Work<'_> {
                     reasons: vec![format!("rule {} no longer keeps it; its manifest stays", untag.rule)],
                     ..self.departure(&untag.digest, untag.kind)
                 };
-                let send = async || self.deleter.tag(&self.planned.repository, &untag.tag).await;
-                if self.send(departure, send, done).await.is_some() {
-                    done.untagged.push(self.untagged(untag));
-                    continue;
+                let send = async |departure: &Departure| self.remove(untag, departure).await;
+                match self.send(departure, send, done).await {
+                    Some(Deletion::Done | Deletion::AlreadyGone) => {
+                        done.untagged.push(self.untagged(untag));
+                        continue;
+                    }
+                    Some(Deletion::Moved) => "somebody has just pushed it",
+                    None => "its removal failed",
                 }
-                "its removal failed"
             };
             let tag = Some(untag.tag.clone());
             done.spared.push(Spared { tag, ..self.spared(&untag.digest, why) });
+        }
+    }
+
+    /// Removes a tag in the way that the registry has, or in one that all have.
+    async fn remove(&self, untag: &Untag, departure: &Departure) -> Result<Deletion, Stuck> {
+        let repository = &self.planned.repository;
+        match self.features.tag_deletion {
+            TagDeletion::Supported => self.deleter.tag(repository, &untag.tag).await.map_err(whole),
+            TagDeletion::Unsupported => {
+                let placeholder = Placeholder::new(&untag.tag, &departure.media_type, (self.journal.clock)());
+                self.deleter.tag_by_placeholder(repository, &untag.tag, &untag.digest, &placeholder).await
+            }
         }
     }
 
@@ -228,7 +251,7 @@ impl Work<'_> {
     async fn send(
         &self,
         departure: Departure,
-        send: impl AsyncFn() -> Result<Deletion, registry::Error>,
+        send: impl AsyncFn(&Departure) -> Result<Deletion, Stuck>,
         done: &mut Done,
     ) -> Option<Deletion> {
         // Its bytes are what an undo needs. Without them there would be none, so then it stays.
@@ -242,14 +265,14 @@ impl Work<'_> {
             }
         };
         let entry = self.noted(self.journal.departing(&departure), done)?;
-        match send().await {
+        match send(&departure).await {
             Ok(deletion) => {
                 self.noted(self.journal.answered(entry, deletion), done);
                 Some(deletion)
             }
-            Err(error) => {
+            Err(Stuck { error, placed }) => {
                 // Without an answer it may have happened: the next run finds out.
-                if error.is_transient() {
+                if placed || error.is_transient() {
                     done.unanswered = true;
                 } else {
                     self.noted(self.journal.refused(entry), done);

@@ -4,6 +4,7 @@
 
 use super::{Clock, Site};
 use crate::model::{Digest, RepositoryName};
+use crate::policy::Mode;
 use crate::registry::{self, Deletion, Reference, Resolved};
 use crate::state::{self, Departure, Entry, State};
 
@@ -31,6 +32,7 @@ impl Journal<'_> {
         match deletion {
             Deletion::Done => self.state.departed(entry),
             Deletion::AlreadyGone => self.state.already_gone(entry),
+            Deletion::Moved => self.state.stayed(entry),
         }
     }
 
@@ -45,7 +47,9 @@ impl Journal<'_> {
 pub(super) async fn settle(site: Site<'_>, state: &State) -> Result<(), state::Error> {
     for entry in state.unanswered(&site.registry.name)? {
         let there = match still_there(site, &entry).await {
-            Ok(there) => there,
+            Ok(Some(there)) => there,
+            // It waits for a run that may delete.
+            Ok(None) => continue,
             Err(error) => {
                 tracing::warn!(
                     registry = %entry.registry, repository = %entry.repository, digest = %entry.digest, %error,
@@ -63,18 +67,27 @@ pub(super) async fn settle(site: Site<'_>, state: &State) -> Result<(), state::E
     Ok(())
 }
 
-/// Whether what was to be deleted is there after all.
-async fn still_there(site: Site<'_>, entry: &Entry) -> Result<bool, registry::Error> {
+/// Whether what was to be deleted is there after all. A tag that is halfway gone goes now; where nothing may
+/// be deleted it is neither.
+async fn still_there(site: Site<'_>, entry: &Entry) -> Result<Option<bool>, registry::Error> {
     if !entry.alone {
-        return is_there(site, &entry.repository, &entry.digest).await;
+        return is_there(site, &entry.repository, &entry.digest).await.map(Some);
     }
     for tag in &entry.tags {
         let reference = Reference::Tag { tag, known: None };
-        if !matches!(site.reader.manifest(&entry.repository, reference).await?, Resolved::Absent) {
-            return Ok(true);
+        match site.reader.manifest(&entry.repository, reference).await? {
+            Resolved::Absent => {}
+            // It had taken the tag over when the run was cut off.
+            Resolved::Found(found) if found.stands_in_for() == Some(tag.as_str()) => {
+                if site.config.mode == Mode::Plan {
+                    return Ok(None);
+                }
+                site.reader.deleter().manifest(&entry.repository, &found.digest).await?;
+            }
+            Resolved::Found(_) | Resolved::Unchanged => return Ok(Some(true)),
         }
     }
-    Ok(false)
+    Ok(Some(false))
 }
 
 /// Whether the registry has a manifest.

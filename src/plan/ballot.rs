@@ -2,7 +2,7 @@
 //!
 //! A tag is only a vote: one kept tag, one protection or one unknown keeps the manifest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -11,7 +11,7 @@ use super::graph::{Graph, MissingSubject};
 use super::judge::{Candidate, Finding, judge, version, youngest_first};
 use super::{Reason, TagDeletion, Terms, Untag};
 use crate::model::{Facts, Snapshot, Tag};
-use crate::policy::{Criterion, Keep, Policy, Protect, Rule};
+use crate::policy::{Criterion, Keep, Policy, Protect, Rule, Untagging};
 
 /// What was put back by an undo stays this long, so that there is time to mend the rules that deleted it.
 pub const RESTORED_STAYS: TimeDelta = TimeDelta::days(7);
@@ -99,7 +99,9 @@ pub(super) fn cast<'a>(
         }
         return ballots;
     }
-    let claims = claims(graph, policy, terms.protect, &mut ballots);
+    let placeholders: BTreeSet<usize> =
+        (0..graph.nodes.len()).filter(|&node| is_placeholder(graph, node, policy)).collect();
+    let claims = claims(graph, policy, terms.protect, &placeholders, &mut ballots);
     for ((rule, _), nodes) in claims {
         decide(&policy.rules[rule], nodes, graph, ages, terms, &mut ballots);
     }
@@ -108,6 +110,10 @@ pub(super) fn cast<'a>(
         let restored = snapshot.sightings.get(digest).and_then(|sighting| sighting.restored);
         if let Some(age) = restored.map(|at| terms.now - at).filter(|age| *age < RESTORED_STAYS) {
             ballot.seal(Reason::Restored { age });
+        }
+        if placeholders.contains(&node) {
+            let tags = graph.votes(node).cloned();
+            ballot.reasons.extend(tags.map(|tag| Reason::Placeholder { tag }));
         }
         if graph.votes(node).next().is_some() {
             ballot.expired = ballot.kept_tags.is_empty();
@@ -119,6 +125,16 @@ pub(super) fn cast<'a>(
     ballots
 }
 
+/// Whether a manifest is there only because regsweep was cut off while it removed its tag. No rule judges
+/// such, and it takes no place from anything.
+fn is_placeholder(graph: &Graph<'_>, node: usize, policy: &Policy) -> bool {
+    let made_for = graph.nodes[node].stands_in_for().filter(|_| policy.untag == Untagging::Always);
+    made_for.is_some_and(|made_for| {
+        let mut tags = graph.tags[node].iter();
+        tags.next().is_some_and(|tag| tag.as_str() == made_for) && tags.next().is_none()
+    })
+}
+
 /// Tags by rule and group, then by manifest.
 type Claims<'a> = BTreeMap<(usize, Vec<String>), BTreeMap<usize, Vec<&'a Tag>>>;
 
@@ -126,10 +142,11 @@ fn claims<'a>(
     graph: &Graph<'a>,
     policy: &'a Policy,
     protect: &Protect,
+    placeholders: &BTreeSet<usize>,
     ballots: &mut [Ballot<'a>],
 ) -> Claims<'a> {
     let mut claims = Claims::new();
-    for (node, ballot) in ballots.iter_mut().enumerate() {
+    for (node, ballot) in ballots.iter_mut().enumerate().filter(|(node, _)| !placeholders.contains(node)) {
         for tag in graph.votes(node) {
             if protect.tags.matches(tag.as_str()) {
                 ballot.keep_tag(tag, Reason::ProtectedTag { tag: tag.clone() });

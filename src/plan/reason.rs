@@ -36,6 +36,7 @@ pub enum Reason {
     ExpiredUntagged { age: TimeDelta, limit: TimeDelta },
     Orphan { subject: String },
     Leftover,
+    Placeholder { tag: Tag },
     WithParent { parent: Digest },
     WithSubject { subject: Digest },
 }
@@ -67,6 +68,7 @@ impl Reason {
             Self::ExpiredUntagged { .. } => "expired-untagged",
             Self::Orphan { .. } => "orphan",
             Self::Leftover => "leftover",
+            Self::Placeholder { .. } => "placeholder",
             Self::WithParent { .. } => "child-of-expired",
             Self::WithSubject { .. } => "referrer-of-expired",
         }
@@ -98,6 +100,7 @@ impl Reason {
             | Self::ExpiredUntagged { .. }
             | Self::Orphan { .. }
             | Self::Leftover
+            | Self::Placeholder { .. }
             | Self::WithParent { .. }
             | Self::WithSubject { .. } => Verdict::Delete,
         }
@@ -174,6 +177,9 @@ impl fmt::Display for Reason {
             Self::Orphan { subject } => write!(f, "its subject {subject} is gone"),
             Self::Leftover => {
                 f.write_str("its index or subject was deleted by regsweep, and it did not go with it then")
+            }
+            Self::Placeholder { tag } => {
+                write!(f, "regsweep put it here to remove the tag {tag}, and was cut off then")
             }
             Self::WithParent { parent } => write!(f, "it goes with the expired index {}", parent.short()),
             Self::WithSubject { subject } => {

@@ -11,8 +11,8 @@ use chrono_tz::Tz;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{Blob, Facts, Manifest, Sighting};
-use crate::policy::{Criterion, Keep, Label, Line, Mode, Patterns, Period, Rule};
+use crate::model::{Blob, Facts, Manifest, PLACEHOLDER, Sighting};
+use crate::policy::{Criterion, Keep, Label, Line, Mode, Patterns, Period, Rule, Untagging};
 
 fn now() -> DateTime<Utc> {
     "2026-06-17T12:00:00Z".parse().unwrap() // a Wednesday
@@ -175,6 +175,7 @@ fn rules(rules: Vec<Rule>) -> Setting {
             mode: Mode::Enforce,
             rules,
             untagged: None,
+            untag: Untagging::Native,
         },
         protect: Protect { newer_than: TimeDelta::zero(), at_least: 0, ..Protect::default() },
         timezone: Tz::UTC,
@@ -818,6 +819,29 @@ fn a_leftover_goes_with_what_belongs_to_it() {
     let mut world = World::new().image("child", 9000, &[]).image("sig", 9000, &[&sig("child")]);
     world.snapshot.leftovers.insert(digest("child"));
     world.check(&nothing(), &["child delete: leftover", "sig delete: referrer-of-expired"]);
+}
+
+#[test]
+fn a_placeholder_goes_whatever_its_rule_says_and_takes_no_place() {
+    let world = || {
+        let world = World::new().image("a", 9000, &["a"]).image("left", 2, &["v1"]);
+        world.label("left", PLACEHOLDER, "v1")
+    };
+    let setting = || all(vec![newest(1)]);
+    world().check(&setting(), &["a delete: expired", "left keep: newest"]);
+    let always = || {
+        let mut setting = setting().deletes_tags();
+        setting.policy.untag = Untagging::Always;
+        setting
+    };
+    world().check(&always(), &["a keep: newest", "left delete: placeholder"]);
+    let young = always().protect(|protect| protect.newer_than = TimeDelta::hours(3));
+    world().check(&young, &["a keep: newest", "left keep: placeholder protected-newer-than"]);
+    // Made for another tag, or with more than one, it is somebody's.
+    let other = world().label("left", PLACEHOLDER, "v2");
+    other.check(&always(), &["a delete: expired", "left keep: newest"]);
+    let two = World::new().image("left", 2, &["v1", "v2"]).label("left", PLACEHOLDER, "v1");
+    two.check(&always(), &["left keep: newest"]);
 }
 
 #[test]

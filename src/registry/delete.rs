@@ -18,7 +18,7 @@ const ANSWER_BYTES: usize = 1 << 20;
 
 /// Deletes from one registry.
 pub struct Deleter {
-    transport: Arc<Transport>,
+    pub(super) transport: Arc<Transport>,
 }
 
 /// Whether a registry would delete at all.
@@ -37,6 +37,8 @@ pub enum Deletion {
     Done,
     /// It was gone before.
     AlreadyGone,
+    /// It was a tag that somebody pushed anew meanwhile, and that is theirs now.
+    Moved,
 }
 
 impl Deleter {

@@ -1,25 +1,30 @@
-//! The `Link` header of a list: where the next page is.
+//! Where a registry says to go on: the `Link` header of a list, and the `Location` of an upload.
 
 use url::Url;
 
-/// The next page of a list that was read from `current`.
-///
-/// Registries send relative and absolute addresses; behind a proxy that ends TLS, absolute ones often
-/// have the wrong scheme or port. So only path and query are taken, and credentials never follow a
-/// header to another host. `Err` says what is wrong with the header.
+/// The next page of a list that was read from `current`. `Err` says what is wrong with the header.
 pub(super) fn next(current: &Url, header: &str) -> Result<Option<Url>, String> {
     let Some(target) = links(header).find(|(_, parameters)| is_next(parameters)).map(|(target, _)| target)
     else {
         return Ok(None);
     };
+    onward(current, target).map(Some)
+}
+
+/// The address that an answer from `current` names, on the same host.
+///
+/// Registries send relative and absolute addresses; behind a proxy that ends TLS, absolute ones often
+/// have the wrong scheme or port. So only path and query are taken, and credentials never follow a
+/// header to another host. `Err` says what is wrong with the address.
+pub(super) fn onward(current: &Url, target: &str) -> Result<Url, String> {
     let target = current.join(target).map_err(|error| format!("{target:?} is no address: {error}"))?;
     if target.host_str() != current.host_str() {
-        return Err(format!("the next page is said to be on another host: {:?}", target.host_str()));
+        return Err(format!("it is said to go on at another host: {:?}", target.host_str()));
     }
     let mut next = current.clone();
     next.set_path(target.path());
     next.set_query(target.query());
-    Ok(Some(next))
+    Ok(next)
 }
 
 /// Each `<target>` of the header with the parameters behind it. A comma or semicolon inside the angle

@@ -76,6 +76,7 @@ impl<'a> Request<'a> {
         match self.method {
             Method::DELETE => "DELETE",
             Method::PUT => "PUT",
+            Method::POST => "POST",
             _ => "GET",
         }
     }

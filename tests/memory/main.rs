@@ -23,4 +23,5 @@ mod past;
 mod swept;
 mod tap;
 mod undo;
+mod untag;
 mod world;
