@@ -1,6 +1,6 @@
 # What a stranger runs. Every target does its own set-up: on Debian as root, what is missing is installed.
 .DEFAULT_GOAL := help
-.PHONY: help demo check bench run build deps-demo deps-check deps-bench
+.PHONY: help demo check audit bench run build deps-demo deps-check deps-bench
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +15,12 @@ check: deps-check ## Set everything up and run all checks and tests
 	RUSTDOCFLAGS="--deny warnings" cargo doc --no-deps --locked --quiet
 	cargo test --locked
 	@echo "all checks passed"
+
+audit: ## Look for known holes, licenses and sources of the dependencies (installs cargo-deny, which takes minutes)
+	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
+	@if cargo deny fetch db; then cargo deny check; else \
+		echo "the advisory database cannot be reached: known holes are not looked for"; \
+		cargo deny check bans licenses sources; fi
 
 bench: deps-bench ## Time plans of many tags beside a load generator: make bench SIZES="1000 10000" (100000: half an hour)
 	@cargo build --release --locked --quiet --bin regsweep

@@ -20,7 +20,7 @@ use tokio::task::LocalSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::config::{self, Config, Env};
-use crate::http::{self, Clock};
+use crate::http::{self, Clock, Patience};
 use generation::Generation;
 use schedule::{Due, Times};
 use service::Service;
@@ -56,7 +56,7 @@ async fn serve_here(config: Config, path: &Path, env: Env<'_>, clock: Clock) -> 
     admin.set_token(generation.config.admin_token.clone());
     let router = http::router(board, metrics, service.state.clone(), admin.clone(), clock.clone());
     let (finish, finished) = oneshot::channel::<()>();
-    let web = tokio::spawn(http::serve(listener, router, async {
+    let web = tokio::spawn(http::serve(listener, router, Patience::default(), async {
         // An error means that the sender is gone, which is an end as well.
         let _ = finished.await;
     }));
@@ -130,7 +130,7 @@ async fn serve_here(config: Config, path: &Path, env: Env<'_>, clock: Clock) -> 
         }
     }
     drop(finish);
-    web.await.context("the web server failed")?.context("the web server failed")
+    web.await.context("the web server failed")
 }
 
 fn reloaded(path: &Path, env: Env<'_>, service: &Arc<Service>) -> anyhow::Result<Arc<Generation>> {

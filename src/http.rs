@@ -10,18 +10,19 @@ mod board;
 mod health;
 mod page;
 mod runs;
+mod serve;
 
 pub use admin::{Admin, Ask, Begun};
 pub use board::{Board, Entry, Run};
+pub use serve::{Patience, serve};
 
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{DefaultBodyLimit, Path, Query, RawQuery, Request, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -32,7 +33,6 @@ use base64::Engine as _;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::oneshot;
 
 use crate::metrics::{self, Metrics};
 use crate::state;
@@ -43,9 +43,6 @@ pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
 
 /// Nobody has reason to send more than this to what can only be read.
 const BODY_BYTES: usize = 16 << 10;
-
-/// How long answers that have begun may take to end after the shutdown.
-const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
 /// Only our own style, by its digest: no script, no image, no form, no frame.
 static POLICY: LazyLock<Option<HeaderValue>> = LazyLock::new(|| {
@@ -89,29 +86,6 @@ pub fn router(board: Board, metrics: Arc<Metrics>, past: state::State, admin: Ad
         .with_state(Context { board, metrics, past: Past::of(past), admin, clock })
 }
 
-/// Serves until the shutdown, and then a moment longer what has begun.
-pub async fn serve(
-    listener: tokio::net::TcpListener,
-    router: Router,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    let (tell, told) = oneshot::channel::<()>();
-    let shutdown = async move {
-        shutdown.await;
-        // Nobody listens any more only if nothing is served any more.
-        let _ = tell.send(());
-    };
-    let served = axum::serve(listener, router).with_graceful_shutdown(shutdown);
-    tokio::select! {
-        result = async { served.await } => result,
-        // A client that does not read its answer must not keep us from leaving.
-        () = async {
-            let _ = told.await;
-            tokio::time::sleep(LAST_ANSWERS).await;
-        } => Ok(()),
-    }
-}
-
 async fn refuse_bodies(request: Request, next: Next) -> Response {
     let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
     match length.map(str::parse::<usize>) {
@@ -127,6 +101,13 @@ fn harden(headers: &mut HeaderMap) {
     headers.insert(X_FRAME_OPTIONS, fixed("DENY"));
     headers.insert(REFERRER_POLICY, fixed("no-referrer"));
     headers.insert(CACHE_CONTROL, fixed("no-store"));
+    // No page of somebody else may embed an answer, or get hold of the window that shows one.
+    headers.insert(HeaderName::from_static("cross-origin-resource-policy"), fixed("same-origin"));
+    headers.insert(HeaderName::from_static("cross-origin-opener-policy"), fixed("same-origin"));
+    headers.insert(
+        HeaderName::from_static("permissions-policy"),
+        fixed("camera=(), geolocation=(), microphone=()"),
+    );
     // Without the digest of the style nothing is allowed at all, which is ugly and safe.
     headers.insert(
         CONTENT_SECURITY_POLICY,
@@ -173,7 +154,8 @@ struct Selection {
 }
 
 async fn plan(State(context): State<Context>, Query(selection): Query<Selection>) -> Response {
-    answer(api::plans(&context.board.state(), selection.registry.as_deref()))
+    let state = context.board.state();
+    context.past.read(move |_| Ok(answer(api::plans(&state, selection.registry.as_deref())))).await
 }
 
 async fn history(State(context): State<Context>, Query(selection): Query<Selection>) -> Response {

@@ -1,6 +1,7 @@
 //! The past runs by request: what is asked for, and the state that tells it.
 //!
-//! Only here does the web server read from the disk, so it does not do it on the thread that answers.
+//! Only here does the web server read from the disk, so it does not do it on the thread that answers. Nor is
+//! anything else put into words there that can be of many thousand deletions.
 
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ const MOST: u32 = 1000;
 pub(super) struct Past {
     state: State,
     /// Readers come one after the other: they share the state with runs, which note their deletions in it,
-    /// and an answer can be large.
+    /// and an answer can be large. Plans wait for their turn as well.
     turn: Arc<Semaphore>,
 }
 
@@ -36,7 +37,7 @@ impl Past {
         Self { state, turn: Arc::new(Semaphore::new(1)) }
     }
 
-    /// Reads, where waiting for the disk keeps nobody else waiting.
+    /// Reads, where neither the disk nor the length of the answer keeps anybody else waiting.
     pub(super) async fn read(
         &self,
         read: impl FnOnce(&State) -> Result<Response, Error> + Send + 'static,

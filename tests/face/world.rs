@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use regsweep::config::{self, Config};
-use regsweep::http::{Admin, Board, Entry, Run, router, serve};
+use regsweep::http::{Admin, Board, Entry, Patience, Run, router, serve};
 use regsweep::metrics::{Carried, DeletedCount, Metrics};
 use regsweep::model::{Blob, Digest, Facts, Kind, Manifest, RepositoryName, Snapshot, Tag};
 use regsweep::plan::{Failure, Plan, TagDeletion, Terms, plan};
@@ -184,7 +184,7 @@ pub(crate) async fn start_for(board: Board, metrics: Metrics, admin: Admin) -> (
     let router = router(board, Arc::new(metrics), state.clone(), admin, Arc::new(now));
     tokio::spawn(async move {
         let _folder = folder;
-        serve(listener, router, std::future::pending()).await
+        serve(listener, router, Patience::default(), std::future::pending()).await
     });
     (format!("http://{address}"), state)
 }

@@ -6,10 +6,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod crowded;
 mod killed;
 mod life;
 mod past;
 mod reload;
+mod secret;
 mod signals;
 mod together;
 mod told;
