@@ -7,6 +7,7 @@
 mod apply;
 mod collect;
 mod conduct;
+mod family;
 mod history;
 mod journal;
 mod kept;
