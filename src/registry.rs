@@ -12,6 +12,7 @@ mod link;
 mod lists;
 mod observe;
 mod pace;
+mod product;
 mod read;
 mod restore;
 mod stored;
