@@ -107,7 +107,7 @@ async fn survey_and_apply(
         Mode::Enforce => {
             let deleter: Deleter = site.reader.deleter();
             let ready = async |repository: &_| match deleter.ready(repository).await? {
-                Ready::Yes => Ok(deleter.removes_tags(repository).await?),
+                Ready::Yes => Ok(deleter.removes_tags(repository).await),
                 Ready::No(why) => Err(Error::NotReady(why)),
             };
             let survey = survey(site, progress, ready).await?;

@@ -87,26 +87,23 @@ impl Deleter {
     }
 
     /// Finds out whether a tag can be removed alone by removing one that does not exist; that it does
-    /// not is looked up first. `None` if this repository does not tell.
-    pub async fn removes_tags(&self, repository: &RepositoryName) -> Result<Option<TagDeletion>, Error> {
-        let Ok(tag) = Tag::parse(&format!("{PROBE}{:016x}", fastrand::u64(..))) else { return Ok(None) };
+    /// not is looked up first. `None` if that does not tell, whatever the reason.
+    pub async fn removes_tags(&self, repository: &RepositoryName) -> Option<TagDeletion> {
+        let tag = Tag::parse(&format!("{PROBE}{:016x}", fastrand::u64(..))).ok()?;
         let reader = Reader { transport: self.transport.clone() };
-        let resolved = reader.manifest(repository, Reference::Tag { tag: &tag, known: None }).await?;
-        if !matches!(resolved, Resolved::Absent) {
-            return Ok(None);
+        let found = reader.manifest(repository, Reference::Tag { tag: &tag, known: None }).await;
+        if !matches!(found, Ok(Resolved::Absent)) {
+            return None;
         }
-        let (request, response) = match self.send(repository, tag.as_str()).await {
-            Err(error) if matches!(error.kind, Kind::Unauthorized | Kind::Forbidden) => return Ok(None),
-            answer => answer?,
-        };
+        let (request, response) = self.send(repository, tag.as_str()).await.ok()?;
         let error = Error::status("DELETE", &request.url, response.status, &response.body);
-        Ok(match response.status {
+        match response.status {
             // Nothing is known of a registry that did not come as far as the tag.
             _ if error.has_code("NAME_UNKNOWN") => None,
             StatusCode::NOT_FOUND if error.has_any(NO_MANIFEST) => Some(TagDeletion::Supported),
             StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED => Some(TagDeletion::Unsupported),
             _ => None,
-        })
+        }
     }
 
     /// Deletes a manifest with all its tags. An error of the kind [`Kind::Forbidden`] says that this one

@@ -252,6 +252,26 @@ async fn a_tag_that_exists_after_all_is_not_asked_about() {
 }
 
 #[tokio::test]
+async fn a_question_that_is_not_answered_does_not_end_the_run() {
+    for method in ["GET", "DELETE"] {
+        for answer in [html(404), html(500), Canned::dropped(), refusal(403, "DENIED"), Canned::status(202)] {
+            let row = format!("{method} {answer:?}");
+            let fake = FakeRegistry::start(Personality::V3_1);
+            let shared = image("shared", 1);
+            fake.push("app", "keep", &shared);
+            fake.push("app", "old", &shared);
+            fake.on(move |request| {
+                let asks = request.path.contains("/regsweep-probe-") && request.method == method;
+                asks.then(|| answer.clone())
+            });
+            let report = Case::of(&fake).conduct().await.unwrap();
+            assert_eq!(report.outcome(), Outcome::Success, "{row}: {report:?}");
+            assert_eq!(report.untagged.len(), 1, "{row}: what is known without an answer counts then");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_registry_that_keeps_tags_after_all_is_not_asked_again() {
     for answer in [refusal(400, "UNSUPPORTED"), refusal(405, "UNSUPPORTED"), Canned::status(405)] {
         let names: Vec<String> = (0..9).map(|number| format!("app-{number}")).collect();
