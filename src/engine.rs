@@ -7,6 +7,7 @@
 mod apply;
 mod collect;
 mod conduct;
+mod family;
 mod halt;
 mod history;
 mod journal;
@@ -78,10 +79,7 @@ pub enum Error {
     #[error(transparent)]
     Registry(#[from] registry::Error),
     /// Nobody knows which repositories there are.
-    #[error(
-        "the registry does not show its catalog ({0}): give the user the right to see it, or list `repositories` \
-         of this registry in the configuration"
-    )]
+    #[error("{}", no_catalog(.0))]
     NoCatalog(registry::Error),
     /// What is done could not be noted.
     #[error(transparent)]
@@ -95,6 +93,18 @@ pub enum Error {
     /// Nothing would come of a run.
     #[error("nothing can be deleted: {0}")]
     NotReady(&'static str),
+}
+
+/// What is the matter with a catalog that cannot be had, and the way out.
+fn no_catalog(error: &registry::Error) -> String {
+    let names = "list `repositories` of this registry in the configuration";
+    match error.kind {
+        registry::Kind::Unauthorized | registry::Kind::Forbidden => format!(
+            "the registry does not show its catalog to this user: {names}, or give the user the right to see it, \
+             where the registry has such a right ({error})"
+        ),
+        _ => format!("the registry has no catalog: {names} ({error})"),
+    }
 }
 
 impl Error {
@@ -181,11 +191,12 @@ pub async fn inspect(
 /// Reads every claimed repository and plans. One that cannot be read is left alone and reported. A registry
 /// that is down, or that takes longer than a run may, is an error.
 ///
-/// `ready` is asked before the long part with one of the claimed repositories, and can end it.
+/// `ready` is asked before the long part with one of the claimed repositories, and can end it. It tells
+/// whether tags go alone where somebody has asked the registry.
 pub async fn survey(
     site: Site<'_>,
     progress: &dyn Progress,
-    ready: impl AsyncFn(&RepositoryName) -> Result<(), Error>,
+    ready: impl AsyncFn(&RepositoryName) -> Result<Option<TagDeletion>, Error>,
 ) -> Result<Survey, Error> {
     in_time(site, read_and_plan(site, progress, ready)).await
 }
@@ -206,7 +217,7 @@ fn allowed(site: Site<'_>) -> String {
 async fn read_and_plan(
     site: Site<'_>,
     progress: &dyn Progress,
-    ready: impl AsyncFn(&RepositoryName) -> Result<(), Error>,
+    ready: impl AsyncFn(&RepositoryName) -> Result<Option<TagDeletion>, Error>,
 ) -> Result<Survey, Error> {
     let names = repositories(site).await?;
     let total = names.len();
@@ -257,17 +268,22 @@ async fn read_and_plan(
 async fn probe(
     site: Site<'_>,
     claimed: &[(RepositoryName, &Policy)],
-    ready: impl AsyncFn(&RepositoryName) -> Result<(), Error>,
+    ready: impl AsyncFn(&RepositoryName) -> Result<Option<TagDeletion>, Error>,
 ) -> Result<Features, Error> {
     let mut failed = None;
     for (repository, _) in claimed.iter().take(PROBED) {
-        let answer = match ready(repository).await {
-            Ok(()) => site.reader.features(repository).await.map_err(Error::from),
-            Err(error) => Err(error),
+        let told = match ready(repository).await {
+            Err(Error::Registry(error)) => {
+                failed = Some(error);
+                continue;
+            }
+            told => told?,
         };
-        match answer {
-            Err(Error::Registry(error)) => failed = Some(error),
-            answer => return answer,
+        match site.reader.features(repository).await {
+            Ok(inferred) => {
+                return Ok(Features { tag_deletion: told.unwrap_or(inferred.tag_deletion), ..inferred });
+            }
+            Err(error) => failed = Some(error),
         }
     }
     let nothing = Features { tag_deletion: TagDeletion::Unsupported, referrers: false };

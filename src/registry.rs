@@ -15,6 +15,7 @@ mod lists;
 mod observe;
 mod pace;
 mod placeholder;
+mod product;
 mod read;
 mod restore;
 mod stored;

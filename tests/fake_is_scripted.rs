@@ -65,7 +65,11 @@ async fn versions_differ_in_lists() {
         (v3_1, "?n=many", refused()),
         (oci, "?n=3", (200, json!(["a", "b", "c"]), next("c", 3))),
         (oci, "?n=3&last=c", (200, json!(["d"]), none())),
-        (oci, "?n=3&last=ab", (404, json!(null), none())),
+        (oci, "?n=3&last=ab", (200, json!(["b", "c", "d"]), none())),
+        (Personality::Zot, "?n=3", (200, json!(["a", "b", "c"]), next("c", 3))),
+        (Personality::Zot, "?n=3&last=c", (200, json!(["d"]), none())),
+        (Personality::Zot, "?n=3&last=ab", (404, json!(null), none())),
+        (Personality::Harbor, "?n=3&last=ab", (400, json!("BAD_REQUEST"), none())),
     ] {
         let fake = with_tags(personality, &["d", "a", "c", "b"]);
         assert_eq!(list(&fake, &format!("{tags}{query}")).await, expected, "{personality:?} {query}");
@@ -159,8 +163,8 @@ async fn versions_differ_in_deletion() {
 }
 
 #[tokio::test]
-async fn an_oci_registry_knows_referrers_and_guards_children() {
-    let fake = FakeRegistry::start(Personality::Oci11);
+async fn zot_knows_referrers_and_guards_children() {
+    let fake = FakeRegistry::start(Personality::Zot);
     let image = Image::new("image").build();
     let sbom = Artifact::referrer("sbom", "application/spdx+json", &image).build();
     fake.push("app", "v1", &Index::oci().child(&image).build());
@@ -175,12 +179,46 @@ async fn an_oci_registry_knows_referrers_and_guards_children() {
     for (request, status) in [
         (format!("DELETE /v2/app/manifests/{}", image.digest), 405),
         (format!("DELETE /v2/nobody/manifests/{}", image.digest), 400),
-        ("GET /v2/nobody/tags/list".into(), 404),
+        ("GET /v2/nobody/tags/list".into(), 400),
     ] {
         assert_eq!(ask(&fake, &request, "*/*").await.status().as_u16(), status, "{request}");
     }
     let old = FakeRegistry::start(Personality::V3_1);
     assert_eq!(ask(&old, &path, "*/*").await.status(), 404);
+}
+
+#[tokio::test]
+async fn others_refuse_each_in_its_own_words() {
+    let child = Image::new("image").build().digest;
+    let by_tag = "DELETE /v2/app/manifests/v1".to_owned();
+    let by_digest = format!("DELETE /v2/app/manifests/{child}");
+    let referrers = format!("GET /v2/app/referrers/{}", digest(b"nothing"));
+    let (nobody, catalog) = ("GET /v2/nobody/tags/list".to_owned(), "GET /v2/_catalog".to_owned());
+    for (personality, request, status, code) in [
+        (Personality::Zot, &by_digest, 405, "DENIED"),
+        (Personality::Zot, &nobody, 400, "NAME_UNKNOWN"),
+        (Personality::Harbor, &by_tag, 400, "UNSUPPORTED"),
+        (Personality::Harbor, &by_digest, 412, "VIOLATE_FOREIGN_KEY_CONSTRAINT"),
+        (Personality::Harbor, &nobody, 404, "NOT_FOUND"),
+        (Personality::Harbor, &referrers, 200, ""),
+        (Personality::GitLab, &by_digest, 409, "MANIFEST_REFERENCED_IN_LIST"),
+        (Personality::GitLab, &by_tag, 202, ""),
+        (Personality::DockerHub, &by_digest, 405, "UNSUPPORTED"),
+        (Personality::DockerHub, &catalog, 404, ""),
+        (Personality::Ghcr, &by_tag, 405, "UNSUPPORTED"),
+        (Personality::Ghcr, &catalog, 404, ""),
+        (Personality::Ghcr, &referrers, 404, ""),
+    ] {
+        let fake = FakeRegistry::start(personality);
+        let image = Image::new("image").build();
+        fake.push("app", "index", &Index::oci().child(&image).build());
+        fake.push("app", "v1", &image);
+        let answer = ask(&fake, request, "*/*").await;
+        assert_eq!(answer.status().as_u16(), status, "{personality:?} {request}");
+        let body: Value = answer.json().await.unwrap_or_default();
+        assert_eq!(body["errors"][0]["code"].as_str().unwrap_or_default(), code, "{personality:?} {request}");
+        assert_eq!(fake.manifests("app").len(), 2, "{personality:?} {request}");
+    }
 }
 
 #[tokio::test]

@@ -57,7 +57,7 @@ async fn collect_one(
     if !no_grace && let Some(until) = held_back(site.registry, state, clock())? {
         return Ok(Some(waits(clock(), until)));
     }
-    let found = survey(site, &Bar::new(&session.registry.name), async |_| Ok(())).await?;
+    let found = survey(site, &Bar::new(&session.registry.name), async |_| Ok(None)).await?;
     Ok(Some(collect(site, &collector, state, &found.kept, &clock).await?))
 }
 

@@ -64,7 +64,7 @@ async fn look(
     };
     let bar = Bar::new(&session.registry.name);
     let watcher = Watcher { bar: &bar, registry: &session.registry.name, now: site.now, shown: shown.into() };
-    let survey = survey(site, &watcher, async |_| Ok(())).await?;
+    let survey = survey(site, &watcher, async |_| Ok(None)).await?;
     let shown = watcher.shown.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok(Looked { survey, shown, taken: begin.elapsed() })
 }

@@ -319,7 +319,7 @@ impl Service {
                 return tracing::error!(registry = name, %error, "the state cannot be read");
             }
         }
-        let collected = match survey(site, &(), async |_| Ok(())).await {
+        let collected = match survey(site, &(), async |_| Ok(None)).await {
             Ok(_) if self.stop.is_requested() => Ok(self.skipped_collection("the service was stopped")),
             Ok(found) => {
                 self.up(name, true);

@@ -3,10 +3,11 @@
 //! What goes is in the plan that could have been printed first and also in one made a moment before the
 //! deletion. Whatever is in only one of the two stays. Each deletion is journaled before it is sent.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use futures_util::{StreamExt as _, stream};
 
+use super::family::Family;
 use super::halt::{Halt, TIME_UP};
 use super::{Depth, Error, Journal, Progress, Site, Stop, Survey, allowed, failure, judge, policy_of};
 use crate::model::{Digest, Kind};
@@ -145,12 +146,8 @@ impl Work<'_> {
     async fn delete(&self, fresh: &RepositoryPlan, done: &mut Done) {
         let printed: BTreeSet<&Digest> = self.planned.deletions().map(|planned| &planned.digest).collect();
         let going = || fresh.deletions().filter(|planned| printed.contains(&planned.digest));
-        let mut dependents: BTreeMap<&Digest, Vec<Digest>> = BTreeMap::new();
-        for planned in going() {
-            for parent in &planned.after {
-                dependents.entry(parent).or_default().push(planned.digest.clone());
-            }
-        }
+        let repository = &self.planned.repository;
+        let mut family = Family::of(self.site.reader, repository, going());
         let mut gone: BTreeSet<Digest> = BTreeSet::new();
         for planned in going() {
             let clear = planned.after.iter().all(|parent| gone.contains(parent));
@@ -171,18 +168,30 @@ impl Work<'_> {
                 done.spared.push(self.spared(&planned.digest, why));
                 continue;
             }
+            if let Err(error) = family.gather(&planned.digest).await {
+                self.fail(&error, done);
+                done.spared.push(self.spared(&planned.digest, "what belongs to it could not be read"));
+                continue;
+            }
+            let read = family.take(&planned.digest);
+            let was_there = read.is_some();
+            let (media_type, body) =
+                read.map_or_else(Default::default, |raw| (raw.media_type, raw.body.to_vec()));
             let departure = Departure {
                 tags: planned.tags.clone(),
                 alone: false,
+                media_type,
+                body,
                 rules: planned.rules.clone(),
                 reasons: planned.reasons.iter().map(ToString::to_string).collect(),
                 bytes: planned.frees,
-                dependents: dependents.remove(&planned.digest).unwrap_or_default(),
+                dependents: family.dependents(&planned.digest),
                 ..self.departure(&planned.digest, planned.kind)
             };
             let send = async |_: &Departure| {
-                let deletion = self.deleter.manifest(&self.planned.repository, &planned.digest).await;
-                deletion.map_err(whole)
+                let deletion = self.deleter.manifest(repository, &planned.digest).await.map_err(whole)?;
+                // What was there until its parent went is gone because of us.
+                Ok(if was_there { Deletion::Done } else { deletion })
             };
             match self.send(departure, send, done).await {
                 Some(deletion) => {
@@ -250,16 +259,7 @@ impl Work<'_> {
         send: impl AsyncFn(&Departure) -> Result<Deletion, Stuck>,
         done: &mut Done,
     ) -> Option<Deletion> {
-        // Its bytes are what an undo needs. Without them there would be none, so then it stays.
-        let departure = match self.site.reader.raw(&departure.repository, &departure.digest).await {
-            Ok(Some(raw)) => Departure { media_type: raw.media_type, body: raw.body.to_vec(), ..departure },
-            // Gone already, which the registry is going to say again; what depends on it is written down.
-            Ok(None) => departure,
-            Err(error) => {
-                self.fail(&error, done);
-                return None;
-            }
-        };
+        let departure = self.with_bytes(departure, done).await?;
         let entry = self.noted(self.journal.departing(&departure), done)?;
         match send(&departure).await {
             Ok(deletion) => {
@@ -273,6 +273,24 @@ impl Work<'_> {
                 } else {
                     self.noted(self.journal.refused(entry), done);
                 }
+                self.fail(&error, done);
+                None
+            }
+        }
+    }
+
+    /// The bytes are what an undo needs. Without them there would be none, so then it stays.
+    async fn with_bytes(&self, departure: Departure, done: &mut Done) -> Option<Departure> {
+        if !departure.body.is_empty() {
+            return Some(departure);
+        }
+        match self.site.reader.raw(&departure.repository, &departure.digest).await {
+            Ok(Some(raw)) => {
+                Some(Departure { media_type: raw.media_type, body: raw.body.to_vec(), ..departure })
+            }
+            // Gone already, which the registry is going to say again; what depends on it is written down.
+            Ok(None) => Some(departure),
+            Err(error) => {
                 self.fail(&error, done);
                 None
             }

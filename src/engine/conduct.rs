@@ -105,14 +105,14 @@ async fn survey_and_apply(
     in_time(site, async { Ok(settle(site, means.state).await?) }).await?;
     match site.config.mode {
         Mode::Plan => {
-            let survey = survey(site, progress, async |_| Ok(())).await?;
+            let survey = survey(site, progress, async |_| Ok(None)).await?;
             let report = RunReport::of_plan(&survey.plan);
             Ok((survey, report))
         }
         Mode::Enforce => {
             let deleter: Deleter = site.reader.deleter();
             let ready = async |repository: &_| match deleter.ready(repository).await? {
-                Ready::Yes => Ok(()),
+                Ready::Yes => Ok(deleter.removes_tags(repository).await),
                 Ready::No(why) => Err(Error::NotReady(why)),
             };
             let survey = survey(site, progress, ready).await?;

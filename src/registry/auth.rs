@@ -2,7 +2,7 @@
 //!
 //! It hands out the `Authorization` of a request and learns from challenges. It sends nothing itself.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -117,6 +117,8 @@ pub(super) struct Session {
     slots: Mutex<HashMap<Scope, Slot>>,
     /// Scopes that the registry wanted in other words than ours.
     wording: Mutex<HashMap<Scope, String>>,
+    /// Scopes for which the registry takes no token, but the password itself.
+    by_password: Mutex<HashSet<Scope>>,
 }
 
 /// How to get a token: the request that a token service answers.
@@ -129,7 +131,13 @@ pub(super) struct TokenRequest {
 
 impl Session {
     pub(super) fn new(credentials: Credentials) -> Self {
-        Self { credentials, challenge: Mutex::default(), slots: Mutex::default(), wording: Mutex::default() }
+        Self {
+            credentials,
+            challenge: Mutex::default(),
+            slots: Mutex::default(),
+            wording: Mutex::default(),
+            by_password: Mutex::default(),
+        }
     }
 
     /// What the registry has asked for so far; `None` before its first refusal.
@@ -147,6 +155,18 @@ impl Session {
             }
         }
         *lock(&self.challenge) = Some(challenge);
+    }
+
+    /// Takes note that a registry with a token service wants the password for this scope. `false` if it
+    /// has had it: then it does not suffice.
+    pub(super) fn turn_to_password(&self, scope: &Scope) -> bool {
+        let has_tokens = matches!(self.challenge(), Some(Challenge::Token { .. }));
+        has_tokens && lock(&self.by_password).insert(scope.clone())
+    }
+
+    /// Whether the password is to be shown for this scope, and no token.
+    pub(super) fn wants_password(&self, scope: &Scope) -> bool {
+        lock(&self.by_password).contains(scope)
     }
 
     /// The token for this scope, fetched by `fetch` if there is none that is still good.

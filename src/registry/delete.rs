@@ -3,6 +3,7 @@
 //! It is made only where a run is to be carried out; planning never holds one.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use reqwest::header::HeaderMap;
@@ -10,15 +11,37 @@ use reqwest::{Method, StatusCode};
 
 use super::auth::Scope;
 use super::error::{Error, Kind};
+use super::product::Product;
+use super::read::{NO_MANIFEST, Reader, Reference, Resolved};
 use super::transport::{Request, Response, Transport};
 use crate::model::{Digest, RepositoryName, Tag};
+use crate::plan::TagDeletion;
 
 /// Answers to deletions carry nothing that is needed.
 const ANSWER_BYTES: usize = 1 << 20;
 
+/// The answers to a deletion that are understood here.
+const ANSWERS: &[StatusCode] = &[
+    StatusCode::ACCEPTED,
+    StatusCode::OK,
+    StatusCode::NO_CONTENT,
+    StatusCode::BAD_REQUEST,
+    StatusCode::NOT_FOUND,
+    StatusCode::METHOD_NOT_ALLOWED,
+    StatusCode::CONFLICT,
+    StatusCode::PRECONDITION_FAILED,
+];
+
+/// What no tag has in its name but the one that is asked about.
+const PROBE: &str = "regsweep-probe-";
+
+const KEEPS_TAGS: &str = "this registry does not remove one tag of a manifest that stays";
+
 /// Deletes from one registry.
 pub struct Deleter {
     pub(super) transport: Arc<Transport>,
+    /// Whether the registry has said that it removes no tag alone. Then it is not asked again.
+    keeps_tags: AtomicBool,
 }
 
 /// Whether a registry would delete at all.
@@ -43,74 +66,119 @@ pub enum Deletion {
 
 impl Deleter {
     pub(super) fn new(transport: Arc<Transport>) -> Self {
-        Self { transport }
+        Self { transport, keeps_tags: AtomicBool::new(false) }
     }
 
     /// Finds out whether deletion is possible by deleting what cannot exist: nobody knows bytes whose
     /// digest is all zeros.
     pub async fn ready(&self, repository: &RepositoryName) -> Result<Ready, Error> {
         let nothing = format!("sha256:{}", "0".repeat(64));
-        let accepted = &[StatusCode::NOT_FOUND, StatusCode::BAD_REQUEST, StatusCode::METHOD_NOT_ALLOWED];
-        let (request, response) = self.send(repository, &nothing, accepted).await?;
-        if response.status != StatusCode::METHOD_NOT_ALLOWED {
-            return Ok(Ready::Yes);
+        let error = match self.send(repository, &nothing).await {
+            Ok((request, response)) if response.status == StatusCode::METHOD_NOT_ALLOWED => {
+                Error::status("DELETE", &request.url, response.status, &response.body)
+            }
+            Ok(_) => return Ok(Ready::Yes),
+            Err(error) => error,
+        };
+        match (error.kind, self.transport.product().other_way()) {
+            (Kind::Unsupported, _) => Ok(Ready::No(refusal(&error, self.transport.product()))),
+            // Where nobody is given the right to delete, the registry itself is never reached.
+            (Kind::Unauthorized | Kind::Forbidden, Some(way)) => Ok(Ready::No(way)),
+            _ => Err(error),
         }
+    }
+
+    /// Finds out whether a tag can be removed alone by removing one that does not exist; that it does
+    /// not is looked up first. `None` if that does not tell, whatever the reason.
+    pub async fn removes_tags(&self, repository: &RepositoryName) -> Option<TagDeletion> {
+        let tag = Tag::parse(&format!("{PROBE}{:016x}", fastrand::u64(..))).ok()?;
+        let reader = Reader { transport: self.transport.clone() };
+        let found = reader.manifest(repository, Reference::Tag { tag: &tag, known: None }).await;
+        if !matches!(found, Ok(Resolved::Absent)) {
+            return None;
+        }
+        let (request, response) = self.send(repository, tag.as_str()).await.ok()?;
         let error = Error::status("DELETE", &request.url, response.status, &response.body);
-        Ok(Ready::No(refusal(&error)))
+        match response.status {
+            // Nothing is known of a registry that did not come as far as the tag.
+            _ if error.has_code("NAME_UNKNOWN") => None,
+            StatusCode::NOT_FOUND if error.has_any(NO_MANIFEST) => Some(TagDeletion::Supported),
+            StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED => Some(TagDeletion::Unsupported),
+            _ => None,
+        }
     }
 
-    /// Deletes a manifest with all its tags.
+    /// Deletes a manifest with all its tags. An error of the kind [`Kind::Forbidden`] says that this one
+    /// has to stay, and nothing of the others.
     pub async fn manifest(&self, repository: &RepositoryName, digest: &Digest) -> Result<Deletion, Error> {
-        self.delete(repository, digest.as_str()).await
+        self.delete(repository, digest.as_str()).await.map_err(|error| match error.kind {
+            Kind::Unsupported => {
+                Error { message: refusal(&error, self.transport.product()).to_owned(), ..error }
+            }
+            _ => error,
+        })
     }
 
-    /// Deletes a tag and leaves its manifest, on a registry that can.
+    /// Deletes a tag and leaves its manifest, on a registry that can. One that has said that it cannot is
+    /// not asked again.
     pub async fn tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<Deletion, Error> {
-        self.delete(repository, tag.as_str()).await
+        if self.keeps_tags.load(Ordering::Relaxed) {
+            let url = self.transport.url(&format!("{repository}/manifests/{tag}"));
+            let message = format!("{KEEPS_TAGS}: it said so of another one, so this one was not tried");
+            return Err(Error::new("DELETE", &url, Kind::Unsupported, message));
+        }
+        self.delete(repository, tag.as_str()).await.map_err(|error| match (error.status, error.kind) {
+            (Some(StatusCode::BAD_REQUEST), _) | (_, Kind::Unsupported) => {
+                self.keeps_tags.store(true, Ordering::Relaxed);
+                let message = format!("{KEEPS_TAGS} ({})", error.message);
+                Error { message, kind: Kind::Unsupported, ..error }
+            }
+            _ => error,
+        })
     }
 
     async fn delete(&self, repository: &RepositoryName, reference: &str) -> Result<Deletion, Error> {
-        let accepted = &[
-            StatusCode::ACCEPTED,
-            StatusCode::OK,
-            StatusCode::NO_CONTENT,
-            StatusCode::NOT_FOUND,
-            StatusCode::METHOD_NOT_ALLOWED,
-        ];
-        let (request, response) = self.send(repository, reference, accepted).await?;
+        let (request, response) = self.send(repository, reference).await?;
+        if response.status.is_success() {
+            return Ok(Deletion::Done);
+        }
+        let error = Error::status("DELETE", &request.url, response.status, &response.body);
+        let error = Error { perhaps_done: response.perhaps_done, ..error };
+        let absent = match response.status {
+            StatusCode::NOT_FOUND => error.has_any(NO_MANIFEST),
+            // Zot says 400 of a repository that it does not have.
+            StatusCode::BAD_REQUEST => error.has_code("NAME_UNKNOWN"),
+            _ => false,
+        };
         match response.status {
-            StatusCode::NOT_FOUND => {
-                let error = Error::status("DELETE", &request.url, response.status, &response.body);
-                if !error.has_code("MANIFEST_UNKNOWN") && !error.has_code("NAME_UNKNOWN") {
-                    return Err(Error { perhaps_done: response.perhaps_done, ..error });
-                }
-                // The answer to the first try may have been lost on its way.
-                Ok(if response.perhaps_done { Deletion::Done } else { Deletion::AlreadyGone })
+            // The answer to the first try may have been lost on its way.
+            _ if absent && response.perhaps_done => Ok(Deletion::Done),
+            _ if absent => Ok(Deletion::AlreadyGone),
+            // An index still lists it (GitLab, Harbor), it has several tags (zot), or one of them is
+            // immutable (Harbor).
+            StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED => {
+                Err(Error { kind: Kind::Forbidden, ..error })
             }
-            StatusCode::METHOD_NOT_ALLOWED => {
-                let error = Error::status("DELETE", &request.url, response.status, &response.body);
-                // Zot refuses a manifest that an index still lists with another code than deletion as such.
-                let kind = if error.has_code("DENIED") { Kind::Forbidden } else { Kind::Unsupported };
-                let (message, perhaps_done) = (refusal(&error).to_owned(), response.perhaps_done);
-                Err(Error { message, kind, perhaps_done, ..error })
+            // Zot refuses a manifest that an index still lists with another code than deletion as such.
+            StatusCode::METHOD_NOT_ALLOWED if error.has_code("DENIED") => {
+                Err(Error { kind: Kind::Forbidden, ..error })
             }
-            _ => Ok(Deletion::Done),
+            _ => Err(error),
         }
     }
 
-    async fn send<'a>(
+    async fn send(
         &self,
         repository: &RepositoryName,
         reference: &str,
-        accepted: &'a [StatusCode],
-    ) -> Result<(Request<'a>, Response), Error> {
+    ) -> Result<(Request<'static>, Response), Error> {
         let request = Request {
             method: Method::DELETE,
             url: self.transport.url(&format!("{repository}/manifests/{reference}")),
             scope: Scope::delete(repository.as_str()),
             headers: HeaderMap::new(),
             body: Bytes::new(),
-            accepted,
+            accepted: ANSWERS,
             limit: ANSWER_BYTES,
         };
         let response = self.transport.send(&request).await?;
@@ -118,12 +186,15 @@ impl Deleter {
     }
 }
 
-/// Why a registry answers 405. Distribution says so in JSON where deletion is disabled, and in plain
-/// text, from its router, where the whole registry is read-only.
-fn refusal(error: &Error) -> &'static str {
-    if error.has_code("UNSUPPORTED") {
-        "deletion is disabled on this registry: set REGISTRY_STORAGE_DELETE_ENABLED=true (storage.delete.enabled \
-         in its configuration) and restart it"
+/// Why a registry answers 405, and the way out. Distribution says so in JSON where deletion is disabled,
+/// and in plain text, from its router, where the whole registry is read-only.
+fn refusal(error: &Error, product: Product) -> &'static str {
+    if let Some(way) = product.other_way() {
+        way
+    } else if error.has_code("UNSUPPORTED") {
+        "this registry does not delete by the registry API, or was told not to: distribution (docker-registry, \
+         registry:2, registry:3) does with REGISTRY_STORAGE_DELETE_ENABLED=true (storage.delete.enabled in its \
+         configuration) and a restart, unless it is a pull-through cache"
     } else if error.codes.is_empty() {
         "this registry is read-only: turn storage.maintenance.readonly off in its configuration and restart it"
     } else {

@@ -202,6 +202,11 @@ impl Error {
     pub fn has_code(&self, code: &str) -> bool {
         self.codes.iter().any(|one| one == code)
     }
+
+    /// Whether the registry named one of these codes.
+    pub(super) fn has_any(&self, codes: &[&str]) -> bool {
+        codes.iter().any(|code| self.has_code(code))
+    }
 }
 
 impl fmt::Display for Error {

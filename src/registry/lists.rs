@@ -10,7 +10,7 @@ use url::Url;
 
 use super::auth::Scope;
 use super::error::{Error, Kind};
-use super::read::{LIST_BYTES, OK, Reader};
+use super::read::{LIST_BYTES, NO_REPOSITORY, OK, Reader};
 use super::transport::{Request, Response};
 use super::{link, wire};
 use crate::model::{Digest, RepositoryName, Tag};
@@ -89,7 +89,7 @@ impl Reader {
             let response = self.transport.send(&request).await?;
             if response.status != StatusCode::OK {
                 let error = Error::status("GET", &request.url, response.status, &response.body);
-                return if error.has_code("NAME_UNKNOWN") { Ok(None) } else { Err(error) };
+                return if error.has_any(NO_REPOSITORY) { Ok(None) } else { Err(error) };
             }
             let page: Tags = parse(&request, &response)?;
             if page.name != repository.as_str() {
@@ -118,7 +118,8 @@ impl Reader {
         while let Some(url) = pages.next.take() {
             let request = Request::get(url, Scope::pull(repository.as_str()), OK, LIST_BYTES);
             let response = self.transport.send(&request).await?;
-            let listed = wire::listed(&response.body);
+            let media_type = response.header("content-type").unwrap_or_default();
+            let listed = wire::listed(media_type, &response.body);
             referrers
                 .extend(listed.map_err(|message| Error::new("GET", &request.url, Kind::Invalid, message))?);
             pages.follow(&request, &response)?;

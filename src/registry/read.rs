@@ -11,6 +11,7 @@ use super::auth::Scope;
 use super::delete::Deleter;
 use super::error::{Error, Kind};
 use super::observe::Observer;
+use super::product::Product;
 use super::restore::Restorer;
 use super::transport::{Request, Response, Retry, Traffic, Transport};
 use super::wire;
@@ -27,7 +28,13 @@ pub(super) const NO_MANIFEST: &[&str] = &["MANIFEST_UNKNOWN", "NAME_UNKNOWN", "N
 /// The codes by which registries say that they have no such blob.
 pub(super) const NO_BLOB: &[&str] = &["BLOB_UNKNOWN", "MANIFEST_BLOB_UNKNOWN", "NOT_FOUND"];
 
+/// The codes by which registries say that they have no such repository.
+pub(super) const NO_REPOSITORY: &[&str] = &["NAME_UNKNOWN", "NOT_FOUND"];
+
 pub(super) const OK: &[StatusCode] = &[StatusCode::OK];
+/// The answers to a question about the registry itself.
+const ANY: &[StatusCode] =
+    &[StatusCode::OK, StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED];
 
 /// Reads one registry, and can do nothing else to it.
 #[derive(Clone)]
@@ -180,44 +187,50 @@ impl Reader {
     /// What the registry can do. Asks only harmless questions; where the answer is unclear, the answer
     /// is no. An error says something of this repository, and nothing of the registry.
     ///
-    /// Distribution 3 learned to check `n` when it learned to delete tags: it answers 400 to a negative
-    /// one, where 2 ignores it. A registry with the referrers API follows OCI 1.1, by which deleting a
-    /// tag removes that tag alone or is refused.
+    /// Whether tags go alone is inferred here, since asking would be a deletion; a run asks
+    /// ([`Deleter::removes_tags`]).
     pub async fn features(&self, repository: &RepositoryName) -> Result<Features, Error> {
-        let any =
-            &[StatusCode::OK, StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED];
         let digest = Digest::of(b"");
         let url = self.transport.url(&format!("{repository}/referrers/{digest}"));
-        let request = Request::get(url, Scope::pull(repository.as_str()), any, LIST_BYTES);
+        let request = Request::get(url, Scope::pull(repository.as_str()), ANY, LIST_BYTES);
         let response = self.transport.send(&request).await?;
-        let referrers = response.status == StatusCode::OK && wire::listed(&response.body).is_ok();
-        if referrers {
-            return Ok(Features { tag_deletion: TagDeletion::Supported, referrers });
+        let listed = wire::listed(response.header("content-type").unwrap_or_default(), &response.body);
+        let referrers = response.status == StatusCode::OK && listed.is_ok();
+        Ok(Features { tag_deletion: self.infer_tag_deletion(referrers).await, referrers })
+    }
+
+    /// Distribution 3 learned to check `n` when it learned to delete tags: it answers 400 to a negative
+    /// one, where 2 ignores it. A registry with the referrers API follows OCI 1.1, by which deleting a
+    /// tag removes that tag alone or is refused. Harbor has that API, and refuses.
+    async fn infer_tag_deletion(&self, referrers: bool) -> TagDeletion {
+        match self.transport.product() {
+            Product::GitLab => return TagDeletion::Supported,
+            Product::Harbor | Product::DockerHub | Product::Ghcr => return TagDeletion::Unsupported,
+            Product::Other if referrers => return TagDeletion::Supported,
+            Product::Other => {}
         }
         let mut url = self.transport.url("_catalog");
         url.set_query(Some("n=-1"));
-        let tag_deletion =
-            match self.transport.send(&Request::get(url, Scope::catalog(), any, LIST_BYTES)).await {
-                Ok(answer) if answer.status == StatusCode::BAD_REQUEST => {
-                    let error = Error::status("GET", &request.url, answer.status, &answer.body);
-                    if error.has_code("PAGINATION_NUMBER_INVALID") {
-                        TagDeletion::Supported
-                    } else {
-                        TagDeletion::Unsupported
-                    }
+        let request = Request::get(url, Scope::catalog(), ANY, LIST_BYTES);
+        match self.transport.send(&request).await {
+            Ok(answer) if answer.status == StatusCode::BAD_REQUEST => {
+                let error = Error::status("GET", &request.url, answer.status, &answer.body);
+                if error.has_code("PAGINATION_NUMBER_INVALID") {
+                    TagDeletion::Supported
+                } else {
+                    TagDeletion::Unsupported
                 }
-                Ok(_) => TagDeletion::Unsupported,
-                // Some registries show their catalog to administrators only. Whatever it is, it is no yes.
-                Err(_) => TagDeletion::Unsupported,
-            };
-        Ok(Features { tag_deletion, referrers })
+            }
+            // Some registries show their catalog to administrators only. Whatever it is, it is no yes.
+            Ok(_) | Err(_) => TagDeletion::Unsupported,
+        }
     }
 }
 
 /// A 404 means "there is none" only in the registry's own words. A proxy's 404 means nothing.
 pub(super) fn absent(request: &Request<'_>, response: &Response, codes: &[&str]) -> Result<(), Error> {
     let error = Error::status("GET", &request.url, response.status, &response.body);
-    if codes.iter().any(|code| error.has_code(code)) { Ok(()) } else { Err(error) }
+    if error.has_any(codes) { Ok(()) } else { Err(error) }
 }
 
 /// Verifies a manifest and reads it.

@@ -23,6 +23,7 @@ impl Transport {
         match self.session.challenge() {
             None => Ok(None),
             Some(Challenge::Basic) => Ok(self.session.credentials.basic()),
+            Some(_) if self.session.wants_password(scope) => Ok(self.session.credentials.basic()),
             Some(Challenge::Token { realm, service, .. }) => {
                 self.session
                     .token(scope, async |scopes| self.fetch_token(&realm, service, scopes).await)
@@ -51,6 +52,15 @@ impl Transport {
             (Challenge::Basic, Credentials::Basic { .. }) if !shown => {
                 self.session.learn(challenge, &request.scope, shown).await;
                 Ok(())
+            }
+            // Harbor takes no token for its catalog: it says so by asking for the password then.
+            (Challenge::Basic, Credentials::Basic { .. })
+                if self.session.turn_to_password(&request.scope) =>
+            {
+                Ok(())
+            }
+            (Challenge::Basic, Credentials::Basic { .. }) if self.session.wants_password(&request.scope) => {
+                Err(refused("the registry does not allow this to the user"))
             }
             (Challenge::Basic, Credentials::Basic { .. }) => {
                 Err(refused("the registry does not accept the user name and password"))

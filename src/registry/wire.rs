@@ -129,7 +129,12 @@ pub(super) fn image_facts(annotations: &BTreeMap<String, String>, config: &[u8])
 }
 
 /// The digests that an answer of the referrers API lists.
-pub(super) fn listed(body: &[u8]) -> Result<Vec<Digest>, String> {
+///
+/// Of a manifest that it does not have, Harbor gives an index with nothing in it, not even a list.
+pub(super) fn listed(media_type: &str, body: &[u8]) -> Result<Vec<Digest>, String> {
+    if essence(media_type) == INDEXES[0] && body.trim_ascii() == b"{}" {
+        return Ok(Vec::new());
+    }
     let document: Document = serde_json::from_slice(body).map_err(|error| error.to_string())?;
     let manifests = document.manifests.ok_or("the answer is no index")?;
     manifests.iter().map(Descriptor::digest).collect()

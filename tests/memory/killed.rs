@@ -68,8 +68,12 @@ impl Doomed {
         let past = history(&place, &[]);
         let (journaled, unanswered) = (entries(&past), unanswered(&past));
         assert!(gone.iter().all(|digest| journaled.contains(digest)), "{step:?}: {journaled:?}");
-        assert_eq!(journaled.len(), number, "{step:?}");
-        assert_eq!(unanswered, usize::from(!matches!(step, Step::Answered(_))), "{step:?}");
+        // What belongs to the index, which goes second, was read before that went. So the next request is
+        // the next deletion, which is in the journal and never reaches the registry.
+        let begun = usize::from(matches!(step, Step::Answered(2..=4)));
+        assert_eq!(journaled.len(), number + begun, "{step:?}");
+        let is_answered = matches!(step, Step::Answered(_));
+        assert_eq!(unanswered, if is_answered { begun } else { 1 }, "{step:?}");
         assert!(self.expected().manifests.is_subset(&self.now().manifests));
 
         run(&place, &["run"]).exits(0);

@@ -210,7 +210,7 @@ impl Looker {
     /// The plan of that moment.
     pub(crate) async fn look(&self, at: DateTime<Utc>) -> Plan {
         let state = self.open();
-        survey(self.site(&state, at), &(), async |_| Ok(())).await.unwrap().plan
+        survey(self.site(&state, at), &(), async |_| Ok(None)).await.unwrap().plan
     }
 
     /// The digests that would go at that moment.

@@ -5,6 +5,7 @@
 
 mod answer;
 mod auth;
+mod elsewhere;
 mod lists;
 mod manifests;
 mod state;
@@ -68,6 +69,24 @@ impl Options {
         self
     }
 
+    /// For a user who is no administrator.
+    pub fn not_administrator(mut self) -> Self {
+        self.settings.administrator = false;
+        self
+    }
+
+    /// With a tag that is immutable, on Harbor.
+    pub fn immutable(mut self, tag: &str) -> Self {
+        self.settings.immutable.push(tag.into());
+        self
+    }
+
+    /// With a user who must not delete a manifest with several tags, on zot.
+    pub fn one_tag_only(mut self) -> Self {
+        self.settings.one_tag_only = true;
+        self
+    }
+
     /// With so much time between a request and its answer, so that requests can be seen to overlap.
     pub fn latency(mut self, latency: Duration) -> Self {
         self.settings.latency = latency;
@@ -125,7 +144,8 @@ impl FakeRegistry {
 
     /// Options to start one with.
     pub fn options(personality: Personality) -> Options {
-        Options { settings: Settings { personality, ..Settings::default() } }
+        let links = if personality == Personality::GitLab { Links::Absolute } else { Links::Relative };
+        Options { settings: Settings { personality, links, ..Settings::default() } }
     }
 
     fn run(mut settings: Settings) -> Self {

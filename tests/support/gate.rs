@@ -13,8 +13,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// The head of a deletion that only asks whether deletion works.
-const PROBE: &[u8] = b"sha256:0000000000000000000000000000000000000000000000000000000000000000";
+/// What the heads of deletions have in them that only ask whether deletion works, or that of a tag.
+const PROBES: [&[u8]; 2] =
+    [b"sha256:0000000000000000000000000000000000000000000000000000000000000000", b"/regsweep-probe-"];
+
+/// Whether a request only asks what the registry can do.
+pub fn only_asks(bytes: &[u8]) -> bool {
+    PROBES.iter().any(|probe| bytes.windows(probe.len()).any(|window| window == *probe))
+}
 
 /// A proxy on a port of its own. Its threads end with their connections.
 #[derive(Debug)]
@@ -38,10 +44,9 @@ impl Gate {
     pub fn before(host: &str, number: usize) -> Self {
         let mut count = 0;
         Self::holding(Behind::Host(host.to_owned()), move |bytes| {
-            let deletes = bytes.starts_with(b"DELETE ");
-            let is_probe = bytes.windows(PROBE.len()).any(|window| window == PROBE);
-            count += usize::from(deletes && !is_probe);
-            deletes && !is_probe && count == number
+            let deletes = bytes.starts_with(b"DELETE ") && !only_asks(bytes);
+            count += usize::from(deletes);
+            deletes && count == number
         })
     }
 

@@ -189,7 +189,7 @@ pub struct Library {
 impl Library {
     /// Makes the plan.
     pub async fn survey(&self) -> Survey {
-        survey(self.site(), &(), async |_| Ok(())).await.unwrap()
+        survey(self.site(), &(), async |_| Ok(None)).await.unwrap()
     }
 
     /// Carries it out.

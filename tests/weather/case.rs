@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use regsweep::config::{self, Config};
-use regsweep::engine::{self, Journal, Limits, Progress, Site, Stop, Survey, apply, survey};
+use regsweep::engine::{
+    self, Journal, Limits, Means, Progress, Site, Stop, Survey, Undone, apply, conduct, survey, undo,
+};
 use regsweep::plan::RepositoryPlan;
 use regsweep::registry::{Reader, Retry};
 use regsweep::report::RunReport;
@@ -16,9 +18,9 @@ use regsweep::state::State;
 use crate::support::fake::{Canned, FakeRegistry, Personality, Request};
 use crate::support::image::{Content, Image};
 
-/// Every server that the fake can be.
-pub(crate) const EVERY: [Personality; 4] =
-    [Personality::V2_8, Personality::V3_0, Personality::V3_1, Personality::Oci11];
+/// Every server whose abilities can be told without a deletion, by anybody. The others are in `others.rs`.
+pub(crate) const EVERY: [Personality; 5] =
+    [Personality::V2_8, Personality::V3_0, Personality::V3_1, Personality::Oci11, Personality::Zot];
 
 /// Tries that cost a test no time.
 pub(crate) const QUICK: Retry = Retry {
@@ -84,13 +86,13 @@ impl Case {
 
     /// Reads and plans.
     pub(crate) async fn survey(&self) -> Result<Survey, engine::Error> {
-        survey(self.site(), &(), async |_| Ok(())).await
+        survey(self.site(), &(), async |_| Ok(None)).await
     }
 
     /// Reads and plans, and tells of each repository what is kept, too.
     pub(crate) async fn plans(&self) -> Vec<RepositoryPlan> {
         let watcher = Watcher::default();
-        survey(self.site(), &watcher, async |_| Ok(())).await.unwrap();
+        survey(self.site(), &watcher, async |_| Ok(None)).await.unwrap();
         watcher.0.into_inner().unwrap()
     }
 
@@ -105,6 +107,18 @@ impl Case {
     pub(crate) async fn run(&self) -> Result<RunReport, engine::Error> {
         let survey = self.survey().await?;
         Ok(self.apply(&survey, Limits::Respected).await)
+    }
+
+    /// Puts back what a run deleted.
+    pub(crate) async fn undo(&self, run: i64) -> Vec<Undone> {
+        undo(self.site(), &self.state, run, None, &now).await.unwrap()
+    }
+
+    /// Makes a run as the service does, which asks the registry first what it can do.
+    pub(crate) async fn conduct(&self) -> Result<RunReport, engine::Error> {
+        let limits = Limits::Respected;
+        let means = Means { state: &self.state, collector: None, limits, stop: &self.stop, clock: &now };
+        Ok(conduct(self.site(), &means, &()).await?.report)
     }
 }
 

@@ -118,7 +118,7 @@ async fn referrers_come_in_pages_too() {
 async fn a_tag_that_the_registry_does_not_remove_is_told_and_loses_nothing() {
     for personality in [Personality::V3_0, Personality::V3_1, Personality::Oci11] {
         for (answer, kind) in [
-            (refusal(400, "UNSUPPORTED"), "invalid"),
+            (refusal(400, "UNSUPPORTED"), "unsupported"),
             (refusal(405, "UNSUPPORTED"), "unsupported"),
             (Canned::status(405), "unsupported"),
             (refusal(403, "DENIED"), "forbidden"),

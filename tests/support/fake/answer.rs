@@ -31,7 +31,7 @@ impl<'a> Route<'a> {
         } else if let Some((name, digest)) = rest.rsplit_once("/blobs/") {
             (Self::Blob { name, digest }, name)
         } else if let Some((name, digest)) = rest.rsplit_once("/referrers/") {
-            if personality != Personality::Oci11 {
+            if !personality.has_referrers() {
                 return None;
             }
             (Self::Referrers { name, digest }, name)
@@ -63,10 +63,8 @@ pub(super) fn answer(state: &mut State, request: &Request, below_prefix: bool) -
     }
     let reply = if below_prefix { route(state, request) } else { no_such_page() };
     match personality {
-        Personality::V2_8 | Personality::V3_0 | Personality::V3_1 => {
-            reply.header("docker-distribution-api-version", "registry/2.0")
-        }
-        Personality::Oci11 => reply,
+        Personality::Oci11 | Personality::Zot => reply,
+        _ => reply.header("docker-distribution-api-version", "registry/2.0"),
     }
 }
 
@@ -97,6 +95,7 @@ fn route(state: &mut State, request: &Request) -> Canned {
     }
     match route {
         Route::Base => no_such_page(),
+        Route::Catalog if !personality.has_catalog() => no_such_page(),
         Route::Catalog => lists::catalog(state, request),
         Route::Tags { name } => lists::tags(state, request, name),
         Route::Referrers { name, digest } => lists::referrers(state, request, name, digest),
@@ -203,8 +202,8 @@ fn plain(reply: Canned, text: &str) -> Canned {
 /// JSON with the content type that this server gives it.
 pub(super) fn json_reply(personality: Personality, status: u16, body: impl Into<Vec<u8>>) -> Canned {
     let content_type = match personality {
-        Personality::V2_8 => "application/json; charset=utf-8",
-        Personality::V3_0 | Personality::V3_1 | Personality::Oci11 => "application/json",
+        Personality::V2_8 | Personality::Harbor | Personality::GitLab => "application/json; charset=utf-8",
+        _ => "application/json",
     };
     Canned::status(status).header("content-type", content_type).body(body)
 }
@@ -251,6 +250,7 @@ fn message(code: &str) -> &'static str {
         "BLOB_UNKNOWN" => "blob unknown to registry",
         "DENIED" => "requested access to the resource is denied",
         "DIGEST_INVALID" => "provided digest did not match uploaded content",
+        "MANIFEST_REFERENCED_IN_LIST" => "manifest referenced by a manifest list",
         "MANIFEST_BLOB_UNKNOWN" => "blob unknown to registry",
         "MANIFEST_INVALID" => "manifest invalid",
         "MANIFEST_UNKNOWN" => "manifest unknown",

@@ -8,8 +8,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
-use super::answer::{Route, error};
-use super::state::State;
+use super::answer::{Route, error, error_saying};
+use super::state::{Personality, State};
 use super::wire::{Canned, Request};
 
 /// Who may ask.
@@ -79,7 +79,25 @@ struct Token {
 
 /// The refusal of a request, or `None` where it may go on.
 pub(super) fn refuse(state: &State, request: &Request, route: &Route<'_>) -> Option<Canned> {
-    let needed = needed(request, route);
+    let personality = state.settings.personality;
+    let needed = needed(personality, request, route);
+    let knows = |request: &Request| match &state.settings.auth {
+        Auth::None => true,
+        Auth::Basic { user, password } => is_user(request, user, password),
+        Auth::Bearer(bearer) => is_user(request, &bearer.user, &bearer.password),
+    };
+    match personality {
+        // Harbor takes passwords wherever it takes tokens, and for its catalog takes no token.
+        Personality::Harbor if *route == Route::Catalog => {
+            let may = state.settings.administrator && knows(request);
+            return (!may).then(|| harbor("unauthorized to list catalog"));
+        }
+        Personality::Harbor if knows(request) => return None,
+        Personality::GitLab if *route == Route::Catalog && !state.settings.administrator => {
+            return Some(error(personality, 401, "UNAUTHORIZED", None).header("www-authenticate", CLOSED));
+        }
+        _ => {}
+    }
     let challenge = match &state.settings.auth {
         Auth::None => return None,
         Auth::Basic { user, password } => {
@@ -93,8 +111,12 @@ pub(super) fn refuse(state: &State, request: &Request, route: &Route<'_>) -> Opt
                 Ok(()) => return None,
                 Err(problem) => problem,
             };
+            if personality == Personality::Harbor && request.header("authorization").is_some() {
+                return Some(harbor("unauthorized to access repository"));
+            }
             let realm = format!("http://{}/token", state.settings.host);
-            let mut challenge = format!("Bearer realm=\"{realm}\",service=\"fake.registry\"");
+            let service = personality.service();
+            let mut challenge = format!("Bearer realm=\"{realm}\",service=\"{service}\"");
             if let Some([kind, name, _]) = needed.first() {
                 let actions: Vec<&str> = needed.iter().map(|[_, _, action]| action.as_str()).collect();
                 challenge.push_str(&format!(",scope=\"{kind}:{name}:{}\"", actions.join(",")));
@@ -114,8 +136,17 @@ pub(super) fn refuse(state: &State, request: &Request, route: &Route<'_>) -> Opt
     Some(reply.header("www-authenticate", challenge))
 }
 
+/// A challenge that nobody can answer.
+const CLOSED: &str = "Basic realm=\"tests\"";
+
+/// Harbor's refusal, which asks whoever has shown something else for the password.
+fn harbor(message: &str) -> Canned {
+    let reply = error_saying(Personality::Harbor, 401, "UNAUTHORIZED", message, None);
+    reply.header("www-authenticate", "Basic realm=\"harbor\"")
+}
+
 /// `appendAccessRecords`: what a request needs, as type, name and action.
-fn needed(request: &Request, route: &Route<'_>) -> Vec<[String; 3]> {
+fn needed(personality: Personality, request: &Request, route: &Route<'_>) -> Vec<[String; 3]> {
     let name = match *route {
         Route::Base => return Vec::new(),
         Route::Catalog => return vec![["registry", "catalog", "*"].map(str::to_owned)],
@@ -127,6 +158,7 @@ fn needed(request: &Request, route: &Route<'_>) -> Vec<[String; 3]> {
     let actions: &[&str] = match request.method.as_str() {
         "GET" | "HEAD" => &["pull"],
         "POST" | "PUT" | "PATCH" => &["pull", "push"],
+        "DELETE" if personality == Personality::GitLab => &["*"],
         "DELETE" => &["delete"],
         _ => &[],
     };
@@ -170,6 +202,12 @@ pub(super) fn token(state: &mut State, request: &Request) -> Canned {
     }
     let scopes = pairs.iter().filter(|(key, _)| key == "scope").flat_map(|(_, scopes)| scopes.split(' '));
     let mut access: Vec<[String; 3]> = scopes.flat_map(parse_scope).collect();
+    let catalog = access.iter().any(|[kind, ..]| kind == "registry");
+    match state.settings.personality {
+        Personality::Ghcr if catalog => return error(Personality::Ghcr, 403, "DENIED", None),
+        Personality::DockerHub => access.retain(|[kind, ..]| kind == "repository"),
+        _ => {}
+    }
     access.retain(|[_, _, action]| bearer.actions.as_ref().is_none_or(|granted| granted.contains(action)));
     let token = state.tokens.issue(bearer.lifetime, access);
     let body = json!({ "token": token, "access_token": token, "expires_in": bearer.lifetime.as_secs() });

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::super::image::OCI_INDEX;
-use super::answer::{error, is_digest, json_reply};
+use super::answer::{error, error_saying, is_digest, json_reply};
 use super::state::{Links, Personality, State};
 use super::wire::{Canned, Request};
 
@@ -14,17 +14,22 @@ pub(super) fn catalog(state: &State, request: &Request) -> Canned {
     let most = state.settings.max_entries;
     let entries = match request.query("n").map(|n| (n, n.parse::<i64>())) {
         None => most.min(100),
+        Some((_, Ok(n))) if n >= 0 && personality == Personality::Harbor => n as usize,
+        Some((_, Err(_) | Ok(_))) if personality == Personality::Harbor => return bad_request("n"),
         Some((_, Ok(n))) if n > most as i64 => {
             return error(personality, 400, "PAGINATION_NUMBER_INVALID", Some(json!({ "n": n })));
         }
         Some((_, Ok(n))) if n >= 0 => n as usize,
-        Some(_) if personality == Personality::V2_8 => most.min(100),
+        Some(_) if matches!(personality, Personality::V2_8 | Personality::GitLab) => most.min(100),
         Some((n, _)) => {
             return error(personality, 400, "PAGINATION_NUMBER_INVALID", Some(json!({ "n": n })));
         }
     };
     let names = walk_order(state);
     let last = request.query("last").unwrap_or_default();
+    if personality == Personality::Harbor && !last.is_empty() && !names.contains(&last) {
+        return bad_request("last");
+    }
     let after = |name: &&&str| last.is_empty() || path_order(name) > path_order(last);
     let page: Vec<&str> = names.iter().filter(after).take(entries).copied().collect();
     let reply = listed(personality, json!({ "repositories": page }));
@@ -36,7 +41,7 @@ pub(super) fn catalog(state: &State, request: &Request) -> Canned {
             Personality::V2_8 => reply,
             // An index out of range: the connection is closed without an answer.
             Personality::V3_0 | Personality::V3_1 => Canned::dropped(),
-            Personality::Oci11 => linked(state, request, reply, entries, end),
+            _ => linked(state, request, reply, entries, end),
         },
     }
 }
@@ -73,7 +78,7 @@ fn walk_order(state: &State) -> Vec<&str> {
         _ => true,
     });
     let mut names: Vec<&str> = listed.map(|(name, _)| name.as_str()).collect();
-    if personality != Personality::Oci11 {
+    if personality.is_distribution() {
         names.sort_by_key(|name| name.split('/').chain(["_"]).collect::<Vec<_>>());
     }
     names
@@ -88,7 +93,12 @@ pub(super) fn tags(state: &State, request: &Request, name: &str) -> Canned {
     let personality = state.settings.personality;
     let known = state.repositories.get(name).filter(|known| known.was_tagged);
     let Some(repository) = known else {
-        return error(personality, 404, "NAME_UNKNOWN", Some(json!({ "name": name })));
+        let status = if personality == Personality::Zot { 400 } else { 404 };
+        if personality == Personality::Harbor {
+            let message = format!("repository {name} not found");
+            return error_saying(personality, 404, "NOT_FOUND", &message, None);
+        }
+        return error(personality, status, "NAME_UNKNOWN", Some(json!({ "name": name })));
     };
     let mut tags: Vec<&str> = repository.tags.keys().map(String::as_str).collect();
     let body = |tags: Value| listed(personality, json!({ "name": name, "tags": tags }));
@@ -130,12 +140,16 @@ pub(super) fn tags(state: &State, request: &Request, name: &str) -> Canned {
                 _ => reply,
             }
         }
-        Personality::Oci11 => {
-            if let Some(last) = last {
-                let Some(found) = tags.iter().position(|tag| *tag == last) else {
+        _ => {
+            match last {
+                Some(last) if !tags.contains(&last) && personality == Personality::Zot => {
                     return Canned::status(404);
-                };
-                tags.drain(..=found);
+                }
+                Some(last) if !tags.contains(&last) && personality == Personality::Harbor => {
+                    return bad_request("last");
+                }
+                Some(last) => tags.retain(|tag| *tag > last),
+                None => {}
             }
             let entries = entries.unwrap_or(tags.len());
             let more = entries > 0 && entries < tags.len();
@@ -151,6 +165,10 @@ pub(super) fn referrers(state: &State, request: &Request, name: &str, digest: &s
     let personality = state.settings.personality;
     if !is_digest(digest) {
         return error(personality, 400, "DIGEST_INVALID", Some(json!({ "digest": digest })));
+    }
+    let known = state.repositories.get(name).is_some_and(|held| held.manifests.contains_key(digest));
+    if personality == Personality::Harbor && !known {
+        return Canned::status(200).header("content-type", OCI_INDEX).body("{}\n");
     }
     let wanted = request.query("artifactType");
     let mut found = Vec::new();
@@ -176,6 +194,12 @@ pub(super) fn referrers(state: &State, request: &Request, name: &str, digest: &s
     let index = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": found });
     let reply = Canned::status(200).header("content-type", OCI_INDEX).body(index.to_string());
     if wanted.is_some() { reply.header("oci-filters-applied", "artifactType") } else { reply }
+}
+
+/// Harbor takes no page that it has not offered.
+fn bad_request(parameter: &str) -> Canned {
+    let message = format!("the parameter {parameter} is invalid");
+    error_saying(Personality::Harbor, 400, "BAD_REQUEST", &message, None)
 }
 
 fn listed(personality: Personality, list: Value) -> Canned {

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::image::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, digest};
 use super::answer::{error, error_saying, errors, is_digest};
+use super::elsewhere;
 use super::state::{Personality, Repository, State};
 use super::wire::{Canned, Request};
 
@@ -16,7 +17,7 @@ pub(super) fn get(state: &State, request: &Request, name: &str, reference: &str)
         return malformed(personality, name, reference);
     }
     let Some(repository) = state.repositories.get(name) else {
-        return if by_tag || personality == Personality::Oci11 {
+        return if by_tag || !personality.is_distribution() {
             unknown_tag(personality, name, reference)
         } else {
             unknown_revision(personality, name, reference)
@@ -30,6 +31,9 @@ pub(super) fn get(state: &State, request: &Request, name: &str, reference: &str)
     } else {
         reference
     };
+    if personality == Personality::Harbor && !repository.manifests.contains_key(digest) {
+        return unknown_revision(personality, name, digest);
+    }
     let condition = request.header("if-none-match");
     if condition.is_some_and(|etag| etag == digest || etag == format!("\"{digest}\"")) {
         return Canned::status(304);
@@ -40,7 +44,7 @@ pub(super) fn get(state: &State, request: &Request, name: &str, reference: &str)
     let accepted = accepted(request);
     let takes = |wanted: &str| accepted.iter().any(|one| one == wanted);
     let refusal = match (personality, media_type.as_str()) {
-        (Personality::Oci11, _) => None,
+        (other, _) if !other.is_distribution() => None,
         (_, OCI_MANIFEST) if !takes(OCI_MANIFEST) => {
             Some("OCI manifest found, but accept header does not support OCI manifests")
         }
@@ -56,7 +60,7 @@ pub(super) fn get(state: &State, request: &Request, name: &str, reference: &str)
     match media_type.as_str() {
         // 2.8 would convert it to schema 1, which it cannot do for the images of these tests.
         DOCKER_MANIFEST if by_tag && is_2_8 && !takes(DOCKER_MANIFEST) => no_schema1(personality),
-        DOCKER_LIST if by_tag && personality != Personality::Oci11 && !takes(DOCKER_LIST) => {
+        DOCKER_LIST if by_tag && personality.is_distribution() && !takes(DOCKER_LIST) => {
             let child = for_linux(bytes).and_then(|child| Some((repository.manifests.get(&child)?, child)));
             match child {
                 None => error(personality, 404, "MANIFEST_UNKNOWN", None),
@@ -93,8 +97,8 @@ fn for_linux(list: &[u8]) -> Option<String> {
 
 pub(super) fn delete(state: &mut State, name: &str, reference: &str) -> Canned {
     let personality = state.settings.personality;
-    if personality == Personality::Oci11 {
-        return delete_oci(state, name, reference);
+    if !personality.is_distribution() {
+        return elsewhere::delete(state, name, reference);
     }
     let by_tag = !is_digest(reference);
     let may = state.settings.delete || (by_tag && personality == Personality::V3_0);
@@ -123,37 +127,6 @@ pub(super) fn delete(state: &mut State, name: &str, reference: &str) -> Canned {
     } else {
         error(personality, 404, "MANIFEST_UNKNOWN", None)
     }
-}
-
-/// zot: a tag goes alone, and a manifest that an index needs stays.
-fn delete_oci(state: &mut State, name: &str, reference: &str) -> Canned {
-    let personality = state.settings.personality;
-    if !state.settings.delete {
-        return error(personality, 405, "UNSUPPORTED", None);
-    }
-    let Some(repository) = state.repositories.get_mut(name) else {
-        return error(personality, 400, "NAME_UNKNOWN", Some(json!({ "name": name })));
-    };
-    let gone = if is_digest(reference) {
-        if is_listed(repository, reference) {
-            return error(personality, 405, "DENIED", Some(json!({ "reference": reference })));
-        }
-        repository.tags.retain(|_, digest| digest != reference);
-        repository.manifests.remove(reference).is_some()
-    } else {
-        repository.tags.remove(reference).is_some()
-    };
-    let unknown = Some(json!({ "reference": reference }));
-    if gone { Canned::status(202) } else { error(personality, 404, "MANIFEST_UNKNOWN", unknown) }
-}
-
-fn is_listed(repository: &Repository, digest: &str) -> bool {
-    let mut manifests = repository.manifests.values();
-    manifests.any(|(_, bytes)| {
-        let manifest: Value = serde_json::from_slice(bytes).unwrap_or_default();
-        let children = manifest["manifests"].as_array();
-        children.is_some_and(|children| children.iter().any(|child| child["digest"] == digest))
-    })
 }
 
 /// Takes a manifest whose parts are here, in the order of `PutManifest`: the type, the digest, the parts,
@@ -219,29 +192,37 @@ fn missing(repository: Option<&Repository>, manifest: &Value) -> Vec<Value> {
     missing.map(|part| part["digest"].clone()).collect()
 }
 
-fn unknown_tag(personality: Personality, name: &str, tag: &str) -> Canned {
+pub(super) fn unknown_tag(personality: Personality, name: &str, tag: &str) -> Canned {
     let detail = match personality {
         Personality::V2_8 => json!({ "Tag": tag }),
         Personality::V3_0 | Personality::V3_1 => format!("unknown tag={tag}").into(),
-        Personality::Oci11 => json!({ "name": name, "reference": tag }),
+        Personality::Harbor => return not_found(name, tag),
+        _ => json!({ "name": name, "reference": tag }),
     };
     error(personality, 404, "MANIFEST_UNKNOWN", Some(detail))
 }
 
-fn unknown_revision(personality: Personality, name: &str, digest: &str) -> Canned {
+pub(super) fn unknown_revision(personality: Personality, name: &str, digest: &str) -> Canned {
     let detail = match personality {
         Personality::V2_8 => json!({ "Name": name, "Revision": digest }),
         Personality::V3_0 | Personality::V3_1 => {
             format!("unknown manifest name={name} revision={digest}").into()
         }
-        Personality::Oci11 => json!({ "name": name, "reference": digest }),
+        Personality::Harbor => return not_found(name, digest),
+        _ => json!({ "name": name, "reference": digest }),
     };
     error(personality, 404, "MANIFEST_UNKNOWN", Some(detail))
 }
 
+/// Harbor has a code of its own for everything that is not there.
+fn not_found(name: &str, reference: &str) -> Canned {
+    let message = format!("artifact {name}:{reference} not found");
+    error_saying(Personality::Harbor, 404, "NOT_FOUND", &message, None)
+}
+
 /// A digest that is none is looked for as a tag, and the storage does not like its name.
 fn malformed(personality: Personality, name: &str, reference: &str) -> Canned {
-    if personality == Personality::Oci11 {
+    if !personality.is_distribution() {
         return unknown_tag(personality, name, reference);
     }
     malformed_at(personality, name, reference, "current/link")

@@ -16,8 +16,48 @@ pub enum Personality {
     V3_0,
     /// distribution 3.1.1.
     V3_1,
-    /// A registry that follows OCI 1.1 with referrers and tag deletion, such as zot.
+    /// A registry that follows OCI 1.1 to the letter, with referrers and tag deletion.
     Oci11,
+    /// zot 2: as OCI 1.1, but it guards the children of indexes, and an unknown repository is 400.
+    Zot,
+    /// Harbor 2: a catalog for administrators alone, codes of its own, no tag deletion; an index takes its
+    /// children with it.
+    Harbor,
+    /// GitLab's fork of distribution: a catalog for administrators alone, tag deletion, absolute links.
+    /// That a deletion needs the scope `*` is assumed.
+    GitLab,
+    /// Docker Hub: no catalog and no deletion.
+    DockerHub,
+    /// The GitHub container registry: no catalog, no deletion and no referrers.
+    Ghcr,
+}
+
+impl Personality {
+    /// Whether it is distribution itself, which converts, walks a storage, and can be in maintenance.
+    pub fn is_distribution(self) -> bool {
+        matches!(self, Self::V2_8 | Self::V3_0 | Self::V3_1)
+    }
+
+    /// Whether it can list referrers. Of Docker Hub it is assumed that it cannot.
+    pub fn has_referrers(self) -> bool {
+        matches!(self, Self::Oci11 | Self::Zot | Self::Harbor)
+    }
+
+    /// Whether it has a catalog for anybody.
+    pub fn has_catalog(self) -> bool {
+        !matches!(self, Self::DockerHub | Self::Ghcr)
+    }
+
+    /// The name that its token service goes by.
+    pub fn service(self) -> &'static str {
+        match self {
+            Self::Harbor => "harbor-registry",
+            Self::GitLab => "container_registry",
+            Self::DockerHub => "registry.docker.io",
+            Self::Ghcr => "ghcr.io",
+            _ => "fake.registry",
+        }
+    }
 }
 
 /// How links to the next page are written.
@@ -49,6 +89,12 @@ pub struct Settings {
     pub max_entries: usize,
     /// Who may ask.
     pub auth: Auth,
+    /// Whether the user is an administrator, where that makes a difference.
+    pub administrator: bool,
+    /// Tags that Harbor was told to keep whatever happens.
+    pub immutable: Vec<String>,
+    /// Whether zot refuses to delete a manifest with several tags.
+    pub one_tag_only: bool,
     /// Time between a request and its answer.
     pub latency: Duration,
     /// `127.0.0.1:<port>`; set when it starts.
@@ -65,6 +111,9 @@ impl Default for Settings {
             links: Links::default(),
             max_entries: 1000,
             auth: Auth::None,
+            administrator: true,
+            immutable: Vec::new(),
+            one_tag_only: false,
             latency: Duration::ZERO,
             host: String::new(),
         }
