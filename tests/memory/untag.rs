@@ -67,7 +67,8 @@ fn without_it_or_with_never_the_tag_stays_with_its_manifest() {
         swept(&registry, untag);
         let expected = image("shared");
         assert_eq!(registry.store().repository("app"), held(&[("keep", &expected), ("old-1", &expected)]));
-        assert!(registry.mutating_requests().iter().all(|one| one.method == "DELETE" && one.status == 404));
+        // It was asked what it can do, and nothing else.
+        assert!(registry.mutating_requests().iter().all(|one| matches!(one.status, 400 | 404)));
     }
     for (untag, left) in [("native", 1), ("always", 1), ("never", 2)] {
         let fake = FakeRegistry::start(Personality::V3_1);
