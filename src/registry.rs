@@ -7,7 +7,10 @@
 mod auth;
 mod connect;
 mod delete;
+mod docker_config;
 mod error;
+mod helper;
+mod keychain;
 mod link;
 mod lists;
 mod observe;

@@ -19,6 +19,7 @@ use super::connect;
 use super::error::{Error, Kind};
 use super::observe::Observer;
 use super::pace::Pace;
+use super::token::{self, Refusals};
 use crate::config;
 
 /// How often and how patiently a request is tried again.
@@ -104,7 +105,7 @@ pub(super) struct Transport {
     pub(super) base: Url,
     pub(super) reading: reqwest::Client,
     /// Follows no redirect: one that answers a change could turn it into something else.
-    changing: reqwest::Client,
+    pub(super) changing: reqwest::Client,
     pub(super) session: Session,
     in_flight: Semaphore,
     pace: Option<Pace>,
@@ -125,7 +126,7 @@ impl Transport {
         Ok(Self {
             reading: connect::client(registry, Policy::limited(5))?,
             changing: connect::client(registry, Policy::none())?,
-            session: Session::new(connect::credentials(registry, &base)?),
+            session: Session::new(connect::keychain(registry)?),
             in_flight: Semaphore::new(registry.concurrency.get()),
             pace: registry.requests_per_second.map(|rate| Pace::new(rate.get())),
             retry,
@@ -153,23 +154,26 @@ impl Transport {
     /// Sends the request until it gets an accepted answer or a failure that another try cannot mend.
     pub(super) async fn send(&self, request: &Request<'_>) -> Result<Response, Error> {
         let mut attempt = 1;
-        let mut refusals = 0;
+        let mut refusals = Refusals::default();
         loop {
-            let authorization = self.authorization(&request.scope).await?;
-            let shown = authorization.is_some();
+            let shown = self.authorization(request).await?;
+            let authorization = shown.as_ref().map(|shown| shown.header.clone());
             let (error, wait) = match self.exchange(request, authorization).await {
                 Ok((status, headers, body)) if request.accepted.contains(&status) => {
                     return Ok(Response { status, headers, body, attempt });
                 }
-                Ok((StatusCode::UNAUTHORIZED, headers, body)) if refusals < 2 => {
-                    refusals += 1;
-                    self.answer_challenge(request, &headers, &body, shown).await?;
+                Ok((StatusCode::UNAUTHORIZED, headers, body)) => {
+                    self.answer_challenge(request, &headers, &body, shown, &mut refusals).await?;
                     continue;
                 }
-                Ok((status, headers, body)) => (
-                    Error::status(request.method_name(), &request.url, status, &body),
-                    asked_to_wait(&headers),
-                ),
+                Ok((StatusCode::FORBIDDEN, _, body)) if self.have_ended(&body, shown.as_ref()).await => {
+                    continue;
+                }
+                Ok((status, headers, body)) => {
+                    let body = token::printable(&body, shown.as_ref());
+                    let error = Error::status(request.method_name(), &request.url, status, &body);
+                    (error, asked_to_wait(&headers))
+                }
                 Err(error) => (error, None),
             };
             self.pause(error, attempt, wait).await?;

@@ -22,6 +22,7 @@ pub struct Options {
     readonly: bool,
     htpasswd: Option<(String, String)>,
     tls: bool,
+    client_certificates: bool,
     max_entries: Option<u32>,
     prefix: Option<String>,
     cache: bool,
@@ -52,6 +53,13 @@ impl Options {
     pub fn tls(mut self) -> Self {
         self.tls = true;
         self
+    }
+
+    /// Over HTTPS, and only for those who show a certificate of its authority, such as
+    /// [`RealRegistry::client_certificate`].
+    pub fn client_certificates(mut self) -> Self {
+        self.client_certificates = true;
+        self.tls()
     }
 
     /// With `catalog.maxentries`.
@@ -128,8 +136,7 @@ impl RealRegistry {
             make_certificates(folder.path());
         }
         if let Some((user, password)) = &options.htpasswd {
-            let line = output("htpasswd", folder.path(), &["-nbB", "-C", "4", user, password]);
-            fs::write(folder.path().join("htpasswd"), line).unwrap();
+            write_password(folder.path(), user, password);
         }
         let mut registry = Self { options, folder, port: 0, child: None };
         // Someone else may take the port between our look and the registry's: then look again.
@@ -172,6 +179,16 @@ impl RealRegistry {
     /// The certificate of the authority that vouches for it, if it was started with [`Options::tls`].
     pub fn ca_file(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
+    }
+
+    /// A certificate that it accepts and its private key, if it was started with TLS.
+    pub fn client_certificate(&self) -> [PathBuf; 2] {
+        ["server.pem", "server.key"].map(|name| self.folder.path().join(name))
+    }
+
+    /// Lets in only this user from now on, if it was started with [`Options::htpasswd`].
+    pub fn change_password(&self, user: &str, password: &str) {
+        write_password(self.folder.path(), user, password);
     }
 
     /// Every request so far.
@@ -276,7 +293,11 @@ impl RealRegistry {
             let _ = writeln!(yaml, "  prefix: {prefix}");
         }
         if options.tls {
-            let _ = writeln!(yaml, "  tls: {{ certificate: {folder}/server.pem, key: {folder}/server.key }}");
+            let _ =
+                writeln!(yaml, "  tls:\n    certificate: {folder}/server.pem\n    key: {folder}/server.key");
+        }
+        if options.client_certificates {
+            let _ = writeln!(yaml, "    clientcas: [{folder}/ca.pem]");
         }
         if options.htpasswd.is_some() {
             let _ = writeln!(yaml, "auth:\n  htpasswd: {{ realm: tests, path: {folder}/htpasswd }}");
@@ -292,6 +313,13 @@ impl Drop for RealRegistry {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// The registry looks at the time of the file and reads it anew; here it is written in one step.
+fn write_password(folder: &Path, user: &str, password: &str) {
+    let line = output("htpasswd", folder, &["-nbB", "-C", "4", user, password]);
+    fs::write(folder.join("htpasswd.new"), line).unwrap();
+    fs::rename(folder.join("htpasswd.new"), folder.join("htpasswd")).unwrap();
 }
 
 /// Reads a line of the combined log format: `… "GET /v2/ HTTP/1.1" 200 2 "" "agent"`.
