@@ -7,8 +7,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod certificates;
 mod changed;
 mod docker;
 mod elsewhere;
+mod proxies;
+mod secrets;
 mod tokens;
 mod world;
