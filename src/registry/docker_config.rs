@@ -82,7 +82,8 @@ impl DockerConfig {
                 Some((format!("credHelpers.`{key}`"), value, server))
             }
             (None, Some(store)) => {
-                let server = stored()?.map_or_else(|| server.clone(), |found| found.key.to_owned());
+                let stored = stored().ok().flatten();
+                let server = stored.map_or_else(|| server.clone(), |found| found.key.to_owned());
                 Some(("credsStore".to_owned(), store, server))
             }
             (None, None) => None,
@@ -98,9 +99,16 @@ impl DockerConfig {
             places.push(Place::Helper { name: name.to_owned(), server });
         }
         let filled = entries.iter().filter(|(_, entry)| entry.says_something());
-        if let Some(found) = best(filled.map(|(key, entry)| (*key, *entry)), registry, "auths")? {
-            let told = found.value.credentials();
-            places.push(Place::Here(told.map_err(|problem| format!("auths.`{}`{problem}", found.key))?));
+        let found = best(filled.map(|(key, entry)| (*key, *entry)), registry, "auths");
+        let here = found.and_then(|found| {
+            let Some(Found { key, value, .. }) = found else { return Ok(None) };
+            value.credentials().map(Some).map_err(|problem| format!("auths.`{key}`{problem}"))
+        });
+        match here {
+            Ok(here) => places.extend(here.map(Place::Here)),
+            // What is wrong there does not matter where a helper is to be asked.
+            Err(problem) if places.is_empty() => return Err(problem),
+            Err(_) => {}
         }
         if places.is_empty() {
             return Err(format!("there are no credentials for `{server}` in it: {}", self.way_out()));
@@ -446,6 +454,9 @@ mod tests {
     fn a_store_is_asked_for_the_name_under_which_it_was_told() {
         let text = r#"{"auths":{"https://r/v2/":{}},"credsStore":"pass"}"#;
         assert_eq!(found(text, "https://r/"), "ask pass for https://r/v2/");
+        let text = r#"{"auths":{"r/a":{"auth":"!"},"r/b":{"auth":"!"}},"credsStore":"pass"}"#;
+        assert_eq!(found(text, "https://r/"), "ask pass for r");
+        assert_eq!(found(text, "https://r/a/"), "ask pass for r/a");
         assert!(found(r#"{"auths":{"r":{}}}"#, "https://r/").starts_with("there are no credentials for `r`"));
         assert!(found("{}", "https://r/").ends_with("or name another file"));
     }

@@ -1,6 +1,6 @@
 //! Credentials that end while regsweep runs, and others that come in their place.
 
-use crate::support::fake::{Auth, Canned, FakeRegistry, Personality};
+use crate::support::fake::{Auth, Bearer, Canned, FakeRegistry, Personality};
 use crate::support::image::Image;
 use crate::support::server::RealRegistry;
 use crate::world::{Place, auths, fill, pair, read, read_all};
@@ -92,6 +92,28 @@ async fn a_token_service_that_refuses_lets_look_too() {
     read(&reader, "t0").await.unwrap();
     let asked = fake.requests().into_iter().filter(|one| one.path.starts_with("/token"));
     assert_eq!(asked.map(|one| one.status).collect::<Vec<_>>(), [401, 200]);
+}
+
+#[tokio::test]
+async fn a_refresh_token_that_has_ended_lets_look_too() {
+    // OAuth 2.0 has 400 for it, distribution 401.
+    for status in [400, 401] {
+        let Auth::Bearer(bearer) = Auth::bearer("ann", "unused") else { unreachable!() };
+        let auth = Auth::Bearer(Bearer { refresh_token: Some("second".into()), ..bearer });
+        let fake = FakeRegistry::options(Personality::V3_1).auth(auth).start();
+        fill(&fake, 1);
+        fake.on(move |request| {
+            let ended = String::from_utf8_lossy(&request.body).contains("refresh_token=first");
+            ended.then(|| Canned::status(status).body(r#"{"error":"invalid_grant"}"#))
+        });
+        let place = Place::new();
+        place.configure_docker(&fake.url(), &auths(&fake.host(), "{\"identitytoken\":\"first\"}"));
+        let reader = place.reader();
+        place.file("docker.json", &auths(&fake.host(), "{\"identitytoken\":\"second\"}"));
+        read(&reader, "t0").await.unwrap();
+        let asked = fake.requests().into_iter().filter(|one| one.path.starts_with("/token"));
+        assert_eq!(asked.map(|one| one.status).collect::<Vec<_>>(), [status, 200]);
+    }
 }
 
 #[tokio::test]

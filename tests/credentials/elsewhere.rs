@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use crate::support::fake::{Auth, Bearer, Canned, FakeRegistry, Personality};
+use crate::support::server::RealRegistry;
 use crate::world::{Place, SECRET, assert_hidden, auths, base64, fill, pair, read};
 
 /// A server that answers so, and all that it was ever sent.
@@ -135,4 +136,27 @@ async fn a_service_that_repeats_what_it_was_sent_is_not_repeated() {
     let error =
         Place::by(&fake, &auths(&fake.host(), &pair("ann", SECRET))).reader().ping().await.unwrap_err();
     assert!(error.to_string().contains("bad request: Basic ***"), "{error}");
+}
+
+#[test]
+fn a_token_service_without_encryption_gets_no_credentials_for_an_encrypted_registry() {
+    let (other, heard) = listening(token());
+    let registry = RealRegistry::options().token_service(&format!("{}/token", other.url())).start();
+    let identity = format!("{{\"identitytoken\":\"{SECRET}\"}}");
+    for entry in [pair("ann", SECRET), identity] {
+        let place = Place::new();
+        place.configure_docker(&registry.url(), &auths(&registry.host(), &entry));
+        let said = place.run(&["plan"]).exits(1).stderr;
+        assert!(
+            said.contains("the token service is not on https, so it does not get the credentials"),
+            "{said}"
+        );
+    }
+    assert_eq!(*heard.lock().unwrap(), "");
+    // Whoever has none may ask.
+    let place = Place::new();
+    place.configure(&registry.url(), "tls: { insecure_skip_verify: true }");
+    let said = place.run(&["plan"]).exits(1).stderr;
+    assert!(said.contains("does not accept what its token service grants"), "{said}");
+    assert!(heard.lock().unwrap().starts_with("GET /token"));
 }

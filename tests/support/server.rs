@@ -23,6 +23,7 @@ pub struct Options {
     htpasswd: Option<(String, String)>,
     tls: bool,
     client_certificates: bool,
+    token_realm: Option<String>,
     max_entries: Option<u32>,
     prefix: Option<String>,
     cache: bool,
@@ -59,6 +60,12 @@ impl Options {
     /// [`RealRegistry::client_certificate`].
     pub fn client_certificates(mut self) -> Self {
         self.client_certificates = true;
+        self.tls()
+    }
+
+    /// Over HTTPS, and only for tokens of the service at this address; none is ever good.
+    pub fn token_service(mut self, realm: &str) -> Self {
+        self.token_realm = Some(realm.into());
         self.tls()
     }
 
@@ -301,6 +308,13 @@ impl RealRegistry {
         }
         if options.htpasswd.is_some() {
             let _ = writeln!(yaml, "auth:\n  htpasswd: {{ realm: tests, path: {folder}/htpasswd }}");
+        }
+        if let Some(realm) = &options.token_realm {
+            let service = "service: tests, issuer: tests";
+            let _ = writeln!(
+                yaml,
+                "auth:\n  token: {{ realm: '{realm}', {service}, rootcertbundle: {folder}/ca.pem }}"
+            );
         }
         if let Some(entries) = options.max_entries {
             let _ = writeln!(yaml, "catalog: {{ maxentries: {entries} }}");
