@@ -4,6 +4,7 @@
 //! names, and knows nothing of the network, of plans, or of who asks for it.
 
 mod advice;
+mod docker;
 mod locate;
 mod policies;
 mod problem;

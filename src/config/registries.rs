@@ -8,6 +8,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use url::Url;
 
+use super::docker::docker_config;
 use super::problem::{Findings, Path, listed, nearest};
 use super::quantity::Span;
 use super::schedule::Schedule;
@@ -142,7 +143,7 @@ fn auth(written: written::Auth, at: &Path, env: Env<'_>, findings: &mut Findings
     let basic = written.basic.map(|basic| self::basic(basic, &at.key("basic"), env, findings));
     let bearer =
         written.bearer.map(|token| secret(token, &at.key("bearer"), env, findings).map(Auth::Bearer));
-    let file = existing(written.docker_config, &at.key("docker_config"), findings);
+    let file = docker_config(written.docker_config, &at.key("docker_config"), env, findings);
     basic.or(bearer).or(file.map(|file| Some(Auth::DockerConfig(file)))).flatten()
 }
 

@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use reqwest::redirect::Policy;
-use secrecy::SecretString;
-use url::Url;
 
 use super::auth::Credentials;
+use super::keychain::Keychain;
 use crate::config;
 
 const USER_AGENT: &str = concat!("regsweep/", env!("CARGO_PKG_VERSION"));
@@ -26,6 +25,8 @@ pub(super) fn client(registry: &config::Registry, redirects: Policy) -> anyhow::
         .connect_timeout(registry.timeout.min(CONNECT_TIMEOUT))
         .pool_max_idle_per_host(registry.concurrency.get())
         .redirect(redirects)
+        // Where we come from is nobody's business, and an address may be a secret.
+        .referer(false)
         .build()?)
 }
 
@@ -49,29 +50,15 @@ fn tls(builder: reqwest::ClientBuilder, tls: &config::Tls) -> anyhow::Result<req
     Ok(builder)
 }
 
-pub(super) fn credentials(registry: &config::Registry, base: &Url) -> anyhow::Result<Credentials> {
-    Ok(match &registry.auth {
+pub(super) fn keychain(registry: &config::Registry) -> anyhow::Result<Keychain> {
+    Ok(Keychain::fixed(match &registry.auth {
         config::Auth::Anonymous => Credentials::Anonymous,
         config::Auth::Basic { username, password } => {
             Credentials::Basic { username: username.clone(), password: password.clone() }
         }
         config::Auth::Bearer(token) => Credentials::Bearer(token.clone()),
         config::Auth::DockerConfig(path) => {
-            let file =
-                std::fs::File::open(path).with_context(|| format!("{} cannot be opened", path.display()))?;
-            let host = base.host_str().unwrap_or_default();
-            let server = base.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-            let found = docker_credential::get_credential_from_reader(file, &server)
-                .map_err(|error| anyhow::anyhow!("{error}"))
-                .with_context(|| format!("{} has no credentials for {server}", path.display()))?;
-            match found {
-                docker_credential::DockerCredential::IdentityToken(token) => {
-                    Credentials::Identity(SecretString::from(token))
-                }
-                docker_credential::DockerCredential::UsernamePassword(username, password) => {
-                    Credentials::Basic { username, password: SecretString::from(password) }
-                }
-            }
+            return Keychain::docker(path, &registry.url).map_err(anyhow::Error::msg);
         }
-    })
+    }))
 }

@@ -126,7 +126,7 @@ impl Error {
         let cause = innermost(&error);
         let kind = if error.is_timeout() {
             Kind::Timeout
-        } else if error.is_connect() && cause.contains("certificate") {
+        } else if (error.is_connect() && cause.contains("certificate")) || refuses_ours(&cause) {
             Kind::Certificate
         } else if error.is_connect() {
             Kind::Connect
@@ -221,9 +221,10 @@ impl fmt::Display for Error {
         f.write_str(&self.message)?;
         match self.kind {
             Kind::Connect => f.write_str(" (is the registry running, and is the url right?)"),
-            Kind::Certificate => {
-                f.write_str(" (check tls of this registry in the configuration: ca_file trusts a private CA)")
-            }
+            Kind::Certificate => f.write_str(
+                " (check tls of this registry in the configuration: ca_file trusts a private CA, and \
+                     cert_file is what we show)",
+            ),
             Kind::Unauthorized => f.write_str(" (check auth of this registry in the configuration)"),
             _ => Ok(()),
         }
@@ -270,6 +271,13 @@ fn innermost(error: &dyn std::error::Error) -> String {
         cause = next;
     }
     cause.to_string()
+}
+
+/// Whether the other end did not like our certificate, or that there is none. With TLS 1.3 it says so when
+/// the connection is there already, by an alert.
+fn refuses_ours(cause: &str) -> bool {
+    let alert = cause.strip_prefix("received fatal alert: ");
+    alert.is_some_and(|alert| alert.contains("Certificate") || ["UnknownCA", "AccessDenied"].contains(&alert))
 }
 
 /// A registry's words, fit for a terminal and a log line.

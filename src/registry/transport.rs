@@ -21,6 +21,7 @@ use super::connect;
 use super::error::Error;
 use super::observe::Observer;
 use super::pace::Pace;
+use super::token::{self, Refusals};
 use crate::config;
 
 /// What `/v2/` answers is next to nothing.
@@ -120,7 +121,7 @@ pub(super) struct Transport {
     pub(super) base: Url,
     pub(super) reading: reqwest::Client,
     /// Follows no redirect: one that answers a change could turn it into something else.
-    changing: reqwest::Client,
+    pub(super) changing: reqwest::Client,
     pub(super) session: Session,
     in_flight: Semaphore,
     pace: Option<Pace>,
@@ -142,7 +143,7 @@ impl Transport {
         Ok(Self {
             reading: connect::client(registry, Policy::limited(5))?,
             changing: connect::client(registry, Policy::none())?,
-            session: Session::new(connect::credentials(registry, &base)?),
+            session: Session::new(connect::keychain(registry)?),
             in_flight: Semaphore::new(registry.concurrency.get()),
             pace: registry.requests_per_second.map(|rate| Pace::new(rate.get())),
             circuit: Circuit::new(&registry.name, retry),
@@ -177,15 +178,15 @@ impl Transport {
 
     async fn keep_trying(&self, request: &Request<'_>, perhaps_done: &mut bool) -> Result<Response, Error> {
         let mut attempt = 1;
-        let mut refusals = 0;
+        let mut refusals = Refusals::default();
         let mut again = false;
         loop {
             // Who has waited for a registry to come back has all tries before him.
             if self.pass(request).await? {
                 attempt = 1;
             }
-            let authorization = self.authorization(&request.scope).await?;
-            let shown = authorization.is_some();
+            let shown = self.authorization(request).await?;
+            let authorization = shown.as_ref().map(|shown| shown.header.clone());
             let Some(result) = self.exchange(request, authorization, again).await else { continue };
             again = false;
             let (error, wait) = match result {
@@ -193,16 +194,19 @@ impl Transport {
                     self.circuit.answered();
                     return Ok(Response { status, headers, body, perhaps_done: *perhaps_done });
                 }
-                Ok((StatusCode::UNAUTHORIZED, headers, body)) if refusals < 2 => {
+                Ok((StatusCode::UNAUTHORIZED, headers, body)) => {
                     self.circuit.answered();
-                    refusals += 1;
-                    self.answer_challenge(request, &headers, &body, shown).await?;
+                    self.answer_challenge(request, &headers, &body, shown, &mut refusals).await?;
                     continue;
                 }
-                Ok((status, headers, body)) => (
-                    Error::status(request.method_name(), &request.url, status, &body),
-                    self.asked_to_wait(status, &headers),
-                ),
+                Ok((StatusCode::FORBIDDEN, _, body)) if self.have_ended(&body, shown.as_ref()).await => {
+                    continue;
+                }
+                Ok((status, headers, body)) => {
+                    let body = token::printable(&body, shown.as_ref());
+                    let error = Error::status(request.method_name(), &request.url, status, &body);
+                    (error, self.asked_to_wait(status, &headers))
+                }
                 Err(error) => (error, None),
             };
             self.tell_circuit(&error);

@@ -22,6 +22,8 @@ pub struct Options {
     readonly: bool,
     htpasswd: Option<(String, String)>,
     tls: bool,
+    client_certificates: bool,
+    token_realm: Option<String>,
     max_entries: Option<u32>,
     prefix: Option<String>,
     cache: bool,
@@ -52,6 +54,19 @@ impl Options {
     pub fn tls(mut self) -> Self {
         self.tls = true;
         self
+    }
+
+    /// Over HTTPS, and only for those who show a certificate of its authority, such as
+    /// [`RealRegistry::client_certificate`].
+    pub fn client_certificates(mut self) -> Self {
+        self.client_certificates = true;
+        self.tls()
+    }
+
+    /// Over HTTPS, and only for tokens of the service at this address; none is ever good.
+    pub fn token_service(mut self, realm: &str) -> Self {
+        self.token_realm = Some(realm.into());
+        self.tls()
     }
 
     /// With `catalog.maxentries`.
@@ -128,8 +143,7 @@ impl RealRegistry {
             make_certificates(folder.path());
         }
         if let Some((user, password)) = &options.htpasswd {
-            let line = output("htpasswd", folder.path(), &["-nbB", "-C", "4", user, password]);
-            fs::write(folder.path().join("htpasswd"), line).unwrap();
+            write_password(folder.path(), user, password);
         }
         let mut registry = Self { options, folder, port: 0, child: None };
         // Someone else may take the port between our look and the registry's: then look again.
@@ -172,6 +186,16 @@ impl RealRegistry {
     /// The certificate of the authority that vouches for it, if it was started with [`Options::tls`].
     pub fn ca_file(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
+    }
+
+    /// A certificate that it accepts and its private key, if it was started with TLS.
+    pub fn client_certificate(&self) -> [PathBuf; 2] {
+        ["server.pem", "server.key"].map(|name| self.folder.path().join(name))
+    }
+
+    /// Lets in only this user from now on, if it was started with [`Options::htpasswd`].
+    pub fn change_password(&self, user: &str, password: &str) {
+        write_password(self.folder.path(), user, password);
     }
 
     /// Every request so far.
@@ -276,10 +300,21 @@ impl RealRegistry {
             let _ = writeln!(yaml, "  prefix: {prefix}");
         }
         if options.tls {
-            let _ = writeln!(yaml, "  tls: {{ certificate: {folder}/server.pem, key: {folder}/server.key }}");
+            let _ =
+                writeln!(yaml, "  tls:\n    certificate: {folder}/server.pem\n    key: {folder}/server.key");
+        }
+        if options.client_certificates {
+            let _ = writeln!(yaml, "    clientcas: [{folder}/ca.pem]");
         }
         if options.htpasswd.is_some() {
             let _ = writeln!(yaml, "auth:\n  htpasswd: {{ realm: tests, path: {folder}/htpasswd }}");
+        }
+        if let Some(realm) = &options.token_realm {
+            let service = "service: tests, issuer: tests";
+            let _ = writeln!(
+                yaml,
+                "auth:\n  token: {{ realm: '{realm}', {service}, rootcertbundle: {folder}/ca.pem }}"
+            );
         }
         if let Some(entries) = options.max_entries {
             let _ = writeln!(yaml, "catalog: {{ maxentries: {entries} }}");
@@ -292,6 +327,13 @@ impl Drop for RealRegistry {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// The registry looks at the time of the file and reads it anew; here it is written in one step.
+fn write_password(folder: &Path, user: &str, password: &str) {
+    let line = output("htpasswd", folder, &["-nbB", "-C", "4", user, password]);
+    fs::write(folder.join("htpasswd.new"), line).unwrap();
+    fs::rename(folder.join("htpasswd.new"), folder.join("htpasswd")).unwrap();
 }
 
 /// Reads a line of the combined log format: `… "GET /v2/ HTTP/1.1" 200 2 "" "agent"`.

@@ -24,6 +24,7 @@ fn bearer(lifetime: Duration, actions: Option<&[&str]>) -> Auth {
         lifetime,
         actions: actions.map(|actions| actions.iter().map(|&action| action.into()).collect()),
         refresh_token: None,
+        rotates: false,
     })
 }
 
@@ -237,7 +238,7 @@ async fn a_docker_configuration_that_does_not_know_the_registry_says_so() {
     let refused =
         regsweep::registry::Reader::new(&config.registries[0], crate::case::QUICK, std::sync::Arc::new(()));
     let message = format!("{:#}", refused.err().unwrap());
-    assert!(message.contains("has no credentials for 127.0.0.1:1"), "{message}");
+    assert!(message.contains("there are no credentials for `127.0.0.1:1` in it"), "{message}");
 }
 
 #[tokio::test]

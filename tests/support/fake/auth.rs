@@ -43,6 +43,7 @@ impl Auth {
             lifetime: Duration::from_secs(60),
             actions: None,
             refresh_token: None,
+            rotates: false,
         })
     }
 }
@@ -59,14 +60,18 @@ pub struct Bearer {
     /// The only actions that are granted, such as `pull`; `None` grants all that is asked for. A
     /// narrower grant is no error: the token is handed out and then does not suffice.
     pub actions: Option<Vec<String>>,
-    /// What `POST /token` with `grant_type=refresh_token` takes; without one, POST is answered 405.
+    /// What `POST /token` with `grant_type=refresh_token` takes; without one, that is answered 405.
     pub refresh_token: Option<String>,
+    /// Whether a refresh token is good for one token, with which the next refresh token comes.
+    pub rotates: bool,
 }
 
 /// The tokens that were handed out.
 #[derive(Debug, Default)]
 pub(super) struct Tokens {
     pub(super) issued: usize,
+    /// The refresh token that is good now, where it is no longer the first.
+    refresh: Option<String>,
     valid: HashMap<String, Token>,
 }
 
@@ -175,6 +180,10 @@ impl Tokens {
         if enough { Ok(()) } else { Err(Some("insufficient_scope")) }
     }
 
+    pub(super) fn revoke(&mut self) {
+        self.valid.clear();
+    }
+
     fn issue(&mut self, lifetime: Duration, access: Vec<[String; 3]>) -> String {
         self.issued += 1;
         let token = format!("token-{}", self.issued);
@@ -183,16 +192,18 @@ impl Tokens {
     }
 }
 
-/// `/token`: GET with a password, or POST with a refresh token.
+/// `/token`: GET with a password, or POST with a password or a refresh token.
 pub(super) fn token(state: &mut State, request: &Request) -> Canned {
     let Auth::Bearer(bearer) = state.settings.auth.clone() else { return Canned::status(404) };
     let form: Vec<(String, String)> = url::form_urlencoded::parse(&request.body).into_owned().collect();
     let of_form = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-    let (known, pairs) = match (request.method.as_str(), &bearer.refresh_token) {
+    let refresh = state.tokens.refresh.clone().or_else(|| bearer.refresh_token.clone());
+    let (known, pairs) = match (request.method.as_str(), of_form("grant_type").as_deref()) {
         ("GET", _) => (is_user(request, &bearer.user, &bearer.password), &request.query),
-        ("POST", Some(_)) => {
-            let grant = of_form("grant_type").as_deref() == Some("refresh_token");
-            (grant && of_form("refresh_token") == bearer.refresh_token, &form)
+        ("POST", Some("refresh_token")) if refresh.is_some() => (of_form("refresh_token") == refresh, &form),
+        ("POST", Some("password")) => {
+            let user = (of_form("username"), of_form("password"));
+            (user == (Some(bearer.user), Some(bearer.password)), &form)
         }
         _ => return Canned::status(405),
     };
@@ -210,7 +221,12 @@ pub(super) fn token(state: &mut State, request: &Request) -> Canned {
     }
     access.retain(|[_, _, action]| bearer.actions.as_ref().is_none_or(|granted| granted.contains(action)));
     let token = state.tokens.issue(bearer.lifetime, access);
-    let body = json!({ "token": token, "access_token": token, "expires_in": bearer.lifetime.as_secs() });
+    let mut body = json!({ "token": token, "access_token": token, "expires_in": bearer.lifetime.as_secs() });
+    if bearer.rotates && request.method == "POST" {
+        let next = format!("refresh-{}", state.tokens.issued);
+        body["refresh_token"] = next.clone().into();
+        state.tokens.refresh = Some(next);
+    }
     Canned::status(200).header("content-type", "application/json").body(body.to_string())
 }
 

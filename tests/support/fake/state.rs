@@ -168,6 +168,11 @@ impl State {
         self.tag(repository, tag, &ghost_digest(tag));
     }
 
+    /// Lets no token that was handed out be good any longer.
+    pub fn revoke_tokens(&mut self) {
+        self.tokens.revoke();
+    }
+
     /// Points a tag to a digest.
     pub fn tag(&mut self, repository: &str, tag: &str, digest: &str) {
         let repository = self.repositories.entry(repository.into()).or_default();
