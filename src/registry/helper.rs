@@ -206,8 +206,8 @@ mod tests {
     async fn a_helper_that_takes_too_long_is_killed_with_what_it_started() {
         let folder = tempfile::tempdir().unwrap();
         let helper = helper(folder.path(), "sleep 1000 & echo $! > \"${0%/*}/pid\"; wait");
-        let error = ask_program(helper.to_str().unwrap(), "r", Duration::from_secs(2)).await.unwrap_err();
-        assert!(error.contains("has not answered for 2 s"), "{error}");
+        let error = ask_program(helper.to_str().unwrap(), "r", Duration::from_secs(4)).await.unwrap_err();
+        assert!(error.contains("has not answered for 4 s"), "{error}");
         let pid = std::fs::read_to_string(folder.path().join("pid")).unwrap();
         let state = PathBuf::from(format!("/proc/{}/stat", pid.trim()));
         // A process that was killed is there until somebody has waited for it.
