@@ -8,6 +8,8 @@ mod auth;
 mod connect;
 mod delete;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod link;
 mod lists;
 mod observe;

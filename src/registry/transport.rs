@@ -21,6 +21,10 @@ use super::observe::Observer;
 use super::pace::Pace;
 use crate::config;
 
+/// An answer that grows beyond this is received alone: many lists of the largest kind at once would fill
+/// the memory of a small machine.
+const LARGE: usize = 1 << 20;
+
 /// How often and how patiently a request is tried again.
 #[derive(Debug, Clone, Copy)]
 pub struct Retry {
@@ -107,6 +111,8 @@ pub(super) struct Transport {
     changing: reqwest::Client,
     pub(super) session: Session,
     in_flight: Semaphore,
+    /// Held by the one request whose answer may grow large.
+    large: Semaphore,
     pace: Option<Pace>,
     retry: Retry,
     observer: Arc<dyn Observer>,
@@ -127,6 +133,7 @@ impl Transport {
             changing: connect::client(registry, Policy::none())?,
             session: Session::new(connect::credentials(registry, &base)?),
             in_flight: Semaphore::new(registry.concurrency.get()),
+            large: Semaphore::new(1),
             pace: registry.requests_per_second.map(|rate| Pace::new(rate.get())),
             retry,
             base,
@@ -230,7 +237,7 @@ impl Transport {
         }
         self.requests.fetch_add(1, Ordering::Relaxed);
         let begin = Instant::now();
-        let result = receive(method, url, builder, limit).await;
+        let result = receive(method, url, builder, limit, &self.large).await;
         let status = result.as_ref().ok().map(|(status, ..)| status.as_u16());
         self.observer.exchanged(method, status, begin.elapsed());
         result
@@ -243,18 +250,25 @@ async fn receive(
     url: &Url,
     builder: reqwest::RequestBuilder,
     limit: usize,
+    large: &Semaphore,
 ) -> Result<(StatusCode, HeaderMap, Bytes), Error> {
     let mut response = builder.send().await.map_err(|error| Error::transport(method, url, error))?;
     let status = response.status();
     let headers = std::mem::take(response.headers_mut());
     let declared = headers.get(reqwest::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let declared: usize = declared.and_then(|text| text.parse().ok()).unwrap_or(0);
-    let mut body = Vec::with_capacity(declared.min(limit));
+    // What is declared need never come, so no more room is made for it than it costs nothing to make.
+    let mut body = Vec::with_capacity(declared.min(limit).min(LARGE));
+    let mut alone = None;
     let broken = |error| Error { status: Some(status), ..Error::transport(method, url, error) };
     while let Some(chunk) = response.chunk().await.map_err(broken)? {
         if body.len() + chunk.len() > limit {
             let message = format!("the answer is longer than {limit} bytes");
             return Err(Error { status: Some(status), ..Error::new(method, url, Kind::TooLarge, message) });
+        }
+        if body.len() + chunk.len() > LARGE && alone.is_none() {
+            // The semaphore is never closed.
+            alone = large.acquire().await.ok();
         }
         body.extend_from_slice(&chunk);
     }
