@@ -1,6 +1,6 @@
 # What a stranger runs. Every target does its own set-up: on Debian as root, what is missing is installed.
 .DEFAULT_GOAL := help
-.PHONY: help demo check audit bench run build deps-demo deps-check deps-bench
+.PHONY: help demo check audit bench fuzz run build deps-demo deps-check deps-bench
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ audit: ## Look for known holes, licenses and sources of the dependencies (instal
 bench: deps-bench ## Time plans of many tags beside a load generator: make bench SIZES="1000 10000" (100000: half an hour)
 	@cargo build --release --locked --quiet --bin regsweep
 	@cargo run --locked --quiet --example bench -- target/release/regsweep $(SIZES)
+
+fuzz: ## Feed every reader of foreign bytes with nonsense: make fuzz FUZZ_SECONDS=30 (for each target)
+	@fuzz/run.sh
 
 run: ## Run regsweep from the sources: make run ARGS="plan --config my.yaml"
 	@cargo run --quiet -- $(ARGS)

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::Parser as _;
 
+use crate::model::shown;
 use crate::telemetry::{self, Audience};
 use args::{Arguments, Command};
 
@@ -65,7 +66,8 @@ pub fn main() -> ExitCode {
         .context("the runtime could not be started")
         .and_then(|runtime| runtime.block_on(dispatch(&arguments, &env)));
     let exit = exit.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        // The causes at the end of the chain can be a server's own words.
+        eprintln!("error: {}", shown(&format!("{error:#}"), 4000));
         if error.is::<session::Usage>() { Exit::Usage } else { Exit::Failed }
     });
     ExitCode::from(exit as u8)

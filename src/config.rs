@@ -4,7 +4,10 @@
 //! names, and knows nothing of the network, of plans, or of who asks for it.
 
 mod advice;
+mod bounds;
 mod docker;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod locate;
 mod policies;
 mod problem;
@@ -20,6 +23,7 @@ mod written;
 pub use problem::{ConfigError, Problem};
 pub use schedule::Schedule;
 
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
@@ -189,10 +193,26 @@ pub enum Method {
     Exec,
 }
 
+/// The bytes of a configuration file, as far as one can have any.
+pub fn bytes(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    // One byte more than is allowed tells that there is more.
+    let most = u64::try_from(bounds::FILE_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+    std::fs::File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn text(path: &Path) -> std::io::Result<String> {
+    String::from_utf8(bytes(path)?).map_err(|error| {
+        let place = error.utf8_error().valid_up_to();
+        std::io::Error::other(format!("it is no text in UTF-8, as byte {} shows", place + 1))
+    })
+}
+
 /// Reads and validates a configuration file.
 pub fn load(path: &Path, env: Env<'_>) -> Result<Config, ConfigError> {
     let file = path.display().to_string();
-    match std::fs::read_to_string(path) {
+    match text(path) {
         Ok(text) => parse(&text, &file, env),
         Err(error) => {
             let message = format!(

@@ -62,7 +62,7 @@ async fn serve_here(config: Config, path: &Path, env: Env<'_>, clock: Clock) -> 
     }));
     let mut times = Times::arm(&generation, &service, sender.clone()).await?;
     service.recover(&generation);
-    let mut file = std::fs::read(path).ok();
+    let mut file = config::bytes(path).ok();
     systemd::ready(&generation.status());
     let mut beat = tokio::time::interval(BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -85,12 +85,12 @@ async fn serve_here(config: Config, path: &Path, env: Env<'_>, clock: Clock) -> 
                 service.board.beat(clock());
                 systemd::alive();
                 service.begin_what_waited(&generation);
-                std::fs::read(path).is_ok_and(|now| file.as_ref() != Some(&now))
+                config::bytes(path).is_ok_and(|now| file.as_ref() != Some(&now))
             }
         };
         if reload {
             systemd::reloading();
-            file = std::fs::read(path).ok();
+            file = config::bytes(path).ok();
             match reloaded(path, env, &service) {
                 Ok(next) => {
                     times.disarm().await;

@@ -5,6 +5,7 @@
 //! the registry free what was deleted. [`conduct`] makes the three into a run that is noted.
 
 mod apply;
+mod bounds;
 mod collect;
 mod conduct;
 mod family;
@@ -16,6 +17,7 @@ mod scan;
 mod undo;
 
 pub use apply::{Limits, apply};
+use bounds::Bounds;
 pub use collect::{Clock, collect, grace_ends, held_back, recover, waits};
 pub use conduct::{Conducted, Means, conduct};
 pub use halt::Stop;
@@ -27,7 +29,7 @@ pub use kept::Kept;
 use scan::{Depth, scan};
 pub use undo::{Name, Return, Target, Undone, undo};
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -312,7 +314,9 @@ async fn judge(
     let mut snapshot = scan(site, repository, depth, &before).await?;
     let mut asked = BTreeSet::new();
     let mut revisited = false;
+    let mut rounds = Bounds::of(site, &snapshot, &BTreeMap::new());
     loop {
+        rounds.deeper()?;
         let after = before.look(&mut snapshot, site.looked);
         let plan = plan(&snapshot, policy, &terms);
         // An untagged index that is left alone still needs its children, so what is remembered of such

@@ -15,6 +15,8 @@ mod container;
 mod docker;
 mod engine;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod output;
 mod process;
 mod site;

@@ -28,6 +28,9 @@
 //! 8. [`daemon`]: the service: when something begins, reloads, signals.
 //! 9. [`telemetry`], [`cli`]: the face. Only here are the clock and the environment read.
 //!
+//! [`fuzzing`](#the-modules-lowest-first) stands aside: it gives the fuzz targets every reader of foreign
+//! bytes, and exists only for them and for tests.
+//!
 //! # What always holds
 //!
 //! - A manifest goes only if every tag on it is expired, and only by its digest.
@@ -40,6 +43,9 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod engine;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gc;
 pub mod http;
 pub mod metrics;

@@ -3,8 +3,10 @@
 //! It knows nothing of rules, of HTTP, or of what should happen to anything.
 
 mod memory;
+mod words;
 
 pub use memory::{FirstLook, Memory, Sighting};
+pub use words::shown;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -11,6 +11,8 @@ mod connect;
 mod delete;
 mod docker_config;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod helper;
 mod keychain;
 mod link;

@@ -18,6 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["daemon"],
     &["telemetry"],
     &["cli"],
+    &["fuzzing"],
 ];
 
 /// Above its tests, a file of this many lines is still one idea.

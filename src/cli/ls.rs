@@ -104,9 +104,7 @@ fn print_table(registry: &str, plans: &[RepositoryPlan]) {
             ]);
         }
         for ghost in &plan.ghosts {
-            // A name that is no tag can hold anything, a terminal's escapes included.
-            let name = ghost.escape_debug().to_string();
-            rows.add_row(vec![Cell::new(&plan.repository), Cell::new(name), Cell::new("no manifest")]);
+            rows.add_row(vec![Cell::new(&plan.repository), Cell::new(ghost), Cell::new("no manifest")]);
         }
     }
     if !rows.is_empty() {

@@ -30,11 +30,16 @@ pub(super) fn policies(
     let mut names = Vec::new();
     let mut policies: Vec<Policy> = Vec::new();
     for (at, written) in findings.elements(written, &at) {
+        if findings.is_full() {
+            break;
+        }
         names.extend(written.name.clone().map(|name| (at.key("name"), name)));
         let Some(policy) = policy(written, registries, &at, findings) else {
             continue;
         };
-        if let Some(takers) = takers(&policies, |earlier| policy.is_shadowed_by(earlier)) {
+        let shadow =
+            findings.can_check().then(|| takers(&policies, |earlier| policy.is_shadowed_by(earlier)));
+        if let Some(Some(takers)) = shadow {
             let takers = listed(takers.iter().map(|policy| policy.name.as_str()));
             findings.add(
                 &at,
@@ -131,11 +136,15 @@ fn rules(written: List<written::Rule>, at: &Path, findings: &mut Findings) -> Ve
     let mut names = Vec::new();
     let mut rules: Vec<Rule> = Vec::new();
     for (at, written) in findings.elements(written, at) {
+        if findings.is_full() {
+            break;
+        }
         names.extend(written.name.clone().map(|name| (at.key("name"), name)));
         let Some(rule) = rule(written, &at, findings) else {
             continue;
         };
-        if let Some(takers) = takers(&rules, |earlier| rule.is_shadowed_by(earlier)) {
+        let shadow = findings.can_check().then(|| takers(&rules, |earlier| rule.is_shadowed_by(earlier)));
+        if let Some(Some(takers)) = shadow {
             let takers = listed(takers.iter().map(|rule| rule.name.as_str()));
             findings.add(
                 &at,

@@ -2,9 +2,30 @@
 //!
 //! It knows neither the keys nor the rules of the configuration.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 
 use super::locate;
+use crate::model::shown;
+
+/// Of all problems, so many are reported. To find the line of each, the text is read again.
+const MOST: usize = 100;
+
+/// What is compared with words that are known. Nothing that is longer was meant to be one.
+const NAME_LENGTH: usize = 64;
+
+/// Characters of a place that are shown.
+const PATH_SHOWN: usize = 300;
+
+/// Characters of a message that are shown.
+const MESSAGE_SHOWN: usize = 2000;
+
+/// What all regexes of a file may weigh together.
+const REGEX_BYTES: usize = 32 << 20;
+
+/// How many rules and policies are compared with those before them.
+const CHECKS: usize = 200;
 
 /// One thing that is wrong, and the way out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,12 +64,13 @@ impl fmt::Display for ConfigError {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.path.is_empty() {
-            write!(f, "{}: ", self.path)?;
+            write!(f, "{}: ", shown(&self.path, PATH_SHOWN))?;
         }
         if let Some(line) = self.line {
             write!(f, "line {line}: ")?;
         }
-        f.write_str(&self.message)
+        // What stands in the file is repeated in it, and need not be fit for a terminal.
+        f.write_str(&shown(&self.message, MESSAGE_SHOWN))
     }
 }
 
@@ -110,6 +132,10 @@ impl fmt::Display for Path {
 pub(super) struct Findings {
     found: Vec<(Path, String)>,
     unread: Vec<Path>,
+    /// What all regexes weigh that were found so far.
+    weight: usize,
+    /// How many rules and policies were compared with those before them.
+    checks: usize,
 }
 
 impl Findings {
@@ -174,11 +200,35 @@ impl Findings {
 
     /// Reports every name that stood earlier in the list already.
     pub(super) fn unique(&mut self, names: &[(Path, String)]) {
-        for (index, (at, name)) in names.iter().enumerate() {
-            if let Some((first, _)) = names[..index].iter().find(|(_, earlier)| earlier == name) {
-                self.add(at, format!("`{name}` is taken by {first} already: give each its own name"));
+        let mut first = HashMap::new();
+        for (at, name) in names {
+            match first.entry(name) {
+                Entry::Vacant(entry) => drop(entry.insert(at)),
+                Entry::Occupied(first) => {
+                    let first = first.get();
+                    self.add(at, format!("`{name}` is taken by {first} already: give each its own name"));
+                }
             }
         }
+    }
+
+    /// Whether there are more problems than anybody wants to read at once, or one too many regexes. To look
+    /// for yet more could take for ever in a file that is all wrong.
+    pub(super) fn is_full(&self) -> bool {
+        self.found.len() > MOST || self.weight > REGEX_BYTES
+    }
+
+    /// Whether there is room for one more regex of this weight.
+    pub(super) fn weighs(&mut self, weight: usize) -> bool {
+        self.weight = self.weight.saturating_add(weight);
+        self.weight <= REGEX_BYTES
+    }
+
+    /// Whether one more rule or policy can be compared with those before it. Each comparison can take a
+    /// fraction of a second, so a file with very many of them is not checked to its end.
+    pub(super) fn can_check(&mut self) -> bool {
+        self.checks += 1;
+        self.checks <= CHECKS
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -192,8 +242,13 @@ impl Findings {
             path: path.to_string(),
             message,
         };
-        let mut problems: Vec<Problem> = self.found.into_iter().map(problem).collect();
+        let more = self.found.len() > MOST;
+        let mut problems: Vec<Problem> = self.found.into_iter().take(MOST).map(problem).collect();
         problems.sort_by_key(|problem| problem.line);
+        if more {
+            let message = "there are more problems: mend these first".to_owned();
+            problems.push(Problem { path: String::new(), line: None, message });
+        }
         ConfigError { file: file.to_owned(), problems }
     }
 }
@@ -202,6 +257,9 @@ impl Findings {
 ///
 /// It must begin alike: `older_than` is near `newer_than`, and the opposite.
 pub(super) fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if written.len() > NAME_LENGTH {
+        return None;
+    }
     let lower = written.to_lowercase();
     let distance = |candidate: &str| strsim::damerau_levenshtein(&lower, &candidate.to_lowercase());
     let first = lower.chars().next();

@@ -6,6 +6,7 @@
 use serde_path_to_error::Segment;
 use serde_yaml::Value;
 
+use super::bounds;
 use super::locate;
 use super::problem::{ConfigError, Findings, Path, Problem, Step, listed, nearest};
 use super::written;
@@ -13,6 +14,7 @@ use super::written;
 /// What could be read, and what could not.
 pub(super) fn read(text: &str, file: &str) -> Result<(written::Config, Findings), ConfigError> {
     let unusable = |problem| ConfigError { file: file.to_owned(), problems: vec![problem] };
+    bounds::check(text).map_err(|message| unusable(Problem { path: String::new(), line: None, message }))?;
     let mut document = document(text).map_err(|problem| unusable(*problem))?;
     if document.is_null() {
         let message = "there is nothing in this file: write at least `registries` and `policies`".to_owned();
@@ -23,7 +25,8 @@ pub(super) fn read(text: &str, file: &str) -> Result<(written::Config, Findings)
         let error = match serde_path_to_error::deserialize(&document) {
             Ok(written) => {
                 add_empty_keys(&document, &Path::default(), &mut findings);
-                return Ok((written, findings));
+                let readable = !findings.is_full();
+                return if readable { Ok((written, findings)) } else { Err(findings.into_error(file, text)) };
             }
             Err(error) => error,
         };
@@ -33,7 +36,7 @@ pub(super) fn read(text: &str, file: &str) -> Result<(written::Config, Findings)
             Some((key, known)) => add_unknown_key(&mut findings, &path, key, &known),
             None => findings.add_unread(&path, in_words(&message, &path)),
         }
-        if !cut(&mut document, path.steps()) {
+        if findings.is_full() || !cut(&mut document, path.steps()) {
             return Err(findings.into_error(file, text));
         }
     }

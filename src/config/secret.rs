@@ -3,6 +3,7 @@
 //! It does not know what they are for, and never shows what is in them.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path as FilePath, PathBuf};
 
 use secrecy::SecretString;
@@ -10,6 +11,9 @@ use secrecy::SecretString;
 use super::Env;
 use super::problem::{Findings, Path, listed};
 use super::written;
+
+/// A file that has so many bytes or more holds no secret, but something else.
+const SECRET_BYTES: u64 = 64 << 10;
 
 /// The secret itself, found where the configuration says.
 pub(super) fn secret(
@@ -64,7 +68,11 @@ fn from_credential(name: &str, env: Env<'_>) -> Result<SecretString, String> {
 }
 
 fn from_file(path: &FilePath) -> Result<SecretString, String> {
-    let text = fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+    let mut text = String::new();
+    let read = fs::File::open(path).and_then(|file| file.take(SECRET_BYTES).read_to_string(&mut text));
+    if read.map_err(|error| unreadable(path, &error))? as u64 == SECRET_BYTES {
+        return Err(format!("`{}` is longer than any secret: name the right file", path.display()));
+    }
     not_empty(text).ok_or_else(|| format!("`{}` is empty: put the secret in it", path.display()))
 }
 

@@ -77,8 +77,17 @@ pub(super) fn patterns(written: Option<Texts>, at: &Path, findings: &mut Finding
     let mut patterns = Vec::new();
     let mut all_good = is_written && !has_gaps;
     for (at, source) in texts(written, at, findings) {
+        if findings.is_full() {
+            return None;
+        }
         match pattern(&source) {
-            Ok(pattern) => patterns.push(pattern),
+            Ok(pattern) if findings.weighs(pattern.weight()) => patterns.push(pattern),
+            Ok(_) => {
+                let message = "the regexes of this file are too large together: write `[0-9]` for `\\d` and \
+                               `[A-Za-z0-9_]` for `\\w`, which are far smaller";
+                findings.add(&at, message);
+                all_good = false;
+            }
             Err(message) => {
                 findings.add(&at, message);
                 all_good = false;
@@ -153,7 +162,7 @@ mod tests {
         check(
             "protect: { tags: '\\d{10000}{1000}' }",
             &[
-                r"protect.tags: line 1: not a regex: `\d{10000}{1000}`: Compiled regex exceeds size limit of 10485760 bytes",
+                r"protect.tags: line 1: not a regex: `\d{10000}{1000}`: Compiled regex exceeds size limit of 4194304 bytes",
             ],
         );
     }

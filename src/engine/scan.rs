@@ -9,6 +9,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::Site;
+use super::bounds::Bounds;
 use crate::model::{Digest, Facts, Manifest, Memory, RepositoryName, Snapshot, Tag};
 use crate::policy::{Keep, Policy};
 use crate::registry::{Error, Reference, Resolved, TagList};
@@ -34,6 +35,7 @@ pub(super) async fn scan(
     let list: TagList = site.reader.tags(repository).await?.unwrap_or_default();
     snapshot.ghosts.extend(list.invalid);
     let mut found = BTreeMap::new();
+    let mut bounds = Bounds::of(site, &snapshot, &found);
     let mut resolved = stream::iter(list.tags)
         .map(async |tag| {
             let known = before.tags.get(&tag).filter(|digest| before.manifests.contains_key(digest));
@@ -45,6 +47,9 @@ pub(super) async fn scan(
     while let Some((tag, known, resolved)) = resolved.try_next().await? {
         match (resolved, known) {
             (Resolved::Found(manifest), _) => {
+                if !found.contains_key(&manifest.digest) {
+                    bounds.add(&manifest)?;
+                }
                 snapshot.tags.insert(tag, manifest.digest.clone());
                 found.insert(manifest.digest.clone(), Arc::from(manifest));
             }
@@ -115,14 +120,22 @@ async fn complete(
     before: &Memory,
 ) -> Result<(), Error> {
     let repository = snapshot.repository.clone();
+    let mut bounds = Bounds::of(site, snapshot, &found);
     loop {
+        bounds.deeper()?;
         let mut missing = BTreeSet::new();
         while let Some(digest) = sure.pop() {
             if snapshot.manifests.contains_key(&digest) || snapshot.absent.contains(&digest) {
                 continue;
             }
             // Remembered facts may have been learned at the price of a request.
-            let manifest = before.manifests.get(&digest).cloned().or_else(|| found.remove(&digest));
+            let manifest = match before.manifests.get(&digest) {
+                Some(known) => {
+                    bounds.add(known)?;
+                    Some(known.clone())
+                }
+                None => found.remove(&digest),
+            };
             match manifest {
                 Some(manifest) => {
                     sure.extend(manifest.children.iter().cloned());
@@ -150,6 +163,7 @@ async fn complete(
             .buffer_unordered(site.registry.concurrency.get());
         while let Some((digest, resolved)) = answers.try_next().await? {
             if let Resolved::Found(manifest) = resolved {
+                bounds.add(&manifest)?;
                 found.insert(digest.clone(), Arc::from(manifest));
                 sure.push(digest);
             } else {
@@ -157,6 +171,7 @@ async fn complete(
             }
         }
     }
+    bounds.check(snapshot)?;
     let needed = needs_facts(snapshot, depth);
     let open: Vec<Arc<Manifest>> =
         needed.iter().filter_map(|one| snapshot.manifests.get(one)).cloned().collect();
@@ -167,6 +182,7 @@ async fn complete(
         })
         .buffer_unordered(site.registry.concurrency.get());
     while let Some(manifest) = facts.try_next().await? {
+        bounds.learn(&manifest.facts)?;
         snapshot.manifests.insert(manifest.digest.clone(), manifest);
     }
     Ok(())

@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::gc::Error;
-use crate::model::Digest;
+use crate::model::{Digest, shown};
 
 /// Lines of the output that an error shows.
 const TAIL_LINES: usize = 8;
@@ -130,7 +130,7 @@ impl Output {
             if self.tail.len() == TAIL_LINES {
                 self.tail.pop_front();
             }
-            self.tail.push_back(line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect());
+            self.tail.push_back(shown(line, LINE_LENGTH));
         }
     }
 }

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::Verdict;
 use super::age::Age;
-use crate::model::{Digest, Manifest, Snapshot, Tag};
+use crate::model::{Digest, Manifest, Snapshot, Tag, TagSubject};
 
 /// The manifests of a snapshot, numbered in the order of their digests, and the edges between them.
 pub(super) struct Graph<'a> {
@@ -50,6 +50,7 @@ impl<'a> Graph<'a> {
             missing_subjects: nodes.iter().map(|_| Vec::new()).collect(),
             nodes,
         };
+        let mut about = BTreeSet::new();
         for node in 0..graph.nodes.len() {
             let manifest = graph.nodes[node];
             let mut listed: Vec<usize> =
@@ -62,7 +63,8 @@ impl<'a> Graph<'a> {
             }
             if let Some(subject) = &manifest.subject {
                 let known = number.get(subject).copied();
-                graph.refer(node, known, || missing(snapshot, Some(subject), subject.to_string()));
+                graph
+                    .refer(&mut about, node, known, || missing(snapshot, Some(subject), subject.to_string()));
             }
         }
         for (tag, digest) in &snapshot.tags {
@@ -72,9 +74,11 @@ impl<'a> Graph<'a> {
                 let exact = subject.digest();
                 let known = match &exact {
                     Some(exact) => number.get(exact).copied(),
-                    None => graph.nodes.iter().position(|manifest| subject.is(&manifest.digest)),
+                    None => first_with(&graph.nodes, &subject),
                 };
-                graph.refer(node, known, || missing(snapshot, exact.as_ref(), subject.to_string()));
+                graph.refer(&mut about, node, known, || {
+                    missing(snapshot, exact.as_ref(), subject.to_string())
+                });
             }
         }
         for tags in &mut graph.tags {
@@ -83,11 +87,18 @@ impl<'a> Graph<'a> {
         graph
     }
 
-    fn refer(&mut self, referrer: usize, subject: Option<usize>, missing: impl FnOnce() -> MissingSubject) {
+    /// `about` holds the pairs that are known already.
+    fn refer(
+        &mut self,
+        about: &mut BTreeSet<(usize, usize)>,
+        referrer: usize,
+        subject: Option<usize>,
+        missing: impl FnOnce() -> MissingSubject,
+    ) {
         match subject {
             // A manifest cannot be about itself: a tag that says so says nothing.
             Some(subject) if subject == referrer => {}
-            Some(subject) if self.subjects[referrer].contains(&subject) => {}
+            Some(subject) if !about.insert((referrer, subject)) => {}
             Some(subject) => {
                 self.subjects[referrer].push(subject);
                 self.referrers[subject].push(referrer);
@@ -175,6 +186,13 @@ impl<'a> Graph<'a> {
         }
         order
     }
+}
+
+/// The first of the manifests, which are in the order of their digests, that the tag is about.
+fn first_with(nodes: &[&Manifest], subject: &TagSubject) -> Option<usize> {
+    let prefix = subject.to_string();
+    let first = nodes.partition_point(|manifest| manifest.digest.as_str() < prefix.as_str());
+    nodes.get(first).is_some_and(|manifest| subject.is(&manifest.digest)).then_some(first)
 }
 
 /// Natural order of tags: `v9` before `v10`.

@@ -1,6 +1,7 @@
 //! The table of every criterion, protection, limit and reason, and the properties of all plans.
 
 mod ages;
+mod hostile;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;

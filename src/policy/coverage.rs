@@ -19,13 +19,17 @@ pub(super) const TAG_BYTES: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 pub(super) const REPOSITORY_BYTES: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789_.-/";
 
 /// Beyond these sizes nothing is proven: checking a configuration must not take seconds.
-const AUTOMATON_BYTES: usize = 4 << 20;
-const STATE_PAIRS: usize = 1 << 15;
+const PATTERN_BYTES: usize = 512 << 10;
+const AUTOMATON_BYTES: usize = 256 << 10;
+const STATE_PAIRS: usize = 1 << 12;
 
 /// Whether every non-empty name of these bytes that matches `later` also matches one of `earlier`.
 pub(super) fn covers(earlier: &[&Pattern], later: &Patterns, bytes: &[u8]) -> bool {
     let later: Vec<&Pattern> = later.iter().collect();
     if earlier.is_empty() || later.is_empty() {
+        return false;
+    }
+    if earlier.iter().chain(&later).map(|pattern| pattern.weight()).sum::<usize>() > PATTERN_BYTES {
         return false;
     }
     match (automaton(earlier), automaton(&later)) {

@@ -4,13 +4,18 @@
 
 use std::fmt;
 
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
+use regex_automata::nfa::thompson;
+
+/// A pattern that takes more memory than this is refused. `[\w.-]{1,128}` takes half of it.
+const PATTERN_BYTES: usize = 4 << 20;
 
 /// A regular expression that matches a name from its first to its last character, or not at all.
 #[derive(Clone)]
 pub struct Pattern {
     source: String,
     regex: Regex,
+    weight: usize,
 }
 
 /// A regular expression that cannot be used.
@@ -23,16 +28,23 @@ impl Pattern {
     pub fn parse(source: &str) -> Result<Self, InvalidPattern> {
         // Compiled alone first, so that the error shows the text that the operator wrote, and so that
         // an unbalanced parenthesis cannot escape the anchors.
-        Regex::new(source).map_err(|error| InvalidPattern(error.to_string()))?;
+        compile(source).map_err(|error| InvalidPattern(error.to_string()))?;
         // This can still fail, and must not guess: a comment that the `x` flag opened eats the end.
-        let regex = Regex::new(&format!("\\A(?:{source})\\z"))
+        let anchored = format!("\\A(?:{source})\\z");
+        let regex = compile(&anchored)
             .map_err(|_| InvalidPattern("it ends in a comment: put a line break after it".to_owned()))?;
-        Ok(Self { source: source.to_owned(), regex })
+        let weight = thompson::NFA::new(&anchored).map_or(PATTERN_BYTES, |nfa| nfa.memory_usage());
+        Ok(Self { source: source.to_owned(), regex, weight })
     }
 
     /// The expression as the operator wrote it.
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// About how many bytes it takes.
+    pub fn weight(&self) -> usize {
+        self.weight
     }
 
     /// Whether the whole name matches.
@@ -49,6 +61,10 @@ impl Pattern {
     pub(super) fn anchored(&self) -> &str {
         self.regex.as_str()
     }
+}
+
+fn compile(source: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(source).size_limit(PATTERN_BYTES).build()
 }
 
 impl PartialEq for Pattern {

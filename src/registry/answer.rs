@@ -7,31 +7,43 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_LENGTH, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
+use tokio::sync::Semaphore;
 use url::Url;
 
 use super::error::{Error, Kind};
 
+/// An answer that grows beyond this is received alone: many lists of the largest kind at once would fill
+/// the memory of a small machine.
+const LARGE: usize = 1 << 20;
+
 /// A whole answer, whatever it says.
 pub(super) type Answer = (StatusCode, HeaderMap, Bytes);
 
-/// Sends a request and reads the whole answer.
+/// Sends a request and reads the whole answer. `large` is held by the one whose answer may grow large.
 pub(super) async fn receive(
     method: &'static str,
     url: &Url,
     builder: reqwest::RequestBuilder,
     limit: usize,
+    large: &Semaphore,
 ) -> Result<Answer, Error> {
     let mut response = builder.send().await.map_err(|error| Error::transport(method, url, error))?;
     let status = response.status();
     let headers = std::mem::take(response.headers_mut());
     let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let declared: usize = declared.and_then(|text| text.parse().ok()).unwrap_or(0);
-    let mut body = Vec::with_capacity(declared.min(limit));
+    // What is declared need never come, so no more room is made for it than it costs nothing to make.
+    let mut body = Vec::with_capacity(declared.min(limit).min(LARGE));
+    let mut alone = None;
     let broken = |error| Error { status: Some(status), ..Error::transport(method, url, error) };
     while let Some(chunk) = response.chunk().await.map_err(broken)? {
         if body.len() + chunk.len() > limit {
             let message = format!("the answer is longer than {limit} bytes");
             return Err(Error { status: Some(status), ..Error::new(method, url, Kind::TooLarge, message) });
+        }
+        if body.len() + chunk.len() > LARGE && alone.is_none() {
+            // The semaphore is never closed.
+            alone = large.acquire().await.ok();
         }
         body.extend_from_slice(&chunk);
     }

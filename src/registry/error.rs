@@ -10,9 +10,19 @@ use serde::Deserialize;
 use url::Url;
 
 use super::circuit::Outage;
+use crate::model::shown;
 
 /// Of a body that is no use, this much is shown.
 const BODY_SHOWN: usize = 300;
+
+/// Of whatever else went wrong, this much is shown. It can repeat what the registry said.
+const MESSAGE_SHOWN: usize = 1000;
+
+/// A longer answer than this is no error of the specification, and is not read as one.
+const SPEC_BYTES: usize = 1 << 20;
+
+/// So many of the errors that came with one answer count.
+const SPEC_ERRORS: usize = 10;
 
 /// A request that did not get the answer it needs.
 #[derive(Debug)]
@@ -115,7 +125,7 @@ impl Error {
             status: None,
             codes: Vec::new(),
             kind,
-            message: message.into(),
+            message: shown(&message.into(), MESSAGE_SHOWN),
             perhaps_done: false,
             source: None,
         }
@@ -140,8 +150,10 @@ impl Error {
 
     /// A whole answer with a status that was not asked for.
     pub(super) fn status(method: &'static str, url: &Url, status: StatusCode, body: &[u8]) -> Self {
-        let spec: Option<SpecErrors> = serde_json::from_slice(body).ok();
-        let errors = spec.map(|spec| spec.errors).unwrap_or_default();
+        let spec = Some(body).filter(|body| body.len() <= SPEC_BYTES);
+        let spec: Option<SpecErrors> = spec.and_then(|body| serde_json::from_slice(body).ok());
+        let mut errors = spec.map(|spec| spec.errors).unwrap_or_default();
+        errors.truncate(SPEC_ERRORS);
         let codes: Vec<String> = errors.iter().map(|error| printable(&error.code)).collect();
         let message = if errors.is_empty() {
             printable(&String::from_utf8_lossy(&body[..body.len().min(BODY_SHOWN)]))
@@ -261,7 +273,8 @@ fn redacted(url: &Url) -> String {
     // Both fail only for addresses that cannot have credentials at all.
     let _ = url.set_username("");
     let _ = url.set_password(None);
-    url.to_string()
+    // A link to the next page can be as long as a header.
+    shown(url.as_str(), MESSAGE_SHOWN)
 }
 
 /// The last cause says what happened ("Connection refused"); those above it say that it did.
@@ -282,8 +295,7 @@ fn refuses_ours(cause: &str) -> bool {
 
 /// A registry's words, fit for a terminal and a log line.
 fn printable(text: &str) -> String {
-    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(BODY_SHOWN).collect();
-    clean.trim().to_owned()
+    shown(text.trim(), BODY_SHOWN)
 }
 
 #[cfg(test)]

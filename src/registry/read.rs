@@ -21,8 +21,8 @@ use crate::plan::TagDeletion;
 
 /// The specification lets a registry refuse larger manifests (4 MiB); configurations are as small.
 pub(super) const MANIFEST_BYTES: usize = 4 << 20;
-/// A million tags of the longest kind fit.
-pub(super) const LIST_BYTES: usize = 256 << 20;
+/// A whole list, all its pages together: a million tags of 60 characters fit.
+pub(super) const LIST_BYTES: usize = 64 << 20;
 /// The codes by which registries say that they have no such manifest.
 pub(super) const NO_MANIFEST: &[&str] = &["MANIFEST_UNKNOWN", "NAME_UNKNOWN", "NOT_FOUND"];
 /// The codes by which registries say that they have no such blob.
@@ -115,6 +115,12 @@ impl Reader {
             self.transport.circuit.answered();
         }
         answers
+    }
+
+    /// What is wrong with a repository that holds more than can be read.
+    pub fn too_much(&self, repository: &RepositoryName, message: String) -> Error {
+        let url = self.transport.url(&format!("{repository}/manifests/"));
+        Error::new("GET", &url, Kind::TooLarge, message)
     }
 
     /// The manifest that a reference leads to.

@@ -124,6 +124,8 @@ pub(super) struct Transport {
     pub(super) changing: reqwest::Client,
     pub(super) session: Session,
     in_flight: Semaphore,
+    /// Held by the one request whose answer may grow large.
+    large: Semaphore,
     pace: Option<Pace>,
     pub(super) circuit: Circuit,
     retry: Retry,
@@ -145,6 +147,7 @@ impl Transport {
             changing: connect::client(registry, Policy::none())?,
             session: Session::new(connect::keychain(registry)?),
             in_flight: Semaphore::new(registry.concurrency.get()),
+            large: Semaphore::new(1),
             pace: registry.requests_per_second.map(|rate| Pace::new(rate.get())),
             circuit: Circuit::new(&registry.name, retry),
             retry,
@@ -354,7 +357,7 @@ impl Transport {
     ) -> Result<Answer, Error> {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let begin = Instant::now();
-        let result = receive(method, url, builder, limit).await;
+        let result = receive(method, url, builder, limit, &self.large).await;
         let status = result.as_ref().ok().map(|(status, ..)| status.as_u16());
         self.observer.exchanged(method, status, begin.elapsed());
         result

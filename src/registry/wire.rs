@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use crate::model::{Blob, Digest, Facts, Kind, Manifest};
+use crate::model::{Blob, Digest, Facts, Kind, Manifest, shown};
 
 /// Every type of manifest that is understood. All of them go into every `Accept`: without one of them
 /// distribution answers with another manifest, converted or the first child, under another digest.
@@ -35,6 +35,9 @@ const IMAGE_CONFIGS: [&str; 2] =
 const IMAGE_LAYERS: [&str; 2] = ["application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs."];
 
 const CREATED: &str = "org.opencontainers.image.created";
+
+/// Of what a registry says this much is repeated.
+const SHOWN: usize = 200;
 
 pub(super) fn is_schema_1(media_type: &str) -> bool {
     SCHEMA_1.contains(&essence(media_type))
@@ -84,8 +87,8 @@ pub fn read_manifest(digest: &Digest, media_type: &str, body: &[u8]) -> Result<M
 
 /// Reads a manifest whose bytes are known to be the ones that the digest names.
 pub(super) fn manifest(digest: Digest, media_type: &str, body: &[u8]) -> Result<Manifest, String> {
-    let document: Document =
-        serde_json::from_slice(body).map_err(|error| format!("the manifest is not understood: {error}"))?;
+    let document: Document = serde_json::from_slice(body)
+        .map_err(|error| format!("the manifest is not understood: {}", why(&error)))?;
     // The body is what the digest covers, so its word counts for more than the header's.
     let media_type = document.media_type.as_deref().unwrap_or(essence(media_type));
     let size = body.len() as u64;
@@ -98,6 +101,7 @@ pub(super) fn manifest(digest: Digest, media_type: &str, body: &[u8]) -> Result<
         return Ok(Manifest { digest, kind: Kind::Index, size, children, subject, blobs: Vec::new(), facts });
     }
     if !MANIFESTS.contains(&media_type) {
+        let media_type = shown(media_type, SHOWN);
         return Err(format!("{media_type:?} is no type of manifest that regsweep understands"));
     }
     let config = document.config.ok_or("the manifest has no configuration")?;
@@ -123,7 +127,8 @@ pub(super) fn image_facts(annotations: &BTreeMap<String, String>, config: &[u8])
             Facts::Known { created, labels }
         }
         Err(error) => {
-            Facts::Unknown { why: format!("its configuration is not understood: {error}"), lasting: true }
+            let why = format!("its configuration is not understood: {}", why(&error));
+            Facts::Unknown { why, lasting: true }
         }
     }
 }
@@ -138,6 +143,11 @@ pub(super) fn listed(media_type: &str, body: &[u8]) -> Result<Vec<Digest>, Strin
     let document: Document = serde_json::from_slice(body).map_err(|error| error.to_string())?;
     let manifests = document.manifests.ok_or("the answer is no index")?;
     manifests.iter().map(Descriptor::digest).collect()
+}
+
+/// What is wrong with a document. Some errors repeat whole values of it.
+fn why(error: &serde_json::Error) -> String {
+    shown(&error.to_string(), SHOWN)
 }
 
 fn created_by(annotations: &BTreeMap<String, String>) -> Option<DateTime<Utc>> {

@@ -110,7 +110,7 @@ async fn names_that_are_no_tags_are_told_and_do_no_harm() {
     fake.on(move |request| request.is("GET", LIST).then(|| list("odd", &strange)));
     let case = Case::of(&fake);
     let plan = case.survey().await.unwrap().plan;
-    assert_eq!(plan.repositories[0].ghosts, ["", "\u{1b}[31m", ".hidden", "a b", "x/../keep"]);
+    assert_eq!(plan.repositories[0].ghosts, ["", ".hidden", "\\u{1b}[31m", "a b", "x/../keep"]);
     let report = case.run().await.unwrap();
     assert_eq!(report.outcome(), Outcome::Success, "{report:?}");
     assert_swept(&fake, "odd", "the tags beside them are tags");

@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use indicatif::HumanBytes;
 use maud::{Markup, html};
 
+pub(super) use crate::model::shown as short;
 use crate::plan::span;
 
 pub(super) fn bytes(bytes: u64) -> String {
@@ -60,27 +61,6 @@ pub(super) fn took(duration: Duration) -> String {
     }
 }
 
-/// The text, cut if it is longer than anybody would read, with what cannot be seen made visible: control
-/// characters, and those that hide text or turn its direction.
-pub(super) fn short(text: &str, longest: usize) -> String {
-    let mut shown = String::with_capacity(text.len().min(longest));
-    for (position, one) in text.chars().enumerate() {
-        if position == longest {
-            shown.push('…');
-            break;
-        }
-        if is_unseen(one) { shown.extend(one.escape_unicode()) } else { shown.push(one) }
-    }
-    shown
-}
-
-fn is_unseen(one: char) -> bool {
-    let invisible = ['\u{ad}', '\u{61c}', '\u{180e}', '\u{feff}'];
-    let ranges =
-        ['\u{200b}'..='\u{200f}', '\u{2028}'..='\u{202e}', '\u{2060}'..='\u{206f}', '\u{fff9}'..='\u{fffb}'];
-    one.is_control() || invisible.contains(&one) || ranges.iter().any(|range| range.contains(&one))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,17 +91,5 @@ mod tests {
         assert_eq!(took(Duration::from_millis(40)), "40ms");
         assert_eq!(took(Duration::from_millis(3210)), "3.2s");
         assert_eq!(took(Duration::from_secs(600)), "10min");
-    }
-
-    #[test]
-    fn cutting_respects_characters() {
-        assert_eq!(short("äöü", 3), "äöü");
-        assert_eq!(short("äöü!", 3), "äöü…");
-    }
-
-    #[test]
-    fn what_cannot_be_seen_is_made_visible() {
-        assert_eq!(short("a\u{1b}[31m\u{202e}b\n\0", 20), "a\\u{1b}[31m\\u{202e}b\\u{a}\\u{0}");
-        assert_eq!(short("Grüße 漢字 👍", 20), "Grüße 漢字 👍");
     }
 }

@@ -1,0 +1,173 @@
+//! How much one repository may hold before it is too much to be read.
+//!
+//! Whoever may push can push anything, and a hostile registry makes up more while it is asked. What is too
+//! much is an error of that repository, which is left alone.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use super::Site;
+use crate::model::{Digest, Facts, Manifest, RepositoryName, Snapshot};
+use crate::registry::Error;
+
+/// What the manifests of a repository may take in memory together, in bytes: some 150,000 images.
+const REPOSITORY_BYTES: usize = 512 << 20;
+/// About what a manifest takes besides.
+const MANIFEST_BYTES: usize = 512;
+/// About what a child, a blob or a label takes besides its text.
+const ENTRY_BYTES: usize = 128;
+
+/// So often something may be found that leads to yet something else: an index in an index, a signature of a
+/// signature.
+const ROUNDS: usize = 100;
+
+/// Of all indexes together, so many manifests may be below. In a chain of indexes each has all others below
+/// it, and each of them is visited to tell how old and how large it is.
+const BELOW: usize = 5_000_000;
+
+/// What has been found in a repository so far.
+pub(super) struct Bounds<'a> {
+    site: Site<'a>,
+    repository: RepositoryName,
+    bytes: usize,
+    rounds: usize,
+}
+
+impl<'a> Bounds<'a> {
+    /// For a repository of which this is known, and for which these were found and not judged yet.
+    pub(super) fn of(site: Site<'a>, snapshot: &Snapshot, found: &BTreeMap<Digest, Arc<Manifest>>) -> Self {
+        let known = snapshot.manifests.values().chain(found.values());
+        let bytes = known.map(|manifest| weight(manifest)).fold(0, usize::saturating_add);
+        Self { site, repository: snapshot.repository.clone(), bytes, rounds: 0 }
+    }
+
+    /// One more manifest.
+    pub(super) fn add(&mut self, manifest: &Manifest) -> Result<(), Error> {
+        self.grow(weight(manifest))
+    }
+
+    /// What there is to know of a manifest that was added before.
+    pub(super) fn learn(&mut self, facts: &Facts) -> Result<(), Error> {
+        self.grow(said(facts))
+    }
+
+    fn grow(&mut self, bytes: usize) -> Result<(), Error> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes <= REPOSITORY_BYTES {
+            return Ok(());
+        }
+        let most = REPOSITORY_BYTES >> 20;
+        Err(self.too_much(format!("its manifests take more than {most} MiB: split the repository")))
+    }
+
+    /// One more step away from what the tags lead to.
+    pub(super) fn deeper(&mut self) -> Result<(), Error> {
+        self.rounds += 1;
+        if self.rounds <= ROUNDS {
+            return Ok(());
+        }
+        let message = format!("its manifests lead from one to the next more than {ROUNDS} times");
+        Err(self.too_much(message))
+    }
+
+    /// Whether all that was found can be judged.
+    pub(super) fn check(&self, snapshot: &Snapshot) -> Result<(), Error> {
+        if is_entangled(snapshot, BELOW) {
+            return Err(self.too_much("its indexes are nested too deep to be judged".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn too_much(&self, message: String) -> Error {
+        self.site.reader.too_much(&self.repository, message)
+    }
+}
+
+/// About how many bytes it takes in memory.
+fn weight(manifest: &Manifest) -> usize {
+    let entries = manifest.children.len() + manifest.blobs.len();
+    MANIFEST_BYTES + entries * ENTRY_BYTES + said(&manifest.facts)
+}
+
+fn said(facts: &Facts) -> usize {
+    match facts {
+        Facts::Known { labels, .. } | Facts::Unasked { annotations: labels } => {
+            labels.iter().map(|(key, value)| ENTRY_BYTES + key.len() + value.len()).sum()
+        }
+        Facts::Unknown { why, .. } => why.len(),
+    }
+}
+
+/// Whether more than this many manifests are below the indexes, each counted once for each index.
+fn is_entangled(snapshot: &Snapshot, most: usize) -> bool {
+    let mut below = 0;
+    for index in snapshot.manifests.values().filter(|manifest| !manifest.children.is_empty()) {
+        let mut seen: HashSet<&Digest> = HashSet::new();
+        let mut open: VecDeque<&Manifest> = VecDeque::from([index.as_ref()]);
+        while let Some(manifest) = open.pop_front() {
+            for child in manifest.children.iter().filter(|child| seen.insert(child)) {
+                below += 1;
+                if below > most {
+                    return true;
+                }
+                open.extend(snapshot.manifests.get(child).map(AsRef::as_ref));
+            }
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Blob, Kind};
+
+    fn digest(number: usize) -> Digest {
+        Digest::of(number.to_string().as_bytes())
+    }
+
+    fn manifest(number: usize, children: Vec<Digest>) -> Manifest {
+        Manifest {
+            digest: digest(number),
+            kind: Kind::Index,
+            size: 1,
+            children,
+            subject: None,
+            blobs: Vec::new(),
+            facts: Facts::none(),
+        }
+    }
+
+    fn snapshot(manifests: impl Iterator<Item = Manifest>) -> Snapshot {
+        let mut snapshot = Snapshot::empty(RepositoryName::parse("app").unwrap());
+        snapshot.manifests = manifests.map(|one| (one.digest.clone(), Arc::new(one))).collect();
+        snapshot
+    }
+
+    #[test]
+    fn a_long_chain_and_a_circle_are_seen_and_ordinary_indexes_are_not() {
+        let chain = |length: usize| snapshot((0..length).map(|one| manifest(one, vec![digest(one + 1)])));
+        assert!(is_entangled(&chain(200), 10_000));
+        assert!(!is_entangled(&chain(100), 10_000));
+        // Digests do not allow it, but what is remembered could say so.
+        let circle = snapshot((0..200).map(|one| manifest(one, vec![digest((one + 1) % 200); 50])));
+        assert!(is_entangled(&circle, 10_000));
+        let wide = snapshot((0..100).map(|one| manifest(one, (1000..1100).map(digest).collect())));
+        assert!(!is_entangled(&wide, 10_000));
+    }
+
+    #[test]
+    fn everything_that_a_manifest_can_be_large_by_has_a_weight() {
+        let plain = weight(&manifest(0, Vec::new()));
+        let blob = Blob { digest: digest(1), size: u64::MAX };
+        let labels = BTreeMap::from([("a".to_owned(), "b".repeat(1 << 20))]);
+        for large in [
+            manifest(0, vec![digest(1); 10_000]),
+            Manifest { blobs: vec![blob; 10_000], ..manifest(0, Vec::new()) },
+            Manifest { facts: Facts::Unasked { annotations: labels.clone() }, ..manifest(0, Vec::new()) },
+            Manifest { facts: Facts::Known { created: None, labels }, ..manifest(0, Vec::new()) },
+        ] {
+            assert!(weight(&large) > plain + (1 << 20));
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! What a collector can print, as any bytes.
+
+use super::output::{Found, Output, Stream};
+
+/// Output of both streams: the first byte is the exit code, and each piece of the rest is a byte that tells
+/// stream and length, with that many bytes behind it.
+pub fn collector(bytes: &[u8]) {
+    let (exit, mut rest) = bytes.split_first().map_or((0, bytes), |(first, rest)| (i64::from(*first), rest));
+    let (mut strict, mut free) = (Output::default(), Output::default());
+    while let Some((first, more)) = rest.split_first() {
+        let stream = if first % 2 == 0 { Stream::Stdout } else { Stream::Stderr };
+        let (piece, after) = more.split_at(more.len().min(usize::from(first / 2)));
+        for output in [&mut strict, &mut free] {
+            output.take(stream, piece);
+        }
+        rest = after;
+    }
+    for found in [strict.finish(exit), free.finish_freely(exit)] {
+        match found {
+            Ok(Found::Eligible { .. }) => assert_eq!(exit, 0, "a failure is no success"),
+            Ok(Found::Nothing) => assert_ne!(exit, 0, "an empty storage is said by a failure"),
+            Err(error) => assert!(error.to_string().chars().count() < 2000),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn whatever_is_printed_is_read_or_refused(bytes in any::<Vec<u8>>()) {
+            collector(&bytes);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! A registry with an honest repository and a hostile one, and what becomes of both.
+
+use serde_json::Value;
+
+use crate::support::fake::{Canned, FakeRegistry, Personality, Request};
+use crate::support::image::{Content, Image};
+use crate::support::sweep::{Said, Sweep};
+
+/// The repository that is to be swept in spite of its neighbour.
+pub(crate) const GOOD: &str = "good";
+
+/// The one that nothing may be deleted of.
+pub(crate) const EVIL: &str = "evil";
+
+pub(crate) fn image(name: &str) -> Content {
+    Image::new(name).created("2026-01-01T00:00:00Z").build()
+}
+
+/// Both repositories hold an image that expires and one that stays.
+pub(crate) fn filled() -> FakeRegistry {
+    let fake = FakeRegistry::start(Personality::V3_1);
+    for repository in [GOOD, EVIL] {
+        fake.push(repository, "old-1", &image(&format!("{repository} old")));
+        fake.push(repository, "keep", &image(&format!("{repository} keep")));
+    }
+    fake
+}
+
+/// A configuration that sweeps tags beginning with `old`.
+pub(crate) fn sweep(fake: &FakeRegistry) -> Sweep {
+    Sweep::new(&format!(
+        "mode: enforce\nprotect: {{ newer_than: 0s, at_least: 0 }}\nlimits: {{ max_percent: 100 }}\n\
+         registries: [{{ name: main, url: '{}' }}]\npolicies:\n- name: all\n  repositories: '.*'\n\
+         \x20 rules: [{{ name: old, tags: 'old.*', keep: none }}]\n",
+        fake.url()
+    ))
+}
+
+/// Runs, and tells why the hostile repository failed. The good one is swept, and the other left alone.
+#[track_caller]
+pub(crate) fn fails(fake: &FakeRegistry) -> (String, String) {
+    let said = sweep(fake).run(&["run", "-o", "json"]);
+    assert_eq!(said.code, 1, "{}", said.err);
+    assert_fit_to_be_shown(&said);
+    let run: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(fake.tags(GOOD).len(), 1, "the good one is swept");
+    let failures = run["failures"].as_array().unwrap();
+    assert_eq!((failures.len(), &failures[0]["repository"]), (1, &Value::from(EVIL)), "{run}");
+    let went: Vec<&Value> = run["deleted"].as_array().unwrap().iter().map(|one| &one["repository"]).collect();
+    assert_eq!(went, [GOOD]);
+    let text = |key: &str| failures[0][key].as_str().unwrap().to_owned();
+    (text("kind"), text("error"))
+}
+
+/// Nothing that was said is long, and nothing moves a terminal's cursor.
+#[track_caller]
+pub(crate) fn assert_fit_to_be_shown(said: &Said) {
+    for text in [&said.out, &said.err] {
+        let hidden = |c: char| {
+            (c.is_control() && c != '\n') || ('\u{202a}'..='\u{202e}').contains(&c) || c == '\u{200b}'
+        };
+        assert!(!text.contains(hidden), "{text:?}");
+    }
+    assert!(said.err.lines().all(|line| line.len() < 5000), "{}", said.err.len());
+}
+
+/// Answers a path with JSON.
+pub(crate) fn answers(fake: &FakeRegistry, path: &'static str, body: String) {
+    fake.on(move |request: &Request| request.is("GET", path).then(|| Canned::status(200).body(body.clone())));
+}
+
+/// The tags of the hostile repository.
+pub(crate) const TAGS: &str = "/v2/evil/tags/list";
