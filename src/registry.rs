@@ -4,7 +4,9 @@
 //! It knows the distribution specification and where servers depart from it. It knows no policy and
 //! decides nothing. Whoever holds only a [`Reader`] cannot change a registry.
 
+mod answer;
 mod auth;
+mod circuit;
 mod connect;
 mod delete;
 mod error;

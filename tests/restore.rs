@@ -36,7 +36,7 @@ impl World {
         );
         let config = config::parse(&text, "f", &|_: &str| None).unwrap();
         let (short, quick) = (Duration::from_millis(1), Duration::from_millis(20));
-        let retry = Retry { attempts: 3, first_wait: short, longest_wait: quick };
+        let retry = Retry { attempts: 3, first_wait: short, longest_wait: quick, ..Retry::default() };
         let reader = Reader::new(&config.registries[0], retry, Arc::new(())).unwrap();
         let pusher = Pusher::new(&registry.url());
         Self { registry, reader, pusher, app: RepositoryName::parse("app").unwrap() }

@@ -143,7 +143,7 @@ async fn swept(collector: &Collector, ledger: &state::Ledger) -> Result<(u64, u6
 async fn answers(reader: &Reader) -> bool {
     let until = Instant::now() + PATIENCE;
     while Instant::now() < until {
-        if reader.ping().await.is_ok() {
+        if reader.knock().await && reader.ping().await.is_ok() {
             return true;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;

@@ -80,16 +80,17 @@ impl Deleter {
             StatusCode::NOT_FOUND => {
                 let error = Error::status("DELETE", &request.url, response.status, &response.body);
                 if !error.has_code("MANIFEST_UNKNOWN") && !error.has_code("NAME_UNKNOWN") {
-                    return Err(error);
+                    return Err(Error { perhaps_done: response.perhaps_done, ..error });
                 }
                 // The answer to the first try may have been lost on its way.
-                Ok(if response.attempt > 1 { Deletion::Done } else { Deletion::AlreadyGone })
+                Ok(if response.perhaps_done { Deletion::Done } else { Deletion::AlreadyGone })
             }
             StatusCode::METHOD_NOT_ALLOWED => {
                 let error = Error::status("DELETE", &request.url, response.status, &response.body);
                 // Zot refuses a manifest that an index still lists with another code than deletion as such.
                 let kind = if error.has_code("DENIED") { Kind::Forbidden } else { Kind::Unsupported };
-                Err(Error { message: refusal(&error).to_owned(), kind, ..error })
+                let (message, perhaps_done) = (refusal(&error).to_owned(), response.perhaps_done);
+                Err(Error { message, kind, perhaps_done, ..error })
             }
             _ => Ok(Deletion::Done),
         }

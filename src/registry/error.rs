@@ -3,10 +3,13 @@
 //! It decides what is worth another try; nobody else does.
 
 use std::fmt;
+use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde::Deserialize;
 use url::Url;
+
+use super::circuit::Outage;
 
 /// Of a body that is no use, this much is shown.
 const BODY_SHOWN: usize = 300;
@@ -26,6 +29,8 @@ pub struct Error {
     pub kind: Kind,
     /// What happened, for people.
     pub message: String,
+    /// Whether the registry may have done all the same what it was asked for.
+    pub perhaps_done: bool,
     pub(super) source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -40,6 +45,8 @@ pub enum Kind {
     Timeout,
     /// The connection broke before the answer was whole.
     Interrupted,
+    /// Nothing has answered for so long that the request was not sent, or not again.
+    Unavailable,
     /// The registry wants other credentials, or the token service gives no token.
     Unauthorized,
     /// The credentials are known and not enough.
@@ -62,11 +69,12 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind there is.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Connect,
         Self::Certificate,
         Self::Timeout,
         Self::Interrupted,
+        Self::Unavailable,
         Self::Unauthorized,
         Self::Forbidden,
         Self::NotFound,
@@ -85,6 +93,7 @@ impl Kind {
             Self::Certificate => "certificate",
             Self::Timeout => "timeout",
             Self::Interrupted => "interrupted",
+            Self::Unavailable => "unavailable",
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
             Self::NotFound => "not_found",
@@ -107,6 +116,7 @@ impl Error {
             codes: Vec::new(),
             kind,
             message: message.into(),
+            perhaps_done: false,
             source: None,
         }
     }
@@ -151,11 +161,33 @@ impl Error {
         Self { status: Some(status), codes, ..Self::new(method, url, kind, message) }
     }
 
+    /// A request that is not worth sending now.
+    pub(super) fn unavailable(method: &'static str, url: &Url, outage: &Outage) -> Self {
+        let message = format!(
+            "the registry has not answered for {}; it is asked again in {} at the earliest; the last failure was: {}",
+            seconds(outage.lasting),
+            seconds(outage.again),
+            outage.last,
+        );
+        Self::new(method, url, Kind::Unavailable, message)
+    }
+
+    /// Whether it may be the whole registry that does not answer.
+    pub(super) fn tells_of_outage(&self) -> bool {
+        matches!(self.kind, Kind::Connect | Kind::Timeout | Kind::Interrupted | Kind::Server)
+    }
+
+    /// Whether the registry may have got the request and done it.
+    pub(super) fn leaves_doubt(&self) -> bool {
+        self.tells_of_outage() && self.kind != Kind::Connect
+    }
+
     /// Whether the same request may well succeed a little later.
     pub fn is_transient(&self) -> bool {
         match self.kind {
             Kind::Connect | Kind::Timeout | Kind::Interrupted | Kind::RateLimited | Kind::Server => true,
             Kind::Certificate
+            | Kind::Unavailable
             | Kind::Unauthorized
             | Kind::Forbidden
             | Kind::NotFound
@@ -211,6 +243,11 @@ struct SpecError {
     code: String,
     #[serde(default)]
     message: String,
+}
+
+/// A span in whole seconds, and never less than one.
+fn seconds(span: Duration) -> String {
+    format!("{} s", span.as_secs_f64().ceil().max(1.0))
 }
 
 fn redacted(url: &Url) -> String {

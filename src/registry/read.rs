@@ -101,6 +101,15 @@ impl Reader {
         Ok(())
     }
 
+    /// Whether anybody answers at all, now. It is asked once, also while other requests would wait.
+    pub async fn knock(&self) -> bool {
+        let answers = self.transport.knock().await.is_ok();
+        if answers {
+            self.transport.circuit.answered();
+        }
+        answers
+    }
+
     /// The manifest that a reference leads to.
     pub async fn manifest(
         &self,

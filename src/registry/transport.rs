@@ -7,19 +7,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{ACCEPT, AUTHORIZATION, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Method, StatusCode};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use url::Url;
 
+use super::answer::{Answer, receive, retry_after};
 use super::auth::{Scope, Session};
+use super::circuit::Circuit;
 use super::connect;
-use super::error::{Error, Kind};
+use super::error::Error;
 use super::observe::Observer;
 use super::pace::Pace;
 use crate::config;
+
+/// What `/v2/` answers is next to nothing.
+const KNOCK_BYTES: usize = 1 << 20;
 
 /// How often and how patiently a request is tried again.
 #[derive(Debug, Clone, Copy)]
@@ -30,11 +35,21 @@ pub struct Retry {
     pub first_wait: Duration,
     /// No wait is longer than this, whatever `Retry-After` says.
     pub longest_wait: Duration,
+    /// So long all requests wait for a registry from which no answer comes at all.
+    pub patience: Duration,
+    /// So long nobody asks a registry after that.
+    pub rest: Duration,
 }
 
 impl Default for Retry {
     fn default() -> Self {
-        Self { attempts: 5, first_wait: Duration::from_millis(250), longest_wait: Duration::from_secs(60) }
+        Self {
+            attempts: 5,
+            first_wait: Duration::from_millis(250),
+            longest_wait: Duration::from_secs(60),
+            patience: Duration::from_secs(60),
+            rest: Duration::from_secs(30),
+        }
     }
 }
 
@@ -87,8 +102,8 @@ pub(super) struct Response {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
-    /// Which try it was, from 1.
-    pub(super) attempt: u32,
+    /// Whether an earlier try may have done already what this one was to do.
+    pub(super) perhaps_done: bool,
 }
 
 impl Response {
@@ -108,6 +123,7 @@ pub(super) struct Transport {
     pub(super) session: Session,
     in_flight: Semaphore,
     pace: Option<Pace>,
+    pub(super) circuit: Circuit,
     retry: Retry,
     observer: Arc<dyn Observer>,
     requests: AtomicU64,
@@ -128,6 +144,7 @@ impl Transport {
             session: Session::new(connect::credentials(registry, &base)?),
             in_flight: Semaphore::new(registry.concurrency.get()),
             pace: registry.requests_per_second.map(|rate| Pace::new(rate.get())),
+            circuit: Circuit::new(&registry.name, retry),
             retry,
             base,
             observer,
@@ -152,34 +169,108 @@ impl Transport {
 
     /// Sends the request until it gets an accepted answer or a failure that another try cannot mend.
     pub(super) async fn send(&self, request: &Request<'_>) -> Result<Response, Error> {
+        let mut perhaps_done = false;
+        let result = self.keep_trying(request, &mut perhaps_done).await;
+        result.map_err(|error| Error { perhaps_done, ..error })
+    }
+
+    async fn keep_trying(&self, request: &Request<'_>, perhaps_done: &mut bool) -> Result<Response, Error> {
         let mut attempt = 1;
         let mut refusals = 0;
+        let mut again = false;
         loop {
+            // Who has waited for a registry to come back has all tries before him.
+            if self.pass(request).await? {
+                attempt = 1;
+            }
             let authorization = self.authorization(&request.scope).await?;
             let shown = authorization.is_some();
-            let (error, wait) = match self.exchange(request, authorization).await {
+            let Some(result) = self.exchange(request, authorization, again).await else { continue };
+            again = false;
+            let (error, wait) = match result {
                 Ok((status, headers, body)) if request.accepted.contains(&status) => {
-                    return Ok(Response { status, headers, body, attempt });
+                    self.circuit.answered();
+                    return Ok(Response { status, headers, body, perhaps_done: *perhaps_done });
                 }
                 Ok((StatusCode::UNAUTHORIZED, headers, body)) if refusals < 2 => {
+                    self.circuit.answered();
                     refusals += 1;
                     self.answer_challenge(request, &headers, &body, shown).await?;
                     continue;
                 }
                 Ok((status, headers, body)) => (
                     Error::status(request.method_name(), &request.url, status, &body),
-                    asked_to_wait(&headers),
+                    self.asked_to_wait(status, &headers),
                 ),
                 Err(error) => (error, None),
             };
-            self.pause(error, attempt, wait).await?;
-            attempt += 1;
+            self.tell_circuit(&error);
+            *perhaps_done |= error.leaves_doubt();
+            if error.is_transient() && attempt >= self.retry.attempts {
+                // Perhaps it is not this request that has failed, but the registry.
+                if !error.tells_of_outage() || !self.circuit.doubt() || !self.pass(request).await? {
+                    return Err(error);
+                }
+                attempt = 1;
+            } else {
+                self.wait_for_another(error, attempt, wait).await?;
+                attempt += 1;
+            }
+            again = true;
         }
+    }
+
+    /// Waits until the registry is there and wants requests. Whether it was down meanwhile.
+    async fn pass(&self, request: &Request<'_>) -> Result<bool, Error> {
+        let before = self.circuit.outages();
+        let refused = |outage| Error::unavailable(request.method_name(), &request.url, &outage);
+        while let Some(asking) = self.circuit.pass().await.map_err(refused)? {
+            asking.hears(self.knock().await.map_err(|error| error.to_string()));
+        }
+        Ok(self.circuit.outages() > before)
+    }
+
+    /// Asks once whether anybody is there, and not for more. Every answer will do that is no failure.
+    pub(super) async fn knock(&self) -> Result<(), Error> {
+        let url = self.url("");
+        let answer = self.perform("GET", &url, self.reading.get(url.clone()), KNOCK_BYTES).await?;
+        let (status, headers, body) = answer;
+        self.asked_to_wait(status, &headers);
+        if status.is_server_error() { Err(Error::status("GET", &url, status, &body)) } else { Ok(()) }
+    }
+
+    fn tell_circuit(&self, error: &Error) {
+        if error.tells_of_outage() {
+            self.circuit.failed(error.to_string());
+        } else if error.status.is_some() {
+            self.circuit.answered();
+        }
+    }
+
+    /// How long the registry wants to be left alone, which then holds for all requests to it.
+    fn asked_to_wait(&self, status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
+        let wait = retry_after(headers)?.min(self.retry.longest_wait);
+        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            self.circuit.hold(wait);
+        }
+        Some(wait)
+    }
+
+    /// Waits for another try, and counts it.
+    pub(super) async fn pause(
+        &self,
+        error: Error,
+        attempt: u32,
+        asked: Option<Duration>,
+    ) -> Result<(), Error> {
+        self.wait_for_another(error, attempt, asked).await?;
+        self.count_retry();
+        Ok(())
     }
 
     /// Waits for another try, as long as the registry asked for or else ever longer; gives the error back
     /// where no other try is worth it.
-    pub(super) async fn pause(
+    async fn wait_for_another(
         &self,
         error: Error,
         attempt: u32,
@@ -191,9 +282,12 @@ impl Transport {
         let wait = asked.unwrap_or_else(|| self.backoff(attempt)).min(self.retry.longest_wait);
         tracing::debug!(%error, attempt, wait_seconds = wait.as_secs_f64(), "trying again");
         tokio::time::sleep(wait).await;
+        Ok(())
+    }
+
+    fn count_retry(&self) {
         self.retries.fetch_add(1, Ordering::Relaxed);
         self.observer.retried();
-        Ok(())
     }
 
     fn backoff(&self, attempt: u32) -> Duration {
@@ -201,19 +295,28 @@ impl Transport {
         whole.mul_f64(0.5 + 0.5 * fastrand::f64())
     }
 
-    /// One exchange, without another try.
+    /// One exchange, without another try. `None` if it was not sent, because the registry went away while
+    /// it waited for its turn.
     async fn exchange(
         &self,
         request: &Request<'_>,
         authorization: Option<HeaderValue>,
-    ) -> Result<(StatusCode, HeaderMap, Bytes), Error> {
+        again: bool,
+    ) -> Option<Result<Answer, Error>> {
         let client = if request.method == Method::GET { &self.reading } else { &self.changing };
         let mut builder = client.request(request.method.clone(), request.url.clone());
         builder = builder.headers(request.headers.clone()).body(request.body.clone());
         if let Some(authorization) = authorization {
             builder = builder.header(AUTHORIZATION, authorization);
         }
-        self.perform(request.method_name(), &request.url, builder, request.limit).await
+        let _turn = self.turn().await;
+        if !self.circuit.is_open_to_all() {
+            return None;
+        }
+        if again {
+            self.count_retry();
+        }
+        Some(self.observed(request.method_name(), &request.url, builder, request.limit).await)
     }
 
     pub(super) async fn perform(
@@ -222,77 +325,33 @@ impl Transport {
         url: &Url,
         builder: reqwest::RequestBuilder,
         limit: usize,
-    ) -> Result<(StatusCode, HeaderMap, Bytes), Error> {
+    ) -> Result<Answer, Error> {
+        let _turn = self.turn().await;
+        self.observed(method, url, builder, limit).await
+    }
+
+    /// Waits until there is room for one more request, and keeps the room.
+    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
         // The semaphore is never closed.
-        let _permit = self.in_flight.acquire().await;
+        let permit = self.in_flight.acquire().await.ok();
         if let Some(pace) = &self.pace {
             pace.wait().await;
         }
+        permit
+    }
+
+    async fn observed(
+        &self,
+        method: &'static str,
+        url: &Url,
+        builder: reqwest::RequestBuilder,
+        limit: usize,
+    ) -> Result<Answer, Error> {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let begin = Instant::now();
         let result = receive(method, url, builder, limit).await;
         let status = result.as_ref().ok().map(|(status, ..)| status.as_u16());
         self.observer.exchanged(method, status, begin.elapsed());
         result
-    }
-}
-
-/// Sends a request and reads the whole answer.
-async fn receive(
-    method: &'static str,
-    url: &Url,
-    builder: reqwest::RequestBuilder,
-    limit: usize,
-) -> Result<(StatusCode, HeaderMap, Bytes), Error> {
-    let mut response = builder.send().await.map_err(|error| Error::transport(method, url, error))?;
-    let status = response.status();
-    let headers = std::mem::take(response.headers_mut());
-    let declared = headers.get(reqwest::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    let declared: usize = declared.and_then(|text| text.parse().ok()).unwrap_or(0);
-    let mut body = Vec::with_capacity(declared.min(limit));
-    let broken = |error| Error { status: Some(status), ..Error::transport(method, url, error) };
-    while let Some(chunk) = response.chunk().await.map_err(broken)? {
-        if body.len() + chunk.len() > limit {
-            let message = format!("the answer is longer than {limit} bytes");
-            return Err(Error { status: Some(status), ..Error::new(method, url, Kind::TooLarge, message) });
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok((status, headers, body.into()))
-}
-
-/// What `Retry-After` asks for: seconds, or a date, which is held against the answer's own date so that
-/// our clock does not matter.
-fn asked_to_wait(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let after = text(RETRY_AFTER)?;
-    if let Ok(seconds) = after.trim().parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let then = httpdate::parse_http_date(after).ok()?;
-    let now = httpdate::parse_http_date(text(DATE)?).ok()?;
-    Some(then.duration_since(now).unwrap_or_default())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn wait_of(pairs: &[(&'static str, &'static str)]) -> Option<Duration> {
-        let headers = pairs.iter().map(|&(name, value)| {
-            (name.parse::<reqwest::header::HeaderName>().unwrap(), HeaderValue::from_static(value))
-        });
-        asked_to_wait(&headers.collect())
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        assert_eq!(wait_of(&[("retry-after", "7")]), Some(Duration::from_secs(7)));
-        let date = ("date", "Wed, 21 Oct 2026 07:28:00 GMT");
-        let later = ("retry-after", "Wed, 21 Oct 2026 07:28:30 GMT");
-        assert_eq!(wait_of(&[date, later]), Some(Duration::from_secs(30)));
-        assert_eq!(wait_of(&[later]), None);
-        assert_eq!(wait_of(&[("retry-after", "soon")]), None);
-        assert_eq!(wait_of(&[]), None);
     }
 }

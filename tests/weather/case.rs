@@ -21,8 +21,13 @@ pub(crate) const EVERY: [Personality; 4] =
     [Personality::V2_8, Personality::V3_0, Personality::V3_1, Personality::Oci11];
 
 /// Tries that cost a test no time.
-pub(crate) const QUICK: Retry =
-    Retry { attempts: 3, first_wait: Duration::from_millis(1), longest_wait: Duration::from_millis(20) };
+pub(crate) const QUICK: Retry = Retry {
+    attempts: 3,
+    first_wait: Duration::from_millis(1),
+    longest_wait: Duration::from_millis(20),
+    patience: Duration::from_millis(200),
+    rest: Duration::from_millis(200),
+};
 
 /// A configuration for one registry, and the way to it.
 pub(crate) struct Case {

@@ -250,5 +250,5 @@ async fn a_registry_that_is_down_by_the_time_of_deletion_loses_nothing() {
     assert_eq!(failures(&report).len(), 2, "{report:?}");
     assert_eq!((report.deleted.len(), report.spared.len()), (0, 6));
     assert!(fake.mutating_requests().is_empty(), "what cannot be verified is not deleted");
-    assert_eq!(no_run(case.run().await).0, "interrupted");
+    assert_eq!(no_run(case.run().await).0, "unavailable");
 }
