@@ -83,6 +83,8 @@ pub struct Registry {
     pub requests_per_second: Option<NonZeroU32>,
     /// How long one request may take; never zero.
     pub timeout: Duration,
+    /// How long a run may take, its collection not included; never zero.
+    pub run_timeout: Duration,
     /// When a run begins: its own schedule, else that of the top level; `None` leaves it to the operator.
     pub schedule: Option<Schedule>,
     /// How freed blobs are collected; `None` leaves that to others.

@@ -7,15 +7,17 @@
 mod apply;
 mod collect;
 mod conduct;
+mod halt;
 mod history;
 mod journal;
 mod kept;
 mod scan;
 mod undo;
 
-pub use apply::{Limits, Stop, apply};
+pub use apply::{Limits, apply};
 pub use collect::{Clock, collect, grace_ends, held_back, recover, waits};
 pub use conduct::{Conducted, Means, conduct};
+pub use halt::Stop;
 pub use history::{
     NO_END, Past, Standing, asked_moment, entry_document, history, history_document, what_went,
 };
@@ -26,12 +28,12 @@ pub use undo::{Name, Return, Target, Undone, undo};
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::config::{self, Config};
 use crate::model::{Digest, Memory, RepositoryName, Snapshot};
-use crate::plan::{Failure, Plan, RepositoryPlan, TagDeletion, Terms, plan};
+use crate::plan::{Failure, Plan, RepositoryPlan, TagDeletion, Terms, plan, span};
 use crate::policy::{Mode, Patterns, Policy};
 use crate::registry::{self, Features, Reader};
 use crate::state::{self, State};
@@ -84,6 +86,12 @@ pub enum Error {
     /// What is done could not be noted.
     #[error(transparent)]
     State(#[from] state::Error),
+    /// It took too long.
+    #[error(
+        "the registry could not be read within run_timeout ({0}), and nothing was deleted: see why it is slow, or \
+         raise run_timeout of this registry"
+    )]
+    TimeUp(String),
     /// Nothing would come of a run.
     #[error("nothing can be deleted: {0}")]
     NotReady(&'static str),
@@ -94,7 +102,7 @@ impl Error {
     pub fn was_reached(&self) -> bool {
         match self {
             Self::Registry(_) => false,
-            Self::NoCatalog(_) | Self::State(_) | Self::NotReady(_) => true,
+            Self::NoCatalog(_) | Self::State(_) | Self::TimeUp(_) | Self::NotReady(_) => true,
         }
     }
 
@@ -104,6 +112,7 @@ impl Error {
             Self::Registry(error) => error.kind.name(),
             Self::NoCatalog(_) => "no_catalog",
             Self::State(_) => "state",
+            Self::TimeUp(_) => "run_timeout",
             Self::NotReady(_) => "not_ready",
         }
     }
@@ -168,10 +177,32 @@ pub async fn inspect(
     judge(site, features, repository, policy, Depth::Everything).await
 }
 
-/// Reads every claimed repository and plans. One that cannot be read is left alone and reported.
+/// Reads every claimed repository and plans. One that cannot be read is left alone and reported. A registry
+/// that is down, or that takes longer than a run may, is an error.
 ///
 /// `ready` is asked before the long part with one of the claimed repositories, and can end it.
 pub async fn survey(
+    site: Site<'_>,
+    progress: &dyn Progress,
+    ready: impl AsyncFn(&RepositoryName) -> Result<(), Error>,
+) -> Result<Survey, Error> {
+    in_time(site, read_and_plan(site, progress, ready)).await
+}
+
+/// What comes of it, if that takes no longer than a run may.
+async fn in_time<T>(site: Site<'_>, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    match tokio::time::timeout(site.registry.run_timeout, work).await {
+        Ok(done) => done,
+        Err(_) => Err(Error::TimeUp(allowed(site))),
+    }
+}
+
+/// How long a run may take, as people write it.
+fn allowed(site: Site<'_>) -> String {
+    span::exact(TimeDelta::from_std(site.registry.run_timeout).unwrap_or(TimeDelta::MAX))
+}
+
+async fn read_and_plan(
     site: Site<'_>,
     progress: &dyn Progress,
     ready: impl AsyncFn(&RepositoryName) -> Result<(), Error>,
@@ -204,7 +235,7 @@ pub async fn survey(
                 plan.forget_kept();
                 plans.push(plan);
             }
-            Err(Error::Registry(error)) => {
+            Err(Error::Registry(error)) if error.kind != registry::Kind::Unavailable => {
                 tracing::warn!(
                     registry = %site.registry.name, %repository, kind = error.kind.name(), %error,
                     "the repository could not be read and is left alone"

@@ -36,6 +36,8 @@ pub struct RunReport {
     pub refusals: Vec<Refusal>,
     /// Whether some deletion got no answer, so that nobody knows yet what became of it.
     pub unanswered: bool,
+    /// Why it did not come to its end, where nothing of the above says so, for people.
+    pub cut_off: Option<String>,
 }
 
 /// A manifest that a run deleted.
@@ -95,12 +97,13 @@ impl RunReport {
             failures: plan.failures.clone(),
             refusals: plan.refusals.clone(),
             unanswered: false,
+            cut_off: None,
         }
     }
 
     /// How the run ended: never [`Outcome::Failed`] or [`Outcome::Skipped`], of which there is no report.
     pub fn outcome(&self) -> Outcome {
-        if !self.failures.is_empty() {
+        if !self.failures.is_empty() || self.cut_off.is_some() {
             Outcome::Partial
         } else if !self.refusals.is_empty() {
             Outcome::Refused

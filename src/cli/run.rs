@@ -83,7 +83,14 @@ fn print_run(survey: &Survey, report: &RunReport, form: Form, collected: Option<
         }
     }
     let fate = if report.applied { "" } else { LEFT_ALONE };
-    troubles(&report.registry, fate, &report.failures, &report.refusals)
+    let exit = troubles(&report.registry, fate, &report.failures, &report.refusals);
+    match &report.cut_off {
+        Some(why) => {
+            eprintln!("error: {}: {why}", report.registry);
+            exit.and(Exit::Failed)
+        }
+        None => exit,
+    }
 }
 
 fn done(report: &RunReport, collected: bool) -> String {

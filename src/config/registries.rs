@@ -20,6 +20,7 @@ use crate::plan::span;
 
 const CONCURRENCY: NonZeroUsize = NonZeroUsize::new(16).unwrap();
 const TIMEOUT: Duration = Duration::from_secs(30);
+const RUN_TIMEOUT: Duration = Duration::from_secs(12 * 60 * 60);
 const GC_TIMEOUT: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// The names of all registries; `None` if one of them cannot be told.
@@ -85,6 +86,7 @@ fn registry(
         positive(rate, written, "leave it out for no limit", &at.key("requests_per_second"), findings)
     });
     let timeout = lasting(written.timeout, &at.key("timeout"), findings);
+    let run_timeout = lasting(written.run_timeout, &at.key("run_timeout"), findings);
     let own = parsed(written.schedule, &at.key("schedule"), findings, Schedule::parse);
     let gc = written.gc.map(|gc| self::gc(gc, history, &at.key("gc"), findings));
     Some(Registry {
@@ -96,6 +98,7 @@ fn registry(
         concurrency: concurrency.unwrap_or(CONCURRENCY),
         requests_per_second,
         timeout: timeout.unwrap_or(TIMEOUT),
+        run_timeout: run_timeout.unwrap_or(RUN_TIMEOUT),
         schedule: own.or_else(|| schedule.cloned()),
         gc: gc.flatten(),
     })
@@ -345,6 +348,7 @@ mod tests {
         assert_eq!(registry.concurrency.get(), 16);
         assert_eq!(registry.requests_per_second, None);
         assert_eq!(registry.timeout, Duration::from_secs(30));
+        assert_eq!(registry.run_timeout, Duration::from_secs(43_200));
         assert!(matches!(gc.schedule, GcSchedule::AfterRun));
         assert_eq!(gc.min_reclaimable, 0);
         assert_eq!(gc.grace, TimeDelta::zero());
@@ -437,6 +441,12 @@ mod tests {
             "requests_per_second: 4294967296",
             &[
                 "registries[0].requests_per_second: line 1: 4294967296 is too large a number: leave it out for no limit",
+            ],
+        );
+        check(
+            "run_timeout: 0s",
+            &[
+                "registries[0].run_timeout: line 1: nothing can be done in no time: write a duration above zero",
             ],
         );
         check(

@@ -43,6 +43,7 @@ pub(super) struct Registry {
     pub(super) concurrency: Option<u64>,
     pub(super) requests_per_second: Option<u64>,
     pub(super) timeout: Option<Span>,
+    pub(super) run_timeout: Option<Span>,
     pub(super) schedule: Option<String>,
     pub(super) gc: Option<Gc>,
 }

@@ -4,12 +4,11 @@
 //! deletion. Whatever is in only one of the two stays. Each deletion is journaled before it is sent.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::{StreamExt as _, stream};
 
-use super::{Depth, Error, Journal, Progress, Site, Survey, failure, judge, policy_of};
+use super::halt::{Halt, TIME_UP};
+use super::{Depth, Error, Journal, Progress, Site, Stop, Survey, allowed, failure, judge, policy_of};
 use crate::model::{Digest, Kind};
 use crate::plan::{Failure, Planned, RepositoryPlan, Untag};
 use crate::policy::Policy;
@@ -20,22 +19,6 @@ use crate::state::{self, Departure};
 /// Repositories that are worked on at once. Within one, deletions follow one another: each makes
 /// distribution read every tag there, and parents must be gone before their children.
 const REPOSITORIES: usize = 4;
-
-/// Asks a run to stop between two deletions. What belongs to a manifest that is gone still follows it.
-#[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<AtomicBool>);
-
-impl Stop {
-    /// Asks for it.
-    pub fn request(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether somebody has.
-    pub fn is_requested(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// Whether a run minds the limits of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,13 +48,14 @@ pub async fn apply(
         Limits::Respected => plan.permitted().collect(),
         Limits::Overridden => plan.repositories.iter().filter(|one| !one.held_back).collect(),
     };
+    let halt = Halt::new(stop);
     let work: Vec<Work<'_>> = permitted
         .into_iter()
         .filter(|planned| !planned.is_idle())
         .filter_map(|planned| {
             let policy = policy_of(site, &planned.repository)?;
             let features = survey.features;
-            Some(Work { site, planned, policy, features, deleter, journal, stop, progress })
+            Some(Work { site, planned, policy, features, deleter, journal, halt: &halt, progress })
         })
         .collect();
     progress.deleting(work.iter().map(|work| work.planned.deletions().count()).sum());
@@ -82,6 +66,13 @@ pub async fn apply(
         report.spared.extend(done.spared);
         report.failures.extend(done.failures);
         report.unanswered |= done.unanswered;
+    }
+    if report.spared.iter().any(|spared| spared.why == TIME_UP) {
+        let allowed = allowed(site);
+        report.cut_off = Some(format!(
+            "the run took longer than run_timeout ({allowed}) and was ended: the next run does the rest; if it \
+             never comes to an end, raise run_timeout of this registry"
+        ));
     }
     report
 }
@@ -94,7 +85,7 @@ struct Work<'a> {
     features: Features,
     deleter: &'a Deleter,
     journal: Journal<'a>,
-    stop: &'a Stop,
+    halt: &'a Halt<'a>,
     progress: &'a dyn Progress,
 }
 
@@ -117,15 +108,19 @@ const AFTER_A_FAILURE: &str = "an earlier deletion in this repository failed";
 impl Work<'_> {
     async fn perform(&self) -> Done {
         let mut done = Done::default();
-        if self.stop.is_requested() {
-            self.spare_all("the run was stopped", &mut done);
+        if let Some(why) = self.halt.why() {
+            self.spare_all(why, &mut done);
             return done;
         }
         let repository = &self.planned.repository;
         let depth = Depth::Claimed(self.policy);
         // A look of its own: what was pushed since the first one is noticed now.
         let site = Site { looked: (self.journal.clock)(), ..self.site };
-        let fresh = judge(site, self.features, repository, self.policy, depth).await;
+        let look = judge(site, self.features, repository, self.policy, depth);
+        let Some(fresh) = self.halt.in_time(look).await else {
+            self.spare_all(TIME_UP, &mut done);
+            return done;
+        };
         match fresh {
             Ok((_, fresh)) => {
                 self.delete(&fresh, &mut done).await;
@@ -156,8 +151,9 @@ impl Work<'_> {
             let clear = planned.after.iter().all(|parent| gone.contains(parent));
             // Once its parent is gone, nothing would be gained by leaving an untagged child behind.
             let begun = clear && !planned.after.is_empty();
-            let why = if self.stop.is_requested() && !begun {
-                Some("the run was stopped")
+            let halted = self.halt.why().filter(|_| !begun);
+            let why = if halted.is_some() {
+                halted
             } else if done.broken {
                 Some(AFTER_A_FAILURE)
             } else if !clear {
@@ -197,8 +193,8 @@ impl Work<'_> {
 
     async fn untag(&self, fresh: &RepositoryPlan, done: &mut Done) {
         for untag in &self.planned.untag {
-            let why = if self.stop.is_requested() {
-                "the run was stopped"
+            let why = if let Some(why) = self.halt.why() {
+                why
             } else if done.broken {
                 AFTER_A_FAILURE
             } else if !fresh.untag.contains(untag) {
@@ -249,7 +245,7 @@ impl Work<'_> {
             }
             Err(error) => {
                 // Without an answer it may have happened: the next run finds out.
-                if error.is_transient() {
+                if error.perhaps_done {
                     done.unanswered = true;
                 } else {
                     self.noted(self.journal.refused(entry), done);
@@ -267,8 +263,10 @@ impl Work<'_> {
                 tracing::error!(
                     registry = %self.site.registry.name, %error, "the run stops, because it cannot be noted"
                 );
-                self.stop.request();
+                self.halt.now("the run could not be noted any more");
                 done.broken = true;
+                // Nothing is collected after what is not in the journal.
+                done.unanswered = true;
                 done.failures.push(failure(self.planned.repository.clone(), "state", error));
             })
             .ok()
@@ -347,6 +345,10 @@ impl Work<'_> {
             registry = %self.site.registry.name, %repository, kind = error.kind.name(), %error,
             "the run failed in a repository"
         );
+        // Each of the others would only find out the same.
+        if error.kind == registry::Kind::Unavailable {
+            self.halt.now("the registry did not answer any more");
+        }
         // What the registry refuses for one manifest alone does not stop the others.
         done.broken |= error.kind != registry::Kind::Forbidden;
         done.failures.push(failure(repository, error.kind.name(), error));

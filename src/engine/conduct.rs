@@ -5,10 +5,11 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
-use super::apply::{Limits, Stop, apply};
+use super::apply::{Limits, apply};
 use super::collect::{Clock, collect, held_back};
+use super::halt::Stop;
 use super::journal::{Journal, settle};
-use super::{Error, Progress, Site, Survey, survey};
+use super::{Error, Progress, Site, Survey, in_time, survey};
 use crate::config::GcSchedule;
 use crate::gc::Collector;
 use crate::policy::Mode;
@@ -50,6 +51,9 @@ pub struct Conducted {
 pub async fn conduct(site: Site<'_>, means: &Means<'_>, progress: &dyn Progress) -> Result<Conducted, Error> {
     let begin = Instant::now();
     let registry = site.registry.name.as_str();
+    // What is left of the time after the survey is for the deletions. A collection has a time of its own.
+    let stop = means.stop.until(begin.checked_add(site.registry.run_timeout));
+    let means = &Means { stop: &stop, ..*means };
     let run = means.state.begin_run(registry, site.now)?;
     let site = Site { state: Some(means.state), ..site };
     let journal = Journal { state: means.state, registry, run, clock: means.clock };
@@ -88,7 +92,7 @@ fn prune(site: Site<'_>, state: &State, now: DateTime<Utc>) {
 fn is_due(site: Site<'_>, report: &RunReport, waiting: u64) -> bool {
     let after_run = site.registry.gc.as_ref().is_some_and(|gc| matches!(gc.schedule, GcSchedule::AfterRun));
     let freed = waiting > 0 || report.deleted.iter().any(|deleted| !deleted.already_gone);
-    after_run && report.applied && freed && !report.unanswered
+    after_run && report.applied && freed && !report.unanswered && report.cut_off.is_none()
 }
 
 async fn survey_and_apply(
@@ -97,7 +101,8 @@ async fn survey_and_apply(
     journal: Journal<'_>,
     progress: &dyn Progress,
 ) -> Result<(Survey, RunReport), Error> {
-    settle(site, means.state).await?;
+    // It asks the registry about each, which may take as long as anything.
+    in_time(site, async { Ok(settle(site, means.state).await?) }).await?;
     match site.config.mode {
         Mode::Plan => {
             let survey = survey(site, progress, async |_| Ok(())).await?;
@@ -120,5 +125,5 @@ async fn survey_and_apply(
 fn first_trouble(report: &RunReport) -> Option<String> {
     let failure = report.failures.first();
     let failure = failure.map(|failure| format!("{}: {}", failure.repository, failure.error));
-    failure.or_else(|| report.refusals.first().map(ToString::to_string))
+    failure.or_else(|| report.cut_off.clone()).or_else(|| report.refusals.first().map(ToString::to_string))
 }

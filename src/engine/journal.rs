@@ -51,6 +51,10 @@ pub(super) async fn settle(site: Site<'_>, state: &State) -> Result<(), state::E
                     registry = %entry.registry, repository = %entry.repository, digest = %entry.digest, %error,
                     "nobody knows yet what became of a deletion"
                 );
+                // Then there is no answer about the others either, and soon the run hears of it.
+                if error.kind == registry::Kind::Unavailable {
+                    break;
+                }
                 continue;
             }
         };

@@ -127,7 +127,7 @@ impl Run {
             spared: report.spared.len(),
             failures: report.failures.len(),
             refusals: report.refusals.len(),
-            problems: refusals.chain(failures).take(PROBLEMS).collect(),
+            problems: report.cut_off.iter().cloned().chain(refusals).chain(failures).take(PROBLEMS).collect(),
             ..Self::nothing(&report.registry, at, Outcome::Success)
         }
     }

@@ -86,6 +86,7 @@ pub fn run_document(report: &RunReport, plan: &Plan, collected: Option<&Collecte
         "now": moment(report.now),
         "outcome": report.outcome(),
         "applied": report.applied,
+        "cut_off": report.cut_off,
         "deleted": report.deleted,
         "untagged": report.untagged,
         "spared": report.spared,

@@ -1,0 +1,66 @@
+//! What ends a run between two deletions.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use tokio::time::Instant;
+
+/// Why something is left alone once the time of a run is up.
+pub(super) const TIME_UP: &str = "the run's time was up";
+
+/// Asks a run to stop between two deletions. What belongs to a manifest that is gone still follows it.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    asked: Arc<AtomicBool>,
+    until: Option<Instant>,
+}
+
+impl Stop {
+    /// Asks for it.
+    pub fn request(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody has.
+    pub fn is_requested(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// The same, for a run that has time until then.
+    pub(super) fn until(&self, moment: Option<Instant>) -> Self {
+        Self { asked: self.asked.clone(), until: moment }
+    }
+}
+
+/// Everything that can end one run, also what it finds out by itself.
+pub(super) struct Halt<'a> {
+    stop: &'a Stop,
+    own: OnceLock<&'static str>,
+}
+
+impl<'a> Halt<'a> {
+    pub(super) fn new(stop: &'a Stop) -> Self {
+        Self { stop, own: OnceLock::new() }
+    }
+
+    /// Ends this run, and no other, for this reason.
+    pub(super) fn now(&self, why: &'static str) {
+        // The first reason is the one that counts.
+        let _ = self.own.set(why);
+    }
+
+    /// Why nothing more is deleted; `None` while the run goes on.
+    pub(super) fn why(&self) -> Option<&'static str> {
+        let asked = self.stop.is_requested().then_some("the run was stopped");
+        let late = self.stop.until.filter(|until| *until <= Instant::now()).map(|_| TIME_UP);
+        asked.or(self.own.get().copied()).or(late)
+    }
+
+    /// What comes of it; `None` if the time of the run is up before.
+    pub(super) async fn in_time<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        match self.stop.until {
+            Some(until) => tokio::time::timeout_at(until, work).await.ok(),
+            None => Some(work.await),
+        }
+    }
+}
