@@ -1,0 +1,248 @@
+//! A registry with something to keep and something to go, the weather before it, and regsweep.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use regsweep::config::{Config, parse};
+use regsweep::engine::{self, Conducted, Limits, Means, Site, Stop, conduct};
+use regsweep::gc::Collector;
+use regsweep::registry::{Reader, Retry};
+use regsweep::report::{Outcome, RunReport};
+use regsweep::state::{Entry, Fate, Filter, State};
+
+use crate::support::faults::{Fault, Faults, Seen};
+use crate::support::held::{held, manifests};
+use crate::support::image::{ACCEPT_ALL, Artifact, Content, Image, Index, digest, signature_tag};
+use crate::support::regsweep::OLD_GOES;
+use crate::support::server::RealRegistry;
+
+/// Tries and waits that cost a test little time.
+pub(crate) const HASTY: Retry = Retry {
+    attempts: 5,
+    first_wait: Duration::from_millis(2),
+    longest_wait: Duration::from_secs(2),
+    patience: Duration::from_secs(30),
+    rest: Duration::from_secs(2),
+};
+
+/// The path of the deletion by which a run finds out whether it may delete.
+const PROBE: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+pub(crate) struct World {
+    pub(crate) faults: Faults,
+    pub(crate) reader: Reader,
+    pub(crate) state: State,
+    registry: Mutex<RealRegistry>,
+    config: Config,
+    collector: Option<Collector>,
+    /// What stays: repository, tag, content.
+    kept: Vec<(&'static str, String, Content)>,
+    before: BTreeSet<String>,
+    _folder: tempfile::TempDir,
+}
+
+/// When everything happens.
+fn now() -> DateTime<Utc> {
+    "2026-06-17T12:00:00Z".parse().unwrap()
+}
+
+fn image(name: &str) -> Content {
+    Image::new(name).created("2020-01-01T00:00:00Z").layer("base").layer(name).build()
+}
+
+/// Whether this is the deletion of a manifest that may be there.
+pub(crate) fn deletes(seen: &Seen) -> bool {
+    seen.method == "DELETE" && !seen.path.contains(PROBE)
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self::with("", HASTY)
+    }
+
+    /// With these lines more about the registry, and this patience.
+    pub(crate) fn with(lines: &str, retry: Retry) -> Self {
+        let registry = RealRegistry::start();
+        let faults = Faults::before(&registry.host(), |_| Fault::None);
+        let shared = image("shared");
+        let index = Index::oci().child(&image("amd64")).child(&shared).build();
+        let kept_index = Index::oci().child(&shared).child(&image("arm64")).build();
+        let signature = Artifact::signature(&index.digest).build();
+        let kept = vec![
+            ("app", "keep".to_owned(), image("keep")),
+            ("app", "keep-index".to_owned(), kept_index),
+            ("web", "keep".to_owned(), image("keep")),
+        ];
+        let mut store = registry.store();
+        for (repository, tag, content) in &kept {
+            store.write(repository, &[tag], content);
+        }
+        store.write("app", &["old-1"], &image("one"));
+        store.write("app", &["old-2", "old-too"], &image("two"));
+        store.write("app", &["old-index"], &index);
+        store.write("app", &[&signature_tag(&index.digest)], &signature);
+        store.write("web", &["old-1"], &image("one"));
+        store.write("web", &["old-3"], &image("three"));
+        let before = manifests(&registry);
+        let folder = tempfile::tempdir().unwrap();
+        let lines: String = lines.lines().map(|line| format!("    {line}\n")).collect();
+        let text = format!(
+            "mode: enforce\nstate_dir: {}\nregistries:\n  - name: main\n    url: {}\n    \
+             tls: {{ insecure_skip_verify: true }}\n{lines}{OLD_GOES}",
+            folder.path().join("state").display(),
+            faults.url(),
+        );
+        let config = parse(&text, "f", &|_| None).unwrap_or_else(|error| panic!("{error}"));
+        let reader = Reader::new(&config.registries[0], retry, Arc::new(())).unwrap();
+        let state = State::open(&config.state_dir).unwrap();
+        let gc = config.registries[0].gc.as_ref();
+        let collector = gc.map(|gc| Collector::new(gc, "unix:///nowhere", None).unwrap());
+        let registry = Mutex::new(registry);
+        Self { faults, reader, state, registry, config, collector, kept, before, _folder: folder }
+    }
+
+    pub(crate) fn registry(&self) -> MutexGuard<'_, RealRegistry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn site(&self) -> Site<'_> {
+        let (registry, now) = (&self.config.registries[0], now());
+        let (config, reader, state) = (&self.config, &self.reader, Some(&self.state));
+        Site { config, registry, reader, now, only: None, state, looked: now }
+    }
+
+    /// A run, whatever comes of it.
+    pub(crate) async fn run(&self) -> Result<Conducted, engine::Error> {
+        let (limits, stop) = (Limits::Respected, Stop::default());
+        let (state, collector) = (&self.state, self.collector.as_ref());
+        conduct(self.site(), &Means { state, collector, limits, stop: &stop, clock: &now }, &()).await
+    }
+
+    /// A run that comes to its end.
+    pub(crate) async fn report(&self) -> RunReport {
+        self.run().await.unwrap_or_else(|error| panic!("{error}: {:#?}", self.faults.log())).report
+    }
+
+    /// Runs until one does everything.
+    pub(crate) async fn run_to_the_end(&self) {
+        while !self.run().await.is_ok_and(|done| done.report.outcome() == Outcome::Success) {}
+    }
+
+    /// `repository@digest` of what is gone.
+    pub(crate) fn gone(&self) -> BTreeSet<String> {
+        let left = manifests(&self.registry());
+        self.before.difference(&left).cloned().collect()
+    }
+
+    /// `repository@digest` of what is to go.
+    pub(crate) fn doomed(&self) -> BTreeSet<String> {
+        let kept = self.kept.iter().flat_map(|(repository, _, content)| {
+            content.tree().into_iter().map(move |part| format!("{repository}@{}", part.digest))
+        });
+        let kept: BTreeSet<String> = kept.collect();
+        self.before.difference(&kept).cloned().collect()
+    }
+
+    /// The journal, the first deletion first.
+    pub(crate) fn journal(&self) -> Vec<Entry> {
+        let mut runs = self.state.history(&Filter::default()).unwrap();
+        runs.reverse();
+        runs.into_iter().flat_map(|(_, entries)| entries).collect()
+    }
+
+    /// Nothing is gone that should stay, and nothing is noted that was not done. What was done and is not
+    /// noted as done is open.
+    pub(crate) async fn assert_sound(&self, case: &str) {
+        let gone = self.gone();
+        assert!(gone.is_subset(&self.doomed()), "{case}: {gone:#?}");
+        let journal = self.journal();
+        let of = |fate: Fate| -> Vec<String> {
+            let entries = journal.iter().filter(|entry| entry.fate == fate);
+            entries.map(|entry| format!("{}@{}", entry.repository, entry.digest)).collect()
+        };
+        let (noted, open) = (of(Fate::Deleted), of(Fate::Sent));
+        let once: BTreeSet<String> = noted.iter().cloned().collect();
+        assert_eq!(once.len(), noted.len(), "{case}: each is noted once: {noted:#?}");
+        assert!(once.is_subset(&gone), "{case}: {once:#?} of {gone:#?}");
+        let unnoted: BTreeSet<&String> = gone.difference(&once).collect();
+        assert!(unnoted.iter().all(|one| open.contains(one)), "{case}: {unnoted:#?} of {open:#?}");
+        let counted: u64 = self.state.runs(1000).unwrap().iter().map(|run| run.deleted).sum();
+        assert_eq!(counted, noted.len() as u64, "{case}");
+        let deleted = journal.iter().filter(|entry| entry.fate == Fate::Deleted);
+        let bytes: u64 = deleted.map(|entry| entry.bytes).sum();
+        if self.collector.is_none() {
+            assert_eq!(self.state.reclaimable("main").unwrap(), bytes, "{case}");
+        }
+        self.assert_whole(case).await;
+    }
+
+    /// All that stays can be had, byte for byte.
+    async fn assert_whole(&self, case: &str) {
+        let url = self.registry().url();
+        let client = reqwest::Client::new();
+        let get = async |path: String| {
+            let answer = client.get(format!("{url}/v2/{path}")).header("accept", ACCEPT_ALL).send().await;
+            let answer = answer.unwrap();
+            assert_eq!(answer.status(), 200, "{case}: {path}");
+            answer.bytes().await.unwrap().to_vec()
+        };
+        for (repository, tag, content) in &self.kept {
+            let tagged = get(format!("{repository}/manifests/{tag}")).await;
+            assert_eq!(tagged, content.manifest, "{case}: {repository}:{tag}");
+            for part in content.tree() {
+                assert_eq!(
+                    get(format!("{repository}/manifests/{}", part.digest)).await,
+                    part.manifest,
+                    "{case}"
+                );
+                for blob in &part.blobs {
+                    assert_eq!(get(format!("{repository}/blobs/{}", digest(blob))).await, *blob, "{case}");
+                }
+            }
+        }
+    }
+
+    /// Everything that was to go has gone, and what is noted is what the registry's own log says: each
+    /// manifest once.
+    pub(crate) async fn assert_swept(&self, case: &str) {
+        self.assert_sound(case).await;
+        assert_eq!(self.gone(), self.doomed(), "{case}");
+        for repository in ["app", "web"] {
+            let kept = self.kept.iter().filter(|(one, ..)| *one == repository);
+            let kept: Vec<(&str, &Content)> = kept.map(|(_, tag, content)| (tag.as_str(), content)).collect();
+            assert_eq!(self.registry().store().repository(repository), held(&kept), "{case}: {repository}");
+        }
+        let journal = self.journal();
+        assert!(journal.iter().all(|entry| entry.fate == Fate::Deleted), "{case}: {journal:#?}");
+        let noted: BTreeSet<String> = journal.iter().map(|entry| entry.digest.to_string()).collect();
+        assert_eq!(self.logged().into_iter().collect::<BTreeSet<_>>(), noted, "{case}");
+        assert_eq!(self.logged().len(), journal.len(), "{case}: the registry deleted each once");
+    }
+
+    /// The digests that the registry has said it deleted.
+    pub(crate) fn logged(&self) -> Vec<String> {
+        let done = self.registry().mutating_requests().into_iter().filter(|logged| logged.status == 202);
+        done.map(|logged| logged.path.rsplit('/').next().unwrap().to_owned()).collect()
+    }
+
+    /// The next run, in good weather.
+    pub(crate) async fn then_good_weather(&self, case: &str) -> RunReport {
+        self.faults.refuse(false);
+        self.faults.calm();
+        let report = self.report().await;
+        assert_eq!(report.outcome(), Outcome::Success, "{case}: {report:?}");
+        self.assert_swept(case).await;
+        report
+    }
+
+    /// Waits until so many of the requests that have come are such.
+    pub(crate) async fn wait_for(&self, count: usize, such: impl Fn(&str, &str) -> bool) {
+        let until = Instant::now() + Duration::from_secs(60);
+        while self.faults.log().iter().filter(|one| such(&one.method, &one.path)).count() < count {
+            assert!(Instant::now() < until, "they do not come: {:#?}", self.faults.log());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
