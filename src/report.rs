@@ -34,7 +34,8 @@ pub struct RunReport {
     pub failures: Vec<Failure>,
     /// What limits forbade.
     pub refusals: Vec<Refusal>,
-    /// Whether some deletion got no answer, so that nobody knows yet what became of it.
+    /// Whether some deletion got no answer, so that nobody knows yet what became of it, or the registry
+    /// did not answer any more at all.
     pub unanswered: bool,
     /// Why it did not come to its end, where nothing of the above says so, for people.
     pub cut_off: Option<String>,

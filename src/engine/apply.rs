@@ -386,9 +386,10 @@ impl Work<'_> {
             registry = %self.site.registry.name, %repository, kind = error.kind.name(), %error,
             "the run failed in a repository"
         );
-        // Each of the others would only find out the same.
         if error.kind == registry::Kind::Unavailable {
+            // Each of the others would only find out the same, and a collection would disturb who mends it.
             self.halt.now("the registry did not answer any more");
+            done.unanswered = true;
         }
         // What the registry refuses for one manifest alone does not stop the others.
         done.broken |= error.kind != registry::Kind::Forbidden;

@@ -80,6 +80,7 @@ async fn a_deletion_that_was_not_sent_is_not_in_the_journal() {
     });
     let report = world.report().await;
     assert_eq!((report.outcome(), report.deleted.len()), (Outcome::Partial, 0), "{report:?}");
+    assert!(world.journal().is_empty());
     world.assert_sound("not sent").await;
     world.then_good_weather("not sent").await;
 }

@@ -92,7 +92,7 @@ async fn a_request_that_drips_has_an_end() {
 
 #[tokio::test]
 async fn who_asks_for_time_holds_back_everything() {
-    let world = World::new();
+    let world = World::with("concurrency: 2", HASTY);
     let (asked, seen_at) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(Vec::new())));
     let (noted, times) = (asked.clone(), seen_at.clone());
     world.faults.set(move |seen| {
@@ -102,7 +102,9 @@ async fn who_asks_for_time_holds_back_everything() {
             *noted.lock().unwrap() = Some(now);
             return Fault::Status(429, Some(2));
         }
-        Fault::Latency(Duration::from_millis(10))
+        // So that others have something to do all that time.
+        let lately = noted.lock().unwrap().is_some_and(|at: Instant| at.elapsed() < Duration::from_secs(2));
+        if lately { Fault::Latency(Duration::from_millis(400)) } else { Fault::None }
     });
     let report = world.report().await;
     assert_eq!(report.outcome(), Outcome::Success, "{report:?}");
