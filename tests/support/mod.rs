@@ -8,6 +8,7 @@
 
 pub mod engine;
 pub mod fake;
+pub mod faults;
 pub mod gate;
 pub mod held;
 pub mod image;
