@@ -248,8 +248,9 @@ impl Work<'_> {
                 Some(deletion)
             }
             Err(error) => {
-                // Without an answer it may have happened: the next run finds out.
-                if error.is_transient() {
+                // Without an answer of the registry itself, which names a code, it may have happened: the next run
+                // finds out.
+                if error.is_transient() || error.codes.is_empty() {
                     done.unanswered = true;
                 } else {
                     self.noted(self.journal.refused(entry), done);
