@@ -110,7 +110,8 @@ impl Access {
     }
 
     /// Whether something below what was pushed was deleted by regsweep, which could not know of the push
-    /// when it looked for the last time: no registry can refuse a deletion for what has changed since.
+    /// when it looked for the last time: no registry can refuse a deletion for what has changed since. It
+    /// is no excuse if the deletion was sent once before.
     pub fn race(&self, tagged: &Tagged, content: &Content) -> Option<String> {
         let (begin, done) = self.span_of(tagged.push)?;
         let family: BTreeSet<&str> = content.tree().iter().map(|part| part.digest.as_str()).collect();
@@ -119,7 +120,12 @@ impl Access {
             .filter(|one| one.position > begin)
             .find_map(|one| {
                 let look = self.look_before(one.repository, one.position)?;
-                (look < done).then(|| {
+                let again = self.lines[look..one.position].iter().any(|line| {
+                    (line.who, line.method.as_str()) == (Who::Regsweep, "DELETE")
+                        && line.repository == one.repository
+                        && line.reference.as_deref() == Some(one.digest)
+                });
+                (look < done && !again).then(|| {
                     let time = |position: usize| self.lines[position].time.as_str();
                     format!("looked {}, pushed {}, deleted {}", time(look), time(done), time(one.position))
                 })
@@ -148,6 +154,23 @@ impl Access {
         }
         // Some looks come to nothing, and then the one before is what is remembered.
         looks.iter().rev().take(4).any(|there| *there)
+    }
+
+    /// Whether something was pushed again a moment after regsweep had deleted it.
+    fn came_back(&self, repository: &str, digest: &str) -> bool {
+        let pushed = |line: &Line| match line.who {
+            Who::Push(number) if line.method == "PUT" && line.status == 201 => {
+                let own = line.reference.as_deref() == Some(digest);
+                own || self.pushes.get(number).is_some_and(|push| {
+                    line.reference.as_deref() == Some(&push.reference) && push.content.digest == digest
+                })
+            }
+            _ => false,
+        };
+        self.deletions().filter(|one| (one.repository, one.digest) == (repository, digest)).any(|one| {
+            let after = self.lines[one.position..].iter();
+            after.take(600).any(|line| line.repository == repository && pushed(line))
+        })
     }
 
     /// What happened to a content, for people.
@@ -293,6 +316,9 @@ fn journal(soak: &Soak, access: &Access, entries: &[Entry]) {
         if log < journal && by_others {
             // Its own answer was lost, or never sent; then it was gone, and nobody can tell by whom.
             soak.report.count("excused: deleted by somebody else while an answer was missing");
+        } else if log > journal && access.came_back(key.0, key.1) {
+            // The answer was lost, and when it was asked for it was there: nobody can tell whether again.
+            soak.report.count("excused: pushed again while an answer was missing");
         } else if log != journal {
             let told = soak.model.content(key.1).map(|content| access.story(key.0, &content));
             let told = told.unwrap_or_default();

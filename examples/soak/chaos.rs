@@ -27,9 +27,9 @@ async fn one(soak: &Arc<Soak>, random: &mut Rng) {
         0..28 => deletion(soak, random).await,
         28..36 => ghost(soak, random),
         36..43 => stray(soak, random),
-        43..51 => restart(soak).await,
-        51..58 => kill(soak, random).await,
-        58..63 => kill_in_a_collection(soak, random).await,
+        43..50 => restart(soak).await,
+        50..56 => kill(soak, random).await,
+        56..63 => kill_in_a_collection(soak, random).await,
         63..68 => stop(soak, random).await,
         68..78 => reload(soak, random).await,
         78..88 => ask(soak).await,
@@ -74,6 +74,7 @@ async fn restart(soak: &Arc<Soak>) {
 async fn kill(soak: &Soak, random: &mut Rng) {
     let mut service = soak.service.lock().await;
     service.kill();
+    soak.host.doubt();
     soak.report.count("chaos: regsweep killed");
     tokio::time::sleep(Duration::from_millis(random.u64(0..1500))).await;
     soak.up(&mut service).await;
@@ -86,6 +87,7 @@ async fn kill_in_a_collection(soak: &Soak, random: &mut Rng) {
             tokio::time::sleep(Duration::from_millis(random.u64(0..1500))).await;
             let mut service = soak.service.lock().await;
             service.kill();
+            soak.host.doubt();
             soak.report.count("chaos: regsweep killed in a collection");
             tokio::time::sleep(Duration::from_millis(random.u64(0..800))).await;
             return soak.up(&mut service).await;

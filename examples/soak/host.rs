@@ -7,6 +7,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use crate::store::Store;
 
@@ -21,7 +22,7 @@ pub struct Host {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sweep {
     pub bytes: u64,
-    /// Whether the registry was started again before the sweep said that it had ended.
+    /// Whether regsweep was killed, or the registry started again, before the sweep had ended.
     pub cut: bool,
 }
 
@@ -101,6 +102,17 @@ impl Host {
         text.lines().filter_map(sweep).collect()
     }
 
+    /// Regsweep was killed. A sweep that has just ended it may not have noted, and count when others push again.
+    pub fn doubt(&self) {
+        let file = self.folder.join("sweeps");
+        let changed = fs::metadata(&file).unwrap().modified().unwrap();
+        let recent = changed.elapsed().is_ok_and(|elapsed| elapsed < Duration::from_secs(10));
+        let text = fs::read_to_string(&file).unwrap();
+        if let Some(position) = text.rfind("whole").filter(|_| recent) {
+            fs::write(file, [&text[..position], "cut", &text[position + "whole".len()..]].concat()).unwrap();
+        }
+    }
+
     pub fn access_log(&self) -> String {
         fs::read_to_string(self.folder.join("access.log")).unwrap_or_default()
     }
@@ -157,7 +169,8 @@ bytes() { find FOLDER/store/docker/registry/v2/blobs -type f -name data -printf 
 
 const BEFORE: &str = "flock 9\ntouch collecting\nstop\n";
 
-/// A dry run is the registry's own. A sweep is measured, and takes as long as it is told to.
+/// A dry run is the registry's own. A sweep is measured, and takes as long as it is told to. One that has lost
+/// whoever began it is cut.
 const COLLECT: &str = r#"case "$*" in *--dry-run*) exec docker-registry "$@" 9>&- ;; esac
 [ -s dawdle ] && read -r first last <dawdle
 bytes >sweep-open
@@ -166,7 +179,9 @@ docker-registry "$@" 9>&-
 code=$?
 sleep "${last:-0}"
 if [ -s sweep-open ]; then
-    echo "whole $(cat sweep-open) $(bytes)" >>sweeps
+    how=cut
+    [ -e "/proc/$PPID/exe" ] && how=whole
+    echo "$how $(cat sweep-open) $(bytes)" >>sweeps
     rm -f sweep-open
 fi
 exit $code

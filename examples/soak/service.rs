@@ -132,14 +132,14 @@ policies:
       - {{ name: pulls, tags: 'pr-.*', keep: {{ newer_than: {newer}s }} }}
       - {{ name: releases, tags: 'v\d+\.\d+\.\d+', keep: {{ versions: {{ newest: {newest}, per: minor }} }} }}
       - {{ name: devs, tags: 'dev-.*', keep: {{ all: {{ newest: {more}, newer_than: {longer}s }} }} }}
-      - {{ name: temporary, tags: 'tmp-.*', keep: none }}
+      - {{ name: temporary, tags: ['tmp-.*', stable, 'prod-.*'], keep: none }}
     untagged: {{ newer_than: {newer}s }}
   - name: libraries
     repositories: 'lib/.*'
     rules:
       - {{ name: holders, tags: 'keep-.*', keep: all }}
       - {{ name: builds, tags: ['build-.*', 'dev-.*'], keep: {{ newest: {more} }} }}
-      - {{ name: rest, tags: ['pr-.*', 'tmp-.*', 'v.*'], keep: {{ newest: 1, newer_than: {longer}s }} }}
+      - {{ name: rest, tags: ['pr-.*', 'tmp-.*', 'v.*', 'stable|prod-.*'], keep: {{ newest: 1, newer_than: {longer}s }} }}
   - name: bulk
     repositories: bulk
     rules: [{{ name: bursts, tags: 'burst-.*', keep: {{ newer_than: {newer}s }} }}]
