@@ -315,10 +315,10 @@ fn journal(soak: &Soak, access: &Access, entries: &[Entry]) {
         });
         if log < journal && by_others {
             // Its own answer was lost, or never sent; then it was gone, and nobody can tell by whom.
-            soak.report.count("excused: deleted by somebody else while an answer was missing");
+            soak.report.once("excused: deleted by somebody else while an answer was missing", key.1);
         } else if log > journal && access.came_back(key.0, key.1) {
             // The answer was lost, and when it was asked for it was there: nobody can tell whether again.
-            soak.report.count("excused: pushed again while an answer was missing");
+            soak.report.once("excused: pushed again while an answer was missing", key.1);
         } else if log != journal {
             let told = soak.model.content(key.1).map(|content| access.story(key.0, &content));
             let told = told.unwrap_or_default();
@@ -350,9 +350,10 @@ fn young(soak: &Soak, access: &Access, entries: &[Entry]) {
                 busy: false,
             };
             if access.race(&probe, &push.content).is_some() {
-                soak.report.count("excused: pushed between the last look and the deletion");
+                soak.report
+                    .once("excused: pushed between the last look and the deletion", &number.to_string());
             } else if access.was_unseen(number) {
-                soak.report.count("excused: moved away and back between two looks");
+                soak.report.once("excused: moved away and back between two looks", &number.to_string());
             } else {
                 let told = access.story(&push.repository, &push.content);
                 let text = format!(

@@ -100,11 +100,11 @@ async fn one(soak: &Soak, tagged: &Tagged, promise: Promise, what: &str, due: im
     }
     let access = Access::read(soak);
     if let Some(race) = access.race(tagged, content) {
-        soak.report.count("excused: pushed between the last look and the deletion");
+        soak.report.once("excused: pushed between the last look and the deletion", &tagged.push.to_string());
         soak.report.note(format!("{name} was lost to a race: {race}"));
         soak.model.lost(&tagged.repository, &tagged.tag);
     } else if promise == Promise::Young && access.was_unseen(tagged.push) {
-        soak.report.count("excused: moved away and back between two looks");
+        soak.report.once("excused: moved away and back between two looks", &tagged.push.to_string());
         soak.model.lost(&tagged.repository, &tagged.tag);
     } else {
         let told = access.story(&tagged.repository, content);

@@ -1,6 +1,6 @@
 //! What happened: counts, samples, and everything that should not have happened.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -48,12 +48,18 @@ pub struct Report {
     counts: Mutex<BTreeMap<String, u64>>,
     broken: Mutex<Vec<(Promise, String)>>,
     notes: Mutex<Vec<String>>,
+    known: Mutex<BTreeSet<String>>,
 }
 
 impl Report {
     pub fn new() -> Self {
-        let begin = Instant::now();
-        Self { begin, counts: Mutex::default(), broken: Mutex::default(), notes: Mutex::default() }
+        Self {
+            begin: Instant::now(),
+            counts: Mutex::default(),
+            broken: Mutex::default(),
+            notes: Mutex::default(),
+            known: Mutex::default(),
+        }
     }
 
     pub fn elapsed(&self) -> Duration {
@@ -63,6 +69,13 @@ impl Report {
     /// One more of these.
     pub fn count(&self, what: &str) {
         *lock(&self.counts).entry(what.to_owned()).or_default() += 1;
+    }
+
+    /// One more of these, unless this one was counted before.
+    pub fn once(&self, what: &str, which: &str) {
+        if lock(&self.known).insert(format!("{what} {which}")) {
+            self.count(what);
+        }
     }
 
     /// At least this much of it.
