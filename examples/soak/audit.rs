@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::Soak;
 use crate::image::Content;
-use crate::model::{Push, Tagged};
+use crate::model::Push;
 use crate::report::Promise;
 use crate::service::PROTECTED;
 
@@ -112,11 +112,12 @@ impl Access {
     /// Whether something below what was pushed was deleted by regsweep, which could not know of the push
     /// when it looked for the last time: no registry can refuse a deletion for what has changed since. It
     /// is no excuse if the deletion was sent once before.
-    pub fn race(&self, tagged: &Tagged, content: &Content) -> Option<String> {
-        let (begin, done) = self.span_of(tagged.push)?;
-        let family: BTreeSet<&str> = content.tree().iter().map(|part| part.digest.as_str()).collect();
+    pub fn race(&self, push: usize) -> Option<String> {
+        let (begin, done) = self.span_of(push)?;
+        let pushed = self.pushes.get(push)?;
+        let family: BTreeSet<&str> = pushed.content.tree().iter().map(|part| part.digest.as_str()).collect();
         self.deletions()
-            .filter(|one| one.repository == tagged.repository && family.contains(one.digest))
+            .filter(|one| one.repository == pushed.repository && family.contains(one.digest))
             .filter(|one| one.position > begin)
             .find_map(|one| {
                 let look = self.look_before(one.repository, one.position)?;
@@ -130,6 +131,13 @@ impl Access {
                     format!("looked {}, pushed {}, deleted {}", time(look), time(done), time(one.position))
                 })
             })
+    }
+
+    /// Whether any push of this met such a deletion.
+    pub fn was_raced(&self, repository: &str, digest: &str) -> bool {
+        let same = |push: &Push| push.repository == repository && push.content.digest == digest;
+        let pushes = self.pushes.iter().enumerate().filter(|(_, push)| same(push));
+        pushes.into_iter().any(|(number, _)| self.race(number).is_some())
     }
 
     /// Whether what a push brought was there already when regsweep looked before it, so that nobody who
@@ -340,16 +348,7 @@ fn young(soak: &Soak, access: &Access, entries: &[Entry]) {
                 continue;
             }
             let tagged = soak.model.tagged(&push.repository, &push.reference);
-            let probe = Tagged {
-                repository: push.repository.clone(),
-                tag: push.reference.clone(),
-                content: Some(push.content.clone()),
-                push: number,
-                at,
-                version: 0,
-                busy: false,
-            };
-            if access.race(&probe, &push.content).is_some() {
+            if access.race(number).is_some() {
                 soak.report
                     .once("excused: pushed between the last look and the deletion", &number.to_string());
             } else if access.was_unseen(number) {

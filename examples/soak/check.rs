@@ -99,7 +99,7 @@ async fn one(soak: &Soak, tagged: &Tagged, promise: Promise, what: &str, due: im
         return;
     }
     let access = Access::read(soak);
-    if let Some(race) = access.race(tagged, content) {
+    if let Some(race) = access.race(tagged.push) {
         soak.report.once("excused: pushed between the last look and the deletion", &tagged.push.to_string());
         soak.report.note(format!("{name} was lost to a race: {race}"));
         soak.model.lost(&tagged.repository, &tagged.tag);
