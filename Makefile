@@ -1,6 +1,6 @@
 # What a stranger runs. Every target does its own set-up: on Debian as root, what is missing is installed.
 .DEFAULT_GOAL := help
-.PHONY: help demo check audit bench fuzz run build deps-demo deps-check deps-bench
+.PHONY: help demo check audit bench fuzz soak run build deps-demo deps-check deps-bench deps-soak
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ bench: deps-bench ## Time plans of many tags beside a load generator: make bench
 fuzz: ## Feed every reader of foreign bytes with nonsense: make fuzz FUZZ_SECONDS=30 (for each target)
 	@fuzz/run.sh
 
+soak: deps-soak ## Let pushes, faults, kills and collections loose on a service for ten minutes: make soak SOAK_SECONDS=60 SOAK_SEED=1
+	@cargo build --locked --quiet --bin regsweep --example soak
+	@target/debug/examples/soak target/debug/regsweep
+
 run: ## Run regsweep from the sources: make run ARGS="plan --config my.yaml"
 	@cargo run --quiet -- $(ARGS)
 
@@ -44,3 +48,6 @@ deps-check:
 
 deps-bench:
 	@demo/install.sh docker-registry:docker-registry skopeo:skopeo wrk:wrk /usr/bin/time:time
+
+deps-soak:
+	@demo/install.sh docker-registry:docker-registry flock:util-linux

@@ -144,8 +144,8 @@ impl Collector {
     /// Puts the registry back after a crash that followed [`Ledger::stopping`], and waits for it.
     ///
     /// A collection that still runs in a container of ours is ended first; then the registry's container is
-    /// restarted, which also ends what may still run inside it. For a command, `after` is run; what still
-    /// runs of `run` is left to whoever ended us (systemd ends all that we started).
+    /// restarted, which also ends what may still run inside it. For a command, what still runs of a
+    /// `garbage-collect` is ended first as well, and `after` is run.
     pub async fn restore<F: Future<Output = bool> + Send>(
         &self,
         alive: impl Fn() -> F + Send + Sync,

@@ -125,6 +125,23 @@ impl Metrics {
         }
     }
 
+    /// Counts deletions that the state knows of and nobody has counted yet: a later run found out that they had
+    /// happened.
+    pub fn catch_up(&self, registry: &str, carried: &Carried) {
+        let families = &self.families;
+        for (policy, count) in &carried.deleted {
+            let labels = [registry, policy];
+            let counters = [
+                (&families.deleted_manifests_total, count.manifests),
+                (&families.deleted_tags_total, count.tags),
+            ];
+            for (counters, all) in counters {
+                let counter = counters.with_label_values(&labels);
+                counter.inc_by(all.saturating_sub(counter.get()));
+            }
+        }
+    }
+
     /// Whether the registry answered when it was last asked.
     pub fn up(&self, registry: &str, up: bool) {
         self.families.registry_up.with_label_values(&[registry]).set(i64::from(up));

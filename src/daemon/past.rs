@@ -1,7 +1,9 @@
-//! What the state says of the time before a restart, as metrics and the page go on from it.
+//! What the state says of the time before a restart, as metrics and the page go on from it, and of what was
+//! found out later.
 
 use chrono::{DateTime, Utc};
 
+use super::service::Service;
 use crate::http::{Entry, Run};
 use crate::metrics::Carried;
 use crate::report::{CollectionOutcome, Outcome};
@@ -51,6 +53,18 @@ pub(super) fn carried(state: &State, registry: &str) -> Result<Carried, state::E
         .find(|one| one.registry == registry && one.collected.outcome == CollectionOutcome::Success);
     carried.last_collection = succeeded.map(|one| one.collected.at);
     Ok(carried)
+}
+
+/// Counts what a run found out about deletions of earlier ones, whose answers were lost. Only after a run: what
+/// one that is under way does is counted when it ends.
+pub(super) fn catch_up(service: &Service, registry: &str) {
+    match carried(&service.state, registry) {
+        Ok(carried) => {
+            service.metrics.catch_up(registry, &carried);
+            service.board.catch_up(registry, &carried);
+        }
+        Err(error) => tracing::error!(registry, %error, "the state cannot be read"),
+    }
 }
 
 /// A run of before a restart, as the page shows it; `None` for one that was cut off.

@@ -290,6 +290,7 @@ impl Service {
             }
             Err(error) => self.failed(name, &error, at, begin.elapsed()),
         }
+        past::catch_up(self, name);
         self.show_reclaimable(name);
         self.wait_for_grace(site.registry);
     }

@@ -1,5 +1,5 @@
-//! The course of a collection: look, compare with what is kept, measure, stop, look again, sweep, put back,
-//! measure again.
+//! The course of a collection: look, compare with what is kept, measure, stop, look again, sweep, measure again,
+//! put back.
 //!
 //! It is the same wherever it takes place, and knows neither Docker nor commands.
 
@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::gc::output::Found;
 use crate::gc::site::{Look, Site};
@@ -57,7 +57,13 @@ pub(super) async fn collect<S: Site, F: Future<Output = bool> + Send>(
     }
     let down = Instant::now();
     let mut watch = Watch { site, armed: true, swept: false };
-    let swept = sweep(site, terms, deadline, &mut blobs, &mut watch.swept).await;
+    let swept = match sweep(site, terms, deadline, &mut blobs, &mut watch.swept).await {
+        Ok(Some((swept, marked))) => {
+            blobs.removed(site, swept, deadline).await.map(|removed| Some((removed, marked)))
+        }
+        Ok(None) => Ok(None),
+        Err(error) => Err(error),
+    };
     let back = site.bring_back(watch.swept).await;
     watch.armed = false;
     let swept = in_time(swept, terms);
@@ -72,8 +78,7 @@ pub(super) async fn collect<S: Site, F: Future<Output = bool> + Send>(
         terms.ledger.restored().map_err(Error::Ledger)?;
     }
     let downtime = if interrupts { down.elapsed() } else { Duration::ZERO };
-    let Some((swept, marked)) = swept? else { return Ok(Outcome::NothingToDo) };
-    let (removed, bytes) = blobs.removed(site, swept).await?;
+    let Some(((removed, bytes), marked)) = swept? else { return Ok(Outcome::NothingToDo) };
     let blobs = removed.len() as u64;
     Ok(Outcome::Collected(Collected { blobs, bytes, marked, downtime, removed }))
 }
@@ -182,9 +187,20 @@ impl Blobs {
         self.sizes.values().sum()
     }
 
-    /// What is gone after a sweep, and its bytes.
+    /// What is gone after a sweep, and its bytes. Once the registry is back, somebody may push it again.
     async fn removed<S: Site>(
-        self,
+        &self,
+        site: &S,
+        swept: BTreeSet<Digest>,
+        deadline: Instant,
+    ) -> Result<(BTreeSet<Digest>, u64), Error> {
+        let looks = self.missing(site, swept);
+        // The limit stands in the terms.
+        timeout_at(deadline, looks).await.unwrap_or(Err(Error::Timeout { limit: Duration::ZERO }))
+    }
+
+    async fn missing<S: Site>(
+        &self,
         site: &S,
         swept: BTreeSet<Digest>,
     ) -> Result<(BTreeSet<Digest>, u64), Error> {

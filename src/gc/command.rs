@@ -46,9 +46,32 @@ impl Command {
         CommandSite(Arc::new(Known { command: self.clone(), dry, storage }))
     }
 
-    /// After a crash: starts the registry again.
+    /// After a crash: ends what may be left of the collection, which must not go on beside the registry, and starts
+    /// the registry again.
     pub(super) async fn restore(&self) -> Result<(), Error> {
+        if self.is_known() {
+            let deadline = Instant::now() + self.timeout;
+            let timeout = |error| match error {
+                Error::Timeout { .. } => Error::Timeout { limit: self.timeout },
+                other => other,
+            };
+            process::end(&self.mark(), deadline).await.map_err(timeout)?;
+        }
+        self.start().await
+    }
+
+    async fn start(&self) -> Result<(), Error> {
         succeed(&self.after, Instant::now() + self.timeout).await
+    }
+
+    /// Whether it is a registry's own collection, and nothing that may start the registry itself.
+    fn is_known(&self) -> bool {
+        self.run.iter().any(|word| word == COLLECT)
+    }
+
+    /// By which its processes are found after a crash.
+    fn mark(&self) -> String {
+        self.run.join(" ")
     }
 }
 
@@ -92,7 +115,7 @@ impl Site for CommandSite {
     async fn look(&self, deadline: Instant) -> Result<Look, Error> {
         let Some(dry) = &self.0.dry else { return Ok(Look::Blind) };
         let mut output = Output::default();
-        let exit = process::run(dry, Some(&mut output), deadline).await?;
+        let exit = process::run(dry, Some(&self.0.command.mark()), Some(&mut output), deadline).await?;
         output.finish(exit).map(Look::Found)
     }
 
@@ -116,18 +139,19 @@ impl Site for CommandSite {
 
     async fn sweep(&self, deadline: Instant) -> Result<Found, Error> {
         let mut output = Output::default();
-        let exit = process::run(&self.0.command.run, Some(&mut output), deadline).await?;
+        let command = &self.0.command;
+        let exit = process::run(&command.run, Some(&command.mark()), Some(&mut output), deadline).await?;
         if self.0.dry.is_some() { output.finish(exit) } else { output.finish_freely(exit) }
     }
 
     async fn bring_back(&self, _: bool) -> Result<(), Error> {
-        self.0.command.restore().await
+        self.0.command.start().await
     }
 }
 
 /// Runs a command whose exit code has to be 0; an empty one is done already.
 async fn succeed(words: &[String], deadline: Instant) -> Result<(), Error> {
-    match process::run(words, None, deadline).await? {
+    match process::run(words, None, None, deadline).await? {
         0 => Ok(()),
         exit => {
             let why = format!("failed with exit code {exit}; what it printed is in regsweep's log");

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -17,13 +17,22 @@ use crate::gc::output::{Output, Stream};
 /// How long output may still come once a command has ended: what it left behind may hold on to the pipes.
 const REST: Duration = Duration::from_millis(500);
 
+/// The variable that all of a command has in its environment, so that it can be found when we are gone.
+const MARK: &str = "REGSWEEP_COLLECTION";
+
+/// How often it is looked whether what was killed has ended.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// Runs a program with arguments: its exit code. If it takes too long (or the returned future is dropped) it
 /// is killed, with everything that it started and that did not leave its group.
 ///
 /// What it prints goes into `output`. Without one, it goes where our own messages go: a program that
 /// starts a service must not be read through a pipe, which would break and kill the service when we close it.
+///
+/// A `mark` is what [`end`] finds it by, should we be killed first.
 pub(super) async fn run(
     words: &[String],
+    mark: Option<&str>,
     output: Option<&mut Output>,
     deadline: Instant,
 ) -> Result<i64, Error> {
@@ -31,6 +40,9 @@ pub(super) async fn run(
     let Some((program, arguments)) = words.split_first() else { return Ok(0) };
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).process_group(0);
+    if let Some(mark) = mark {
+        command.env(MARK, mark);
+    }
     if output.is_some() {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
     } else {
@@ -72,6 +84,40 @@ pub(super) async fn run(
             Err(Error::Timeout { limit: Duration::ZERO })
         }
     }
+}
+
+/// Kills what still runs of commands with this mark that somebody before us had begun, and waits until it has
+/// ended. Where there is no `/proc`, nothing is found.
+pub(super) async fn end(mark: &str, deadline: Instant) -> Result<(), Error> {
+    let entry = format!("{MARK}={mark}");
+    loop {
+        let wanted = entry.clone();
+        // Nobody is found by a search that failed.
+        let left = tokio::task::spawn_blocking(move || marked(&wanted)).await.unwrap_or_default();
+        if left.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            return Err(Error::Timeout { limit: Duration::ZERO });
+        }
+        for pid in left {
+            tracing::warn!(process = pid.as_raw_nonzero().get(), "ending what is left of a collection");
+            // It may have ended meanwhile.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// The processes that have this entry in their environment. One that has ended has none.
+fn marked(entry: &str) -> Vec<Pid> {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let is_marked = |process: &std::fs::DirEntry| {
+        let environment = std::fs::read(process.path().join("environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|one| one == entry.as_bytes())
+    };
+    let pid = |process: std::fs::DirEntry| Pid::from_raw(process.file_name().to_str()?.parse().ok()?);
+    processes.filter(is_marked).filter_map(pid).collect()
 }
 
 async fn read(mut stdout: impl AsyncRead + Unpin, mut stderr: impl AsyncRead + Unpin, output: &mut Output) {

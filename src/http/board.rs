@@ -214,6 +214,12 @@ impl Board {
         });
     }
 
+    /// Shows deletions that a later run found out to have happened.
+    pub fn catch_up(&self, registry: &str, carried: &Carried) {
+        let all = carried.deleted.values().map(|count| count.manifests).sum::<u64>();
+        self.registry(registry, |registry| registry.deleted_manifests = registry.deleted_manifests.max(all));
+    }
+
     /// Something that happened before the restart. The latest comes last.
     pub fn remember(&self, entry: Entry) {
         self.update(|state| state.remember(entry));

@@ -143,7 +143,7 @@ impl Deleter {
             return Ok(Deletion::Done);
         }
         let error = Error::status("DELETE", &request.url, response.status, &response.body);
-        let error = Error { perhaps_done: response.perhaps_done, ..error };
+        let error = Error { perhaps_done: response.perhaps_done || error.leaves_doubt(), ..error };
         let absent = match response.status {
             StatusCode::NOT_FOUND => error.has_any(NO_MANIFEST),
             // Zot says 400 of a repository that it does not have.

@@ -189,9 +189,14 @@ impl Error {
         matches!(self.kind, Kind::Connect | Kind::Timeout | Kind::Interrupted | Kind::Server)
     }
 
-    /// Whether the registry may have got the request and done it.
+    /// Whether the registry may have got the request and done it. What answers without a code of the
+    /// specification may be somebody between it and us, unless it asks for fewer requests.
     pub(super) fn leaves_doubt(&self) -> bool {
-        self.tells_of_outage() && self.kind != Kind::Connect
+        let is_nobodys = self.codes.is_empty() && self.kind != Kind::RateLimited;
+        match self.status {
+            Some(_) => self.tells_of_outage() || is_nobodys,
+            None => self.tells_of_outage() && self.kind != Kind::Connect,
+        }
     }
 
     /// Whether the same request may well succeed a little later.

@@ -144,6 +144,26 @@ async fn a_registry_of_this_host_is_collected() {
 }
 
 #[tokio::test]
+async fn what_is_pushed_again_at_once_was_freed_all_the_same() {
+    let host = Host::start().await;
+    let (store, notes) = (host.registry.store(), Notes::default());
+    let before = store.blob_bytes();
+    let digest = host.filled.garbage.keys().next().unwrap();
+    let (blob, copy) = (store.blob_path(digest.as_str()), host.folder.path().join("copy"));
+    fs::copy(&blob, &copy).unwrap();
+    let mut gc = host.gc(&["docker-registry", "garbage-collect", &host.config()]);
+    if let Kind::Command { after, .. } = &mut gc.collector {
+        let home = blob.parent().unwrap().display();
+        after[2] += &format!("; mkdir -p {home}; cp {} {home}/data", copy.display());
+    }
+    let done = collected(host.collect(&gc, &notes).await.unwrap());
+    assert!(store.has_blob(digest.as_str()));
+    let again = fs::metadata(copy).unwrap().len();
+    assert_eq!(done.bytes, before - store.blob_bytes() + again);
+    assert_eq!(done.removed, host.filled.garbage.keys().cloned().collect());
+}
+
+#[tokio::test]
 async fn a_kept_blob_and_a_small_gain_run_no_command() {
     let host = Host::start().await;
     let mut gc = host.gc(&["docker-registry", "garbage-collect", &host.config()]);

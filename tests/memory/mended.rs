@@ -1,8 +1,13 @@
 //! Undo after a run that was killed, undo that is killed itself, and what a killed run leaves behind for
 //! somebody else to use.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::Value;
+
 use crate::killed::{Doomed, kill};
 use crate::support::fake::{FakeRegistry, Personality};
+use crate::support::faults::{Fault, Faults};
 use crate::support::image::{Artifact, Image, Index};
 use crate::support::push::Pusher;
 use crate::tap::{Step, Tap};
@@ -35,6 +40,40 @@ fn a_killed_run_can_be_undone_at_once() {
         }
     }
     assert_whole(&doomed.registry);
+}
+
+#[test]
+fn a_deletion_is_not_forgotten_because_a_stranger_answered_for_the_registry() {
+    for status in [404, 403, 400] {
+        let doomed = Doomed::new();
+        let probe = "0".repeat(64);
+        let first = AtomicBool::new(true);
+        let weather = Faults::before(&doomed.registry.host(), move |seen| {
+            let is_deletion = seen.method == "DELETE" && !seen.path.ends_with(&probe);
+            let masked = is_deletion && first.swap(false, Ordering::Relaxed);
+            if masked { Fault::Masked(status) } else { Fault::None }
+        });
+        let place = place(&format!("url: {}", weather.url()), OLD_GOES);
+        run(&place, &["run"]).exits(1);
+        let now = doomed.now();
+        let gone: Vec<&String> = doomed.before.manifests.difference(&now.manifests).collect();
+        let past = history(&place, &[]);
+        let noted: Vec<&Value> = list(&past[0]["deletions"]).iter().collect();
+        assert!(
+            gone.iter().all(|gone| noted.iter().any(|one| text(&one["digest"]) == *gone)),
+            "{status}: {noted:?}"
+        );
+        assert_eq!(noted.iter().filter(|one| one["answered"] == false).count(), 1, "{status}: {noted:?}");
+
+        run(&place, &["run"]).exits(0);
+        assert_eq!(doomed.now(), doomed.expected(), "{status}");
+        assert_eq!(place.total("deleted_manifests"), 6, "{status}");
+        for number in ["2", "1"] {
+            run(&place, &["undo", number]);
+        }
+        assert_eq!(doomed.now(), doomed.before, "{status}");
+        assert_eq!(place.total("reclaimable"), 0, "{status}");
+    }
 }
 
 #[test]

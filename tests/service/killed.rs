@@ -239,3 +239,29 @@ async fn while_commands_keep_the_registry_stopped() {
     let serving = place.serve().await;
     filled.settled(&place, serving, &host.registry.host()).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sweep_that_outlives_the_service_is_ended_before_the_registry_is_back() {
+    let host = Host::start().await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let (program, sweeps, beside) = (file("program"), file("sweeps"), file("beside"));
+    // The first sweep takes as long as that of a large store, and so does what it has started.
+    let slow = format!("[ -e {sweeps} ] || {{ sleep 600 & echo $! $$ >{sweeps}; wait; }}");
+    let rest = "exec docker-registry \"$@\"";
+    std::fs::write(&program, format!("case \"$*\" in *--dry-run*) {rest} ;; esac\n{slow}\n{rest}\n"))
+        .unwrap();
+    let lines = host.lines().replace("[docker-registry, ", &format!("[sh, {program}, "));
+    let (lines, after) = lines.rsplit_once("[sh, ").unwrap();
+    let look = format!("for one in $(cat {sweeps}); do [ -e /proc/$one/exe ] && echo $one >>{beside}; done");
+    let after = after.trim_end_matches(']');
+    std::fs::write(file("after"), format!("{look}\nexec sh {after}\n")).unwrap();
+    let place = Place::new(EACH_SECOND, &[format!("{lines}[sh, {}]", file("after"))]);
+    let serving = place.serve().await;
+    until("it sweeps", async || std::fs::read_to_string(&sweeps).is_ok_and(|text| text.contains('\n'))).await;
+    serving.kill();
+    let serving = place.serve().await;
+    filled.settled(&place, serving, &host.registry.host()).await;
+    assert!(!folder.path().join("beside").exists(), "it swept beside the registry");
+}

@@ -1,8 +1,10 @@
 //! Things at the same time: ticks, registries, processes; and things one after the other, across restarts.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::support::fake::{FakeRegistry, Personality};
+use crate::support::faults::{Fault, Faults};
 use crate::support::gate::Gate;
 use crate::world::{EACH_SECOND, Host, NEVER, Place, fill};
 
@@ -59,5 +61,26 @@ async fn numbers_go_on_after_a_restart() {
     assert_eq!(serving.metric("last_run_timestamp_seconds", &[]).await, last);
     assert_eq!(serving.metric("last_success_timestamp_seconds", &[]).await, last);
     assert!(serving.metric("gc_last_success_timestamp_seconds", &[]).await > 0.0);
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_whose_answer_was_lost_is_counted_when_it_is_settled() {
+    let host = Host::start().await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    let (probe, first) = ("0".repeat(64), AtomicBool::new(true));
+    let weather = Faults::before(&host.registry.host(), move |seen| {
+        let is_deletion = seen.method == "DELETE" && !seen.path.ends_with(&probe);
+        if is_deletion && first.swap(false, Ordering::Relaxed) { Fault::Masked(404) } else { Fault::None }
+    });
+    let place = Place::new(EACH_SECOND, &[format!("url: {}", weather.url())]);
+    let serving = place.serve().await;
+    serving.until_logged("a deletion whose answer was lost is settled").await;
+    serving.until_metric("deleted_manifests_total", &["policy=\"apps\""], 4.0).await;
+    serving.until_metric("deleted_tags_total", &["policy=\"apps\""], 4.0).await;
+    let status = reqwest::get(format!("{}/api/v1/status", serving.url)).await.unwrap();
+    let status: serde_json::Value = status.json().await.unwrap();
+    assert_eq!(status["registries"][0]["deleted_manifests"], 4);
+    assert_eq!((filled.left(), place.total("deleted_manifests")), (0, 4));
     serving.stop().await;
 }

@@ -1,0 +1,372 @@
+//! The registry's own access log, and what it proves about what regsweep did.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
+
+use crate::Soak;
+use crate::image::Content;
+use crate::model::Push;
+use crate::report::Promise;
+use crate::service::PROTECTED;
+
+/// Who asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    Regsweep,
+    /// A push, by its number.
+    Push(usize),
+    Other,
+}
+
+/// One request that concerns a repository's tags or manifests, in the order in which they were answered.
+#[derive(Debug, Clone)]
+struct Line {
+    who: Who,
+    method: String,
+    repository: String,
+    /// A tag or digest; `None` for the list of tags.
+    reference: Option<String>,
+    status: u16,
+    /// As logged: to the second.
+    time: String,
+}
+
+impl Line {
+    fn is(&self, who: Who, method: &str, status: u16) -> bool {
+        self.who == who && self.method == method && self.status == status
+    }
+
+    fn read(line: &str) -> Option<Self> {
+        let (before, rest) = line.split_once('"')?;
+        let (request, rest) = rest.split_once('"')?;
+        let time = before.split_once('[')?.1.split(' ').next()?.to_owned();
+        let mut words = request.split(' ');
+        let (method, path) = (words.next()?.to_owned(), words.next()?.strip_prefix("/v2/")?);
+        let status = rest.split_whitespace().next()?.parse().ok()?;
+        let agent = rest.rsplit('"').nth(1)?;
+        let who = match agent.strip_prefix("soak-push/") {
+            Some(number) => Who::Push(number.parse().ok()?),
+            None if agent.starts_with("regsweep/") => Who::Regsweep,
+            None => Who::Other,
+        };
+        let path = path.split('?').next()?;
+        let (repository, reference) = match path.split_once("/manifests/") {
+            Some((repository, reference)) => (repository, Some(reference.to_owned())),
+            None => (path.strip_suffix("/tags/list")?, None),
+        };
+        Some(Self { who, method, repository: repository.to_owned(), reference, status, time })
+    }
+}
+
+/// The log, with what was pushed.
+pub struct Access {
+    lines: Vec<Line>,
+    pushes: Vec<Push>,
+}
+
+/// A manifest that regsweep deleted, as the log has it.
+struct Deletion<'a> {
+    position: usize,
+    repository: &'a str,
+    digest: &'a str,
+}
+
+impl Access {
+    pub fn read(soak: &Soak) -> Self {
+        let lines = soak.host.access_log().lines().filter_map(Line::read).collect();
+        Self { lines, pushes: soak.model.pushes() }
+    }
+
+    fn deletions(&self) -> impl Iterator<Item = Deletion<'_>> {
+        self.lines.iter().enumerate().filter(|(_, line)| line.is(Who::Regsweep, "DELETE", 202)).filter_map(
+            |(position, line)| {
+                let digest = line.reference.as_deref()?;
+                Some(Deletion { position, repository: &line.repository, digest })
+            },
+        )
+    }
+
+    pub fn deleted(&self) -> usize {
+        self.deletions().count()
+    }
+
+    /// The last time that regsweep listed the tags of a repository before this.
+    fn look_before(&self, repository: &str, position: usize) -> Option<usize> {
+        self.lines[..position].iter().rposition(|line| {
+            line.reference.is_none() && line.repository == repository && line.is(Who::Regsweep, "GET", 200)
+        })
+    }
+
+    /// From its first manifest to the success of a push.
+    fn span_of(&self, push: usize) -> Option<(usize, usize)> {
+        let reference = Some(self.pushes.get(push)?.reference.as_str());
+        let first = self.lines.iter().position(|line| line.who == Who::Push(push))?;
+        let last = self.lines.iter().rposition(|line| {
+            line.is(Who::Push(push), "PUT", 201) && line.reference.as_deref() == reference
+        })?;
+        Some((first, last))
+    }
+
+    /// Whether something below what was pushed was deleted by regsweep, which could not know of the push
+    /// when it looked for the last time: no registry can refuse a deletion for what has changed since. It
+    /// is no excuse if the deletion was sent once before.
+    pub fn race(&self, push: usize) -> Option<String> {
+        let (begin, done) = self.span_of(push)?;
+        let pushed = self.pushes.get(push)?;
+        let family: BTreeSet<&str> = pushed.content.tree().iter().map(|part| part.digest.as_str()).collect();
+        self.deletions()
+            .filter(|one| one.repository == pushed.repository && family.contains(one.digest))
+            .filter(|one| one.position > begin)
+            .find_map(|one| {
+                let look = self.look_before(one.repository, one.position)?;
+                let again = self.lines[look..one.position].iter().any(|line| {
+                    (line.who, line.method.as_str()) == (Who::Regsweep, "DELETE")
+                        && line.repository == one.repository
+                        && line.reference.as_deref() == Some(one.digest)
+                });
+                (look < done && !again).then(|| {
+                    let time = |position: usize| self.lines[position].time.as_str();
+                    format!("looked {}, pushed {}, deleted {}", time(look), time(done), time(one.position))
+                })
+            })
+    }
+
+    /// Whether any push of this met such a deletion.
+    pub fn was_raced(&self, repository: &str, digest: &str) -> bool {
+        let same = |push: &Push| push.repository == repository && push.content.digest == digest;
+        let pushes = self.pushes.iter().enumerate().filter(|(_, push)| same(push));
+        pushes.into_iter().any(|(number, _)| self.race(number).is_some())
+    }
+
+    /// Whether what a push brought was there already when regsweep looked before it, so that nobody who
+    /// only looks can tell that there was a push.
+    pub fn was_unseen(&self, push: usize) -> bool {
+        let (Some((begin, _)), Some(pushed)) = (self.span_of(push), self.pushes.get(push)) else {
+            return false;
+        };
+        let digest = &pushed.content.digest;
+        let mut looks = Vec::new();
+        let mut there = false;
+        for line in self.lines[..begin].iter().filter(|line| line.repository == pushed.repository) {
+            match (line.who, line.method.as_str(), line.reference.as_deref(), line.status) {
+                (Who::Regsweep, "GET", None, 200) => looks.push(there),
+                (Who::Push(number), "PUT", Some(reference), 201) if reference == pushed.reference => {
+                    there = reference.starts_with("sha256:")
+                        || self.pushes.get(number).is_some_and(|one| one.content.digest == *digest);
+                }
+                (_, "DELETE", Some(gone), 202) if gone == digest => there = false,
+                _ => {}
+            }
+        }
+        // Some looks come to nothing, and then the one before is what is remembered.
+        looks.iter().rev().take(4).any(|there| *there)
+    }
+
+    /// Whether something was pushed again a moment after regsweep had deleted it.
+    fn came_back(&self, repository: &str, digest: &str) -> bool {
+        let pushed = |line: &Line| match line.who {
+            Who::Push(number) if line.method == "PUT" && line.status == 201 => {
+                let own = line.reference.as_deref() == Some(digest);
+                own || self.pushes.get(number).is_some_and(|push| {
+                    line.reference.as_deref() == Some(&push.reference) && push.content.digest == digest
+                })
+            }
+            _ => false,
+        };
+        self.deletions().filter(|one| (one.repository, one.digest) == (repository, digest)).any(|one| {
+            let after = self.lines[one.position..].iter();
+            after.take(600).any(|line| line.repository == repository && pushed(line))
+        })
+    }
+
+    /// What happened to a content, for people.
+    pub fn story(&self, repository: &str, content: &Content) -> String {
+        let family: BTreeSet<&str> = content.tree().iter().map(|part| part.digest.as_str()).collect();
+        let mut text = Vec::new();
+        for (position, line) in
+            self.lines.iter().enumerate().filter(|(_, line)| line.repository == repository)
+        {
+            let of_push = |number: usize| {
+                let push = self.pushes.get(number)?;
+                let own = line.reference.as_deref() == Some(push.reference.as_str());
+                (own && family.contains(push.content.digest.as_str())).then_some(push.content.digest.as_str())
+            };
+            let reference = line.reference.as_deref().unwrap_or("the list");
+            let pushed = match line.who {
+                Who::Push(number) if line.method == "PUT" => of_push(number),
+                _ => None,
+            };
+            if pushed.is_some() || (line.method == "DELETE" && family.contains(reference)) {
+                let look = self.look_before(repository, position).map(|look| self.lines[look].time.as_str());
+                text.push(format!(
+                    "    {position} {} {:?} {} {reference} {} {} (last look {})",
+                    line.time,
+                    line.who,
+                    line.method,
+                    line.status,
+                    pushed.unwrap_or_default(),
+                    look.unwrap_or("never")
+                ));
+            }
+        }
+        text.join("\n")
+    }
+}
+
+/// A deletion as the journal has it.
+struct Entry {
+    repository: String,
+    digest: String,
+    policy: String,
+    tags: u64,
+    bytes: u64,
+    at: DateTime<Utc>,
+    answered: bool,
+    open: bool,
+    reasons: String,
+}
+
+fn entries(history: &Value) -> Vec<Entry> {
+    let runs = history["runs"].as_array().into_iter().flatten();
+    let mut entries: Vec<Entry> = runs
+        .flat_map(|run| run["deletions"].as_array().into_iter().flatten())
+        .filter(|entry| entry["what"] == "manifest")
+        .filter_map(|entry| {
+            let text = |name: &str| entry[name].as_str().map(str::to_owned);
+            Some(Entry {
+                repository: text("repository")?,
+                digest: text("digest")?,
+                policy: text("policy")?,
+                tags: entry["tags"].as_array()?.len() as u64,
+                bytes: entry["bytes"].as_u64()?,
+                at: text("at")?.parse().ok()?,
+                answered: entry["answered"] == true,
+                open: entry["collected"].is_null() && entry["restored"].is_null(),
+                reasons: entry["reasons"].to_string(),
+            })
+        })
+        .collect();
+    entries.sort_by_key(|entry| entry.at);
+    entries
+}
+
+/// Compares what regsweep says of itself with what the registry and the disk say, while nothing goes on.
+pub async fn audit(soak: &Soak) {
+    let (history, metrics) = {
+        let service = soak.service.lock().await;
+        match (service.json("api/v1/runs?limit=1000").await, service.metrics().await) {
+            (Ok(history), Ok(metrics)) => (history, metrics),
+            (Err(error), _) | (_, Err(error)) => {
+                return soak.report.broken(Promise::Alive, format!("it does not answer: {error}"));
+            }
+        }
+    };
+    let access = Access::read(soak);
+    let entries = entries(&history);
+    journal(soak, &access, &entries);
+    young(soak, &access, &entries);
+    let policies: BTreeSet<&str> = entries.iter().map(|entry| entry.policy.as_str()).collect();
+    let check = |name: &str, label: &str, expected: u64| {
+        let got = metrics.sum(name, label);
+        if got != expected {
+            let text = format!("{name}{{{label}}} is {got}, and should be {expected}");
+            soak.report.broken(Promise::Counters, text);
+        }
+    };
+    for policy in policies {
+        let own = || entries.iter().filter(|entry| entry.policy == policy && entry.answered);
+        let label = format!("policy=\"{policy}\"");
+        check("deleted_manifests_total", &label, own().count() as u64);
+        check("deleted_tags_total", &label, own().map(|entry| entry.tags).sum());
+    }
+    let sweeps = soak.host.sweeps();
+    let sum =
+        |cut: bool| sweeps.iter().filter(|sweep| cut || !sweep.cut).map(|sweep| sweep.bytes).sum::<u64>();
+    let (sure, all) = (sum(false), sum(true));
+    let reclaimed = metrics.sum("reclaimed_bytes_total", "");
+    if reclaimed < sure {
+        let text = format!("reclaimed_bytes_total lacks {} bytes that left the disk", sure - reclaimed);
+        soak.report.broken(Promise::Counters, text);
+    } else if reclaimed > all {
+        let text = format!("reclaimed_bytes_total has {} bytes that never left the disk", reclaimed - all);
+        soak.report.broken(Promise::Counters, text);
+    }
+    let open: u64 = entries.iter().filter(|one| one.open && one.answered).map(|one| one.bytes).sum();
+    check("reclaimable_bytes", "", open);
+    soak.report.count("audits");
+}
+
+/// Each deletion of the log is in the journal once, and the other way round.
+fn journal(soak: &Soak, access: &Access, entries: &[Entry]) {
+    let mut logged: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for one in access.deletions() {
+        *logged.entry((one.repository, one.digest)).or_default() += 1;
+    }
+    let mut noted: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for entry in entries.iter().filter(|entry| entry.answered) {
+        *noted.entry((&entry.repository, &entry.digest)).or_default() += 1;
+    }
+    for entry in entries.iter().filter(|entry| !entry.answered) {
+        let text = format!("{}@{} is still unanswered at rest", entry.repository, entry.digest);
+        soak.report.broken(Promise::Journal, text);
+    }
+    let keys: BTreeSet<_> = logged.keys().chain(noted.keys()).copied().collect();
+    for key in keys {
+        let of = |map: &BTreeMap<(&str, &str), usize>| map.get(&key).copied().unwrap_or_default();
+        let (log, journal) = (of(&logged), of(&noted));
+        let by_others = access.lines.iter().any(|line| {
+            line.is(Who::Other, "DELETE", 202)
+                && line.repository == key.0
+                && line.reference.as_deref() == Some(key.1)
+        });
+        if log < journal && by_others {
+            // Its own answer was lost, or never sent; then it was gone, and nobody can tell by whom.
+            soak.report.once("excused: deleted by somebody else while an answer was missing", key.1);
+        } else if log > journal && access.came_back(key.0, key.1) {
+            // The answer was lost, and when it was asked for it was there: nobody can tell whether again.
+            soak.report.once("excused: pushed again while an answer was missing", key.1);
+        } else if log != journal {
+            let told = soak.model.content(key.1).map(|content| access.story(key.0, &content));
+            let told = told.unwrap_or_default();
+            let text = format!("{}@{}: {log} in the log, {journal} in the journal\n{told}", key.0, key.1);
+            soak.report.broken(Promise::Journal, text);
+        }
+    }
+}
+
+/// Nothing that was pushed a moment before was deleted.
+fn young(soak: &Soak, access: &Access, entries: &[Entry]) {
+    for entry in entries.iter().filter(|entry| entry.answered) {
+        let same = |push: &Push| push.repository == entry.repository && push.content.digest == entry.digest;
+        for (number, push) in access.pushes.iter().enumerate().filter(|(_, push)| same(push)) {
+            let Some(at) = push.at else { continue };
+            let age = entry.at - at;
+            // The journal tells its moments to the second.
+            if age < TimeDelta::seconds(-1) || age > TimeDelta::seconds(PROTECTED - 1) {
+                continue;
+            }
+            let tagged = soak.model.tagged(&push.repository, &push.reference);
+            if access.race(number).is_some() {
+                soak.report
+                    .once("excused: pushed between the last look and the deletion", &number.to_string());
+            } else if access.was_unseen(number) {
+                soak.report.once("excused: moved away and back between two looks", &number.to_string());
+            } else {
+                let told = access.story(&push.repository, &push.content);
+                let text = format!(
+                    "{}:{} ({}) was pushed {} and deleted {}, because {}, tagged now: {}\n{told}",
+                    push.repository,
+                    push.reference,
+                    push.content.digest,
+                    at.format("%T%.3f"),
+                    entry.at.format("%T%.3f"),
+                    entry.reasons,
+                    tagged.is_some_and(|one| one.content.is_some()),
+                );
+                soak.report.broken(Promise::Young, text);
+            }
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Peace: the last run, the last collection, and whether everything is as it was promised.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fastrand::Rng;
+use serde_json::Value;
+
+use crate::Soak;
+use crate::audit::{self, Access};
+use crate::check::{self, Trouble, everything, expect};
+use crate::image::{Artifact, Image, Index, signature_tag};
+use crate::pusher::{REPOSITORIES, push};
+use crate::report::Promise;
+use crate::service::{PROTECTED, Variant};
+use crate::watch;
+
+/// Good weather, nothing that begins by itself, and a run to its end. Nobody else may be at work.
+pub async fn settle(soak: &Soak) {
+    soak.weather.storm(false);
+    {
+        let service = soak.service.lock().await;
+        service.configure(&Variant::calm());
+        service.signal("HUP");
+    }
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    run_once(soak).await;
+}
+
+/// One run with what follows it.
+pub async fn run_once(soak: &Soak) {
+    idle(soak).await;
+    for _ in 0..100 {
+        match soak.service.lock().await.ask_for_a_run().await {
+            Ok(true) => break,
+            Ok(false) => {}
+            Err(why) => return soak.report.broken(Promise::Alive, why),
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    idle(soak).await;
+}
+
+/// Waits until nothing is under way.
+async fn idle(soak: &Soak) {
+    let mut quiet = 0;
+    for _ in 0..1200 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let status = soak.service.lock().await.json("api/v1/status").await;
+        let busy = |status: &Value| {
+            let main = &status["registries"][0];
+            !main["run_under_way_since"].is_null() || !main["collection_under_way_since"].is_null()
+        };
+        quiet = if status.is_ok_and(|status| !busy(&status)) && !soak.host.is_being_collected() {
+            quiet + 1
+        } else {
+            0
+        };
+        if quiet >= 4 {
+            return;
+        }
+    }
+    soak.report.broken(Promise::Alive, "a run or a collection does not end within two minutes".into());
+}
+
+/// The end of everything.
+pub async fn end(soak: &Arc<Soak>, random: &mut Rng) {
+    println!("peace: the last run, the last collection, the last undo");
+    settle(soak).await;
+    // Now everything that is to expire has.
+    tokio::time::sleep(Duration::from_secs(u64::try_from(PROTECTED).unwrap_or_default() + 16)).await;
+    run_once(soak).await;
+    audit::audit(soak).await;
+    watch::totals(soak).await;
+    let history = soak.service.lock().await.json("api/v1/history").await.unwrap_or_default();
+    for one in history["history"].as_array().into_iter().flatten() {
+        let what = one["what"].as_str().unwrap_or("?");
+        soak.report.count(&format!("last 200: {what} {}", one["outcome"].as_str().unwrap_or("?")));
+    }
+    if let Err(why) = soak.service.lock().await.stop().await {
+        soak.report.broken(Promise::Alive, why);
+    }
+    watch::log(soak).await;
+    everything(soak).await;
+    kept(soak).await;
+    undo(soak, random).await;
+    everything(soak).await;
+    kept(soak).await;
+}
+
+/// Everything that a plan keeps can be pulled whole.
+async fn kept(soak: &Soak) {
+    let (code, plan, errors) = soak.service.lock().await.run(&["plan", "--all", "--output", "json"]).await;
+    let Ok(plan) = serde_json::from_str::<Value>(&plan) else {
+        return soak.report.broken(Promise::Kept, format!("no plan, but {code:?}: {errors}"));
+    };
+    for failure in plan["failures"].as_array().into_iter().flatten() {
+        soak.report.broken(Promise::Kept, format!("in good weather: {failure}"));
+    }
+    for repository in plan["repositories"].as_array().into_iter().flatten() {
+        let name = repository["repository"].as_str().unwrap_or_default();
+        let manifests = repository["manifests"].as_array().into_iter().flatten();
+        for manifest in manifests.filter(|manifest| manifest["verdict"] == "keep") {
+            let digest = manifest["digest"].as_str().unwrap_or_default();
+            match whole_by_digest(soak, name, digest).await {
+                // An index whose child went in a race stays as it is until somebody pushes it again.
+                Err(Trouble::Broken(_)) if Access::read(soak).was_raced(name, digest) => {
+                    soak.report.once("excused: pushed between the last look and the deletion", digest);
+                }
+                Err(Trouble::Broken(why)) => {
+                    let text = format!("{name}@{digest} ({}): {why}", manifest["tags"]);
+                    soak.report.broken(Promise::Kept, text);
+                }
+                Ok(()) | Err(Trouble::Away) => {}
+            }
+            soak.report.count("check: kept by the plan");
+        }
+    }
+}
+
+/// Follows the manifests that the registry itself gives.
+async fn whole_by_digest(soak: &Soak, repository: &str, digest: &str) -> Result<(), Trouble> {
+    let mut open = vec![digest.to_owned()];
+    while let Some(digest) = open.pop() {
+        let body = expect(soak, &format!("{repository}/manifests/{digest}"), &digest).await?;
+        let manifest: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let digests = |list: &Value| -> Vec<String> {
+            let list = list.as_array().into_iter().flatten();
+            list.filter_map(|one| one["digest"].as_str()).map(str::to_owned).collect()
+        };
+        open.extend(digests(&manifest["manifests"]));
+        let config = manifest["config"]["digest"].as_str().map(str::to_owned);
+        for blob in digests(&manifest["layers"]).into_iter().chain(config) {
+            expect(soak, &format!("{repository}/blobs/{blob}"), &blob).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Images of every kind go in one run, and come back by an undo, as if the run had never been. A collection after
+/// that takes nothing of them.
+async fn undo(soak: &Soak, random: &mut Rng) {
+    soak.service.lock().await.configure(&Variant::frozen());
+    let mut pushed = Vec::new();
+    for repository in REPOSITORIES.iter().filter(|name| **name != "bulk") {
+        let image =
+            Arc::new(Image::new(format!("undone {repository}")).layer("base 1").layer("undone").build());
+        let child = Image::new("undone child").platform("linux", "arm64").build();
+        let index = Arc::new(Index::oci().child(&image).child(&child).build());
+        let signature = Arc::new(Artifact::signature(&index.digest).build());
+        let single = Arc::new(Image::new(format!("undone alone {repository}")).docker().build());
+        for (tag, content) in [
+            ("tmp-index".to_owned(), &index),
+            (signature_tag(&index.digest), &signature),
+            ("tmp-alone".to_owned(), &single),
+        ] {
+            push(soak, repository, &tag, content, "push: to be undone", random).await;
+            pushed.push((*repository, tag, content.clone()));
+        }
+    }
+    // It has to be seen before it can be old enough.
+    kept_by_a_run(soak).await;
+    tokio::time::sleep(Duration::from_secs(u64::try_from(PROTECTED).unwrap_or_default() + 16)).await;
+    let before = held(soak);
+    let ran = kept_by_a_run(soak).await;
+    let after = held(soak);
+    let deleted = ran["deleted"].as_array().map_or(0, Vec::len);
+    soak.report.most("deletions that were undone", deleted as u64);
+    if deleted == 0 || before == after {
+        return soak.report.broken(Promise::Undo, format!("nothing was deleted that could be undone: {ran}"));
+    }
+    let service = soak.service.lock().await;
+    let (_, history, _) = service.run(&["history", "--output", "json"]).await;
+    let history: Value = serde_json::from_str(&history).unwrap_or_default();
+    let runs = history["runs"].as_array().into_iter().flatten();
+    let last =
+        runs.filter(|run| run["deleted"].as_u64() > Some(0)).filter_map(|run| run["run"].as_u64()).max();
+    let number = last.unwrap_or_default().to_string();
+    let (code, said, errors) = service.run(&["undo", &number, "--output", "json"]).await;
+    drop(service);
+    if code != Some(0) {
+        soak.report.broken(Promise::Undo, format!("undo {number} ended with {code:?}: {said}{errors}"));
+    }
+    let back = held(soak);
+    if back != before {
+        soak.report.broken(Promise::Undo, format!("undo {number} made {}", difference(&before, &back)));
+    }
+    let (code, said, errors) = soak.service.lock().await.run(&["gc", "--output", "json"]).await;
+    if code != Some(0) {
+        soak.report.broken(Promise::Undo, format!("gc ended with {code:?}: {said}{errors}"));
+    }
+    for (repository, tag, content) in pushed {
+        if let Err(Trouble::Broken(why)) = check::whole(soak, repository, &tag, &content).await {
+            soak.report.broken(Promise::Undo, format!("{repository}:{tag} is not whole again: {why}"));
+        }
+    }
+}
+
+/// What `regsweep run` says.
+async fn kept_by_a_run(soak: &Soak) -> Value {
+    let (code, said, errors) = soak.service.lock().await.run(&["run", "--output", "json"]).await;
+    if code != Some(0) {
+        soak.report.broken(Promise::Undo, format!("the last run ended with {code:?}: {said}{errors}"));
+    }
+    serde_json::from_str(&said).unwrap_or_default()
+}
+
+type Held = BTreeMap<String, (BTreeMap<String, String>, BTreeSet<String>)>;
+
+/// What each repository holds: tags and manifests, by digest.
+fn held(soak: &Soak) -> Held {
+    let contents = soak.host.store().contents();
+    contents.into_iter().map(|(name, held)| (name, (held.tags, held.manifests))).collect()
+}
+
+fn difference(before: &Held, after: &Held) -> String {
+    let flat = |held: &Held| -> BTreeSet<String> {
+        let names = held.iter().flat_map(|(name, (tags, manifests))| {
+            let tags = tags.iter().map(move |(tag, digest)| format!("{name}:{tag} {digest}"));
+            tags.chain(manifests.iter().map(move |digest| format!("{name}@{digest}")))
+        });
+        names.collect()
+    };
+    let (before, after) = (flat(before), flat(after));
+    let missing: Vec<_> = before.difference(&after).collect();
+    let more: Vec<_> = after.difference(&before).collect();
+    format!("a difference: missing {missing:?}, more {more:?}")
+}

@@ -1,0 +1,201 @@
+//! A real registry of this host with the deceptive cache, which scripts stop, collect and start, as an
+//! init system would.
+//!
+//! The scripts also measure what leaves the disk, which nobody else can tell from outside.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::store::Store;
+
+/// A registry and its scripts in one folder.
+#[derive(Debug, Clone)]
+pub struct Host {
+    folder: PathBuf,
+    port: u16,
+}
+
+/// One sweep, as the disk tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sweep {
+    pub bytes: u64,
+    /// Whether regsweep was killed, or the registry started again, before the sweep had ended.
+    pub cut: bool,
+}
+
+impl Host {
+    pub fn start(folder: &Path) -> Self {
+        let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        let host = Self { folder: folder.to_owned(), port };
+        fs::create_dir_all(host.folder.join("store")).unwrap();
+        fs::write(host.config(), host.yaml()).unwrap();
+        fs::write(host.folder.join("sweeps"), "").unwrap();
+        let scripts =
+            [("before", BEFORE), ("collect", COLLECT), ("after", AFTER), ("restart", RESTART), ("add", ADD)];
+        for (name, text) in scripts {
+            let functions = FUNCTIONS.replace("FOLDER", &host.folder.display().to_string());
+            fs::write(host.script(name), format!("{functions}{text}")).unwrap();
+        }
+        host.run("after");
+        host
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    pub fn store(&self) -> Store {
+        Store::at(self.folder.join("store"))
+    }
+
+    /// What a configuration says under `gc.command`.
+    pub fn commands(&self) -> String {
+        let (before, after) = (self.script("before"), self.script("after"));
+        let (collect, config) = (self.script("collect"), self.config());
+        format!(
+            "before: [sh, {}], run: [sh, {}, garbage-collect, {}], after: [sh, {}]",
+            before.display(),
+            collect.display(),
+            config.display(),
+            after.display()
+        )
+    }
+
+    /// How long the next sweeps take at least, before and after the work.
+    pub fn dawdle(&self, before: f32, after: f32) {
+        fs::write(self.folder.join("dawdle"), format!("{before} {after}\n")).unwrap();
+    }
+
+    /// Stops and starts it, unless a collection has it. Blocks for a moment.
+    pub fn restart(&self) {
+        self.run("restart");
+    }
+
+    /// Whether a collection has stopped it.
+    pub fn is_being_collected(&self) -> bool {
+        self.folder.join("collecting").exists()
+    }
+
+    /// Adds a blob that nothing refers to, unless a collection is under way. Whether it did.
+    pub fn add_blob(&self, digest: &str, bytes: &[u8]) -> bool {
+        let to = self.store().blob_path(digest);
+        fs::write(self.folder.join("stray"), bytes).unwrap();
+        let script = self.script("add");
+        Command::new("sh").arg(script).arg(to).status().unwrap().success()
+    }
+
+    pub fn sweeps(&self) -> Vec<Sweep> {
+        let text = fs::read_to_string(self.folder.join("sweeps")).unwrap();
+        let sweep = |line: &str| {
+            let mut words = line.split(' ');
+            let (how, before, after) = (words.next()?, words.next()?, words.next()?);
+            let (before, after): (u64, u64) = (before.parse().ok()?, after.parse().ok()?);
+            Some(Sweep { bytes: before.saturating_sub(after), cut: how == "cut" })
+        };
+        text.lines().filter_map(sweep).collect()
+    }
+
+    /// Regsweep was killed. A sweep that has just ended it may not have noted, and count when others push again.
+    pub fn doubt(&self) {
+        let file = self.folder.join("sweeps");
+        let changed = fs::metadata(&file).unwrap().modified().unwrap();
+        let recent = changed.elapsed().is_ok_and(|elapsed| elapsed < Duration::from_secs(10));
+        let text = fs::read_to_string(&file).unwrap();
+        if let Some(position) = text.rfind("whole").filter(|_| recent) {
+            fs::write(file, [&text[..position], "cut", &text[position + "whole".len()..]].concat()).unwrap();
+        }
+    }
+
+    pub fn access_log(&self) -> String {
+        fs::read_to_string(self.folder.join("access.log")).unwrap_or_default()
+    }
+
+    /// Ends it for good.
+    pub fn stop(&self) {
+        self.run("before");
+    }
+
+    fn run(&self, script: &str) {
+        let status = Command::new("sh").arg(self.script(script)).stdin(Stdio::null()).status().unwrap();
+        assert!(status.success(), "{script}: {status}");
+    }
+
+    fn script(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    fn config(&self) -> PathBuf {
+        self.folder.join("registry.yml")
+    }
+
+    /// It lets requests that are under way end: the registry's writes are not atomic, and what a kill in the
+    /// middle of one leaves is no matter of retention.
+    fn yaml(&self) -> String {
+        format!(
+            "version: 0.1\nlog: {{ level: info }}\nstorage:\n  \
+               filesystem: {{ rootdirectory: {} }}\n  \
+               delete: {{ enabled: true }}\n  \
+               maintenance: {{ uploadpurging: {{ enabled: false }} }}\n  \
+               cache: {{ blobdescriptor: inmemory }}\n\
+             http:\n  addr: {}\n  secret: soak\n  draintimeout: 20s\n",
+            self.folder.join("store").display(),
+            self.address()
+        )
+    }
+}
+
+/// A lock keeps somebody's restart and a collection apart, as `systemctl` would.
+const FUNCTIONS: &str = r#"cd FOLDER || exit 1
+exec 9>lock
+stop() {
+    pid=$(cat pid 2>/dev/null) || return 0
+    kill "$pid" 2>/dev/null
+    while [ -e "/proc/$pid/exe" ]; do sleep 0.01; done
+}
+start() {
+    if [ -s pid ] && [ -e "/proc/$(cat pid)/exe" ]; then return 0; fi
+    docker-registry serve FOLDER/registry.yml >>access.log 2>>registry.log 9>&- &
+    echo $! >pid
+}
+bytes() { find FOLDER/store/docker/registry/v2/blobs -type f -name data -printf '%s\n' | awk '{ sum += $1 } END { printf "%d\n", sum }'; }
+"#;
+
+const BEFORE: &str = "flock 9\ntouch collecting\nstop\n";
+
+/// A dry run is the registry's own. A sweep is measured, and takes as long as it is told to. One that has lost
+/// whoever began it is cut.
+const COLLECT: &str = r#"case "$*" in *--dry-run*) exec docker-registry "$@" 9>&- ;; esac
+[ -s dawdle ] && read -r first last <dawdle
+bytes >sweep-open
+sleep "${first:-0}"
+docker-registry "$@" 9>&-
+code=$?
+sleep "${last:-0}"
+if [ -s sweep-open ]; then
+    how=cut
+    [ -e "/proc/$PPID/exe" ] && how=whole
+    echo "$how $(cat sweep-open) $(bytes)" >>sweeps
+    rm -f sweep-open
+fi
+exit $code
+"#;
+
+const AFTER: &str = r#"flock 9
+if [ -s sweep-open ]; then
+    echo "cut $(cat sweep-open) $(bytes)" >>sweeps
+    rm -f sweep-open
+fi
+rm -f collecting
+start
+"#;
+
+const RESTART: &str = "flock 9\n[ -e collecting ] && exit 0\nstop\nstart\n";
+
+const ADD: &str = "flock 9\n[ -e collecting ] && exit 1\nmkdir -p \"$(dirname \"$1\")\" && mv stray \"$1\"\n";

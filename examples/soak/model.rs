@@ -1,0 +1,208 @@
+//! What whoever pushes was told: for each tag the last push that succeeded, and who was asked to spare it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, Utc};
+use fastrand::Rng;
+
+use crate::image::{Content, fallback_tag};
+
+/// What every variant of the policies protects, or keeps by a rule that keeps all, or leaves unclaimed.
+pub fn is_held(tag: &str) -> bool {
+    tag == "stable" || ["prod-", "keep-", "misc-"].iter().any(|prefix| tag.starts_with(prefix))
+}
+
+/// One push, whose number stands in the registry's access log.
+#[derive(Debug, Clone)]
+pub struct Push {
+    pub repository: String,
+    /// A tag, or the digest where it was pushed without one.
+    pub reference: String,
+    pub content: Arc<Content>,
+    /// When it succeeded.
+    pub at: Option<DateTime<Utc>>,
+}
+
+/// What is known of a tag. Its version changes with everything that somebody begins to do to it.
+#[derive(Debug, Clone)]
+pub struct Tagged {
+    pub repository: String,
+    pub tag: String,
+    /// `None` if somebody else deleted it.
+    pub content: Option<Arc<Content>>,
+    pub push: usize,
+    pub at: DateTime<Utc>,
+    pub version: u64,
+    pub busy: bool,
+}
+
+/// A signature of an image that a held tag held all the time since.
+#[derive(Debug, Clone)]
+pub struct Signed {
+    pub repository: String,
+    pub tag: String,
+    pub content: Arc<Content>,
+    /// The held tag, and its version then.
+    pub by: (String, u64),
+}
+
+#[derive(Default)]
+struct Inner {
+    tags: BTreeMap<(String, String), Tagged>,
+    pushes: Vec<Push>,
+    /// By repository, everything that was ever pushed to it.
+    contents: BTreeMap<String, Vec<Arc<Content>>>,
+    digests: HashMap<String, Arc<Content>>,
+    signed: Vec<Signed>,
+    version: u64,
+}
+
+/// All of it. Nothing in here waits for anything.
+#[derive(Default)]
+pub struct Model(Mutex<Inner>);
+
+impl Model {
+    /// Somebody begins to push; `None` if somebody is pushing to that tag already.
+    pub fn begin(&self, repository: &str, reference: &str, content: &Arc<Content>) -> Option<usize> {
+        let inner = &mut *self.lock();
+        let push = inner.pushes.len();
+        inner.version += 1;
+        if !reference.starts_with("sha256:") {
+            let key = (repository.to_owned(), reference.to_owned());
+            let known = inner.tags.entry(key).or_insert_with(|| Tagged {
+                repository: repository.into(),
+                tag: reference.into(),
+                content: None,
+                push,
+                at: DateTime::UNIX_EPOCH,
+                version: 0,
+                busy: false,
+            });
+            if known.busy {
+                return None;
+            }
+            (known.busy, known.version) = (true, inner.version);
+        }
+        inner.pushes.push(Push {
+            repository: repository.into(),
+            reference: reference.into(),
+            content: content.clone(),
+            at: None,
+        });
+        Some(push)
+    }
+
+    /// The registry said that it has it.
+    pub fn succeeded(&self, push: usize, at: DateTime<Utc>) {
+        let inner = &mut *self.lock();
+        inner.version += 1;
+        let done = &mut inner.pushes[push];
+        done.at = Some(at);
+        let (content, repository) = (done.content.clone(), done.repository.clone());
+        let key = (repository.clone(), done.reference.clone());
+        if let Some(known) = inner.tags.get_mut(&key) {
+            known.content = Some(content.clone());
+            (known.push, known.at, known.version, known.busy) = (push, at, inner.version, false);
+        }
+        inner.contents.entry(repository).or_default().push(content.clone());
+        inner.digests.insert(content.digest.clone(), content);
+    }
+
+    /// Notes a signature, if what it signs has been held by this tag since before it was pushed.
+    pub fn signed(&self, signed: Signed) {
+        self.lock().signed.push(signed);
+    }
+
+    /// What is known of a tag now.
+    pub fn tagged(&self, repository: &str, tag: &str) -> Option<Tagged> {
+        self.lock().tags.get(&(repository.to_owned(), tag.to_owned())).cloned()
+    }
+
+    /// Tags that are as they were last pushed, and nobody is pushing to.
+    pub fn quiet(&self, wanted: impl Fn(&Tagged) -> bool) -> Vec<Tagged> {
+        let settled = |one: &&Tagged| !one.busy && one.content.is_some();
+        self.lock().tags.values().filter(settled).filter(|one| wanted(one)).cloned().collect()
+    }
+
+    /// Signatures of what a held tag still holds.
+    pub fn signatures(&self) -> Vec<Signed> {
+        let inner = self.lock();
+        let still = |signed: &&Signed| {
+            let key = (signed.repository.clone(), signed.by.0.clone());
+            inner.tags.get(&key).is_some_and(|tagged| tagged.version == signed.by.1 && !tagged.busy)
+        };
+        inner.signed.iter().filter(still).cloned().collect()
+    }
+
+    pub fn push(&self, number: usize) -> Option<Push> {
+        self.lock().pushes.get(number).cloned()
+    }
+
+    pub fn pushes(&self) -> Vec<Push> {
+        self.lock().pushes.clone()
+    }
+
+    pub fn content(&self, digest: &str) -> Option<Arc<Content>> {
+        self.lock().digests.get(digest).cloned()
+    }
+
+    /// Something that was once pushed to a repository.
+    pub fn any_of(&self, repository: &str, random: &mut Rng) -> Option<Arc<Content>> {
+        let inner = self.lock();
+        let contents = inner.contents.get(repository)?;
+        // Those that are about to go more often: whoever pushes them again comes just in time, or too late.
+        let late = *random.choice(&[8, 30, 30, usize::MAX])?;
+        let from = contents.len().saturating_sub(late);
+        contents.get(random.usize(from..contents.len())).cloned()
+    }
+
+    /// Chooses something that somebody else deletes: what nothing else needs, and nobody is working on. Its tags
+    /// are no longer expected.
+    pub fn delete_by_others(&self, repository: &str, random: &mut Rng) -> Option<String> {
+        let inner = &mut *self.lock();
+        let here = |tagged: &&Tagged| tagged.repository == repository;
+        let needed: BTreeSet<&str> = inner
+            .contents
+            .get(repository)?
+            .iter()
+            .flat_map(|content| content.tree())
+            .flat_map(|part| part.children.iter())
+            .map(|child| child.digest.as_str())
+            .collect();
+        let signed: BTreeSet<&str> = inner.tags.keys().map(|(_, tag)| tag.as_str()).collect();
+        if inner.tags.values().filter(here).any(|tagged| tagged.busy) {
+            return None;
+        }
+        let choice: Vec<String> = inner
+            .tags
+            .values()
+            .filter(here)
+            .filter_map(|tagged| tagged.content.as_ref())
+            .map(|content| content.digest.clone())
+            .filter(|digest| !needed.contains(digest.as_str()))
+            .filter(|digest| !signed.iter().any(|tag| tag.starts_with(&fallback_tag(digest))))
+            .collect();
+        let digest = random.choice(&choice)?.clone();
+        inner.version += 1;
+        for tagged in inner.tags.values_mut().filter(|one| one.repository == repository) {
+            if tagged.content.as_ref().is_some_and(|content| content.digest == digest) {
+                (tagged.content, tagged.version) = (None, inner.version);
+            }
+        }
+        Some(digest)
+    }
+
+    /// A tag was lost in a way that nobody could have prevented: it is expected no longer.
+    pub fn lost(&self, repository: &str, tag: &str) {
+        let inner = &mut *self.lock();
+        inner.version += 1;
+        if let Some(tagged) = inner.tags.get_mut(&(repository.to_owned(), tag.to_owned())) {
+            (tagged.content, tagged.version) = (None, inner.version);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

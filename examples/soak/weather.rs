@@ -1,0 +1,75 @@
+//! What is between regsweep and the registry: every fault that the proxy knows, at random.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use crate::faults::{Fault, Faults, Seen};
+use crate::report::Report;
+
+/// The proxy, and whether the weather is bad.
+pub struct Weather {
+    pub proxy: Faults,
+    storm: Arc<AtomicBool>,
+}
+
+impl Weather {
+    pub fn before(host: &str, seed: u64, report: Arc<Report>) -> Self {
+        let storm = Arc::new(AtomicBool::new(false));
+        let bad = storm.clone();
+        let proxy = Faults::before(host, move |seen| {
+            let fault = if bad.load(Ordering::Relaxed) { choose(seen, seed) } else { Fault::None };
+            if fault != Fault::None {
+                report.count(&format!("fault: {}", name(fault)));
+            }
+            fault
+        });
+        Self { proxy, storm }
+    }
+
+    pub fn storm(&self, bad: bool) {
+        self.storm.store(bad, Ordering::Relaxed);
+    }
+}
+
+/// What is done to a request. Deletions, which matter most, meet more of it.
+fn choose(seen: &Seen, seed: u64) -> Fault {
+    let mut chance = seen.chance(seed);
+    let often = if seen.method == "DELETE" { 5 } else { 25 };
+    if chance.u32(0..often) > 0 {
+        return Fault::None;
+    }
+    let bytes = chance.usize(0..400);
+    match chance.u32(0..14) {
+        0..3 => Fault::Latency(Duration::from_millis(chance.u64(10..1500))),
+        3..5 => Fault::LostRequest,
+        5..7 => Fault::LostAnswer,
+        7 => Fault::ResetIn(bytes),
+        8 => Fault::Truncate(bytes),
+        9 => Fault::Unframed(bytes),
+        10 => Fault::Drip { bytes: 40, every: Duration::from_millis(chance.u64(1..60)) },
+        11..13 => Fault::Status(status(&mut chance), chance.bool().then_some(1)),
+        _ => Fault::Masked(status(&mut chance)),
+    }
+}
+
+fn status(chance: &mut Rng) -> u16 {
+    chance.choice([404, 429, 500, 502, 503, 503, 504]).unwrap_or(503)
+}
+
+fn name(fault: Fault) -> &'static str {
+    match fault {
+        Fault::None => "none",
+        Fault::Latency(_) => "latency",
+        Fault::LostRequest => "lost request",
+        Fault::LostAnswer => "lost answer",
+        Fault::ResetIn(_) => "reset in the body",
+        Fault::Truncate(_) => "cut short",
+        Fault::Unframed(_) => "cut short without a sign",
+        Fault::Drip { .. } => "dripping",
+        Fault::Status(..) => "status of a stranger",
+        Fault::Masked(_) => "status instead of the answer",
+    }
+}
