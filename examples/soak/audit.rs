@@ -164,6 +164,15 @@ impl Access {
         looks.iter().rev().take(4).any(|there| *there)
     }
 
+    /// Whether the registry failed in a deletion of it that regsweep sent, and may have done the half of it.
+    fn is_half(&self, repository: &str, digest: &str) -> bool {
+        self.lines.iter().any(|line| {
+            line.is(Who::Regsweep, "DELETE", 500)
+                && line.repository == repository
+                && line.reference.as_deref() == Some(digest)
+        })
+    }
+
     /// Whether something was pushed again a moment after regsweep had deleted it.
     fn came_back(&self, repository: &str, digest: &str) -> bool {
         let pushed = |line: &Line| match line.who {
@@ -324,6 +333,9 @@ fn journal(soak: &Soak, access: &Access, entries: &[Entry]) {
         if log < journal && by_others {
             // Its own answer was lost, or never sent; then it was gone, and nobody can tell by whom.
             soak.report.once("excused: deleted by somebody else while an answer was missing", key.1);
+        } else if log < journal && access.is_half(key.0, key.1) {
+            // The manifest goes first; then distribution reads every tag, and stumbles over one that is being written.
+            soak.report.once("excused: deleted by the registry, which then failed", key.1);
         } else if log > journal && access.came_back(key.0, key.1) {
             // The answer was lost, and when it was asked for it was there: nobody can tell whether again.
             soak.report.once("excused: pushed again while an answer was missing", key.1);
