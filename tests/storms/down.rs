@@ -1,8 +1,8 @@
 //! A registry that is down, and stays so for longer than anybody waits.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use regsweep::config::parse;
@@ -73,15 +73,19 @@ async fn a_registry_that_goes_down_in_the_middle_of_deletions_ends_the_run() {
 #[tokio::test]
 async fn a_deletion_that_was_not_sent_is_not_in_the_journal() {
     let world = World::with("concurrency: 1", SHORT);
-    // Before anything is deleted its bytes are read, and then the registry is gone.
-    world.faults.set(|seen| {
-        let journaled = seen.method == "GET" && seen.path.contains("/manifests/sha256:") && seen.times > 1;
-        if journaled || deletes(seen) { Fault::Status(502, None) } else { Fault::None }
+    // Before anything is deleted its bytes are read, after a second look; then the registry is gone.
+    let (again, gone) = (AtomicBool::new(false), AtomicBool::new(false));
+    world.faults.set(move |seen| {
+        again.fetch_or(seen.path.ends_with("/tags/list") && seen.times > 1, SeqCst);
+        gone.fetch_or(again.load(SeqCst) && seen.path.contains("/manifests/sha256:"), SeqCst);
+        if gone.load(SeqCst) { Fault::Status(502, None) } else { Fault::None }
     });
     let report = world.report().await;
     assert_eq!((report.outcome(), report.deleted.len()), (Outcome::Partial, 0), "{report:?}");
     assert!(world.journal().is_empty());
     world.assert_sound("not sent").await;
+    world.faults.calm();
+    tokio::time::sleep(SHORT.rest).await;
     world.then_good_weather("not sent").await;
 }
 
