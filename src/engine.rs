@@ -13,7 +13,9 @@ mod halt;
 mod history;
 mod journal;
 mod kept;
+mod look;
 mod scan;
+mod send;
 mod undo;
 
 pub use apply::{Limits, apply};

@@ -9,13 +9,15 @@ use futures_util::{StreamExt as _, stream};
 
 use super::family::Family;
 use super::halt::{Halt, TIME_UP};
-use super::{Depth, Error, Journal, Progress, Site, Stop, Survey, allowed, failure, judge, policy_of};
-use crate::model::{Digest, Kind};
-use crate::plan::{Failure, Planned, RepositoryPlan, TagDeletion, Untag};
+use super::look::{Blind, Look};
+use super::send::whole;
+use super::{Error, Journal, Progress, Site, Stop, Survey, allowed, failure, policy_of};
+use crate::model::Digest;
+use crate::plan::{Failure, Planned, RepositoryPlan, Untag};
 use crate::policy::Policy;
-use crate::registry::{self, Deleter, Deletion, Features, Placeholder, Stuck};
+use crate::registry::{self, Deleter, Deletion, Features};
 use crate::report::{Deleted, RunReport, Spared, Untagged};
-use crate::state::{self, Departure};
+use crate::state::Departure;
 
 /// Repositories that are worked on at once. Within one, deletions follow one another: each makes
 /// distribution read every tag there, and parents must be gone before their children.
@@ -79,37 +81,36 @@ pub async fn apply(
 }
 
 /// One repository in which something is to be done.
-struct Work<'a> {
-    site: Site<'a>,
-    planned: &'a RepositoryPlan,
-    policy: &'a Policy,
-    features: Features,
-    deleter: &'a Deleter,
-    journal: Journal<'a>,
-    halt: &'a Halt<'a>,
+pub(super) struct Work<'a> {
+    pub(super) site: Site<'a>,
+    pub(super) planned: &'a RepositoryPlan,
+    pub(super) policy: &'a Policy,
+    pub(super) features: Features,
+    pub(super) deleter: &'a Deleter,
+    pub(super) journal: Journal<'a>,
+    pub(super) halt: &'a Halt<'a>,
     progress: &'a dyn Progress,
 }
 
 /// What was done in one repository.
 #[derive(Default)]
-struct Done {
+pub(super) struct Done {
     deleted: Vec<Deleted>,
     untagged: Vec<Untagged>,
     spared: Vec<Spared>,
-    failures: Vec<Failure>,
+    pub(super) failures: Vec<Failure>,
     /// Whether a deletion got no answer.
-    unanswered: bool,
+    pub(super) unanswered: bool,
     /// Whether something failed that would fail for the rest of the repository too.
-    broken: bool,
-}
-
-/// What fails as a whole leaves nothing behind.
-fn whole(error: registry::Error) -> Stuck {
-    Stuck { error, placed: false }
+    pub(super) broken: bool,
 }
 
 /// Why the rest of a repository is left alone once something in it has failed.
 const AFTER_A_FAILURE: &str = "an earlier deletion in this repository failed";
+
+const CHANGED: &str = "something changed since the plan was made";
+
+const FAILED: &str = "its deletion failed";
 
 impl Work<'_> {
     async fn perform(&self) -> Done {
@@ -118,215 +119,169 @@ impl Work<'_> {
             self.spare_all(why, &mut done);
             return done;
         }
-        let repository = &self.planned.repository;
-        let depth = Depth::Claimed(self.policy);
-        // A look of its own: what was pushed since the first one is noticed now.
-        let site = Site { looked: (self.journal.clock)(), ..self.site };
-        let look = judge(site, self.features, repository, self.policy, depth);
-        let Some(fresh) = self.halt.in_time(look).await else {
-            self.spare_all(TIME_UP, &mut done);
-            return done;
-        };
-        match fresh {
-            Ok((_, fresh)) => {
-                self.delete(&fresh, &mut done).await;
-                self.untag(&fresh, &mut done).await;
+        match self.look().await {
+            Ok((mut look, fresh)) => {
+                self.delete(&fresh, &mut look, &mut done).await;
+                self.untag(&mut look, &mut done).await;
             }
-            Err(error) => {
-                self.spare_all("the repository could not be read again before deleting", &mut done);
-                match error {
-                    Error::Registry(error) => self.fail(&error, &mut done),
-                    error => done.failures.push(failure(repository.clone(), error.kind(), error)),
-                }
+            Err(blind) => {
+                self.spare_all(blind.why(), &mut done);
+                self.blind(blind, &mut done);
             }
         }
         done
     }
 
-    async fn delete(&self, fresh: &RepositoryPlan, done: &mut Done) {
+    /// Takes note that the repository could not be looked at.
+    fn blind(&self, blind: Blind, done: &mut Done) {
+        match blind {
+            Blind::Late => {}
+            Blind::Failed(Error::Registry(error)) => self.fail(&error, done),
+            Blind::Failed(error) => {
+                done.broken = true;
+                done.failures.push(failure(self.planned.repository.clone(), error.kind(), error));
+            }
+        }
+    }
+
+    /// Looks again where the last look is old. An error says why nothing may go.
+    async fn renew(&self, look: &mut Look, done: &mut Done) -> Result<(), &'static str> {
+        // What has to be waited for is waited for now, and not between the look and the deletion.
+        if let Err(error) = self.deleter.wait().await {
+            self.fail(&error, done);
+            return Err(FAILED);
+        }
+        if !look.is_old() {
+            return Ok(());
+        }
+        match self.look().await {
+            Ok((fresh, _)) => {
+                *look = fresh;
+                Ok(())
+            }
+            Err(blind) => {
+                let why = blind.why();
+                self.blind(blind, done);
+                Err(why)
+            }
+        }
+    }
+
+    async fn delete(&self, fresh: &RepositoryPlan, look: &mut Look, done: &mut Done) {
         let printed: BTreeSet<&Digest> = self.planned.deletions().map(|planned| &planned.digest).collect();
         let going = || fresh.deletions().filter(|planned| printed.contains(&planned.digest));
-        let repository = &self.planned.repository;
-        let mut family = Family::of(self.site.reader, repository, going());
+        let mut family = Family::of(self.site.reader, &self.planned.repository, going());
         let mut gone: BTreeSet<Digest> = BTreeSet::new();
         for planned in going() {
-            let clear = planned.after.iter().all(|parent| gone.contains(parent));
-            // Once its parent is gone, nothing would be gained by leaving an untagged child behind.
-            let begun = clear && !planned.after.is_empty();
-            let halted = self.halt.why().filter(|_| !begun);
-            let why = if halted.is_some() {
-                halted
-            } else if done.broken {
-                Some(AFTER_A_FAILURE)
-            } else if !clear {
-                Some("something that needs it is still there")
-            } else {
-                None
-            };
             self.progress.settled();
-            if let Some(why) = why {
-                done.spared.push(self.spared(&planned.digest, why));
-                continue;
-            }
-            if let Err(error) = family.gather(&planned.digest).await {
-                self.fail(&error, done);
-                done.spared.push(self.spared(&planned.digest, "what belongs to it could not be read"));
-                continue;
-            }
-            let read = family.take(&planned.digest);
-            let was_there = read.is_some();
-            let (media_type, body) =
-                read.map_or_else(Default::default, |raw| (raw.media_type, raw.body.to_vec()));
-            let departure = Departure {
-                tags: planned.tags.clone(),
-                alone: false,
-                media_type,
-                body,
-                rules: planned.rules.clone(),
-                reasons: planned.reasons.iter().map(ToString::to_string).collect(),
-                bytes: planned.frees,
-                dependents: family.dependents(&planned.digest),
-                ..self.departure(&planned.digest, planned.kind)
-            };
-            let send = async |_: &Departure| {
-                let deletion = self.deleter.manifest(repository, &planned.digest).await.map_err(whole)?;
-                // What was there until its parent went is gone because of us.
-                Ok(if was_there { Deletion::Done } else { deletion })
-            };
-            match self.send(departure, send, done).await {
-                Some(deletion) => {
+            match self.delete_one(planned, &gone, &mut family, look, done).await {
+                Ok(deletion) => {
                     gone.insert(planned.digest.clone());
                     done.deleted.push(self.deleted(planned, deletion));
                 }
-                None => done.spared.push(self.spared(&planned.digest, "its deletion failed")),
+                Err(why) => done.spared.push(self.spared(&planned.digest, why)),
             }
         }
         let doomed: BTreeSet<&Digest> = fresh.deletions().map(|planned| &planned.digest).collect();
         for planned in self.planned.deletions().filter(|planned| !doomed.contains(&planned.digest)) {
             self.progress.settled();
-            done.spared.push(self.spared(&planned.digest, "something changed since the plan was made"));
+            done.spared.push(self.spared(&planned.digest, CHANGED));
         }
     }
 
-    async fn untag(&self, fresh: &RepositoryPlan, done: &mut Done) {
-        for untag in &self.planned.untag {
-            let why = if let Some(why) = self.halt.why() {
-                why
-            } else if done.broken {
-                AFTER_A_FAILURE
-            } else if !fresh.untag.contains(untag) {
-                "something changed since the plan was made"
-            } else {
-                let departure = Departure {
-                    tags: vec![untag.tag.clone()],
-                    alone: true,
-                    rules: vec![untag.rule.clone()],
-                    reasons: vec![format!("rule {} no longer keeps it; its manifest stays", untag.rule)],
-                    ..self.departure(&untag.digest, untag.kind)
-                };
-                let send = async |departure: &Departure| self.remove(untag, departure).await;
-                match self.send(departure, send, done).await {
-                    Some(Deletion::Done | Deletion::AlreadyGone) => {
-                        done.untagged.push(self.untagged(untag));
-                        continue;
-                    }
-                    Some(Deletion::Moved) => "somebody has just pushed it",
-                    None => "its removal failed",
-                }
-            };
-            let tag = Some(untag.tag.clone());
-            done.spared.push(Spared { tag, ..self.spared(&untag.digest, why) });
-        }
-    }
-
-    /// Removes a tag in the way that the registry has, or in one that all have.
-    async fn remove(&self, untag: &Untag, departure: &Departure) -> Result<Deletion, Stuck> {
-        let repository = &self.planned.repository;
-        match self.features.tag_deletion {
-            TagDeletion::Supported => self.deleter.tag(repository, &untag.tag).await.map_err(whole),
-            TagDeletion::Unsupported => {
-                let placeholder = Placeholder::new(&untag.tag, &departure.media_type, (self.journal.clock)());
-                self.deleter.tag_by_placeholder(repository, &untag.tag, &untag.digest, &placeholder).await
-            }
-        }
-    }
-
-    /// Writes a deletion down, sends it, and writes down what came of it. `None` if it did not happen, or
-    /// nobody knows.
-    async fn send(
+    /// Deletes a manifest, if what goes before it is gone. An error says why it was left alone.
+    async fn delete_one(
         &self,
-        departure: Departure,
-        send: impl AsyncFn(&Departure) -> Result<Deletion, Stuck>,
+        planned: &Planned,
+        gone: &BTreeSet<Digest>,
+        family: &mut Family<'_>,
+        look: &mut Look,
         done: &mut Done,
-    ) -> Option<Deletion> {
-        let departure = self.with_bytes(departure, done).await?;
-        let entry = self.noted(self.journal.departing(&departure), done)?;
-        match send(&departure).await {
-            Ok(deletion) => {
-                self.noted(self.journal.answered(entry, deletion), done);
-                Some(deletion)
-            }
-            Err(Stuck { error, placed }) => {
-                // Without an answer it may have happened: the next run finds out.
-                if placed || error.perhaps_done {
-                    done.unanswered = true;
-                } else {
-                    self.noted(self.journal.refused(entry), done);
+    ) -> Result<Deletion, &'static str> {
+        let clear = planned.after.iter().all(|parent| gone.contains(parent));
+        // Once its parent is gone, nothing would be gained by leaving an untagged child behind.
+        let begun = clear && !planned.after.is_empty();
+        if let Some(why) = self.halt.why().filter(|_| !begun) {
+            return Err(why);
+        }
+        if done.broken {
+            return Err(AFTER_A_FAILURE);
+        }
+        if !clear {
+            return Err("something that needs it is still there");
+        }
+        let repository = &self.planned.repository;
+        if let Err(error) = family.gather(&planned.digest).await {
+            self.fail(&error, done);
+            return Err("what belongs to it could not be read");
+        }
+        let read = family.take(&planned.digest);
+        let was_there = read.is_some();
+        let (media_type, body) =
+            read.map_or_else(Default::default, |raw| (raw.media_type, raw.body.to_vec()));
+        let departure = Departure {
+            media_type,
+            body,
+            rules: planned.rules.clone(),
+            reasons: planned.reasons.iter().map(ToString::to_string).collect(),
+            bytes: planned.frees,
+            dependents: family.dependents(&planned.digest),
+            ..self.departure(&planned.digest, planned.kind)
+        };
+        let departure = self.with_bytes(departure, done).await.ok_or(FAILED)?;
+        // The plan cannot say what becomes of a family of which a part is gone; what is left of it follows.
+        let tags = if begun {
+            planned.tags.clone()
+        } else {
+            self.renew(look, done).await?;
+            look.dooms(&planned.digest).ok_or(CHANGED)?.to_vec()
+        };
+        let departure = Departure { tags, ..departure };
+        let send = async || {
+            let deletion = self.deleter.manifest(repository, &planned.digest).await.map_err(whole)?;
+            // What was there until its parent went is gone because of us.
+            Ok(if was_there { Deletion::Done } else { deletion })
+        };
+        self.send(&departure, look, send, done).await.ok_or(FAILED)
+    }
+
+    async fn untag(&self, look: &mut Look, done: &mut Done) {
+        for untag in &self.planned.untag {
+            match self.untag_one(untag, look, done).await {
+                Ok(()) => done.untagged.push(self.untagged(untag)),
+                Err(why) => {
+                    let tag = Some(untag.tag.clone());
+                    done.spared.push(Spared { tag, ..self.spared(&untag.digest, why) });
                 }
-                self.fail(&error, done);
-                None
             }
         }
     }
 
-    /// The bytes are what an undo needs. Without them there would be none, so then it stays.
-    async fn with_bytes(&self, departure: Departure, done: &mut Done) -> Option<Departure> {
-        if !departure.body.is_empty() {
-            return Some(departure);
+    /// Removes a tag alone. An error says why it was left alone.
+    async fn untag_one(&self, untag: &Untag, look: &mut Look, done: &mut Done) -> Result<(), &'static str> {
+        if let Some(why) = self.halt.why() {
+            return Err(why);
         }
-        match self.site.reader.raw(&departure.repository, &departure.digest).await {
-            Ok(Some(raw)) => {
-                Some(Departure { media_type: raw.media_type, body: raw.body.to_vec(), ..departure })
-            }
-            // Gone already, which the registry is going to say again; what depends on it is written down.
-            Ok(None) => Some(departure),
-            Err(error) => {
-                self.fail(&error, done);
-                None
-            }
+        if done.broken {
+            return Err(AFTER_A_FAILURE);
         }
-    }
-
-    /// What was written down; `None` if it could not be. Then the run makes no more deletions.
-    fn noted<T>(&self, result: Result<T, state::Error>, done: &mut Done) -> Option<T> {
-        result
-            .map_err(|error| {
-                tracing::error!(
-                    registry = %self.site.registry.name, %error, "the run stops, because it cannot be noted"
-                );
-                self.halt.now("the run could not be noted any more");
-                done.broken = true;
-                // Nothing is collected after what is not in the journal.
-                done.unanswered = true;
-                done.failures.push(failure(self.planned.repository.clone(), "state", error));
-            })
-            .ok()
-    }
-
-    fn departure(&self, digest: &Digest, kind: Kind) -> Departure {
-        Departure {
-            repository: self.planned.repository.clone(),
-            digest: digest.clone(),
-            tags: Vec::new(),
-            alone: false,
-            kind,
-            media_type: String::new(),
-            body: Vec::new(),
-            policy: self.policy.name.clone(),
-            rules: Vec::new(),
-            reasons: Vec::new(),
-            bytes: 0,
-            dependents: Vec::new(),
+        let departure = Departure {
+            tags: vec![untag.tag.clone()],
+            alone: true,
+            rules: vec![untag.rule.clone()],
+            reasons: vec![format!("rule {} no longer keeps it; its manifest stays", untag.rule)],
+            ..self.departure(&untag.digest, untag.kind)
+        };
+        let failed = "its removal failed";
+        let departure = self.with_bytes(departure, done).await.ok_or(failed)?;
+        self.renew(look, done).await?;
+        if !look.removes(untag) {
+            return Err(CHANGED);
+        }
+        let send = async || self.remove(untag, &departure).await;
+        match self.send(&departure, look, send, done).await.ok_or(failed)? {
+            Deletion::Done | Deletion::AlreadyGone => Ok(()),
+            Deletion::Moved => Err("somebody has just pushed it"),
         }
     }
 
@@ -380,7 +335,7 @@ impl Work<'_> {
         );
     }
 
-    fn fail(&self, error: &registry::Error, done: &mut Done) {
+    pub(super) fn fail(&self, error: &registry::Error, done: &mut Done) {
         let repository = self.planned.repository.clone();
         tracing::error!(
             registry = %self.site.registry.name, %repository, kind = error.kind.name(), %error,

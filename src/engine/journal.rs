@@ -75,7 +75,7 @@ pub(super) async fn settle(site: Site<'_>, state: &State) -> Result<(), state::E
 /// be deleted it is neither.
 async fn still_there(site: Site<'_>, entry: &Entry) -> Result<Option<bool>, registry::Error> {
     if !entry.alone {
-        return is_there(site, &entry.repository, &entry.digest).await.map(Some);
+        return stayed(site, entry).await.map(Some);
     }
     for tag in &entry.tags {
         let reference = Reference::Tag { tag, known: None };
@@ -92,6 +92,23 @@ async fn still_there(site: Site<'_>, entry: &Entry) -> Result<Option<bool>, regi
         }
     }
     Ok(Some(false))
+}
+
+/// Whether a manifest was not deleted. One that is there with none of the tags that it had was, and then
+/// somebody pushed it again; or else the tags have moved, and then an entry too many harms nobody.
+async fn stayed(site: Site<'_>, entry: &Entry) -> Result<bool, registry::Error> {
+    if !is_there(site, &entry.repository, &entry.digest).await? {
+        return Ok(false);
+    }
+    for tag in &entry.tags {
+        let reference = Reference::Tag { tag, known: Some(&entry.digest) };
+        match site.reader.manifest(&entry.repository, reference).await? {
+            Resolved::Unchanged => return Ok(true),
+            Resolved::Found(found) if found.digest == entry.digest => return Ok(true),
+            Resolved::Found(_) | Resolved::Absent => {}
+        }
+    }
+    Ok(entry.tags.is_empty())
 }
 
 /// Whether the registry has a manifest.

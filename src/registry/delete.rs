@@ -73,7 +73,7 @@ impl Deleter {
     /// digest is all zeros.
     pub async fn ready(&self, repository: &RepositoryName) -> Result<Ready, Error> {
         let nothing = format!("sha256:{}", "0".repeat(64));
-        let error = match self.send(repository, &nothing).await {
+        let error = match self.send(repository, &nothing, false).await {
             Ok((request, response)) if response.status == StatusCode::METHOD_NOT_ALLOWED => {
                 Error::status("DELETE", &request.url, response.status, &response.body)
             }
@@ -97,7 +97,7 @@ impl Deleter {
         if !matches!(found, Ok(Resolved::Absent)) {
             return None;
         }
-        let (request, response) = self.send(repository, tag.as_str()).await.ok()?;
+        let (request, response) = self.send(repository, tag.as_str(), false).await.ok()?;
         let error = Error::status("DELETE", &request.url, response.status, &response.body);
         match response.status {
             // Nothing is known of a registry that did not come as far as the tag.
@@ -108,10 +108,23 @@ impl Deleter {
         }
     }
 
+    /// Waits until the registry is there and wants requests, for whoever is about to have a last look.
+    pub async fn wait(&self) -> Result<(), Error> {
+        self.transport.pass("DELETE", &self.transport.url("")).await.map(drop)
+    }
+
+    /// Waits for another try at what has failed so often, and counts it; gives the error back where none is
+    /// worth it.
+    pub async fn pause(&self, error: Error, attempts: u32) -> Result<(), Error> {
+        self.transport.pause(error, attempts, None).await
+    }
+
     /// Deletes a manifest with all its tags. An error of the kind [`Kind::Forbidden`] says that this one
     /// has to stay, and nothing of the others.
+    ///
+    /// It is sent once: whatever failed, somebody may have pushed another tag to it meanwhile.
     pub async fn manifest(&self, repository: &RepositoryName, digest: &Digest) -> Result<Deletion, Error> {
-        self.delete(repository, digest.as_str()).await.map_err(|error| match error.kind {
+        self.delete(repository, digest.as_str(), true).await.map_err(|error| match error.kind {
             Kind::Unsupported => {
                 Error { message: refusal(&error, self.transport.product()).to_owned(), ..error }
             }
@@ -119,15 +132,24 @@ impl Deleter {
         })
     }
 
+    /// Deletes a manifest that nobody else can have pushed, as often as it takes.
+    pub(super) async fn again(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Deletion, Error> {
+        self.delete(repository, digest.as_str(), false).await
+    }
+
     /// Deletes a tag and leaves its manifest, on a registry that can. One that has said that it cannot is
-    /// not asked again.
+    /// not asked again. It is sent once: somebody may have pushed the tag anew meanwhile.
     pub async fn tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<Deletion, Error> {
         if self.keeps_tags.load(Ordering::Relaxed) {
             let url = self.transport.url(&format!("{repository}/manifests/{tag}"));
             let message = format!("{KEEPS_TAGS}: it said so of another one, so this one was not tried");
             return Err(Error::new("DELETE", &url, Kind::Unsupported, message));
         }
-        self.delete(repository, tag.as_str()).await.map_err(|error| match (error.status, error.kind) {
+        self.delete(repository, tag.as_str(), true).await.map_err(|error| match (error.status, error.kind) {
             (Some(StatusCode::BAD_REQUEST), _) | (_, Kind::Unsupported) => {
                 self.keeps_tags.store(true, Ordering::Relaxed);
                 let message = format!("{KEEPS_TAGS} ({})", error.message);
@@ -137,8 +159,13 @@ impl Deleter {
         })
     }
 
-    async fn delete(&self, repository: &RepositoryName, reference: &str) -> Result<Deletion, Error> {
-        let (request, response) = self.send(repository, reference).await?;
+    async fn delete(
+        &self,
+        repository: &RepositoryName,
+        reference: &str,
+        once: bool,
+    ) -> Result<Deletion, Error> {
+        let (request, response) = self.send(repository, reference, once).await?;
         if response.status.is_success() {
             return Ok(Deletion::Done);
         }
@@ -171,6 +198,7 @@ impl Deleter {
         &self,
         repository: &RepositoryName,
         reference: &str,
+        once: bool,
     ) -> Result<(Request<'static>, Response), Error> {
         let request = Request {
             method: Method::DELETE,
@@ -180,6 +208,7 @@ impl Deleter {
             body: Bytes::new(),
             accepted: ANSWERS,
             limit: ANSWER_BYTES,
+            once,
         };
         let response = self.transport.send(&request).await?;
         Ok((request, response))

@@ -120,7 +120,7 @@ impl Deleter {
         placed.map_err(after)?;
         let holder = self.holder(repository, tag, &placeholder.digest).await.map_err(after)?;
         // A tag that was pushed meanwhile is not the placeholder's, and stays when that goes.
-        self.manifest(repository, &placeholder.digest).await.map_err(after)?;
+        self.again(repository, &placeholder.digest).await.map_err(after)?;
         Ok(match holder {
             Holder::This | Holder::Nobody => Deletion::Done,
             Holder::Another => Deletion::Moved,
@@ -170,6 +170,7 @@ impl Deleter {
             body,
             accepted,
             limit: ANSWER_BYTES,
+            once: false,
         };
         let response = self.transport.send(&request).await?;
         let location = response.header(LOCATION.as_str()).unwrap_or_default();

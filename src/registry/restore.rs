@@ -72,6 +72,7 @@ impl Restorer {
             body: raw.body.clone(),
             accepted,
             limit: ANSWER_BYTES,
+            once: false,
         };
         let response = self.transport.send(&request).await?;
         match response.header("docker-content-digest") {

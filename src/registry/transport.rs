@@ -75,12 +75,14 @@ pub(super) struct Request<'a> {
     pub(super) accepted: &'a [StatusCode],
     /// A body longer than this is an error.
     pub(super) limit: usize,
+    /// Whether it is sent only once, because another try has to be thought about first.
+    pub(super) once: bool,
 }
 
 impl<'a> Request<'a> {
     pub(super) fn get(url: Url, scope: Scope, accepted: &'a [StatusCode], limit: usize) -> Self {
         let (headers, body) = (HeaderMap::new(), Bytes::new());
-        Self { method: Method::GET, url, scope, headers, body, accepted, limit }
+        Self { method: Method::GET, url, scope, headers, body, accepted, limit, once: false }
     }
 
     pub(super) fn accept(mut self, types: &'static str) -> Self {
@@ -185,7 +187,7 @@ impl Transport {
         let mut again = false;
         loop {
             // Who has waited for a registry to come back has all tries before him.
-            if self.pass(request).await? {
+            if self.pass(request.method_name(), &request.url).await? {
                 attempt = 1;
             }
             let shown = self.authorization(request).await?;
@@ -214,9 +216,15 @@ impl Transport {
             };
             self.tell_circuit(&error);
             *perhaps_done |= error.leaves_doubt();
+            if request.once {
+                return Err(error);
+            }
             if error.is_transient() && attempt >= self.retry.attempts {
                 // Perhaps it is not this request that has failed, but the registry.
-                if !error.tells_of_outage() || !self.circuit.doubt() || !self.pass(request).await? {
+                if !error.tells_of_outage()
+                    || !self.circuit.doubt()
+                    || !self.pass(request.method_name(), &request.url).await?
+                {
                     return Err(error);
                 }
                 attempt = 1;
@@ -229,9 +237,9 @@ impl Transport {
     }
 
     /// Waits until the registry is there and wants requests. Whether it was down meanwhile.
-    async fn pass(&self, request: &Request<'_>) -> Result<bool, Error> {
+    pub(super) async fn pass(&self, method: &'static str, url: &Url) -> Result<bool, Error> {
         let before = self.circuit.outages();
-        let refused = |outage| Error::unavailable(request.method_name(), &request.url, &outage);
+        let refused = |outage| Error::unavailable(method, url, &outage);
         while let Some(asking) = self.circuit.pass().await.map_err(refused)? {
             asking.hears(self.knock().await.map_err(|error| error.to_string()));
         }

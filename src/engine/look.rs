@@ -1,0 +1,89 @@
+//! The last look at a repository before something there is deleted, and how long it is good for.
+//!
+//! Whoever pushes after it is not seen. So it is soon too old, and no deletion is sent twice on one look.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::apply::Work;
+use super::halt::TIME_UP;
+use super::{Depth, Error, Site, judge};
+use crate::model::{Digest, Tag};
+use crate::plan::{Planned, RepositoryPlan, Untag, Verdict};
+
+/// A look is good for so long, or for twice as long as it took: where looking takes long, deleting would
+/// come to nothing else.
+const GOOD_FOR: Duration = Duration::from_secs(1);
+
+/// What a look has found.
+pub(super) struct Look {
+    /// What is kept and what is doomed, the latter with its tags.
+    verdicts: BTreeMap<Digest, Option<Vec<Tag>>>,
+    untag: Vec<Untag>,
+    until: Instant,
+}
+
+/// Why there was no look.
+pub(super) enum Blind {
+    /// The time of the run is up.
+    Late,
+    /// The repository could not be read.
+    Failed(Error),
+}
+
+impl Blind {
+    pub(super) fn why(&self) -> &'static str {
+        match self {
+            Self::Late => TIME_UP,
+            Self::Failed(_) => "the repository could not be read again before deleting",
+        }
+    }
+}
+
+impl Look {
+    fn of(plan: &RepositoryPlan, taken: Duration) -> Self {
+        let verdict = |planned: &Planned| {
+            let tags = (planned.verdict == Verdict::Delete).then(|| planned.tags.clone());
+            (planned.digest.clone(), tags)
+        };
+        Self {
+            verdicts: plan.manifests.iter().map(verdict).collect(),
+            untag: plan.untag.clone(),
+            until: Instant::now() + GOOD_FOR.max(2 * taken),
+        }
+    }
+
+    /// The tags that a manifest has which is doomed; `None` if it is not.
+    pub(super) fn dooms(&self, digest: &Digest) -> Option<&[Tag]> {
+        self.verdicts.get(digest)?.as_deref()
+    }
+
+    /// Whether a manifest was found that has to stay.
+    pub(super) fn keeps(&self, digest: &Digest) -> bool {
+        matches!(self.verdicts.get(digest), Some(None))
+    }
+
+    /// Whether a tag is to go alone.
+    pub(super) fn removes(&self, untag: &Untag) -> bool {
+        self.untag.contains(untag)
+    }
+
+    pub(super) fn is_old(&self) -> bool {
+        self.until <= Instant::now()
+    }
+}
+
+impl Work<'_> {
+    /// Reads the repository once more and judges it: what was pushed since the last look is noticed now.
+    pub(super) async fn look(&self) -> Result<(Look, RepositoryPlan), Blind> {
+        let begin = Instant::now();
+        let site = Site { looked: (self.journal.clock)(), ..self.site };
+        let depth = Depth::Claimed(self.policy);
+        let judged = judge(site, self.features, &self.planned.repository, self.policy, depth);
+        let judged = self.halt.in_time(judged).await.ok_or(Blind::Late)?;
+        let (_, plan) = judged.map_err(Blind::Failed)?;
+        Ok((Look::of(&plan, begin.elapsed()), plan))
+    }
+}

@@ -1,0 +1,174 @@
+//! Sending one deletion: written down before, and again when it is known what came of it.
+//!
+//! A deletion whose answer was lost may have been done, and somebody may have pushed since what it would
+//! take along. So it is sent again only if another look still says so.
+
+use super::apply::{Done, Work};
+use super::failure;
+use super::journal::is_there;
+use super::look::{Blind, Look};
+use crate::model::{Digest, Kind};
+use crate::plan::{TagDeletion, Untag};
+use crate::registry::{self, Deletion, Placeholder, Reference, Resolved, Stuck};
+use crate::state::{self, Departure};
+
+/// What became of a deletion that failed.
+enum Came {
+    /// What was to go is gone.
+    Gone,
+    /// It is there, and still is to go.
+    Not,
+    /// Something else is there, or it is not to go any more.
+    Changed,
+}
+
+impl Work<'_> {
+    /// Sends a deletion, and again where it failed and still is to be done. `None` if it did not happen, or
+    /// nobody knows: then the next run finds out.
+    pub(super) async fn send(
+        &self,
+        departure: &Departure,
+        look: &mut Look,
+        send: impl AsyncFn() -> Result<Deletion, Stuck>,
+        done: &mut Done,
+    ) -> Option<Deletion> {
+        let entry = self.noted(self.journal.departing(departure), done)?;
+        let mut attempt = 1;
+        let mut doubtful = false;
+        loop {
+            let Stuck { error, placed } = match send().await {
+                Ok(deletion) => {
+                    let ours = doubtful && deletion == Deletion::AlreadyGone;
+                    let deletion = if ours { Deletion::Done } else { deletion };
+                    self.noted(self.journal.answered(entry, deletion), done);
+                    return Some(deletion);
+                }
+                Err(stuck) => stuck,
+            };
+            doubtful |= placed || error.perhaps_done;
+            // Half of a placeholder's work is never done again: the next run ends it.
+            let pause = if placed { Err(error) } else { self.deleter.pause(error, attempt).await };
+            let came = match pause {
+                Ok(()) => self.came_of(departure, look).await,
+                Err(error) => Err(error),
+            };
+            match came {
+                Ok(Came::Not) => attempt += 1,
+                Ok(Came::Gone) => {
+                    let deletion = if doubtful { Deletion::Done } else { Deletion::AlreadyGone };
+                    self.noted(self.journal.answered(entry, deletion), done);
+                    return Some(deletion);
+                }
+                came => {
+                    if let Err(error) = came {
+                        self.fail(&error, done);
+                    }
+                    if doubtful {
+                        done.unanswered = true;
+                    } else {
+                        self.noted(self.journal.refused(entry), done);
+                    }
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Finds out what became of a deletion that failed.
+    async fn came_of(&self, departure: &Departure, look: &mut Look) -> Result<Came, registry::Error> {
+        let Departure { repository, digest, tags, alone, .. } = departure;
+        if *alone {
+            for tag in tags {
+                let reference = Reference::Tag { tag, known: Some(digest) };
+                match self.site.reader.manifest(repository, reference).await? {
+                    Resolved::Absent => return Ok(Came::Gone),
+                    Resolved::Unchanged => {}
+                    Resolved::Found(found) if found.digest == *digest => {}
+                    Resolved::Found(_) => return Ok(Came::Changed),
+                }
+            }
+        } else if !is_there(self.site, repository, digest).await? {
+            return Ok(Came::Gone);
+        }
+        match self.look().await {
+            Ok((fresh, _)) => *look = fresh,
+            Err(Blind::Failed(super::Error::Registry(error))) => return Err(error),
+            Err(Blind::Failed(_) | Blind::Late) => return Ok(Came::Changed),
+        }
+        let still = if *alone {
+            self.planned.untag.iter().any(|untag| tags.contains(&untag.tag) && look.removes(untag))
+        } else {
+            // What has nothing that leads to it any more is found by no look.
+            look.dooms(digest).map_or(!look.keeps(digest) && tags.is_empty(), |now| now == tags.as_slice())
+        };
+        Ok(if still { Came::Not } else { Came::Changed })
+    }
+
+    /// Removes a tag in the way that the registry has, or in one that all have.
+    pub(super) async fn remove(&self, untag: &Untag, departure: &Departure) -> Result<Deletion, Stuck> {
+        let repository = &self.planned.repository;
+        match self.features.tag_deletion {
+            TagDeletion::Supported => self.deleter.tag(repository, &untag.tag).await.map_err(whole),
+            TagDeletion::Unsupported => {
+                let placeholder = Placeholder::new(&untag.tag, &departure.media_type, (self.journal.clock)());
+                self.deleter.tag_by_placeholder(repository, &untag.tag, &untag.digest, &placeholder).await
+            }
+        }
+    }
+
+    /// The bytes are what an undo needs. Without them there would be none, so then it stays.
+    pub(super) async fn with_bytes(&self, departure: Departure, done: &mut Done) -> Option<Departure> {
+        if !departure.body.is_empty() {
+            return Some(departure);
+        }
+        match self.site.reader.raw(&departure.repository, &departure.digest).await {
+            Ok(Some(raw)) => {
+                Some(Departure { media_type: raw.media_type, body: raw.body.to_vec(), ..departure })
+            }
+            // Gone already, which the registry is going to say again; what depends on it is written down.
+            Ok(None) => Some(departure),
+            Err(error) => {
+                self.fail(&error, done);
+                None
+            }
+        }
+    }
+
+    /// What was written down; `None` if it could not be. Then the run makes no more deletions.
+    fn noted<T>(&self, result: Result<T, state::Error>, done: &mut Done) -> Option<T> {
+        result
+            .map_err(|error| {
+                tracing::error!(
+                    registry = %self.site.registry.name, %error, "the run stops, because it cannot be noted"
+                );
+                self.halt.now("the run could not be noted any more");
+                done.broken = true;
+                // Nothing is collected after what is not in the journal.
+                done.unanswered = true;
+                done.failures.push(failure(self.planned.repository.clone(), "state", error));
+            })
+            .ok()
+    }
+
+    pub(super) fn departure(&self, digest: &Digest, kind: Kind) -> Departure {
+        Departure {
+            repository: self.planned.repository.clone(),
+            digest: digest.clone(),
+            tags: Vec::new(),
+            alone: false,
+            kind,
+            media_type: String::new(),
+            body: Vec::new(),
+            policy: self.policy.name.clone(),
+            rules: Vec::new(),
+            reasons: Vec::new(),
+            bytes: 0,
+            dependents: Vec::new(),
+        }
+    }
+}
+
+/// What fails as a whole leaves nothing behind.
+pub(super) fn whole(error: registry::Error) -> Stuck {
+    Stuck { error, placed: false }
+}
