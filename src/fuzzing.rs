@@ -5,7 +5,9 @@
 
 pub use crate::config::fuzzing::configuration;
 pub use crate::gc::fuzzing::collector;
-pub use crate::registry::fuzzing::{challenge, error_body, image_config, link, lists, manifest};
+pub use crate::registry::fuzzing::{
+    challenge, docker_config, error_body, image_config, link, lists, manifest,
+};
 
 #[cfg(test)]
 mod tests {
@@ -14,10 +16,11 @@ mod tests {
     /// A fuzz target: its name, and what it calls.
     type Target = (&'static str, fn(&[u8]));
 
-    const TARGETS: [Target; 8] = [
+    const TARGETS: [Target; 9] = [
         ("challenge", challenge),
         ("collector", collector),
         ("configuration", configuration),
+        ("docker_config", docker_config),
         ("error_body", error_body),
         ("image_config", image_config),
         ("link", link),

@@ -6,6 +6,7 @@ use reqwest::StatusCode;
 use url::Url;
 
 use super::auth::Challenge;
+use super::docker_config::{DockerConfig, Place};
 use super::error::Error;
 use super::lists::{Catalog, TagList, Tags, understood};
 use super::{link as links, wire};
@@ -104,6 +105,25 @@ pub fn challenge(bytes: &[u8]) {
     }
 }
 
+/// A Docker configuration file.
+pub fn docker_config(bytes: &[u8]) {
+    let (Ok(text), Ok(registry)) =
+        (std::str::from_utf8(bytes), Url::parse("https://r.example.com:5000/team/"))
+    else {
+        return;
+    };
+    let Ok(Ok(places)) = DockerConfig::parse(text).map(|config| config.places(&registry)) else { return };
+    assert!(!places.is_empty());
+    for place in places {
+        match place {
+            Place::Helper { name, .. } => {
+                assert!(name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)));
+            }
+            Place::Here(credentials) => drop(credentials.basic()),
+        }
+    }
+}
+
 /// The body of an answer that is no success.
 pub fn error_body(bytes: &[u8]) {
     let Ok(url) = Url::parse("https://r.example.com/v2/") else { return };
@@ -119,7 +139,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_comes_is_read_or_refused(bytes in any::<Vec<u8>>()) {
-            for read in [manifest, image_config, lists, link, challenge, error_body] {
+            for read in [manifest, image_config, lists, link, challenge, docker_config, error_body] {
                 read(&bytes);
             }
         }
