@@ -101,7 +101,7 @@ pub enum Error {
     Timeout { limit: Duration },
     /// What must stay would go.
     #[error(
-        "{digest} is kept and garbage-collect would delete it (one of {count}): nothing was swept; the repository's metadata is probably damaged, restore it or push the image again"
+        "{digest} is kept and garbage-collect would delete it (one of {count}): nothing was swept. If somebody has deleted it meanwhile, the next collection goes through; if not, the repository's metadata is damaged: restore it, or push the image again"
     )]
     KeptBlob { digest: Digest, count: usize },
     /// Someone started the registry while it had to stay stopped.

@@ -190,11 +190,10 @@ impl Error {
     }
 
     /// Whether the registry may have got the request and done it. What answers without a code of the
-    /// specification may be somebody between it and us, unless it asks for fewer requests.
+    /// specification may be somebody between it and us.
     pub(super) fn leaves_doubt(&self) -> bool {
-        let is_nobodys = self.codes.is_empty() && self.kind != Kind::RateLimited;
         match self.status {
-            Some(_) => self.tells_of_outage() || is_nobodys,
+            Some(_) => self.tells_of_outage() || self.codes.is_empty(),
             None => self.tells_of_outage() && self.kind != Kind::Connect,
         }
     }

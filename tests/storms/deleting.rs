@@ -17,6 +17,7 @@ async fn a_deletion_that_is_disturbed_once_is_done_and_noted_once() {
         Fault::LostAnswer,
         Fault::ResetIn(0),
         Fault::Truncate(0),
+        Fault::Masked(429),
         Fault::Masked(500),
         Fault::Masked(502),
         Fault::Masked(504),
@@ -89,8 +90,8 @@ async fn a_try_without_an_answer_is_not_forgotten_when_the_next_is_refused() {
 }
 
 #[tokio::test]
-async fn what_was_refused_for_certain_is_not_open() {
-    // Who says no without a code of the specification may be anybody.
+async fn a_refusal_that_may_be_anybodys_is_settled_by_the_next_run() {
+    // Without a code of the specification.
     one_deletion(|_| Fault::Status(403, None), "forbidden", true).await;
-    one_deletion(|_| Fault::Status(429, None), "rate_limited", false).await;
+    one_deletion(|_| Fault::Status(429, None), "rate_limited", true).await;
 }
