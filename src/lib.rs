@@ -22,7 +22,7 @@
 //!    IO, reads a clock, logs or fails.
 //! 4. [`report`]: what one run did. [`config`]: the YAML file, as written and as meant.
 //! 5. [`registry`]: the HTTP API, in a reading, a deleting and a restoring half. [`gc`]: the collection of freed blobs.
-//!    [`state`]: what outlives the process.
+//!    [`state`]: what outlives the process. Below them stands `group`, which ends programs with all that they started.
 //! 6. [`engine`]: one run, start to end.
 //! 7. [`metrics`]: what Prometheus sees. [`http`]: what is seen with a browser, a probe or a scraper.
 //! 8. [`daemon`]: the service: when something begins, reloads, signals.
@@ -47,6 +47,7 @@ pub mod engine;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gc;
+mod group;
 pub mod http;
 pub mod metrics;
 pub mod model;

@@ -11,6 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["policy"],
     &["plan"],
     &["report", "config"],
+    &["group"],
     &["registry", "gc", "state"],
     &["engine"],
     &["metrics"],

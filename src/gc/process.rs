@@ -6,13 +6,14 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::gc::Error;
 use crate::gc::output::{Output, Stream};
+use crate::group::Group;
 
 /// How long output may still come once a command has ended: what it left behind may hold on to the pipes.
 const REST: Duration = Duration::from_millis(500);
@@ -50,7 +51,7 @@ pub(super) async fn run(
         command.stdout(std::io::stderr()).stderr(Stdio::inherit());
     }
     let mut child = command.spawn().map_err(|error| failed(format!("cannot be run: {error}")))?;
-    let mut group = Group(pid(&child));
+    let mut group = Group::of(&child);
     let pipes = (child.stdout.take(), child.stderr.take());
     let ended = {
         let read = async {
@@ -73,7 +74,7 @@ pub(super) async fn run(
     };
     match ended {
         Ok(status) => {
-            group.0 = None;
+            group.forget();
             let status = status.map_err(|error| failed(format!("cannot be waited for: {error}")))?;
             // Killed by a signal: it has no exit code, and no success either.
             Ok(status.code().map_or(-1, i64::from))
@@ -133,22 +134,6 @@ async fn read(mut stdout: impl AsyncRead + Unpin, mut stderr: impl AsyncRead + U
                 Ok(count) if count > 0 => output.take(Stream::Stderr, &err[..count]),
                 _ => more_err = false,
             },
-        }
-    }
-}
-
-fn pid(child: &Child) -> Option<Pid> {
-    Pid::from_raw(i32::try_from(child.id()?).ok()?)
-}
-
-/// The processes of a command that has not been waited for yet.
-struct Group(Option<Pid>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(pid) = self.0 {
-            // It fails where nothing is left to kill.
-            let _ = kill_process_group(pid, Signal::KILL);
         }
     }
 }

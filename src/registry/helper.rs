@@ -7,15 +7,15 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use rustix::process::{Pid, Signal, kill_process_group};
 use secrecy::SecretString;
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::auth::Credentials;
 use super::docker_config::read;
+use crate::group::Group;
 
 /// Some helpers ask a cloud, and some wait for a person.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -77,7 +77,7 @@ async fn run(program: &str, server: &str) -> Result<Said, String> {
                 _ => format!("cannot be run: {error}"),
             },
         )?;
-    let mut group = Group(pid(&child));
+    let mut group = Group::of(&child);
     let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let status = {
@@ -100,7 +100,7 @@ async fn run(program: &str, server: &str) -> Result<Said, String> {
         let _ = timeout(REST, talk).await;
         status
     };
-    group.0 = None;
+    group.forget();
     let status = status.map_err(|error| format!("cannot be waited for: {error}"))?;
     if out.len().max(err.len()) > OUTPUT_BYTES {
         return Err("says more than any credentials".to_owned());
@@ -143,22 +143,6 @@ fn shown(out: &str, err: &[u8]) -> String {
         return ": call it by hand as the user of regsweep".to_owned();
     }
     format!(": {clean}")
-}
-
-fn pid(child: &Child) -> Option<Pid> {
-    Pid::from_raw(i32::try_from(child.id()?).ok()?)
-}
-
-/// A helper that has not ended yet, and what it has started.
-struct Group(Option<Pid>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(pid) = self.0 {
-            // It fails where nothing is left to kill.
-            let _ = kill_process_group(pid, Signal::KILL);
-        }
-    }
 }
 
 #[cfg(test)]

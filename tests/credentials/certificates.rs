@@ -1,17 +1,7 @@
 //! Registries that want to see a certificate, and those whose own comes from a private authority.
 
-use crate::support::image::Image;
-use crate::support::server::{Options, RealRegistry};
-use crate::world::{Place, SECRET};
-
-fn started(options: Options) -> RealRegistry {
-    let registry = options.start();
-    for (tag, name) in [("keep", "kept"), ("old", "expired")] {
-        let image = Image::new(name).created("2020-01-01T00:00:00Z").build();
-        registry.store().write("app", &[tag], &image);
-    }
-    registry
-}
+use crate::support::server::RealRegistry;
+use crate::world::{Place, SECRET, started};
 
 /// How the connection is encrypted, with these lines more.
 fn tls(registry: &RealRegistry, more: &str) -> String {

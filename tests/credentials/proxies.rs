@@ -5,9 +5,8 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use crate::support::image::Image;
-use crate::support::server::{Options, RealRegistry};
-use crate::world::{Place, SECRET, assert_hidden, base64};
+use crate::support::server::RealRegistry;
+use crate::world::{Place, SECRET, assert_hidden, base64, started};
 
 /// A forward proxy. It remembers the heads of requests; its threads end with their connections.
 struct Proxy {
@@ -65,15 +64,6 @@ fn serve(mut client: TcpStream, heads: &Mutex<Vec<String>>) {
 fn copy(mut from: impl Read, mut to: &TcpStream) {
     let _ = std::io::copy(&mut from, &mut to);
     let _ = to.shutdown(Shutdown::Write);
-}
-
-fn started(options: Options) -> RealRegistry {
-    let registry = options.start();
-    for (tag, name) in [("keep", "kept"), ("old", "expired")] {
-        let image = Image::new(name).created("2020-01-01T00:00:00Z").build();
-        registry.store().write("app", &[tag], &image);
-    }
-    registry
 }
 
 /// Runs a plan with this environment, for which `PROXY` stands for the proxy; how many requests came by it.

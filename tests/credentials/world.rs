@@ -14,6 +14,7 @@ use regsweep::registry::{Error, Reader, Reference, Resolved, Retry};
 use crate::support::fake::FakeRegistry;
 use crate::support::image::Image;
 use crate::support::regsweep::{OLD_GOES, Ran};
+use crate::support::server::{Options, RealRegistry};
 
 /// What nobody but the registry and its token service may see.
 pub(crate) const SECRET: &str = "hunter2-of-ann";
@@ -170,4 +171,14 @@ pub(crate) fn assert_hidden(texts: &[&str], secrets: &[String]) {
             assert_eq!(around, None, "{secret} is shown");
         }
     }
+}
+
+/// A real registry with something to keep and something that has expired.
+pub(crate) fn started(options: Options) -> RealRegistry {
+    let registry = options.start();
+    for (tag, name) in [("keep", "kept"), ("old", "expired")] {
+        let image = Image::new(name).created("2020-01-01T00:00:00Z").build();
+        registry.store().write("app", &[tag], &image);
+    }
+    registry
 }
