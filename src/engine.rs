@@ -188,7 +188,7 @@ pub async fn inspect(
         untag: Untagging::Native,
     };
     let policy = policy_of(site, repository).unwrap_or(&nobodys);
-    let features = site.reader.features(repository).await?;
+    let features = with_learned(site, site.reader.features(repository).await?, None).await?;
     judge(site, features, repository, policy, Depth::Everything).await
 }
 
@@ -284,14 +284,32 @@ async fn probe(
             told => told?,
         };
         match site.reader.features(repository).await {
-            Ok(inferred) => {
-                return Ok(Features { tag_deletion: told.unwrap_or(inferred.tag_deletion), ..inferred });
-            }
+            Ok(inferred) => return with_learned(site, inferred, told).await,
             Err(error) => failed = Some(error),
         }
     }
     let nothing = Features { tag_deletion: TagDeletion::Unsupported, referrers: false };
     failed.map_or(Ok(nothing), |error| Err(error.into()))
+}
+
+/// What a registry can do, by what it has shown of itself rather than by what is inferred. What it has
+/// `told` now is kept for those who only look, and so plan by the same.
+async fn with_learned(
+    site: Site<'_>,
+    inferred: Features,
+    told: Option<TagDeletion>,
+) -> Result<Features, Error> {
+    let known = |learned: Option<TagDeletion>| Features {
+        tag_deletion: learned.unwrap_or(inferred.tag_deletion),
+        ..inferred
+    };
+    let Some(state) = site.state else { return Ok(known(told)) };
+    let (state, registry) = (state.clone(), site.registry.name.clone());
+    let learned = aside(move || match told {
+        Some(told) => state.learn_tag_deletion(&registry, told).map(|()| Some(told)),
+        None => state.tag_deletion(&registry),
+    });
+    Ok(known(learned.await?))
 }
 
 /// Reads one repository and judges it, with what is remembered of it and for the next time.

@@ -6,6 +6,7 @@
 mod file;
 mod history;
 mod journal;
+mod learned;
 mod ledger;
 mod memory;
 mod runs;

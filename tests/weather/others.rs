@@ -483,3 +483,21 @@ async fn an_index_whose_child_cannot_be_read_stays() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_plan_knows_what_a_run_has_found_out() {
+    // By its referrers API it should remove tags, and it does not.
+    let fake = FakeRegistry::start(Personality::Oci11);
+    for tag in ["keep-shared", "old-shared"] {
+        fake.push("app", tag, &image("shared", 1));
+    }
+    fake.on(|request| {
+        let is_tag = request.method == "DELETE" && !request.path.contains("sha256:");
+        is_tag.then(|| refusal(400, "UNSUPPORTED"))
+    });
+    let case = Case::of(&fake);
+    assert_eq!(case.survey().await.unwrap().plan.totals().untag, 1);
+    let report = case.conduct().await.unwrap();
+    assert_eq!((report.outcome(), report.untagged.len()), (Outcome::Success, 0), "{report:?}");
+    assert_eq!(case.survey().await.unwrap().plan.totals().untag, 0);
+}

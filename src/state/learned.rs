@@ -1,0 +1,62 @@
+//! What a registry has shown of itself when it was asked to delete, for those who only look.
+
+use rusqlite::OptionalExtension as _;
+
+use super::{Error, State};
+use crate::plan::TagDeletion;
+
+impl State {
+    /// Notes whether a registry removes a tag alone.
+    pub fn learn_tag_deletion(&self, registry: &str, learned: TagDeletion) -> Result<(), Error> {
+        if self.tag_deletion(registry)? == Some(learned) {
+            return Ok(());
+        }
+        self.durably(|connection| {
+            for one in [TagDeletion::Supported, TagDeletion::Unsupported] {
+                let sql = if one == learned {
+                    "INSERT INTO mark VALUES (?1)"
+                } else {
+                    "DELETE FROM mark WHERE name = ?1"
+                };
+                connection.execute(sql, [mark(registry, one)])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Whether a registry removes a tag alone, if it was ever seen.
+    pub fn tag_deletion(&self, registry: &str) -> Result<Option<TagDeletion>, Error> {
+        let connection = self.durable();
+        let mut select = connection.prepare_cached("SELECT 1 FROM mark WHERE name = ?1")?;
+        for one in [TagDeletion::Supported, TagDeletion::Unsupported] {
+            if select.query_row([mark(registry, one)], |_| Ok(())).optional()?.is_some() {
+                return Ok(Some(one));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn mark(registry: &str, deletion: TagDeletion) -> String {
+    match deletion {
+        TagDeletion::Supported => format!("removes tags: {registry}"),
+        TagDeletion::Unsupported => format!("keeps tags: {registry}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::open;
+    use super::*;
+
+    #[test]
+    fn what_was_seen_last_counts() {
+        let (_directory, state) = open();
+        assert_eq!(state.tag_deletion("main").unwrap(), None);
+        for learned in [TagDeletion::Supported, TagDeletion::Supported, TagDeletion::Unsupported] {
+            state.learn_tag_deletion("main", learned).unwrap();
+            assert_eq!(state.tag_deletion("main").unwrap(), Some(learned));
+            assert_eq!(state.tag_deletion("other").unwrap(), None);
+        }
+    }
+}
