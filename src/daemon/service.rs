@@ -20,7 +20,7 @@ use crate::engine::{
 use crate::http::{Begun, Board, Clock, Entry, Run};
 use crate::metrics::Metrics;
 use crate::report::Collected;
-use crate::state::State;
+use crate::state::{Filter, State};
 
 /// A registry that could not be put back is tried again after this long.
 const RECOVERY_PAUSE: Duration = Duration::from_secs(15);
@@ -299,7 +299,11 @@ impl Service {
         tracing::error!(registry = name, kind = error.kind(), %error, "the run failed, and nothing was done");
         self.up(name, error.was_reached());
         self.metrics.run_failed(name, taken, (self.clock)());
-        self.board.run_ended(Run::failed(name, &error.to_string(), at, taken));
+        // Without a number it has no page of its own, and is told all the same.
+        let newest = Filter { registry: Some(name.to_owned()), at_most: 1, ..Filter::default() };
+        let noted = self.state.history(&newest).unwrap_or_default();
+        let id = noted.first().map(|(run, _)| run).filter(|run| run.started == at).map(|run| run.id);
+        self.board.run_ended(Run { id, ..Run::failed(name, &error.to_string(), at, taken) });
     }
 
     /// A collection by its own schedule. What must not be swept is found out first.

@@ -59,3 +59,14 @@ async fn the_service_tells_of_its_runs_what_the_command_line_tells() {
     same(&place, &serving, "", &[]).await;
     serving.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_failed_as_a_whole_has_its_page_too() {
+    let closed = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+    let place = Place::new(EACH_SECOND, &[format!("url: http://{closed}")]);
+    let serving = place.serve().await;
+    serving.until_at_least("runs_total", &["outcome=\"failed\""], 1.0).await;
+    assert!(get(&serving, "/").await.contains("href=\"/runs/1\""));
+    assert!(get(&serving, "/runs/1").await.contains("is the registry running"));
+    serving.stop().await;
+}
