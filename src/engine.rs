@@ -4,6 +4,7 @@
 //! without applying is not a flag in here: it is a caller that stops after the survey. [`collect`] has
 //! the registry free what was deleted. [`conduct`] makes the three into a run that is noted.
 
+mod ability;
 mod apply;
 mod bounds;
 mod collect;
@@ -18,6 +19,7 @@ mod scan;
 mod send;
 mod undo;
 
+use ability::{probe, with_learned};
 pub use apply::{Limits, apply};
 use bounds::Bounds;
 pub use collect::{Clock, collect, grace_ends, held_back, recover, waits};
@@ -42,9 +44,6 @@ use crate::plan::{Failure, Plan, RepositoryPlan, TagDeletion, Terms, plan, span}
 use crate::policy::{Mode, Patterns, Policy, Untagging};
 use crate::registry::{self, Features, Reader};
 use crate::state::{self, State};
-
-/// So many repositories are asked for what the registry can do before it counts as unable to answer.
-const PROBED: usize = 5;
 
 /// One registry and everything that is wanted of it.
 #[derive(Clone, Copy)]
@@ -265,51 +264,6 @@ async fn read_and_plan(
     forget(site).await;
     let plan = Plan::new(&site.registry.name, site.now, plans, failures, &site.config.limits);
     Ok(Survey { plan, unclaimed, kept, features })
-}
-
-/// Finds out whether and how the registry deletes, from the first repository that gives a clear answer:
-/// one that is broken or forbidden must not keep the others from being swept.
-async fn probe(
-    site: Site<'_>,
-    claimed: &[(RepositoryName, &Policy)],
-    ready: impl AsyncFn(&RepositoryName) -> Result<Option<TagDeletion>, Error>,
-) -> Result<Features, Error> {
-    let mut failed = None;
-    for (repository, _) in claimed.iter().take(PROBED) {
-        let told = match ready(repository).await {
-            Err(Error::Registry(error)) => {
-                failed = Some(error);
-                continue;
-            }
-            told => told?,
-        };
-        match site.reader.features(repository).await {
-            Ok(inferred) => return with_learned(site, inferred, told).await,
-            Err(error) => failed = Some(error),
-        }
-    }
-    let nothing = Features { tag_deletion: TagDeletion::Unsupported, referrers: false };
-    failed.map_or(Ok(nothing), |error| Err(error.into()))
-}
-
-/// What a registry can do, by what it has shown of itself rather than by what is inferred. What it has
-/// `told` now is kept for those who only look, and so plan by the same.
-async fn with_learned(
-    site: Site<'_>,
-    inferred: Features,
-    told: Option<TagDeletion>,
-) -> Result<Features, Error> {
-    let known = |learned: Option<TagDeletion>| Features {
-        tag_deletion: learned.unwrap_or(inferred.tag_deletion),
-        ..inferred
-    };
-    let Some(state) = site.state else { return Ok(known(told)) };
-    let (state, registry) = (state.clone(), site.registry.name.clone());
-    let learned = aside(move || match told {
-        Some(told) => state.learn_tag_deletion(&registry, told).map(|()| Some(told)),
-        None => state.tag_deletion(&registry),
-    });
-    Ok(known(learned.await?))
 }
 
 /// Reads one repository and judges it, with what is remembered of it and for the next time.

@@ -22,7 +22,8 @@
 //!    IO, reads a clock, logs or fails.
 //! 4. [`report`]: what one run did. [`config`]: the YAML file, as written and as meant.
 //! 5. [`registry`]: the HTTP API, in a reading, a deleting and a restoring half. [`gc`]: the collection of freed blobs.
-//!    [`state`]: what outlives the process. Below them stands `group`, which ends programs with all that they started.
+//!    [`state`]: what outlives the process. Below them [`group`](#the-modules-lowest-first)
+//!    ends programs with all that they started.
 //! 6. [`engine`]: one run, start to end.
 //! 7. [`metrics`]: what Prometheus sees. [`http`]: what is seen with a browser, a probe or a scraper.
 //! 8. [`daemon`]: the service: when something begins, reloads, signals.
