@@ -122,7 +122,7 @@ registries:
     concurrency: {concurrency}
     gc: {{ schedule: '{gc_schedule}', {gc}timeout: 60s, command: {{ {commands} }} }}
 protect: {{ tags: [stable, 'prod-.*'], newer_than: {PROTECTED}s, at_least: 1 }}
-limits: {{ max_deletions: 300, max_percent: {percent} }}
+limits: {{ max_deletions: 5000, max_percent: {percent} }}
 policies:
   - name: teams
     repositories: 'team/.*'
