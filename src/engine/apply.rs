@@ -12,7 +12,7 @@ use super::halt::{Halt, TIME_UP};
 use super::look::{Blind, Look};
 use super::send::whole;
 use super::{Error, Journal, Progress, Site, Stop, Survey, allowed, failure, policy_of};
-use crate::model::Digest;
+use crate::model::{Digest, Tag};
 use crate::plan::{Failure, Planned, RepositoryPlan, Untag};
 use crate::policy::Policy;
 use crate::registry::{self, Deleter, Deletion, Features};
@@ -175,9 +175,9 @@ impl Work<'_> {
         for planned in going() {
             self.progress.settled();
             match self.delete_one(planned, &gone, &mut family, look, done).await {
-                Ok(deletion) => {
+                Ok(deleted) => {
                     gone.insert(planned.digest.clone());
-                    done.deleted.push(self.deleted(planned, deletion));
+                    done.deleted.push(deleted);
                 }
                 Err(why) => done.spared.push(self.spared(&planned.digest, why)),
             }
@@ -197,7 +197,7 @@ impl Work<'_> {
         family: &mut Family<'_>,
         look: &mut Look,
         done: &mut Done,
-    ) -> Result<Deletion, &'static str> {
+    ) -> Result<Deleted, &'static str> {
         let clear = planned.after.iter().all(|parent| gone.contains(parent));
         // Once its parent is gone, nothing would be gained by leaving an untagged child behind.
         let begun = clear && !planned.after.is_empty();
@@ -242,7 +242,8 @@ impl Work<'_> {
             // What was there until its parent went is gone because of us.
             Ok(if was_there { Deletion::Done } else { deletion })
         };
-        self.send(&departure, look, send, done).await.ok_or(FAILED)
+        let deletion = self.send(&departure, look, send, done).await.ok_or(FAILED)?;
+        Ok(self.deleted(planned, departure.tags, deletion))
     }
 
     async fn untag(&self, look: &mut Look, done: &mut Done) {
@@ -299,11 +300,11 @@ impl Work<'_> {
         untagged
     }
 
-    fn deleted(&self, planned: &Planned, deletion: Deletion) -> Deleted {
+    fn deleted(&self, planned: &Planned, tags: Vec<Tag>, deletion: Deletion) -> Deleted {
         let deleted = Deleted {
             repository: self.planned.repository.clone(),
             digest: planned.digest.clone(),
-            tags: planned.tags.clone(),
+            tags,
             policy: self.policy.name.clone(),
             bytes: planned.frees,
             already_gone: deletion == Deletion::AlreadyGone,

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use regsweep::engine::Limits;
+use regsweep::model::Tag;
 use regsweep::report::Outcome;
 
 use crate::case::{
@@ -202,10 +203,13 @@ async fn what_is_pushed_while_deletions_take_their_time_is_noticed() {
                 // Longer than a look is good for.
                 std::thread::sleep(Duration::from_millis(1500));
                 state.push("app", "release", &old("app", 2));
+                state.push("app", "old-too", &old("app", 3));
             }
         });
         let report = Case::of(&fake).run().await.unwrap();
         assert_eq!(tags(&fake, "app"), ["keep", "old-2", "release"], "{personality:?}: {report:?}");
+        let with: Vec<&str> = report.deleted[1].tags.iter().map(Tag::as_str).collect();
+        assert_eq!(with, ["old-3", "old-too"], "{personality:?}: what it had is told");
         let digest = old("app", 2).digest;
         let why = "something changed since the plan was made";
         assert_eq!(spared(&report), [(digest.as_str(), why)], "{personality:?}");
