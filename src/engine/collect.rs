@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{Kept, Site};
 use crate::config;
@@ -19,6 +19,9 @@ pub type Clock = dyn Fn() -> DateTime<Utc> + Send + Sync;
 
 /// A registry that was started has this long to answer.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// So long a registry is kept down at most after a crash, to see what was swept.
+const LAST_LOOK: Duration = Duration::from_secs(10);
 
 impl gc::Ledger for state::Ledger {
     fn stopping(&self) -> anyhow::Result<()> {
@@ -73,7 +76,7 @@ pub async fn collect(
         }
         Err(error) => {
             tracing::error!(registry, kind = error.kind(), %error, "the collection failed");
-            let (blobs, bytes) = swept(collector, &ledger).await?;
+            let (blobs, bytes) = sums(swept(collector, &ledger).await?);
             Collected { blobs, bytes, ..nothing(CollectionOutcome::Failed, Some(error.to_string())) }
         }
     };
@@ -101,15 +104,21 @@ pub async fn recover(
     let begin = Instant::now();
     let ledger = state.ledger(registry);
     let stopped = ledger.is_stopped()?;
+    let mut gone = BTreeMap::new();
     if stopped {
         tracing::warn!(registry, "a collection was cut off: putting the registry back");
+        // Once the registry is back, somebody may push again what was swept. It is not kept down for long.
+        if let Ok(before) = timeout(LAST_LOOK, swept(collector, &ledger)).await {
+            gone = before?;
+        }
         collector.restore(async || answers(site.reader).await).await?;
         ledger.restored()?;
     }
     if !stopped && ledger.open_sweep()?.is_empty() {
         return Ok(None);
     }
-    let (blobs, bytes) = swept(collector, &ledger).await?;
+    gone.extend(swept(collector, &ledger).await?);
+    let (blobs, bytes) = sums(gone);
     let collected = Collected {
         at: clock(),
         outcome: CollectionOutcome::Failed,
@@ -123,20 +132,22 @@ pub async fn recover(
     Ok(Some(collected))
 }
 
-/// Of what was about to be swept, how many blobs and bytes are gone. What cannot be told is not
+/// Of what was about to be swept, the blobs that are gone, with their bytes. What cannot be told is not
 /// counted: it may be counted too little, and never twice.
-async fn swept(collector: &Collector, ledger: &state::Ledger) -> Result<(u64, u64), state::Error> {
+async fn swept(collector: &Collector, ledger: &state::Ledger) -> Result<BTreeMap<Digest, u64>, state::Error> {
     let open = ledger.open_sweep()?;
     if open.is_empty() {
-        return Ok((0, 0));
+        return Ok(BTreeMap::new());
     }
-    match collector.gone(&open).await {
-        Ok(gone) => Ok((gone.len() as u64, gone.into_values().fold(0, u64::saturating_add))),
-        Err(error) => {
-            tracing::error!(kind = error.kind(), %error, "what the collection freed cannot be counted");
-            Ok((0, 0))
-        }
-    }
+    Ok(collector.gone(&open).await.unwrap_or_else(|error| {
+        tracing::error!(kind = error.kind(), %error, "what the collection freed cannot be counted");
+        BTreeMap::new()
+    }))
+}
+
+/// How many blobs and bytes that is.
+fn sums(gone: BTreeMap<Digest, u64>) -> (u64, u64) {
+    (gone.len() as u64, gone.into_values().fold(0, u64::saturating_add))
 }
 
 /// Waits until the registry answers.
