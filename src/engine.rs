@@ -93,6 +93,9 @@ pub enum Error {
          raise run_timeout of this registry"
     )]
     TimeUp(String),
+    /// Somebody asked for it.
+    #[error("the run was stopped before it had read everything, and nothing was done")]
+    Stopped,
     /// Nothing would come of a run.
     #[error("nothing can be deleted: {0}")]
     NotReady(&'static str),
@@ -115,7 +118,7 @@ impl Error {
     pub fn was_reached(&self) -> bool {
         match self {
             Self::Registry(_) => false,
-            Self::NoCatalog(_) | Self::State(_) | Self::TimeUp(_) | Self::NotReady(_) => true,
+            Self::NoCatalog(_) | Self::State(_) | Self::TimeUp(_) | Self::Stopped | Self::NotReady(_) => true,
         }
     }
 
@@ -126,6 +129,7 @@ impl Error {
             Self::NoCatalog(_) => "no_catalog",
             Self::State(_) => "state",
             Self::TimeUp(_) => "run_timeout",
+            Self::Stopped => "stopped",
             Self::NotReady(_) => "not_ready",
         }
     }

@@ -10,7 +10,7 @@ use super::plan::{LEFT_ALONE, Listing, summary, troubles};
 use super::session::{clock, open};
 use super::table::count;
 use crate::config::{Config, Env};
-use crate::engine::{Conducted, Limits, Means, Stop, Survey, conduct, recover};
+use crate::engine::{Conducted, Error, Limits, Means, Stop, Survey, conduct, recover};
 use crate::report::{Collected, RunReport, run_document};
 use crate::state::State;
 
@@ -29,14 +29,22 @@ pub(super) async fn run(config: &Config, arguments: &RunArguments, env: Env<'_>)
         if let Some(collector) = &collector {
             recover(site, collector, &state, &clock).await?;
         }
-        anyhow::Ok(conduct(site, &means, &Bar::new(&session.registry.name)).await?)
+        match conduct(site, &means, &Bar::new(&session.registry.name)).await {
+            Err(error @ Error::Stopped) => {
+                eprintln!("{}: {error}", session.registry.name);
+                Ok(None)
+            }
+            conducted => anyhow::Ok(Some(conducted?)),
+        }
     });
     let runs = join_all(runs).await;
     watcher.abort();
     let mut exit = Exit::Done;
     for (session, result) in sessions.iter().zip(runs) {
         match result {
-            Ok(conducted) => exit = exit.and(print(&conducted, arguments.output.form)),
+            Ok(conducted) => {
+                exit = conducted.iter().fold(exit, |exit, one| exit.and(print(one, arguments.output.form)));
+            }
             Err(error) => {
                 eprintln!("error: {}: {error:#}", session.registry.name);
                 exit = exit.and(Exit::Failed);

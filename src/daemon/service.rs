@@ -288,6 +288,8 @@ impl Service {
                     self.collected(name, collected);
                 }
             }
+            // The process is about to leave, and the next one begins anew.
+            Err(error @ engine::Error::Stopped) => tracing::info!(registry = name, "{error}"),
             Err(error) => self.failed(name, &error, at, begin.elapsed()),
         }
         past::catch_up(self, name);

@@ -135,7 +135,7 @@ impl Work<'_> {
     /// Takes note that the repository could not be looked at.
     fn blind(&self, blind: Blind, done: &mut Done) {
         match blind {
-            Blind::Late => {}
+            Blind::Ended(_) => {}
             Blind::Failed(Error::Registry(error)) => self.fail(&error, done),
             Blind::Failed(error) => {
                 done.broken = true;
@@ -147,9 +147,13 @@ impl Work<'_> {
     /// Looks again where the last look is old. An error says why nothing may go.
     async fn renew(&self, look: &mut Look, done: &mut Done) -> Result<(), &'static str> {
         // What has to be waited for is waited for now, and not between the look and the deletion.
-        if let Err(error) = self.deleter.wait().await {
-            self.fail(&error, done);
-            return Err(FAILED);
+        match self.halt.in_time(self.deleter.wait()).await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                self.fail(&error, done);
+                return Err(FAILED);
+            }
+            None => return Err(self.halt.why().unwrap_or(TIME_UP)),
         }
         if !look.is_old() {
             return Ok(());

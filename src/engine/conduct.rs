@@ -60,6 +60,7 @@ pub async fn conduct(site: Site<'_>, means: &Means<'_>, progress: &dyn Progress)
     let result = survey_and_apply(site, means, journal, progress).await;
     let (outcome, error) = match &result {
         Ok((_, report)) => (report.outcome(), first_trouble(report)),
+        Err(error @ Error::Stopped) => (Outcome::Skipped, Some(error.to_string())),
         Err(error) => (Outcome::Failed, Some(error.to_string())),
     };
     means.state.finish_run(run, (means.clock)(), outcome, error.as_deref())?;
@@ -102,10 +103,11 @@ async fn survey_and_apply(
     progress: &dyn Progress,
 ) -> Result<(Survey, RunReport), Error> {
     // It asks the registry about each, which may take as long as anything.
-    in_time(site, async { Ok(settle(site, means.state).await?) }).await?;
+    let settled = in_time(site, async { Ok(settle(site, means.state).await?) });
+    unless_stopped(means.stop, settled).await?;
     match site.config.mode {
         Mode::Plan => {
-            let survey = survey(site, progress, async |_| Ok(None)).await?;
+            let survey = unless_stopped(means.stop, survey(site, progress, async |_| Ok(None))).await?;
             let report = RunReport::of_plan(&survey.plan);
             Ok((survey, report))
         }
@@ -115,10 +117,19 @@ async fn survey_and_apply(
                 Ready::Yes => Ok(deleter.removes_tags(repository).await),
                 Ready::No(why) => Err(Error::NotReady(why)),
             };
-            let survey = survey(site, progress, ready).await?;
+            let survey = unless_stopped(means.stop, survey(site, progress, ready)).await?;
             let report = apply(site, &survey, &deleter, journal, means.limits, means.stop, progress).await;
             Ok((survey, report))
         }
+    }
+}
+
+/// What comes of it, unless the run is asked to stop before: as long as nothing is deleted, it can end anywhere.
+async fn unless_stopped<T>(stop: &Stop, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    tokio::select! {
+        biased;
+        done = work => done,
+        () = stop.requested() => Err(Error::Stopped),
     }
 }
 

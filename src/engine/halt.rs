@@ -2,8 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tokio::time::Instant;
+
+/// Whoever waits for a stop looks this often.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Why something is left alone once the time of a run is up.
 pub(super) const TIME_UP: &str = "the run's time was up";
@@ -24,6 +28,13 @@ impl Stop {
     /// Whether somebody has.
     pub fn is_requested(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
+    }
+
+    /// Comes back when somebody has asked for it.
+    pub(super) async fn requested(&self) {
+        while !self.is_requested() {
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// The same, for a run that has time until then.
@@ -56,11 +67,18 @@ impl<'a> Halt<'a> {
         asked.or(self.own.get().copied()).or(late)
     }
 
-    /// What comes of it; `None` if the time of the run is up before.
+    /// What comes of it; `None` if the run has to end before.
     pub(super) async fn in_time<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        match self.stop.until {
-            Some(until) => tokio::time::timeout_at(until, work).await.ok(),
-            None => Some(work.await),
+        let work = async {
+            match self.stop.until {
+                Some(until) => tokio::time::timeout_at(until, work).await.ok(),
+                None => Some(work.await),
+            }
+        };
+        tokio::select! {
+            biased;
+            done = work => done,
+            () = self.stop.requested() => None,
         }
     }
 }

@@ -27,8 +27,8 @@ pub(super) struct Look {
 
 /// Why there was no look.
 pub(super) enum Blind {
-    /// The time of the run is up.
-    Late,
+    /// The run has to end, for this reason.
+    Ended(&'static str),
     /// The repository could not be read.
     Failed(Error),
 }
@@ -36,7 +36,7 @@ pub(super) enum Blind {
 impl Blind {
     pub(super) fn why(&self) -> &'static str {
         match self {
-            Self::Late => TIME_UP,
+            Self::Ended(why) => why,
             Self::Failed(_) => "the repository could not be read again before deleting",
         }
     }
@@ -82,7 +82,11 @@ impl Work<'_> {
         let site = Site { looked: (self.journal.clock)(), ..self.site };
         let depth = Depth::Claimed(self.policy);
         let judged = judge(site, self.features, &self.planned.repository, self.policy, depth);
-        let judged = self.halt.in_time(judged).await.ok_or(Blind::Late)?;
+        let judged = self
+            .halt
+            .in_time(judged)
+            .await
+            .ok_or_else(|| Blind::Ended(self.halt.why().unwrap_or(TIME_UP)))?;
         let (_, plan) = judged.map_err(Blind::Failed)?;
         Ok((Look::of(&plan, begin.elapsed()), plan))
     }

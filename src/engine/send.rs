@@ -93,7 +93,7 @@ impl Work<'_> {
         match self.look().await {
             Ok((fresh, _)) => *look = fresh,
             Err(Blind::Failed(super::Error::Registry(error))) => return Err(error),
-            Err(Blind::Failed(_) | Blind::Late) => return Ok(Came::Changed),
+            Err(Blind::Failed(_) | Blind::Ended(_)) => return Ok(Came::Changed),
         }
         let still = if *alone {
             self.planned.untag.iter().any(|untag| tags.contains(&untag.tag) && look.removes(untag))

@@ -1,5 +1,7 @@
 //! A service that is asked to stop.
 
+use std::time::{Duration, Instant};
+
 use crate::support::engine::{Contained, Engine};
 use crate::support::gate::{Behind, Gate};
 use crate::world::{EACH_SECOND, Host, NEVER, Place, contained, fill};
@@ -101,4 +103,18 @@ async fn a_collection_by_its_own_schedule_does_not_begin_after_sigterm() {
     let (code, log) = serving.ended().await;
     assert_eq!(code, Some(0), "{log}");
     assert!(!log.contains("the collection begins") && filled.freed() == 0, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_does_not_wait_for_a_registry_that_is_gone() {
+    let closed = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+    let place = Place::new(EACH_SECOND, &[format!("url: http://{closed}")]);
+    let serving = place.serve().await;
+    serving.until_at_least("runs_total", &["outcome=\"failed\""], 1.0).await;
+    // The next run finds that nothing has answered for so often, and waits for a minute.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let begin = Instant::now();
+    let log = serving.stop().await;
+    assert!(begin.elapsed() < Duration::from_secs(20), "{log}");
+    assert!(log.contains("the run was stopped before it had read everything"), "{log}");
 }
