@@ -143,6 +143,10 @@ impl Error {
         } else {
             Kind::Interrupted
         };
+        // Whoever wants a certificate of ours may close the connection before its alert is heard.
+        let unheard = kind == Kind::Interrupted && error.is_request() && url.scheme() == "https";
+        let hint = " (if the registry wants a certificate: cert_file is what we show)";
+        let cause = if unheard { format!("{cause}{hint}") } else { cause };
         // A redirect can lead to a signed address, which is a credential.
         let error = error.without_url();
         Self { source: Some(Box::new(error)), ..Self::new(method, url, kind, cause) }
