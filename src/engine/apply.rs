@@ -147,13 +147,9 @@ impl Work<'_> {
     /// Looks again where the last look is old. An error says why nothing may go.
     async fn renew(&self, look: &mut Look, done: &mut Done) -> Result<(), &'static str> {
         // What has to be waited for is waited for now, and not between the look and the deletion.
-        match self.halt.in_time(self.deleter.wait()).await {
-            Some(Ok(())) => {}
-            Some(Err(error)) => {
-                self.fail(&error, done);
-                return Err(FAILED);
-            }
-            None => return Err(self.halt.why().unwrap_or(TIME_UP)),
+        if let Err(error) = self.halt.in_time(self.deleter.wait()).await? {
+            self.fail(&error, done);
+            return Err(FAILED);
         }
         if !look.is_old() {
             return Ok(());

@@ -126,11 +126,7 @@ async fn survey_and_apply(
 
 /// What comes of it, unless the run is asked to stop before: as long as nothing is deleted, it can end anywhere.
 async fn unless_stopped<T>(stop: &Stop, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    tokio::select! {
-        biased;
-        done = work => done,
-        () = stop.requested() => Err(Error::Stopped),
-    }
+    stop.cuts(work).await.unwrap_or(Err(Error::Stopped))
 }
 
 fn first_trouble(report: &RunReport) -> Option<String> {

@@ -30,10 +30,17 @@ impl Stop {
         self.asked.load(Ordering::Relaxed)
     }
 
-    /// Comes back when somebody has asked for it.
-    pub(super) async fn requested(&self) {
-        while !self.is_requested() {
-            tokio::time::sleep(LOOK).await;
+    /// What comes of it; `None` if somebody asks for a stop before.
+    pub(super) async fn cuts<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let requested = async {
+            while !self.is_requested() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = requested => None,
         }
     }
 
@@ -67,18 +74,14 @@ impl<'a> Halt<'a> {
         asked.or(self.own.get().copied()).or(late)
     }
 
-    /// What comes of it; `None` if the run has to end before.
-    pub(super) async fn in_time<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    /// What comes of it. If the run has to end before, the error says why.
+    pub(super) async fn in_time<T>(&self, work: impl Future<Output = T>) -> Result<T, &'static str> {
         let work = async {
             match self.stop.until {
                 Some(until) => tokio::time::timeout_at(until, work).await.ok(),
                 None => Some(work.await),
             }
         };
-        tokio::select! {
-            biased;
-            done = work => done,
-            () = self.stop.requested() => None,
-        }
+        self.stop.cuts(work).await.flatten().ok_or_else(|| self.why().unwrap_or(TIME_UP))
     }
 }

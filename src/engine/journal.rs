@@ -5,7 +5,7 @@
 use super::{Clock, Site};
 use crate::model::{Digest, RepositoryName};
 use crate::policy::Mode;
-use crate::registry::{self, Deletion, Reference, Resolved};
+use crate::registry::{self, Deletion, Holder, Reference, Resolved};
 use crate::state::{self, Departure, Entry, State};
 
 /// Where one run writes.
@@ -101,11 +101,8 @@ async fn stayed(site: Site<'_>, entry: &Entry) -> Result<bool, registry::Error> 
         return Ok(false);
     }
     for tag in &entry.tags {
-        let reference = Reference::Tag { tag, known: Some(&entry.digest) };
-        match site.reader.manifest(&entry.repository, reference).await? {
-            Resolved::Unchanged => return Ok(true),
-            Resolved::Found(found) if found.digest == entry.digest => return Ok(true),
-            Resolved::Found(_) | Resolved::Absent => {}
+        if site.reader.holder(&entry.repository, tag, &entry.digest).await? == Holder::This {
+            return Ok(true);
         }
     }
     Ok(entry.tags.is_empty())

@@ -8,7 +8,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::apply::Work;
-use super::halt::TIME_UP;
 use super::{Depth, Error, Site, judge};
 use crate::model::{Digest, Tag};
 use crate::plan::{Planned, RepositoryPlan, Untag, Verdict};
@@ -82,11 +81,7 @@ impl Work<'_> {
         let site = Site { looked: (self.journal.clock)(), ..self.site };
         let depth = Depth::Claimed(self.policy);
         let judged = judge(site, self.features, &self.planned.repository, self.policy, depth);
-        let judged = self
-            .halt
-            .in_time(judged)
-            .await
-            .ok_or_else(|| Blind::Ended(self.halt.why().unwrap_or(TIME_UP)))?;
+        let judged = self.halt.in_time(judged).await.map_err(Blind::Ended)?;
         let (_, plan) = judged.map_err(Blind::Failed)?;
         Ok((Look::of(&plan, begin.elapsed()), plan))
     }

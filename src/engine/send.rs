@@ -9,7 +9,7 @@ use super::journal::is_there;
 use super::look::{Blind, Look};
 use crate::model::{Digest, Kind};
 use crate::plan::{TagDeletion, Untag};
-use crate::registry::{self, Deletion, Placeholder, Reference, Resolved, Stuck};
+use crate::registry::{self, Deletion, Holder, Placeholder, Stuck};
 use crate::state::{self, Departure};
 
 /// What became of a deletion that failed.
@@ -79,12 +79,10 @@ impl Work<'_> {
         let Departure { repository, digest, tags, alone, .. } = departure;
         if *alone {
             for tag in tags {
-                let reference = Reference::Tag { tag, known: Some(digest) };
-                match self.site.reader.manifest(repository, reference).await? {
-                    Resolved::Absent => return Ok(Came::Gone),
-                    Resolved::Unchanged => {}
-                    Resolved::Found(found) if found.digest == *digest => {}
-                    Resolved::Found(_) => return Ok(Came::Changed),
+                match self.site.reader.holder(repository, tag, digest).await? {
+                    Holder::This => {}
+                    Holder::Another => return Ok(Came::Changed),
+                    Holder::Nobody => return Ok(Came::Gone),
                 }
             }
         } else if !is_there(self.site, repository, digest).await? {

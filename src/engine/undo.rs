@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::journal::{is_there, settle};
 use super::{Clock, Error, Site};
 use crate::model::{Digest, Manifest, RepositoryName, Tag};
-use crate::registry::{self, Raw, Reference, Resolved, Restore, Restorer, read_manifest};
+use crate::registry::{self, Holder, Raw, Restore, Restorer, read_manifest};
 use crate::state::{Entry, Fate, Filter, State};
 
 /// One image of a run.
@@ -228,12 +228,10 @@ impl Work<'_> {
             }
         }
         for tag in &part.entry.tags {
-            let reference = Reference::Tag { tag, known: Some(digest) };
-            match self.site.reader.manifest(repository, reference).await? {
-                Resolved::Unchanged => tags.push(tag.clone()),
-                Resolved::Found(found) if found.digest == *digest => tags.push(tag.clone()),
-                Resolved::Found(_) => moved.push(tag.clone()),
-                Resolved::Absent => {
+            match self.site.reader.holder(repository, tag, digest).await? {
+                Holder::This => tags.push(tag.clone()),
+                Holder::Another => moved.push(tag.clone()),
+                Holder::Nobody => {
                     self.restorer.put(repository, Restore::Tag(tag), &part.raw, digest).await?;
                     tags.push(tag.clone());
                 }

@@ -14,7 +14,7 @@ use super::auth::Scope;
 use super::delete::{Deleter, Deletion};
 use super::error::{Error, Kind};
 use super::link;
-use super::read::{Reader, Reference, Resolved};
+use super::read::{Holder, Reader};
 use super::restore::{Restore, Restorer};
 use super::stored::Raw;
 use super::transport::Request;
@@ -109,7 +109,8 @@ impl Deleter {
         for blob in [&placeholder.configuration, &Bytes::from_static(EMPTY)] {
             self.upload(repository, blob).await.map_err(before)?;
         }
-        match self.holder(repository, tag, digest).await.map_err(before)? {
+        let reader = Reader { transport: self.transport.clone() };
+        match reader.holder(repository, tag, digest).await.map_err(before)? {
             Holder::This => {}
             Holder::Nobody => return Ok(Deletion::AlreadyGone),
             Holder::Another => return Ok(Deletion::Moved),
@@ -118,29 +119,12 @@ impl Deleter {
         let placed = restorer.put(repository, Restore::Tag(tag), &placeholder.raw, &placeholder.digest).await;
         // Even a refusal may be the answer to a second try after a first one that came through.
         placed.map_err(after)?;
-        let holder = self.holder(repository, tag, &placeholder.digest).await.map_err(after)?;
+        let holder = reader.holder(repository, tag, &placeholder.digest).await.map_err(after)?;
         // A tag that was pushed meanwhile is not the placeholder's, and stays when that goes.
         self.again(repository, &placeholder.digest).await.map_err(after)?;
         Ok(match holder {
             Holder::This | Holder::Nobody => Deletion::Done,
             Holder::Another => Deletion::Moved,
-        })
-    }
-
-    /// Who has a tag.
-    async fn holder(
-        &self,
-        repository: &RepositoryName,
-        tag: &Tag,
-        expected: &Digest,
-    ) -> Result<Holder, Error> {
-        let reader = Reader { transport: self.transport.clone() };
-        let reference = Reference::Tag { tag, known: Some(expected) };
-        Ok(match reader.manifest(repository, reference).await? {
-            Resolved::Unchanged => Holder::This,
-            Resolved::Found(found) if found.digest == *expected => Holder::This,
-            Resolved::Found(_) => Holder::Another,
-            Resolved::Absent => Holder::Nobody,
         })
     }
 
@@ -177,13 +161,6 @@ impl Deleter {
         link::onward(&request.url, location)
             .map_err(|message| Error::new(request.method_name(), &request.url, Kind::Invalid, message))
     }
-}
-
-/// Who has a tag.
-enum Holder {
-    This,
-    Another,
-    Nobody,
 }
 
 #[cfg(test)]

@@ -76,6 +76,17 @@ pub enum Resolved {
     Found(Box<Manifest>),
 }
 
+/// Which manifest has a tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holder {
+    /// The one that was asked about.
+    This,
+    /// Another one.
+    Another,
+    /// None: there is no such tag.
+    Nobody,
+}
+
 impl Reader {
     /// Prepares to talk to a registry. Nothing is sent yet. The observer of `Arc::new(())` counts nothing.
     pub fn new(
@@ -160,6 +171,22 @@ impl Reader {
                 Ok(Resolved::Found(Box::new(found)))
             }
         }
+    }
+
+    /// Whether a tag points to this manifest.
+    pub async fn holder(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        digest: &Digest,
+    ) -> Result<Holder, Error> {
+        let reference = Reference::Tag { tag, known: Some(digest) };
+        Ok(match self.manifest(repository, reference).await? {
+            Resolved::Unchanged => Holder::This,
+            Resolved::Found(found) if found.digest == *digest => Holder::This,
+            Resolved::Found(_) => Holder::Another,
+            Resolved::Absent => Holder::Nobody,
+        })
     }
 
     /// What the configuration of an image says that nobody has asked for yet. One that is missing or
