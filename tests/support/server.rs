@@ -113,6 +113,7 @@ pub struct RealRegistry {
     folder: TempDir,
     port: u16,
     child: Option<Child>,
+    was_killed: bool,
 }
 
 /// One request as the registry's access log has it.
@@ -145,7 +146,7 @@ impl RealRegistry {
         if let Some((user, password)) = &options.htpasswd {
             write_password(folder.path(), user, password);
         }
-        let mut registry = Self { options, folder, port: 0, child: None };
+        let mut registry = Self { options, folder, port: 0, child: None, was_killed: false };
         // Someone else may take the port between our look and the registry's: then look again.
         for _ in 0..10 {
             registry.port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
@@ -219,7 +220,14 @@ impl RealRegistry {
             // Without `http.draintimeout` the registry dies at once on SIGTERM too.
             child.kill().unwrap();
             child.wait().unwrap();
+            self.was_killed = true;
         }
+    }
+
+    /// Whether it was ever stopped. Then its log may lack requests that it had done: it writes the line of one
+    /// after the work.
+    pub fn was_killed(&self) -> bool {
+        self.was_killed
     }
 
     /// Starts it after [`RealRegistry::stop`], on the same port with the same storage.
