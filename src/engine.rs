@@ -40,7 +40,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::config::{self, Config};
 use crate::model::{Digest, Memory, RepositoryName, Snapshot};
-use crate::plan::{Failure, Plan, RepositoryPlan, TagDeletion, Terms, plan, span};
+use crate::plan::{Failure, Plan, RepositoryPlan, TagDeletion, Terms, Verdict, plan, span};
 use crate::policy::{Mode, Patterns, Policy, Untagging};
 use crate::registry::{self, Features, Reader};
 use crate::state::{self, State};
@@ -192,7 +192,7 @@ pub async fn inspect(
     };
     let policy = policy_of(site, repository).unwrap_or(&nobodys);
     let features = with_learned(site, site.reader.features(repository).await?, None).await?;
-    judge(site, features, repository, policy, Depth::Everything).await
+    judge(site, features, repository, policy, Depth::Everything, None).await
 }
 
 /// Reads every claimed repository and plans. One that cannot be read is left alone and reported. A registry
@@ -238,7 +238,7 @@ async fn read_and_plan(
     let mut kept = Kept::default();
     let mut results = stream::iter(claimed)
         .map(async |(repository, policy)| {
-            let result = judge(site, features, &repository, policy, Depth::Claimed(policy)).await;
+            let result = judge(site, features, &repository, policy, Depth::Claimed(policy), None).await;
             progress.scanned();
             (repository, result)
         })
@@ -270,14 +270,28 @@ async fn read_and_plan(
     Ok(Survey { plan, unclaimed, kept, features })
 }
 
+/// What a run knows of a repository in which it deletes, from one recheck to the next.
+#[derive(Debug, Clone, Default)]
+struct RecheckContext {
+    /// What was to go with an index or a subject that this run has deleted.
+    parents_deleted: BTreeSet<Digest>,
+    /// Tagged manifests that stay, and that the registry was seen to have.
+    confirmed: BTreeSet<Digest>,
+}
+
 /// Reads one repository and judges it, with what is remembered of it and for the next time.
+///
+/// With `context`, something is about to be deleted by this: then each tagged manifest that stays is
+/// asked for unless it was before, since one that is gone must take no place from another.
 async fn judge(
     site: Site<'_>,
     features: Features,
     repository: &RepositoryName,
     policy: &Policy,
     depth: Depth<'_>,
+    mut context: Option<&mut RecheckContext>,
 ) -> Result<(Snapshot, RepositoryPlan), Error> {
+    let parents_deleted = context.as_deref().map(|one| one.parents_deleted.clone()).unwrap_or_default();
     let terms = Terms {
         now: site.now,
         timezone: site.config.timezone,
@@ -287,9 +301,10 @@ async fn judge(
             Untagging::Always => TagDeletion::Supported,
             Untagging::Never => TagDeletion::Unsupported,
         },
+        parents_deleted: &parents_deleted,
     };
     let before = recall(site, repository).await?;
-    let mut snapshot = scan(site, repository, depth, &before).await?;
+    let scan::Scanned { mut snapshot, unconfirmed } = scan(site, repository, depth, &before).await?;
     let mut asked = BTreeSet::new();
     let mut revisited = false;
     let mut rounds = Bounds::of(site, &snapshot, &BTreeMap::new());
@@ -306,6 +321,16 @@ async fn judge(
             if snapshot.manifests.len() > known {
                 continue;
             }
+        }
+        if let Some(context) = context.as_deref_mut().filter(|_| !plan.is_idle()) {
+            let kept = plan.manifests.iter().filter(|one| one.verdict == Verdict::Keep && one.is_tagged());
+            let open = kept.map(|one| &one.digest).filter(|digest| unconfirmed.contains(*digest));
+            let open: BTreeSet<Digest> =
+                open.filter(|digest| !context.confirmed.contains(*digest)).cloned().collect();
+            if scan::confirm(site, &mut snapshot, &open).await? {
+                continue;
+            }
+            context.confirmed.extend(open);
         }
         // What refers to a manifest must go with it, or it would stay behind for ever. Only what is
         // about to go is asked for, since that costs a request each.

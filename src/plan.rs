@@ -42,6 +42,9 @@ pub struct Terms<'a> {
     pub protect: &'a Protect,
     /// Whether an expired tag is to go while its manifest stays.
     pub tag_deletion: TagDeletion,
+    /// What an earlier plan of the same run has doomed together with an index or a subject that the run has
+    /// deleted since. It still goes, unless something needs it or a tag has come to it.
+    pub parents_deleted: &'a BTreeSet<Digest>,
 }
 
 /// Whether a registry can delete one tag and leave its manifest and the other tags alone.

@@ -4,6 +4,7 @@
 //! deletion. Whatever is in only one of the two stays. Each deletion is journaled before it is sent.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 
@@ -112,6 +113,10 @@ const CHANGED: &str = "something changed since the plan was made";
 
 const FAILED: &str = "its deletion failed";
 
+/// A run that is asked to stop takes at most so long to look again at what is left of an index that it has
+/// deleted. What it cannot look at by then, the next run takes.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(10);
+
 impl Work<'_> {
     async fn perform(&self) -> Done {
         let mut done = Done::default();
@@ -119,7 +124,7 @@ impl Work<'_> {
             self.spare_all(why, &mut done);
             return done;
         }
-        match self.look().await {
+        match self.look(None, Duration::ZERO).await {
             Ok((mut look, fresh)) => {
                 self.delete(&fresh, &mut look, &mut done).await;
                 self.untag(&mut look, &mut done).await;
@@ -144,17 +149,18 @@ impl Work<'_> {
         }
     }
 
-    /// Looks again where the last look is old. An error says why nothing may go.
-    async fn renew(&self, look: &mut Look, done: &mut Done) -> Result<(), &'static str> {
+    /// Looks again where the last look is old. An error says why nothing may go. If the run has to end, this may
+    /// take as much time more.
+    async fn renew(&self, look: &mut Look, more: Duration, done: &mut Done) -> Result<(), &'static str> {
         // What has to be waited for is waited for now, and not between the look and the deletion.
-        if let Err(error) = self.halt.in_time(self.deleter.wait()).await? {
+        if let Err(error) = self.halt.in_time(self.deleter.wait(), more).await? {
             self.fail(&error, done);
             return Err(FAILED);
         }
         if !look.is_old() {
             return Ok(());
         }
-        match self.look().await {
+        match self.look(Some(look), more).await {
             Ok((fresh, _)) => {
                 *look = fresh;
                 Ok(())
@@ -177,6 +183,7 @@ impl Work<'_> {
             match self.delete_one(planned, &gone, &mut family, look, done).await {
                 Ok(deleted) => {
                     gone.insert(planned.digest.clone());
+                    look.parent_deleted(family.dependents(&planned.digest));
                     done.deleted.push(deleted);
                 }
                 Err(why) => done.spared.push(self.spared(&planned.digest, why)),
@@ -229,15 +236,18 @@ impl Work<'_> {
             ..self.departure(&planned.digest, planned.kind)
         };
         let departure = self.with_bytes(departure, done).await.ok_or(FAILED)?;
-        // The plan cannot say what becomes of a family of which a part is gone; what is left of it follows.
-        let tags = if begun {
-            planned.tags.clone()
-        } else {
-            self.renew(look, done).await?;
-            look.dooms(&planned.digest).ok_or(CHANGED)?.to_vec()
+        self.renew(look, if begun { FINISH_TIMEOUT } else { Duration::ZERO }, done).await?;
+        let went_along = begun && was_there && look.is_absent(&planned.digest);
+        let tags = match look.dooms(&planned.digest) {
+            Some(tags) => tags.to_vec(),
+            None if went_along => planned.tags.clone(),
+            None => return Err(CHANGED),
         };
         let departure = Departure { tags, ..departure };
         let send = async || {
+            if went_along {
+                return Ok(Deletion::Done);
+            }
             let deletion = self.deleter.manifest(repository, &planned.digest).await.map_err(whole)?;
             // What was there until its parent went is gone because of us.
             Ok(if was_there { Deletion::Done } else { deletion })
@@ -275,7 +285,7 @@ impl Work<'_> {
         };
         let failed = "its removal failed";
         let departure = self.with_bytes(departure, done).await.ok_or(failed)?;
-        self.renew(look, done).await?;
+        self.renew(look, Duration::ZERO, done).await?;
         if !look.removes(untag) {
             return Err(CHANGED);
         }

@@ -74,14 +74,27 @@ impl<'a> Halt<'a> {
         asked.or(self.own.get().copied()).or(late)
     }
 
-    /// What comes of it. If the run has to end before, the error says why.
-    pub(super) async fn in_time<T>(&self, work: impl Future<Output = T>) -> Result<T, &'static str> {
-        let work = async {
-            match self.stop.until {
-                Some(until) => tokio::time::timeout_at(until, work).await.ok(),
-                None => Some(work.await),
-            }
+    /// What comes of it. If the run has to end before, and the work has not ended after as much time more, the
+    /// error says why.
+    pub(super) async fn in_time<T>(
+        &self,
+        work: impl Future<Output = T>,
+        more: Duration,
+    ) -> Result<T, &'static str> {
+        let ended = async {
+            let why = loop {
+                match self.why() {
+                    Some(why) => break why,
+                    None => tokio::time::sleep(LOOK).await,
+                }
+            };
+            tokio::time::sleep(more).await;
+            why
         };
-        self.stop.cuts(work).await.flatten().ok_or_else(|| self.why().unwrap_or(TIME_UP))
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            why = ended => Err(why),
+        }
     }
 }

@@ -3,7 +3,6 @@
 //! So nothing that was sent is ever forgotten, and everything that went can be put back.
 
 use super::{Clock, Site};
-use crate::model::{Digest, RepositoryName};
 use crate::policy::Mode;
 use crate::registry::{self, Deletion, Holder, Reference, Resolved};
 use crate::state::{self, Departure, Entry, State};
@@ -97,7 +96,7 @@ async fn still_there(site: Site<'_>, entry: &Entry) -> Result<Option<bool>, regi
 /// Whether a manifest was not deleted. One that is there with none of the tags that it had was, and then
 /// somebody pushed it again; or else the tags have moved, and then an entry too many harms nobody.
 async fn stayed(site: Site<'_>, entry: &Entry) -> Result<bool, registry::Error> {
-    if !is_there(site, &entry.repository, &entry.digest).await? {
+    if !site.reader.has(&entry.repository, &entry.digest).await? {
         return Ok(false);
     }
     for tag in &entry.tags {
@@ -106,14 +105,4 @@ async fn stayed(site: Site<'_>, entry: &Entry) -> Result<bool, registry::Error> 
         }
     }
     Ok(entry.tags.is_empty())
-}
-
-/// Whether the registry has a manifest.
-pub(super) async fn is_there(
-    site: Site<'_>,
-    repository: &RepositoryName,
-    digest: &Digest,
-) -> Result<bool, registry::Error> {
-    let resolved = site.reader.manifest(repository, Reference::Digest(digest)).await?;
-    Ok(!matches!(resolved, Resolved::Absent))
 }

@@ -2,13 +2,13 @@
 //!
 //! Whoever pushes after it is not seen. So it is soon too old, and no deletion is sent twice on one look.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::apply::Work;
-use super::{Depth, Error, Site, judge};
+use super::{Depth, Error, RecheckContext, Site, judge};
 use crate::model::{Digest, Tag};
 use crate::plan::{Planned, RepositoryPlan, Untag, Verdict};
 
@@ -20,8 +20,11 @@ const GOOD_FOR: Duration = Duration::from_secs(1);
 pub(super) struct Look {
     /// What is kept and what is doomed, the latter with its tags.
     verdicts: BTreeMap<Digest, Option<Vec<Tag>>>,
+    /// What was asked for and is not there.
+    absent: BTreeSet<Digest>,
     untag: Vec<Untag>,
     until: Instant,
+    context: RecheckContext,
 }
 
 /// Why there was no look.
@@ -42,15 +45,17 @@ impl Blind {
 }
 
 impl Look {
-    fn of(plan: &RepositoryPlan, taken: Duration) -> Self {
+    fn of(plan: &RepositoryPlan, absent: BTreeSet<Digest>, taken: Duration, context: RecheckContext) -> Self {
         let verdict = |planned: &Planned| {
             let tags = (planned.verdict == Verdict::Delete).then(|| planned.tags.clone());
             (planned.digest.clone(), tags)
         };
         Self {
             verdicts: plan.manifests.iter().map(verdict).collect(),
+            absent,
             untag: plan.untag.clone(),
             until: Instant::now() + GOOD_FOR.max(2 * taken),
+            context,
         }
     }
 
@@ -59,9 +64,14 @@ impl Look {
         self.verdicts.get(digest)?.as_deref()
     }
 
-    /// Whether a manifest was found that has to stay.
-    pub(super) fn keeps(&self, digest: &Digest) -> bool {
-        matches!(self.verdicts.get(digest), Some(None))
+    /// Whether a manifest was asked for and is not there.
+    pub(super) fn is_absent(&self, digest: &Digest) -> bool {
+        self.absent.contains(digest)
+    }
+
+    /// Notes that these were to go with a manifest that is gone now.
+    pub(super) fn parent_deleted(&mut self, dependents: Vec<Digest>) {
+        self.context.parents_deleted.extend(dependents);
     }
 
     /// Whether a tag is to go alone.
@@ -75,14 +85,21 @@ impl Look {
 }
 
 impl Work<'_> {
-    /// Reads the repository once more and judges it: what was pushed since the last look is noticed now.
-    pub(super) async fn look(&self) -> Result<(Look, RepositoryPlan), Blind> {
+    /// Reads the repository once more and judges it: what was pushed since the last look is noticed now. If the
+    /// run has to end, it may take as much time more.
+    pub(super) async fn look(
+        &self,
+        last: Option<&Look>,
+        more: Duration,
+    ) -> Result<(Look, RepositoryPlan), Blind> {
         let begin = Instant::now();
         let site = Site { looked: (self.journal.clock)(), ..self.site };
         let depth = Depth::Claimed(self.policy);
-        let judged = judge(site, self.features, &self.planned.repository, self.policy, depth);
-        let judged = self.halt.in_time(judged).await.map_err(Blind::Ended)?;
-        let (_, plan) = judged.map_err(Blind::Failed)?;
-        Ok((Look::of(&plan, begin.elapsed()), plan))
+        let mut context = last.map(|last| last.context.clone()).unwrap_or_default();
+        let repository = &self.planned.repository;
+        let judged = judge(site, self.features, repository, self.policy, depth, Some(&mut context));
+        let judged = self.halt.in_time(judged, more).await.map_err(Blind::Ended)?;
+        let (snapshot, plan) = judged.map_err(Blind::Failed)?;
+        Ok((Look::of(&plan, snapshot.absent, begin.elapsed(), context), plan))
     }
 }

@@ -23,14 +23,23 @@ pub(super) enum Depth<'a> {
     Everything,
 }
 
+/// What one look at a repository has read.
+pub(super) struct Scanned {
+    pub(super) snapshot: Snapshot,
+    /// Tagged manifests of which the registry only said that the tag has not changed. Distribution says so
+    /// (304) without looking for the manifest, which may be gone.
+    pub(super) unconfirmed: BTreeSet<Digest>,
+}
+
 /// Reads a repository. What is remembered of it is not read again, only which tag points where.
 pub(super) async fn scan(
     site: Site<'_>,
     repository: &RepositoryName,
     depth: Depth<'_>,
     before: &Memory,
-) -> Result<Snapshot, Error> {
+) -> Result<Scanned, Error> {
     let mut snapshot = Snapshot::empty(repository.clone());
+    let mut unconfirmed = BTreeSet::new();
     // A repository that was only ever pushed to by digest has no list, and nothing to decide on.
     let list: TagList = site.reader.tags(repository).await?.unwrap_or_default();
     snapshot.ghosts.extend(list.invalid);
@@ -54,6 +63,7 @@ pub(super) async fn scan(
                 found.insert(manifest.digest.clone(), Arc::from(manifest));
             }
             (Resolved::Unchanged, Some(digest)) => {
+                unconfirmed.insert(digest.clone());
                 snapshot.tags.insert(tag, digest.clone());
             }
             (Resolved::Absent | Resolved::Unchanged, _) => {
@@ -62,6 +72,7 @@ pub(super) async fn scan(
         }
     }
     drop(resolved);
+    unconfirmed.retain(|digest| !found.contains_key(digest));
     let sure = snapshot.tags.values().cloned().collect();
     let mut doubtful: BTreeSet<Digest> = before.leftovers.clone();
     match depth {
@@ -79,7 +90,38 @@ pub(super) async fn scan(
         );
         snapshot.manifests.clear();
     }
-    Ok(snapshot)
+    Ok(Scanned { snapshot, unconfirmed })
+}
+
+/// Asks the registry for each of these manifests, and makes dangling the tags of those that it does not have.
+/// Whether there was any.
+pub(super) async fn confirm(
+    site: Site<'_>,
+    snapshot: &mut Snapshot,
+    digests: &BTreeSet<Digest>,
+) -> Result<bool, Error> {
+    let repository = &snapshot.repository;
+    let answers: Vec<(&Digest, bool)> = stream::iter(digests)
+        .map(async |digest| Ok::<_, Error>((digest, site.reader.has(repository, digest).await?)))
+        .buffer_unordered(site.registry.concurrency.get())
+        .try_collect()
+        .await?;
+    let gone = answers.into_iter().filter(|(_, is_there)| !is_there).map(|(digest, _)| digest);
+    let gone: BTreeSet<&Digest> = gone.collect();
+    if gone.is_empty() {
+        return Ok(false);
+    }
+    let dangling = snapshot.tags.iter().filter(|(_, digest)| gone.contains(digest));
+    let dangling: BTreeSet<String> = dangling.map(|(tag, _)| tag.to_string()).collect();
+    snapshot.tags.retain(|_, digest| !gone.contains(digest));
+    tracing::warn!(
+        registry = %site.registry.name, repository = %snapshot.repository, tags = ?dangling,
+        "the registry lists tags whose manifests it does not have: they keep nothing"
+    );
+    snapshot.ghosts.extend(dangling);
+    snapshot.manifests.retain(|digest, _| !gone.contains(digest));
+    snapshot.absent.extend(gone.into_iter().cloned());
+    Ok(true)
 }
 
 /// Adds manifests that the registry has just named by other means than a tag.

@@ -3,9 +3,10 @@
 //! A deletion whose answer was lost may have been done, and somebody may have pushed since what it would
 //! take along. So it is sent again only if another look still says so.
 
+use std::time::Duration;
+
 use super::apply::{Done, Work};
 use super::failure;
-use super::journal::is_there;
 use super::look::{Blind, Look};
 use crate::model::{Digest, Kind};
 use crate::plan::{TagDeletion, Untag};
@@ -85,10 +86,10 @@ impl Work<'_> {
                     Holder::Nobody => return Ok(Came::Gone),
                 }
             }
-        } else if !is_there(self.site, repository, digest).await? {
+        } else if !self.site.reader.has(repository, digest).await? {
             return Ok(Came::Gone);
         }
-        match self.look().await {
+        match self.look(Some(look), Duration::ZERO).await {
             Ok((fresh, _)) => *look = fresh,
             Err(Blind::Failed(super::Error::Registry(error))) => return Err(error),
             Err(Blind::Failed(_) | Blind::Ended(_)) => return Ok(Came::Changed),
@@ -96,8 +97,7 @@ impl Work<'_> {
         let still = if *alone {
             self.planned.untag.iter().any(|untag| tags.contains(&untag.tag) && look.removes(untag))
         } else {
-            // What has nothing that leads to it any more is found by no look.
-            look.dooms(digest).map_or(!look.keeps(digest) && tags.is_empty(), |now| now == tags.as_slice())
+            look.dooms(digest).is_some_and(|now| now == tags.as_slice())
         };
         Ok(if still { Came::Not } else { Came::Changed })
     }
@@ -106,7 +106,13 @@ impl Work<'_> {
     pub(super) async fn remove(&self, untag: &Untag, departure: &Departure) -> Result<Deletion, Stuck> {
         let repository = &self.planned.repository;
         match self.features.tag_deletion {
-            TagDeletion::Supported => self.deleter.tag(repository, &untag.tag).await.map_err(whole),
+            TagDeletion::Supported => {
+                match self.site.reader.holder(repository, &untag.tag, &untag.digest).await.map_err(whole)? {
+                    Holder::This => self.deleter.tag(repository, &untag.tag).await.map_err(whole),
+                    Holder::Another => Ok(Deletion::Moved),
+                    Holder::Nobody => Ok(Deletion::AlreadyGone),
+                }
+            }
             TagDeletion::Unsupported => {
                 let placeholder = Placeholder::new(&untag.tag, &departure.media_type, (self.journal.clock)());
                 self.deleter.tag_by_placeholder(repository, &untag.tag, &untag.digest, &placeholder).await

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use super::journal::{is_there, settle};
+use super::journal::settle;
 use super::{Clock, Error, Site};
 use crate::model::{Digest, Manifest, RepositoryName, Tag};
 use crate::registry::{self, Holder, Raw, Restore, Restorer, read_manifest};
@@ -209,7 +209,7 @@ impl Work<'_> {
         moved: &mut Vec<Tag>,
     ) -> Result<Return, registry::Error> {
         let Entry { repository, digest, .. } = &part.entry;
-        let there = is_there(self.site, repository, digest).await?;
+        let there = self.site.reader.has(repository, digest).await?;
         if !there {
             if let Some(why) = self.missing(part).await? {
                 return Ok(Return::Lost { why });
@@ -255,7 +255,7 @@ impl Work<'_> {
         }
         for child in &manifest.children {
             let is_back = self.back.contains(&(repository.clone(), child.clone()));
-            if !is_back && !is_there(self.site, repository, child).await? {
+            if !is_back && !self.site.reader.has(repository, child).await? {
                 lost.push(format!("child {child}"));
             }
         }

@@ -284,6 +284,11 @@ fn judge_untagged(
         return;
     }
     let digest = &graph.nodes[node].digest;
+    if terms.parents_deleted.contains(digest) {
+        ballot.expired = true;
+        ballot.reasons.push(Reason::Leftover);
+        return;
+    }
     let age = latest.map(|latest| terms.now - latest);
     // What has just lost its last tag may have lost it by mistake: `untagged` counts from then.
     let left = snapshot.sightings.get(digest).and_then(|sighting| sighting.left);

@@ -137,7 +137,8 @@ impl Setting {
 
     fn plan_at(&self, snapshot: &Snapshot, now: DateTime<Utc>) -> RepositoryPlan {
         let Self { policy, protect, timezone, tag_deletion } = self;
-        let terms = Terms { now, timezone: *timezone, protect, tag_deletion: *tag_deletion };
+        let parents_deleted = &BTreeSet::new();
+        let terms = Terms { now, timezone: *timezone, protect, tag_deletion: *tag_deletion, parents_deleted };
         plan(snapshot, policy, &terms)
     }
 

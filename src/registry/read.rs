@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use reqwest::StatusCode;
 use reqwest::header::{HeaderValue, IF_NONE_MATCH};
+use reqwest::{Method, StatusCode};
 
 use super::auth::Scope;
 use super::delete::Deleter;
@@ -171,6 +171,25 @@ impl Reader {
                 Ok(Resolved::Found(Box::new(found)))
             }
         }
+    }
+
+    /// Whether the registry has a manifest. This loads it there, unlike a conditional request, which
+    /// distribution answers with 304 before it looks for the manifest.
+    ///
+    /// It is asked by HEAD, which registries do not count as a pull. A HEAD has no body in which a 404 could be
+    /// told from a proxy's, so what it does not find is asked for by GET.
+    pub async fn has(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
+        let accepted = &[StatusCode::OK, StatusCode::NOT_FOUND];
+        let url = self.transport.url(&format!("{repository}/manifests/{digest}"));
+        let request = Request::get(url, Scope::pull(repository.as_str()), accepted, MANIFEST_BYTES);
+        let request = Request { method: Method::HEAD, ..request.accept(wire::ACCEPT) };
+        let response = self.transport.send(&request).await?;
+        if response.status == StatusCode::OK
+            && response.header("docker-content-digest") == Some(digest.as_str())
+        {
+            return Ok(true);
+        }
+        Ok(!matches!(self.manifest(repository, Reference::Digest(digest)).await?, Resolved::Absent))
     }
 
     /// Whether a tag points to this manifest.

@@ -95,6 +95,7 @@ impl<'a> Request<'a> {
             Method::DELETE => "DELETE",
             Method::PUT => "PUT",
             Method::POST => "POST",
+            Method::HEAD => "HEAD",
             _ => "GET",
         }
     }
@@ -319,7 +320,8 @@ impl Transport {
         authorization: Option<HeaderValue>,
         again: bool,
     ) -> Option<Result<Answer, Error>> {
-        let client = if request.method == Method::GET { &self.reading } else { &self.changing };
+        let reads = matches!(request.method, Method::GET | Method::HEAD);
+        let client = if reads { &self.reading } else { &self.changing };
         let mut builder = client.request(request.method.clone(), request.url.clone());
         builder = builder.headers(request.headers.clone()).body(request.body.clone());
         if let Some(authorization) = authorization {

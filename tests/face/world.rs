@@ -70,6 +70,7 @@ pub(crate) fn plan_of(config: &Config, registry: &str, images: usize) -> Plan {
         timezone: config.timezone,
         protect: &config.protect,
         tag_deletion: TagDeletion::Unsupported,
+        parents_deleted: &std::collections::BTreeSet::new(),
     };
     let one = plan(&snapshot, &config.policies[0], &terms);
     let failure = Failure {

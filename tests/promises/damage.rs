@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use crate::support::image::Index;
+use crate::support::image::{Image, Index};
+use crate::support::regsweep::Regsweep;
 use crate::support::server::RealRegistry;
-use crate::world::{assert_holds, assert_whole, image, manifests, named, sweeper};
+use crate::world::{OLD_GOES, assert_holds, assert_whole, image, manifests, named, sweeper};
 
 #[test]
 fn a_tag_without_a_manifest_stops_nobody_and_saves_nobody() {
@@ -23,6 +24,31 @@ fn a_tag_without_a_manifest_stops_nobody_and_saves_nobody() {
     assert_eq!(run.deleted(), doomed);
     assert_holds(&registry, "app", &[("keep", &kept)]);
     assert_whole(&registry);
+}
+
+#[test]
+fn a_dangling_tag_takes_no_place_from_an_image_that_can_be_pulled() {
+    let registry = RealRegistry::start();
+    let of = |year: u32| Image::new("app").created(format!("{year}-01-01T00:00:00Z")).layer("x").build();
+    let (oldest, older, newest) = (of(2020), of(2021), of(2022));
+    for (tag, content) in [("1", &oldest), ("2", &older), ("3", &newest)] {
+        registry.store().write("app", &[tag], content);
+    }
+    let rules = OLD_GOES.replace("tags: 'old.*', keep: none", "tags: '.*', keep: { newest: 1 }");
+    let regsweep = Regsweep::new(&registry.url(), &rules);
+    // Its tags are remembered, so from now on they are only asked whether they have changed.
+    let plan = regsweep.run(&["plan", "--output", "json"]).exits(0);
+    assert_eq!(plan.doomed(), named("app", [&oldest, &older]));
+    std::fs::create_dir_all(regsweep.state_dir()).unwrap();
+    regsweep.run(&["plan"]).exits(0);
+    // As a registry leaves it that is killed in the middle of a deletion: the tag still leads to it.
+    registry.store().remove_revision("app", &newest.digest);
+    let run = regsweep.run(&["run", "--output", "json"]).exits(0);
+    assert_eq!(run.deleted(), named("app", [&oldest]));
+    assert_holds(&registry, "app", &[("2", &older)]);
+    let plan = regsweep.run(&["plan", "--output", "json"]).exits(0);
+    assert_eq!(plan.json()["repositories"][0]["ghosts"].to_string(), r#"["3"]"#);
+    assert_eq!(plan.doomed(), BTreeSet::new());
 }
 
 #[test]

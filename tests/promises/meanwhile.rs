@@ -1,9 +1,13 @@
 //! The world goes on between a plan and its deletions: whatever changed meanwhile is left alone.
 
+use std::time::Duration;
+
+use crate::support::gate::Gate;
 use crate::support::image::{Artifact, Content, Index, signature_tag};
 use crate::support::push::Pusher;
+use crate::support::regsweep::Regsweep;
 use crate::support::server::RealRegistry;
-use crate::world::{assert_holds, assert_whole, image, named, sweeper};
+use crate::world::{OLD_GOES, assert_holds, assert_whole, image, named, sweeper};
 
 /// What happens between the plan and the deletions.
 enum Meanwhile<'a> {
@@ -88,6 +92,36 @@ async fn a_new_index_saves_the_child_that_it_lists() {
     assert_whole(&registry);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_index_saves_the_child_whose_old_one_is_being_deleted() {
+    let registry = RealRegistry::start();
+    let [kept, child, other] = ["kept", "child", "other"].map(image);
+    let doomed = Index::oci().child(&child).child(&other).build();
+    let new = Index::docker().child(&child).build();
+    registry.store().write("app", &["keep"], &kept);
+    registry.store().write("app", &["old"], &doomed);
+    let gate = Gate::before(&registry.host(), 1);
+    let library = Regsweep::new(&gate.url(), OLD_GOES).in_process();
+    let survey = library.survey().await;
+    let (url, pushed) = (registry.url(), new.clone());
+    let push = std::thread::spawn(move || {
+        gate.wait_until_held();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(Pusher::new(&url).push("app", "release", &pushed)).unwrap();
+        // Longer than a recheck is good for.
+        std::thread::sleep(Duration::from_millis(1500));
+        gate.release();
+    });
+    let report = library.apply(&survey).await;
+    push.join().unwrap();
+    assert_eq!(report.failures, []);
+    let digests = |one: &regsweep::report::Deleted| one.digest.to_string();
+    let deleted: Vec<String> = report.deleted.iter().map(digests).collect();
+    assert_eq!(deleted, [doomed.digest, other.digest]);
+    assert_holds(&registry, "app", &[("keep", &kept), ("release", &new)]);
+    assert_whole(&registry);
+}
+
 #[tokio::test]
 async fn what_only_the_second_plan_would_delete_is_left_for_the_next_run() {
     let registry = RealRegistry::start();
@@ -131,7 +165,7 @@ async fn a_kept_image_that_goes_meanwhile_brings_at_least_to_life() {
     registry.store().write("app", &["keep"], &kept);
     registry.store().write("app", &["old"], &doomed);
     let rules = crate::world::OLD_GOES.replace("at_least: 0", "at_least: 1");
-    let regsweep = crate::support::regsweep::Regsweep::new(&registry.url(), &rules);
+    let regsweep = Regsweep::new(&registry.url(), &rules);
     let library = regsweep.in_process();
     let survey = library.survey().await;
     let url = format!("{}/v2/app/manifests/{}", registry.url(), kept.digest);

@@ -2,7 +2,7 @@
 //! between the plan and the deletions.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 
@@ -78,10 +78,15 @@ impl Regsweep {
         self.registry(&format!("tls: {{ ca_file: {} }}", path.display()))
     }
 
+    /// Where its state is; it is not made before it is needed.
+    pub fn state_dir(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
     /// The YAML.
     pub fn yaml(&self) -> String {
-        let Self { folder, mode, registry, rest } = self;
-        let state = folder.path().join("state");
+        let Self { mode, registry, rest, .. } = self;
+        let state = self.state_dir();
         format!(
             "mode: {mode}\nstate_dir: {}\nregistries:\n  - name: main\n    {registry}\n{rest}",
             state.display()
@@ -103,7 +108,7 @@ impl Regsweep {
         std::fs::write(&path, self.yaml()).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_regsweep"));
         command.args(arguments).arg("--config").arg(path).stdin(Stdio::null());
-        command.env_remove("RUST_LOG").env("STATE_DIRECTORY", self.folder.path().join("state"));
+        command.env_remove("RUST_LOG").env("STATE_DIRECTORY", self.state_dir());
         command
     }
 

@@ -60,6 +60,13 @@ impl Store {
         put(&tags.join(tag).join("current/link"), ghost_digest(tag).as_bytes());
     }
 
+    /// Takes a manifest out of a repository, and leaves its tags, as a crash in the middle of a deletion does.
+    pub fn remove_revision(&self, repository: &str, digest: &str) {
+        let (algorithm, hex) = digest.split_once(':').unwrap();
+        let revisions = self.root.join("repositories").join(repository).join("_manifests/revisions");
+        fs::remove_file(revisions.join(algorithm).join(hex).join("link")).unwrap();
+    }
+
     /// Repositories and what each holds. A repository whose last manifest went is listed, empty.
     pub fn contents(&self) -> BTreeMap<String, Held> {
         let mut found = BTreeMap::new();

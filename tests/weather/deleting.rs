@@ -217,6 +217,72 @@ async fn what_is_pushed_while_deletions_take_their_time_is_noticed() {
 }
 
 #[tokio::test]
+async fn a_child_that_a_new_index_lists_by_the_time_its_own_is_deleted_stays() {
+    for personality in [Personality::V2_8, Personality::V3_1, Personality::Oci11] {
+        let family = Family::on(personality);
+        let [first, second] = &family.children;
+        let release = Index::docker().child(first).build();
+        let (path, pushed) = (format!("/v2/app/manifests/{}", family.index.digest), release.clone());
+        family.fake.before(move |request, state| {
+            if request.is("DELETE", &path) {
+                // Longer than a recheck is good for.
+                std::thread::sleep(Duration::from_millis(1500));
+                state.push("app", "release", &pushed);
+            }
+        });
+        let report = Case::of(&family.fake).run().await.unwrap();
+        assert_holds(&family.fake, "app", &[&family.kept, &release, first]);
+        let why = "something changed since the plan was made";
+        assert_eq!(spared(&report), [(first.digest.as_str(), why)], "{personality:?}: {report:?}");
+        assert!(deleted(&report).contains(&second.digest.as_str()), "{personality:?}: the other one goes");
+    }
+}
+
+#[tokio::test]
+async fn what_is_left_of_an_index_goes_however_young_it_is() {
+    for personality in [Personality::V2_8, Personality::V3_1, Personality::Oci11] {
+        let family = Family::on(personality);
+        let young = Artifact::provenance("young").build();
+        let tag = format!("{}.att", signature_tag(&family.index.digest).trim_end_matches(".sig"));
+        let path = format!("/v2/app/manifests/{}", family.index.digest);
+        family.fake.push("app", &tag, &young);
+        family.fake.before(move |request, _| {
+            if request.is("DELETE", &path) {
+                std::thread::sleep(Duration::from_millis(1500));
+            }
+        });
+        let report = Case::of(&family.fake).run().await.unwrap();
+        assert_eq!(spared(&report), [], "{personality:?}");
+        assert_holds(&family.fake, "app", &[&family.kept]);
+    }
+}
+
+#[tokio::test]
+async fn a_tag_that_moves_just_before_it_is_removed_alone_stays() {
+    for personality in [Personality::V3_1, Personality::Oci11, Personality::Zot] {
+        let fake = FakeRegistry::start(personality);
+        let (kept, next) = (image("kept", 1), image("next", 2));
+        for tag in ["keep", "old-1", "old-2"] {
+            fake.push("app", tag, &kept);
+        }
+        let pushed = next.clone();
+        fake.before(move |request, state| {
+            if request.is("DELETE", "/v2/app/manifests/old-1") {
+                state.push("app", "old-2", &pushed);
+            }
+        });
+        let report = Case::of(&fake).run().await.unwrap();
+        assert_eq!(tags(&fake, "app"), ["keep", "old-2"], "{personality:?}");
+        assert_holds(&fake, "app", &[&kept, &next]);
+        assert_eq!(
+            spared(&report),
+            [(kept.digest.as_str(), "somebody has just pushed it")],
+            "{personality:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn any_word_for_yes_is_a_yes() {
     for status in [200, 202, 204] {
         let fake = filled(Personality::V2_8, &["app"]);
