@@ -21,13 +21,17 @@ mod output;
 mod process;
 mod site;
 mod storage;
+mod turns;
 
 pub use error::Error;
+pub use turns::Turns;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use self::turns::Target;
 use crate::config;
 use crate::model::Digest;
 
@@ -79,6 +83,7 @@ pub struct Collector {
     timeout: Duration,
     min_reclaimable: u64,
     runner: Runner,
+    gate: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Debug)]
@@ -92,22 +97,34 @@ impl Collector {
     /// `unix://`, `tcp://`, `http://` or `https://`. With `certificates`, a folder that holds `ca.pem`,
     /// `cert.pem` and `key.pem` as the Docker command line wants them, `tcp://` is spoken over TLS.
     ///
-    /// The Engine is not contacted yet.
-    pub fn new(gc: &config::Gc, docker_host: &str, certificates: Option<&Path>) -> Result<Self, Error> {
-        let runner = match &gc.collector {
+    /// It takes turns with all other collectors of the same container, or of the same command, that share its
+    /// `turns`. The Engine is not contacted yet.
+    pub fn new(
+        gc: &config::Gc,
+        docker_host: &str,
+        certificates: Option<&Path>,
+        turns: &Turns,
+    ) -> Result<Self, Error> {
+        let (runner, target) = match &gc.collector {
             config::Collector::Docker { host, container, method, config_file } => {
                 let host = host.as_deref().unwrap_or(docker_host);
                 let address = connect::Address::parse(host, certificates)?;
-                Runner::Docker(docker::Docker::new(address, container, *method, config_file.clone())?)
+                let target = Target::Container { engine: address.host().to_owned(), name: container.clone() };
+                let docker = docker::Docker::new(address, container, *method, config_file.clone())?;
+                (Runner::Docker(docker), target)
             }
-            config::Collector::Command { before, run, after } => Runner::Command(command::Command {
-                before: before.clone(),
-                run: run.clone(),
-                after: after.clone(),
-                timeout: gc.timeout,
-            }),
+            config::Collector::Command { before, run, after } => {
+                let command = command::Command {
+                    before: before.clone(),
+                    run: run.clone(),
+                    after: after.clone(),
+                    timeout: gc.timeout,
+                };
+                (Runner::Command(command), Target::Command(run.clone()))
+            }
         };
-        Ok(Self { timeout: gc.timeout, min_reclaimable: gc.min_reclaimable, runner })
+        let gate = turns.gate(target);
+        Ok(Self { timeout: gc.timeout, min_reclaimable: gc.min_reclaimable, runner, gate })
     }
 
     /// Collects once.
@@ -131,6 +148,7 @@ impl Collector {
             is_kept,
             ledger,
         };
+        let _turn = turns::take(&self.gate).await;
         match &self.runner {
             Runner::Docker(docker) => {
                 let site = docker.site().await?;
@@ -150,6 +168,7 @@ impl Collector {
         &self,
         alive: impl Fn() -> F + Send + Sync,
     ) -> Result<(), Error> {
+        let _turn = turns::take(&self.gate).await;
         match &self.runner {
             Runner::Docker(docker) => docker.restore().await?,
             Runner::Command(command) => command.restore().await?,

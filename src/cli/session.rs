@@ -9,7 +9,7 @@ use super::args::Selection;
 use crate::config::{Config, Env, Registry};
 use crate::daemon::DockerDefaults;
 use crate::engine::Site;
-use crate::gc::Collector;
+use crate::gc::{Collector, Turns};
 use crate::policy::Patterns;
 use crate::registry::{Reader, Retry};
 use crate::state::State;
@@ -39,7 +39,7 @@ impl<'a> Session<'a> {
     pub(super) fn collector(&self, env: Env<'_>) -> anyhow::Result<Option<Collector>> {
         let Some(gc) = &self.registry.gc else { return Ok(None) };
         let engine = DockerDefaults::of(env);
-        let collector = Collector::new(gc, &engine.host, engine.certificates.as_deref());
+        let collector = Collector::new(gc, &engine.host, engine.certificates.as_deref(), &Turns::default());
         collector.map(Some).with_context(|| format!("registry {} cannot be collected", self.registry.name))
     }
 

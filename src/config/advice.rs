@@ -65,7 +65,7 @@ mod tests {
     fn the_schedule_of_the_top_level_counts_where_there_is_no_other() {
         let text = format!(
             "schedule: '0 3 * * *'\nregistries:\n- {{ name: a, url: 'https://r', gc: {{ grace: 2d, docker: {{ container: r }} }} }}\n\
-             - {{ name: b, url: 'https://r', schedule: '0 3 * * SUN', gc: {{ grace: 2d, docker: {{ container: r }} }} }}\n{POLICIES}"
+             - {{ name: b, url: 'https://s', schedule: '0 3 * * SUN', gc: {{ grace: 2d, docker: {{ container: r }} }} }}\n{POLICIES}"
         );
         let advice = parse(&text, "f", &tests::env).unwrap().advice();
         assert_eq!(advice.len(), 1, "{advice:?}");

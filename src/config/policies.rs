@@ -48,7 +48,7 @@ pub(super) fn policies(
         }
         policies.push(policy);
     }
-    findings.unique(&names);
+    findings.unique(&names, "give each its own name");
     policies
 }
 
@@ -155,7 +155,7 @@ fn rules(written: List<written::Rule>, at: &Path, findings: &mut Findings) -> Ve
         }
         rules.push(rule);
     }
-    findings.unique(&names);
+    findings.unique(&names, "give each its own name");
     rules
 }
 

@@ -198,15 +198,15 @@ impl Findings {
         elements
     }
 
-    /// Reports every name that stood earlier in the list already.
-    pub(super) fn unique(&mut self, names: &[(Path, String)]) {
+    /// Reports every name that stood earlier in the list already, and what to do about it.
+    pub(super) fn unique(&mut self, names: &[(Path, String)], advice: &str) {
         let mut first = HashMap::new();
         for (at, name) in names {
             match first.entry(name) {
                 Entry::Vacant(entry) => drop(entry.insert(at)),
                 Entry::Occupied(first) => {
                     let first = first.get();
-                    self.add(at, format!("`{name}` is taken by {first} already: give each its own name"));
+                    self.add(at, format!("`{name}` is taken by {first} already: {advice}"));
                 }
             }
         }

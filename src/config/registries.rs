@@ -48,12 +48,17 @@ pub(super) fn registries(
         findings.add(&at, format!("there are none: {advice}"));
     }
     let mut names = Vec::new();
+    let mut addresses = Vec::new();
     let mut registries = Vec::new();
     for (at, written) in findings.elements(written, &at) {
         names.extend(written.name.clone().map(|name| (at.key("name"), name)));
-        registries.extend(registry(written, schedule, history, &at, env, findings));
+        let registry = registry(written, schedule, history, &at, env, findings);
+        addresses.extend(registry.iter().map(|registry| (at.key("url"), address(&registry.url))));
+        registries.extend(registry);
     }
-    findings.unique(&names);
+    findings.unique(&names, "give each its own name");
+    // Two would judge, delete and collect the same images side by side, and count the same bytes twice.
+    findings.unique(&addresses, "a registry has one entry, and policies tell its repositories apart");
     registries
 }
 
@@ -123,6 +128,13 @@ fn url_of(text: &str) -> Result<Url, String> {
     }
     url.set_path(&format!("{path}/"));
     Ok(url)
+}
+
+/// What tells one registry from another: host, port and path. No port speaks both `http` and `https`.
+fn address(url: &Url) -> String {
+    let port = url.port_or_known_default().map(|port| format!(":{port}")).unwrap_or_default();
+    let host = url.host_str().unwrap_or_default().trim_end_matches('.');
+    format!("{host}{port}{}", url.path().trim_end_matches('/'))
 }
 
 fn auth(written: written::Auth, at: &Path, env: Env<'_>, findings: &mut Findings) -> Option<Auth> {
@@ -391,10 +403,20 @@ mod tests {
             &["registries[0].name: line 2: an empty name: give it one, for metrics and messages"],
         );
         check(
-            "registries:\n- { name: a, url: 'http://r' }\n- { name: b, url: 'http://r' }\n- { name: a, url: 'http://r' }",
+            "registries:\n- { name: a, url: 'http://r' }\n- { name: b, url: 'http://s' }\n- { name: a, url: 'http://t' }",
             &[
                 "registries[2].name: line 5: `a` is taken by registries[0].name already: give each its own name",
             ],
+        );
+        check(
+            "registries:\n- { name: a, url: 'https://R.example.com' }\n- { name: b, url: 'https://r.example.com:443/' }",
+            &[
+                "registries[1].url: line 4: `r.example.com:443` is taken by registries[0].url already: a registry has one entry, and policies tell its repositories apart",
+            ],
+        );
+        check(
+            "registries: [{ name: a, url: 'http://r' }, { name: b, url: 'http://r:5000' }, { name: c, url: 'http://r/c' }]",
+            &[],
         );
         check("registries:\n-\n", &["registries[0]: line 3: an empty element: fill it in, or remove it"]);
     }

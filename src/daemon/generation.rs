@@ -33,8 +33,9 @@ impl Generation {
             let reader = Reader::new(registry, Retry::default(), observer).with_context(cannot)?;
             readers.insert(name.clone(), reader);
             if let Some(gc) = &registry.gc {
-                let collector =
-                    Collector::new(gc, &service.docker.host, service.docker.certificates.as_deref());
+                let docker = &service.docker;
+                let certificates = docker.certificates.as_deref();
+                let collector = Collector::new(gc, &docker.host, certificates, &service.turns);
                 collectors.insert(name.clone(), collector.with_context(cannot)?);
             }
         }

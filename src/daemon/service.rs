@@ -17,6 +17,7 @@ use crate::config::{self, Config, Env, GcSchedule};
 use crate::engine::{
     self, Conducted, Limits, Means, Stop, collect, conduct, grace_ends, held_back, recover, survey, waits,
 };
+use crate::gc::Turns;
 use crate::http::{Begun, Board, Clock, Entry, Run};
 use crate::metrics::Metrics;
 use crate::report::Collected;
@@ -33,6 +34,8 @@ pub(super) struct Service {
     pub(super) clock: Clock,
     pub(super) stop: Stop,
     pub(super) docker: DockerDefaults,
+    /// Of all collections, also of those that an earlier configuration began.
+    pub(super) turns: Turns,
     /// Registries with a job under way.
     busy: Mutex<BTreeSet<String>>,
     /// Registries whose numbers have gone on from the state.
@@ -60,6 +63,7 @@ impl Service {
             clock,
             stop: Stop::default(),
             docker: DockerDefaults::of(env),
+            turns: Turns::default(),
             busy: Mutex::default(),
             announced: Mutex::default(),
             waiting: Mutex::default(),

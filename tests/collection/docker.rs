@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use regsweep::config::{Collector as Kind, Method};
-use regsweep::gc::{Collector, Outcome};
+use regsweep::gc::{Collector, Outcome, Turns};
 
 use crate::support::engine::{CONFIG, Contained, Engine, Volume};
 use crate::world::{Notes, assert_freed, assert_sound, collect, collected, collector, docker, fill, filled};
@@ -157,10 +157,10 @@ async fn an_engine_is_spoken_to_over_tls() {
         method: Method::Exec,
         config_file: Some(CONFIG.to_owned()),
     };
-    let collector = Collector::new(&gc, &host, Some(certificates)).unwrap();
+    let collector = Collector::new(&gc, &host, Some(certificates), &Turns::default()).unwrap();
     let outcome = collector.collect(&|_| false, &Notes::default(), || container.answers()).await;
     assert_eq!(collected(outcome.unwrap()).bytes, filled.garbage.values().sum::<u64>());
-    let nobody = Collector::new(&gc, &host, Some("/nonexistent".as_ref())).unwrap();
+    let nobody = Collector::new(&gc, &host, Some("/nonexistent".as_ref()), &Turns::default()).unwrap();
     let error = nobody.restore(|| async { true }).await.unwrap_err();
     assert_eq!(error.kind(), "certificates");
 }

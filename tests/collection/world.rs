@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use regsweep::config::{self, Collector as Kind, Gc, GcSchedule, Method};
-use regsweep::gc::{Collected, Collector, Error, Ledger, Outcome};
+use regsweep::gc::{Collected, Collector, Error, Ledger, Outcome, Turns};
 use regsweep::model::Digest;
 
 use crate::support::engine::{Contained, Container};
@@ -123,7 +123,7 @@ pub(crate) fn gc(collector: config::Collector) -> Gc {
 }
 
 pub(crate) fn collector(gc: &Gc) -> Collector {
-    Collector::new(gc, "unix:///nowhere", None).unwrap()
+    Collector::new(gc, "unix:///nowhere", None, &Turns::default()).unwrap()
 }
 
 /// Collects, keeping what nobody may sweep.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::support::fake::{FakeRegistry, Personality};
 use crate::support::faults::{Fault, Faults};
 use crate::support::gate::{Gate, only_asks};
+use crate::support::program::registry_program;
 use crate::world::{EACH_SECOND, Host, NEVER, Place, fill};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -27,6 +28,44 @@ async fn a_tick_during_a_run_is_skipped_and_another_registry_runs_on() {
     serving.until_metric("deleted_manifests_total", &[main], 4.0).await;
     serving.until_at_least("runs_total", &[main, "outcome=\"success\""], 1.0).await;
     serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn collections_of_one_registry_under_two_addresses_take_turns() {
+    let host = Host::start().await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (program, marks) = (folder.path().join("program"), folder.path().join("marks"));
+    // The first lasts until another one begins beside it, or long enough for that to happen.
+    let script = format!(
+        "case \"$*\" in *--dry-run*) exec {registry} \"$@\" ;; esac\n\
+         echo begin >>{marks}\n\
+         for _ in $(seq 60); do [ $(wc -l <{marks}) -gt 1 ] && break; sleep 0.05; done\n\
+         {registry} \"$@\"\ncode=$?\necho end >>{marks}\nexit $code\n",
+        registry = registry_program(),
+        marks = marks.display(),
+    );
+    std::fs::write(&program, script).unwrap();
+    let lines = host.lines().replace(registry_program(), &format!("sh, {}", program.display()));
+    let lines = lines.replace("gc:", "gc:\n  schedule: '* * * * * *'");
+    let other = lines.replacen("127.0.0.1", "localhost", 1);
+    for old in &filled.old {
+        let url = format!("{}/v2/team/app/manifests/{}", host.registry.url(), old.digest);
+        reqwest::Client::new().delete(url).send().await.unwrap().error_for_status().unwrap();
+    }
+    let place = Place::new(NEVER, &[lines, other]);
+    let serving = place.serve().await;
+    for name in ["main", "main1"] {
+        let label = format!("registry=\"{name}\"");
+        serving.until_at_least("gc_runs_total", &[&label, "outcome=\"success\""], 1.0).await;
+    }
+    assert_eq!(serving.metric("reclaimed_bytes_total", &[]).await, filled.freed() as f64);
+    serving.stop().await;
+    let marks = std::fs::read_to_string(marks).unwrap();
+    assert!(
+        marks.lines().zip(["begin", "end"].into_iter().cycle()).all(|(mark, next)| mark == next),
+        "{marks}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use regsweep::config::{Config, parse};
 use regsweep::engine::{self, Conducted, Limits, Means, Site, Stop, conduct};
-use regsweep::gc::Collector;
+use regsweep::gc::{Collector, Turns};
 use regsweep::registry::{Reader, Retry};
 use regsweep::report::{Outcome, RunReport};
 use regsweep::state::{Entry, Fate, Filter, State};
@@ -98,7 +98,7 @@ impl World {
         let reader = Reader::new(&config.registries[0], retry, Arc::new(())).unwrap();
         let state = State::open(&config.state_dir).unwrap();
         let gc = config.registries[0].gc.as_ref();
-        let collector = gc.map(|gc| Collector::new(gc, "unix:///nowhere", None).unwrap());
+        let collector = gc.map(|gc| Collector::new(gc, "unix:///nowhere", None, &Turns::default()).unwrap());
         let registry = Mutex::new(registry);
         Self { faults, reader, state, registry, config, collector, kept, before, _folder: folder }
     }
