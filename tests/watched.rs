@@ -15,6 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use support::image::Image;
+use support::program::registry_program;
 use support::push::Pusher;
 use support::server::RealRegistry;
 
@@ -82,7 +83,7 @@ impl Host {
         let (pid, config) = (host.folder.path().join("pid"), host.config());
         let (pid, runs) = (pid.display(), format!("[ -e /proc/$(cat {})/exe ]", pid.display()));
         host.script("before", &format!("kill $(cat {pid}); while {runs}; do :; done"));
-        let serve = format!("docker-registry serve {config} >/dev/null 2>&1");
+        let serve = format!("{} serve {config} >/dev/null 2>&1", registry_program());
         host.script("after", &format!("[ -s {pid} ] && {runs} || {{ {serve} & echo $! >{pid}; }}"));
         assert!(Command::new(host.path("after")).status().unwrap().success());
         host
@@ -200,10 +201,11 @@ fn dashboard() -> Vec<(String, String)> {
 
 fn config(mode: &str, listen: &str, state: &Path, host: &Host, troubled: &RealRegistry) -> String {
     let (before, after, registry) = (host.path("before"), host.path("after"), host.config());
+    let program = registry_program();
     format!(
         "mode: {mode}\nschedule: '*/2 * * * * *'\nlisten: {listen}\nstate_dir: {}\nregistries:\n  \
          - name: main\n    url: {}\n    gc:\n      command:\n        before: ['{before}']\n        \
-         run: [docker-registry, garbage-collect, '{registry}']\n        after: ['{after}']\n  \
+         run: [{program}, garbage-collect, '{registry}']\n        after: ['{after}']\n  \
          - name: troubled\n    url: {}\n  - name: gone\n    url: http://127.0.0.1:1\n\
          policies:\n  - name: all\n    repositories: '.*'\n    rules:\n      \
          - {{ name: pull-requests, tags: 'pr-\\d+', keep: {{ newer_than: 14d }} }}\n",

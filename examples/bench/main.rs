@@ -8,6 +8,8 @@
 
 #[path = "../../tests/support/image.rs"]
 mod image;
+#[path = "../../tests/support/program.rs"]
+mod program;
 #[path = "../../tests/support/server.rs"]
 mod server;
 #[path = "../../tests/support/store.rs"]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::load::Scan;
 use super::measure::Ran;
+use super::program::registry_program;
 
 /// Everything about one size, cold or warm.
 pub struct Row {
@@ -76,12 +77,12 @@ pub fn machine() -> String {
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let kib: f64 = value(&memory, "MemTotal", ':').trim_end_matches(" kB").parse().unwrap_or_default();
     format!(
-        "Machine: {}, {} cores, {:.0} GB memory, {}, docker-registry {}, {}; load before: {}",
+        "Machine: {}, {} cores, {:.0} GB memory, {}, distribution {}, {}; load before: {}",
         value(&cpus, "model name", ':'),
         std::thread::available_parallelism().map_or(0, usize::from),
         kib * 1024.0 / 1e9,
         value(&system, "PRETTY_NAME", '=').trim_matches('"'),
-        version("docker-registry", "--version", 2),
+        version(registry_program(), "--version", 2),
         ["wrk", &version("wrk", "-v", 1)].join(" ").replace("debian/", ""),
         load.split(' ').next().unwrap_or_default(),
     )

@@ -38,6 +38,10 @@ impl Line {
         self.who == who && self.method == method && self.status == status
     }
 
+    fn concerns(&self, repository: &str, reference: &str) -> bool {
+        self.repository == repository && self.reference.as_deref() == Some(reference)
+    }
+
     fn read(line: &str) -> Option<Self> {
         let (before, rest) = line.split_once('"')?;
         let (request, rest) = rest.split_once('"')?;
@@ -66,11 +70,12 @@ pub struct Access {
     pushes: Vec<Push>,
 }
 
-/// A manifest that regsweep deleted, as the log has it.
+/// What regsweep deleted, as the log has it.
 struct Deletion<'a> {
     position: usize,
     repository: &'a str,
-    digest: &'a str,
+    /// The digest of a manifest, or a tag that went alone, where the registry can do that.
+    reference: &'a str,
 }
 
 impl Access {
@@ -82,8 +87,8 @@ impl Access {
     fn deletions(&self) -> impl Iterator<Item = Deletion<'_>> {
         self.lines.iter().enumerate().filter(|(_, line)| line.is(Who::Regsweep, "DELETE", 202)).filter_map(
             |(position, line)| {
-                let digest = line.reference.as_deref()?;
-                Some(Deletion { position, repository: &line.repository, digest })
+                let reference = line.reference.as_deref()?;
+                Some(Deletion { position, repository: &line.repository, reference })
             },
         )
     }
@@ -97,6 +102,21 @@ impl Access {
         self.lines[..position].iter().rposition(|line| {
             line.reference.is_none() && line.repository == repository && line.is(Who::Regsweep, "GET", 200)
         })
+    }
+
+    /// The first time that regsweep was told after this which manifest has a tag.
+    fn answer_after(&self, repository: &str, tag: &str, position: usize) -> Option<usize> {
+        let mut after = (position..).zip(&self.lines[position..]);
+        after.find(|(_, line)| answers(line, repository, tag)).map(|(found, _)| found)
+    }
+
+    /// What a deletion went by: a tag that goes alone is asked for right before, for all else the tags are listed.
+    fn justified(&self, deletion: &Deletion) -> Option<usize> {
+        let Deletion { position, repository, reference } = *deletion;
+        if is_digest(reference) {
+            return self.look_before(repository, position);
+        }
+        self.lines[..position].iter().rposition(|line| answers(line, repository, reference))
     }
 
     /// From its first manifest to the success of a push.
@@ -115,16 +135,17 @@ impl Access {
     pub fn race(&self, push: usize) -> Option<String> {
         let (begin, done) = self.span_of(push)?;
         let pushed = self.pushes.get(push)?;
-        let family: BTreeSet<&str> = pushed.content.tree().iter().map(|part| part.digest.as_str()).collect();
+        let mut family: BTreeSet<&str> =
+            pushed.content.tree().iter().map(|part| part.digest.as_str()).collect();
+        family.insert(&pushed.reference);
         self.deletions()
-            .filter(|one| one.repository == pushed.repository && family.contains(one.digest))
+            .filter(|one| one.repository == pushed.repository && family.contains(one.reference))
             .filter(|one| one.position > begin)
             .find_map(|one| {
-                let look = self.look_before(one.repository, one.position)?;
+                let look = self.justified(&one)?;
                 let again = self.lines[look..one.position].iter().any(|line| {
                     (line.who, line.method.as_str()) == (Who::Regsweep, "DELETE")
-                        && line.repository == one.repository
-                        && line.reference.as_deref() == Some(one.digest)
+                        && line.concerns(one.repository, one.reference)
                 });
                 (look < done && !again).then(|| {
                     let time = |position: usize| self.lines[position].time.as_str();
@@ -156,7 +177,7 @@ impl Access {
                     there = reference.starts_with("sha256:")
                         || self.pushes.get(number).is_some_and(|one| one.content.digest == *digest);
                 }
-                (_, "DELETE", Some(gone), 202) if gone == digest => there = false,
+                (_, "DELETE", Some(gone), 202) if gone == digest || gone == pushed.reference => there = false,
                 _ => {}
             }
         }
@@ -164,27 +185,48 @@ impl Access {
         looks.iter().rev().take(4).any(|there| *there)
     }
 
+    /// Whether the tag of a push was pushed to something else, or deleted, before regsweep asked for it, so that
+    /// nobody who only looks can tell that there was the push.
+    pub fn moved_on(&self, push: usize) -> bool {
+        let (Some((_, done)), Some(pushed)) = (self.span_of(push), self.pushes.get(push)) else {
+            return false;
+        };
+        let (repository, tag) = (&pushed.repository, &pushed.reference);
+        let until = self.answer_after(repository, tag, done).unwrap_or(self.lines.len());
+        let digest = &pushed.content.digest;
+        !is_digest(tag)
+            && self.lines[done..until].iter().any(|line| match line.who {
+                Who::Push(number) if line.method == "PUT" && line.status == 201 => {
+                    line.concerns(repository, tag)
+                        && self.pushes.get(number).is_some_and(|other| other.content.digest != *digest)
+                }
+                who => {
+                    line.is(who, "DELETE", 202)
+                        && (line.concerns(repository, tag)
+                            || (who == Who::Other && line.concerns(repository, digest)))
+                }
+            })
+    }
+
     /// Whether the registry failed in a deletion of it that regsweep sent, and may have done the half of it.
-    fn is_half(&self, repository: &str, digest: &str) -> bool {
-        self.lines.iter().any(|line| {
-            line.is(Who::Regsweep, "DELETE", 500)
-                && line.repository == repository
-                && line.reference.as_deref() == Some(digest)
-        })
+    fn is_half(&self, repository: &str, reference: &str) -> bool {
+        self.lines
+            .iter()
+            .any(|line| line.is(Who::Regsweep, "DELETE", 500) && line.concerns(repository, reference))
     }
 
     /// Whether something was pushed again a moment after regsweep had deleted it.
-    fn came_back(&self, repository: &str, digest: &str) -> bool {
+    fn came_back(&self, repository: &str, reference: &str) -> bool {
         let pushed = |line: &Line| match line.who {
             Who::Push(number) if line.method == "PUT" && line.status == 201 => {
-                let own = line.reference.as_deref() == Some(digest);
+                let own = line.reference.as_deref() == Some(reference);
                 own || self.pushes.get(number).is_some_and(|push| {
-                    line.reference.as_deref() == Some(&push.reference) && push.content.digest == digest
+                    line.reference.as_deref() == Some(&push.reference) && push.content.digest == reference
                 })
             }
             _ => false,
         };
-        self.deletions().filter(|one| (one.repository, one.digest) == (repository, digest)).any(|one| {
+        self.deletions().filter(|one| (one.repository, one.reference) == (repository, reference)).any(|one| {
             let after = self.lines[one.position..].iter();
             after.take(600).any(|line| line.repository == repository && pushed(line))
         })
@@ -224,12 +266,23 @@ impl Access {
     }
 }
 
+/// Whether regsweep was told here which manifest a tag has. 304: that it is still the same.
+fn answers(line: &Line, repository: &str, tag: &str) -> bool {
+    line.concerns(repository, tag) && [200, 304].iter().any(|status| line.is(Who::Regsweep, "GET", *status))
+}
+
+fn is_digest(reference: &str) -> bool {
+    reference.contains(':')
+}
+
 /// A deletion as the journal has it.
 struct Entry {
     repository: String,
     digest: String,
+    /// Whether only its tags went.
+    tag_only: bool,
     policy: String,
-    tags: u64,
+    tags: Vec<String>,
     bytes: u64,
     at: DateTime<Utc>,
     answered: bool,
@@ -237,18 +290,29 @@ struct Entry {
     reasons: String,
 }
 
+impl Entry {
+    /// What the requests named that it stands for.
+    fn references(&self) -> &[String] {
+        if self.tag_only { &self.tags } else { std::slice::from_ref(&self.digest) }
+    }
+}
+
 fn entries(history: &Value) -> Vec<Entry> {
     let runs = history["runs"].as_array().into_iter().flatten();
     let mut entries: Vec<Entry> = runs
         .flat_map(|run| run["deletions"].as_array().into_iter().flatten())
-        .filter(|entry| entry["what"] == "manifest")
         .filter_map(|entry| {
             let text = |name: &str| entry[name].as_str().map(str::to_owned);
             Some(Entry {
                 repository: text("repository")?,
                 digest: text("digest")?,
+                tag_only: entry["what"] == "tag",
                 policy: text("policy")?,
-                tags: entry["tags"].as_array()?.len() as u64,
+                tags: entry["tags"]
+                    .as_array()?
+                    .iter()
+                    .filter_map(|tag| tag.as_str().map(str::to_owned))
+                    .collect(),
                 bytes: entry["bytes"].as_u64()?,
                 at: text("at")?.parse().ok()?,
                 answered: entry["answered"] == true,
@@ -287,8 +351,8 @@ pub async fn audit(soak: &Soak) {
     for policy in policies {
         let own = || entries.iter().filter(|entry| entry.policy == policy && entry.answered);
         let label = format!("policy=\"{policy}\"");
-        check("deleted_manifests_total", &label, own().count() as u64);
-        check("deleted_tags_total", &label, own().map(|entry| entry.tags).sum());
+        check("deleted_manifests_total", &label, own().filter(|entry| !entry.tag_only).count() as u64);
+        check("deleted_tags_total", &label, own().map(|entry| entry.tags.len() as u64).sum());
     }
     let sweeps = soak.host.sweeps();
     let sum =
@@ -302,7 +366,8 @@ pub async fn audit(soak: &Soak) {
         let text = format!("reclaimed_bytes_total has {} bytes that never left the disk", reclaimed - all);
         soak.report.broken(Promise::Counters, text);
     }
-    let open: u64 = entries.iter().filter(|one| one.open && one.answered).map(|one| one.bytes).sum();
+    let open = entries.iter().filter(|one| one.open && one.answered && !one.tag_only);
+    let open: u64 = open.map(|one| one.bytes).sum();
     check("reclaimable_bytes", "", open);
     soak.report.count("audits");
 }
@@ -311,11 +376,13 @@ pub async fn audit(soak: &Soak) {
 fn journal(soak: &Soak, access: &Access, entries: &[Entry]) {
     let mut logged: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for one in access.deletions() {
-        *logged.entry((one.repository, one.digest)).or_default() += 1;
+        *logged.entry((one.repository, one.reference)).or_default() += 1;
     }
     let mut noted: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for entry in entries.iter().filter(|entry| entry.answered) {
-        *noted.entry((&entry.repository, &entry.digest)).or_default() += 1;
+        for reference in entry.references() {
+            *noted.entry((&entry.repository, reference)).or_default() += 1;
+        }
     }
     for entry in entries.iter().filter(|entry| !entry.answered) {
         let text = format!("{}@{} is still unanswered at rest", entry.repository, entry.digest);
@@ -325,11 +392,8 @@ fn journal(soak: &Soak, access: &Access, entries: &[Entry]) {
     for key in keys {
         let of = |map: &BTreeMap<(&str, &str), usize>| map.get(&key).copied().unwrap_or_default();
         let (log, journal) = (of(&logged), of(&noted));
-        let by_others = access.lines.iter().any(|line| {
-            line.is(Who::Other, "DELETE", 202)
-                && line.repository == key.0
-                && line.reference.as_deref() == Some(key.1)
-        });
+        let by_others =
+            access.lines.iter().any(|line| line.is(Who::Other, "DELETE", 202) && line.concerns(key.0, key.1));
         if log < journal && by_others {
             // Its own answer was lost, or never sent; then it was gone, and nobody can tell by whom.
             soak.report.once("excused: deleted by somebody else while an answer was missing", key.1);
@@ -351,7 +415,11 @@ fn journal(soak: &Soak, access: &Access, entries: &[Entry]) {
 /// Nothing that was pushed a moment before was deleted.
 fn young(soak: &Soak, access: &Access, entries: &[Entry]) {
     for entry in entries.iter().filter(|entry| entry.answered) {
-        let same = |push: &Push| push.repository == entry.repository && push.content.digest == entry.digest;
+        let same = |push: &Push| {
+            push.repository == entry.repository
+                && push.content.digest == entry.digest
+                && (!entry.tag_only || entry.tags.contains(&push.reference))
+        };
         for (number, push) in access.pushes.iter().enumerate().filter(|(_, push)| same(push)) {
             let Some(at) = push.at else { continue };
             let age = entry.at - at;
@@ -365,6 +433,8 @@ fn young(soak: &Soak, access: &Access, entries: &[Entry]) {
                     .once("excused: pushed between the last look and the deletion", &number.to_string());
             } else if access.was_unseen(number) {
                 soak.report.once("excused: moved away and back between two looks", &number.to_string());
+            } else if access.moved_on(number) {
+                soak.report.once("excused: moved on before the next look", &number.to_string());
             } else {
                 let told = access.story(&push.repository, &push.content);
                 let text = format!(

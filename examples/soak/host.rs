@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::program::registry_program;
 use crate::store::Store;
 
 /// A registry and its scripts in one folder.
@@ -36,8 +37,10 @@ impl Host {
         let scripts =
             [("before", BEFORE), ("collect", COLLECT), ("after", AFTER), ("restart", RESTART), ("add", ADD)];
         for (name, text) in scripts {
-            let functions = FUNCTIONS.replace("FOLDER", &host.folder.display().to_string());
-            fs::write(host.script(name), format!("{functions}{text}")).unwrap();
+            let script = format!("{FUNCTIONS}{text}")
+                .replace("FOLDER", &host.folder.display().to_string())
+                .replace("REGISTRY", registry_program());
+            fs::write(host.script(name), script).unwrap();
         }
         host.run("after");
         host
@@ -161,7 +164,7 @@ stop() {
 }
 start() {
     if [ -s pid ] && [ -e "/proc/$(cat pid)/exe" ]; then return 0; fi
-    docker-registry serve FOLDER/registry.yml >>access.log 2>>registry.log 9>&- &
+    REGISTRY serve FOLDER/registry.yml >>access.log 2>>registry.log 9>&- &
     echo $! >pid
 }
 bytes() { find FOLDER/store/docker/registry/v2/blobs -type f -name data -printf '%s\n' | awk '{ sum += $1 } END { printf "%d\n", sum }'; }
@@ -171,11 +174,11 @@ const BEFORE: &str = "flock 9\ntouch collecting\nstop\n";
 
 /// A dry run is the registry's own. A sweep is measured, and takes as long as it is told to. One that has lost
 /// whoever began it is cut.
-const COLLECT: &str = r#"case "$*" in *--dry-run*) exec docker-registry "$@" 9>&- ;; esac
+const COLLECT: &str = r#"case "$*" in *--dry-run*) exec REGISTRY "$@" 9>&- ;; esac
 [ -s dawdle ] && read -r first last <dawdle
 bytes >sweep-open
 sleep "${first:-0}"
-docker-registry "$@" 9>&-
+REGISTRY "$@" 9>&-
 code=$?
 sleep "${last:-0}"
 if [ -s sweep-open ]; then

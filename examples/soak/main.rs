@@ -12,6 +12,8 @@
 mod faults;
 #[path = "../../tests/support/image.rs"]
 mod image;
+#[path = "../../tests/support/program.rs"]
+mod program;
 #[path = "../../tests/support/push.rs"]
 mod push;
 #[path = "../../tests/support/store.rs"]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use regsweep::config::{Collector as Kind, Gc};
 use regsweep::gc::{Error, Outcome};
 
+use crate::support::program::registry_program;
 use crate::support::server::RealRegistry;
 use crate::world::{Filled, Notes, assert_freed, assert_sound, collected, collector, fill, gc, until};
 
@@ -56,8 +57,9 @@ impl Host {
     fn after(&self) -> String {
         let (pid, config) = (self.pid_file(), self.config());
         format!(
-            "echo after >>{}; [ -s {pid} ] && [ -e /proc/$(cat {pid})/exe ] || {{ docker-registry serve {config}{SILENT} & echo $! >{pid}; }}",
-            self.journal()
+            "echo after >>{}; [ -s {pid} ] && [ -e /proc/$(cat {pid})/exe ] || {{ {registry} serve {config}{SILENT} & echo $! >{pid}; }}",
+            self.journal(),
+            registry = registry_program()
         )
     }
 
@@ -82,7 +84,7 @@ impl Host {
     /// A program that does this instead of a sweep, and is the registry's own otherwise.
     fn program(&self, instead: &str) -> String {
         let file = self.folder.path().join("program");
-        let rest = "exec docker-registry \"$@\"";
+        let rest = format!("exec {} \"$@\"", registry_program());
         fs::write(
             &file,
             format!("#!/bin/sh\ncase \"$*\" in *--dry-run*) {rest} ;; esac\n{instead}\n{rest}\n"),
@@ -127,7 +129,7 @@ async fn a_registry_of_this_host_is_collected() {
     let host = Host::start().await;
     let (store, notes) = (host.registry.store(), Notes::default());
     let before = store.blob_bytes();
-    let mut gc = host.gc(&["docker-registry", "garbage-collect", &host.config()]);
+    let mut gc = host.gc(&[registry_program(), "garbage-collect", &host.config()]);
     if let Kind::Command { after, .. } = &mut gc.collector {
         // This registry logs to where its commands print, and must not die of that when they have ended.
         after[2] = after[2].replace(SILENT, "");
@@ -151,7 +153,7 @@ async fn what_is_pushed_again_at_once_was_freed_all_the_same() {
     let digest = host.filled.garbage.keys().next().unwrap();
     let (blob, copy) = (store.blob_path(digest.as_str()), host.folder.path().join("copy"));
     fs::copy(&blob, &copy).unwrap();
-    let mut gc = host.gc(&["docker-registry", "garbage-collect", &host.config()]);
+    let mut gc = host.gc(&[registry_program(), "garbage-collect", &host.config()]);
     if let Kind::Command { after, .. } = &mut gc.collector {
         let home = blob.parent().unwrap().display();
         after[2] += &format!("; mkdir -p {home}; cp {} {home}/data", copy.display());
@@ -166,7 +168,7 @@ async fn what_is_pushed_again_at_once_was_freed_all_the_same() {
 #[tokio::test]
 async fn a_kept_blob_and_a_small_gain_run_no_command() {
     let host = Host::start().await;
-    let mut gc = host.gc(&["docker-registry", "garbage-collect", &host.config()]);
+    let mut gc = host.gc(&[registry_program(), "garbage-collect", &host.config()]);
     let error = collector(&gc).collect(&|_| true, &Notes::default(), || host.answers()).await.unwrap_err();
     assert_eq!(error.kind(), "kept_blob");
     gc.min_reclaimable = 1 << 30;
@@ -179,7 +181,7 @@ async fn a_kept_blob_and_a_small_gain_run_no_command() {
 #[tokio::test]
 async fn a_command_that_nobody_knows_is_run_and_believed() {
     let host = Host::start().await;
-    let gc = host.gc(&["sh", "-c", &format!("docker-registry garbage-collect {}", host.config())]);
+    let gc = host.gc(&["sh", "-c", &format!("{} garbage-collect {}", registry_program(), host.config())]);
     let notes = Notes::default();
     let done = collected(host.collect(&gc, &notes).await.unwrap());
     assert_eq!(done.removed, host.filled.garbage.keys().cloned().collect());
@@ -198,7 +200,11 @@ async fn a_store_that_cannot_be_looked_into_is_collected_unmeasured() {
     let program = host.folder.path().join("elsewhere");
     fs::write(
         &program,
-        format!("#!/bin/sh\nexec docker-registry $(echo \"$@\" | sed 's|{inside}|{}|')\n", host.config()),
+        format!(
+            "#!/bin/sh\nexec {} $(echo \"$@\" | sed 's|{inside}|{}|')\n",
+            registry_program(),
+            host.config()
+        ),
     )
     .unwrap();
     fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
@@ -232,7 +238,7 @@ async fn a_collection_that_fails_or_takes_too_long_starts_the_registry_again() {
 #[tokio::test]
 async fn commands_that_fail_are_named() {
     let host = Host::start().await;
-    let collect = ["docker-registry", "garbage-collect", &host.config()];
+    let collect = [registry_program(), "garbage-collect", &host.config()];
     let words = |text: &str| vec!["sh".to_owned(), "-c".to_owned(), text.to_owned()];
     let with = |change: &dyn Fn(&mut Vec<String>, &mut Vec<String>)| {
         let mut gc = host.gc(&collect);

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::engine::{Contained, Container, Engine};
 use crate::support::gate::{Behind, Gate};
+use crate::support::program::registry_program;
 use crate::world::{EACH_SECOND, Filled, Host, Place, contained, fill, until};
 
 /// A registry with old images, a service, and gates before the registry and before the Engine.
@@ -249,10 +250,10 @@ async fn a_sweep_that_outlives_the_service_is_ended_before_the_registry_is_back(
     let (program, sweeps, beside) = (file("program"), file("sweeps"), file("beside"));
     // The first sweep takes as long as that of a large store, and so does what it has started.
     let slow = format!("[ -e {sweeps} ] || {{ sleep 600 & echo $! $$ >{sweeps}; wait; }}");
-    let rest = "exec docker-registry \"$@\"";
+    let rest = format!("exec {} \"$@\"", registry_program());
     std::fs::write(&program, format!("case \"$*\" in *--dry-run*) {rest} ;; esac\n{slow}\n{rest}\n"))
         .unwrap();
-    let lines = host.lines().replace("[docker-registry, ", &format!("[sh, {program}, "));
+    let lines = host.lines().replace(&format!("[{}, ", registry_program()), &format!("[sh, {program}, "));
     let (lines, after) = lines.rsplit_once("[sh, ").unwrap();
     let look = format!("for one in $(cat {sweeps}); do [ -e /proc/$one/exe ] && echo $one >>{beside}; done");
     let after = after.trim_end_matches(']');

@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::support::engine::{Container, free_port};
 use crate::support::image::{Content, Image, Index};
+use crate::support::program::registry_program;
 use crate::support::push::Pusher;
 use crate::support::regsweep::{Ran, hours_ago};
 use crate::support::server::RealRegistry;
@@ -352,7 +353,8 @@ impl Host {
         let (pid, config) = (self.pid_file(), self.registry.config_path().display().to_string());
         format!(
             "[ -s {pid} ] && [ -e /proc/$(cat {pid})/exe ] || \
-             {{ docker-registry serve {config} >/dev/null 2>&1 & echo $! >{pid}; }}"
+             {{ {} serve {config} >/dev/null 2>&1 & echo $! >{pid}; }}",
+            registry_program()
         )
     }
 
@@ -368,9 +370,10 @@ impl Host {
             format!("[sh, {}]", path.display())
         };
         format!(
-            "url: {}\ngc:\n  command:\n    before: {}\n    run: [docker-registry, garbage-collect, {}]\n    after: {}",
+            "url: {}\ngc:\n  command:\n    before: {}\n    run: [{}, garbage-collect, {}]\n    after: {}",
             self.registry.url(),
             script("before", self.before()),
+            registry_program(),
             self.registry.config_path().display(),
             script("after", self.after())
         )

@@ -179,7 +179,7 @@ impl Engine {
         let changes = format!(
             "VOLUME /var/lib/registry\nENTRYPOINT [\"/bin/registry\"]\nCMD [\"serve\", \"{CONFIG}\"]"
         );
-        let program = Path::new("/usr/bin/docker-registry");
+        let program = Path::new(super::program::registry_program());
         let files = Files::default()
             .libraries(program)
             .copy(program, "/usr/bin/docker-registry")

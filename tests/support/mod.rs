@@ -12,6 +12,7 @@ pub mod faults;
 pub mod gate;
 pub mod held;
 pub mod image;
+pub mod program;
 pub mod push;
 pub mod regsweep;
 pub mod server;

@@ -1,4 +1,4 @@
-//! A real distribution registry (Debian's `docker-registry`, 2.8.2), started for one test.
+//! A real distribution registry (Debian's `docker-registry`, 2.8.2, if `REGISTRY_BIN` names no other), started for one test.
 //!
 //! It is a child process on a free port with its storage in a temporary folder, and is gone when the
 //! value is dropped.
@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::program::registry_program;
 use super::store::Store;
 
 /// How to run the registry. The default: anyone may read, write and delete, over plain HTTP.
@@ -240,7 +241,7 @@ impl RealRegistry {
     pub fn garbage_collect(&self, flags: &[&str]) -> String {
         let config = self.config_path();
         let arguments = [&["garbage-collect"], flags, &[config.to_str().unwrap()]].concat();
-        output("docker-registry", self.folder.path(), &arguments)
+        output(registry_program(), self.folder.path(), &arguments)
     }
 
     /// Its log, for people.
@@ -255,16 +256,14 @@ impl RealRegistry {
         fs::write(self.config_path(), self.config()).unwrap();
         let access = File::options().create(true).append(true).open(folder.join("access.log")).unwrap();
         let log = File::create(folder.join("registry.log")).unwrap();
-        let child = Command::new("docker-registry")
+        let child = Command::new(registry_program())
             .arg("serve")
             .arg(self.config_path())
             .stdin(Stdio::null())
             .stdout(access)
             .stderr(log)
             .spawn();
-        let child = child.unwrap_or_else(|error| {
-            panic!("docker-registry: {error}; run `make check`, which installs what the tests need")
-        });
+        let child = child.unwrap_or_else(|error| panic!("{}: {error}", registry_program()));
         let child = self.child.insert(child);
         let listening = format!("listening on 127.0.0.1:{}", self.port);
         for _ in 0..3000 {
