@@ -323,7 +323,7 @@ async fn judge(
             }
         }
         if let Some(context) = context.as_deref_mut().filter(|_| !plan.is_idle()) {
-            let kept = plan.manifests.iter().filter(|one| one.verdict == Verdict::Keep && one.is_tagged());
+            let kept = plan.manifests.iter().filter(|one| one.verdict == Verdict::Keep && one.is_counted);
             let open = kept.map(|one| &one.digest).filter(|digest| unconfirmed.contains(*digest));
             let open: BTreeSet<Digest> =
                 open.filter(|digest| !context.confirmed.contains(*digest)).cloned().collect();

@@ -77,8 +77,8 @@ pub struct RepositoryPlan {
     pub held_back: bool,
     /// How many tags it has, those of referrers included.
     pub tags: usize,
-    /// How many of its manifests have a tag of their own.
-    pub tagged: usize,
+    /// How many of its manifests `max_percent` counts.
+    pub counted: usize,
     /// How many of its manifests are kept.
     pub kept: usize,
     /// What is kept, youngest first, unless [`RepositoryPlan::forget_kept`] has dropped it; then what is
@@ -121,6 +121,9 @@ pub struct Planned {
     pub digest: Digest,
     /// Every tag on it, those of referrers included, in natural order.
     pub tags: Vec<Tag>,
+    /// Whether `at_least` and `max_percent` count it: it has a tag that is not a referrer's, and is no
+    /// placeholder.
+    pub is_counted: bool,
     /// What it is.
     pub kind: Kind,
     /// When it was made, if it says so and can be believed; of an index, else its youngest child.
@@ -143,13 +146,6 @@ pub struct Planned {
     /// Of a deleted manifest, the manifests that must be gone before it may go: the indexes that
     /// list it and the subjects it is about. If one of them stays, so does this one.
     pub after: Vec<Digest>,
-}
-
-impl Planned {
-    /// Whether it has a tag that is not a referrer's.
-    pub fn is_tagged(&self) -> bool {
-        self.tags.iter().any(|tag| tag.subject().is_none())
-    }
 }
 
 /// An expired tag whose manifest stays.
@@ -270,6 +266,7 @@ pub fn plan(snapshot: &Snapshot, policy: &Policy, terms: &Terms<'_>) -> Reposito
         Planned {
             digest: manifest.digest.clone(),
             tags: graph.tags[node].iter().map(|&tag| tag.clone()).collect(),
+            is_counted: ballots[node].is_counted,
             kind: manifest.kind,
             created: ages[node].made,
             age: ages[node].latest.map(|latest| terms.now - latest),
@@ -302,7 +299,7 @@ pub fn plan(snapshot: &Snapshot, policy: &Policy, terms: &Terms<'_>) -> Reposito
         policy: policy.name.clone(),
         held_back: policy.mode == crate::policy::Mode::Plan,
         tags: snapshot.tags.len(),
-        tagged: nodes.filter(|&node| graph.votes(node).next().is_some()).count(),
+        counted: ballots.iter().filter(|ballot| ballot.is_counted).count(),
         kept: kept.len(),
         manifests: kept_manifests.chain(deleted).collect(),
         untag,

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Digest, Manifest, Snapshot, Tag};
 
@@ -45,7 +45,8 @@ pub enum FirstLook {
 /// What looking has told about one manifest of a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sighting {
-    /// The look that found it new, or found a tag on it that was new.
+    /// The look that found it new, or found a tag on it that was new. Equal to the first look if, and only
+    /// if, it was there then.
     pub noticed: DateTime<Utc>,
     /// The look that found nothing leading to it any more.
     pub left: Option<DateTime<Utc>>,
@@ -58,11 +59,18 @@ impl Memory {
     ///
     /// A list that is suddenly empty proves too little to forget what its tags were: then the memory
     /// stays as it was.
+    ///
+    /// What the first look finds is noticed at the moment of that look, and nothing else is: clocks can be
+    /// wrong, so which of two looks was first is not told by which has the earlier moment.
     pub fn look(&self, snapshot: &mut Snapshot, at: DateTime<Utc>) -> Self {
         let first_look = match self.first_look {
             FirstLook::Never => FirstLook::At(at),
             FirstLook::Lost => FirstLook::Again(at),
             known => known,
+        };
+        let noticed_now = match self.first_look {
+            FirstLook::At(first) | FirstLook::Again(first) if first == at => at + TimeDelta::nanoseconds(1),
+            FirstLook::Never | FirstLook::Lost | FirstLook::At(_) | FirstLook::Again(_) => at,
         };
         let emptied = snapshot.tags.is_empty() && !self.tags.is_empty();
         let reached = reached(snapshot, |_| true);
@@ -78,11 +86,11 @@ impl Memory {
         for (digest, before) in self.sightings.iter().filter(|(digest, _)| !snapshot.absent.contains(*digest))
         {
             let left = if reached.contains(digest) || emptied { None } else { before.left.or(Some(at)) };
-            let noticed = if gained.contains(digest) { at } else { before.noticed };
+            let noticed = if gained.contains(digest) { noticed_now } else { before.noticed };
             sightings.insert(digest.clone(), Sighting { noticed, left, ..*before });
         }
         for digest in &reached {
-            let new = Sighting { noticed: at, left: None, restored: None };
+            let new = Sighting { noticed: noticed_now, left: None, restored: None };
             sightings.entry((*digest).clone()).or_insert(new);
         }
         let is_left =

@@ -27,6 +27,8 @@ pub(super) struct Ballot<'a> {
     pub(super) expired: bool,
     /// The rules that claim its tags.
     pub(super) rules: Vec<&'a str>,
+    /// Whether it has a tag and is no placeholder: then `at_least` and `max_percent` count it.
+    pub(super) is_counted: bool,
     /// Its tags that are kept.
     kept_tags: Vec<&'a Tag>,
     /// Its tags that are expired, each with the rule that says so.
@@ -90,7 +92,13 @@ pub(super) fn cast<'a>(
     policy: &'a Policy,
     terms: &Terms<'_>,
 ) -> Vec<Ballot<'a>> {
-    let mut ballots: Vec<Ballot<'a>> = graph.nodes.iter().map(|_| Ballot::default()).collect();
+    let placeholders: BTreeSet<usize> =
+        (0..graph.nodes.len()).filter(|&node| is_placeholder(graph, node, policy)).collect();
+    let ballot = |node: usize| {
+        let is_counted = graph.votes(node).next().is_some() && !placeholders.contains(&node);
+        Ballot { is_counted, ..Ballot::default() }
+    };
+    let mut ballots: Vec<Ballot<'a>> = (0..graph.nodes.len()).map(ballot).collect();
     if let Some(gap) = snapshot.gap() {
         for ballot in &mut ballots {
             ballot.seal(Reason::Unread {
@@ -99,8 +107,6 @@ pub(super) fn cast<'a>(
         }
         return ballots;
     }
-    let placeholders: BTreeSet<usize> =
-        (0..graph.nodes.len()).filter(|&node| is_placeholder(graph, node, policy)).collect();
     let claims = claims(graph, policy, terms.protect, &placeholders, &mut ballots);
     for ((rule, _), nodes) in claims {
         decide(&policy.rules[rule], nodes, graph, ages, terms, &mut ballots);

@@ -97,8 +97,8 @@ pub(super) fn refusals(repositories: &[RepositoryPlan], limits: &Limits) -> Vec<
 }
 
 fn percent_refusal(plan: &RepositoryPlan, limits: &Limits) -> Option<Refusal> {
-    let of = plan.tagged;
-    let deletions = plan.deletions().filter(|manifest| manifest.is_tagged()).count();
+    let of = plan.counted;
+    let deletions = plan.deletions().filter(|planned| planned.is_counted).count();
     let allowed = usize::from(limits.max_percent);
     (of >= Limits::PERCENT_FROM && deletions * 100 > allowed * of).then(|| Refusal {
         limit: Limit::MaxPercent,

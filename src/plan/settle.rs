@@ -18,17 +18,16 @@ pub(super) fn settle(
     at_least: usize,
 ) -> Vec<Verdict> {
     let nodes = 0..graph.nodes.len();
-    let is_tagged = |node: &usize| graph.votes(*node).next().is_some();
     let (kept, deleted) = loop {
         let roots: Vec<usize> = nodes.clone().filter(|&node| ballots[node].kept).collect();
         let kept = graph.needed_by(&roots);
         let expired: Vec<usize> =
             nodes.clone().filter(|node| ballots[*node].expired && !kept.contains_key(node)).collect();
-        if kept.keys().filter(|node| is_tagged(node)).count() < at_least {
+        if kept.keys().filter(|&&node| ballots[node].is_counted).count() < at_least {
             // Rescued one at a time, since each may keep others by what it needs.
-            let tagged = expired.iter().copied().filter(is_tagged);
+            let counted = expired.iter().copied().filter(|&node| ballots[node].is_counted);
             if let Some(youngest) =
-                tagged.max_by_key(|&node| (ages[node].latest, ages[node].made, Reverse(node)))
+                counted.max_by_key(|&node| (ages[node].latest, ages[node].made, Reverse(node)))
             {
                 ballots[youngest].kept = true;
                 ballots[youngest].reasons.push(Reason::AtLeast { count: at_least });

@@ -847,6 +847,27 @@ fn a_placeholder_goes_whatever_its_rule_says_and_takes_no_place() {
 }
 
 #[test]
+fn a_placeholder_takes_no_place_of_at_least() {
+    let world = World::new().image("a", 9000, &["a"]).image("b", 9001, &["b"]).image("left", 2, &["v1"]);
+    let world = world.label("left", PLACEHOLDER, "v1");
+    let setting = |newer_than: i64| {
+        let mut setting = nothing().deletes_tags().protect(|protect| {
+            protect.at_least = 1;
+            protect.newer_than = TimeDelta::hours(newer_than);
+        });
+        setting.policy.untag = Untagging::Always;
+        setting
+    };
+    // It is neither counted while it stays for its youth nor rescued once it is to go.
+    world.check(
+        &setting(3),
+        &["a keep: expired at-least", "b delete: expired", "left keep: placeholder protected-newer-than"],
+    );
+    world.check(&setting(1), &["a keep: expired at-least", "b delete: expired", "left delete: placeholder"]);
+    assert_eq!(world.plan(&setting(1)).counted, 2, "nor does max_percent count it");
+}
+
+#[test]
 fn every_reason_code_occurs_in_this_table() {
     let table = include_str!("tests.rs");
     let source = include_str!("reason.rs");
@@ -1262,7 +1283,7 @@ mod properties {
         #[test]
         fn at_least_this_many_tagged_manifests_stay(world in worlds(), setting in settings()) {
             let plan = world.plan(&setting);
-            let tagged = plan.manifests.iter().filter(|planned| planned.is_tagged());
+            let tagged = plan.manifests.iter().filter(|planned| planned.is_counted);
             let (kept, gone): (Vec<_>, Vec<_>) = tagged.partition(|planned| planned.verdict == Verdict::Keep);
             prop_assert!(gone.is_empty() || kept.len() >= setting.protect.at_least);
         }
@@ -1281,7 +1302,7 @@ mod properties {
 
         #[test]
         fn no_tagged_manifest_of_unknown_age_is_deleted(world in worlds(), setting in settings()) {
-            for planned in world.plan(&setting).deletions().filter(|planned| planned.is_tagged()) {
+            for planned in world.plan(&setting).deletions().filter(|planned| planned.is_counted) {
                 prop_assert!(planned.age.is_some_and(|age| age >= setting.protect.newer_than));
             }
         }
