@@ -83,7 +83,7 @@ pub struct Manifest {
     pub children: Vec<Digest>,
     /// The manifest that this one is about: its `subject` field (OCI 1.1).
     pub subject: Option<Digest>,
-    /// Configuration and layers, in this order.
+    /// Configuration and layers, in this order; of an index, what it lists that is no manifest.
     pub blobs: Vec<Blob>,
     /// What its configuration and its annotations say.
     pub facts: Facts,

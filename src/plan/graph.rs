@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::Verdict;
 use super::age::Age;
-use crate::model::{Digest, Manifest, Snapshot, Tag, TagSubject};
+use crate::model::{Digest, Kind, Manifest, Snapshot, Tag, TagSubject};
 
 /// The manifests of a snapshot, numbered in the order of their digests, and the edges between them.
 pub(super) struct Graph<'a> {
@@ -53,8 +53,11 @@ impl<'a> Graph<'a> {
         let mut about = BTreeSet::new();
         for node in 0..graph.nodes.len() {
             let manifest = graph.nodes[node];
-            let mut listed: Vec<usize> =
-                manifest.children.iter().filter_map(|digest| number.get(digest).copied()).collect();
+            // What an index calls a blob and is a manifest all the same, it needs no less.
+            let blobs =
+                manifest.blobs.iter().map(|blob| &blob.digest).filter(|_| manifest.kind == Kind::Index);
+            let listed = manifest.children.iter().chain(blobs);
+            let mut listed: Vec<usize> = listed.filter_map(|digest| number.get(digest).copied()).collect();
             listed.sort_unstable();
             listed.dedup();
             for &child in listed.iter().filter(|&&child| child != node) {

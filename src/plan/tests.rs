@@ -746,6 +746,13 @@ fn an_untagged_manifest_that_something_needs_is_not_judged_as_untagged() {
 }
 
 #[test]
+fn what_a_kept_index_lists_as_a_blob_and_is_a_manifest_stays_too() {
+    let world = World::new().image("child", 900, &[]).index("index", &[], &["v1"]);
+    let world = world.edit("index", |index| index.blobs = vec![Blob { digest: digest("child"), size: 1 }]);
+    world.check(&rules(vec![]).untagged(2), &["index keep: unclaimed", "child keep: child-of-kept"]);
+}
+
+#[test]
 fn what_could_not_be_read_is_kept() {
     let world = World::new().image("a", 9, &["t1"]).image("child", 9, &[]).image("b", 9, &["t3"]);
     let unreadable = |manifest: &mut Manifest| {

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use reqwest::StatusCode;
+use reqwest::header::{HeaderValue, LINK};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use url::Url;
@@ -175,8 +176,8 @@ impl Pages {
         let invalid = |message| Error::new("GET", &request.url, Kind::Invalid, message);
         let cost = PAGE_BYTES + request.url.as_str().len() + response.body.len();
         self.room = self.room.saturating_sub(cost);
-        let Some(header) = response.header("link") else { return Ok(false) };
-        self.next = link::next(&request.url, header).map_err(invalid)?;
+        let headers = response.headers.get_all(LINK).iter().map(HeaderValue::as_bytes);
+        self.next = link::next(&request.url, headers).map_err(invalid)?;
         if self.next.is_some() && self.room < PAGE_BYTES {
             let message = format!("the pages of the list are longer than {LIST_BYTES} bytes together");
             return Err(Error::new("GET", &request.url, Kind::TooLarge, message));

@@ -216,7 +216,8 @@ impl Reader {
         };
         let accepted = &[StatusCode::OK, StatusCode::NOT_FOUND];
         let url = self.transport.url(&format!("{repository}/blobs/{config}"));
-        let request = Request::get(url, Scope::pull(repository.as_str()), accepted, MANIFEST_BYTES);
+        let request =
+            Request::get(url, Scope::pull(repository.as_str()), accepted, MANIFEST_BYTES).cacheable();
         let response = match self.transport.send(&request).await {
             Err(error) if error.kind == Kind::TooLarge => {
                 let why = format!("its configuration {config} is too large");

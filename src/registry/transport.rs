@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Method, StatusCode};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -79,10 +79,22 @@ pub(super) struct Request<'a> {
     pub(super) once: bool,
 }
 
+/// What a caching proxy before a registry is told: an answer that is not asked for anew shows how the registry was
+/// some time ago, and decisions are made on how it is.
+const FRESH: HeaderValue = HeaderValue::from_static("no-cache");
+
 impl<'a> Request<'a> {
+    /// What the registry has now, whatever is cached on the way.
     pub(super) fn get(url: Url, scope: Scope, accepted: &'a [StatusCode], limit: usize) -> Self {
-        let (headers, body) = (HeaderMap::new(), Bytes::new());
+        let (headers, body) = (HeaderMap::from_iter([(CACHE_CONTROL, FRESH)]), Bytes::new());
         Self { method: Method::GET, url, scope, headers, body, accepted, limit, once: false }
+    }
+
+    /// A cached answer will do: its body is what a digest names, and the worst that its absence says is that
+    /// nothing is known.
+    pub(super) fn cacheable(mut self) -> Self {
+        self.headers.remove(CACHE_CONTROL);
+        self
     }
 
     pub(super) fn accept(mut self, types: &'static str) -> Self {
@@ -250,7 +262,8 @@ impl Transport {
     /// Asks once whether anybody is there, and not for more. Every answer will do that is no failure.
     pub(super) async fn knock(&self) -> Result<(), Error> {
         let url = self.url("");
-        let answer = self.perform("GET", &url, self.reading.get(url.clone()), KNOCK_BYTES).await?;
+        let request = self.reading.get(url.clone()).header(CACHE_CONTROL, FRESH);
+        let answer = self.perform("GET", &url, request, KNOCK_BYTES).await?;
         let (status, headers, body) = answer;
         self.asked_to_wait(status, &headers);
         if status.is_server_error() { Err(Error::status("GET", &url, status, &body)) } else { Ok(()) }

@@ -95,10 +95,12 @@ pub(super) fn manifest(digest: Digest, media_type: &str, body: &[u8]) -> Result<
     let subject = document.subject.as_ref().map(Descriptor::digest).transpose()?;
     let annotations = document.annotations.unwrap_or_default();
     if INDEXES.contains(&media_type) {
-        let children = document.manifests.ok_or("the index has no list of manifests")?;
-        let children = children.iter().map(Descriptor::digest).collect::<Result<_, _>>()?;
+        let listed = document.manifests.ok_or("the index has no list of manifests")?;
+        let (blobs, children): (Vec<_>, Vec<_>) = listed.iter().partition(|one| one.is_blob());
+        let blobs = blobs.into_iter().map(Descriptor::blob).collect::<Result<_, _>>()?;
+        let children = children.into_iter().map(Descriptor::digest).collect::<Result<_, _>>()?;
         let facts = Facts::Known { created: created_by(&annotations), labels: annotations };
-        return Ok(Manifest { digest, kind: Kind::Index, size, children, subject, blobs: Vec::new(), facts });
+        return Ok(Manifest { digest, kind: Kind::Index, size, children, subject, blobs, facts });
     }
     if !MANIFESTS.contains(&media_type) {
         let media_type = shown(media_type, SHOWN);
@@ -189,6 +191,17 @@ impl Descriptor {
         Digest::parse(&self.digest).map_err(|error| error.to_string())
     }
 
+    /// Whether an index lists a blob by it. BuildKit's registry cache is an index of layers and of a
+    /// configuration (`application/vnd.buildkit.cacheconfig.v0`); asked for such a one as a manifest,
+    /// distribution 2.8 answers 500.
+    ///
+    /// Every type of manifest so far has "manifest" or "index" in its name. What has no type, or one of a
+    /// manifest that is unknown here, is asked for as a manifest: it may need others.
+    fn is_blob(&self) -> bool {
+        let media_type = essence(&self.media_type).to_ascii_lowercase();
+        !(media_type.is_empty() || media_type.contains("manifest") || media_type.contains("index"))
+    }
+
     fn blob(&self) -> Result<Blob, String> {
         Ok(Blob { digest: self.digest()?, size: self.size })
     }
@@ -266,6 +279,33 @@ mod tests {
         let parsed = parse(INDEXES[1], &body).unwrap();
         assert_eq!((parsed.kind, parsed.children.len()), (Kind::Index, 1));
         assert_eq!(parsed.subject.unwrap().as_str(), digest("bb"));
+    }
+
+    #[test]
+    fn what_an_index_lists_by_another_type_than_a_manifest_s_is_a_blob() {
+        let check = |media_type: &str, is_blob: bool| {
+            let body = format!(
+                r#"{{"manifests":[{{"mediaType":"{media_type}","digest":"{}","size":5}}]}}"#,
+                digest("aa")
+            );
+            let parsed = parse(INDEXES[0], &body).unwrap();
+            let counts = (parsed.blobs.len(), parsed.children.len());
+            assert_eq!(counts, if is_blob { (1, 0) } else { (0, 1) }, "{media_type}");
+            assert!(parsed.blobs.iter().all(|blob| blob.size == 5));
+            assert_eq!(parsed.config(), None);
+        };
+        check("application/vnd.oci.image.layer.v1.tar+gzip", true);
+        check("application/vnd.docker.image.rootfs.diff.tar.gzip", true);
+        check("application/vnd.buildkit.cacheconfig.v0", true);
+        check("application/octet-stream; x=manifest", true);
+        for media_type in INDEXES.iter().chain(&MANIFESTS).chain(&SCHEMA_1) {
+            check(media_type, false);
+            check(&media_type.to_uppercase(), false);
+        }
+        check("application/vnd.oci.artifact.manifest.v1+json", false);
+        check("", false);
+        let typeless = format!(r#"{{"manifests":[{{"digest":"{}"}}]}}"#, digest("aa"));
+        assert_eq!(parse(INDEXES[0], &typeless).unwrap().children.len(), 1);
     }
 
     #[test]

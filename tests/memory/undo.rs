@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::service::Place;
-use crate::support::image::{Index, signature_tag};
+use crate::support::image::{Index, digest, signature_tag};
 use crate::support::push::Pusher;
 use crate::support::server::RealRegistry;
 use crate::support::skopeo::skopeo_pull_whole;
@@ -13,6 +13,9 @@ use crate::world::{
     OLD_GOES, assert_whole, fill, held, history, image, list, manifests, place, rewrite, run, served,
     sweeper, text,
 };
+
+const CREATED: &str = "org.opencontainers.image.created";
+const LONG_AGO: &str = "2020-01-01T00:00:00Z";
 
 /// The results of an undo by result, as digests.
 fn results(json: &Value, result: &str) -> Vec<String> {
@@ -142,6 +145,30 @@ async fn a_tag_that_was_pushed_since_stays_as_it_is() {
         // To be deleted once more by the next, which remembers no undo.
         pusher.push("team/app", "old-plain", &all.plain).await.unwrap();
     }
+}
+
+/// Its layers are blobs and no manifests, and without them it is lost.
+#[tokio::test]
+async fn a_build_cache_comes_back_if_its_blobs_are_there() {
+    let registry = RealRegistry::start();
+    let [cache, damaged] =
+        ["cache", "damaged"].map(|name| Index::buildkit_cache(name).annotation(CREATED, LONG_AGO).build());
+    let pusher = Pusher::new(&registry.url());
+    for (tag, content) in [("keep", &image("kept")), ("old-cache", &cache), ("old-damaged", &damaged)] {
+        pusher.push("app", tag, content).await.unwrap();
+    }
+    let place = sweeper(&registry);
+    let number = swept(&place);
+    assert_eq!(registry.store().repository("app"), held(&[("keep", &image("kept"))]));
+    let layer = digest(&damaged.blobs[0]);
+    std::fs::remove_file(registry.store().blob_path(&layer)).unwrap();
+    let json = run(&place, &["undo", &number, "--output", "json"]).exits(1).json();
+    assert_eq!(results(&json, "restored"), [cache.digest.as_str()]);
+    assert_eq!(results(&json, "lost"), [damaged.digest.as_str()]);
+    let lost = list(&json["results"]).iter().find(|one| one["result"] == "lost").unwrap();
+    assert!(text(&lost["error"]).contains(&layer), "{lost}");
+    let expected = [("keep", &image("kept")), ("old-cache", &cache)];
+    assert_eq!(registry.store().repository("app"), held(&expected));
 }
 
 #[test]

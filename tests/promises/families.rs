@@ -1,6 +1,7 @@
 //! A manifest is the unit of deletion, and an index and its children are a family.
 
-use crate::support::image::{Content, Image, Index};
+use crate::support::image::{Content, Image, Index, digest};
+use crate::support::push::Pusher;
 use crate::support::server::RealRegistry;
 use crate::world::{assert_holds, assert_whole, deletions, image, named, sweeper};
 
@@ -112,4 +113,28 @@ fn an_untagged_image_stays_until_the_policy_says_otherwise() {
 
 fn platform(name: &str) -> Content {
     Image::new(name).created("2020-01-01T00:00:00Z").platform("linux", name).build()
+}
+
+/// Asked for a layer as if it were a manifest, 2.8 answers 500, and the repository would never be swept.
+#[tokio::test]
+async fn a_build_cache_goes_and_stays_with_its_layers_which_are_no_manifests() {
+    let mut registry = RealRegistry::start();
+    let kept = Index::buildkit_cache("kept").build();
+    // BuildKit dates no cache; so that it need not be remembered for days, this one has a date.
+    let dated = ("org.opencontainers.image.created", "2020-01-01T00:00:00Z");
+    let expired = Index::buildkit_cache("expired").annotation(dated.0, dated.1).build();
+    let old = image("old");
+    let pusher = Pusher::new(&registry.url());
+    for (tag, content) in [("keep-cache", &kept), ("old-cache", &expired), ("old", &old)] {
+        pusher.push("app", tag, content).await.unwrap();
+    }
+    let run = sweeper(&registry).run(&["run", "--output", "json"]).exits(0);
+    assert_eq!(run.deleted(), named("app", [&expired, &old]));
+    let failed = registry.requests().into_iter().filter(|one| one.status >= 500);
+    assert!(failed.clone().next().is_none(), "{:?}", Vec::from_iter(failed));
+    assert_holds(&registry, "app", &[("keep-cache", &kept)]);
+    registry.stop();
+    registry.garbage_collect(&[]);
+    let has = |blob: &Vec<u8>| registry.store().has_blob(&digest(blob));
+    assert!(kept.blobs.iter().all(has) && !expired.blobs.iter().any(has));
 }

@@ -36,7 +36,7 @@ pub struct Content {
     pub media_type: &'static str,
     /// Its digest, `sha256:…`.
     pub digest: String,
-    /// Configuration first, then layers. Empty for an index.
+    /// Configuration first, then layers; of an index, what it lists that is no manifest.
     pub blobs: Vec<Vec<u8>>,
     /// The manifests that an index lists.
     pub children: Vec<Content>,
@@ -231,6 +231,7 @@ pub struct Index {
     annotations: BTreeMap<String, String>,
     entries: Vec<Value>,
     children: Vec<Content>,
+    blobs: Vec<Vec<u8>>,
 }
 
 impl Index {
@@ -245,7 +246,8 @@ impl Index {
     }
 
     fn of(family: Family) -> Self {
-        Self { family, annotations: BTreeMap::new(), entries: Vec::new(), children: Vec::new() }
+        let (entries, children, blobs) = (Vec::new(), Vec::new(), Vec::new());
+        Self { family, annotations: BTreeMap::new(), entries, children, blobs }
     }
 
     /// Lists this manifest, with the platform that it was built for.
@@ -281,6 +283,23 @@ impl Index {
         self.child_with(attestation, &about)
     }
 
+    /// What `buildx --cache-to type=registry,image-manifest=false` pushes: an index that lists layers and a
+    /// configuration, as if they were manifests.
+    pub fn buildkit_cache(name: &str) -> Self {
+        let layer = gzip(&tar_of(name, 100));
+        let config =
+            json!({ "layers": [{ "blob": digest(&layer) }], "records": [{ "digest": digest(&layer) }] });
+        let cache = Self::oci().blob(OCI_LAYER, layer);
+        cache.blob("application/vnd.buildkit.cacheconfig.v0", config.to_string().into_bytes())
+    }
+
+    /// Lists a blob.
+    pub fn blob(mut self, media_type: &str, blob: Vec<u8>) -> Self {
+        self.entries.push(descriptor(media_type, &blob));
+        self.blobs.push(blob);
+        self
+    }
+
     /// With an annotation on the index itself.
     pub fn annotation(mut self, key: &str, value: &str) -> Self {
         self.annotations.insert(key.into(), value.into());
@@ -295,7 +314,7 @@ impl Index {
         };
         let mut manifest = json!({ "schemaVersion": 2, "mediaType": media_type, "manifests": self.entries });
         annotate(&mut manifest, &self.annotations);
-        Content { children: self.children, ..Content::new(&manifest, media_type, Vec::new()) }
+        Content { children: self.children, ..Content::new(&manifest, media_type, self.blobs) }
     }
 }
 

@@ -31,13 +31,24 @@ async fn no_tags_can_be_said_in_two_ways_and_saying_nothing_is_none_of_them() {
 
 /// Two pages: the first has an expired tag of an image, the second its kept one.
 fn paged(personality: Personality, link: &'static str) -> FakeRegistry {
+    proxied(personality, &[], link)
+}
+
+/// The same behind a proxy that adds these `Link` headers before the registry's own.
+fn proxied(personality: Personality, added: &'static [&'static str], link: &'static str) -> FakeRegistry {
     let fake = FakeRegistry::start(personality);
     let shared = image("shared", 1);
     fake.push("odd", "old-1", &shared);
     fake.push("odd", "stays", &shared);
     fake.push("odd", "old-2", &image("gone", 1));
     fake.on(move |request| {
-        let first = || list("odd", &["old-1", "old-2"]).header("link", format!("<{link}>; rel=\"next\""));
+        let own = format!("<{link}>; rel=\"next\"");
+        let links = added.iter().copied().chain([own.as_str()]);
+        let first = || {
+            let mut page = list("odd", &["old-1", "old-2"]);
+            page.headers.extend(links.map(|link| ("link".to_owned(), link.to_owned())));
+            page
+        };
         let second = || list("odd", &["stays"]);
         request.is("GET", LIST).then(|| if request.query("last").is_some() { second() } else { first() })
     });
@@ -72,6 +83,41 @@ async fn a_page_that_cannot_be_reached_leaves_the_repository_alone() {
             let report = Case::of(&fake).run().await.unwrap();
             assert_eq!(failures(&report), [("odd", "invalid")], "{personality:?} {link}");
             assert_eq!(fake.mutating_requests(), [], "{personality:?} {link}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_s_own_links_do_not_hide_the_next_page() {
+    for personality in EVERY {
+        for headers in [
+            &["</x.css>; rel=preload"][..],
+            &["</x.css>; rel=preload; as=style, <https://cdn.example>; rel=preconnect; crossorigin"],
+            &["</x>; rel=preload", "</y>; title=\"</z>; rel=next\""],
+        ] {
+            let fake = proxied(personality, headers, "/v2/odd/tags/list?last=old-2");
+            let report = Case::of(&fake).run().await.unwrap();
+            assert_eq!(report.outcome(), Outcome::Success, "{personality:?} {headers:?}: {report:?}");
+            assert_holds(&fake, "odd", &[&image("shared", 1)]);
+            assert!(tags(&fake, "odd").contains(&"stays".to_owned()), "{personality:?} {headers:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_link_that_cannot_be_read_is_not_the_end_of_the_list() {
+    for personality in EVERY {
+        for header in [
+            &["</v2/odd/tags/list?last=old-2; rel=next"][..],
+            &["</x.css>; rel=\"preload"],
+            &["/v2/odd/tags/list?last=old-2"],
+            &["</v2/odd/tags/list?last=old-1>; rel=next"],
+        ] {
+            let fake = proxied(personality, header, "/v2/odd/tags/list?last=old-2");
+            fake.push("good", "stays", &image("good", 1));
+            let report = Case::of(&fake).run().await.unwrap();
+            assert_eq!(failures(&report), [("odd", "invalid")], "{personality:?} {header:?}");
+            assert_eq!(fake.mutating_requests(), [], "{personality:?} {header:?}");
         }
     }
 }

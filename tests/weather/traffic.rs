@@ -1,13 +1,14 @@
 //! How much is asked, how much at once, and that planning only ever asks.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use regsweep::engine::Limits;
 use regsweep::report::Outcome;
 
-use crate::case::{Case, EVERY, assert_swept, assert_untouched, fill, filled, image};
-use crate::support::fake::{FakeRegistry, Personality};
+use crate::case::{Case, EVERY, assert_swept, assert_untouched, fill, filled, image, old, tags};
+use crate::support::fake::{Canned, FakeRegistry, Personality, Request};
 use crate::support::image::{ACCEPT_ALL, Artifact, Index, signature_tag};
 
 #[tokio::test]
@@ -40,6 +41,61 @@ async fn a_plan_only_asks() {
         assert_eq!(plan.totals().delete, 6, "{personality:?}");
         assert!(fake.requests().iter().all(|one| one.method == "GET"), "{personality:?}");
         assert_untouched(&fake, "app", "it is only a plan");
+    }
+}
+
+/// What a cache on the way could spoil is asked for anew; only configurations may come from one, whose digests
+/// name their bytes.
+#[tokio::test]
+async fn no_question_may_be_answered_from_a_cache() {
+    for personality in EVERY {
+        let fake = tangled(personality);
+        let case = Case::of(&fake);
+        // The second run goes by what the first remembers: it asks for tags by condition, and for what is kept
+        // by digest.
+        for tag in ["old-late", "old-later"] {
+            fake.push("app", tag, &image(tag, 1));
+            case.conduct().await.unwrap();
+        }
+        let mut kinds = BTreeSet::new();
+        for one in fake.requests().iter().filter(|one| ["GET", "HEAD"].contains(&one.method.as_str())) {
+            let is_blob = one.path.contains("/blobs/");
+            assert_eq!(
+                one.cache_control.as_deref() == Some("no-cache"),
+                !is_blob,
+                "{personality:?}: {one:?}"
+            );
+            let kind =
+                ["/tags/list", "/manifests/sha256:", "/manifests/", "/referrers/", "/_catalog", "/blobs/"];
+            kinds.extend(kind.iter().position(|kind| one.path.contains(kind)));
+        }
+        assert_eq!(kinds.len(), 6, "{personality:?}: {kinds:?} were asked");
+    }
+}
+
+/// A proxy that answers from what it has seen, unless it is told not to.
+fn cached(fake: &FakeRegistry) {
+    let cache: Arc<Mutex<BTreeMap<String, Canned>>> = Arc::default();
+    let key = |request: &Request| format!("{} {}", request.method, request.target);
+    let seen = cache.clone();
+    fake.on(move |request| {
+        let fresh = request.method == "DELETE" || request.header("cache-control") == Some("no-cache");
+        if fresh { None } else { seen.lock().unwrap().get(&key(request)).cloned() }
+    });
+    fake.after(move |request, answer| drop(cache.lock().unwrap().insert(key(request), answer.clone())));
+}
+
+#[tokio::test]
+async fn a_caching_proxy_hides_no_tag_that_was_pushed_meanwhile() {
+    for personality in EVERY {
+        let fake = filled(personality, &["app"]);
+        cached(&fake);
+        let case = Case::of(&fake);
+        let survey = case.survey().await.unwrap();
+        fake.push("app", "saved", &old("app", 1));
+        let report = case.apply(&survey, Limits::Respected).await;
+        assert_eq!(report.deleted.len(), 2, "{personality:?}: {report:?}");
+        assert_eq!(tags(&fake, "app"), ["keep", "old-1", "saved"], "{personality:?}");
     }
 }
 

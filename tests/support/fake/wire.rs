@@ -151,6 +151,8 @@ pub struct Logged {
     pub if_none_match: Option<String>,
     /// The header `Accept`.
     pub accept: Option<String>,
+    /// The header `Cache-Control`.
+    pub cache_control: Option<String>,
     /// The header `User-Agent`.
     pub user_agent: Option<String>,
 }
@@ -225,6 +227,7 @@ fn answer(shared: &Shared, request: &Request, below_prefix: bool) -> Canned {
         authorization: header("authorization").map(|value| value.split(' ').take(1).collect()),
         if_none_match: header("if-none-match"),
         accept: header("accept"),
+        cache_control: header("cache-control"),
         user_agent: header("user-agent"),
     });
     reply
