@@ -2,9 +2,11 @@
 //!
 //! Only here is it decided when something begins. What a run does is the engine's business.
 
+mod collecting;
 mod docker;
 mod generation;
 mod past;
+mod recovery;
 mod schedule;
 mod service;
 mod systemd;
@@ -61,6 +63,7 @@ async fn serve_here(config: Config, path: &Path, env: Env<'_>, clock: Clock) -> 
         let _ = finished.await;
     }));
     let mut times = Times::arm(&generation, &service, sender.clone()).await?;
+    service.put_in_force(&generation);
     service.recover(&generation);
     let mut file = config::bytes(path).ok();
     systemd::ready(&generation.status());
@@ -98,6 +101,7 @@ async fn serve_here(config: Config, path: &Path, env: Env<'_>, clock: Clock) -> 
                     tell_what_waits_for_a_restart(&generation.config, &next.config);
                     admin.set_token(next.config.admin_token.clone());
                     generation = next;
+                    service.put_in_force(&generation);
                     times = Times::arm(&generation, &service, sender.clone()).await?;
                     // A registry that is new here may have been left stopped by a process before us.
                     service.recover(&generation);

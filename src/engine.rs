@@ -15,6 +15,7 @@ mod history;
 mod journal;
 mod kept;
 mod look;
+mod recovery;
 mod scan;
 mod send;
 mod undo;
@@ -22,7 +23,7 @@ mod undo;
 use ability::{probe, with_learned};
 pub use apply::{Limits, apply};
 use bounds::Bounds;
-pub use collect::{Clock, collect, grace_ends, held_back, recover, waits};
+pub use collect::{Clock, collect, grace_ends, held_back, recover, recover_after, waits};
 pub use conduct::{Conducted, Means, conduct};
 pub use halt::Stop;
 pub use history::{
@@ -30,6 +31,7 @@ pub use history::{
 };
 pub use journal::Journal;
 pub use kept::Kept;
+pub use recovery::recovery_pause;
 use scan::{Depth, scan};
 pub use undo::{Name, Return, Target, Undone, undo};
 

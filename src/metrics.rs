@@ -147,6 +147,11 @@ impl Metrics {
         self.families.registry_up.with_label_values(&[registry]).set(i64::from(up));
     }
 
+    /// Whether the registry is still down after a collection that stopped it.
+    pub fn stopped(&self, registry: &str, stopped: bool) {
+        set(&self.families.registry_stopped, registry, u64::from(stopped));
+    }
+
     /// A registry was surveyed, and this is what was found in it.
     pub fn surveyed(&self, plan: &Plan) {
         let totals = plan.totals();

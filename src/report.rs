@@ -39,6 +39,8 @@ pub struct RunReport {
     pub unanswered: bool,
     /// Why it did not come to its end, where nothing of the above says so, for people.
     pub cut_off: Option<String>,
+    /// How the collection after it failed that left the registry down, for people.
+    pub registry_down: Option<String>,
 }
 
 /// A manifest that a run deleted.
@@ -99,12 +101,16 @@ impl RunReport {
             refusals: plan.refusals.clone(),
             unanswered: false,
             cut_off: None,
+            registry_down: None,
         }
     }
 
-    /// How the run ended: never [`Outcome::Failed`] or [`Outcome::Skipped`], of which there is no report.
+    /// How the run ended: never [`Outcome::Skipped`], of which there is no report, and [`Outcome::Failed`] only
+    /// if the registry is down because of it.
     pub fn outcome(&self) -> Outcome {
-        if !self.failures.is_empty() || self.cut_off.is_some() {
+        if self.registry_down.is_some() {
+            Outcome::Failed
+        } else if !self.failures.is_empty() || self.cut_off.is_some() {
             Outcome::Partial
         } else if !self.refusals.is_empty() {
             Outcome::Refused

@@ -25,11 +25,12 @@ use serde_json::Value;
 use world::{HOSTILE, board, config, metrics, now, start};
 
 /// Every metric of the design with its labels.
-const METRICS: [(&str, &[&str]); 30] = [
+const METRICS: [(&str, &[&str]); 31] = [
     ("build_info", &["revision", "version"]),
     ("config_last_reload_successful", &[]),
     ("config_last_reload_success_timestamp_seconds", &[]),
     ("registry_up", &["registry"]),
+    ("registry_stopped", &["registry"]),
     ("repositories", &["registry"]),
     ("tags", &["registry"]),
     ("manifests", &["registry"]),
@@ -182,6 +183,15 @@ async fn readiness_names_each_cause() {
     board.up("main", false);
     assert_eq!(causes(&url).await, [("unreachable".to_owned(), "main".into())]);
     board.up("main", true);
+    board.stopped("main", Some("the Docker Engine is not reachable"));
+    assert_eq!(causes(&url).await, [("stopped".to_owned(), "main".into())]);
+    let document = json(&format!("{url}/readyz")).await;
+    let text = document["causes"][0]["text"].as_str().unwrap();
+    assert!(
+        text.contains("main was stopped") && text.ends_with("the Docker Engine is not reachable"),
+        "{text}"
+    );
+    board.stopped("main", None);
     board.next_run("main", Some(now() - TimeDelta::minutes(5)));
     assert_eq!(causes(&url).await, []);
     board.next_run("main", Some(now() - TimeDelta::minutes(6)));

@@ -13,18 +13,12 @@ use super::docker::DockerDefaults;
 use super::generation::Generation;
 use super::past;
 use super::schedule::Job;
-use crate::config::{self, Config, Env, GcSchedule};
-use crate::engine::{
-    self, Conducted, Limits, Means, Stop, collect, conduct, grace_ends, held_back, recover, survey, waits,
-};
+use crate::config::{Config, Env};
+use crate::engine::{self, Conducted, Limits, Means, Stop, conduct};
 use crate::gc::Turns;
 use crate::http::{Begun, Board, Clock, Entry, Run};
 use crate::metrics::Metrics;
-use crate::report::Collected;
 use crate::state::{Filter, State};
-
-/// A registry that could not be put back is tried again after this long.
-const RECOVERY_PAUSE: Duration = Duration::from_secs(15);
 
 /// What lives as long as the process.
 pub(super) struct Service {
@@ -37,12 +31,14 @@ pub(super) struct Service {
     /// Of all collections, also of those that an earlier configuration began.
     pub(super) turns: Turns,
     /// Registries with a job under way.
-    busy: Mutex<BTreeSet<String>>,
+    pub(super) busy: Mutex<BTreeSet<String>>,
     /// Registries whose numbers have gone on from the state.
     announced: Mutex<BTreeSet<String>>,
     /// Registries whose collection the grace holds back, and until when.
-    waiting: Mutex<BTreeMap<String, DateTime<Utc>>>,
+    pub(super) waiting: Mutex<BTreeMap<String, DateTime<Utc>>>,
     round: AtomicU64,
+    /// The configuration in force.
+    generation: Mutex<Option<Arc<Generation>>>,
 }
 
 impl Service {
@@ -68,6 +64,7 @@ impl Service {
             announced: Mutex::default(),
             waiting: Mutex::default(),
             round: AtomicU64::new(1),
+            generation: Mutex::default(),
         }))
     }
 
@@ -111,6 +108,16 @@ impl Service {
     pub(super) fn next_run(&self, registry: &str, at: Option<DateTime<Utc>>) {
         self.metrics.next_run(registry, at);
         self.board.next_run(registry, at);
+    }
+
+    /// From now on this configuration is in force.
+    pub(super) fn put_in_force(&self, generation: &Arc<Generation>) {
+        *lock(&self.generation) = Some(generation.clone());
+    }
+
+    /// The configuration in force.
+    pub(super) fn current(&self) -> Option<Arc<Generation>> {
+        lock(&self.generation).clone()
     }
 
     pub(super) fn next_round(&self) -> u64 {
@@ -167,98 +174,6 @@ impl Service {
         begun
     }
 
-    /// Finishes what a process before this one left open, before anything else is done there.
-    pub(super) fn recover(self: &Arc<Self>, generation: &Arc<Generation>) {
-        match self.state.stopped() {
-            Ok(stopped) => {
-                for name in stopped.iter().filter(|name| generation.collector(name).is_none()) {
-                    tracing::error!(
-                        registry = %name,
-                        "a collection stopped this registry and was cut off, and the configuration no longer says \
-                         how to start it: start it by hand"
-                    );
-                }
-            }
-            Err(error) => tracing::error!(%error, "nobody knows what a process before this one left open"),
-        }
-        for registry in &generation.config.registries {
-            let name = registry.name.clone();
-            if generation.collector(&name).is_none() {
-                continue;
-            }
-            let Some(turn) = Turn::take(self, &name) else { continue };
-            let (service, generation) = (self.clone(), generation.clone());
-            tokio::task::spawn_local(async move {
-                service.recover_one(&generation, &name).await;
-                drop(turn);
-            });
-        }
-    }
-
-    async fn recover_one(&self, generation: &Generation, name: &str) {
-        loop {
-            let (Some(site), Some(collector)) =
-                (generation.site(name, (self.clock)(), &self.state), generation.collector(name))
-            else {
-                return;
-            };
-            match recover(site, collector, &self.state, &*self.clock).await {
-                Ok(collected) => {
-                    if let Some(collected) = collected {
-                        self.collected(name, collected);
-                    }
-                    return;
-                }
-                Err(error) => {
-                    let error = format!("{error:#}");
-                    tracing::error!(
-                        registry = name, %error,
-                        "a collection was cut off and the registry cannot be put back: trying again"
-                    );
-                }
-            }
-            // Even when asked to stop: a registry that we stopped is not left behind for the sake of
-            // leaving quickly, but not waited for endlessly either.
-            if self.stop.is_requested() {
-                return;
-            }
-            tokio::time::sleep(RECOVERY_PAUSE).await;
-        }
-    }
-
-    /// Finds out whether a collection waits for the grace to end. Those that have a schedule of their own
-    /// begin by that.
-    fn wait_for_grace(&self, registry: &config::Registry) {
-        let follows_runs = registry.gc.as_ref().is_some_and(|gc| matches!(gc.schedule, GcSchedule::AfterRun));
-        match grace_ends(registry, &self.state) {
-            Ok(until) => {
-                self.board.collection_waits(&registry.name, until);
-                let mut waiting = lock(&self.waiting);
-                match until.filter(|_| follows_runs) {
-                    Some(until) => waiting.insert(registry.name.clone(), until),
-                    None => waiting.remove(&registry.name),
-                };
-            }
-            Err(error) => tracing::error!(registry = %registry.name, %error, "the state cannot be read"),
-        }
-    }
-
-    /// Begins the collections that have waited long enough.
-    pub(super) fn begin_what_waited(self: &Arc<Self>, generation: &Arc<Generation>) {
-        let now = (self.clock)();
-        let mut begin = Vec::new();
-        lock(&self.waiting).retain(|name, until| {
-            let due = *until <= now && !lock(&self.busy).contains(name);
-            if due {
-                begin.push(name.clone());
-            }
-            !due
-        });
-        for name in begin {
-            self.begin(generation, &Job::Collect(name));
-        }
-    }
-
     async fn run(&self, generation: &Generation, name: &str) {
         let begin = Instant::now();
         let at = (self.clock)();
@@ -289,7 +204,7 @@ impl Service {
                     "the run ended"
                 );
                 if let Some(collected) = collected {
-                    self.collected(name, collected);
+                    self.collection_ended(name, collected).await;
                 }
             }
             // The process is about to leave, and the next one begins anew.
@@ -312,62 +227,12 @@ impl Service {
         self.board.run_ended(Run { id, ..Run::failed(name, &error.to_string(), at, taken) });
     }
 
-    /// A collection by its own schedule. What must not be swept is found out first.
-    async fn collect(&self, generation: &Generation, name: &str) {
-        let at = (self.clock)();
-        let (Some(site), Some(collector)) =
-            (generation.site(name, at, &self.state), generation.collector(name))
-        else {
-            return;
-        };
-        match held_back(site.registry, &self.state, at) {
-            Ok(None) => {}
-            Ok(Some(until)) => {
-                self.collected(name, waits(at, until));
-                return self.wait_for_grace(site.registry);
-            }
-            Err(error) => {
-                return tracing::error!(registry = name, %error, "the state cannot be read");
-            }
-        }
-        let collected = match survey(site, &(), async |_| Ok(None)).await {
-            Ok(_) if self.stop.is_requested() => Ok(self.skipped_collection("the service was stopped")),
-            Ok(found) => {
-                self.up(name, true);
-                self.metrics.surveyed(&found.plan);
-                let kept = found.kept;
-                self.board.planned(Arc::new(found.plan));
-                self.board.collection_began(name, at);
-                collect(site, collector, &self.state, &kept, &*self.clock).await
-            }
-            Err(error) => {
-                self.up(name, error.was_reached());
-                Ok(self.skipped_collection(&format!("the registry could not be surveyed: {error}")))
-            }
-        };
-        match collected {
-            Ok(collected) => self.collected(name, collected),
-            Err(error) => tracing::error!(registry = name, %error, "the collection cannot be noted"),
-        }
-        self.wait_for_grace(site.registry);
-    }
-
-    fn collected(&self, name: &str, collected: Collected) {
-        self.metrics.collected(name, &collected);
-        self.board.collected(name, collected);
-        self.show_reclaimable(name);
-    }
-
-    fn skipped_collection(&self, why: &str) -> Collected {
-        Collected::skipped((self.clock)(), why.to_owned())
-    }
-
-    fn up(&self, name: &str, up: bool) {
+    pub(super) fn up(&self, name: &str, up: bool) {
         self.metrics.up(name, up);
         self.board.up(name, up);
     }
 
-    fn show_reclaimable(&self, name: &str) {
+    pub(super) fn show_reclaimable(&self, name: &str) {
         match self.state.reclaimable(name) {
             Ok(bytes) => {
                 self.metrics.reclaimable(name, bytes);
@@ -378,19 +243,19 @@ impl Service {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is behind these locks is whole at every moment.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The right to be the one job of a registry, given back when it is dropped, by a panic too.
-struct Turn {
+pub(super) struct Turn {
     service: Arc<Service>,
     registry: String,
 }
 
 impl Turn {
-    fn take(service: &Arc<Service>, registry: &str) -> Option<Self> {
+    pub(super) fn take(service: &Arc<Service>, registry: &str) -> Option<Self> {
         let free = lock(&service.busy).insert(registry.to_owned());
         free.then(|| Self { service: service.clone(), registry: registry.to_owned() })
     }

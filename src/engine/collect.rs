@@ -37,7 +37,8 @@ impl gc::Ledger for state::Ledger {
     }
 }
 
-/// Collects, and notes in the state what came of it.
+/// Collects, and notes in the state what came of it. After a failure that left the registry down, that is
+/// the business of [`recover_after`].
 pub async fn collect(
     site: Site<'_>,
     collector: &Collector,
@@ -76,6 +77,10 @@ pub async fn collect(
         }
         Err(error) => {
             tracing::error!(registry, kind = error.kind(), %error, "the collection failed");
+            if ledger.is_stopped()? {
+                // It ends when the registry is back: only then can be counted what it swept.
+                return Ok(nothing(CollectionOutcome::Failed, Some(error.to_string())));
+            }
             let (blobs, bytes) = sums(swept(collector, &ledger).await?);
             Collected { blobs, bytes, ..nothing(CollectionOutcome::Failed, Some(error.to_string())) }
         }
@@ -100,13 +105,24 @@ pub async fn recover(
     state: &State,
     clock: &Clock,
 ) -> anyhow::Result<Option<Collected>> {
+    recover_after(site, collector, state, clock, None).await
+}
+
+/// The same, for a collection of this process that failed like this and left the registry down.
+pub async fn recover_after(
+    site: Site<'_>,
+    collector: &Collector,
+    state: &State,
+    clock: &Clock,
+    failed: Option<&Collected>,
+) -> anyhow::Result<Option<Collected>> {
     let registry = site.registry.name.as_str();
     let begin = Instant::now();
     let ledger = state.ledger(registry);
     let stopped = ledger.is_stopped()?;
     let mut gone = BTreeMap::new();
     if stopped {
-        tracing::warn!(registry, "a collection was cut off: putting the registry back");
+        tracing::warn!(registry, "a collection left the registry down: putting the registry back");
         // Once the registry is back, somebody may push again what was swept. It is not kept down for long.
         if let Ok(before) = timeout(LAST_LOOK, swept(collector, &ledger)).await {
             gone = before?;
@@ -119,14 +135,23 @@ pub async fn recover(
     }
     gone.extend(swept(collector, &ledger).await?);
     let (blobs, bytes) = sums(gone);
-    let collected = Collected {
-        at: clock(),
-        outcome: CollectionOutcome::Failed,
-        duration: begin.elapsed(),
-        downtime: Duration::ZERO,
-        blobs,
-        bytes,
-        error: Some("it was cut off, and the registry was put back".to_owned()),
+    let at = clock();
+    let collected = match failed {
+        Some(failed) => {
+            // It was down from then until now.
+            let since = (at - failed.at).to_std().unwrap_or_default();
+            let (duration, downtime) = (failed.duration + since, failed.downtime + since);
+            Collected { at, duration, downtime, blobs, bytes, ..failed.clone() }
+        }
+        None => Collected {
+            at,
+            outcome: CollectionOutcome::Failed,
+            duration: begin.elapsed(),
+            downtime: Duration::ZERO,
+            blobs,
+            bytes,
+            error: Some("it was cut off, and the registry was put back".to_owned()),
+        },
     };
     state.finish_collection(registry, &collected)?;
     Ok(Some(collected))

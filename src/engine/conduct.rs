@@ -65,7 +65,7 @@ pub async fn conduct(site: Site<'_>, means: &Means<'_>, progress: &dyn Progress)
     };
     means.state.finish_run(run, (means.clock)(), outcome, error.as_deref())?;
     let taken = begin.elapsed();
-    let (survey, report) = result?;
+    let (survey, mut report) = result?;
     let waiting = means.state.reclaimable(registry)?;
     let held_back = held_back(site.registry, means.state, (means.clock)())?;
     let collected = match means.collector {
@@ -76,6 +76,13 @@ pub async fn conduct(site: Site<'_>, means: &Means<'_>, progress: &dyn Progress)
         }
         _ => None,
     };
+    if let Some(failed) = &collected
+        && means.state.ledger(registry).is_stopped()?
+    {
+        report.registry_down = failed.error.clone();
+        let trouble = first_trouble(&report);
+        means.state.finish_run(run, (means.clock)(), report.outcome(), trouble.as_deref())?;
+    }
     prune(site, means.state, (means.clock)());
     Ok(Conducted { run, survey, report, collected, held_back, taken })
 }
@@ -130,6 +137,9 @@ async fn unless_stopped<T>(stop: &Stop, work: impl Future<Output = Result<T, Err
 }
 
 fn first_trouble(report: &RunReport) -> Option<String> {
+    if report.registry_down.is_some() {
+        return report.registry_down.clone();
+    }
     let failure = report.failures.first();
     let failure = failure.map(|failure| format!("{}: {}", failure.repository, failure.error));
     failure.or_else(|| report.cut_off.clone()).or_else(|| report.refusals.first().map(ToString::to_string))

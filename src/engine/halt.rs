@@ -31,7 +31,7 @@ impl Stop {
     }
 
     /// What comes of it; `None` if somebody asks for a stop before.
-    pub(super) async fn cuts<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    pub async fn cuts<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let requested = async {
             while !self.is_requested() {
                 tokio::time::sleep(LOOK).await;

@@ -90,6 +90,7 @@ fn registry(registry: &Registry) -> Value {
         "registry": registry.name,
         "url": registry.url,
         "up": registry.up,
+        "stopped": registry.stopped,
         "run_under_way_since": registry.running_since.map(moment),
         "collection_under_way_since": registry.collecting_since.map(moment),
         "next_run": registry.next_run.map(moment),

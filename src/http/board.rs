@@ -53,6 +53,8 @@ pub(super) struct Registry {
     pub(super) url: String,
     /// Whether it answered when it was last asked; `None` before that.
     pub(super) up: Option<bool>,
+    /// Why it is still down after a collection that stopped it, if it is.
+    pub(super) stopped: Option<String>,
     pub(super) running_since: Option<DateTime<Utc>>,
     pub(super) collecting_since: Option<DateTime<Utc>>,
     pub(super) next_run: Option<DateTime<Utc>>,
@@ -117,6 +119,7 @@ impl Run {
         let failures =
             report.failures.iter().map(|failure| format!("{}: {}", failure.repository, failure.error));
         let refusals = report.refusals.iter().map(ToString::to_string);
+        let worst = report.registry_down.iter().chain(&report.cut_off);
         Self {
             at,
             duration,
@@ -127,7 +130,7 @@ impl Run {
             spared: report.spared.len(),
             failures: report.failures.len(),
             refusals: report.refusals.len(),
-            problems: report.cut_off.iter().cloned().chain(refusals).chain(failures).take(PROBLEMS).collect(),
+            problems: worst.cloned().chain(refusals).chain(failures).take(PROBLEMS).collect(),
             ..Self::nothing(&report.registry, at, Outcome::Success)
         }
     }
@@ -230,6 +233,12 @@ impl Board {
         self.registry(registry, |registry| registry.up = Some(up));
     }
 
+    /// A collection has stopped the registry, and this stands in the way of its coming back; `None` once it is
+    /// back.
+    pub fn stopped(&self, registry: &str, why: Option<&str>) {
+        self.registry(registry, |registry| registry.stopped = why.map(str::to_owned));
+    }
+
     /// When the next run begins; `None` if none is scheduled.
     pub fn next_run(&self, registry: &str, at: Option<DateTime<Utc>>) {
         self.registry(registry, |registry| registry.next_run = at);
@@ -329,6 +338,7 @@ impl Registry {
             name: name.to_owned(),
             url,
             up: None,
+            stopped: None,
             running_since: None,
             collecting_since: None,
             next_run: None,

@@ -15,7 +15,7 @@ const GRACE: TimeDelta = TimeDelta::minutes(5);
 
 /// Why the service is not ready.
 pub(super) struct Cause {
-    /// A fixed word: `not_configured`, `unreachable` or `overdue`.
+    /// A fixed word: `not_configured`, `stopped`, `unreachable` or `overdue`.
     pub(super) cause: &'static str,
     /// The registry that it is about.
     pub(super) registry: Option<String>,
@@ -46,6 +46,10 @@ pub(super) fn causes(state: &State, now: DateTime<Utc>) -> Vec<Cause> {
     }
     for registry in &state.registries {
         let name = &registry.name;
+        if let Some(why) = &registry.stopped {
+            let text = format!("registry {name} was stopped for a collection and is not back yet: {why}");
+            causes.push(Cause { cause: "stopped", registry: Some(name.clone()), text });
+        }
         if registry.up == Some(false) {
             let text = format!("registry {name} could not be reached");
             causes.push(Cause { cause: "unreachable", registry: Some(name.clone()), text });

@@ -126,6 +126,7 @@ fn section(registry: &Registry, now: DateTime<Utc>) -> Markup {
             h2 {
                 (registry.name) " "
                 @match registry.up {
+                    _ if registry.stopped.is_some() => span.pill.bad { "stopped" },
                     Some(true) => span.pill.good { "reachable" },
                     Some(false) => span.pill.bad { "unreachable" },
                     None => span.pill { "not asked yet" },
@@ -283,9 +284,9 @@ fn did(run: &Run) -> Markup {
     html! {
         @match run.outcome {
             Outcome::Skipped => "another run was under way",
-            Outcome::Failed => "nothing was done",
+            Outcome::Failed if !run.applied => "nothing was done",
             Outcome::Success | Outcome::Partial | Outcome::Refused if !run.applied => "only planned",
-            Outcome::Success | Outcome::Partial | Outcome::Refused => {
+            Outcome::Success | Outcome::Partial | Outcome::Refused | Outcome::Failed => {
                 "deleted " (some(run.deleted, "manifest", "manifests"))
                 @if run.untagged > 0 { ", removed " (some(run.untagged, "tag", "tags")) " alone" }
                 @if run.spared > 0 { ", spared " (run.spared) }

@@ -21,6 +21,7 @@ pub(super) struct Families {
     pub(super) config_last_reload_successful: IntGauge,
     pub(super) config_last_reload_success_timestamp_seconds: IntGauge,
     pub(super) registry_up: IntGaugeVec,
+    pub(super) registry_stopped: IntGaugeVec,
     pub(super) repositories: IntGaugeVec,
     pub(super) tags: IntGaugeVec,
     pub(super) manifests: IntGaugeVec,
@@ -69,6 +70,10 @@ impl Families {
             registry_up: maker.per_registry(
                 "registry_up",
                 "Whether the registry answered when it was last asked: 1 or 0.",
+            )?,
+            registry_stopped: maker.per_registry(
+                "registry_stopped",
+                "Whether the registry was stopped for a collection that has ended, and is not back yet: 1 or 0.",
             )?,
             repositories: maker.per_registry(
                 "repositories",
@@ -191,8 +196,9 @@ impl Families {
     }
 
     /// The gauges with no label but the registry that can begin at zero.
-    pub(super) fn gauges(&self) -> [&IntGaugeVec; 11] {
+    pub(super) fn gauges(&self) -> [&IntGaugeVec; 12] {
         [
+            &self.registry_stopped,
             &self.repositories,
             &self.tags,
             &self.manifests,

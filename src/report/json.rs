@@ -87,6 +87,7 @@ pub fn run_document(report: &RunReport, plan: &Plan, collected: Option<&Collecte
         "outcome": report.outcome(),
         "applied": report.applied,
         "cut_off": report.cut_off,
+        "registry_down": report.registry_down,
         "deleted": report.deleted,
         "untagged": report.untagged,
         "spared": report.spared,

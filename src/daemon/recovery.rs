@@ -1,0 +1,103 @@
+//! Registries that are down because of a collection, of this process or of one before it: they are brought
+//! back before anything else is done there, and nobody gives up.
+
+use std::sync::Arc;
+
+use super::generation::Generation;
+use super::service::{Service, Turn};
+use crate::engine::{recover_after, recovery_pause};
+use crate::report::Collected;
+
+impl Service {
+    /// Finishes what a process before this one left open, before anything else is done there.
+    pub(super) fn recover(self: &Arc<Self>, generation: &Generation) {
+        match self.state.stopped() {
+            Ok(stopped) => {
+                for name in stopped.iter().filter(|name| generation.collector(name).is_none()) {
+                    self.tell_that_nothing_starts(name);
+                }
+            }
+            Err(error) => tracing::error!(%error, "nobody knows what a process before this one left open"),
+        }
+        for registry in &generation.config.registries {
+            let name = registry.name.clone();
+            if generation.collector(&name).is_none() {
+                continue;
+            }
+            let Some(turn) = Turn::take(self, &name) else { continue };
+            let service = self.clone();
+            tokio::task::spawn_local(async move {
+                service.bring_back(&name, None).await;
+                drop(turn);
+            });
+        }
+    }
+
+    /// Takes in how a collection ended. One that left the registry down ends when that is back.
+    pub(super) async fn collection_ended(&self, name: &str, collected: Collected) {
+        match self.state.ledger(name).is_stopped() {
+            Ok(false) => self.collected(name, collected),
+            Ok(true) => {
+                self.stopped(name, Some(collected.error.as_deref().unwrap_or("no reason is known")));
+                self.bring_back(name, Some(&collected)).await;
+            }
+            Err(error) => tracing::error!(registry = name, %error, "the state cannot be read"),
+        }
+    }
+
+    /// Brings a registry back and counts what had been swept: for as long as it takes, and by the configuration
+    /// that is in force at each try. `failed` is how a collection of this process ended.
+    async fn bring_back(&self, name: &str, failed: Option<&Collected>) {
+        let mut tries = 0;
+        loop {
+            let generation = self.current();
+            let found = generation.as_deref().and_then(|generation| {
+                let site = generation.site(name, (self.clock)(), &self.state)?;
+                Some((site, generation.collector(name)?))
+            });
+            let Some((site, collector)) = found else {
+                return self.tell_that_nothing_starts(name);
+            };
+            if tries == 0 && failed.is_none() && self.state.ledger(name).is_stopped().unwrap_or_default() {
+                self.stopped(name, Some("a process before this one was cut off in a collection"));
+            }
+            match recover_after(site, collector, &self.state, &*self.clock, failed).await {
+                Ok(collected) => {
+                    self.stopped(name, None);
+                    if let Some(collected) = collected {
+                        self.collected(name, collected);
+                    }
+                    return;
+                }
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    tries += 1;
+                    self.stopped(name, Some(&error));
+                    tracing::error!(
+                        registry = name, %error, tries,
+                        "a collection left the registry down and it cannot be put back: trying again"
+                    );
+                }
+            }
+            // Even when asked to stop: a registry that we stopped is not left behind for the sake of
+            // leaving quickly, but not waited for endlessly either.
+            if self.stop.is_requested() {
+                return;
+            }
+            self.stop.cuts(tokio::time::sleep(recovery_pause(tries))).await;
+        }
+    }
+
+    fn tell_that_nothing_starts(&self, name: &str) {
+        tracing::error!(
+            registry = %name,
+            "a collection stopped this registry and was cut off, and the configuration no longer says how to start \
+             it: start it by hand"
+        );
+    }
+
+    fn stopped(&self, name: &str, why: Option<&str>) {
+        self.metrics.stopped(name, why.is_some());
+        self.board.stopped(name, why);
+    }
+}
