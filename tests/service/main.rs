@@ -7,6 +7,7 @@
 mod support;
 
 mod crowded;
+mod interrupted;
 mod killed;
 mod life;
 mod past;
