@@ -35,7 +35,8 @@ use self::turns::Target;
 use crate::config;
 use crate::model::Digest;
 
-/// Remembers, outside this process, what must be undone or finished if we are killed.
+/// Remembers, outside this process, what must be undone or finished if we are killed. Between [`Ledger::stopping`]
+/// and [`Ledger::restored`] the registry is down.
 pub trait Ledger: Send + Sync {
     /// The registry is about to be stopped (or, with `exec`, is due a restart). Durable on return.
     fn stopping(&self) -> anyhow::Result<()>;
@@ -56,8 +57,6 @@ pub struct Collected {
     pub bytes: u64,
     /// How many blobs the registry says are in use; 0 where a command does not say it.
     pub marked: u64,
-    /// How long the registry did not answer, from before it was stopped until it answered again.
-    pub downtime: Duration,
     /// The blobs that were there before and are not there now. Where the store cannot be looked into, those
     /// that the registry says it deleted.
     pub removed: BTreeSet<Digest>,

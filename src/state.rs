@@ -469,6 +469,7 @@ mod tests {
         assert_eq!(state.collections(9).unwrap()[0].collected.at, at(20));
         assert_eq!(state.reclaimable("main").unwrap(), 150);
         assert_eq!(state.stopped().unwrap(), ["main"]);
+        assert_eq!(state.ledger("main").down_since().unwrap(), None);
         let entry = state.departing(runs[0].id, "main", &departure("a", &["v1"], 5), at(30)).unwrap();
         state.departed(entry).unwrap();
         drop(state);

@@ -72,7 +72,13 @@ pub(super) fn print_collection(registry: &str, collected: &Collected) -> Exit {
             collected.downtime.as_secs_f64()
         ),
         CollectionOutcome::Skipped => println!("{registry}: nothing was collected: {error}"),
-        CollectionOutcome::Failed => eprintln!("error: {registry}: the collection failed: {error}"),
+        CollectionOutcome::Failed if collected.downtime.is_zero() => {
+            eprintln!("error: {registry}: the collection failed: {error}");
+        }
+        CollectionOutcome::Failed => eprintln!(
+            "error: {registry}: the collection failed after the registry was away for {:.1} s: {error}",
+            collected.downtime.as_secs_f64()
+        ),
     }
     exit_of(collected)
 }

@@ -1,6 +1,7 @@
 //! The collection after a run: what may not be swept, what must be remembered, and what came of it.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -23,17 +24,56 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// So long a registry is kept down at most after a crash, to see what was swept.
 const LAST_LOOK: Duration = Duration::from_secs(10);
 
-impl gc::Ledger for state::Ledger {
+/// Notes in the state what must survive a crash, and measures how long the registry is down, however the
+/// collection ends.
+struct Notes<'a> {
+    ledger: &'a state::Ledger,
+    clock: &'a Clock,
+    down: Mutex<Down>,
+}
+
+/// How long the registry is down for this collection.
+#[derive(Clone, Copy)]
+enum Down {
+    NotYet,
+    Since(Instant),
+    For(Duration),
+}
+
+impl Notes<'_> {
+    fn down(&self) -> MutexGuard<'_, Down> {
+        // What is behind it is whole at every moment.
+        self.down.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long the registry was down until now.
+    fn downtime(&self) -> Duration {
+        match *self.down() {
+            Down::NotYet => Duration::ZERO,
+            Down::Since(begin) => begin.elapsed(),
+            Down::For(downtime) => downtime,
+        }
+    }
+}
+
+impl gc::Ledger for Notes<'_> {
     fn stopping(&self) -> anyhow::Result<()> {
-        Ok(self.stopping()?)
+        let begin = Instant::now();
+        self.ledger.stopping((self.clock)())?;
+        *self.down() = Down::Since(begin);
+        Ok(())
     }
 
     fn restored(&self) -> anyhow::Result<()> {
-        Ok(self.restored()?)
+        let mut down = self.down();
+        if let Down::Since(begin) = *down {
+            *down = Down::For(begin.elapsed());
+        }
+        Ok(self.ledger.restored()?)
     }
 
     fn sweeping(&self, blobs: &BTreeMap<Digest, u64>) -> anyhow::Result<()> {
-        Ok(self.sweeping(blobs)?)
+        Ok(self.ledger.sweeping(blobs)?)
     }
 }
 
@@ -50,25 +90,23 @@ pub async fn collect(
     let begin = Instant::now();
     let ledger = state.ledger(registry);
     tracing::info!(registry, "the collection begins");
-    let result = collector
-        .collect(&|digest| kept.contains(digest), &ledger, async || answers(site.reader).await)
-        .await;
+    let notes = Notes { ledger: &ledger, clock, down: Mutex::new(Down::NotYet) };
+    let result =
+        collector.collect(&|digest| kept.contains(digest), &notes, async || answers(site.reader).await).await;
+    let downtime = notes.downtime();
     let nothing = |outcome, error| Collected {
         at: clock(),
         outcome,
         duration: begin.elapsed(),
-        downtime: Duration::ZERO,
+        downtime,
         blobs: 0,
         bytes: 0,
         error,
     };
     let collected = match result {
-        Ok(gc::Outcome::Collected(freed)) => Collected {
-            downtime: freed.downtime,
-            blobs: freed.blobs,
-            bytes: freed.bytes,
-            ..nothing(CollectionOutcome::Success, None)
-        },
+        Ok(gc::Outcome::Collected(freed)) => {
+            Collected { blobs: freed.blobs, bytes: freed.bytes, ..nothing(CollectionOutcome::Success, None) }
+        }
         Ok(gc::Outcome::NothingToDo) => nothing(CollectionOutcome::Success, None),
         Ok(gc::Outcome::BelowMinimum { reclaimable }) => {
             let why =
@@ -121,6 +159,7 @@ pub async fn recover_after(
     let ledger = state.ledger(registry);
     let stopped = ledger.is_stopped()?;
     let mut gone = BTreeMap::new();
+    let mut downtime = Duration::ZERO;
     if stopped {
         tracing::warn!(registry, "a collection left the registry down: putting the registry back");
         // Once the registry is back, somebody may push again what was swept. It is not kept down for long.
@@ -128,6 +167,9 @@ pub async fn recover_after(
             gone = before?;
         }
         collector.restore(async || answers(site.reader).await).await?;
+        // A clock may have been set meanwhile; then less is counted, and never less than nothing.
+        let since = ledger.down_since()?.and_then(|since| (clock() - since).to_std().ok());
+        downtime = since.unwrap_or_default();
         ledger.restored()?;
     }
     if !stopped && ledger.open_sweep()?.is_empty() {
@@ -138,16 +180,14 @@ pub async fn recover_after(
     let at = clock();
     let collected = match failed {
         Some(failed) => {
-            // It was down from then until now.
-            let since = (at - failed.at).to_std().unwrap_or_default();
-            let (duration, downtime) = (failed.duration + since, failed.downtime + since);
+            let duration = failed.duration + (at - failed.at).to_std().unwrap_or_default();
             Collected { at, duration, downtime, blobs, bytes, ..failed.clone() }
         }
         None => Collected {
             at,
             outcome: CollectionOutcome::Failed,
             duration: begin.elapsed(),
-            downtime: Duration::ZERO,
+            downtime,
             blobs,
             bytes,
             error: Some("it was cut off, and the registry was put back".to_owned()),

@@ -55,7 +55,6 @@ pub(super) async fn collect<S: Site, F: Future<Output = bool> + Send>(
     if interrupts {
         terms.ledger.stopping().map_err(Error::Ledger)?;
     }
-    let down = Instant::now();
     let mut watch = Watch { site, armed: true, swept: false };
     let swept = match sweep(site, terms, deadline, &mut blobs, &mut watch.swept).await {
         Ok(Some((swept, marked))) => {
@@ -77,10 +76,9 @@ pub(super) async fn collect<S: Site, F: Future<Output = bool> + Send>(
         }
         terms.ledger.restored().map_err(Error::Ledger)?;
     }
-    let downtime = if interrupts { down.elapsed() } else { Duration::ZERO };
     let Some(((removed, bytes), marked)) = swept? else { return Ok(Outcome::NothingToDo) };
     let blobs = removed.len() as u64;
-    Ok(Outcome::Collected(Collected { blobs, bytes, marked, downtime, removed }))
+    Ok(Outcome::Collected(Collected { blobs, bytes, marked, removed }))
 }
 
 /// Which of these blobs are gone.

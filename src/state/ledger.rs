@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::params;
+use chrono::{DateTime, Utc};
+use rusqlite::{OptionalExtension as _, params};
 
 use super::{Error, State, signed, unsigned};
 use crate::model::Digest;
@@ -19,10 +20,19 @@ impl Ledger {
         Self { state, registry: registry.to_owned() }
     }
 
-    /// Notes that the registry is about to be stopped.
-    pub fn stopping(&self) -> Result<(), Error> {
-        let sql = "INSERT OR IGNORE INTO stopped VALUES (?1)";
-        self.state.durably(|connection| connection.execute(sql, [&self.registry]).map(drop))
+    /// Notes that the registry is about to be stopped. Where it is stopped already, it is since then.
+    pub fn stopping(&self, at: DateTime<Utc>) -> Result<(), Error> {
+        let sql = "INSERT OR IGNORE INTO stopped (registry, since) VALUES (?1, ?2)";
+        self.state.durably(|connection| connection.execute(sql, params![self.registry, at]).map(drop))
+    }
+
+    /// Since when the registry is down; `None` if it is not stopped, or if nobody noted when that was.
+    pub fn down_since(&self) -> Result<Option<DateTime<Utc>>, Error> {
+        let connection = self.state.durable();
+        let sql = "SELECT since FROM stopped WHERE registry = ?1";
+        let since: Option<Option<DateTime<Utc>>> =
+            connection.query_row(sql, [&self.registry], |row| row.get(0)).optional()?;
+        Ok(since.flatten())
     }
 
     /// Notes that the registry answers again.
@@ -69,6 +79,7 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::at;
     use super::*;
 
     #[test]
@@ -77,8 +88,8 @@ mod tests {
         let blobs = BTreeMap::from([(Digest::of(b"a"), 10), (Digest::of(b"b"), 20)]);
         {
             let ledger = State::open(directory.path()).unwrap().ledger("main");
-            ledger.stopping().unwrap();
-            ledger.stopping().unwrap();
+            ledger.stopping(at(5)).unwrap();
+            ledger.stopping(at(6)).unwrap();
             ledger.sweeping(&blobs).unwrap();
         }
         let state = State::open(directory.path()).unwrap();
@@ -86,7 +97,9 @@ mod tests {
         assert!(ledger.is_stopped().unwrap());
         assert!(!state.ledger("other").is_stopped().unwrap());
         assert_eq!(ledger.open_sweep().unwrap(), blobs);
+        assert_eq!(ledger.down_since().unwrap(), Some(at(5)));
         ledger.restored().unwrap();
+        assert_eq!(ledger.down_since().unwrap(), None);
         assert!(!ledger.is_stopped().unwrap());
     }
 }

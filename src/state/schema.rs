@@ -135,6 +135,10 @@ const STEPS: &[&str] = &[
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX leftover_of_entry ON leftover (entry);
 ",
+    "
+    -- Since when the registry is down. Unknown where an older version stopped it.
+    ALTER TABLE stopped ADD COLUMN since TEXT;
+",
 ];
 
 /// Brings a file to the present version. `lost` says that if it is a new one, it is not the first one.

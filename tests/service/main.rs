@@ -8,6 +8,7 @@ mod support;
 
 mod crowded;
 mod down;
+mod interrupted;
 mod killed;
 mod life;
 mod past;

@@ -380,6 +380,36 @@ impl Host {
     }
 }
 
+/// A registry of this host whose commands a test has changed.
+pub(crate) struct Commands {
+    pub(crate) host: Host,
+    pub(crate) filled: Filled,
+}
+
+impl Commands {
+    pub(crate) async fn new() -> Self {
+        let host = Host::start().await;
+        let filled = fill(&host.registry.url(), host.registry.store()).await;
+        Self { host, filled }
+    }
+
+    /// Where the commands find a file of the test's.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.host.folder.path().join(name)
+    }
+
+    /// What a configuration says, with more keys of `gc`. A sweep does this first; `after` does that first.
+    pub(crate) fn lines(&self, sweep: &str, after: &str, more: &str) -> String {
+        let rest = "exec docker-registry \"$@\"";
+        let program = format!("case \"$*\" in *--dry-run*) {rest} ;; esac\n{sweep}\n{rest}\n");
+        std::fs::write(self.file("program"), program).unwrap();
+        let lines = self.host.lines();
+        std::fs::write(self.file("after"), format!("{after}\n{}\n", self.host.after())).unwrap();
+        let run = format!("[sh, {}, ", self.file("program").display());
+        lines.replace("[docker-registry, ", &run).replace("gc:\n", &format!("gc:\n{more}"))
+    }
+}
+
 impl Drop for Host {
     fn drop(&mut self) {
         let _ = Command::new("sh").args(["-c", &self.before()]).stderr(Stdio::null()).status();
