@@ -25,7 +25,7 @@ const PATHS: [&str; 13] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_answer_holds_a_secret() {
-    let registry = RealRegistry::options().htpasswd("bob", "the-right-one").start();
+    let servers = [0, 1, 2].map(|_| RealRegistry::options().htpasswd("bob", "the-right-one").start());
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
         let path = folder.path().join(name);
@@ -36,13 +36,13 @@ async fn no_answer_holds_a_secret() {
     let token = file("token", "secret-token-2");
     let admin = file("admin", "secret-admin-token-3-of-some-length");
     let pair = STANDARD.encode("alice:secret-password-4");
-    let docker = serde_json::json!({ "auths": { registry.host(): { "auth": pair } } });
+    let docker = serde_json::json!({ "auths": { servers[2].host(): { "auth": pair } } });
     let docker = file("config.json", &docker.to_string());
-    let url = registry.url();
+    let [first, second, third] = servers.each_ref().map(RealRegistry::url);
     let registries = [
-        format!("url: {url}\nauth: {{ basic: {{ username: bob, password: {{ file: {basic} }} }} }}"),
-        format!("url: {url}\nauth: {{ bearer: {{ file: {token} }} }}"),
-        format!("url: {url}\nauth: {{ docker_config: {docker} }}"),
+        format!("url: {first}\nauth: {{ basic: {{ username: bob, password: {{ file: {basic} }} }} }}"),
+        format!("url: {second}\nauth: {{ bearer: {{ file: {token} }} }}"),
+        format!("url: {third}\nauth: {{ docker_config: {docker} }}"),
     ];
     let place = Place::new(EACH_SECOND, &registries);
     place.configure(EACH_SECOND, &registries, &format!("admin_token: {{ file: {admin} }}\n"));

@@ -400,13 +400,13 @@ impl Commands {
 
     /// What a configuration says, with more keys of `gc`. A sweep does this first; `after` does that first.
     pub(crate) fn lines(&self, sweep: &str, after: &str, more: &str) -> String {
-        let rest = "exec docker-registry \"$@\"";
+        let rest = format!("exec {} \"$@\"", registry_program());
         let program = format!("case \"$*\" in *--dry-run*) {rest} ;; esac\n{sweep}\n{rest}\n");
         std::fs::write(self.file("program"), program).unwrap();
         let lines = self.host.lines();
         std::fs::write(self.file("after"), format!("{after}\n{}\n", self.host.after())).unwrap();
         let run = format!("[sh, {}, ", self.file("program").display());
-        lines.replace("[docker-registry, ", &run).replace("gc:\n", &format!("gc:\n{more}"))
+        lines.replace(&format!("[{}, ", registry_program()), &run).replace("gc:\n", &format!("gc:\n{more}"))
     }
 }
 
