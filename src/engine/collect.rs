@@ -28,6 +28,10 @@ impl gc::Ledger for state::Ledger {
         Ok(self.stopping()?)
     }
 
+    fn started(&self, at: &str) -> anyhow::Result<()> {
+        Ok(self.started(at)?)
+    }
+
     fn restored(&self) -> anyhow::Result<()> {
         Ok(self.restored()?)
     }
@@ -121,7 +125,13 @@ pub async fn recover_after(
     let ledger = state.ledger(registry);
     let stopped = ledger.is_stopped()?;
     let mut gone = BTreeMap::new();
-    if stopped {
+    // What cannot be told is restored: that harms nobody but those who pull in that moment.
+    let started = ledger.started_at()?;
+    let is_back = stopped && collector.is_back(started.as_deref()).await.unwrap_or_default();
+    if is_back && answers(site.reader).await {
+        tracing::info!(registry, "the registry that a collection had stopped is back already");
+        ledger.restored()?;
+    } else if stopped {
         tracing::warn!(registry, "a collection left the registry down: putting the registry back");
         // Once the registry is back, somebody may push again what was swept. It is not kept down for long.
         if let Ok(before) = timeout(LAST_LOOK, swept(collector, &ledger)).await {
