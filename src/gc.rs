@@ -40,6 +40,8 @@ use crate::model::Digest;
 pub trait Ledger: Send + Sync {
     /// The registry is about to be stopped (or, with `exec`, is due a restart). Durable on return.
     fn stopping(&self) -> anyhow::Result<()>;
+    /// The registry that is about to be stopped was started then, in the words of what runs it.
+    fn started(&self, at: &str) -> anyhow::Result<()>;
     /// The registry answers again.
     fn restored(&self) -> anyhow::Result<()>;
     /// These blobs may be swept now; a size that is not known is 0. Durable on return.
@@ -173,6 +175,18 @@ impl Collector {
             Runner::Command(command) => command.restore().await?,
         }
         if alive().await { Ok(()) } else { Err(Error::Silent) }
+    }
+
+    /// Whether somebody else has started the registry since we stopped it, and no sweep of ours can have gone on
+    /// beside it. Then nothing of ours is left, and it need not be restored. `started` is what the ledger was
+    /// told, unless a sweep may have begun since.
+    ///
+    /// Commands cannot tell; theirs is to start what is not running.
+    pub async fn is_back(&self, started: Option<&str>) -> Result<bool, Error> {
+        match &self.runner {
+            Runner::Docker(docker) => docker.is_back(started).await,
+            Runner::Command(_) => Ok(false),
+        }
     }
 
     /// Which of these blobs are not in the store any more, with the sizes as given.

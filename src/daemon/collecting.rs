@@ -78,7 +78,10 @@ impl Service {
         };
         match collected {
             Ok(collected) => self.collection_ended(name, collected).await,
-            Err(error) => tracing::error!(registry = name, %error, "the collection cannot be noted"),
+            Err(error) => {
+                tracing::error!(registry = name, %error, "the collection cannot be noted");
+                self.leave_nothing_down(name).await;
+            }
         }
         self.wait_for_grace(site.registry);
     }

@@ -45,6 +45,13 @@ impl Service {
         }
     }
 
+    /// After a job that ended in an error: also then the registry does not stay down.
+    pub(super) async fn leave_nothing_down(&self, name: &str) {
+        if self.state.ledger(name).is_stopped().unwrap_or_default() {
+            self.bring_back(name, None).await;
+        }
+    }
+
     /// Brings a registry back and counts what had been swept: for as long as it takes, and by the configuration
     /// that is in force at each try. `failed` is how a collection of this process ended.
     async fn bring_back(&self, name: &str, failed: Option<&Collected>) {

@@ -209,7 +209,10 @@ impl Service {
             }
             // The process is about to leave, and the next one begins anew.
             Err(error @ engine::Error::Stopped) => tracing::info!(registry = name, "{error}"),
-            Err(error) => self.failed(name, &error, at, begin.elapsed()),
+            Err(error) => {
+                self.failed(name, &error, at, begin.elapsed());
+                self.leave_nothing_down(name).await;
+            }
         }
         past::catch_up(self, name);
         self.show_reclaimable(name);

@@ -64,6 +64,10 @@ impl gc::Ledger for Notes<'_> {
         Ok(())
     }
 
+    fn started(&self, at: &str) -> anyhow::Result<()> {
+        Ok(self.started(at)?)
+    }
+
     fn restored(&self) -> anyhow::Result<()> {
         let mut down = self.down();
         if let Down::Since(begin) = *down {
@@ -160,7 +164,13 @@ pub async fn recover_after(
     let stopped = ledger.is_stopped()?;
     let mut gone = BTreeMap::new();
     let mut downtime = Duration::ZERO;
-    if stopped {
+    // What cannot be told is restored: that harms nobody but those who pull in that moment.
+    let started = ledger.started_at()?;
+    let is_back = stopped && collector.is_back(started.as_deref()).await.unwrap_or_default();
+    if is_back && answers(site.reader).await {
+        tracing::info!(registry, "the registry that a collection had stopped is back already");
+        ledger.restored()?;
+    } else if stopped {
         tracing::warn!(registry, "a collection left the registry down: putting the registry back");
         // Once the registry is back, somebody may push again what was swept. It is not kept down for long.
         if let Ok(before) = timeout(LAST_LOOK, swept(collector, &ledger)).await {
@@ -181,6 +191,8 @@ pub async fn recover_after(
     let collected = match failed {
         Some(failed) => {
             let duration = failed.duration + (at - failed.at).to_std().unwrap_or_default();
+            // Where somebody else brought it back, nobody knows when.
+            let downtime = downtime.max(failed.downtime);
             Collected { at, duration, downtime, blobs, bytes, ..failed.clone() }
         }
         None => Collected {

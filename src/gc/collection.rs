@@ -54,6 +54,9 @@ pub(super) async fn collect<S: Site, F: Future<Output = bool> + Send>(
     let interrupts = site.interrupts();
     if interrupts {
         terms.ledger.stopping().map_err(Error::Ledger)?;
+        if let Some(at) = site.started().await {
+            terms.ledger.started(&at).map_err(Error::Ledger)?;
+        }
     }
     let mut watch = Watch { site, armed: true, swept: false };
     let swept = match sweep(site, terms, deadline, &mut blobs, &mut watch.swept).await {

@@ -133,6 +133,10 @@ impl Site for CommandSite {
         }
     }
 
+    async fn started(&self) -> Option<String> {
+        None
+    }
+
     async fn stop(&self, deadline: Instant) -> Result<(), Error> {
         succeed(&self.0.command.before, deadline).await
     }

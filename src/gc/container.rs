@@ -9,6 +9,7 @@ use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, HealthConfig, HostConfig, HostConfigLogConfig,
     RestartPolicy, RestartPolicyNameEnum,
 };
+use chrono::DateTime;
 
 use crate::gc::Error;
 use crate::gc::storage::{self, Storage};
@@ -52,6 +53,21 @@ impl Container {
             return refuse("without an id");
         };
         Ok(Self { name: name.to_owned(), id, runs, found })
+    }
+
+    /// When it was started last, in the Engine's words.
+    pub(super) fn started_at(&self) -> Option<String> {
+        self.found.state.as_ref()?.started_at.clone()
+    }
+
+    /// Whether it ended after that moment, in the Engine's words; if that cannot be told, it did.
+    pub(super) fn finished_after(&self, moment: &str) -> bool {
+        let finished = self.found.state.as_ref().and_then(|state| state.finished_at.as_deref());
+        let parse = |text: &str| DateTime::parse_from_rfc3339(text).ok();
+        match (finished.and_then(parse), parse(moment)) {
+            (Some(finished), Some(moment)) => finished > moment,
+            _ => true,
+        }
     }
 
     /// Whether stopping it, or starting it anew, would do more than that.

@@ -80,6 +80,30 @@ impl Docker {
         .await
     }
 
+    /// Whether somebody else has started the registry since we stopped it, after any sweep. Only the Engine's own
+    /// words are compared, so that no other clock matters.
+    pub(super) async fn is_back(&self, started: Option<&str>) -> Result<bool, Error> {
+        let engine = Engine::new(&self.address)?;
+        let registry = Container::read(&self.container, engine.inspect(&self.container).await?)?;
+        let Some(since) = registry.started_at().filter(|_| registry.runs) else { return Ok(false) };
+        let sweepers = engine.labelled(&labels(&self.container)).await?;
+        for id in &sweepers {
+            let sweeper = Container::read(id, engine.inspect(id).await?)?;
+            if sweeper.runs || sweeper.finished_after(&since) {
+                return Ok(false);
+            }
+        }
+        let back = match started {
+            Some(before) => before != since,
+            // It was swept: then the sweeper that is still there tells that it ended before.
+            None => !sweepers.is_empty(),
+        };
+        if back {
+            clear(&engine, &self.container).await?;
+        }
+        Ok(back)
+    }
+
     async fn program(&self, engine: &Engine, container: &Container) -> Result<String, Error> {
         let programs = container.programs();
         for program in &programs {
@@ -200,6 +224,10 @@ impl Site for DockerSite {
     async fn size(&self, digest: &Digest) -> Result<Option<u64>, Error> {
         let Some(file) = self.0.storage.blob(digest) else { return Ok(None) };
         self.0.engine.stat(&self.0.container.id, &file).await
+    }
+
+    async fn started(&self) -> Option<String> {
+        self.registry().await.ok()?.started_at()
     }
 
     async fn stop(&self, _: Instant) -> Result<(), Error> {

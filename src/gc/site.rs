@@ -35,6 +35,9 @@ pub(super) trait Site: Clone + Send + Sync + 'static {
     /// The bytes of a blob; `None` if it is not there. Only where [`Site::sees_blobs`].
     fn size(&self, digest: &Digest) -> impl Future<Output = Result<Option<u64>, Error>> + Send;
 
+    /// When the registry was started that runs now, in the words of what runs it; `None` where that is not known.
+    fn started(&self) -> impl Future<Output = Option<String>> + Send;
+
     /// Takes the registry down.
     fn stop(&self, deadline: Instant) -> impl Future<Output = Result<(), Error>> + Send;
 

@@ -35,6 +35,20 @@ impl Ledger {
         Ok(since.flatten())
     }
 
+    /// Notes when the registry was started that is about to be stopped.
+    pub fn started(&self, at: &str) -> Result<(), Error> {
+        let sql = "UPDATE stopped SET started = ?2 WHERE registry = ?1";
+        self.state.durably(|connection| connection.execute(sql, [self.registry.as_str(), at]).map(drop))
+    }
+
+    /// When the registry was started that was to be stopped, as long as nothing can have been swept since.
+    pub fn started_at(&self) -> Result<Option<String>, Error> {
+        let connection = self.state.durable();
+        let mut statement = connection.prepare("SELECT started FROM stopped WHERE registry = ?1")?;
+        let started = statement.query_row([&self.registry], |row| row.get::<_, Option<String>>(0));
+        Ok(started.optional()?.flatten())
+    }
+
     /// Notes that the registry answers again.
     pub fn restored(&self) -> Result<(), Error> {
         let sql = "DELETE FROM stopped WHERE registry = ?1";
@@ -52,6 +66,7 @@ impl Ledger {
     pub fn sweeping(&self, blobs: &BTreeMap<Digest, u64>) -> Result<(), Error> {
         self.state.durably(|connection| {
             connection.execute("DELETE FROM sweep WHERE registry = ?1", [&self.registry])?;
+            connection.execute("UPDATE stopped SET started = NULL WHERE registry = ?1", [&self.registry])?;
             let mut insert = connection.prepare("INSERT INTO sweep VALUES (?1, ?2, ?3)")?;
             for (digest, bytes) in blobs {
                 insert.execute(params![self.registry, digest.as_str(), signed(*bytes)])?;
@@ -89,12 +104,15 @@ mod tests {
         {
             let ledger = State::open(directory.path()).unwrap().ledger("main");
             ledger.stopping(at(5)).unwrap();
+            ledger.started("then").unwrap();
             ledger.stopping(at(6)).unwrap();
+            assert_eq!(ledger.started_at().unwrap().as_deref(), Some("then"));
             ledger.sweeping(&blobs).unwrap();
         }
         let state = State::open(directory.path()).unwrap();
         let ledger = state.ledger("main");
         assert!(ledger.is_stopped().unwrap());
+        assert_eq!(ledger.started_at().unwrap(), None, "it may have been swept");
         assert!(!state.ledger("other").is_stopped().unwrap());
         assert_eq!(ledger.open_sweep().unwrap(), blobs);
         assert_eq!(ledger.down_since().unwrap(), Some(at(5)));

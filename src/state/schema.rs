@@ -139,6 +139,11 @@ const STEPS: &[&str] = &[
     -- Since when the registry is down. Unknown where an older version stopped it.
     ALTER TABLE stopped ADD COLUMN since TEXT;
 ",
+    "
+    -- When the registry was started that was to be stopped, in the words of what runs it; unknown once a sweep
+    -- may have begun, after which that says nothing.
+    ALTER TABLE stopped ADD COLUMN started TEXT;
+",
 ];
 
 /// Brings a file to the present version. `lost` says that if it is a new one, it is not the first one.

@@ -47,6 +47,10 @@ impl Ledger for Notes {
         self.called("stopping")
     }
 
+    fn started(&self, _: &str) -> anyhow::Result<()> {
+        Ok(())
+    }
+
     fn restored(&self) -> anyhow::Result<()> {
         self.called("restored")
     }

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::world::{EACH_SECOND, Filled, Host, Place, Serving, fill, until};
+use crate::support::engine::{Contained, Engine};
+use crate::support::gate::{Behind, Gate};
+use crate::world::{EACH_SECOND, Filled, Host, NEVER, Place, Serving, contained, fill, until};
 
 /// A registry that `after` cannot start as long as a file is there, and a service that has collected it.
 struct Down {
@@ -99,4 +101,34 @@ async fn a_configuration_that_says_better_how_to_start_it_is_taken_up() {
     let serving = down.serve().await;
     down.place.configure(EACH_SECOND, &[down.host.lines()], "");
     down.settle(serving).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registry_that_somebody_else_has_started_is_not_restarted_for_an_old_note() {
+    let Some(engine) = Engine::shared() else { return };
+    let container = Contained::default().start(engine).await;
+    let filled = fill(&container.url(), container.store().await).await;
+    let mut creates = 0;
+    let gate = Gate::holding(Behind::Socket(engine.socket()), move |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        creates += usize::from(text.starts_with("POST") && text.contains("/containers/create"));
+        creates == 2
+    });
+    let place = Place::new(EACH_SECOND, &[contained(&container.url(), &gate.url(), &container, "offline")]);
+    let serving = place.serve().await;
+    tokio::task::block_in_place(|| gate.wait_until_held());
+    serving.kill();
+    assert!(!container.state().await.0);
+    assert_eq!(place.open_ends().0, 1);
+    engine.docker().start_container(&container.name, None).await.unwrap();
+    assert!(container.answers().await);
+    let started = container.state().await;
+    place.configure(NEVER, &[contained(&container.url(), &engine.host(), &container, "offline")], "");
+    let serving = place.serve().await;
+    until("nothing is open", async || place.open_ends() == (0, 0)).await;
+    serving.until_logged("the registry that a collection had stopped is back already").await;
+    assert_eq!(serving.metric("registry_stopped", &[]).await, 0.0);
+    let log = serving.stop().await;
+    assert_eq!(container.state().await, started, "{log}");
+    assert_eq!(filled.freed(), 0);
 }
