@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{Instant, timeout};
 
+use super::halt::Stop;
 use super::{Kept, Site};
 use crate::config;
 use crate::gc::{self, Collector};
@@ -80,12 +81,29 @@ impl gc::Ledger for Notes<'_> {
     }
 }
 
+/// The registry over HTTP, and the wish that a collection should end.
+struct Outside<'a> {
+    reader: &'a Reader,
+    stop: &'a Stop,
+}
+
+impl gc::Outside for Outside<'_> {
+    async fn alive(&self) -> bool {
+        answers(self.reader).await
+    }
+
+    async fn ended(&self) {
+        self.stop.ends_collections().await;
+    }
+}
+
 /// Collects, and notes in the state what came of it.
 pub async fn collect(
     site: Site<'_>,
     collector: &Collector,
     state: &State,
     kept: &Kept,
+    stop: &Stop,
     clock: &Clock,
 ) -> Result<Collected, state::Error> {
     let registry = site.registry.name.as_str();
@@ -93,8 +111,8 @@ pub async fn collect(
     let ledger = state.ledger(registry);
     tracing::info!(registry, "the collection begins");
     let notes = Notes { ledger: &ledger, clock, down: Mutex::new(Down::NotYet) };
-    let result =
-        collector.collect(&|digest| kept.contains(digest), &notes, async || answers(site.reader).await).await;
+    let outside = Outside { reader: site.reader, stop };
+    let result = collector.collect(&|digest| kept.contains(digest), &notes, outside).await;
     let downtime = notes.downtime()?;
     let nothing = |outcome, error| Collected {
         at: clock(),

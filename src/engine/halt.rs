@@ -16,6 +16,7 @@ pub(super) const TIME_UP: &str = "the run's time was up";
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
     asked: Arc<AtomicBool>,
+    collections: Arc<AtomicBool>,
     until: Option<Instant>,
 }
 
@@ -25,13 +26,26 @@ impl Stop {
         self.asked.store(true, Ordering::Relaxed);
     }
 
+    /// Asks for it, and for the end of a collection that is under way: its registry is brought back at once.
+    pub fn request_of_collections_too(&self) {
+        self.collections.store(true, Ordering::Relaxed);
+        self.request();
+    }
+
+    /// Comes when somebody wants collections to end.
+    pub(super) async fn ends_collections(&self) {
+        while !self.collections.load(Ordering::Relaxed) {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     /// Whether somebody has.
     pub fn is_requested(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
     }
 
     /// What comes of it; `None` if somebody asks for a stop before.
-    pub(super) async fn cuts<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    pub async fn cuts<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let requested = async {
             while !self.is_requested() {
                 tokio::time::sleep(LOOK).await;
@@ -46,7 +60,7 @@ impl Stop {
 
     /// The same, for a run that has time until then.
     pub(super) fn until(&self, moment: Option<Instant>) -> Self {
-        Self { asked: self.asked.clone(), until: moment }
+        Self { until: moment, ..self.clone() }
     }
 }
 
