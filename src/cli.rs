@@ -2,7 +2,8 @@
 //!
 //! This is a face: it reads the clock and the environment, prints, and decides nothing about images.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where the program speaks")]
+#[macro_use]
+mod output;
 
 mod args;
 mod bars;
@@ -15,6 +16,7 @@ mod ls;
 mod plan;
 mod run;
 mod session;
+mod signals;
 mod table;
 mod undo;
 
@@ -67,9 +69,11 @@ pub fn main() -> ExitCode {
         .and_then(|runtime| runtime.block_on(dispatch(&arguments, &env)));
     let exit = exit.unwrap_or_else(|error| {
         // The causes at the end of the chain can be a server's own words.
-        eprintln!("error: {}", shown(&format!("{error:#}"), 4000));
+        print_error!("error: {}", shown(&format!("{error:#}"), 4000));
         if error.is::<session::Usage>() { Exit::Usage } else { Exit::Failed }
     });
+    // A pipe that is closed early, as by `head`, is no success either: nobody knows what was read of it.
+    let exit = if output::is_lost() { exit.and(Exit::Failed) } else { exit };
     ExitCode::from(exit as u8)
 }
 
@@ -77,7 +81,7 @@ async fn dispatch(arguments: &Arguments, env: crate::config::Env<'_>) -> anyhow:
     let config = match crate::config::load(&arguments.config, env) {
         Ok(config) => config,
         Err(error) => {
-            eprintln!("{error}");
+            print_error!("{error}");
             return Ok(Exit::Config);
         }
     };

@@ -31,6 +31,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::site::Site as _;
 use self::turns::Target;
 use crate::config;
 use crate::model::Digest;
@@ -46,6 +47,24 @@ pub trait Ledger: Send + Sync {
     fn restored(&self) -> anyhow::Result<()>;
     /// These blobs may be swept now; a size that is not known is 0. Durable on return.
     fn sweeping(&self, blobs: &BTreeMap<Digest, u64>) -> anyhow::Result<()>;
+}
+
+/// The registry as its clients see it, and whoever may want a collection to end. A closure that waits until the
+/// registry answers is one that nobody ends.
+pub trait Outside: Send + Sync {
+    /// Waits until the registry answers, and says whether it does.
+    fn alive(&self) -> impl Future<Output = bool> + Send;
+
+    /// Comes when the collection shall end before it is done. The registry is brought back all the same.
+    fn ended(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+}
+
+impl<T: Fn() -> F + Send + Sync, F: Future<Output = bool> + Send> Outside for T {
+    fn alive(&self) -> impl Future<Output = bool> + Send {
+        self()
+    }
 }
 
 /// What one collection freed.
@@ -132,16 +151,16 @@ impl Collector {
     ///
     /// `is_kept` tells the digests that must survive: if the registry would sweep one of them, nothing is
     /// stopped or swept. (A command without the word `garbage-collect` has no dry run: there, nothing can
-    /// be checked.) `alive` waits until the registry answers, and says whether it does.
+    /// be checked.)
     ///
     /// However this ends, the registry is put back first; if the returned future is dropped, a task of the
     /// runtime does that. After an error that follows [`Ledger::sweeping`], some blobs may be gone: ask
     /// [`Collector::gone`].
-    pub async fn collect<F: Future<Output = bool> + Send>(
+    pub async fn collect(
         &self,
         is_kept: &(dyn Fn(&Digest) -> bool + Sync),
         ledger: &dyn Ledger,
-        alive: impl Fn() -> F + Send + Sync,
+        outside: impl Outside,
     ) -> Result<Outcome, Error> {
         let terms = collection::Terms {
             timeout: self.timeout,
@@ -153,10 +172,10 @@ impl Collector {
         match &self.runner {
             Runner::Docker(docker) => {
                 let site = docker.site().await?;
-                site.clear_leftovers().await?;
-                collection::collect(&site, &terms, alive).await
+                site.clear().await?;
+                collection::collect(&site, &terms, &outside).await
             }
-            Runner::Command(command) => collection::collect(&command.site().await, &terms, alive).await,
+            Runner::Command(command) => collection::collect(&command.site().await, &terms, &outside).await,
         }
     }
 

@@ -34,6 +34,8 @@ pub fn start(format: LogFormat, filter: Option<&str>, audience: Audience) {
     };
     let filter = EnvFilter::new(filter.unwrap_or(default));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // It would tell of a standard error that cannot be written on standard error, and panic.
+    let builder = builder.log_internal_errors(false);
     let result = match format {
         LogFormat::Text => builder.with_ansi(terminal).with_target(false).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).with_target(false).try_init(),

@@ -9,7 +9,7 @@ use crate::policy::Mode;
 
 pub(super) fn check(config: &Config, path: &Path) -> Exit {
     let rules: usize = config.policies.iter().map(|policy| policy.rules.len()).sum();
-    println!(
+    print_line!(
         "{}: {}, {}, {}; {}",
         path.display(),
         count(config.registries.len(), "registry", "registries"),
@@ -21,7 +21,7 @@ pub(super) fn check(config: &Config, path: &Path) -> Exit {
         }
     );
     for advice in config.advice() {
-        println!("note: {advice}");
+        print_line!("note: {advice}");
     }
     Exit::Done
 }

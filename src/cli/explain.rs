@@ -28,7 +28,7 @@ pub(super) async fn explain(config: &Config, arguments: &ExplainArguments) -> an
     };
     let found = digest.and_then(|digest| plan.manifests.iter().find(|planned| planned.digest == *digest));
     let Some(planned) = found else {
-        eprintln!(
+        print_error!(
             "error: {}: {repository} has no such image, or none that a tag leads to",
             session.registry.name
         );
@@ -36,12 +36,12 @@ pub(super) async fn explain(config: &Config, arguments: &ExplainArguments) -> an
     };
     let relations = Relations::of(planned, &plan, &snapshot);
     match arguments.output.form {
-        Form::Json => println!("{}", document(&session.registry.name, &plan, planned, &relations)),
+        Form::Json => print_line!("{}", document(&session.registry.name, &plan, planned, &relations)),
         Form::Table => {
             let refusals = Plan::new("", site.now, vec![plan.clone()], Vec::new(), &config.limits).refusals;
             print(config, &plan, planned, &relations);
             for refusal in refusals {
-                println!("\nBut a limit stands before it: {refusal}");
+                print_line!("\nBut a limit stands before it: {refusal}");
             }
         }
     }
@@ -110,31 +110,31 @@ fn document(registry: &str, plan: &RepositoryPlan, planned: &Planned, relations:
 }
 
 fn print(config: &Config, plan: &RepositoryPlan, planned: &Planned, relations: &Relations<'_>) {
-    println!("{}@{}", plan.repository, planned.digest);
-    println!("  kind     {}", planned.kind);
-    println!("  age      {}", age(planned.age));
+    print_line!("{}@{}", plan.repository, planned.digest);
+    print_line!("  kind     {}", planned.kind);
+    print_line!("  age      {}", age(planned.age));
     for evidence in &planned.evidence {
-        println!("           {}", told(evidence));
+        print_line!("           {}", told(evidence));
     }
     if planned.age.is_none() {
-        println!("           so nobody knows, and it is kept");
+        print_line!("           so nobody knows, and it is kept");
     }
-    println!("  size     {}", bytes(planned.bytes));
+    print_line!("  size     {}", bytes(planned.bytes));
     let tags: Vec<&str> = planned.tags.iter().map(Tag::as_str).collect();
-    println!("  tags     {}", if tags.is_empty() { "none".to_owned() } else { tags.join(", ") });
+    print_line!("  tags     {}", if tags.is_empty() { "none".to_owned() } else { tags.join(", ") });
     let policy = if plan.policy.is_empty() {
         "none claims this repository: it is left alone".to_owned()
     } else {
         let rules = if planned.rules.is_empty() { "none".to_owned() } else { planned.rules.join(", ") };
         format!("{}; rules that claim its tags: {rules}", plan.policy)
     };
-    println!("  policy   {policy}");
-    println!("  verdict  {}", verdict(planned.verdict));
+    print_line!("  policy   {policy}");
+    print_line!("  verdict  {}", verdict(planned.verdict));
     if planned.verdict == Verdict::Delete {
         if config.mode == Mode::Plan {
-            println!("           (the mode of the configuration is plan: nothing is deleted)");
+            print_line!("           (the mode of the configuration is plan: nothing is deleted)");
         } else if plan.held_back {
-            println!("           (the mode of the policy is plan: it is not deleted)");
+            print_line!("           (the mode of the policy is plan: it is not deleted)");
         }
     }
     for (heading, wanted) in [("kept because", Verdict::Keep), ("deleted because", Verdict::Delete)] {
@@ -147,10 +147,10 @@ fn print(config: &Config, plan: &RepositoryPlan, planned: &Planned, relations: &
         };
         let reasons: Vec<_> = planned.reasons.iter().filter(|one| one.speaks_for() == wanted).collect();
         if !reasons.is_empty() {
-            println!("\n{heading}:");
+            print_line!("\n{heading}:");
         }
         for reason in reasons {
-            println!("  - {reason} [{}]", reason.code());
+            print_line!("  - {reason} [{}]", reason.code());
         }
     }
     for (heading, others) in [
@@ -160,12 +160,12 @@ fn print(config: &Config, plan: &RepositoryPlan, planned: &Planned, relations: &
         ("what it is about", &relations.subjects),
     ] {
         if !others.is_empty() {
-            println!("\n{heading}:");
+            print_line!("\n{heading}:");
         }
         for other in others {
             let tags: Vec<&str> = other.tags.iter().map(Tag::as_str).collect();
             let tags = if tags.is_empty() { String::new() } else { format!(" ({})", tags.join(", ")) };
-            println!("  - {} {} {}{tags}", verdict(other.verdict), other.kind, other.digest);
+            print_line!("  - {} {} {}{tags}", verdict(other.verdict), other.kind, other.digest);
         }
     }
 }

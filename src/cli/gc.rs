@@ -1,16 +1,21 @@
 //! `regsweep gc`: have registries free the bytes of what was deleted, now.
 
+use anyhow::Context as _;
 use serde_json::json;
 
 use super::Exit;
 use super::args::{Form, GcArguments, Selection};
 use super::bars::Bar;
 use super::session::{Session, clock, open};
+use super::signals;
 use super::table::bytes;
 use crate::config::{Config, Env};
-use crate::engine::{collect, held_back, recover, survey, waits};
+use crate::engine::{Stop, collect, held_back, recover, survey, waits};
 use crate::report::{Collected, CollectionOutcome, collection_document};
 use crate::state::State;
+
+/// Why a registry is not collected after a signal.
+const STOPPED: &str = "nothing was collected, as regsweep was asked to stop before";
 
 pub(super) async fn gc(config: &Config, arguments: &GcArguments, env: Env<'_>) -> anyhow::Result<Exit> {
     let selection = Selection { registry: arguments.registry.clone(), repository: Vec::new() };
@@ -20,16 +25,18 @@ pub(super) async fn gc(config: &Config, arguments: &GcArguments, env: Env<'_>) -
         sessions.iter().any(|session| session.registry.gc.is_some()),
         "none of these registries says in the configuration how it is collected: give one a `gc`"
     );
+    let stop = Stop::default();
+    let _watcher = signals::watch(&stop)?;
     let mut exit = Exit::Done;
     for session in sessions.iter().filter(|session| session.registry.gc.is_some()) {
         let name = &session.registry.name;
-        match collect_one(session, &state, env, arguments.no_grace).await {
+        match collect_one(session, &state, env, arguments.no_grace, &stop).await {
             Ok(Some(collected)) => {
                 if arguments.output.form == Form::Json {
                     let mut document = collection_document(&collected);
                     document["version"] = json!(1);
                     document["registry"] = json!(name);
-                    println!("{document}");
+                    print_line!("{document}");
                     exit = exit.and(exit_of(&collected));
                 } else {
                     exit = exit.and(print_collection(name, &collected));
@@ -37,7 +44,7 @@ pub(super) async fn gc(config: &Config, arguments: &GcArguments, env: Env<'_>) -
             }
             Ok(None) => {}
             Err(error) => {
-                eprintln!("error: {name}: {error:#}");
+                print_error!("error: {name}: {error:#}");
                 exit = exit.and(Exit::Failed);
             }
         }
@@ -50,32 +57,37 @@ async fn collect_one(
     state: &State,
     env: Env<'_>,
     no_grace: bool,
+    stop: &Stop,
 ) -> anyhow::Result<Option<Collected>> {
     let Some(collector) = session.collector(env)? else { return Ok(None) };
     let site = session.site(None);
+    // Not to be cut short: a registry that is down for us comes first.
     recover(site, &collector, state, &clock).await?;
+    anyhow::ensure!(!stop.is_requested(), STOPPED);
     if !no_grace && let Some(until) = held_back(site.registry, state, clock())? {
         return Ok(Some(waits(clock(), until)));
     }
-    let found = survey(site, &Bar::new(&session.registry.name), async |_| Ok(None)).await?;
-    Ok(Some(collect(site, &collector, state, &found.kept, &clock).await?))
+    let bar = Bar::new(&session.registry.name);
+    let found = stop.cuts(survey(site, &bar, async |_| Ok(None))).await.context(STOPPED)??;
+    drop(bar);
+    Ok(Some(collect(site, &collector, state, &found.kept, stop, &clock).await?))
 }
 
 /// Says what a collection came to.
 pub(super) fn print_collection(registry: &str, collected: &Collected) -> Exit {
     let error = collected.error.as_deref().unwrap_or_default();
     match collected.outcome {
-        CollectionOutcome::Success => println!(
+        CollectionOutcome::Success => print_line!(
             "{registry}: collected {} in {} blobs; the registry was away for {:.1} s",
             bytes(collected.bytes),
             collected.blobs,
             collected.downtime.as_secs_f64()
         ),
-        CollectionOutcome::Skipped => println!("{registry}: nothing was collected: {error}"),
+        CollectionOutcome::Skipped => print_line!("{registry}: nothing was collected: {error}"),
         CollectionOutcome::Failed if collected.downtime.is_zero() => {
-            eprintln!("error: {registry}: the collection failed: {error}");
+            print_error!("error: {registry}: the collection failed: {error}");
         }
-        CollectionOutcome::Failed => eprintln!(
+        CollectionOutcome::Failed => print_error!(
             "error: {registry}: the collection failed after the registry was away for {:.1} s: {error}",
             collected.downtime.as_secs_f64()
         ),

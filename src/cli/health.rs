@@ -19,7 +19,7 @@ pub(super) async fn health(config: &Config, arguments: &HealthArguments) -> anyh
     let response = client.get(&url).send().await.with_context(|| format!("{url} does not answer"))?;
     let status = response.status();
     let text = response.text().await.with_context(|| format!("{url} does not answer"))?;
-    println!("{}", text.trim());
+    print_line!("{}", text.trim());
     Ok(if status.is_success() { Exit::Done } else { Exit::Failed })
 }
 

@@ -31,7 +31,7 @@ pub(super) fn show(config: &Config, arguments: &HistoryArguments) -> anyhow::Res
         anyhow::bail!("there is no run {run}, or not with these restrictions; `regsweep history` lists them");
     }
     match arguments.output.form {
-        Form::Json => println!("{}", history_document(&past)),
+        Form::Json => print_line!("{}", history_document(&past)),
         Form::Table => past.iter().rev().for_each(print),
     }
     Ok(Exit::Done)
@@ -44,7 +44,7 @@ fn print((run, entries): &Past) {
         0 => String::new(),
         some => format!(", {} alone", number(some, "tag", "tags")),
     };
-    println!(
+    print_line!(
         "run {} of {}, {}: {outcome}; deleted {}{untagged}",
         run.id,
         run.registry,
@@ -52,7 +52,7 @@ fn print((run, entries): &Past) {
         number(run.deleted, "manifest", "manifests"),
     );
     if let Some(error) = &run.error {
-        println!("  {error}");
+        print_line!("  {error}");
     }
     if entries.is_empty() {
         return;
@@ -70,7 +70,7 @@ fn print((run, entries): &Past) {
             Cell::new(entry.reasons.join("; ")),
         ]);
     }
-    println!("{rows}\n");
+    print_line!("{rows}\n");
 }
 
 fn time(moment: DateTime<Utc>) -> String {

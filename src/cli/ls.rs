@@ -23,7 +23,7 @@ pub(super) async fn ls(config: &Config, arguments: &LsArguments) -> anyhow::Resu
         let name = &session.registry.name;
         match list(&session, only.as_ref()).await {
             Err(error) => {
-                eprintln!("error: {name}: {error}");
+                print_error!("error: {name}: {error}");
                 exit = exit.and(Exit::Failed);
             }
             Ok(listed) => exit = exit.and(print(name, listed, arguments.output.form)),
@@ -59,13 +59,13 @@ fn print(registry: &str, listed: Vec<Listed>, form: Form) -> Exit {
         match result {
             Ok(plan) => plans.push(plan),
             Err(error) => {
-                eprintln!("error: {registry}: {repository} could not be read: {error}");
+                print_error!("error: {registry}: {repository} could not be read: {error}");
                 exit = Exit::Failed;
             }
         }
     }
     match form {
-        Form::Json => println!("{}", document(registry, &plans)),
+        Form::Json => print_line!("{}", document(registry, &plans)),
         Form::Table => print_table(registry, &plans),
     }
     exit
@@ -108,11 +108,11 @@ fn print_table(registry: &str, plans: &[RepositoryPlan]) {
         }
     }
     if !rows.is_empty() {
-        println!("{rows}");
+        print_line!("{rows}");
     }
     let tags: usize = plans.iter().map(|plan| plan.tags).sum();
     let manifests: usize = plans.iter().map(|plan| plan.manifests.len()).sum();
-    println!(
+    print_line!(
         "{registry}: {}, {}, {}",
         count(plans.len(), "repository", "repositories"),
         count(tags, "tag", "tags"),

@@ -35,7 +35,7 @@ pub(super) async fn plan(config: &Config, arguments: &PlanArguments) -> anyhow::
         match result {
             Ok(looked) => exit = exit.and(print(looked, session.reader.traffic())?),
             Err(error) => {
-                eprintln!("error: {}: {error}", session.registry.name);
+                print_error!("error: {}: {error}", session.registry.name);
                 exit = exit.and(Exit::Failed);
             }
         }
@@ -135,10 +135,10 @@ fn print(looked: Looked, traffic: Traffic) -> anyhow::Result<Exit> {
         }
         Shown::Table(listing) => {
             if let Some(text) = listing.text() {
-                println!("{text}");
+                print_line!("{text}");
             }
-            println!("{}", summary(plan, survey.unclaimed));
-            println!(
+            print_line!("{}", summary(plan, survey.unclaimed));
+            print_line!(
                 "{}: read with {} in {:.1} s; this is a plan, and nothing was changed",
                 plan.registry,
                 count(usize::try_from(traffic.requests).unwrap_or(usize::MAX), "request", "requests"),
@@ -156,10 +156,10 @@ pub(super) const LEFT_ALONE: &str = " is left alone";
 /// repository in which something failed.
 pub(super) fn troubles(registry: &str, fate: &str, failures: &[Failure], refusals: &[Refusal]) -> Exit {
     for failure in failures {
-        eprintln!("error: {registry}: {}{fate}: {}", failure.repository, failure.error);
+        print_error!("error: {registry}: {}{fate}: {}", failure.repository, failure.error);
     }
     for refusal in refusals {
-        eprintln!("refused: {registry}: {refusal}");
+        print_error!("refused: {registry}: {refusal}");
     }
     match (failures.is_empty(), refusals.is_empty()) {
         (false, _) => Exit::Failed,

@@ -8,6 +8,7 @@ use super::bars::Bar;
 use super::gc::{exit_of, print_collection};
 use super::plan::{LEFT_ALONE, Listing, summary, troubles};
 use super::session::{clock, open};
+use super::signals;
 use super::table::count;
 use crate::config::{Config, Env};
 use crate::engine::{Conducted, Error, Limits, Means, Stop, Survey, conduct, recover};
@@ -20,7 +21,7 @@ pub(super) async fn run(config: &Config, arguments: &RunArguments, env: Env<'_>)
     let only = arguments.selection.only();
     let limits = if arguments.override_limits { Limits::Overridden } else { Limits::Respected };
     let stop = Stop::default();
-    let watcher = tokio::spawn(watch_signals(stop.clone()));
+    let watcher = signals::watch(&stop)?;
     let runs = sessions.iter().map(async |session| {
         let collector = session.collector(env)?;
         let means =
@@ -31,14 +32,14 @@ pub(super) async fn run(config: &Config, arguments: &RunArguments, env: Env<'_>)
         }
         match conduct(site, &means, &Bar::new(&session.registry.name)).await {
             Err(error @ Error::Stopped) => {
-                eprintln!("{}: {error}", session.registry.name);
+                print_error!("{}: {error}", session.registry.name);
                 Ok(None)
             }
             conducted => anyhow::Ok(Some(conducted?)),
         }
     });
     let runs = join_all(runs).await;
-    watcher.abort();
+    drop(watcher);
     let mut exit = Exit::Done;
     for (session, result) in sessions.iter().zip(runs) {
         match result {
@@ -46,7 +47,7 @@ pub(super) async fn run(config: &Config, arguments: &RunArguments, env: Env<'_>)
                 exit = conducted.iter().fold(exit, |exit, one| exit.and(print(one, arguments.output.form)));
             }
             Err(error) => {
-                eprintln!("error: {}: {error:#}", session.registry.name);
+                print_error!("error: {}: {error:#}", session.registry.name);
                 exit = exit.and(Exit::Failed);
             }
         }
@@ -57,7 +58,7 @@ pub(super) async fn run(config: &Config, arguments: &RunArguments, env: Env<'_>)
 fn print(conducted: &Conducted, form: Form) -> Exit {
     let exit = print_run(&conducted.survey, &conducted.report, form, conducted.collected.as_ref());
     if let (Some(until), Form::Table) = (conducted.held_back, form) {
-        println!(
+        print_line!(
             "{}: gc.grace holds the collection back until {}; until then what was deleted can be undone (`regsweep history`)",
             conducted.report.registry,
             until.format("%F %T UTC"),
@@ -75,26 +76,31 @@ fn print(conducted: &Conducted, form: Form) -> Exit {
 fn print_run(survey: &Survey, report: &RunReport, form: Form, collected: Option<&Collected>) -> Exit {
     let plan = &survey.plan;
     match form {
-        Form::Json => println!("{}", run_document(report, plan, collected)),
+        Form::Json => print_line!("{}", run_document(report, plan, collected)),
         Form::Table => {
             let mut listing = Listing::new(false);
             plan.repositories.iter().for_each(|repository| listing.add(repository));
             if let Some(text) = listing.text() {
-                println!("{text}");
+                print_line!("{text}");
             }
-            println!("{}", summary(plan, survey.unclaimed));
+            print_line!("{}", summary(plan, survey.unclaimed));
             for spared in &report.spared {
                 let what = spared.tag.as_ref().map_or_else(|| spared.digest.short(), |tag| tag.as_str());
-                println!("{}: {} {what} was left alone: {}", report.registry, spared.repository, spared.why);
+                print_line!(
+                    "{}: {} {what} was left alone: {}",
+                    report.registry,
+                    spared.repository,
+                    spared.why
+                );
             }
-            println!("{}", done(report, collected.is_some()));
+            print_line!("{}", done(report, collected.is_some()));
         }
     }
     let fate = if report.applied { "" } else { LEFT_ALONE };
     let exit = troubles(&report.registry, fate, &report.failures, &report.refusals);
     match &report.cut_off {
         Some(why) => {
-            eprintln!("error: {}: {why}", report.registry);
+            print_error!("error: {}: {why}", report.registry);
             exit.and(Exit::Failed)
         }
         None => exit,
@@ -117,20 +123,4 @@ fn done(report: &RunReport, collected: bool) -> String {
         text += "; the registry frees their bytes when its garbage collector runs";
     }
     text
-}
-
-/// Turns the first interrupt or termination into a stop between two deletions.
-async fn watch_signals(stop: Stop) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        result = tokio::signal::ctrl_c() => {
-            if result.is_err() {
-                return;
-            }
-        }
-    }
-    eprintln!("stopping after the deletion under way");
-    stop.request();
 }

@@ -24,15 +24,16 @@ pub(super) async fn put_back(config: &Config, arguments: &UndoArguments) -> anyh
     let undone = undo(session.site(None), &state, run.id, only.as_ref(), &clock).await?;
     if undone.is_empty() {
         let what = arguments.image.as_deref().map_or("nothing".to_owned(), |image| format!("no {image}"));
-        eprintln!(
+        print_error!(
             "error: there is {what} of run {} to put back: `regsweep history {}` shows what it deleted, and what was \
              put back before",
-            run.id, run.id
+            run.id,
+            run.id
         );
         return Ok(Exit::Failed);
     }
     match arguments.output.form {
-        Form::Json => println!("{}", document(&run.registry, run.id, &undone)),
+        Form::Json => print_line!("{}", document(&run.registry, run.id, &undone)),
         Form::Table => print(&run.registry, &undone),
     }
     let lost = undone.iter().any(|one| matches!(one.came, Return::Lost { .. } | Return::Failed { .. }));
@@ -76,10 +77,10 @@ fn print(registry: &str, undone: &[Undone]) {
             Cell::new(result(one)),
         ]);
     }
-    println!("{rows}");
+    print_line!("{rows}");
     let is_back = |one: &&Undone| matches!(one.came, Return::Restored | Return::WasThere);
     let back = undone.iter().filter(is_back).count();
-    println!(
+    print_line!(
         "{registry}: put back {} of {}; runs leave what was put back alone for {}: change the rules before they \
          delete it again",
         back,

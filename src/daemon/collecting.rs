@@ -69,7 +69,7 @@ impl Service {
                 let kept = found.kept;
                 self.board.planned(Arc::new(found.plan));
                 self.board.collection_began(name, at);
-                collect(site, collector, &self.state, &kept, &*self.clock).await
+                collect(site, collector, &self.state, &kept, &self.stop, &*self.clock).await
             }
             Err(error) => {
                 self.up(name, error.was_reached());

@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{Instant, timeout};
 
+use super::halt::Stop;
 use super::{Kept, Site};
 use crate::config;
 use crate::gc::{self, Collector};
@@ -65,7 +66,7 @@ impl gc::Ledger for Notes<'_> {
     }
 
     fn started(&self, at: &str) -> anyhow::Result<()> {
-        Ok(self.started(at)?)
+        Ok(self.ledger.started(at)?)
     }
 
     fn restored(&self) -> anyhow::Result<()> {
@@ -81,6 +82,22 @@ impl gc::Ledger for Notes<'_> {
     }
 }
 
+/// The registry over HTTP, and the wish that a collection should end.
+struct Outside<'a> {
+    reader: &'a Reader,
+    stop: &'a Stop,
+}
+
+impl gc::Outside for Outside<'_> {
+    async fn alive(&self) -> bool {
+        answers(self.reader).await
+    }
+
+    async fn ended(&self) {
+        self.stop.ends_collections().await;
+    }
+}
+
 /// Collects, and notes in the state what came of it. After a failure that left the registry down, that is
 /// the business of [`recover_after`].
 pub async fn collect(
@@ -88,6 +105,7 @@ pub async fn collect(
     collector: &Collector,
     state: &State,
     kept: &Kept,
+    stop: &Stop,
     clock: &Clock,
 ) -> Result<Collected, state::Error> {
     let registry = site.registry.name.as_str();
@@ -95,8 +113,8 @@ pub async fn collect(
     let ledger = state.ledger(registry);
     tracing::info!(registry, "the collection begins");
     let notes = Notes { ledger: &ledger, clock, down: Mutex::new(Down::NotYet) };
-    let result =
-        collector.collect(&|digest| kept.contains(digest), &notes, async || answers(site.reader).await).await;
+    let outside = Outside { reader: site.reader, stop };
+    let result = collector.collect(&|digest| kept.contains(digest), &notes, outside).await;
     let downtime = notes.downtime();
     let nothing = |outcome, error| Collected {
         at: clock(),

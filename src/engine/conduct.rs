@@ -72,7 +72,7 @@ pub async fn conduct(site: Site<'_>, means: &Means<'_>, progress: &dyn Progress)
         Some(collector)
             if is_due(site, &report, waiting) && held_back.is_none() && !means.stop.is_requested() =>
         {
-            Some(collect(site, collector, means.state, &survey.kept, means.clock).await?)
+            Some(collect(site, collector, means.state, &survey.kept, means.stop, means.clock).await?)
         }
         _ => None,
     };

@@ -16,6 +16,7 @@ pub(super) const TIME_UP: &str = "the run's time was up";
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
     asked: Arc<AtomicBool>,
+    collections: Arc<AtomicBool>,
     until: Option<Instant>,
 }
 
@@ -23,6 +24,19 @@ impl Stop {
     /// Asks for it.
     pub fn request(&self) {
         self.asked.store(true, Ordering::Relaxed);
+    }
+
+    /// Asks for it, and for the end of a collection that is under way: its registry is brought back at once.
+    pub fn request_of_collections_too(&self) {
+        self.collections.store(true, Ordering::Relaxed);
+        self.request();
+    }
+
+    /// Comes when somebody wants collections to end.
+    pub(super) async fn ends_collections(&self) {
+        while !self.collections.load(Ordering::Relaxed) {
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Whether somebody has.
@@ -46,7 +60,7 @@ impl Stop {
 
     /// The same, for a run that has time until then.
     pub(super) fn until(&self, moment: Option<Instant>) -> Self {
-        Self { asked: self.asked.clone(), until: moment }
+        Self { until: moment, ..self.clone() }
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::gc::output::Found;
 use crate::gc::site::{Look, Site};
-use crate::gc::{Collected, Error, Ledger, Outcome};
+use crate::gc::{Collected, Error, Ledger, Outcome, Outside};
 use crate::model::Digest;
 
 /// Blobs that are looked at side by side. The Engine does such looks one after the other anyway; a few in
@@ -27,30 +27,20 @@ pub(super) struct Terms<'a> {
 }
 
 /// Collects once.
-pub(super) async fn collect<S: Site, F: Future<Output = bool> + Send>(
+pub(super) async fn collect<S: Site>(
     site: &S,
     terms: &Terms<'_>,
-    alive: impl Fn() -> F + Send + Sync,
+    outside: &impl Outside,
 ) -> Result<Outcome, Error> {
     let deadline = Instant::now() + terms.timeout;
-    let mut blobs = Blobs { seen: site.sees_blobs().await?, sizes: BTreeMap::new() };
-    match in_time(site.look(deadline).await, terms)? {
-        Look::Blind => {}
-        Look::Found(Found::Nothing) if blobs.seen => return Err(Error::NoRepositories),
-        Look::Found(Found::Nothing) => return Ok(Outcome::NothingToDo),
-        Look::Found(Found::Eligible { blobs: eligible, .. }) => {
-            if eligible.is_empty() {
-                return Ok(Outcome::NothingToDo);
-            }
-            refuse_kept(&eligible, terms)?;
-            blobs.measure(site, eligible).await?;
-            let reclaimable = blobs.bytes();
-            if blobs.seen && reclaimable < terms.min_reclaimable {
-                return Ok(Outcome::BelowMinimum { reclaimable });
-            }
-        }
+    let looked = unless_ended(outside, first_look(site, terms, deadline)).await;
+    if matches!(looked, Err(Error::Ended)) {
+        site.clear().await?;
     }
-
+    let mut blobs = match looked? {
+        First::Worthwhile(blobs) => blobs,
+        First::Done(outcome) => return Ok(outcome),
+    };
     let interrupts = site.interrupts();
     if interrupts {
         terms.ledger.stopping().map_err(Error::Ledger)?;
@@ -59,13 +49,14 @@ pub(super) async fn collect<S: Site, F: Future<Output = bool> + Send>(
         }
     }
     let mut watch = Watch { site, armed: true, swept: false };
-    let swept = match sweep(site, terms, deadline, &mut blobs, &mut watch.swept).await {
-        Ok(Some((swept, marked))) => {
-            blobs.removed(site, swept, deadline).await.map(|removed| Some((removed, marked)))
-        }
-        Ok(None) => Ok(None),
-        Err(error) => Err(error),
+    let swept = async {
+        Ok(match sweep(site, terms, deadline, &mut blobs, &mut watch.swept).await? {
+            Some((swept, marked)) => Some((blobs.removed(site, swept, deadline).await?, marked)),
+            None => None,
+        })
     };
+    let swept = unless_ended(outside, swept).await;
+    // From here on nobody ends it: first of all the registry has to be back.
     let back = site.bring_back(watch.swept).await;
     watch.armed = false;
     let swept = in_time(swept, terms);
@@ -73,7 +64,7 @@ pub(super) async fn collect<S: Site, F: Future<Output = bool> + Send>(
         return Err(Error::Down { source: Box::new(source), during: swept.err().map(Box::new) });
     }
     if interrupts {
-        if !alive().await {
+        if !outside.alive().await {
             let during = swept.err().map(Box::new);
             return Err(Error::Down { source: Box::new(Error::Silent), during });
         }
@@ -82,6 +73,46 @@ pub(super) async fn collect<S: Site, F: Future<Output = bool> + Send>(
     let Some(((removed, bytes), marked)) = swept? else { return Ok(Outcome::NothingToDo) };
     let blobs = removed.len() as u64;
     Ok(Outcome::Collected(Collected { blobs, bytes, marked, removed }))
+}
+
+/// What comes of it, unless the collection shall end before.
+async fn unless_ended<T>(
+    outside: &impl Outside,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::select! {
+        biased;
+        () = outside.ended() => Err(Error::Ended),
+        done = work => done,
+    }
+}
+
+/// What a look at the running registry comes to.
+enum First {
+    /// These blobs are worth a collection.
+    Worthwhile(Blobs),
+    /// There is no more to be done.
+    Done(Outcome),
+}
+
+async fn first_look<S: Site>(site: &S, terms: &Terms<'_>, deadline: Instant) -> Result<First, Error> {
+    let mut blobs = Blobs { seen: site.sees_blobs().await?, sizes: BTreeMap::new() };
+    let eligible = match in_time(site.look(deadline).await, terms)? {
+        Look::Blind => return Ok(First::Worthwhile(blobs)),
+        Look::Found(Found::Nothing) if blobs.seen => return Err(Error::NoRepositories),
+        Look::Found(Found::Nothing) => return Ok(First::Done(Outcome::NothingToDo)),
+        Look::Found(Found::Eligible { blobs, .. }) => blobs,
+    };
+    if eligible.is_empty() {
+        return Ok(First::Done(Outcome::NothingToDo));
+    }
+    refuse_kept(&eligible, terms)?;
+    blobs.measure(site, eligible).await?;
+    let reclaimable = blobs.bytes();
+    if blobs.seen && reclaimable < terms.min_reclaimable {
+        return Ok(First::Done(Outcome::BelowMinimum { reclaimable }));
+    }
+    Ok(First::Worthwhile(blobs))
 }
 
 /// Which of these blobs are gone.

@@ -49,15 +49,20 @@ impl Command {
     /// After a crash: ends what may be left of the collection, which must not go on beside the registry, and starts
     /// the registry again.
     pub(super) async fn restore(&self) -> Result<(), Error> {
-        if self.is_known() {
-            let deadline = Instant::now() + self.timeout;
-            let timeout = |error| match error {
-                Error::Timeout { .. } => Error::Timeout { limit: self.timeout },
-                other => other,
-            };
-            process::end(&self.mark(), deadline).await.map_err(timeout)?;
-        }
+        self.clear().await?;
         self.start().await
+    }
+
+    /// Ends what may be left of a collection, and waits until it has ended.
+    async fn clear(&self) -> Result<(), Error> {
+        if !self.is_known() {
+            return Ok(());
+        }
+        let timeout = |error| match error {
+            Error::Timeout { .. } => Error::Timeout { limit: self.timeout },
+            other => other,
+        };
+        process::end(&self.mark(), Instant::now() + self.timeout).await.map_err(timeout)
     }
 
     async fn start(&self) -> Result<(), Error> {
@@ -148,8 +153,13 @@ impl Site for CommandSite {
         if self.0.dry.is_some() { output.finish(exit) } else { output.finish_freely(exit) }
     }
 
+    async fn clear(&self) -> Result<(), Error> {
+        self.0.command.clear().await
+    }
+
     async fn bring_back(&self, _: bool) -> Result<(), Error> {
-        self.0.command.start().await
+        // What was killed with its group may take a while to end, and what had left the group was not.
+        self.0.command.restore().await
     }
 }
 

@@ -155,11 +155,6 @@ enum Sweep {
 }
 
 impl DockerSite {
-    /// Removes what an earlier collection may have left behind.
-    pub(super) async fn clear_leftovers(&self) -> Result<(), Error> {
-        clear(&self.0.engine, &self.0.container.name).await
-    }
-
     async fn collect(&self, sweep: Sweep, deadline: Instant) -> Result<Found, Error> {
         let known = &*self.0;
         let mut command = vec![known.program.clone(), "garbage-collect".to_owned()];
@@ -239,6 +234,10 @@ impl Site for DockerSite {
             return Err(Error::Interfered { container: self.0.container.name.clone() });
         }
         self.collect(Sweep::Real, deadline).await
+    }
+
+    async fn clear(&self) -> Result<(), Error> {
+        clear(&self.0.engine, &self.0.container.name).await
     }
 
     async fn bring_back(&self, swept: bool) -> Result<(), Error> {

@@ -99,6 +99,11 @@ pub enum Error {
     /// It took too long.
     #[error("the collection was ended because it took longer than gc.timeout ({} s)", limit.as_secs())]
     Timeout { limit: Duration },
+    /// Somebody wanted it to end.
+    #[error(
+        "it was ended before it was done, as regsweep was asked to stop: the next collection does the rest"
+    )]
+    Ended,
     /// What must stay would go.
     #[error(
         "{digest} is kept and garbage-collect would delete it (one of {count}): nothing was swept. If somebody has deleted it meanwhile, the next collection goes through; if not, the repository's metadata is damaged: restore it, or push the image again"
@@ -145,6 +150,7 @@ impl Error {
             Self::NoRepositories => "no_repositories",
             Self::Incomplete { .. } => "incomplete",
             Self::Timeout { .. } => "timeout",
+            Self::Ended => "ended",
             Self::KeptBlob { .. } => "kept_blob",
             Self::Interfered { .. } => "interfered",
             Self::UnknownStore => "unknown_store",

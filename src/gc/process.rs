@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
@@ -48,7 +49,13 @@ pub(super) async fn run(
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
     } else {
         // Not to our stdout, on which others may be reading a report.
-        command.stdout(std::io::stderr()).stderr(Stdio::inherit());
+        let (stdout, stderr) = if reader_is_gone() {
+            // What starts the registry must not die of its first message.
+            (Stdio::null(), Stdio::null())
+        } else {
+            (std::io::stderr().into(), Stdio::inherit())
+        };
+        command.stdout(stdout).stderr(stderr);
     }
     let mut child = command.spawn().map_err(|error| failed(format!("cannot be run: {error}")))?;
     let mut group = Group::of(&child);
@@ -85,6 +92,14 @@ pub(super) async fn run(
             Err(Error::Timeout { limit: Duration::ZERO })
         }
     }
+}
+
+/// Whether nobody reads our messages any more: the terminal was closed, or the other end of the pipe.
+fn reader_is_gone() -> bool {
+    let stderr = std::io::stderr();
+    let mut asked = [PollFd::new(&stderr, PollFlags::empty())];
+    let gone = PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL;
+    poll(&mut asked, Some(&Timespec::default())).is_ok() && asked[0].revents().intersects(gone)
 }
 
 /// Kills what still runs of commands with this mark that somebody before us had begun, and waits until it has

@@ -44,6 +44,9 @@ pub(super) trait Site: Clone + Send + Sync + 'static {
     /// Sweeps. What still runs when this fails is ended by [`Site::bring_back`].
     fn sweep(&self, deadline: Instant) -> impl Future<Output = Result<Found, Error>> + Send;
 
+    /// Ends what still runs of ours.
+    fn clear(&self) -> impl Future<Output = Result<(), Error>> + Send;
+
     /// Ends what still runs of ours and puts the registry back as it was found, also if [`Site::stop`] was
     /// left half way. `swept` tells whether a sweep was begun, after which a registry that ran meanwhile has
     /// to forget what it remembers.

@@ -1,9 +1,188 @@
 //! Collections by `regsweep gc` and `regsweep run` that do not come to their end: the registry is back, nothing
 //! sweeps beside it, and what is told of it is true.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use crate::world::{Commands, NEVER, Place};
+use crate::support::engine::{Contained, Engine};
+use crate::world::{Commands, Filled, NEVER, Place, contained, fill, until};
+
+/// Deletes the first of the old images by hand, so that there is something to collect.
+async fn delete_one(filled: &Filled, url: &str) {
+    let url = format!("{url}/v2/team/app/manifests/{}", filled.old[0].digest);
+    assert!(reqwest::Client::new().delete(url).send().await.unwrap().status().is_success());
+}
+
+/// A sweep that does not end and says by which processes, what it has started among them.
+fn endless(commands: &Commands) -> String {
+    format!("sleep 600 & echo $! $$ >{}; wait", commands.file("sweeps").display())
+}
+
+async fn until_it_sweeps(commands: &Commands) {
+    let file = commands.file("sweeps");
+    until("it sweeps", async || std::fs::read_to_string(&file).is_ok_and(|text| text.contains('\n'))).await;
+}
+
+/// Notes what of the sweep goes on when the registry is started.
+fn look_beside(commands: &Commands) -> String {
+    let (sweeps, beside) = (commands.file("sweeps"), commands.file("beside"));
+    format!(
+        "for one in $(cat {}); do [ -e /proc/$one/exe ] && echo $one >>{}; done",
+        sweeps.display(),
+        beside.display()
+    )
+}
+
+fn signal(child: &Child, name: &str) {
+    let kill = format!("kill -{name} {}", child.id());
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+}
+
+/// Everything is as it was before the collection, and nothing is noted for later.
+async fn assert_back(commands: &Commands, place: &Place) {
+    assert!(!commands.file("beside").exists(), "it swept beside the registry");
+    assert!(reqwest::get(format!("{}/v2/", commands.host.registry.url())).await.is_ok());
+    assert_eq!((place.open_ends().0, commands.filled.freed()), (0, 0));
+}
+
+/// A collection that gets a signal, and another while it brings the registry back.
+async fn signalled(command: &str, name: &str) {
+    let commands = Commands::new().await;
+    let (begun, go) = (commands.file("begun"), commands.file("go"));
+    let wait = format!("touch {}; while [ ! -e {} ]; do sleep 0.05; done", begun.display(), go.display());
+    let after = format!("{}\n{wait}", look_beside(&commands));
+    let place = Place::new(NEVER, &[commands.lines(&endless(&commands), &after, "")]);
+    delete_one(&commands.filled, &commands.host.registry.url()).await;
+    let mut child = place.command(&[command]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let mut said = |words: &str| {
+        tokio::task::block_in_place(|| {
+            let mut before = Vec::new();
+            let found = lines.by_ref().any(|line| {
+                before.push(line.clone());
+                line.contains(words)
+            });
+            assert!(found, "{command} {name}: it never said {words:?}: {before:?}");
+        });
+    };
+    until_it_sweeps(&commands).await;
+    signal(&child, name);
+    said("a collection is ended, and its registry brought back");
+    until("the bringing back", async || begun.exists()).await;
+    signal(&child, name);
+    said("no registry may be left stopped");
+    std::fs::write(go, "").unwrap();
+    said("regsweep was asked to stop");
+    let code = tokio::task::block_in_place(|| {
+        lines.by_ref().for_each(drop);
+        child.wait().unwrap().code()
+    });
+    assert_eq!(code, Some(1), "{command} {name}");
+    assert_back(&commands, &place).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupt_brings_the_registry_back() {
+    for command in ["gc", "run"] {
+        signalled(command, "INT").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_termination_brings_the_registry_back() {
+    for command in ["gc", "run"] {
+        signalled(command, "TERM").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hangup_brings_the_registry_back() {
+    for command in ["gc", "run"] {
+        signalled(command, "HUP").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_terminal_that_is_closed_brings_the_registry_back() {
+    for command in ["gc", "run"] {
+        let commands = Commands::new().await;
+        // What starts the registry has something to say, and gives up where that cannot be said.
+        let after = format!("{}\nset -e\necho starting\necho starting >&2\nset +e", look_beside(&commands));
+        let place = Place::new(NEVER, &[commands.lines(&endless(&commands), &after, "")]);
+        delete_one(&commands.filled, &commands.host.registry.url()).await;
+        let line = format!(
+            "echo $$ >{}; exec {} {command} --config {}",
+            commands.file("process").display(),
+            env!("CARGO_BIN_EXE_regsweep"),
+            place.config().display()
+        );
+        // The terminal is there as long as this program.
+        let mut terminal = Command::new("script")
+            .args(["--quiet", "--command", &line, "/dev/null"])
+            .env("RUST_LOG", "info")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        until_it_sweeps(&commands).await;
+        terminal.kill().unwrap();
+        terminal.wait().unwrap();
+        let pid = std::fs::read_to_string(commands.file("process")).unwrap();
+        let program = format!("/proc/{}/exe", pid.trim());
+        until("its end", async || std::fs::read_link(&program).is_err()).await;
+        assert_back(&commands, &place).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pipe_that_is_closed_keeps_no_registry_down() {
+    let commands = Commands::new().await;
+    let after = format!("{}\necho starting", look_beside(&commands));
+    let place = Place::new(NEVER, &[commands.lines(&endless(&commands), &after, "")]);
+    delete_one(&commands.filled, &commands.host.registry.url()).await;
+    let mut command = place.command(&["gc"]);
+    command.env("RUST_LOG", "info").stderr(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    until_it_sweeps(&commands).await;
+    drop((child.stderr.take(), child.stdout.take()));
+    signal(&child, "TERM");
+    let code = tokio::task::block_in_place(|| child.wait().unwrap().code());
+    assert_eq!(code, Some(1));
+    assert_back(&commands, &place).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signal_ends_a_collection_in_containers() {
+    let script = "#!/bin/sh\ncase \"$*\" in *--dry-run*) ;;\n\
+        garbage-collect*) touch /var/lib/registry/sweeps; sleep 600 ;; esac\n\
+        exec /usr/bin/docker-registry \"$@\"\n";
+    let Some(engine) = Engine::shared() else { return };
+    for (method, name) in [("offline", "TERM"), ("exec", "HUP")] {
+        let made = Contained { script: Some(script.to_owned()), ..Contained::default() };
+        let container = made.start(engine).await;
+        let filled = fill(&container.url(), container.store().await).await;
+        let mounts = engine.inspect(&container.name).await.mounts.unwrap();
+        let sweeps = mounts.iter().find_map(|one| {
+            let is_store = one.destination.as_deref() == Some("/var/lib/registry");
+            is_store.then(|| format!("{}/sweeps", one.source.as_ref().unwrap()))
+        });
+        let sweeps = std::path::PathBuf::from(sweeps.unwrap());
+        let place = Place::new(NEVER, &[contained(&container.url(), &engine.host(), &container, method)]);
+        delete_one(&filled, &container.url()).await;
+        let started = container.state().await.1;
+        let mut child = place.command(&["gc"]).spawn().unwrap();
+        until("it sweeps", async || sweeps.exists()).await;
+        signal(&child, name);
+        let code = tokio::task::block_in_place(|| child.wait().unwrap().code());
+        assert_eq!(code, Some(1), "{method}");
+        let (runs, since) = container.state().await;
+        // What swept inside the container has ended with it.
+        assert!(runs && since != started && container.answers_now().await, "{method}");
+        assert!(engine.collectors(&container.name).await.is_empty(), "{method}");
+        assert_eq!((place.open_ends().0, filled.freed()), (0, 0), "{method}");
+    }
+}
 
 /// The downtimes that the state knows, oldest first, in milliseconds.
 fn downtimes(place: &Place) -> Vec<u64> {
