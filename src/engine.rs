@@ -15,7 +15,9 @@ mod history;
 mod journal;
 mod kept;
 mod look;
+mod memory;
 mod recovery;
+mod room;
 mod scan;
 mod send;
 mod undo;
@@ -31,17 +33,19 @@ pub use history::{
 };
 pub use journal::Journal;
 pub use kept::Kept;
+use memory::{forget, recall, remember};
 pub use recovery::recovery_pause;
+use room::{Line, judge_beside};
 use scan::{Depth, scan};
 pub use undo::{Name, Return, Target, Undone, undo};
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::config::{self, Config};
-use crate::model::{Digest, Memory, RepositoryName, Snapshot};
+use crate::model::{Digest, RepositoryName, Snapshot};
 use crate::plan::{Failure, Plan, RepositoryPlan, TagDeletion, Terms, Verdict, plan, span};
 use crate::policy::{Mode, Patterns, Policy, Untagging};
 use crate::registry::{self, Features, Reader};
@@ -194,7 +198,8 @@ pub async fn inspect(
     };
     let policy = policy_of(site, repository).unwrap_or(&nobodys);
     let features = with_learned(site, site.reader.features(repository).await?, None).await?;
-    judge(site, features, repository, policy, Depth::Everything, None).await
+    let readers = site.registry.concurrency.get();
+    judge_beside(readers, site, features, repository, policy, Depth::Everything, None).await
 }
 
 /// Reads every claimed repository and plans. One that cannot be read is left alone and reported. A registry
@@ -238,9 +243,10 @@ async fn read_and_plan(
     let mut plans = Vec::new();
     let mut failures = Vec::new();
     let mut kept = Kept::default();
-    let mut results = stream::iter(claimed)
-        .map(async |(repository, policy)| {
-            let result = judge(site, features, &repository, policy, Depth::Claimed(policy), None).await;
+    let line = Line::new(site.registry.concurrency.get());
+    let mut results = stream::iter(claimed.into_iter().enumerate())
+        .map(async |(place, (repository, policy))| {
+            let result = line.judge(place, site, features, &repository, policy).await;
             progress.scanned();
             (repository, result)
         })
@@ -265,6 +271,7 @@ async fn read_and_plan(
             }
             Err(error) => return Err(error),
         }
+        line.advance();
     }
     drop(results);
     forget(site).await;
@@ -286,13 +293,14 @@ struct RecheckContext {
 /// With `context`, something is about to be deleted by this: then each tagged manifest that stays is
 /// asked for unless it was before, since one that is gone must take no place from another.
 async fn judge(
-    site: Site<'_>,
     features: Features,
     repository: &RepositoryName,
     policy: &Policy,
     depth: Depth<'_>,
     mut context: Option<&mut RecheckContext>,
+    bounds: &mut Bounds<'_>,
 ) -> Result<(Snapshot, RepositoryPlan), Error> {
+    let site = bounds.site;
     let parents_deleted = context.as_deref().map(|one| one.parents_deleted.clone()).unwrap_or_default();
     let terms = Terms {
         now: site.now,
@@ -305,13 +313,13 @@ async fn judge(
         },
         parents_deleted: &parents_deleted,
     };
-    let before = recall(site, repository).await?;
-    let scan::Scanned { mut snapshot, unconfirmed } = scan(site, repository, depth, &before).await?;
+    let before = recall(bounds, repository).await?;
+    let scan::Scanned { mut snapshot, unconfirmed } = scan(bounds, repository, depth, &before).await?;
     let mut asked = BTreeSet::new();
     let mut revisited = false;
-    let mut rounds = Bounds::of(site, &snapshot, &BTreeMap::new());
+    let mut rounds = 0;
     loop {
-        rounds.deeper()?;
+        bounds.deeper(&mut rounds)?;
         let after = before.look(&mut snapshot, site.looked);
         let plan = plan(&snapshot, policy, &terms);
         // An untagged index that is left alone still needs its children, so what is remembered of such
@@ -319,7 +327,7 @@ async fn judge(
         if !revisited && plan.deletions().next().is_some() {
             revisited = true;
             let known = snapshot.manifests.len();
-            scan::revisit(site, &mut snapshot, depth, &before).await?;
+            scan::revisit(bounds, &mut snapshot, depth, &before).await?;
             if snapshot.manifests.len() > known {
                 continue;
             }
@@ -348,38 +356,7 @@ async fn judge(
             .try_collect()
             .await?;
         let named = found.into_iter().flatten().collect();
-        scan::extend(site, &mut snapshot, named, depth, &before).await?;
-    }
-}
-
-/// What is remembered of a repository.
-async fn recall(site: Site<'_>, repository: &RepositoryName) -> Result<Memory, Error> {
-    let Some(state) = site.state else { return Ok(Memory::default()) };
-    let (state, registry, repository) = (state.clone(), site.registry.name.clone(), repository.clone());
-    Ok(aside(move || state.recall(&registry, &repository)).await?)
-}
-
-/// Keeps what a look has found for the next one.
-async fn remember(
-    site: Site<'_>,
-    repository: &RepositoryName,
-    before: Memory,
-    after: Memory,
-) -> Result<(), Error> {
-    let Some(state) = site.state else { return Ok(()) };
-    let (state, registry, repository) = (state.clone(), site.registry.name.clone(), repository.clone());
-    let at = site.looked;
-    Ok(aside(move || state.remember(&registry, &repository, &before, &after, at)).await?)
-}
-
-/// Drops from the memory what has been gone for longer than the configuration wants anything remembered.
-/// A failure of that is no failure of the survey.
-async fn forget(site: Site<'_>) {
-    let Some(state) = site.state else { return };
-    let (state, registry) = (state.clone(), site.registry.name.clone());
-    let until = site.looked - site.config.history;
-    if let Err(error) = aside(move || state.forget(&registry, until)).await {
-        tracing::warn!(registry = %site.registry.name, %error, "the memory cannot be tidied");
+        scan::extend(bounds, &mut snapshot, named, depth, &before).await?;
     }
 }
 

@@ -22,7 +22,7 @@ use crate::state::Departure;
 
 /// Repositories that are worked on at once. Within one, deletions follow one another: each makes
 /// distribution read every tag there, and parents must be gone before their children.
-const REPOSITORIES: usize = 4;
+pub(super) const REPOSITORIES: usize = 4;
 
 /// Whether a run minds the limits of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,20 +1,20 @@
-//! How much one repository may hold before it is too much to be read.
+//! How much one repository may hold before it is too much to be read, alone and beside others.
 //!
 //! Whoever may push can push anything, and a hostile registry makes up more while it is asked. What is too
 //! much is an error of that repository, which is left alone.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::sync::Arc;
+use std::collections::{HashSet, VecDeque};
 
 use super::Site;
-use crate::model::{Digest, Facts, Manifest, RepositoryName, Snapshot};
-use crate::registry::Error;
+use crate::model::{Digest, Facts, Manifest, Memory, RepositoryName, Snapshot};
+use crate::registry::{Error, TagList};
 
-/// What the manifests of a repository may take in memory together, in bytes: some 150,000 images.
+/// What the manifests of a repository may take in memory together, in bytes: some 150,000 images. So much is
+/// also shared out among the repositories that are read side by side.
 const REPOSITORY_BYTES: usize = 512 << 20;
 /// About what a manifest takes besides.
 const MANIFEST_BYTES: usize = 512;
-/// About what a child, a blob or a label takes besides its text.
+/// About what a tag, a child, a blob or a label takes besides its text.
 const ENTRY_BYTES: usize = 128;
 
 /// So often something may be found that leads to yet something else: an index in an index, a signature of a
@@ -25,25 +25,81 @@ const ROUNDS: usize = 100;
 /// it, and each of them is visited to tell how old and how large it is.
 const BELOW: usize = 5_000_000;
 
+/// How much memory a repository may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    /// All of [`REPOSITORY_BYTES`], which one repository may at a time.
+    Whole,
+    /// So many bytes, as others are read beside it. What is remembered of it counts, needed or not.
+    Share(usize),
+}
+
+impl Room {
+    /// What is one's own where so many are read side by side.
+    pub(super) fn beside(readers: usize) -> Self {
+        Self::Share(REPOSITORY_BYTES / readers.max(1))
+    }
+}
+
 /// What has been found in a repository so far.
 pub(super) struct Bounds<'a> {
-    site: Site<'a>,
+    pub(super) site: Site<'a>,
     repository: RepositoryName,
+    room: Room,
     bytes: usize,
-    rounds: usize,
+    crowded: bool,
 }
 
 impl<'a> Bounds<'a> {
-    /// For a repository of which this is known, and for which these were found and not judged yet.
-    pub(super) fn of(site: Site<'a>, snapshot: &Snapshot, found: &BTreeMap<Digest, Arc<Manifest>>) -> Self {
-        let known = snapshot.manifests.values().chain(found.values());
-        let bytes = known.map(|manifest| weight(manifest)).fold(0, usize::saturating_add);
-        Self { site, repository: snapshot.repository.clone(), bytes, rounds: 0 }
+    /// For a repository of which nothing has been read yet.
+    pub(super) fn of(site: Site<'a>, repository: &RepositoryName, room: Room) -> Self {
+        Self { site, repository: repository.clone(), room, bytes: 0, crowded: false }
+    }
+
+    /// Whether it failed for being too large for its share, and may be read where it has all the room.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.crowded
+    }
+
+    /// Tells, one after the other, whether what is remembered has room.
+    pub(super) fn filling(&self) -> impl FnMut(&Manifest) -> bool + Send + 'static {
+        let (room, mut bytes) = (self.room, 0_usize);
+        move |manifest| {
+            bytes = bytes.saturating_add(weight(manifest));
+            match room {
+                Room::Whole => true,
+                Room::Share(most) => bytes <= most,
+            }
+        }
+    }
+
+    /// What is remembered; `None` if that had no room.
+    pub(super) fn recalled(&mut self, before: Option<Memory>) -> Result<Memory, Error> {
+        let Some(before) = before else {
+            self.grow(usize::MAX)?;
+            return Ok(Memory::default());
+        };
+        if self.room != Room::Whole {
+            let bytes = before.manifests.values().map(|manifest| weight(manifest));
+            self.grow(bytes.fold(0, usize::saturating_add))?;
+        }
+        Ok(before)
+    }
+
+    /// The list of tags.
+    pub(super) fn list(&mut self, list: &TagList) -> Result<(), Error> {
+        let tags = list.tags.iter().map(|tag| ENTRY_BYTES + tag.as_str().len());
+        self.grow(tags.sum())
     }
 
     /// One more manifest.
     pub(super) fn add(&mut self, manifest: &Manifest) -> Result<(), Error> {
         self.grow(weight(manifest))
+    }
+
+    /// One of those that are remembered.
+    pub(super) fn reach(&mut self, known: &Manifest) -> Result<(), Error> {
+        if self.room == Room::Whole { self.grow(weight(known)) } else { Ok(()) }
     }
 
     /// What there is to know of a manifest that was added before.
@@ -53,17 +109,22 @@ impl<'a> Bounds<'a> {
 
     fn grow(&mut self, bytes: usize) -> Result<(), Error> {
         self.bytes = self.bytes.saturating_add(bytes);
-        if self.bytes <= REPOSITORY_BYTES {
+        let most = match self.room {
+            Room::Whole => REPOSITORY_BYTES,
+            Room::Share(most) => most.min(REPOSITORY_BYTES),
+        };
+        if self.bytes <= most {
             return Ok(());
         }
-        let most = REPOSITORY_BYTES >> 20;
+        self.crowded = self.room != Room::Whole;
+        let most = most >> 20;
         Err(self.too_much(format!("its manifests take more than {most} MiB: split the repository")))
     }
 
     /// One more step away from what the tags lead to.
-    pub(super) fn deeper(&mut self) -> Result<(), Error> {
-        self.rounds += 1;
-        if self.rounds <= ROUNDS {
+    pub(super) fn deeper(&self, rounds: &mut usize) -> Result<(), Error> {
+        *rounds += 1;
+        if *rounds <= ROUNDS {
             return Ok(());
         }
         let message = format!("its manifests lead from one to the next more than {ROUNDS} times");
@@ -119,6 +180,9 @@ fn is_entangled(snapshot: &Snapshot, most: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
     use super::*;
     use crate::model::{Blob, Kind};
 

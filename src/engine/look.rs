@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::apply::Work;
-use super::{Depth, Error, RecheckContext, Site, judge};
+use super::apply::{REPOSITORIES, Work};
+use super::room::judge_beside;
+use super::{Depth, Error, RecheckContext, Site};
 use crate::model::{Digest, Tag};
 use crate::plan::{Planned, RepositoryPlan, Untag, Verdict};
 
@@ -97,7 +98,9 @@ impl Work<'_> {
         let depth = Depth::Claimed(self.policy);
         let mut context = last.map(|last| last.context.clone()).unwrap_or_default();
         let repository = &self.planned.repository;
-        let judged = judge(site, self.features, repository, self.policy, depth, Some(&mut context));
+        let (features, policy) = (self.features, self.policy);
+        let judged =
+            judge_beside(REPOSITORIES, site, features, repository, policy, depth, Some(&mut context));
         let judged = self.halt.in_time(judged, more).await.map_err(Blind::Ended)?;
         let (snapshot, plan) = judged.map_err(Blind::Failed)?;
         Ok((Look::of(&plan, snapshot.absent, begin.elapsed(), context), plan))

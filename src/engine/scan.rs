@@ -33,18 +33,19 @@ pub(super) struct Scanned {
 
 /// Reads a repository. What is remembered of it is not read again, only which tag points where.
 pub(super) async fn scan(
-    site: Site<'_>,
+    bounds: &mut Bounds<'_>,
     repository: &RepositoryName,
     depth: Depth<'_>,
     before: &Memory,
 ) -> Result<Scanned, Error> {
+    let site = bounds.site;
     let mut snapshot = Snapshot::empty(repository.clone());
     let mut unconfirmed = BTreeSet::new();
     // A repository that was only ever pushed to by digest has no list, and nothing to decide on.
     let list: TagList = site.reader.tags(repository).await?.unwrap_or_default();
+    bounds.list(&list)?;
     snapshot.ghosts.extend(list.invalid);
     let mut found = BTreeMap::new();
-    let mut bounds = Bounds::of(site, &snapshot, &found);
     let mut resolved = stream::iter(list.tags)
         .map(async |tag| {
             let known = before.tags.get(&tag).filter(|digest| before.manifests.contains_key(digest));
@@ -79,7 +80,7 @@ pub(super) async fn scan(
         Depth::Claimed(policy) if policy.untagged.is_none() => {}
         Depth::Claimed(_) | Depth::Everything => doubtful.extend(before.sightings.keys().cloned()),
     }
-    complete(site, &mut snapshot, found, sure, doubtful, depth, before).await?;
+    complete(bounds, &mut snapshot, found, sure, doubtful, depth, before).await?;
     let emptied = snapshot.tags.is_empty() && !before.tags.is_empty();
     if emptied && !snapshot.manifests.is_empty() {
         // Without its tags everything would seem to have none, and must not go for that.
@@ -126,24 +127,24 @@ pub(super) async fn confirm(
 
 /// Adds manifests that the registry has just named by other means than a tag.
 pub(super) async fn extend(
-    site: Site<'_>,
+    bounds: &mut Bounds<'_>,
     snapshot: &mut Snapshot,
     sure: Vec<Digest>,
     depth: Depth<'_>,
     before: &Memory,
 ) -> Result<(), Error> {
-    complete(site, snapshot, BTreeMap::new(), sure, BTreeSet::new(), depth, before).await
+    complete(bounds, snapshot, BTreeMap::new(), sure, BTreeSet::new(), depth, before).await
 }
 
 /// Adds what is remembered and still there, though no tag leads to it any more.
 pub(super) async fn revisit(
-    site: Site<'_>,
+    bounds: &mut Bounds<'_>,
     snapshot: &mut Snapshot,
     depth: Depth<'_>,
     before: &Memory,
 ) -> Result<(), Error> {
     let doubtful = before.sightings.keys().cloned().collect();
-    complete(site, snapshot, BTreeMap::new(), Vec::new(), doubtful, depth, before).await
+    complete(bounds, snapshot, BTreeMap::new(), Vec::new(), doubtful, depth, before).await
 }
 
 /// Reads manifests until everything that something here points to is here or known to be absent, then
@@ -153,7 +154,7 @@ pub(super) async fn revisit(
 /// signature or the memory itself speaks of is `doubtful`: the registry is asked for it, and in full,
 /// since a conditional request by digest is answered without looking.
 async fn complete(
-    site: Site<'_>,
+    bounds: &mut Bounds<'_>,
     snapshot: &mut Snapshot,
     mut found: BTreeMap<Digest, Arc<Manifest>>,
     mut sure: Vec<Digest>,
@@ -161,10 +162,10 @@ async fn complete(
     depth: Depth<'_>,
     before: &Memory,
 ) -> Result<(), Error> {
-    let repository = snapshot.repository.clone();
-    let mut bounds = Bounds::of(site, snapshot, &found);
+    let (site, repository) = (bounds.site, snapshot.repository.clone());
+    let mut rounds = 0;
     loop {
-        bounds.deeper()?;
+        bounds.deeper(&mut rounds)?;
         let mut missing = BTreeSet::new();
         while let Some(digest) = sure.pop() {
             if snapshot.manifests.contains_key(&digest) || snapshot.absent.contains(&digest) {
@@ -173,7 +174,7 @@ async fn complete(
             // Remembered facts may have been learned at the price of a request.
             let manifest = match before.manifests.get(&digest) {
                 Some(known) => {
-                    bounds.add(known)?;
+                    bounds.reach(known)?;
                     Some(known.clone())
                 }
                 None => found.remove(&digest),

@@ -29,6 +29,9 @@ const STOP_SECONDS: i32 = 10;
 const FILE_LIMIT: u64 = 4 << 20;
 /// Requests in a row that may fail while something is waited for: an Engine may be restarting.
 const PATIENCE: u32 = 20;
+/// How long an answer may take from the request to its last byte, and how long a piece of a long one. The client's
+/// own limit ends with the first byte, and an Engine (or a proxy before it) may fall silent after that.
+const ANSWER: Duration = Duration::from_secs(150);
 /// How long the rest of an output may take once its process has ended.
 const REST: Duration = Duration::from_secs(10);
 
@@ -46,7 +49,7 @@ impl Engine {
 
     /// What the Engine knows of a container.
     pub(super) async fn inspect(&self, container: &str) -> Result<ContainerInspectResponse, Error> {
-        let found = self.docker.inspect_container(container, None).await;
+        let found = self.whole(self.docker.inspect_container(container, None)).await;
         found.map_err(|error| self.about(container, "inspect the container", error))
     }
 
@@ -54,7 +57,7 @@ impl Engine {
     /// container need not run.
     pub(super) async fn stat(&self, container: &str, path: &str) -> Result<Option<u64>, Error> {
         let options = ContainerArchiveInfoOptionsBuilder::default().path(path).build();
-        match self.docker.get_container_archive_info(container, Some(options)).await {
+        match self.whole(self.docker.get_container_archive_info(container, Some(options))).await {
             Ok(found) => Ok(Some(u64::try_from(found.size).unwrap_or_default())),
             Err(Failure::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
             Err(error) => Err(self.failed("look at a file in the container (archive)", error)),
@@ -65,7 +68,7 @@ impl Engine {
     pub(super) async fn read(&self, container: &str, path: &str) -> Result<Option<String>, Error> {
         let doing = "read a file in the container (archive)";
         let options = ContainerArchiveInfoOptionsBuilder::default().path(path).build();
-        let found = match self.docker.get_container_archive_info(container, Some(options)).await {
+        let found = match self.whole(self.docker.get_container_archive_info(container, Some(options))).await {
             Ok(found) => found,
             Err(Failure::DockerResponseServerError { status_code: 404, .. }) => return Ok(None),
             Err(error) => return Err(self.failed(doing, error)),
@@ -75,7 +78,10 @@ impl Engine {
         let options = DownloadFromContainerOptionsBuilder::default().path(path).build();
         let mut archive = Vec::new();
         let mut pieces = self.docker.download_from_container(container, Some(options));
-        while let Some(piece) = pieces.next().await {
+        let deadline = Instant::now() + ANSWER;
+        loop {
+            let piece = timeout_at(deadline, pieces.next()).await;
+            let Some(piece) = piece.unwrap_or(Some(Err(Failure::RequestTimeoutError))) else { break };
             match piece {
                 Ok(piece) => archive.extend_from_slice(&piece),
                 Err(Failure::DockerResponseServerError { status_code: 404, .. }) => return Ok(None),
@@ -100,32 +106,32 @@ impl Engine {
     }
 
     pub(super) async fn start(&self, container: &str) -> Result<(), Error> {
-        let started = self.docker.start_container(container, None).await;
+        let started = self.whole(self.docker.start_container(container, None)).await;
         started.map_err(|error| self.about(container, "start the container", error))
     }
 
     pub(super) async fn stop(&self, container: &str) -> Result<(), Error> {
         let options = StopContainerOptionsBuilder::default().t(STOP_SECONDS).build();
-        let stopped = self.docker.stop_container(container, Some(options)).await;
+        let stopped = self.whole(self.docker.stop_container(container, Some(options))).await;
         stopped.map_err(|error| self.about(container, "stop the container", error))
     }
 
     pub(super) async fn restart(&self, container: &str) -> Result<(), Error> {
         let options = RestartContainerOptionsBuilder::default().t(STOP_SECONDS).build();
-        let restarted = self.docker.restart_container(container, Some(options)).await;
+        let restarted = self.whole(self.docker.restart_container(container, Some(options))).await;
         restarted.map_err(|error| self.about(container, "restart the container", error))
     }
 
     /// Creates a container and tells its id.
     pub(super) async fn create(&self, body: ContainerCreateBody) -> Result<String, Error> {
-        let created = self.docker.create_container(None, body).await;
+        let created = self.whole(self.docker.create_container(None, body)).await;
         Ok(created.map_err(|error| self.failed("create a container", error))?.id)
     }
 
     /// Removes a container, running or not. Its anonymous volumes stay: they are the registry's.
     pub(super) async fn remove(&self, container: &str) -> Result<(), Error> {
         let options = RemoveContainerOptionsBuilder::default().force(true).v(false).build();
-        match self.docker.remove_container(container, Some(options)).await {
+        match self.whole(self.docker.remove_container(container, Some(options))).await {
             // Gone, or someone else is removing it.
             Ok(()) | Err(Failure::DockerResponseServerError { status_code: 404 | 409, .. }) => Ok(()),
             Err(error) => Err(self.failed("remove a container", error)),
@@ -136,7 +142,7 @@ impl Engine {
     pub(super) async fn labelled(&self, labels: &[String]) -> Result<Vec<String>, Error> {
         let filters = HashMap::from([("label", labels.to_vec())]);
         let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-        let found = self.docker.list_containers(Some(options)).await;
+        let found = self.whole(self.docker.list_containers(Some(options))).await;
         let found = found.map_err(|error| self.failed("list containers", error))?;
         Ok(found.into_iter().filter_map(|container| container.id).collect())
     }
@@ -158,7 +164,8 @@ impl Engine {
         let exit = exit.await?;
         let options = LogsOptionsBuilder::default().stdout(true).stderr(true).build();
         let logs = self.docker.logs(container, Some(options));
-        match timeout_at(deadline, self.drain(logs, output)).await {
+        // It has ended, so the Engine has nothing to wait for.
+        match timeout_at(deadline, self.drain(logs, output, Some(ANSWER))).await {
             Ok(drained) => drained.map(|()| exit),
             Err(_) => Err(timed_out()),
         }
@@ -181,9 +188,9 @@ impl Engine {
             cmd: Some(command),
             ..CreateExecOptions::default()
         };
-        let created = self.docker.create_exec(container, options).await;
+        let created = self.whole(self.docker.create_exec(container, options)).await;
         let exec = created.map_err(|error| self.about(container, doing, error))?.id;
-        let started = self.docker.start_exec(&exec, None).await;
+        let started = self.whole(self.docker.start_exec(&exec, None)).await;
         let StartExecResults::Attached { output: stream, .. } =
             started.map_err(|error| self.failed(doing, error))?
         else {
@@ -191,11 +198,13 @@ impl Engine {
         };
         // The stream may be cut by a proxy, which does not end the process: only the Engine's word counts.
         let ended = self.poll(deadline, || async {
-            let found = self.docker.inspect_exec(&exec).await.map_err(|error| self.failed(doing, error))?;
+            let found = self.whole(self.docker.inspect_exec(&exec)).await;
+            let found = found.map_err(|error| self.failed(doing, error))?;
             // Before it runs, Docker says nothing of an exit code; Podman says 0.
             Ok(if found.running == Some(false) { found.exit_code } else { None })
         });
-        let drained = self.drain(stream, output);
+        // A collector may be silent for as long as it likes.
+        let drained = self.drain(stream, output, None);
         tokio::pin!(ended, drained);
         tokio::select! {
             exit = &mut ended => {
@@ -239,8 +248,12 @@ impl Engine {
         &self,
         mut frames: impl Bytes<Item = Result<LogOutput, Failure>> + Unpin,
         output: &mut Output,
+        silence: Option<Duration>,
     ) -> Result<(), Error> {
-        while let Some(frame) = frames.next().await {
+        let silence = silence.unwrap_or(Duration::MAX);
+        while let Some(frame) =
+            timeout(silence, frames.next()).await.unwrap_or(Some(Err(Failure::RequestTimeoutError)))
+        {
             match frame {
                 Ok(LogOutput::StdErr { message }) => output.take(Stream::Stderr, &message),
                 Ok(LogOutput::StdOut { message } | LogOutput::Console { message }) => {
@@ -251,6 +264,11 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// A whole answer, or that it did not come in time.
+    async fn whole<T>(&self, answer: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        timeout(ANSWER, answer).await.unwrap_or(Err(Failure::RequestTimeoutError))
     }
 
     /// The error of a request about one container.
@@ -306,4 +324,107 @@ fn cause(error: &dyn std::error::Error) -> Option<&io::Error> {
 fn printable(text: &str) -> String {
     let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
     clean.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{UnixListener, UnixStream};
+
+    use super::*;
+
+    /// What the Engine of a test does after the head of an answer that it never ends.
+    #[derive(Debug, Clone, Copy)]
+    enum Then {
+        Silence,
+        /// One byte now and then, of a file or of a line that has no end.
+        Drip,
+    }
+
+    const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n";
+    /// What is known of a file: `{"name":"c","size":1,"mode":420,"mtime":"2026-01-01T00:00:00Z","linkTarget":""}`.
+    const STAT: &str = "X-Docker-Container-Path-Stat: \
+        eyJuYW1lIjoiYyIsInNpemUiOjEsIm1vZGUiOjQyMCwibXRpbWUiOiIyMDI2LTAxLTAxVDAwOjAwOjAwWiIsImxpbmtUYXJnZXQiOiIifQ==\r\n";
+    const ENDED: &str = r#"{"State":{"Running":false,"ExitCode":0}}"#;
+
+    /// An Engine that answers everything but the one request whose first line has these words: of that answer it
+    /// sends the head.
+    fn engine(never: &'static str, then: Then) -> (TempDir, Engine) {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("docker.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(answer(stream, never, then));
+            }
+        });
+        let address = Address::parse(&format!("unix://{}", socket.display()), None).unwrap();
+        (folder, Engine::new(&address).unwrap())
+    }
+
+    async fn answer(mut stream: UnixStream, never: &str, then: Then) -> io::Result<()> {
+        loop {
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                request.push(stream.read_u8().await?);
+            }
+            let request = String::from_utf8(request).unwrap();
+            if !request.lines().next().unwrap().contains(never) {
+                let body = if request.starts_with("GET") && request.contains("/json") { ENDED } else { "" };
+                let length = body.len();
+                let whole = format!("{HEAD}{STAT}Content-Length: {length}\r\n\r\n{body}");
+                stream.write_all(whole.as_bytes()).await?;
+                continue;
+            }
+            let begun = format!("{HEAD}{STAT}Content-Length: 1000000\r\n\r\n");
+            stream.write_all(begun.as_bytes()).await?;
+            loop {
+                match then {
+                    Then::Silence => std::future::pending().await,
+                    Then::Drip => sleep(Duration::from_secs(20)).await,
+                }
+                // A frame of an output with one character in it; as good a beginning of a file as any.
+                stream.write_all(b"\x01\0\0\0\0\0\0\x01x").await?;
+            }
+        }
+    }
+
+    /// The error of what the Engine never ends, which comes by itself, and the seconds until then.
+    async fn given_up<T: std::fmt::Debug>(
+        ask: impl Future<Output = Result<T, Error>>,
+    ) -> (&'static str, u64) {
+        let begin = Instant::now();
+        let ended = timeout(Duration::from_secs(100_000), ask).await.expect("it waits for ever");
+        (ended.unwrap_err().kind(), begin.elapsed().as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_engine_that_falls_silent_is_not_waited_for_for_ever() {
+        for then in [Then::Silence, Then::Drip] {
+            let (_folder, silent) = engine("/containers/c/json", then);
+            let (kind, seconds) = given_up(silent.inspect("c")).await;
+            assert_eq!(kind, "unreachable", "{then:?}");
+            assert!(seconds <= ANSWER.as_secs(), "{then:?}: {seconds} s");
+
+            let (_folder, silent) = engine("GET /containers/c/archive", then);
+            let (kind, seconds) = given_up(silent.read("c", "/config.yml")).await;
+            assert_eq!(kind, "unreachable", "{then:?}");
+            assert!(seconds <= ANSWER.as_secs(), "{then:?}: {seconds} s");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_output_may_take_as_long_as_a_collection_but_not_fall_silent() {
+        let limit = Duration::from_secs(3600);
+        for (then, expected, least) in [(Then::Silence, "unreachable", 0), (Then::Drip, "timeout", 3600)] {
+            let (_folder, silent) = engine("/containers/c/logs", then);
+            let mut output = Output::default();
+            let run = silent.run("c", &mut output, Instant::now() + limit);
+            let (kind, seconds) = given_up(run).await;
+            assert_eq!(kind, expected, "{then:?}");
+            let most = if least == 0 { ANSWER.as_secs() } else { least };
+            assert!((least..=most + 1).contains(&seconds), "{then:?}: {seconds} s");
+        }
+    }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use reqwest::header::{HeaderValue, IF_NONE_MATCH};
 use reqwest::{Method, StatusCode};
+use tokio::sync::SemaphorePermit;
 
 use super::auth::Scope;
 use super::delete::Deleter;
@@ -132,6 +133,18 @@ impl Reader {
     pub fn too_much(&self, repository: &RepositoryName, message: String) -> Error {
         let url = self.transport.url(&format!("{repository}/manifests/"));
         Error::new("GET", &url, Kind::TooLarge, message)
+    }
+
+    /// Waits until no other repository of this registry is read that may take much memory, and lets none be
+    /// for as long as what it gives lives.
+    pub async fn alone(&self) -> Option<SemaphorePermit<'_>> {
+        // The semaphore is never closed.
+        self.transport.alone.acquire().await.ok()
+    }
+
+    /// The same without waiting; `None` if there is another.
+    pub fn try_alone(&self) -> Option<SemaphorePermit<'_>> {
+        self.transport.alone.try_acquire().ok()
     }
 
     /// The manifest that a reference leads to.

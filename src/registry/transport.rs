@@ -141,6 +141,8 @@ pub(super) struct Transport {
     in_flight: Semaphore,
     /// Held by the one request whose answer may grow large.
     large: Semaphore,
+    /// Held for the one repository that may take much memory.
+    pub(super) alone: Semaphore,
     pace: Option<Pace>,
     pub(super) circuit: Circuit,
     retry: Retry,
@@ -163,6 +165,7 @@ impl Transport {
             session: Session::new(connect::keychain(registry)?),
             in_flight: Semaphore::new(registry.concurrency.get()),
             large: Semaphore::new(1),
+            alone: Semaphore::new(1),
             pace: registry.requests_per_second.map(|rate| Pace::new(rate.get())),
             circuit: Circuit::new(&registry.name, retry),
             retry,

@@ -14,6 +14,17 @@ use crate::model::{Blob, Digest, Facts, FirstLook, Kind, Manifest, Memory, Repos
 impl State {
     /// What is remembered of a repository.
     pub fn recall(&self, registry: &str, repository: &RepositoryName) -> Result<Memory, Error> {
+        Ok(self.recall_while(registry, repository, |_| true)?.unwrap_or_default())
+    }
+
+    /// What is remembered of a repository, if there is room for each of its manifests; each is asked about
+    /// once it is read.
+    pub fn recall_while(
+        &self,
+        registry: &str,
+        repository: &RepositoryName,
+        has_room: impl FnMut(&Manifest) -> bool,
+    ) -> Result<Option<Memory>, Error> {
         let mut connection = self.quick();
         let moment = connection.transaction()?;
         let leftovers = journal::leftovers(&moment, registry, repository)?;
@@ -21,10 +32,12 @@ impl State {
         if let Some((id, first_look)) = known(&moment, registry, repository)? {
             // A time that cannot be read is one that was lost.
             memory.first_look = first_look.map_or(FirstLook::Lost, |at| self.first_look(at));
-            recall_manifests(&moment, id, &mut memory)?;
+            if !recall_manifests(&moment, id, &mut memory, has_room)? {
+                return Ok(None);
+            }
             recall_tags(&moment, id, &mut memory)?;
         }
-        Ok(memory)
+        Ok(Some(memory))
     }
 
     /// What the first look with this file was.
@@ -108,7 +121,13 @@ fn known(
     row.optional()
 }
 
-fn recall_manifests(connection: &Connection, id: i64, memory: &mut Memory) -> Result<(), rusqlite::Error> {
+/// Whether there was room for all of them.
+fn recall_manifests(
+    connection: &Connection,
+    id: i64,
+    memory: &mut Memory,
+    mut has_room: impl FnMut(&Manifest) -> bool,
+) -> Result<bool, rusqlite::Error> {
     let mut select = connection.prepare_cached(
         "SELECT digest, noticed, left_at, restored,
                 known, kind, size, subject, children, blobs, created, labels, why
@@ -121,10 +140,13 @@ fn recall_manifests(connection: &Connection, id: i64, memory: &mut Memory) -> Re
             memory.sightings.insert(digest.clone(), sighting);
         }
         if let Some(manifest) = manifest(row, &digest) {
+            if !has_room(&manifest) {
+                return Ok(false);
+            }
             memory.manifests.insert(digest, Arc::new(manifest));
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 fn recall_tags(connection: &Connection, id: i64, memory: &mut Memory) -> Result<(), rusqlite::Error> {
@@ -440,6 +462,13 @@ mod tests {
         written.sightings.insert(digest("lasting"), changed);
         state.remember("main", &name(), &Memory::default(), &written, at(5)).unwrap();
         assert_eq!(state.recall("main", &name()).unwrap(), written);
+        let mut count = 0;
+        let first_only = |_: &Manifest| {
+            count += 1;
+            count == 1
+        };
+        assert_eq!(state.recall_while("main", &name(), first_only).unwrap(), None);
+        assert_eq!(count, 2, "the rest is not read");
         assert_eq!(state.recall("other", &name()).unwrap(), Memory::default());
     }
 

@@ -8,8 +8,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use regsweep::config::{self, Config};
 use regsweep::engine::{
-    self, Journal, Limits, Means, Progress, Site, Stop, Survey, Undone, apply, conduct, survey, undo,
+    self, Journal, Limits, Means, Progress, Site, Stop, Survey, Undone, apply, conduct, inspect, survey, undo,
 };
+use regsweep::model::RepositoryName;
 use regsweep::plan::RepositoryPlan;
 use regsweep::registry::{Reader, Retry};
 use regsweep::report::RunReport;
@@ -94,6 +95,12 @@ impl Case {
         let watcher = Watcher::default();
         survey(self.site(), &watcher, async |_| Ok(None)).await.unwrap();
         watcher.0.into_inner().unwrap()
+    }
+
+    /// Reads one repository, and tells how many manifests it holds.
+    pub(crate) async fn inspect(&self, repository: &str) -> usize {
+        let repository = RepositoryName::parse(repository).unwrap();
+        inspect(self.site(), &repository).await.unwrap().0.manifests.len()
     }
 
     /// Carries out what was planned.

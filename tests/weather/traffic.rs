@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use regsweep::engine::Limits;
 use regsweep::report::Outcome;
 
@@ -245,5 +246,57 @@ async fn requests_say_who_asks() {
     for request in fake.requests() {
         let agent = request.user_agent.unwrap_or_default();
         assert!(agent.starts_with("regsweep/"), "{agent}");
+    }
+}
+
+/// Where in the log the reading of each of these repositories began for the last time, and where it ended.
+fn last_reading(fake: &FakeRegistry, repositories: &[&str]) -> Vec<(usize, usize)> {
+    let requests = fake.requests();
+    let last = |part: String| requests.iter().rposition(|one| one.path.contains(&part)).unwrap();
+    let reading = |one: &&str| (last(format!("/{one}/tags/list")), last(format!("/v2/{one}/")));
+    repositories.iter().map(reading).collect()
+}
+
+fn lists(fake: &FakeRegistry) -> usize {
+    fake.requests().iter().filter(|one| one.path.contains("/tags/list")).count()
+}
+
+/// The memory is shared out among so many readers that nothing fits into a share.
+const CROWDED: &str = "concurrency: 1000000";
+
+#[tokio::test]
+async fn what_is_too_large_for_its_share_is_read_when_no_other_is_large() {
+    let names = ["a", "b", "c", "d", "e", "f"];
+    for personality in EVERY {
+        let fake = filled(personality, &names);
+        let case = Case::with(&fake, CROWDED);
+        let plan = case.survey().await.unwrap().plan;
+        assert_eq!((plan.totals().delete, plan.failures.len()), (18, 0), "{personality:?}: {plan:?}");
+        assert_eq!(lists(&fake), 1 + 2 * 5, "{personality:?}: the first begins with all the room");
+        let readings = last_reading(&fake, &names);
+        assert!(readings.windows(2).all(|two| two[0].1 < two[1].0), "{personality:?}: {readings:?}");
+        // What is remembered needs no try.
+        fake.forget_requests();
+        let survey = case.survey().await.unwrap();
+        assert_eq!(lists(&fake), 6, "{personality:?}");
+        let readings = last_reading(&fake, &names);
+        assert!(readings.windows(2).all(|two| two[0].1 < two[1].0), "{personality:?}: {readings:?}");
+        let report = case.apply(&survey, Limits::Respected).await;
+        assert_eq!((report.deleted.len(), report.outcome()), (18, Outcome::Success), "{personality:?}");
+    }
+}
+
+#[tokio::test]
+async fn so_it_is_where_repositories_are_read_in_any_order() {
+    for personality in EVERY {
+        let names = ["a", "b", "c", "d"];
+        let fake = filled(personality, &names);
+        let case = Case::with(&fake, CROWDED);
+        let found = join_all(names.iter().map(|name| case.inspect(name))).await;
+        assert!(found.iter().all(|manifests| *manifests == 4), "{personality:?}: {found:?}");
+        assert_eq!(lists(&fake), 1 + 2 * 3, "{personality:?}");
+        let mut readings = last_reading(&fake, &names);
+        readings.sort_unstable();
+        assert!(readings.windows(2).all(|two| two[0].1 < two[1].0), "{personality:?}: {readings:?}");
     }
 }
