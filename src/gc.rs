@@ -50,6 +50,11 @@ pub trait Outside: Send + Sync {
     /// Waits until the registry answers, and says whether it does.
     fn alive(&self) -> impl Future<Output = bool> + Send;
 
+    /// Whether the registry answers at this moment. Where this is not known, nothing is wrong.
+    fn answers(&self) -> impl Future<Output = bool> + Send {
+        std::future::ready(false)
+    }
+
     /// Comes when the collection shall end before it is done. The registry is brought back all the same.
     fn ended(&self) -> impl Future<Output = ()> + Send {
         std::future::pending()

@@ -6,15 +6,16 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::gc::Error;
 use crate::gc::output::{Found, Output};
 use crate::gc::process;
 use crate::gc::site::{Look, Site};
 use crate::gc::storage::{self, Storage};
+use crate::gc::{Error, Outside};
 use crate::model::Digest;
 
 /// The word by which a registry's own collection is known.
@@ -43,7 +44,13 @@ impl Command {
             Some(file) if known.is_some() => read_storage(file).await,
             _ => Storage::Elsewhere,
         };
-        CommandSite(Arc::new(Known { command: self.clone(), dry, storage }))
+        CommandSite(Arc::new(Known {
+            command: self.clone(),
+            dry,
+            storage,
+            silent: AtomicBool::new(false),
+            warned: AtomicBool::new(false),
+        }))
     }
 
     /// After a crash: ends what may be left of the collection, which must not go on beside the registry, and starts
@@ -106,6 +113,10 @@ struct Known {
     /// `run` as a dry run.
     dry: Option<Vec<String>>,
     storage: Storage,
+    /// Whether the registry was seen not to answer since `before`.
+    silent: AtomicBool,
+    /// Whether it was said that it goes on answering.
+    warned: AtomicBool,
 }
 
 impl Site for CommandSite {
@@ -140,6 +151,28 @@ impl Site for CommandSite {
 
     async fn stop(&self, deadline: Instant) -> Result<(), Error> {
         succeed(&self.0.command.before, deadline).await
+    }
+
+    async fn disturbed(&self, outside: &impl Outside) -> Option<Error> {
+        let Known { command, silent, warned, .. } = &*self.0;
+        // Without a `before`, or where `run` may start the registry itself, it may answer when it likes.
+        if command.before.is_empty() || !command.is_known() {
+            return None;
+        }
+        if !outside.answers().await {
+            silent.store(true, Ordering::Relaxed);
+            return None;
+        }
+        if silent.load(Ordering::Relaxed) {
+            return Some(Error::Answered);
+        }
+        if !warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "the registry still answers after gc.command.before: that is safe only if it is read-only by now, and \
+                 if no other registry serves the same storage"
+            );
+        }
+        None
     }
 
     async fn sweep(&self, deadline: Instant) -> Result<Found, Error> {

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use crate::support::engine::{Contained, Engine};
+use crate::support::regsweep::Ran;
 use crate::world::{Commands, Filled, NEVER, Place, contained, fill, until};
 
 /// Deletes the first of the old images by hand, so that there is something to collect.
@@ -228,4 +229,28 @@ async fn a_registry_that_is_brought_back_later_was_away_until_then() {
     assert!(u128::from(downtimes[0] + downtimes[1]) <= begin.elapsed().as_millis(), "{downtimes:?}");
     assert_eq!(place.open_ends(), (0, 0));
     commands.filled.assert_sound(&commands.host.registry.host()).await;
+}
+
+/// Starts the registry as an operator would who does not know of the collection.
+fn start_by_hand(commands: &Commands) {
+    let mut shell = Command::new("sh");
+    assert!(shell.args(["-c", &commands.host.after()]).status().unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registry_that_somebody_starts_ends_the_sweep_at_once() {
+    let commands = Commands::new().await;
+    let after = look_beside(&commands);
+    let place = Place::new(NEVER, &[commands.lines(&endless(&commands), &after, "  timeout: 60s\n")]);
+    delete_one(&commands.filled, &commands.host.registry.url()).await;
+    let mut command = place.command(&["gc", "--output", "json"]);
+    let child = command.stdout(Stdio::piped()).spawn().unwrap();
+    until_it_sweeps(&commands).await;
+    start_by_hand(&commands);
+    let program = format!("/proc/{}/exe", child.id());
+    until("its end", async || std::fs::read_link(&program).is_err()).await;
+    let ran = Ran::from(child.wait_with_output().unwrap()).exits(1);
+    let error = ran.json()["error"].as_str().unwrap().to_owned();
+    assert!(error.contains("the registry answered during the collection"), "{error}");
+    assert_back(&commands, &place).await;
 }
