@@ -124,9 +124,10 @@ impl Collector {
                 let address = connect::Address::parse(host, certificates)?;
                 Runner::Docker(docker::Docker::new(address, container, *method, config_file.clone())?)
             }
-            config::Collector::Command { before, run, after } => Runner::Command(command::Command {
+            config::Collector::Command { before, run, cancel, after } => Runner::Command(command::Command {
                 before: before.clone(),
                 run: run.clone(),
+                cancel: cancel.clone(),
                 after: after.clone(),
                 timeout: gc.timeout,
             }),
@@ -169,7 +170,7 @@ impl Collector {
     ///
     /// A collection that still runs in a container of ours is ended first; then the registry's container is
     /// restarted, which also ends what may still run inside it. For a command, what still runs of a
-    /// `garbage-collect` is ended first as well, and `after` is run.
+    /// `garbage-collect` is ended first as well, here and by `cancel`; then `after` is run.
     pub async fn restore<F: Future<Output = bool> + Send>(
         &self,
         alive: impl Fn() -> F + Send + Sync,

@@ -37,8 +37,10 @@ pub(super) async fn collect<S: Site>(
 ) -> Result<Outcome, Error> {
     let deadline = Instant::now() + terms.timeout;
     let looked = unless_ended(outside, first_look(site, terms, deadline)).await;
-    if matches!(looked, Err(Error::Ended)) {
-        site.clear().await?;
+    if looked.is_err()
+        && let Err(error) = site.clear().await
+    {
+        tracing::warn!(%error, "what looked for blobs to sweep may go on; it changes nothing");
     }
     let mut blobs = match looked? {
         First::Worthwhile(blobs) => blobs,

@@ -78,6 +78,11 @@ pub enum Error {
     /// A command of the operator failed or could not be run.
     #[error("the command `{command}` {why}")]
     Command { command: String, why: String },
+    /// What collects elsewhere may go on.
+    #[error(
+        "gc.command.cancel has to succeed before the registry may run again, or a sweep could go on beside it: {0}"
+    )]
+    NotCancelled(Box<Error>),
     /// `garbage-collect` failed.
     #[error("garbage-collect failed with exit code {exit}; {tail}")]
     Failed { exit: i64, tail: String },
@@ -152,6 +157,7 @@ impl Error {
             Self::OtherConfig { .. } => "other_config",
             Self::NotShared { .. } => "not_shared",
             Self::Command { .. } => "command",
+            Self::NotCancelled(_) => "not_cancelled",
             Self::Failed { .. } => "failed",
             Self::NoSummary { .. } => "no_summary",
             Self::NoRepositories => "no_repositories",
