@@ -179,6 +179,8 @@ pub enum Collector {
         before: Vec<String>,
         /// What collects; never empty.
         run: Vec<String>,
+        /// What ends that where it has not ended by itself; empty runs nothing.
+        cancel: Vec<String>,
         /// What starts the registry again; empty runs nothing.
         after: Vec<String>,
     },

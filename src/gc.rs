@@ -55,6 +55,11 @@ pub trait Outside: Send + Sync {
     /// Waits until the registry answers, and says whether it does.
     fn alive(&self) -> impl Future<Output = bool> + Send;
 
+    /// Whether the registry answers at this moment. Where this is not known, nothing is wrong.
+    fn answers(&self) -> impl Future<Output = bool> + Send {
+        std::future::ready(false)
+    }
+
     /// Comes when the collection shall end before it is done. The registry is brought back all the same.
     fn ended(&self) -> impl Future<Output = ()> + Send {
         std::future::pending()
@@ -133,10 +138,11 @@ impl Collector {
                 let docker = docker::Docker::new(address, container, *method, config_file.clone())?;
                 (Runner::Docker(docker), target)
             }
-            config::Collector::Command { before, run, after } => {
+            config::Collector::Command { before, run, cancel, after } => {
                 let command = command::Command {
                     before: before.clone(),
                     run: run.clone(),
+                    cancel: cancel.clone(),
                     after: after.clone(),
                     timeout: gc.timeout,
                 };
@@ -183,7 +189,7 @@ impl Collector {
     ///
     /// A collection that still runs in a container of ours is ended first; then the registry's container is
     /// restarted, which also ends what may still run inside it. For a command, what still runs of a
-    /// `garbage-collect` is ended first as well, and `after` is run.
+    /// `garbage-collect` is ended first as well, here and by `cancel`; then `after` is run.
     pub async fn restore<F: Future<Output = bool> + Send>(
         &self,
         alive: impl Fn() -> F + Send + Sync,

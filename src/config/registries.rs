@@ -19,6 +19,8 @@ use super::{Auth, ClientCertificate, Collector, Env, Gc, GcSchedule, Method, Reg
 use crate::model::RepositoryName;
 use crate::plan::span;
 
+/// Programs whose `run` does something in a container that outlives them.
+const CONTAINER_CLIENTS: [&str; 5] = ["docker", "podman", "nerdctl", "docker-compose", "podman-compose"];
 const CONCURRENCY: NonZeroUsize = NonZeroUsize::new(16).unwrap();
 const TIMEOUT: Duration = Duration::from_secs(30);
 const RUN_TIMEOUT: Duration = Duration::from_secs(12 * 60 * 60);
@@ -300,8 +302,24 @@ fn command(written: written::Command, at: &Path, findings: &mut Findings) -> Opt
     };
     let before = words(written.before, "before");
     let run = run.map(|run| words(Some(run), "run"));
+    let cancel = words(written.cancel, "cancel");
     let after = words(written.after, "after");
-    Some(Collector::Command { before, run: run?, after })
+    if cancel.is_empty() && run.as_deref().is_some_and(starts_container) {
+        findings.add(
+            &at.key("run"),
+            "it starts a container, which can go on sweeping beside the registry when its client is ended: name the \
+             container (`--name NAME`), and write what removes it as `cancel`, such as `[docker, rm, --force, NAME]`",
+        );
+    }
+    Some(Collector::Command { before, run: run?, cancel, after })
+}
+
+/// Whether a command is the client of an engine that runs something for it. What comes after the registry's own
+/// word is no longer about that.
+fn starts_container(words: &[String]) -> bool {
+    let name = |word: &str| word.rsplit('/').next().unwrap_or_default().to_owned();
+    let mut words = words.iter().take_while(|word| *word != "garbage-collect");
+    words.any(|word| CONTAINER_CLIENTS.contains(&name(word).as_str())) && words.any(|word| word == "run")
 }
 
 fn filled(written: Option<String>, at: &Path, findings: &mut Findings) -> Option<String> {
@@ -639,6 +657,26 @@ mod tests {
                 "registries[0].gc.command.before[0]: line 1: an empty text is no program: write its name or path",
             ],
         );
+        for run in [
+            "docker, run, --rm, registry, garbage-collect, /c.yml",
+            "sudo, /usr/bin/podman, --root, /r, run, image",
+            "docker, compose, run, gc",
+        ] {
+            check(
+                &format!("gc: {{ command: {{ run: [{run}] }} }}"),
+                &[
+                    "registries[0].gc.command.run: line 1: it starts a container, which can go on sweeping beside the registry when its client is ended: name the container (`--name NAME`), and write what removes it as `cancel`, such as `[docker, rm, --force, NAME]`",
+                ],
+            );
+        }
+        for run in [
+            "docker, run, --name, gc, registry, garbage-collect, /c.yml], cancel: [docker, rm, --force, gc",
+            "docker, exec, registry, registry, garbage-collect, run",
+            "docker-registry, garbage-collect, docker, run",
+            "run, docker",
+        ] {
+            check(&format!("gc: {{ command: {{ run: [{run}] }} }}"), &[]);
+        }
         check(
             "gc: { command: { run: r gc } }",
             &[

@@ -108,6 +108,7 @@ pub(super) struct Docker {
 pub(super) struct Command {
     pub(super) before: Option<List<String>>,
     pub(super) run: Option<List<String>>,
+    pub(super) cancel: Option<List<String>>,
     pub(super) after: Option<List<String>>,
 }
 

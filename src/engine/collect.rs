@@ -22,6 +22,9 @@ pub type Clock = dyn Fn() -> DateTime<Utc> + Send + Sync;
 /// A registry that was started has this long to answer.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// A registry that runs answers within this time.
+const PROBE: Duration = Duration::from_secs(5);
+
 /// So long a registry is kept down at most after a crash, to see what was swept.
 const LAST_LOOK: Duration = Duration::from_secs(10);
 
@@ -91,6 +94,11 @@ struct Outside<'a> {
 impl gc::Outside for Outside<'_> {
     async fn alive(&self) -> bool {
         answers(self.reader).await
+    }
+
+    async fn answers(&self) -> bool {
+        let answer = async { self.reader.knock().await && self.reader.ping().await.is_ok() };
+        timeout(PROBE, answer).await.unwrap_or(false)
     }
 
     async fn ended(&self) {

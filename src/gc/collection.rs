@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::gc::output::Found;
 use crate::gc::site::{Look, Site};
@@ -17,6 +17,9 @@ use crate::model::Digest;
 /// Blobs that are looked at side by side. The Engine does such looks one after the other anyway; a few in
 /// flight hide the way there and back.
 const LOOKS: usize = 4;
+
+/// How often it is looked whether somebody has started the registry in the middle of a sweep.
+const WATCH: Duration = Duration::from_millis(500);
 
 /// What the caller wants of a collection.
 pub(super) struct Terms<'a> {
@@ -34,8 +37,10 @@ pub(super) async fn collect<S: Site>(
 ) -> Result<Outcome, Error> {
     let deadline = Instant::now() + terms.timeout;
     let looked = unless_ended(outside, first_look(site, terms, deadline)).await;
-    if matches!(looked, Err(Error::Ended)) {
-        site.clear().await?;
+    if looked.is_err()
+        && let Err(error) = site.clear().await
+    {
+        tracing::warn!(%error, "what looked for blobs to sweep may go on; it changes nothing");
     }
     let mut blobs = match looked? {
         First::Worthwhile(blobs) => blobs,
@@ -50,7 +55,7 @@ pub(super) async fn collect<S: Site>(
     }
     let mut watch = Watch { site, armed: true, swept: false };
     let swept = async {
-        Ok(match sweep(site, terms, deadline, &mut blobs, &mut watch.swept).await? {
+        Ok(match sweep(site, terms, outside, deadline, &mut blobs, &mut watch.swept).await? {
             Some((swept, marked)) => Some((blobs.removed(site, swept, deadline).await?, marked)),
             None => None,
         })
@@ -139,12 +144,16 @@ pub(super) async fn gone<S: Site>(
 async fn sweep<S: Site>(
     site: &S,
     terms: &Terms<'_>,
+    outside: &impl Outside,
     deadline: Instant,
     blobs: &mut Blobs,
     begun: &mut bool,
 ) -> Result<Option<(BTreeSet<Digest>, u64)>, Error> {
     if site.interrupts() {
         site.stop(deadline).await?;
+    }
+    if let Some(error) = site.disturbed(outside).await {
+        return Err(error);
     }
     if site.looks_twice() {
         match site.look(deadline).await? {
@@ -161,10 +170,37 @@ async fn sweep<S: Site>(
     }
     terms.ledger.sweeping(&blobs.sizes).map_err(Error::Ledger)?;
     *begun = true;
-    match site.sweep(deadline).await? {
+    match undisturbed(site, outside, site.sweep(deadline)).await? {
         Found::Nothing => Ok(None),
         Found::Eligible { blobs, marked } => Ok(Some((blobs, marked))),
     }
+}
+
+/// What comes of a sweep, unless the registry runs before its end or right after it: blobs that it takes for
+/// present may be gone a moment later.
+async fn undisturbed<S: Site, T>(
+    site: &S,
+    outside: &impl Outside,
+    sweep: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    // Before anything is begun that would have to be ended again.
+    if let Some(error) = site.disturbed(outside).await {
+        return Err(error);
+    }
+    let disturbed = async {
+        loop {
+            sleep(WATCH).await;
+            if let Some(error) = site.disturbed(outside).await {
+                return error;
+            }
+        }
+    };
+    let swept = tokio::select! {
+        biased;
+        error = disturbed => return Err(error),
+        swept = sweep => swept?,
+    };
+    site.disturbed(outside).await.map_or(Ok(swept), Err)
 }
 
 fn refuse_kept(eligible: &BTreeSet<Digest>, terms: &Terms<'_>) -> Result<(), Error> {

@@ -6,15 +6,16 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::gc::Error;
 use crate::gc::output::{Found, Output};
 use crate::gc::process;
 use crate::gc::site::{Look, Site};
 use crate::gc::storage::{self, Storage};
+use crate::gc::{Error, Outside};
 use crate::model::Digest;
 
 /// The word by which a registry's own collection is known.
@@ -25,8 +26,9 @@ const COLLECT: &str = "garbage-collect";
 pub(super) struct Command {
     pub(super) before: Vec<String>,
     pub(super) run: Vec<String>,
+    pub(super) cancel: Vec<String>,
     pub(super) after: Vec<String>,
-    /// How long `after` may take, whatever time was left when it began.
+    /// How long `cancel` and `after` may take, whatever time was left when they began.
     pub(super) timeout: Duration,
 }
 
@@ -43,14 +45,36 @@ impl Command {
             Some(file) if known.is_some() => read_storage(file).await,
             _ => Storage::Elsewhere,
         };
-        CommandSite(Arc::new(Known { command: self.clone(), dry, storage }))
+        CommandSite(Arc::new(Known {
+            command: self.clone(),
+            dry,
+            storage,
+            unfinished: AtomicBool::new(false),
+            silent: AtomicBool::new(false),
+            warned: AtomicBool::new(false),
+        }))
     }
 
     /// After a crash: ends what may be left of the collection, which must not go on beside the registry, and starts
     /// the registry again.
     pub(super) async fn restore(&self) -> Result<(), Error> {
         self.clear().await?;
+        self.cancel().await?;
         self.start().await
+    }
+
+    /// Ends what `run` has others do, who know nothing of the end of their client.
+    async fn cancel(&self) -> Result<(), Error> {
+        let cancelled = succeed(&self.cancel, Instant::now() + self.timeout).await;
+        cancelled.map_err(|error| Error::NotCancelled(Box::new(self.timely(error))))
+    }
+
+    /// An error of something that had all the time.
+    fn timely(&self, error: Error) -> Error {
+        match error {
+            Error::Timeout { .. } => Error::Timeout { limit: self.timeout },
+            other => other,
+        }
     }
 
     /// Ends what may be left of a collection, and waits until it has ended.
@@ -58,15 +82,13 @@ impl Command {
         if !self.is_known() {
             return Ok(());
         }
-        let timeout = |error| match error {
-            Error::Timeout { .. } => Error::Timeout { limit: self.timeout },
-            other => other,
-        };
-        process::end(&self.mark(), Instant::now() + self.timeout).await.map_err(timeout)
+        let ended = process::end(&self.mark(), Instant::now() + self.timeout).await;
+        ended.map_err(|error| self.timely(error))
     }
 
     async fn start(&self) -> Result<(), Error> {
-        succeed(&self.after, Instant::now() + self.timeout).await
+        let started = succeed(&self.after, Instant::now() + self.timeout).await;
+        started.map_err(|error| self.timely(error))
     }
 
     /// Whether it is a registry's own collection, and nothing that may start the registry itself.
@@ -106,6 +128,23 @@ struct Known {
     /// `run` as a dry run.
     dry: Option<Vec<String>>,
     storage: Storage,
+    /// Whether `run` was begun and has not ended by itself with success, so that its work may go on elsewhere.
+    unfinished: AtomicBool,
+    /// Whether the registry was seen not to answer since `before`.
+    silent: AtomicBool,
+    /// Whether it was said that it goes on answering.
+    warned: AtomicBool,
+}
+
+impl CommandSite {
+    /// Does a dry run or a sweep: its exit code.
+    async fn run(&self, words: &[String], output: &mut Output, deadline: Instant) -> Result<i64, Error> {
+        let Known { command, unfinished, .. } = &*self.0;
+        unfinished.store(true, Ordering::Relaxed);
+        let exit = process::run(words, Some(&command.mark()), Some(output), deadline).await?;
+        unfinished.store(exit != 0, Ordering::Relaxed);
+        Ok(exit)
+    }
 }
 
 impl Site for CommandSite {
@@ -120,7 +159,7 @@ impl Site for CommandSite {
     async fn look(&self, deadline: Instant) -> Result<Look, Error> {
         let Some(dry) = &self.0.dry else { return Ok(Look::Blind) };
         let mut output = Output::default();
-        let exit = process::run(dry, Some(&self.0.command.mark()), Some(&mut output), deadline).await?;
+        let exit = self.run(dry, &mut output, deadline).await?;
         output.finish(exit).map(Look::Found)
     }
 
@@ -146,20 +185,48 @@ impl Site for CommandSite {
         succeed(&self.0.command.before, deadline).await
     }
 
+    async fn disturbed(&self, outside: &impl Outside) -> Option<Error> {
+        let Known { command, silent, warned, .. } = &*self.0;
+        // Without a `before`, or where `run` may start the registry itself, it may answer when it likes.
+        if command.before.is_empty() || !command.is_known() {
+            return None;
+        }
+        if !outside.answers().await {
+            silent.store(true, Ordering::Relaxed);
+            return None;
+        }
+        if silent.load(Ordering::Relaxed) {
+            return Some(Error::Answered);
+        }
+        if !warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "the registry still answers after gc.command.before: that is safe only if it is read-only by now, and \
+                 if no other registry serves the same storage"
+            );
+        }
+        None
+    }
+
     async fn sweep(&self, deadline: Instant) -> Result<Found, Error> {
         let mut output = Output::default();
-        let command = &self.0.command;
-        let exit = process::run(&command.run, Some(&command.mark()), Some(&mut output), deadline).await?;
+        let exit = self.run(&self.0.command.run, &mut output, deadline).await?;
         if self.0.dry.is_some() { output.finish(exit) } else { output.finish_freely(exit) }
     }
 
     async fn clear(&self) -> Result<(), Error> {
-        self.0.command.clear().await
+        let Known { command, unfinished, .. } = &*self.0;
+        // What was killed with its group may take a while to end, and what had left the group was not.
+        command.clear().await?;
+        if unfinished.load(Ordering::Relaxed) {
+            command.cancel().await?;
+            unfinished.store(false, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     async fn bring_back(&self, _: bool) -> Result<(), Error> {
-        // What was killed with its group may take a while to end, and what had left the group was not.
-        self.0.command.restore().await
+        self.clear().await?;
+        self.0.command.start().await
     }
 }
 

@@ -91,6 +91,12 @@ impl Container {
         Ok(())
     }
 
+    /// Its name in the Engine, which one that is made anew in its place will have, too. It may be configured by its id.
+    pub(super) fn own_name(&self) -> &str {
+        let name = self.found.name.as_deref().map(|name| name.trim_start_matches('/'));
+        name.filter(|name| !name.is_empty()).unwrap_or(&self.id)
+    }
+
     /// What it runs: a program and its arguments.
     pub(super) fn words(&self) -> impl DoubleEndedIterator<Item = &String> {
         self.found.path.iter().chain(self.found.args.iter().flatten())

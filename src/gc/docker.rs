@@ -10,13 +10,13 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::config::Method;
-use crate::gc::Error;
 use crate::gc::connect::Address;
 use crate::gc::container::{Container, labels};
 use crate::gc::engine::Engine;
 use crate::gc::output::{Found, Output};
 use crate::gc::site::{Look, Site};
 use crate::gc::storage::Storage;
+use crate::gc::{Error, Outside};
 use crate::model::Digest;
 
 /// How often a registry is tried to be put back, with pauses that double up to [`LONGEST_PAUSE`]: in all
@@ -190,9 +190,15 @@ impl DockerSite {
         removed.map(|()| exit)
     }
 
+    /// The registry's container as it is now. It may have been made anew, and have another id.
     async fn registry(&self) -> Result<Container, Error> {
         let Known { engine, container, .. } = &*self.0;
-        Container::read(&container.name, engine.inspect(&container.id).await?)
+        let found = match engine.inspect(container.own_name()).await {
+            // Somebody has given it another name.
+            Err(Error::NoContainer { .. }) => engine.inspect(&container.id).await,
+            found => found,
+        };
+        Container::read(&container.name, found?)
     }
 }
 
@@ -229,10 +235,14 @@ impl Site for DockerSite {
         if self.0.exec { Ok(()) } else { self.0.engine.stop(&self.0.container.id).await }
     }
 
+    async fn disturbed(&self, _: &impl Outside) -> Option<Error> {
+        let Known { container, exec, .. } = &*self.0;
+        // With exec it runs all the while. What the Engine does not tell, it will tell at the next look.
+        let runs = !*exec && self.registry().await.is_ok_and(|now| now.runs);
+        runs.then(|| Error::Interfered { container: container.name.clone() })
+    }
+
     async fn sweep(&self, deadline: Instant) -> Result<Found, Error> {
-        if !self.0.exec && self.registry().await?.runs {
-            return Err(Error::Interfered { container: self.0.container.name.clone() });
-        }
         self.collect(Sweep::Real, deadline).await
     }
 
@@ -242,28 +252,47 @@ impl Site for DockerSite {
 
     async fn bring_back(&self, swept: bool) -> Result<(), Error> {
         let Known { engine, container, exec, .. } = &*self.0;
-        patiently(|| async {
+        let back = patiently(|| async {
             if let Err(error) = clear(engine, &container.name).await {
                 // A registry that stays down is worse than a container that stays behind.
                 tracing::warn!(%error, "a collector's container could not be removed");
             }
-            let runs = self.registry().await?.runs;
-            match (runs, swept) {
+            let now = self.registry().await.map_err(is_being_made)?;
+            match (now.runs, swept) {
                 // What runs now has seen the blobs that were swept; what it remembers of them is wrong.
-                (true, true) => engine.restart(&container.id).await,
-                (true, false) if *exec || !container.runs => Ok(()),
+                (true, true) => engine.restart(&now.id).await,
+                // Nor was one that is new ever asked to stop.
+                (true, false) if *exec || !container.runs || now.id != container.id => Ok(()),
                 // A stop that nobody waited for may still be under way, so that it runs now says nothing.
-                (true, false) => match engine.restart(&container.id).await {
+                (true, false) => match engine.restart(&now.id).await {
                     // Then the stop was not allowed either, and it runs as ever.
                     Err(Error::Forbidden { .. }) => Ok(()),
                     restarted => restarted,
                 },
-                (false, _) if container.runs => engine.start(&container.id).await,
+                (false, _) if container.runs => engine.start(&now.id).await,
                 // Stopped as it was found.
                 (false, _) => Ok(()),
             }
         })
-        .await
+        .await;
+        // One that we were about to make when we were ended can appear after all, though nothing runs in it.
+        if back.is_ok()
+            && let Err(error) = clear(engine, &container.name).await
+        {
+            tracing::warn!(%error, "a collector's container could not be removed");
+        }
+        back
+    }
+}
+
+/// While a container is made anew in the place of another, there is none for a moment, or one that is being removed.
+/// The error is one that may pass.
+fn is_being_made(error: Error) -> Error {
+    match error {
+        Error::NoContainer { .. } | Error::State { .. } => {
+            Error::Engine { doing: "find the registry's container", message: error.to_string() }
+        }
+        other => other,
     }
 }
 

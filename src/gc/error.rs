@@ -78,6 +78,11 @@ pub enum Error {
     /// A command of the operator failed or could not be run.
     #[error("the command `{command}` {why}")]
     Command { command: String, why: String },
+    /// What collects elsewhere may go on.
+    #[error(
+        "gc.command.cancel has to succeed before the registry may run again, or a sweep could go on beside it: {0}"
+    )]
+    NotCancelled(Box<Error>),
     /// `garbage-collect` failed.
     #[error("garbage-collect failed with exit code {exit}; {tail}")]
     Failed { exit: i64, tail: String },
@@ -110,8 +115,15 @@ pub enum Error {
     )]
     KeptBlob { digest: Digest, count: usize },
     /// Someone started the registry while it had to stay stopped.
-    #[error("someone started the container {container:?} during the collection: nothing was swept")]
+    #[error(
+        "someone started the container {container:?} during the collection, which was ended at once: the next one does the rest; keep it stopped until then"
+    )]
     Interfered { container: String },
+    /// The same, where nobody knows how it is run.
+    #[error(
+        "the registry answered during the collection, after gc.command.before had stopped it, so the collection was ended at once: the next one does the rest. Keep others from starting it meanwhile; if `before` leaves it running on purpose (read-only), let `before` wait until it answers"
+    )]
+    Answered,
     /// Where blobs lie is not known, and no dry run can tell.
     #[error("it cannot be known which blobs are gone: the store cannot be read from here")]
     UnknownStore,
@@ -145,6 +157,7 @@ impl Error {
             Self::OtherConfig { .. } => "other_config",
             Self::NotShared { .. } => "not_shared",
             Self::Command { .. } => "command",
+            Self::NotCancelled(_) => "not_cancelled",
             Self::Failed { .. } => "failed",
             Self::NoSummary { .. } => "no_summary",
             Self::NoRepositories => "no_repositories",
@@ -152,7 +165,7 @@ impl Error {
             Self::Timeout { .. } => "timeout",
             Self::Ended => "ended",
             Self::KeptBlob { .. } => "kept_blob",
-            Self::Interfered { .. } => "interfered",
+            Self::Interfered { .. } | Self::Answered => "interfered",
             Self::UnknownStore => "unknown_store",
             Self::Ledger(_) => "state",
             Self::Down { .. } => "registry_down",

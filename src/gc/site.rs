@@ -6,8 +6,8 @@ use std::future::Future;
 
 use tokio::time::Instant;
 
-use crate::gc::Error;
 use crate::gc::output::Found;
+use crate::gc::{Error, Outside};
 use crate::model::Digest;
 
 /// What a dry run told.
@@ -40,6 +40,10 @@ pub(super) trait Site: Clone + Send + Sync + 'static {
 
     /// Takes the registry down.
     fn stop(&self, deadline: Instant) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// What is wrong if the registry runs (again) though it has been taken down; `None` if it does not, or if that
+    /// cannot be told.
+    fn disturbed(&self, outside: &impl Outside) -> impl Future<Output = Option<Error>> + Send;
 
     /// Sweeps. What still runs when this fails is ended by [`Site::bring_back`].
     fn sweep(&self, deadline: Instant) -> impl Future<Output = Result<Found, Error>> + Send;

@@ -77,6 +77,7 @@ impl Host {
         gc(Kind::Command {
             before: shell(self.before()),
             run: run.iter().map(|word| (*word).to_owned()).collect(),
+            cancel: Vec::new(),
             after: shell(self.after()),
         })
     }

@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use anyhow::bail;
 use bollard::body_full;
-use bollard::query_parameters::UploadToContainerOptionsBuilder;
+use bollard::models::ContainerCreateBody;
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, UploadToContainerOptionsBuilder,
+};
 use regsweep::config::{Collector as Kind, Gc, Method};
-use regsweep::gc::Error;
+use regsweep::gc::{Error, Outcome};
 
-use crate::support::engine::{CONFIG, Contained, Container, Engine};
-use crate::world::{Filled, Notes, assert_sound, collect, collected, collector, docker, filled, gc};
+use crate::support::engine::{CONFIG, Contained, Container, Engine, Volume};
+use crate::world::{Filled, Notes, assert_sound, collect, collected, collector, docker, filled, gc, until};
 
 const METHODS: [Method; 2] = [Method::Offline, Method::Exec];
 /// The program, after a word of the test's own about `garbage-collect`.
@@ -283,6 +286,85 @@ async fn a_registry_that_someone_starts_meanwhile_is_not_swept() {
     });
     let error = collect(&docker(&container, Method::Offline), &container, &notes).await.unwrap_err();
     back(&container, &filled, &error, "interfered", &notes).await;
+}
+
+/// Sweeps until there is a file `go` in the store.
+const SLOW: &str = "*--dry-run*) ;;\ngarbage-collect*) touch /var/lib/registry/sweeps\n\
+    while [ ! -e /var/lib/registry/go ]; do sleep 0.1; done ;;";
+
+/// Puts a container of the same name and settings in the place of one, as `docker compose up --force-recreate` does.
+async fn make_anew(container: &Container, started: bool) {
+    let (docker, name) = (container.engine.docker(), &container.name);
+    let found = container.engine.inspect(name).await;
+    let options = RemoveContainerOptionsBuilder::default().force(true).build();
+    docker.remove_container(name, Some(options)).await.unwrap();
+    let config = found.config.unwrap();
+    let body = ContainerCreateBody {
+        image: config.image,
+        env: config.env,
+        host_config: found.host_config,
+        ..ContainerCreateBody::default()
+    };
+    let options = CreateContainerOptionsBuilder::default().name(name).build();
+    docker.create_container(Some(options), body).await.unwrap();
+    if started {
+        docker.start_container(name, None).await.unwrap();
+    }
+}
+
+/// Does something in the middle of a sweep, and tells how the collection ended.
+async fn in_the_sweep(
+    container: &Container,
+    notes: &Notes,
+    act: impl AsyncFnOnce(&std::path::Path),
+) -> Result<Outcome, Error> {
+    let mounts = container.engine.inspect(&container.name).await.mounts.unwrap();
+    let volume = mounts.iter().find(|one| one.destination.as_deref() == Some("/var/lib/registry")).unwrap();
+    let store = std::path::PathBuf::from(volume.source.as_ref().unwrap());
+    let gc = docker(container, Method::Offline);
+    let meanwhile = async {
+        until("it sweeps", async || store.join("sweeps").exists()).await;
+        act(&store).await;
+    };
+    tokio::join!(collect(&gc, container, notes), meanwhile).0
+}
+
+#[tokio::test]
+async fn a_registry_that_someone_starts_in_the_middle_of_a_sweep_ends_it() {
+    let Some((container, filled)) = filled(script(SLOW)).await else { return };
+    let notes = Notes::default();
+    let started = std::sync::Mutex::new(String::new());
+    let ended = in_the_sweep(&container, &notes, async |_| {
+        container.engine.docker().start_container(&container.name, None).await.unwrap();
+        *started.lock().unwrap() = container.state().await.1;
+    });
+    let error = ended.await.unwrap_err();
+    // What it remembers of the time of the sweep, it must forget.
+    assert_ne!(container.state().await.1, *started.lock().unwrap());
+    back(&container, &filled, &error, "interfered", &notes).await;
+}
+
+#[tokio::test]
+async fn a_container_that_is_made_anew_in_the_middle_of_a_sweep_runs_afterwards() {
+    for started in [true, false] {
+        let made = Contained { volume: Volume::Named, ..script(SLOW) };
+        let Some((container, filled)) = filled(made).await else { return };
+        let notes = Notes::default();
+        let ended = in_the_sweep(&container, &notes, async |store| {
+            make_anew(&container, started).await;
+            if !started {
+                std::fs::write(store.join("go"), "").unwrap();
+            }
+        });
+        let ended = ended.await;
+        assert!(container.state().await.0 && container.answers_now().await, "{ended:?}");
+        assert!(container.engine.collectors(&container.name).await.is_empty());
+        assert_eq!(notes.calls().last(), Some(&"restored"));
+        if started {
+            assert_eq!(ended.unwrap_err().kind(), "interfered");
+        }
+        assert_sound(&container.host(), &filled).await;
+    }
 }
 
 #[tokio::test]

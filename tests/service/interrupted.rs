@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use crate::support::engine::{Contained, Engine};
+use crate::support::regsweep::Ran;
 use crate::world::{Commands, Filled, NEVER, Place, contained, fill, until};
 
 /// Deletes the first of the old images by hand, so that there is something to collect.
@@ -228,4 +229,93 @@ async fn a_registry_that_is_brought_back_later_was_away_until_then() {
     assert!(u128::from(downtimes[0] + downtimes[1]) <= begin.elapsed().as_millis(), "{downtimes:?}");
     assert_eq!(place.open_ends(), (0, 0));
     commands.filled.assert_sound(&commands.host.registry.host()).await;
+}
+
+/// Starts the registry as an operator would who does not know of the collection.
+fn start_by_hand(commands: &Commands) {
+    let mut shell = Command::new("sh");
+    assert!(shell.args(["-c", &commands.host.after()]).status().unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registry_that_somebody_starts_ends_the_sweep_at_once() {
+    let commands = Commands::new().await;
+    let after = look_beside(&commands);
+    let place = Place::new(NEVER, &[commands.lines(&endless(&commands), &after, "  timeout: 60s\n")]);
+    delete_one(&commands.filled, &commands.host.registry.url()).await;
+    let mut command = place.command(&["gc", "--output", "json"]);
+    let child = command.stdout(Stdio::piped()).spawn().unwrap();
+    until_it_sweeps(&commands).await;
+    start_by_hand(&commands);
+    let program = format!("/proc/{}/exe", child.id());
+    until("its end", async || std::fs::read_link(&program).is_err()).await;
+    let ran = Ran::from(child.wait_with_output().unwrap()).exits(1);
+    let error = ran.json()["error"].as_str().unwrap().to_owned();
+    assert!(error.contains("the registry answered during the collection"), "{error}");
+    assert_back(&commands, &place).await;
+}
+
+/// A registry whose collection goes on elsewhere when its client is ended, as that of `docker run` does; with a
+/// command that ends it, which fails as long as a file is there.
+async fn elsewhere(timeout: &str) -> (Commands, Place) {
+    let commands = Commands::new().await;
+    let (sweeps, broken) = (commands.file("sweeps"), commands.file("broken"));
+    let file = sweeps.display();
+    // The first sweep is a long one.
+    let long = format!("env -u REGSWEEP_COLLECTION setsid sh -c 'echo $$ >{file}; exec sleep 600' & wait");
+    let sweep = format!("[ -e {file} ] || {{ {long}; }}");
+    let cancel = commands.file("cancel");
+    let text = format!(
+        "[ ! -e {} ] || exit 4\n[ -e {file} ] || exit 0\none=$(cat {file})\nkill -9 $one\n\
+         while [ -e /proc/$one/exe ]; do :; done\n",
+        broken.display()
+    );
+    std::fs::write(&cancel, text).unwrap();
+    let lines = commands.lines(&sweep, &look_beside(&commands), &format!("  timeout: {timeout}\n"));
+    let key = format!("\n    cancel: [sh, {}]\n    after:", cancel.display());
+    let place = Place::new(NEVER, &[lines.replace("\n    after:", &key)]);
+    delete_one(&commands.filled, &commands.host.registry.url()).await;
+    (commands, place)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sweep_that_goes_on_elsewhere_is_cancelled_before_the_registry_is_back() {
+    for name in ["TERM", "KILL", "a timeout"] {
+        let (commands, place) = elsewhere(if name == "a timeout" { "20s" } else { "10min" }).await;
+        let mut child = place.command(&["gc"]).spawn().unwrap();
+        until_it_sweeps(&commands).await;
+        if name != "a timeout" {
+            signal(&child, name);
+        }
+        let code = tokio::task::block_in_place(|| child.wait().unwrap().code());
+        if name == "KILL" {
+            // The next one puts the registry back, and then does what the first one should have done.
+            place.run(&["gc"]).await.exits(0);
+            assert!(commands.filled.freed() > 0);
+        } else {
+            assert_eq!(code, Some(1), "{name}");
+            assert_back(&commands, &place).await;
+        }
+        assert!(!commands.file("beside").exists(), "{name}: it swept beside the registry");
+        assert_eq!(place.open_ends(), (0, 0), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sweep_that_cannot_be_cancelled_keeps_the_registry_down_until_it_can() {
+    let (commands, place) = elsewhere("10min").await;
+    std::fs::write(commands.file("broken"), "").unwrap();
+    let child = place.command(&["gc"]).stderr(Stdio::piped()).spawn().unwrap();
+    until_it_sweeps(&commands).await;
+    signal(&child, "TERM");
+    let ran = tokio::task::spawn_blocking(|| Ran::from(child.wait_with_output().unwrap())).await.unwrap();
+    let ran = ran.exits(1);
+    assert!(ran.stderr.contains("gc.command.cancel has to succeed"), "{}", ran.stderr);
+    assert!(reqwest::get(format!("{}/v2/", commands.host.registry.url())).await.is_err());
+    assert_eq!(place.open_ends().0, 1);
+    std::fs::remove_file(commands.file("broken")).unwrap();
+    place.run(&["gc"]).await.exits(0);
+    assert!(commands.filled.freed() > 0 && place.open_ends() == (0, 0));
+    assert!(!commands.file("beside").exists(), "it swept beside the registry");
+    assert!(reqwest::get(format!("{}/v2/", commands.host.registry.url())).await.is_ok());
 }

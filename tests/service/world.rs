@@ -349,7 +349,7 @@ impl Host {
         format!("kill {pid}; while [ -e /proc/{pid}/exe ]; do :; done")
     }
 
-    fn after(&self) -> String {
+    pub(crate) fn after(&self) -> String {
         let (pid, config) = (self.pid_file(), self.registry.config_path().display().to_string());
         format!(
             "[ -s {pid} ] && [ -e /proc/$(cat {pid})/exe ] || \
