@@ -45,7 +45,7 @@ pub enum FirstLook {
 /// What looking has told about one manifest of a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sighting {
-    /// The look that found it new, or found a tag on it that was new.
+    /// The look that found it new, or found a tag on it that was new: the first look, if it was there then.
     pub noticed: DateTime<Utc>,
     /// The look that found nothing leading to it any more.
     pub left: Option<DateTime<Utc>>,
@@ -58,6 +58,9 @@ impl Memory {
     ///
     /// A list that is suddenly empty proves too little to forget what its tags were: then the memory
     /// stays as it was.
+    ///
+    /// What has exactly the moment of the first look was there then. Clocks can be wrong, so an earlier
+    /// moment is that of a later look all the same.
     pub fn look(&self, snapshot: &mut Snapshot, at: DateTime<Utc>) -> Self {
         let first_look = match self.first_look {
             FirstLook::Never => FirstLook::At(at),

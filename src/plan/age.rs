@@ -112,11 +112,14 @@ pub(super) fn evidence(
         }));
     }
     if let Some(sighting) = snapshot.sightings.get(&graph.nodes[node].digest) {
-        // A clock that was ahead for a while must not make anything older than it is.
+        // A clock that was ahead for a while must not make anything older than it is: what is remembered of
+        // the future is of the present. It is not lowered for good, since it may be today's clock that is wrong.
         let at = sighting.noticed.min(now);
         let known = found.iter().any(|one| one.weight == Weight::Outdated);
         let (source, weight) = match snapshot.first_look {
-            FirstLook::At(first) | FirstLook::Again(first) if sighting.noticed <= first => {
+            // All that the first look found has the moment of that look. Whatever has another one was noticed
+            // by a later look, even if its clock said that it was earlier.
+            FirstLook::At(first) | FirstLook::Again(first) if sighting.noticed == first => {
                 let weight = match (known, snapshot.first_look) {
                     // It may have been pushed at any time until the memory was lost.
                     (true, FirstLook::Again(_)) => Weight::Outdated,

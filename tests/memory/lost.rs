@@ -9,7 +9,7 @@ use crate::service::Place;
 use crate::support::fake::{FakeRegistry, Personality};
 use crate::support::image::{Artifact, Content, Image};
 use crate::support::server::RealRegistry;
-use crate::world::{FORTNIGHT, Looker, day, image, place, run, verdict};
+use crate::world::{FORTNIGHT, Looker, day, held, image, place, run, verdict};
 
 type Loss = fn(&Path);
 
@@ -182,4 +182,19 @@ async fn a_tag_that_points_elsewhere_after_a_loss_is_no_news_of_age() {
     let planned = looker.inspect("app", day(18)).await;
     assert_eq!(verdict(&planned, &second).1, ["newer-than"]);
     assert_eq!(looker.doomed(day(19)).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_clock_that_was_ahead_at_the_first_look_takes_no_youth_from_what_is_promoted() {
+    let registry = RealRegistry::start();
+    let [old, promoted] = ["old", "promoted"].map(image);
+    registry.store().write("app", &["old"], &old);
+    let looker = Looker::new(&registry.url(), FORTNIGHT);
+    looker.look(day(365)).await;
+    registry.store().write("app", &["promoted"], &promoted);
+    assert_eq!(looker.doomed(day(1)).await, [old.digest.clone()].into());
+    let run = looker.run(day(14)).await.unwrap();
+    assert_eq!(run.report.deleted.len(), 1);
+    assert_eq!(registry.store().repository("app"), held(&[("promoted", &promoted)]));
+    assert_eq!(looker.doomed(day(15)).await, [promoted.digest].into());
 }

@@ -215,6 +215,28 @@ fn a_clock_that_was_ahead_makes_nothing_older() {
 }
 
 #[test]
+fn a_clock_that_was_ahead_at_the_first_look_takes_no_youth_from_what_comes_later() {
+    let mut walk = ten_days();
+    walk.push("old", created_in(2020), &["old"]);
+    walk.push("young", Some(day(-1)), &["young"]);
+    walk.push("silent", None, &["silent"]);
+    walk.look(365);
+    walk.push("promoted", created_in(2020), &["promoted"]);
+    walk.push("old", created_in(2020), &["old", "release"]);
+    assert_eq!(walk.look(1), [""; 0]);
+    assert_eq!(
+        walk.evidence(1, "promoted"),
+        [(Source::Created, Weight::Outdated), (Source::Noticed, Weight::Counts)]
+    );
+    assert_eq!(walk.look(9), ["young"]);
+    assert_eq!(walk.look(11), ["old", "promoted", "young"]);
+    // Of what was there at that look and says nothing of itself, nobody knows the age until the clock is past it.
+    assert_eq!(walk.evidence(11, "silent"), [(Source::FirstLook, Weight::TooRecent)]);
+    assert_eq!(walk.look(394), ["old", "promoted", "young"]);
+    assert_eq!(walk.look(395), ["old", "promoted", "silent", "young"]);
+}
+
+#[test]
 fn what_a_moved_tag_left_goes_in_time_and_not_what_is_needed() {
     let mut walk = Walk::new(all(vec![newer_than(24 * 365)]).untagged(240));
     walk.push("left", Some(day(-1)), &["latest"]);
@@ -325,6 +347,40 @@ proptest! {
                 losing.memory = Memory { first_look: FirstLook::Lost, ..Memory::default() };
             }
             let (with, without) = (whole.look(on), losing.look(on));
+            prop_assert!(without.iter().all(|name| with.contains(name)), "day {on}: {without:?} and not {with:?}");
+        }
+    }
+
+    /// Whenever it was by the clock at the first look: if that was ahead, nothing goes on any later day that
+    /// would have stayed had it been right.
+    #[test]
+    fn a_first_look_with_a_clock_that_was_ahead_makes_nothing_go_sooner(
+        pushes in prop::collection::vec((0..60i64, prop::option::of(-400..60i64)), 1..12),
+        ahead in 1..400i64,
+        keep in prop_oneof![
+            (1..960i64).prop_map(newer_than),
+            (1..5usize).prop_map(newest),
+            (1..9usize).prop_map(|n| last(n, Period::Daily)),
+            (1..4usize).prop_map(|n| last(n, Period::Weekly)),
+        ],
+    ) {
+        let mut right = Walk::new(all(vec![keep.clone()]));
+        let mut wrong = Walk::new(all(vec![keep]));
+        for on in 0..90 {
+            for (number, (when, made)) in pushes.iter().enumerate().filter(|(_, (when, _))| *when == on) {
+                let name = format!("i{number}");
+                let made = made.map(|made| day(made.min(*when)));
+                right.push(&name, made, &[&name]);
+                wrong.push(&name, made, &[&name]);
+            }
+            if on == 0 {
+                right.look(0);
+                // No look ever has the very moment of another one.
+                let at = day(ahead) + TimeDelta::milliseconds(1);
+                wrong.memory = wrong.memory.look(&mut wrong.world.snapshot, at);
+                continue;
+            }
+            let (with, without) = (right.look(on), wrong.look(on));
             prop_assert!(without.iter().all(|name| with.contains(name)), "day {on}: {without:?} and not {with:?}");
         }
     }
