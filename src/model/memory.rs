@@ -23,6 +23,8 @@ pub struct Memory {
     /// Manifests that were to go with an index or a subject that regsweep deleted, did not yet, and were not
     /// tagged since, alone or in another index.
     pub leftovers: BTreeSet<Digest>,
+    /// Subjects of what was there at the last look that were seen in this repository then or before.
+    pub seen_subjects: BTreeSet<Digest>,
 }
 
 /// When a repository was looked at for the first time.
@@ -91,6 +93,13 @@ impl Memory {
         let is_left =
             |digest: &&Digest| snapshot.manifests.contains_key(*digest) && !wanted.contains(*digest);
         let leftovers: BTreeSet<Digest> = self.leftovers.iter().filter(is_left).cloned().collect();
+        let mut seen_subjects = snapshot.subjects();
+        seen_subjects.retain(|subject| {
+            snapshot.manifests.contains_key(subject)
+                || snapshot.seen_subjects.contains(subject)
+                || self.seen_subjects.contains(subject)
+                || self.sightings.contains_key(subject)
+        });
         let mut manifests = snapshot.manifests.clone();
         for (digest, manifest) in &self.manifests {
             if sightings.contains_key(digest) {
@@ -105,7 +114,19 @@ impl Memory {
         snapshot.first_look = first_look;
         snapshot.sightings = sightings.clone();
         snapshot.leftovers = leftovers.clone();
-        Self { first_look, tags, manifests, sightings, leftovers }
+        snapshot.seen_subjects = seen_subjects.clone();
+        if emptied {
+            seen_subjects.extend(self.seen_subjects.iter().cloned());
+        }
+        Self { first_look, tags, manifests, sightings, leftovers, seen_subjects }
+    }
+}
+
+impl Snapshot {
+    /// Every manifest that something here says it is about, by its tag or in itself.
+    pub fn subjects(&self) -> BTreeSet<Digest> {
+        let by_tag = self.tags.keys().filter_map(|tag| tag.subject()?.digest());
+        by_tag.chain(self.manifests.values().filter_map(|manifest| manifest.subject.clone())).collect()
     }
 }
 
