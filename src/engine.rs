@@ -20,6 +20,7 @@ mod recovery;
 mod room;
 mod scan;
 mod send;
+mod subjects;
 mod undo;
 
 use ability::{probe, with_learned};
@@ -318,8 +319,10 @@ async fn judge(
     let mut asked = BTreeSet::new();
     let mut revisited = false;
     let mut rounds = 0;
+    let mut not_seen = BTreeSet::new();
     loop {
         bounds.deeper(&mut rounds)?;
+        subjects::recall(site, &mut snapshot, &before, &mut not_seen).await?;
         let after = before.look(&mut snapshot, site.looked);
         let plan = plan(&snapshot, policy, &terms);
         // An untagged index that is left alone still needs its children, so what is remembered of such
@@ -333,7 +336,8 @@ async fn judge(
             }
         }
         if let Some(context) = context.as_deref_mut().filter(|_| !plan.is_idle()) {
-            let kept = plan.manifests.iter().filter(|one| one.verdict == Verdict::Keep && one.is_counted);
+            let kept =
+                plan.manifests.iter().filter(|one| one.verdict == Verdict::Keep && one.counted_as.is_some());
             let open = kept.map(|one| &one.digest).filter(|digest| unconfirmed.contains(*digest));
             let open: BTreeSet<Digest> =
                 open.filter(|digest| !context.confirmed.contains(*digest)).cloned().collect();

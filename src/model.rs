@@ -41,6 +41,9 @@ pub struct Snapshot {
     pub sightings: BTreeMap<Digest, Sighting>,
     /// Manifests whose index or subject regsweep has deleted, and that did not go with it.
     pub leftovers: BTreeSet<Digest>,
+    /// Subjects of what is here that are or once were in this repository. Others may never have been: cosign
+    /// can keep signatures in a repository of their own.
+    pub seen_subjects: BTreeSet<Digest>,
 }
 
 impl Snapshot {
@@ -55,6 +58,7 @@ impl Snapshot {
             first_look: FirstLook::Never,
             sightings: BTreeMap::new(),
             leftovers: BTreeSet::new(),
+            seen_subjects: BTreeSet::new(),
         }
     }
 

@@ -56,6 +56,16 @@ pub enum TagDeletion {
     Unsupported,
 }
 
+/// As what `at_least` and `max_percent` count a manifest with a tag. Both hold for images alone and for all that
+/// they count together: signatures that stay must not stand in for the images that go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    /// It has a tag of its own, and is no placeholder.
+    Image,
+    /// Its tags are those of a referrer, and the subject of one is not in the repository.
+    Referrer,
+}
+
 /// What becomes of a manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -77,8 +87,8 @@ pub struct RepositoryPlan {
     pub held_back: bool,
     /// How many tags it has, those of referrers included.
     pub tags: usize,
-    /// How many of its manifests `max_percent` counts.
-    pub counted: usize,
+    /// What each of its manifests that `at_least` and `max_percent` count is counted as.
+    pub counted: Vec<Counted>,
     /// How many of its manifests are kept.
     pub kept: usize,
     /// What is kept, youngest first, unless [`RepositoryPlan::forget_kept`] has dropped it; then what is
@@ -121,9 +131,8 @@ pub struct Planned {
     pub digest: Digest,
     /// Every tag on it, those of referrers included, in natural order.
     pub tags: Vec<Tag>,
-    /// Whether `at_least` and `max_percent` count it: it has a tag that is not a referrer's, and is no
-    /// placeholder.
-    pub is_counted: bool,
+    /// As what `at_least` and `max_percent` count it, if they do.
+    pub counted_as: Option<Counted>,
     /// What it is.
     pub kind: Kind,
     /// When it was made, if it says so and can be believed; of an index, else its youngest child.
@@ -266,7 +275,7 @@ pub fn plan(snapshot: &Snapshot, policy: &Policy, terms: &Terms<'_>) -> Reposito
         Planned {
             digest: manifest.digest.clone(),
             tags: graph.tags[node].iter().map(|&tag| tag.clone()).collect(),
-            is_counted: ballots[node].is_counted,
+            counted_as: ballots[node].counted_as,
             kind: manifest.kind,
             created: ages[node].made,
             age: ages[node].latest.map(|latest| terms.now - latest),
@@ -299,7 +308,7 @@ pub fn plan(snapshot: &Snapshot, policy: &Policy, terms: &Terms<'_>) -> Reposito
         policy: policy.name.clone(),
         held_back: policy.mode == crate::policy::Mode::Plan,
         tags: snapshot.tags.len(),
-        counted: ballots.iter().filter(|ballot| ballot.is_counted).count(),
+        counted: ballots.iter().filter_map(|ballot| ballot.counted_as).collect(),
         kept: kept.len(),
         manifests: kept_manifests.chain(deleted).collect(),
         untag,

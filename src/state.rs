@@ -11,6 +11,7 @@ mod ledger;
 mod memory;
 mod runs;
 mod schema;
+mod subjects;
 
 pub use history::Filter;
 pub use journal::{Departure, Entry, Fate};

@@ -241,11 +241,13 @@ fn needs_facts(snapshot: &Snapshot, depth: Depth<'_>) -> BTreeSet<Digest> {
             roots.remove(child);
         }
     }
-    // A tag that could expire counts for more than one that cannot, on the same manifest.
+    // A tag that could expire counts for more than one that cannot, on the same manifest. A referrer can expire
+    // without any rule, once its subject is gone.
     let mut could_expire = BTreeSet::new();
-    for (tag, digest) in snapshot.tags.iter().filter(|(tag, _)| tag.subject().is_none()) {
+    for (tag, digest) in &snapshot.tags {
         match policy.decides(tag) {
             Some((rule, _)) if policy.rules[rule].keep != Keep::Everything => could_expire.insert(digest),
+            _ if tag.subject().is_some() => could_expire.insert(digest),
             _ => roots.remove(digest),
         };
     }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use super::{Digest, Manifest, Snapshot, Tag};
 
@@ -23,6 +23,8 @@ pub struct Memory {
     /// Manifests that were to go with an index or a subject that regsweep deleted, did not yet, and were not
     /// tagged since, alone or in another index.
     pub leftovers: BTreeSet<Digest>,
+    /// Subjects of what was there at the last look that were seen in this repository then or before.
+    pub seen_subjects: BTreeSet<Digest>,
 }
 
 /// When a repository was looked at for the first time.
@@ -45,8 +47,7 @@ pub enum FirstLook {
 /// What looking has told about one manifest of a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sighting {
-    /// The look that found it new, or found a tag on it that was new. Equal to the first look if, and only
-    /// if, it was there then.
+    /// The look that found it new, or found a tag on it that was new: the first look, if it was there then.
     pub noticed: DateTime<Utc>,
     /// The look that found nothing leading to it any more.
     pub left: Option<DateTime<Utc>>,
@@ -60,17 +61,13 @@ impl Memory {
     /// A list that is suddenly empty proves too little to forget what its tags were: then the memory
     /// stays as it was.
     ///
-    /// What the first look finds is noticed at the moment of that look, and nothing else is: clocks can be
-    /// wrong, so which of two looks was first is not told by which has the earlier moment.
+    /// What has exactly the moment of the first look was there then. Clocks can be wrong, so an earlier
+    /// moment is that of a later look all the same.
     pub fn look(&self, snapshot: &mut Snapshot, at: DateTime<Utc>) -> Self {
         let first_look = match self.first_look {
             FirstLook::Never => FirstLook::At(at),
             FirstLook::Lost => FirstLook::Again(at),
             known => known,
-        };
-        let noticed_now = match self.first_look {
-            FirstLook::At(first) | FirstLook::Again(first) if first == at => at + TimeDelta::nanoseconds(1),
-            FirstLook::Never | FirstLook::Lost | FirstLook::At(_) | FirstLook::Again(_) => at,
         };
         let emptied = snapshot.tags.is_empty() && !self.tags.is_empty();
         let reached = reached(snapshot, |_| true);
@@ -86,16 +83,23 @@ impl Memory {
         for (digest, before) in self.sightings.iter().filter(|(digest, _)| !snapshot.absent.contains(*digest))
         {
             let left = if reached.contains(digest) || emptied { None } else { before.left.or(Some(at)) };
-            let noticed = if gained.contains(digest) { noticed_now } else { before.noticed };
+            let noticed = if gained.contains(digest) { at } else { before.noticed };
             sightings.insert(digest.clone(), Sighting { noticed, left, ..*before });
         }
         for digest in &reached {
-            let new = Sighting { noticed: noticed_now, left: None, restored: None };
+            let new = Sighting { noticed: at, left: None, restored: None };
             sightings.entry((*digest).clone()).or_insert(new);
         }
         let is_left =
             |digest: &&Digest| snapshot.manifests.contains_key(*digest) && !wanted.contains(*digest);
         let leftovers: BTreeSet<Digest> = self.leftovers.iter().filter(is_left).cloned().collect();
+        let mut seen_subjects = snapshot.subjects();
+        seen_subjects.retain(|subject| {
+            snapshot.manifests.contains_key(subject)
+                || snapshot.seen_subjects.contains(subject)
+                || self.seen_subjects.contains(subject)
+                || self.sightings.contains_key(subject)
+        });
         let mut manifests = snapshot.manifests.clone();
         for (digest, manifest) in &self.manifests {
             if sightings.contains_key(digest) {
@@ -110,7 +114,19 @@ impl Memory {
         snapshot.first_look = first_look;
         snapshot.sightings = sightings.clone();
         snapshot.leftovers = leftovers.clone();
-        Self { first_look, tags, manifests, sightings, leftovers }
+        snapshot.seen_subjects = seen_subjects.clone();
+        if emptied {
+            seen_subjects.extend(self.seen_subjects.iter().cloned());
+        }
+        Self { first_look, tags, manifests, sightings, leftovers, seen_subjects }
+    }
+}
+
+impl Snapshot {
+    /// Every manifest that something here says it is about, by its tag or in itself.
+    pub fn subjects(&self) -> BTreeSet<Digest> {
+        let by_tag = self.tags.keys().filter_map(|tag| tag.subject()?.digest());
+        by_tag.chain(self.manifests.values().filter_map(|manifest| manifest.subject.clone())).collect()
     }
 }
 

@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::age::Age;
 use super::graph::{Graph, MissingSubject};
 use super::judge::{Candidate, Finding, judge, version, youngest_first};
-use super::{Reason, TagDeletion, Terms, Untag};
+use super::{Counted, Reason, TagDeletion, Terms, Untag};
 use crate::model::{Facts, Snapshot, Tag};
 use crate::policy::{Criterion, Keep, Policy, Protect, Rule, Untagging};
 
@@ -27,8 +27,8 @@ pub(super) struct Ballot<'a> {
     pub(super) expired: bool,
     /// The rules that claim its tags.
     pub(super) rules: Vec<&'a str>,
-    /// Whether it has a tag and is no placeholder: then `at_least` and `max_percent` count it.
-    pub(super) is_counted: bool,
+    /// As what `at_least` and `max_percent` count it.
+    pub(super) counted_as: Option<Counted>,
     /// Its tags that are kept.
     kept_tags: Vec<&'a Tag>,
     /// Its tags that are expired, each with the rule that says so.
@@ -95,8 +95,11 @@ pub(super) fn cast<'a>(
     let placeholders: BTreeSet<usize> =
         (0..graph.nodes.len()).filter(|&node| is_placeholder(graph, node, policy)).collect();
     let ballot = |node: usize| {
-        let is_counted = graph.votes(node).next().is_some() && !placeholders.contains(&node);
-        Ballot { is_counted, ..Ballot::default() }
+        // What only waits to go after its subject takes no place, or it would stay in place of that.
+        let waits =
+            || graph.votes[node].is_empty() && terms.parents_deleted.contains(&graph.nodes[node].digest);
+        let counted_as = graph.counted_as(node).filter(|_| !placeholders.contains(&node) && !waits());
+        Ballot { counted_as, ..Ballot::default() }
     };
     let mut ballots: Vec<Ballot<'a>> = (0..graph.nodes.len()).map(ballot).collect();
     if let Some(gap) = snapshot.gap() {
@@ -108,7 +111,7 @@ pub(super) fn cast<'a>(
         return ballots;
     }
     let claims = claims(graph, policy, terms.protect, &placeholders, &mut ballots);
-    for ((rule, _), nodes) in claims {
+    for ((rule, ..), nodes) in claims {
         decide(&policy.rules[rule], nodes, graph, ages, terms, &mut ballots);
     }
     for (node, ballot) in ballots.iter_mut().enumerate() {
@@ -117,11 +120,17 @@ pub(super) fn cast<'a>(
         if let Some(age) = restored.map(|at| terms.now - at).filter(|age| *age < RESTORED_STAYS) {
             ballot.seal(Reason::Restored { age });
         }
+        for missing in &graph.missing_subjects[node] {
+            if let MissingSubject::Unread(subject) = missing {
+                let why = format!("nobody knows whether its subject {subject} is there");
+                ballot.seal(Reason::Unread { why });
+            }
+        }
         if placeholders.contains(&node) {
-            let tags = graph.votes(node).cloned();
+            let tags = graph.tags[node].iter().map(|&tag| tag.clone());
             ballot.reasons.extend(tags.map(|tag| Reason::Placeholder { tag }));
         }
-        if graph.votes(node).next().is_some() {
+        if placeholders.contains(&node) || !graph.votes[node].is_empty() {
             ballot.expired = ballot.kept_tags.is_empty();
             protect(graph, node, latest, terms, ballot);
         } else {
@@ -141,8 +150,9 @@ fn is_placeholder(graph: &Graph<'_>, node: usize, policy: &Policy) -> bool {
     })
 }
 
-/// Tags by rule and group, then by manifest.
-type Claims<'a> = BTreeMap<(usize, Vec<String>), BTreeMap<usize, Vec<&'a Tag>>>;
+/// Tags by rule, group, and whether they are those of referrers, then by manifest. A signature whose image is
+/// elsewhere must take no place from an image, so a rule judges both alike and each kind by itself.
+type Claims<'a> = BTreeMap<(usize, Vec<String>, bool), BTreeMap<usize, Vec<&'a Tag>>>;
 
 fn claims<'a>(
     graph: &Graph<'a>,
@@ -153,10 +163,10 @@ fn claims<'a>(
 ) -> Claims<'a> {
     let mut claims = Claims::new();
     for (node, ballot) in ballots.iter_mut().enumerate().filter(|(node, _)| !placeholders.contains(node)) {
-        for tag in graph.votes(node) {
-            if protect.tags.matches(tag.as_str()) {
-                ballot.keep_tag(tag, Reason::ProtectedTag { tag: tag.clone() });
-            }
+        for &tag in graph.tags[node].iter().filter(|tag| protect.tags.matches(tag.as_str())) {
+            ballot.keep_tag(tag, Reason::ProtectedTag { tag: tag.clone() });
+        }
+        for &tag in &graph.votes[node] {
             let Some((rule, group)) = policy.decides(tag) else {
                 ballot.keep_tag(tag, Reason::Unclaimed { tag: tag.clone() });
                 continue;
@@ -164,7 +174,8 @@ fn claims<'a>(
             if !ballot.rules.contains(&policy.rules[rule].name.as_str()) {
                 ballot.rules.push(&policy.rules[rule].name);
             }
-            claims.entry((rule, group)).or_default().entry(node).or_default().push(tag);
+            let is_referrers = graph.is_referrers(node, tag);
+            claims.entry((rule, group, is_referrers)).or_default().entry(node).or_default().push(tag);
         }
     }
     claims
@@ -242,6 +253,24 @@ fn protect(
 ) {
     // Nobody may have looked closely at what nobody wants gone; then not knowing is no reason.
     let wanted_gone = ballot.expired || !ballot.expired_tags.is_empty();
+    protect_content(graph, node, wanted_gone, terms, ballot);
+    match latest.map(|latest| terms.now - latest) {
+        None if wanted_gone => ballot.seal(Reason::AgeUnknown),
+        Some(age) if age < terms.protect.newer_than => {
+            ballot.seal(Reason::ProtectedAge { age, limit: terms.protect.newer_than });
+        }
+        None | Some(_) => {}
+    }
+}
+
+/// Keeps what is labelled, or could be.
+fn protect_content(
+    graph: &Graph<'_>,
+    node: usize,
+    wanted_gone: bool,
+    terms: &Terms<'_>,
+    ballot: &mut Ballot<'_>,
+) {
     for member in graph.family(node) {
         match &graph.nodes[member].facts {
             Facts::Unknown { why, .. } if wanted_gone => ballot.seal(Reason::Unread { why: why.clone() }),
@@ -260,17 +289,10 @@ fn protect(
             }
         }
     }
-    match latest.map(|latest| terms.now - latest) {
-        None if wanted_gone => ballot.seal(Reason::AgeUnknown),
-        Some(age) if age < terms.protect.newer_than => {
-            ballot.seal(Reason::ProtectedAge { age, limit: terms.protect.newer_than });
-        }
-        None | Some(_) => {}
-    }
 }
 
 /// Judges a manifest that no rule can claim: a referrer whose subject is gone, or one that nothing
-/// points to. One that belongs to something here says nothing for itself.
+/// points to. One that belongs to something here says nothing for itself, but for a label on what has a tag.
 fn judge_untagged(
     snapshot: &Snapshot,
     graph: &Graph<'_>,
@@ -280,13 +302,10 @@ fn judge_untagged(
     terms: &Terms<'_>,
     ballot: &mut Ballot<'_>,
 ) {
-    for missing in &graph.missing_subjects[node] {
-        if let MissingSubject::Unread(subject) = missing {
-            ballot
-                .seal(Reason::Unread { why: format!("nobody knows whether its subject {subject} is there") });
-        }
-    }
     if !graph.subjects[node].is_empty() || !graph.parents[node].is_empty() {
+        if !graph.tags[node].is_empty() {
+            protect_content(graph, node, false, terms, ballot);
+        }
         return;
     }
     let digest = &graph.nodes[node].digest;
@@ -300,9 +319,18 @@ fn judge_untagged(
     let left = snapshot.sightings.get(digest).and_then(|sighting| sighting.left);
     let untagged_for = latest.max(left).map(|since| terms.now - since);
     let limit = terms.protect.newer_than;
-    match (graph.missing_subjects[node].first(), policy.untagged, untagged_for) {
-        (Some(MissingSubject::Gone(subject)), ..) => {
-            let subject = subject.clone();
+    let mut orphan = None;
+    for missing in &graph.missing_subjects[node] {
+        match missing {
+            MissingSubject::Gone(subject) => orphan = orphan.or_else(|| Some(subject.clone())),
+            MissingSubject::Unread(_) => return,
+            MissingSubject::Elsewhere => {}
+        }
+    }
+    let orphan = orphan.filter(|_| !graph.is_about_elsewhere(node));
+    match (orphan, policy.untagged, untagged_for) {
+        (Some(subject), ..) => {
+            protect_content(graph, node, true, terms, ballot);
             if limit == TimeDelta::zero() || age.is_some_and(|age| age >= limit) {
                 ballot.expired = true;
                 ballot.reasons.push(Reason::Orphan { subject });
@@ -312,7 +340,6 @@ fn judge_untagged(
                 ballot.seal(Reason::AgeUnknown);
             }
         }
-        (Some(MissingSubject::Unread(_)), ..) => {}
         (None, ..) if snapshot.leftovers.contains(digest) => {
             // Before it counts as expired: nobody knew its age when its index went, either.
             protect(graph, node, latest, terms, ballot);

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chrono::{DateTime, Utc};
 
-use super::Verdict;
 use super::age::Age;
+use super::{Counted, Verdict};
 use crate::model::{Digest, Kind, Manifest, Snapshot, Tag, TagSubject};
 
 /// The manifests of a snapshot, numbered in the order of their digests, and the edges between them.
@@ -16,6 +16,9 @@ pub(super) struct Graph<'a> {
     pub(super) nodes: Vec<&'a Manifest>,
     /// All tags of each manifest in natural order.
     pub(super) tags: Vec<Vec<&'a Tag>>,
+    /// The tags of each manifest that rules can claim, in natural order: not those of referrers whose subject
+    /// is or was in this repository.
+    pub(super) votes: Vec<Vec<&'a Tag>>,
     /// The manifests here that each index lists.
     pub(super) children: Vec<Vec<usize>>,
     /// The indexes that list each manifest.
@@ -30,8 +33,10 @@ pub(super) struct Graph<'a> {
 
 /// A subject that is not among the manifests of the snapshot.
 pub(super) enum MissingSubject {
-    /// The registry was asked and does not have it.
+    /// It was in this repository, and is no more.
     Gone(String),
+    /// It is not in this repository, and as far as anybody knows never was: it may be in another one.
+    Elsewhere,
     /// Nobody asked.
     Unread(String),
 }
@@ -43,6 +48,7 @@ impl<'a> Graph<'a> {
             nodes.iter().enumerate().map(|(node, manifest)| (&manifest.digest, node)).collect();
         let mut graph = Self {
             tags: vec![Vec::new(); nodes.len()],
+            votes: vec![Vec::new(); nodes.len()],
             children: vec![Vec::new(); nodes.len()],
             parents: vec![Vec::new(); nodes.len()],
             referrers: vec![Vec::new(); nodes.len()],
@@ -84,8 +90,9 @@ impl<'a> Graph<'a> {
                 });
             }
         }
-        for tags in &mut graph.tags {
-            tags.sort_by(|a, b| natural(a, b));
+        for node in 0..graph.nodes.len() {
+            graph.tags[node].sort_by(|a, b| natural(a, b));
+            graph.votes[node] = graph.claimable(node);
         }
         graph
     }
@@ -110,9 +117,39 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// The tags of a manifest that are not a referrer's: the ones that rules can claim.
-    pub(super) fn votes(&self, node: usize) -> impl Iterator<Item = &'a Tag> {
-        self.tags[node].iter().copied().filter(|tag| tag.subject().is_none())
+    /// Whether a manifest may be about something in another repository.
+    pub(super) fn is_about_elsewhere(&self, node: usize) -> bool {
+        self.missing_subjects[node].iter().any(|subject| matches!(subject, MissingSubject::Elsewhere))
+    }
+
+    /// The tags of a manifest that rules can claim.
+    fn claimable(&self, node: usize) -> Vec<&'a Tag> {
+        let elsewhere = self.is_about_elsewhere(node);
+        let tags = self.tags[node].iter().copied();
+        tags.filter(|tag| !self.is_referrers(node, tag) || elsewhere && self.is_detached(node, tag)).collect()
+    }
+
+    /// Whether a tag of a manifest says that it is about another one. That it is about itself says nothing.
+    pub(super) fn is_referrers(&self, node: usize, tag: &Tag) -> bool {
+        tag.subject().is_some_and(|subject| !subject.is(&self.nodes[node].digest))
+    }
+
+    /// Whether a tag of a manifest says that it is about one that is not here.
+    fn is_detached(&self, node: usize, tag: &Tag) -> bool {
+        let is_here =
+            |subject: TagSubject| self.subjects[node].iter().any(|&one| subject.is(&self.nodes[one].digest));
+        self.is_referrers(node, tag) && !tag.subject().is_some_and(is_here)
+    }
+
+    /// As what `at_least` and `max_percent` count a manifest. Those that live and die with a subject here are
+    /// not counted.
+    pub(super) fn counted_as(&self, node: usize) -> Option<Counted> {
+        let tags = || self.tags[node].iter().copied();
+        if tags().any(|tag| !self.is_referrers(node, tag)) {
+            Some(Counted::Image)
+        } else {
+            tags().any(|tag| self.is_detached(node, tag)).then_some(Counted::Referrer)
+        }
     }
 
     /// A manifest and everything below it, each once.
@@ -205,8 +242,10 @@ pub(super) fn natural(a: &Tag, b: &Tag) -> std::cmp::Ordering {
 
 fn missing(snapshot: &Snapshot, digest: Option<&Digest>, text: String) -> MissingSubject {
     match digest {
-        Some(digest) if snapshot.absent.contains(digest) => MissingSubject::Gone(text),
-        _ => MissingSubject::Unread(text),
+        Some(digest) if !snapshot.absent.contains(digest) => MissingSubject::Unread(text),
+        Some(digest) if snapshot.seen_subjects.contains(digest) => MissingSubject::Gone(text),
+        Some(_) => MissingSubject::Elsewhere,
+        None => MissingSubject::Unread(text),
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::RepositoryPlan;
+use super::{Counted, RepositoryPlan};
 use crate::model::RepositoryName;
 use crate::policy::Limits;
 
@@ -97,8 +97,17 @@ pub(super) fn refusals(repositories: &[RepositoryPlan], limits: &Limits) -> Vec<
 }
 
 fn percent_refusal(plan: &RepositoryPlan, limits: &Limits) -> Option<Refusal> {
-    let of = plan.counted;
-    let deletions = plan.deletions().filter(|planned| planned.is_counted).count();
+    let images = |counted: Counted| counted == Counted::Image;
+    percent_refusal_of(plan, limits, images).or_else(|| percent_refusal_of(plan, limits, |_| true))
+}
+
+fn percent_refusal_of(
+    plan: &RepositoryPlan,
+    limits: &Limits,
+    is_meant: impl Fn(Counted) -> bool,
+) -> Option<Refusal> {
+    let of = plan.counted.iter().filter(|&&counted| is_meant(counted)).count();
+    let deletions = plan.deletions().filter(|planned| planned.counted_as.is_some_and(&is_meant)).count();
     let allowed = usize::from(limits.max_percent);
     (of >= Limits::PERCENT_FROM && deletions * 100 > allowed * of).then(|| Refusal {
         limit: Limit::MaxPercent,

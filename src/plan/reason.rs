@@ -152,7 +152,10 @@ impl fmt::Display for Reason {
                 span::exact(*limit)
             ),
             Self::YoungOrphan { subject } => {
-                write!(f, "its subject {subject} is gone, but it is younger than protect.newer_than")
+                write!(
+                    f,
+                    "its subject {subject} was here and is gone, but it is younger than protect.newer_than"
+                )
             }
             Self::SharesManifest { tag, with } => {
                 write!(f, "{tag} is expired, but shares its manifest with {}", list(with))
@@ -174,7 +177,7 @@ impl fmt::Display for Reason {
                 span::rough(*age),
                 span::exact(*limit)
             ),
-            Self::Orphan { subject } => write!(f, "its subject {subject} is gone"),
+            Self::Orphan { subject } => write!(f, "its subject {subject} was here and is gone"),
             Self::Leftover => {
                 f.write_str("its index or subject was deleted by regsweep, and it did not go with it then")
             }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::age::Age;
 use super::ballot::Ballot;
 use super::graph::Graph;
-use super::{Reason, Verdict};
+use super::{Counted, Reason, Verdict};
 
 /// Settles every verdict and completes the reasons.
 pub(super) fn settle(
@@ -23,16 +23,18 @@ pub(super) fn settle(
         let kept = graph.needed_by(&roots);
         let expired: Vec<usize> =
             nodes.clone().filter(|node| ballots[*node].expired && !kept.contains_key(node)).collect();
-        if kept.keys().filter(|&&node| ballots[node].is_counted).count() < at_least {
-            // Rescued one at a time, since each may keep others by what it needs.
-            let counted = expired.iter().copied().filter(|&node| ballots[node].is_counted);
-            if let Some(youngest) =
-                counted.max_by_key(|&node| (ages[node].latest, ages[node].made, Reverse(node)))
-            {
-                ballots[youngest].kept = true;
-                ballots[youngest].reasons.push(Reason::AtLeast { count: at_least });
-                continue;
-            }
+        // The youngest that goes of these, if fewer than `at_least` of them stay.
+        let rescued = |is_meant: fn(Counted) -> bool| {
+            let is_meant = |node: &usize| ballots[*node].counted_as.is_some_and(is_meant);
+            let too_few = kept.keys().copied().filter(is_meant).count() < at_least;
+            let going = expired.iter().copied().filter(is_meant).filter(|_| too_few);
+            going.max_by_key(|&node| (ages[node].latest, ages[node].made, Reverse(node)))
+        };
+        // One at a time, since each may keep others by what it needs.
+        if let Some(rescued) = rescued(|counted| counted == Counted::Image).or_else(|| rescued(|_| true)) {
+            ballots[rescued].kept = true;
+            ballots[rescued].reasons.push(Reason::AtLeast { count: at_least });
+            continue;
         }
         let deleted = graph.taken_by(&expired, &kept);
         // Nothing speaks for these and nothing against them: a circle of referrers, say.

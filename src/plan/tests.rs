@@ -2,6 +2,7 @@
 
 mod ages;
 mod hostile;
+mod referrers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
@@ -88,6 +89,12 @@ impl World {
     fn gone(mut self, name: &str) -> Self {
         self.snapshot.absent.insert(digest(name));
         self
+    }
+
+    /// Gone, and was there once.
+    fn lost(mut self, name: &str) -> Self {
+        self.snapshot.seen_subjects.insert(digest(name));
+        self.gone(name)
     }
 
     fn plan(&self, setting: &Setting) -> RepositoryPlan {
@@ -702,9 +709,9 @@ fn an_orphan_goes_once_it_is_old_enough() {
         .image("young-sig", 1, &[&sig("gone-2")])
         .add("ageless-sig", Kind::Artifact, None, &[&sig("gone-3")])
         .image("unread-sig", 9, &[&sig("unread")])
-        .gone("gone-1")
-        .gone("gone-2")
-        .gone("gone-3");
+        .lost("gone-1")
+        .lost("gone-2")
+        .lost("gone-3");
     world.check(
         &nothing().protect(|protect| protect.newer_than = TimeDelta::hours(2)),
         &[
@@ -871,7 +878,7 @@ fn a_placeholder_takes_no_place_of_at_least() {
         &["a keep: expired at-least", "b delete: expired", "left keep: placeholder protected-newer-than"],
     );
     world.check(&setting(1), &["a keep: expired at-least", "b delete: expired", "left delete: placeholder"]);
-    assert_eq!(world.plan(&setting(1)).counted, 2, "nor does max_percent count it");
+    assert_eq!(world.plan(&setting(1)).counted, [Counted::Image; 2], "nor does max_percent count it");
 }
 
 #[test]
@@ -995,6 +1002,39 @@ mod limits {
         );
     }
 
+    /// So many images, and signatures of subjects that were never here, kept and expired.
+    fn signed(images: (usize, usize), signatures: (usize, usize)) -> RepositoryPlan {
+        let mut world = World::new();
+        world.snapshot.repository = RepositoryName::parse("a").unwrap();
+        for (word, hours, count) in [("keep", 1, images.0), ("drop", 9, images.1)] {
+            for number in 0..count {
+                world = world.image(&format!("{word}-{number}"), hours, &[&format!("{word}-{number}")]);
+            }
+        }
+        for (word, hours, count) in [("kept", 1, signatures.0), ("gone", 9, signatures.1)] {
+            for number in 0..count {
+                let subject = format!("subject-{word}-{number}");
+                world = world.image(&format!("{word}-{number}"), hours, &[&sig(&subject)]).gone(&subject);
+            }
+        }
+        world.plan(&all(vec![newer_than(5)]))
+    }
+
+    #[test]
+    fn max_percent_counts_referrers_whose_subjects_are_elsewhere() {
+        let limits = Limits { max_percent: 75, max_deletions: 100 };
+        let refused = |deletions: usize, of: usize| {
+            format!(
+                "a: {deletions} of its {of} tagged manifests would be deleted, and limits.max_percent allows 75 %"
+            )
+        };
+        check(vec![signed((0, 0), (2, 8))], limits, &[&refused(8, 10)], &[]);
+        check(vec![signed((0, 0), (3, 7))], limits, &[], &["a"]);
+        // Signatures that stay do not stand in for images that go.
+        check(vec![signed((2, 8), (90, 0))], limits, &[&refused(8, 10)], &[]);
+        check(vec![signed((10, 0), (0, 90))], limits, &[&refused(90, 100)], &[]);
+    }
+
     #[test]
     fn what_will_not_happen_does_not_count() {
         let mut held = of("b", 9, 3);
@@ -1060,9 +1100,10 @@ mod properties {
     /// Tags are `a0`, `b1`, `1.0.2` and so on; manifests 12 and 13 do not exist.
     fn world(nodes: &[Node]) -> World {
         let name = |number: usize| format!("m{number}");
-        let mut world = World::new().gone("m12").gone("m13");
-        for number in nodes.len()..12 {
-            world = world.gone(&name(number));
+        let mut world = World::new();
+        for number in nodes.len()..14 {
+            // Of those that are not there, every other was once.
+            world = if number % 2 == 0 { world.gone(&name(number)) } else { world.lost(&name(number)) };
         }
         for (number, node) in nodes.iter().enumerate() {
             world = world.add(&name(number), node.kind, node.hours.map(ago), &[]);
@@ -1157,6 +1198,7 @@ mod properties {
         for planned in plan.deletions() {
             after.manifests.remove(&planned.digest);
             after.absent.insert(planned.digest.clone());
+            after.seen_subjects.insert(planned.digest.clone());
             after.tags.retain(|_, digest| *digest != planned.digest);
         }
         after.tags.retain(|tag, _| !plan.untag.iter().any(|untag| untag.tag == *tag));
@@ -1290,26 +1332,55 @@ mod properties {
         #[test]
         fn at_least_this_many_tagged_manifests_stay(world in worlds(), setting in settings()) {
             let plan = world.plan(&setting);
-            let tagged = plan.manifests.iter().filter(|planned| planned.is_counted);
+            let tagged = plan.manifests.iter().filter(|planned| planned.counted_as.is_some());
             let (kept, gone): (Vec<_>, Vec<_>) = tagged.partition(|planned| planned.verdict == Verdict::Keep);
             prop_assert!(gone.is_empty() || kept.len() >= setting.protect.at_least);
+            let images = |of: Vec<&Planned>| {
+                of.into_iter().filter(|planned| planned.counted_as == Some(Counted::Image)).count()
+            };
+            prop_assert!(images(gone) == 0 || images(kept) >= setting.protect.at_least);
+        }
+
+        #[test]
+        fn what_is_about_something_that_was_never_here_goes_only_by_the_rules(
+            world in worlds(), setting in settings(),
+        ) {
+            let plan = world.plan(&setting);
+            for planned in plan.deletions() {
+                for tag in &planned.tags {
+                    let Some(subject) = tag.subject().and_then(|subject| subject.digest()) else { continue };
+                    let snapshot = &world.snapshot;
+                    if snapshot.manifests.contains_key(&subject) || snapshot.seen_subjects.contains(&subject) {
+                        continue;
+                    }
+                    prop_assert!(setting.policy.decides(tag).is_some(), "{tag}");
+                    prop_assert!(planned.age.is_some_and(|age| age >= setting.protect.newer_than), "{tag}");
+                    let expired = |reason: &Reason| match reason {
+                        Reason::Expired { tags, .. } => tags.contains(tag),
+                        _ => false,
+                    };
+                    prop_assert!(planned.reasons.iter().any(expired), "{tag}");
+                }
+            }
         }
 
         #[test]
         fn an_unclaimed_or_protected_tag_keeps_its_manifest(world in worlds(), setting in settings()) {
-            let setting = setting.protect(|protect| protect.tags = Patterns::parse(&["1.*"]).unwrap());
+            let setting = setting.protect(|protect| protect.tags = Patterns::parse(&["1.*", "sha256-[0-7].*"]).unwrap());
             let plan = world.plan(&setting);
             for planned in plan.deletions() {
-                for tag in planned.tags.iter().filter(|tag| tag.subject().is_none()) {
+                for tag in &planned.tags {
                     let claimed = setting.policy.rules.iter().any(|rule| rule.claim(tag).is_some());
-                    prop_assert!(claimed && !setting.protect.tags.matches(tag.as_str()), "{tag}");
+                    prop_assert!(claimed || tag.subject().is_some(), "{tag}");
+                    prop_assert!(!setting.protect.tags.matches(tag.as_str()), "{tag}");
                 }
             }
         }
 
         #[test]
         fn no_tagged_manifest_of_unknown_age_is_deleted(world in worlds(), setting in settings()) {
-            for planned in world.plan(&setting).deletions().filter(|planned| planned.is_counted) {
+            let plan = world.plan(&setting);
+            for planned in plan.deletions().filter(|planned| planned.counted_as == Some(Counted::Image)) {
                 prop_assert!(planned.age.is_some_and(|age| age >= setting.protect.newer_than));
             }
         }

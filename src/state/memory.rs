@@ -8,7 +8,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::{Error, State, journal, json, signed, unsigned};
+use super::{Error, State, journal, json, signed, subjects, unsigned};
 use crate::model::{Blob, Digest, Facts, FirstLook, Kind, Manifest, Memory, RepositoryName, Sighting, Tag};
 
 impl State {
@@ -36,6 +36,7 @@ impl State {
                 return Ok(None);
             }
             recall_tags(&moment, id, &mut memory)?;
+            subjects::recall(&moment, id, &mut memory)?;
         }
         Ok(Some(memory))
     }
@@ -76,6 +77,7 @@ impl State {
                     journal::no_leftover(connection, registry, repository.as_str(), digest.as_str())?;
                 }
             }
+            subjects::remember(connection, id, before, after)?;
             remember_tags(connection, id, before, after)
         })
     }
@@ -460,6 +462,7 @@ mod tests {
         ]);
         let changed = Sighting { noticed: at(1), left: Some(at(2)), restored: Some(at(3)) };
         written.sightings.insert(digest("lasting"), changed);
+        written.seen_subjects = [digest("index"), digest("gone")].into();
         state.remember("main", &name(), &Memory::default(), &written, at(5)).unwrap();
         assert_eq!(state.recall("main", &name()).unwrap(), written);
         let mut count = 0;
@@ -486,6 +489,10 @@ mod tests {
         state.remember("main", &name(), &before, &before.clone(), at(2)).unwrap();
         assert_eq!(changes() - start, 1);
         let mut after = before.clone();
+        after.seen_subjects = [digest("c"), digest("d")].into();
+        state.remember("main", &name(), &before, &after, at(2)).unwrap();
+        let before = after.clone();
+        after.seen_subjects = [digest("d"), digest("e")].into();
         after.tags.insert(tag("moved"), digest("c"));
         after.tags.insert(tag("new"), digest("a"));
         after.tags.remove(&tag("gone"));
@@ -592,6 +599,7 @@ mod tests {
             "UPDATE sighting SET noticed = 'x' WHERE manifest = (SELECT id FROM manifest WHERE digest = ?1)";
         state.quick().execute(sql, [digest("noticed").as_str()]).unwrap();
         state.quick().execute("UPDATE tag SET tag = '..' WHERE tag = 'noticed'", []).unwrap();
+        state.quick().execute("INSERT INTO seen_subject SELECT id, 'x' FROM repository", []).unwrap();
         state.quick().execute("UPDATE repository SET first_look = 'x'", []).unwrap();
         let recalled = state.recall("main", &name()).unwrap();
         assert_eq!(recalled.first_look, FirstLook::Lost);

@@ -144,6 +144,14 @@ const STEPS: &[&str] = &[
     -- may have begun, after which that says nothing.
     ALTER TABLE stopped ADD COLUMN started TEXT;
 ",
+    "
+    -- What something in a repository is about and was seen there once. What was never seen may be elsewhere.
+    CREATE TABLE seen_subject (
+        repository INTEGER NOT NULL REFERENCES repository ON DELETE CASCADE,
+        digest TEXT NOT NULL,
+        PRIMARY KEY (repository, digest)
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// Brings a file to the present version. `lost` says that if it is a new one, it is not the first one.

@@ -65,6 +65,12 @@ impl Regsweep {
         self
     }
 
+    /// Says something else about everything but the mode and the registry from now on; the state stays.
+    pub fn with_rest(&mut self, rest: &str) -> &Self {
+        self.rest = rest.into();
+        self
+    }
+
     /// As this user.
     pub fn basic(self, user: &str, password: &str) -> Self {
         let path = self.folder.path().join("password");
@@ -116,7 +122,16 @@ impl Regsweep {
     pub fn in_process(&self) -> Library {
         let config = parse(&self.yaml(), "config.yaml", &|_| None).unwrap();
         let reader = Reader::new(&config.registries[0], Retry::default(), Arc::new(())).unwrap();
-        let state = State::open(&config.state_dir).unwrap();
+        // Other tests start processes, which for a moment hold what an earlier one of these has just let go.
+        let mut opened = State::open(&config.state_dir);
+        for _ in 0..500 {
+            if !matches!(opened, Err(regsweep::state::Error::Locked(_))) {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            opened = State::open(&config.state_dir);
+        }
+        let state = opened.unwrap();
         Library { config, reader, state, now: hours_ago(0) }
     }
 }

@@ -5,13 +5,13 @@ use super::*;
 use crate::model::{FirstLook, Memory};
 
 /// A registry that is looked at from time to time. Days are counted from an arbitrary one.
-struct Walk {
-    memory: Memory,
-    world: World,
-    setting: Setting,
+pub(super) struct Walk {
+    pub(super) memory: Memory,
+    pub(super) world: World,
+    pub(super) setting: Setting,
 }
 
-fn day(day: i64) -> DateTime<Utc> {
+pub(super) fn day(day: i64) -> DateTime<Utc> {
     ago(-24 * day)
 }
 
@@ -21,17 +21,17 @@ impl Walk {
     }
 
     /// Somebody pushes an image that says it was made on a day, or says nothing.
-    fn push(&mut self, name: &str, made: Option<DateTime<Utc>>, tags: &[&str]) {
+    pub(super) fn push(&mut self, name: &str, made: Option<DateTime<Utc>>, tags: &[&str]) {
         let world = std::mem::replace(&mut self.world, World::new());
         self.world = world.add(name, Kind::Image, made, tags);
     }
 
-    fn untag(&mut self, tag: &str) {
+    pub(super) fn untag(&mut self, tag: &str) {
         self.world.snapshot.tags.remove(&Tag::parse(tag).unwrap());
     }
 
     /// Looks, and tells what would go, by name.
-    fn look(&mut self, on: i64) -> Vec<String> {
+    pub(super) fn look(&mut self, on: i64) -> Vec<String> {
         let plan = self.plan(on);
         let mut names: Vec<String> =
             plan.deletions().map(|planned| self.world.names[&planned.digest].clone()).collect();
@@ -52,7 +52,7 @@ impl Walk {
 }
 
 /// Keeps what is younger than ten days.
-fn ten_days() -> Walk {
+pub(super) fn ten_days() -> Walk {
     Walk::new(all(vec![newer_than(240)]))
 }
 
@@ -237,17 +237,6 @@ fn a_clock_that_was_ahead_at_the_first_look_takes_no_youth_from_what_comes_later
 }
 
 #[test]
-fn a_clock_that_stands_still_makes_no_later_look_the_first() {
-    let mut walk = ten_days();
-    walk.push("old", created_in(2020), &["old"]);
-    assert_eq!(walk.look(0), ["old"]);
-    walk.push("promoted", created_in(2020), &["promoted"]);
-    assert_eq!(walk.look(0), ["old"]);
-    assert_eq!(walk.look(9), ["old"]);
-    assert_eq!(walk.look(11), ["old", "promoted"]);
-}
-
-#[test]
 fn what_a_moved_tag_left_goes_in_time_and_not_what_is_needed() {
     let mut walk = Walk::new(all(vec![newer_than(24 * 365)]).untagged(240));
     walk.push("left", Some(day(-1)), &["latest"]);
@@ -386,7 +375,9 @@ proptest! {
             }
             if on == 0 {
                 right.look(0);
-                wrong.look(ahead);
+                // No look ever has the very moment of another one.
+                let at = day(ahead) + TimeDelta::milliseconds(1);
+                wrong.memory = wrong.memory.look(&mut wrong.world.snapshot, at);
                 continue;
             }
             let (with, without) = (right.look(on), wrong.look(on));

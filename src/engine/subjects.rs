@@ -1,0 +1,31 @@
+//! What the journal knows of subjects that are not in a repository: whether they were there once.
+
+use std::collections::BTreeSet;
+
+use super::{Error, Site, aside};
+use crate::model::{Digest, Memory, Snapshot};
+
+/// Adds to what a snapshot knows of subjects that are not there those that regsweep has deleted. `not_seen` are
+/// those of which that was asked before.
+pub(super) async fn recall(
+    site: Site<'_>,
+    snapshot: &mut Snapshot,
+    before: &Memory,
+    not_seen: &mut BTreeSet<Digest>,
+) -> Result<(), Error> {
+    let Some(state) = site.state else { return Ok(()) };
+    let mut open = snapshot.subjects();
+    open.retain(|subject| {
+        snapshot.absent.contains(subject)
+            && !before.seen_subjects.contains(subject)
+            && !before.sightings.contains_key(subject)
+            && not_seen.insert(subject.clone())
+    });
+    if !open.is_empty() {
+        let (state, registry) = (state.clone(), site.registry.name.clone());
+        let repository = snapshot.repository.clone();
+        let found = aside(move || state.journaled(&registry, &repository, &open)).await?;
+        snapshot.seen_subjects.extend(found);
+    }
+    Ok(())
+}
