@@ -8,6 +8,8 @@
 //! Whatever runs it, `--delete-untagged` is never passed: on distribution 2.8 it destroys multi-arch
 //! images, and on 3.x it can still lose blobs of another repository.
 
+mod cache;
+mod cached;
 mod collection;
 mod command;
 mod connect;
@@ -19,6 +21,7 @@ mod error;
 pub(crate) mod fuzzing;
 mod output;
 mod process;
+mod redis;
 mod site;
 mod storage;
 
@@ -26,7 +29,12 @@ pub use error::Error;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
+
+use cache::Cache;
+use cached::Cached;
+use redis::Redis;
 
 use crate::config;
 use crate::model::Digest;
@@ -37,8 +45,11 @@ pub trait Ledger: Send + Sync {
     fn stopping(&self) -> anyhow::Result<()>;
     /// The registry answers again.
     fn restored(&self) -> anyhow::Result<()>;
-    /// These blobs may be swept now; a size that is not known is 0. Durable on return.
-    fn sweeping(&self, blobs: &BTreeMap<Digest, u64>) -> anyhow::Result<()>;
+    /// These blobs may be swept now; a size that is not known is 0. From now on the cache of the registry may be
+    /// wrong about what is `stale`: after a crash, [`Collector::clear`] that. Durable on return.
+    fn sweeping(&self, blobs: &BTreeMap<Digest, u64>, stale: &BTreeSet<Digest>) -> anyhow::Result<()>;
+    /// The cache holds nothing of it any more.
+    fn cleared(&self) -> anyhow::Result<()>;
 }
 
 /// What one collection freed.
@@ -78,6 +89,8 @@ pub enum Outcome {
 pub struct Collector {
     timeout: Duration,
     min_reclaimable: u64,
+    cache: Option<config::Cache>,
+    redis: Option<Arc<Redis>>,
     runner: Runner,
 }
 
@@ -107,7 +120,8 @@ impl Collector {
                 timeout: gc.timeout,
             }),
         };
-        Ok(Self { timeout: gc.timeout, min_reclaimable: gc.min_reclaimable, runner })
+        let redis = gc.redis.as_ref().map(Redis::new).transpose()?.map(Arc::new);
+        Ok(Self { timeout: gc.timeout, min_reclaimable: gc.min_reclaimable, cache: gc.cache, redis, runner })
     }
 
     /// Collects once.
@@ -134,11 +148,58 @@ impl Collector {
         match &self.runner {
             Runner::Docker(docker) => {
                 let site = docker.site().await?;
+                let redis = self.cache_to_clear(site.cache()).await?;
                 site.clear_leftovers().await?;
-                collection::collect(&site, &terms, alive).await
+                collection::collect(&Cached::new(site, redis), &terms, alive).await
             }
-            Runner::Command(command) => collection::collect(&command.site().await, &terms, alive).await,
+            Runner::Command(command) => {
+                let site = command.site().await;
+                let redis = self.cache_to_clear(site.cache()).await?;
+                collection::collect(&Cached::new(site, redis), &terms, alive).await
+            }
         }
+    }
+
+    /// Removes from the registry's cache, if a restart does not empty it, what it holds of these blobs. After a
+    /// crash that followed [`Ledger::sweeping`] this is due before [`Collector::restore`], and once more after it,
+    /// for a registry that ran meanwhile.
+    pub async fn clear(&self, stale: &BTreeSet<Digest>) -> Result<(), Error> {
+        if stale.is_empty() {
+            return Ok(());
+        }
+        if let Some(redis) = &self.redis {
+            return docker::patiently(|| async { redis.clear(stale).await.map(drop) }).await;
+        }
+        // The operator may have taken `gc.redis` away since, and is right only if the cache is gone as well.
+        let cache = match &self.runner {
+            Runner::Docker(docker) => docker.site().await?.cache(),
+            Runner::Command(command) => command.site().await.cache(),
+        };
+        self.cache_to_clear(cache).await.map(drop)
+    }
+
+    /// The Redis that a collection has to clear, if the registry keeps its cache in one. An error if that would
+    /// have to be done and cannot.
+    async fn cache_to_clear(&self, found: Cache) -> Result<Option<Arc<Redis>>, Error> {
+        let Some(redis) = &self.redis else {
+            return match (found, self.cache) {
+                (Cache::Restarted, _) => Ok(None),
+                (Cache::Redis { .. }, _) => Err(Error::CacheInRedis),
+                (Cache::Unknown(_), Some(config::Cache::Off | config::Cache::InMemory)) => Ok(None),
+                (Cache::Unknown(why), _) => Err(Error::CacheUnknown { why }),
+            };
+        };
+        if let Cache::Redis { db, cluster } = found {
+            let refuse = |why: String| Err(Error::OtherCache { place: redis.place().to_owned(), why });
+            if cluster {
+                return refuse("the registry uses a Redis Cluster, which is not supported".to_owned());
+            }
+            if let Some(db) = db.filter(|db| *db != u64::from(redis.db())) {
+                return refuse(format!("the registry uses database {db}: set gc.redis.db to that"));
+            }
+        }
+        redis.check().await?;
+        Ok(Some(redis.clone()))
     }
 
     /// Puts the registry back after a crash that followed [`Ledger::stopping`], and waits for it.

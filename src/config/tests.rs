@@ -46,9 +46,16 @@ fn the_example_has_every_key() {
 fn the_example_means_what_it_says() {
     let directory = tempfile::tempdir().unwrap();
     let there = directory.path().display().to_string();
-    for file in
-        ["registry", "config.json", "corp.pem", "client.pem", "client.key", "lab-password", "regsweep-admin"]
-    {
+    for file in [
+        "registry",
+        "config.json",
+        "corp.pem",
+        "client.pem",
+        "client.key",
+        "lab-password",
+        "redis",
+        "regsweep-admin",
+    ] {
         std::fs::write(directory.path().join(file), "hunter2\n").unwrap();
     }
     let text = ["/run/secrets/", "/etc/ssl/", "/etc/regsweep/"]

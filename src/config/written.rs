@@ -92,6 +92,26 @@ pub(super) struct Gc {
     pub(super) timeout: Option<Span>,
     pub(super) docker: Option<Docker>,
     pub(super) command: Option<Command>,
+    pub(super) cache: Option<String>,
+    pub(super) redis: Option<Redis>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a mapping")]
+pub(super) struct Redis {
+    pub(super) address: Option<String>,
+    pub(super) username: Option<String>,
+    pub(super) password: Option<Secret>,
+    pub(super) db: Option<u64>,
+    pub(super) tls: Option<RedisTls>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a mapping")]
+pub(super) struct RedisTls {
+    pub(super) ca_file: Option<PathBuf>,
+    pub(super) cert_file: Option<PathBuf>,
+    pub(super) key_file: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]

@@ -1,6 +1,6 @@
 //! The collection after a run: what may not be swept, what must be remembered, and what came of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -32,8 +32,12 @@ impl gc::Ledger for state::Ledger {
         Ok(self.restored()?)
     }
 
-    fn sweeping(&self, blobs: &BTreeMap<Digest, u64>) -> anyhow::Result<()> {
-        Ok(self.sweeping(blobs)?)
+    fn sweeping(&self, blobs: &BTreeMap<Digest, u64>, stale: &BTreeSet<Digest>) -> anyhow::Result<()> {
+        Ok(self.sweeping(blobs, stale)?)
+    }
+
+    fn cleared(&self) -> anyhow::Result<()> {
+        Ok(self.cleared()?)
     }
 }
 
@@ -104,6 +108,7 @@ pub async fn recover(
     let begin = Instant::now();
     let ledger = state.ledger(registry);
     let stopped = ledger.is_stopped()?;
+    let stale = ledger.stale()?;
     let mut gone = BTreeMap::new();
     if stopped {
         tracing::warn!(registry, "a collection was cut off: putting the registry back");
@@ -111,8 +116,15 @@ pub async fn recover(
         if let Ok(before) = timeout(LAST_LOOK, swept(collector, &ledger)).await {
             gone = before?;
         }
+        // Before it is back, or it takes for present what was swept.
+        collector.clear(&stale).await?;
         collector.restore(async || answers(site.reader).await).await?;
+        collector.clear(&stale).await?;
+        ledger.cleared()?;
         ledger.restored()?;
+    } else if !stale.is_empty() {
+        collector.clear(&stale).await?;
+        ledger.cleared()?;
     }
     if !stopped && ledger.open_sweep()?.is_empty() {
         return Ok(None);

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::config::Collector;
 use crate::gc::Error;
+use crate::gc::cache::Cache;
 use crate::gc::output::{Found, Output};
 use crate::gc::process;
 use crate::gc::site::{Look, Site};
@@ -39,11 +41,14 @@ impl Command {
             words.insert(position + 1, "--dry-run".to_owned());
             words
         });
-        let storage = match storage::config_file(self.run.iter()) {
-            Some(file) if known.is_some() => read_storage(file).await,
-            _ => Storage::Elsewhere,
+        let file = storage::config_file(self.run.iter()).filter(|_| self.is_known());
+        let text = match file {
+            Some(file) => read(file).await,
+            None => Err("the command names no configuration file of a registry".to_owned()),
         };
-        CommandSite(Arc::new(Known { command: self.clone(), dry, storage }))
+        let storage = text.as_deref().map_or(Storage::Elsewhere, read_storage);
+        let cache = text.map_or_else(Cache::Unknown, |text| Cache::read(&text, &[]));
+        CommandSite(Arc::new(Known { command: self.clone(), dry, storage, cache }))
     }
 
     /// After a crash: ends what may be left of the collection, which must not go on beside the registry, and starts
@@ -66,7 +71,7 @@ impl Command {
 
     /// Whether it is a registry's own collection, and nothing that may start the registry itself.
     fn is_known(&self) -> bool {
-        self.run.iter().any(|word| word == COLLECT)
+        Collector::is_official(&self.run)
     }
 
     /// By which its processes are found after a crash.
@@ -75,20 +80,20 @@ impl Command {
     }
 }
 
-/// The configuration may belong to a place that is not here (the command may be `docker exec …`), so that
-/// it cannot be read is no error.
-async fn read_storage(file: &str) -> Storage {
-    let text = match tokio::task::spawn_blocking({
-        let file = file.to_owned();
-        move || fs::read_to_string(file)
-    })
-    .await
-    {
-        Ok(Ok(text)) => text,
-        _ => return Storage::Elsewhere,
+/// The registry's configuration, or why it cannot be read: it may belong to a place that is not here (the
+/// command may be `docker exec …`).
+async fn read(file: &str) -> Result<String, String> {
+    let path = file.to_owned();
+    let text = match tokio::task::spawn_blocking(move || fs::read_to_string(path)).await {
+        Ok(text) => text.map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
     };
+    text.map_err(|error| format!("{file} cannot be read here: {error}"))
+}
+
+fn read_storage(text: &str) -> Storage {
     // Where a relative root would begin is known to the command alone; then it begins nowhere.
-    Storage::read(&text, &[], "/nonexistent").unwrap_or(Storage::Elsewhere)
+    Storage::read(text, &[], "/nonexistent").unwrap_or(Storage::Elsewhere)
 }
 
 /// The commands, with what they work on.
@@ -101,6 +106,14 @@ struct Known {
     /// `run` as a dry run.
     dry: Option<Vec<String>>,
     storage: Storage,
+    cache: Cache,
+}
+
+impl CommandSite {
+    /// Where the registry's cache is.
+    pub(super) fn cache(&self) -> Cache {
+        self.0.cache.clone()
+    }
 }
 
 impl Site for CommandSite {

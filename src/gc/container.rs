@@ -11,6 +11,7 @@ use bollard::models::{
 };
 
 use crate::gc::Error;
+use crate::gc::cache::Cache;
 use crate::gc::storage::{self, Storage};
 
 /// The label that says what a container of ours is for.
@@ -104,6 +105,11 @@ impl Container {
     pub(super) fn storage(&self, path: &str, text: &str) -> Result<Storage, Error> {
         Storage::read(text, self.env(), self.folder())
             .map_err(|why| Error::BadConfig { path: path.to_owned(), why })
+    }
+
+    /// Where its cache is, by the text of its configuration.
+    pub(super) fn cache(&self, text: &str) -> Cache {
+        Cache::read(text, self.env())
     }
 
     /// Whether another container sees the storage through the volumes of this one.

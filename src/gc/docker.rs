@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::config::Method;
 use crate::gc::Error;
+use crate::gc::cache::Cache;
 use crate::gc::connect::Address;
 use crate::gc::container::{Container, labels};
 use crate::gc::engine::Engine;
@@ -136,6 +137,11 @@ impl DockerSite {
         clear(&self.0.engine, &self.0.container.name).await
     }
 
+    /// Where the registry's cache is.
+    pub(super) fn cache(&self) -> Cache {
+        self.0.container.cache(&self.0.config.text)
+    }
+
     async fn collect(&self, sweep: Sweep, deadline: Instant) -> Result<Found, Error> {
         let known = &*self.0;
         let mut command = vec![known.program.clone(), "garbage-collect".to_owned()];
@@ -249,7 +255,9 @@ async fn clear(engine: &Engine, container: &str) -> Result<(), Error> {
 }
 
 /// Tries until it works, or until another try is of no use.
-async fn patiently<F: Future<Output = Result<(), Error>>>(attempt: impl Fn() -> F) -> Result<(), Error> {
+pub(super) async fn patiently<F: Future<Output = Result<(), Error>>>(
+    attempt: impl Fn() -> F,
+) -> Result<(), Error> {
     let mut pause = Duration::from_millis(200);
     for _ in 1..TRIES {
         match attempt().await {

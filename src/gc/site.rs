@@ -2,6 +2,7 @@
 //!
 //! It knows neither Docker nor commands; they are its two kinds.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 
 use tokio::time::Instant;
@@ -34,6 +35,12 @@ pub(super) trait Site: Clone + Send + Sync + 'static {
 
     /// The bytes of a blob; `None` if it is not there. Only where [`Site::sees_blobs`].
     fn size(&self, digest: &Digest) -> impl Future<Output = Result<Option<u64>, Error>> + Send;
+
+    /// What a cache that outlives the registry may hold of what a sweep after the last look takes. Nothing,
+    /// where there is no such cache.
+    fn stale(&self) -> BTreeSet<Digest> {
+        BTreeSet::new()
+    }
 
     /// Takes the registry down.
     fn stop(&self, deadline: Instant) -> impl Future<Output = Result<(), Error>> + Send;

@@ -135,6 +135,14 @@ const STEPS: &[&str] = &[
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX leftover_of_entry ON leftover (entry);
 ",
+    "
+    -- Blobs that a registry's cache may name though a collection has swept them, until it is cleared of them.
+    CREATE TABLE stale (
+        registry TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        PRIMARY KEY (registry, digest)
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// Brings a file to the present version. `lost` says that if it is a new one, it is not the first one.

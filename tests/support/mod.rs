@@ -13,6 +13,7 @@ pub mod gate;
 pub mod held;
 pub mod image;
 pub mod push;
+pub mod redis;
 pub mod regsweep;
 pub mod server;
 pub mod skopeo;
