@@ -83,6 +83,8 @@ pub struct Registry {
     pub tls: Tls,
     /// The repositories to look at; `None` asks the catalog.
     pub repositories: Option<Vec<RepositoryName>>,
+    /// Whether the operator states that its lists of tags lack none; else it is found out, as far as it can be.
+    pub tags_complete: bool,
     /// Requests in flight at one time.
     pub concurrency: NonZeroUsize,
     /// Requests begun in one second; `None` sets no limit.

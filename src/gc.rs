@@ -178,6 +178,14 @@ impl Collector {
         self.cache_to_clear(cache).await.map(drop)
     }
 
+    /// Whether the registry stores in S3, by its configuration. What cannot be read is no evidence of it.
+    pub async fn is_on_s3(&self) -> Result<bool, Error> {
+        Ok(match &self.runner {
+            Runner::Docker(docker) => docker.site().await?.is_on_s3(),
+            Runner::Command(command) => command.site().await.is_on_s3(),
+        })
+    }
+
     /// The Redis that a collection has to clear, if the registry keeps its cache in one. An error if that would
     /// have to be done and cannot.
     async fn cache_to_clear(&self, found: Cache) -> Result<Option<Arc<Redis>>, Error> {

@@ -98,6 +98,7 @@ fn registry(
         auth: auth?,
         tls,
         repositories,
+        tags_complete: written.tags_complete.unwrap_or(false),
         concurrency: concurrency.unwrap_or(CONCURRENCY),
         requests_per_second,
         timeout: timeout.unwrap_or(TIMEOUT),

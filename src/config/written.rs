@@ -40,6 +40,7 @@ pub(super) struct Registry {
     pub(super) auth: Option<Auth>,
     pub(super) tls: Option<Tls>,
     pub(super) repositories: Option<Texts>,
+    pub(super) tags_complete: Option<bool>,
     pub(super) concurrency: Option<u64>,
     pub(super) requests_per_second: Option<u64>,
     pub(super) timeout: Option<Span>,

@@ -24,11 +24,10 @@ impl Cache {
     /// What the configuration's text means together with variables of the environment (`NAME=value`), which
     /// stand above it.
     pub(super) fn read(text: &str, env: &[String]) -> Self {
-        let config: Value = match serde_yaml::from_str(text) {
+        let config = match overridden(text, env) {
             Ok(config) => config,
-            Err(error) => return Self::Unknown(format!("its configuration cannot be understood: {error}")),
+            Err(why) => return Self::Unknown(format!("its configuration cannot be understood: {why}")),
         };
-        let config = overridden(config, env);
         let cache = config.get("storage").and_then(|storage| storage.get("cache"));
         // The second is what 2.x called it first, and still reads.
         let kind = cache.and_then(|cache| cache.get("blobdescriptor").or_else(|| cache.get("layerinfo")));
@@ -46,9 +45,22 @@ impl Cache {
     }
 }
 
+/// Whether the registry stores in S3, by the same.
+pub(super) fn is_on_s3(text: &str, env: &[String]) -> bool {
+    let storage = overridden(text, env).ok().and_then(|config| config.get("storage").cloned());
+    // It has had names such as s3aws.
+    let is_s3 = |driver: &Value| driver.as_str().is_some_and(|driver| driver.starts_with("s3"));
+    match storage {
+        Some(Value::Mapping(map)) => map.keys().any(is_s3),
+        Some(driver) => is_s3(&driver),
+        None => false,
+    }
+}
+
 /// The configuration with what the environment says of storage and Redis. Distribution reads a variable as a
 /// path of keys with a value in YAML, in the order of their names, so that deeper ones come later.
-fn overridden(mut config: Value, env: &[String]) -> Value {
+fn overridden(text: &str, env: &[String]) -> Result<Value, String> {
+    let mut config: Value = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
     let mut variables: Vec<(&str, &str)> =
         env.iter().filter_map(|variable| variable.strip_prefix("REGISTRY_")?.split_once('=')).collect();
     variables.sort_unstable();
@@ -59,7 +71,7 @@ fn overridden(mut config: Value, env: &[String]) -> Value {
             put(&mut config, &path, value);
         }
     }
-    config
+    Ok(config)
 }
 
 fn put(place: &mut Value, path: &[String], value: Value) {
@@ -124,6 +136,21 @@ mod tests {
             assert_eq!(read(text, env), Cache::Restarted, "{text} {env:?}");
         }
         assert!(matches!(read("a: [", &[]), Cache::Unknown(_)));
+    }
+
+    #[test]
+    fn s3_is_told_from_other_storages() {
+        let check = |text: &str, env: &[&str], expected: bool| {
+            let env: Vec<String> = env.iter().map(|variable| (*variable).to_owned()).collect();
+            assert_eq!(is_on_s3(text, &env), expected, "{text} {env:?}");
+        };
+        check("storage: { s3: { bucket: b }, redirect: { disable: true } }", &[], true);
+        check("storage: { filesystem: {} }", &["REGISTRY_STORAGE=s3", "REGISTRY_STORAGE_S3_BUCKET=b"], true);
+        check("version: 0.1", &["REGISTRY_STORAGE_S3AWS_BUCKET=b"], true);
+        check(MEMORY, &[], false);
+        check("storage: { gcs: { bucket: s3 } }", &[], false);
+        check("storage: { s3: {} }", &["REGISTRY_STORAGE=filesystem"], false);
+        check("a: [", &[], false);
     }
 
     #[test]

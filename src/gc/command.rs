@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::config::Collector;
 use crate::gc::Error;
-use crate::gc::cache::Cache;
+use crate::gc::cache::{self, Cache};
 use crate::gc::output::{Found, Output};
 use crate::gc::process;
 use crate::gc::site::{Look, Site};
@@ -47,8 +47,9 @@ impl Command {
             None => Err("the command names no configuration file of a registry".to_owned()),
         };
         let storage = text.as_deref().map_or(Storage::Elsewhere, read_storage);
+        let on_s3 = text.as_deref().is_ok_and(|text| cache::is_on_s3(text, &[]));
         let cache = text.map_or_else(Cache::Unknown, |text| Cache::read(&text, &[]));
-        CommandSite(Arc::new(Known { command: self.clone(), dry, storage, cache }))
+        CommandSite(Arc::new(Known { command: self.clone(), dry, storage, cache, on_s3 }))
     }
 
     /// After a crash: ends what may be left of the collection, which must not go on beside the registry, and starts
@@ -107,9 +108,15 @@ struct Known {
     dry: Option<Vec<String>>,
     storage: Storage,
     cache: Cache,
+    on_s3: bool,
 }
 
 impl CommandSite {
+    /// Whether the registry stores in S3, as far as its configuration can be read.
+    pub(super) fn is_on_s3(&self) -> bool {
+        self.0.on_s3
+    }
+
     /// Where the registry's cache is.
     pub(super) fn cache(&self) -> Cache {
         self.0.cache.clone()

@@ -142,6 +142,11 @@ impl DockerSite {
         self.0.container.cache(&self.0.config.text)
     }
 
+    /// Whether the registry stores in S3.
+    pub(super) fn is_on_s3(&self) -> bool {
+        self.0.container.is_on_s3(&self.0.config.text)
+    }
+
     async fn collect(&self, sweep: Sweep, deadline: Instant) -> Result<Found, Error> {
         let known = &*self.0;
         let mut command = vec![known.program.clone(), "garbage-collect".to_owned()];
