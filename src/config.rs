@@ -5,6 +5,7 @@
 
 mod advice;
 mod bounds;
+mod cache;
 mod docker;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -82,6 +83,8 @@ pub struct Registry {
     pub tls: Tls,
     /// The repositories to look at; `None` asks the catalog.
     pub repositories: Option<Vec<RepositoryName>>,
+    /// Whether the operator states that its lists of tags lack none; else it is found out, as far as it can be.
+    pub tags_complete: bool,
     /// Requests in flight at one time.
     pub concurrency: NonZeroUsize,
     /// Requests begun in one second; `None` sets no limit.
@@ -148,6 +151,48 @@ pub struct Gc {
     pub timeout: Duration,
     /// What runs it.
     pub collector: Collector,
+    /// Where the registry's cache of blobs is, as the operator states it; `None` reads it from the
+    /// registry's own configuration.
+    pub cache: Option<Cache>,
+    /// The Redis in which the registry keeps its cache. Always there where `cache` says so.
+    pub redis: Option<Redis>,
+}
+
+/// Where a registry remembers which blobs it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cache {
+    /// Nowhere.
+    Off,
+    /// In its own memory, which a restart empties.
+    InMemory,
+    /// In Redis, which a restart does not empty.
+    Redis,
+}
+
+/// A Redis in which a registry keeps its cache.
+#[derive(Debug, Clone)]
+pub struct Redis {
+    /// Its host: a name or an address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The user of its access control list; `None` is its default user.
+    pub username: Option<String>,
+    /// The password; `None` shows none.
+    pub password: Option<SecretString>,
+    /// The number of its database.
+    pub db: u16,
+    /// How an encrypted connection is made; `None` makes a plain one.
+    pub tls: Option<RedisTls>,
+}
+
+/// What an encrypted connection to Redis trusts and shows. The files existed when the configuration was read.
+#[derive(Debug, Clone)]
+pub struct RedisTls {
+    /// Certificates to trust instead of those of the system, in PEM.
+    pub ca_file: Option<PathBuf>,
+    /// The certificate that we show.
+    pub identity: Option<ClientCertificate>,
 }
 
 /// When a collection runs.
@@ -184,6 +229,13 @@ pub enum Collector {
         /// What starts the registry again; empty runs nothing.
         after: Vec<String>,
     },
+}
+
+impl Collector {
+    /// Whether a command is a registry's own collection, known by its word. Only of such is known what it prints.
+    pub(crate) fn is_official(run: &[String]) -> bool {
+        run.iter().any(|word| word == "garbage-collect")
+    }
 }
 
 /// Where `garbage-collect` runs.

@@ -11,6 +11,7 @@ mod collect;
 mod conduct;
 mod family;
 mod halt;
+mod hidden;
 mod history;
 mod journal;
 mod kept;
@@ -49,7 +50,7 @@ use crate::config::{self, Config};
 use crate::model::{Digest, RepositoryName, Snapshot};
 use crate::plan::{Failure, Plan, RepositoryPlan, TagDeletion, Terms, Verdict, plan, span};
 use crate::policy::{Mode, Patterns, Policy, Untagging};
-use crate::registry::{self, Features, Reader};
+use crate::registry::{self, Features, Hides, Reader};
 use crate::state::{self, State};
 
 /// One registry and everything that is wanted of it.
@@ -80,6 +81,7 @@ pub struct Survey {
     /// What a collection must not sweep; empty where none is configured.
     pub kept: Kept,
     features: Features,
+    hides: Hides,
 }
 
 /// Why a registry could not be surveyed at all.
@@ -244,6 +246,7 @@ async fn read_and_plan(
     let mut plans = Vec::new();
     let mut failures = Vec::new();
     let mut kept = Kept::default();
+    let mut samples = hidden::Samples::default();
     let line = Line::new(site.registry.concurrency.get());
     let mut results = stream::iter(claimed.into_iter().enumerate())
         .map(async |(place, (repository, policy))| {
@@ -259,6 +262,7 @@ async fn read_and_plan(
                 if site.registry.gc.is_some() {
                     kept.add(&snapshot, &plan);
                 }
+                samples.add(&snapshot, &plan);
                 progress.planned(&plan);
                 plan.forget_kept();
                 plans.push(plan);
@@ -276,8 +280,9 @@ async fn read_and_plan(
     }
     drop(results);
     forget(site).await;
-    let plan = Plan::new(&site.registry.name, site.now, plans, failures, &site.config.limits);
-    Ok(Survey { plan, unclaimed, kept, features })
+    let mut plan = Plan::new(&site.registry.name, site.now, plans, failures, &site.config.limits);
+    let hides = hidden::refuse(site, features, &samples, &mut plan).await?;
+    Ok(Survey { plan, unclaimed, kept, features, hides })
 }
 
 /// What a run knows of a repository in which it deletes, from one recheck to the next.

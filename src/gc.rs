@@ -8,6 +8,8 @@
 //! Whatever runs it, `--delete-untagged` is never passed: on distribution 2.8 it destroys multi-arch
 //! images, and on 3.x it can still lose blobs of another repository.
 
+mod cache;
+mod cached;
 mod collection;
 mod command;
 mod connect;
@@ -19,6 +21,7 @@ mod error;
 pub(crate) mod fuzzing;
 mod output;
 mod process;
+mod redis;
 mod site;
 mod storage;
 mod turns;
@@ -31,6 +34,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::cache::Cache;
+use self::cached::Cached;
+use self::redis::Redis;
 use self::site::Site as _;
 use self::turns::Target;
 use crate::config;
@@ -45,8 +51,11 @@ pub trait Ledger: Send + Sync {
     fn started(&self, at: &str) -> anyhow::Result<()>;
     /// The registry answers again.
     fn restored(&self) -> anyhow::Result<()>;
-    /// These blobs may be swept now; a size that is not known is 0. Durable on return.
-    fn sweeping(&self, blobs: &BTreeMap<Digest, u64>) -> anyhow::Result<()>;
+    /// These blobs may be swept now; a size that is not known is 0. From now on the cache of the registry may be
+    /// wrong about what is `stale`: after a crash, [`Collector::clear`] that. Durable on return.
+    fn sweeping(&self, blobs: &BTreeMap<Digest, u64>, stale: &BTreeSet<Digest>) -> anyhow::Result<()>;
+    /// The cache holds nothing of it any more.
+    fn cleared(&self) -> anyhow::Result<()>;
 }
 
 /// The registry as its clients see it, and whoever may want a collection to end. A closure that waits until the
@@ -107,6 +116,8 @@ pub enum Outcome {
 pub struct Collector {
     timeout: Duration,
     min_reclaimable: u64,
+    cache: Option<config::Cache>,
+    redis: Option<Arc<Redis>>,
     runner: Runner,
     gate: Arc<tokio::sync::Mutex<()>>,
 }
@@ -150,7 +161,9 @@ impl Collector {
             }
         };
         let gate = turns.gate(target);
-        Ok(Self { timeout: gc.timeout, min_reclaimable: gc.min_reclaimable, runner, gate })
+        let redis = gc.redis.as_ref().map(Redis::new).transpose()?.map(Arc::new);
+        let (timeout, min_reclaimable, cache) = (gc.timeout, gc.min_reclaimable, gc.cache);
+        Ok(Self { timeout, min_reclaimable, cache, redis, runner, gate })
     }
 
     /// Collects once.
@@ -179,10 +192,65 @@ impl Collector {
             Runner::Docker(docker) => {
                 let site = docker.site().await?;
                 site.clear().await?;
-                collection::collect(&site, &terms, &outside).await
+                let redis = self.cache_to_clear(site.cache()).await?;
+                collection::collect(&Cached::new(site, redis), &terms, &outside).await
             }
-            Runner::Command(command) => collection::collect(&command.site().await, &terms, &outside).await,
+            Runner::Command(command) => {
+                let site = command.site().await;
+                let redis = self.cache_to_clear(site.cache()).await?;
+                collection::collect(&Cached::new(site, redis), &terms, &outside).await
+            }
         }
+    }
+
+    /// Removes from the registry's cache, if a restart does not empty it, what it holds of these blobs. After a
+    /// crash that followed [`Ledger::sweeping`] this is due before [`Collector::restore`], and once more after it,
+    /// for a registry that ran meanwhile.
+    pub async fn clear(&self, stale: &BTreeSet<Digest>) -> Result<(), Error> {
+        if stale.is_empty() {
+            return Ok(());
+        }
+        if let Some(redis) = &self.redis {
+            return docker::patiently(|| async { redis.clear(stale).await.map(drop) }).await;
+        }
+        // The operator may have taken `gc.redis` away since, and is right only if the cache is gone as well.
+        let cache = match &self.runner {
+            Runner::Docker(docker) => docker.site().await?.cache(),
+            Runner::Command(command) => command.site().await.cache(),
+        };
+        self.cache_to_clear(cache).await.map(drop)
+    }
+
+    /// Whether the registry stores in S3, by its configuration. What cannot be read is no evidence of it.
+    pub async fn is_on_s3(&self) -> Result<bool, Error> {
+        Ok(match &self.runner {
+            Runner::Docker(docker) => docker.site().await?.is_on_s3(),
+            Runner::Command(command) => command.site().await.is_on_s3(),
+        })
+    }
+
+    /// The Redis that a collection has to clear, if the registry keeps its cache in one. An error if that would
+    /// have to be done and cannot.
+    async fn cache_to_clear(&self, found: Cache) -> Result<Option<Arc<Redis>>, Error> {
+        let Some(redis) = &self.redis else {
+            return match (found, self.cache) {
+                (Cache::Restarted, _) => Ok(None),
+                (Cache::Redis { .. }, _) => Err(Error::CacheInRedis),
+                (Cache::Unknown(_), Some(config::Cache::Off | config::Cache::InMemory)) => Ok(None),
+                (Cache::Unknown(why), _) => Err(Error::CacheUnknown { why }),
+            };
+        };
+        if let Cache::Redis { db, cluster } = found {
+            let refuse = |why: String| Err(Error::OtherCache { place: redis.place().to_owned(), why });
+            if cluster {
+                return refuse("the registry uses a Redis Cluster, which is not supported".to_owned());
+            }
+            if let Some(db) = db.filter(|db| *db != u64::from(redis.db())) {
+                return refuse(format!("the registry uses database {db}: set gc.redis.db to that"));
+            }
+        }
+        redis.check().await?;
+        Ok(Some(redis.clone()))
     }
 
     /// Puts the registry back after a crash that followed [`Ledger::stopping`], and waits for it.

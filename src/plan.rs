@@ -213,11 +213,24 @@ impl Plan {
         Self { registry: registry.to_owned(), now, repositories, refusals, failures }
     }
 
+    /// Refuses everything, since the registry may hide tags that would have kept some of it.
+    pub fn refuse_for_hidden_tags(&mut self) {
+        let deletions = self.repositories.iter().map(|repository| repository.deletions().count()).sum();
+        self.refusals.push(Refusal::of_hidden_tags(deletions));
+    }
+
     /// The repositories in which a run may do what the plan says: not held back, not refused.
     pub fn permitted(&self) -> impl Iterator<Item = &RepositoryPlan> {
+        self.permitted_but_for(&self.refusals)
+    }
+
+    /// The same where only these refusals count: a human has overridden the others.
+    pub fn permitted_but_for<'a>(
+        &'a self,
+        refusals: &'a [Refusal],
+    ) -> impl Iterator<Item = &'a RepositoryPlan> {
         self.repositories.iter().filter(|repository| {
-            !repository.held_back
-                && !self.refusals.iter().any(|refusal| refusal.concerns(&repository.repository))
+            !repository.held_back && !refusals.iter().any(|refusal| refusal.concerns(&repository.repository))
         })
     }
 

@@ -14,6 +14,7 @@ mod error;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod helper;
+mod hidden;
 mod keychain;
 mod link;
 mod lists;
@@ -30,6 +31,7 @@ mod wire;
 
 pub use delete::{Deleter, Deletion, Ready};
 pub use error::{Error, Kind};
+pub use hidden::Hides;
 pub use lists::TagList;
 pub use observe::Observer;
 pub use placeholder::{Placeholder, Stuck};

@@ -3,11 +3,13 @@
 //! It knows nothing of policies, and speaks to no registry.
 
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use url::Url;
 
+use super::cache::cache;
 use super::docker::docker_config;
 use super::problem::{Findings, Path, listed, nearest};
 use super::quantity::Span;
@@ -96,13 +98,14 @@ fn registry(
     let timeout = lasting(written.timeout, &at.key("timeout"), findings);
     let run_timeout = lasting(written.run_timeout, &at.key("run_timeout"), findings);
     let own = parsed(written.schedule, &at.key("schedule"), findings, Schedule::parse);
-    let gc = written.gc.map(|gc| self::gc(gc, history, &at.key("gc"), findings));
+    let gc = written.gc.map(|gc| self::gc(gc, history, &at.key("gc"), env, findings));
     Some(Registry {
         name: name?,
         url: url?,
         auth: auth?,
         tls,
         repositories,
+        tags_complete: written.tags_complete.unwrap_or(false),
         concurrency: concurrency.unwrap_or(CONCURRENCY),
         requests_per_second,
         timeout: timeout.unwrap_or(TIMEOUT),
@@ -181,8 +184,21 @@ fn tls(written: Option<written::Tls>, at: &Path, findings: &mut Findings) -> Tls
     let Some(written) = written else {
         return Tls { ca_file: None, identity: None, insecure_skip_verify: false };
     };
-    let keys = findings
-        .written(at, &[("cert_file", written.cert_file.is_some()), ("key_file", written.key_file.is_some())]);
+    Tls {
+        ca_file: existing(written.ca_file, &at.key("ca_file"), findings),
+        identity: identity(written.cert_file, written.key_file, at, findings),
+        insecure_skip_verify: written.insecure_skip_verify.unwrap_or(false),
+    }
+}
+
+/// A certificate to show, which is of no use without its key.
+pub(super) fn identity(
+    cert_file: Option<PathBuf>,
+    key_file: Option<PathBuf>,
+    at: &Path,
+    findings: &mut Findings,
+) -> Option<ClientCertificate> {
+    let keys = findings.written(at, &[("cert_file", cert_file.is_some()), ("key_file", key_file.is_some())]);
     match keys.as_slice() {
         ["cert_file"] => {
             findings.add(&at.key("key_file"), "missing: `cert_file` is of no use without its key")
@@ -192,16 +208,9 @@ fn tls(written: Option<written::Tls>, at: &Path, findings: &mut Findings) -> Tls
         }
         _ => {}
     }
-    let ca_file = existing(written.ca_file, &at.key("ca_file"), findings);
-    let cert_file = existing(written.cert_file, &at.key("cert_file"), findings);
-    let key_file = existing(written.key_file, &at.key("key_file"), findings);
-    Tls {
-        ca_file,
-        identity: cert_file
-            .zip(key_file)
-            .map(|(cert_file, key_file)| ClientCertificate { cert_file, key_file }),
-        insecure_skip_verify: written.insecure_skip_verify.unwrap_or(false),
-    }
+    let cert_file = existing(cert_file, &at.key("cert_file"), findings);
+    let key_file = existing(key_file, &at.key("key_file"), findings);
+    cert_file.zip(key_file).map(|(cert_file, key_file)| ClientCertificate { cert_file, key_file })
 }
 
 fn repositories(written: written::Texts, at: &Path, findings: &mut Findings) -> Vec<RepositoryName> {
@@ -223,7 +232,13 @@ fn repositories(written: written::Texts, at: &Path, findings: &mut Findings) -> 
     names
 }
 
-fn gc(written: written::Gc, history: Option<TimeDelta>, at: &Path, findings: &mut Findings) -> Option<Gc> {
+fn gc(
+    written: written::Gc,
+    history: Option<TimeDelta>,
+    at: &Path,
+    env: Env<'_>,
+    findings: &mut Findings,
+) -> Option<Gc> {
     let keys =
         findings.written(at, &[("docker", written.docker.is_some()), ("command", written.command.is_some())]);
     match keys.as_slice() {
@@ -247,12 +262,16 @@ fn gc(written: written::Gc, history: Option<TimeDelta>, at: &Path, findings: &mu
     let timeout = lasting(written.timeout, &at.key("timeout"), findings);
     let docker = written.docker.map(|docker| self::docker(docker, &at.key("docker"), findings));
     let command = written.command.map(|command| self::command(command, &at.key("command"), findings));
+    let collector = docker.or(command).flatten();
+    let (cache, redis) = cache(written.cache, written.redis, collector.as_ref(), at, env, findings)?;
     Some(Gc {
         schedule: schedule?,
         min_reclaimable: written.min_reclaimable.map_or(0, |size| size.bytes),
         grace,
         timeout: timeout.unwrap_or(GC_TIMEOUT),
-        collector: docker.or(command)??,
+        collector: collector?,
+        cache,
+        redis,
     })
 }
 
@@ -696,7 +715,7 @@ mod tests {
         check(
             "gc: { dockre: { container: r } }",
             &[
-                "registries[0].gc.dockre: line 1: unknown key: did you mean `docker`? the keys here are `schedule`, `min_reclaimable`, `grace`, `timeout`, `docker`, `command`",
+                "registries[0].gc.dockre: line 1: unknown key: did you mean `docker`? the keys here are `schedule`, `min_reclaimable`, `grace`, `timeout`, `docker`, `command`, `cache`, `redis`",
             ],
         );
         check(

@@ -40,6 +40,7 @@ pub(super) struct Registry {
     pub(super) auth: Option<Auth>,
     pub(super) tls: Option<Tls>,
     pub(super) repositories: Option<Texts>,
+    pub(super) tags_complete: Option<bool>,
     pub(super) concurrency: Option<u64>,
     pub(super) requests_per_second: Option<u64>,
     pub(super) timeout: Option<Span>,
@@ -92,6 +93,26 @@ pub(super) struct Gc {
     pub(super) timeout: Option<Span>,
     pub(super) docker: Option<Docker>,
     pub(super) command: Option<Command>,
+    pub(super) cache: Option<String>,
+    pub(super) redis: Option<Redis>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a mapping")]
+pub(super) struct Redis {
+    pub(super) address: Option<String>,
+    pub(super) username: Option<String>,
+    pub(super) password: Option<Secret>,
+    pub(super) db: Option<u64>,
+    pub(super) tls: Option<RedisTls>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a mapping")]
+pub(super) struct RedisTls {
+    pub(super) ca_file: Option<PathBuf>,
+    pub(super) cert_file: Option<PathBuf>,
+    pub(super) key_file: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]

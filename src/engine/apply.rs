@@ -46,12 +46,10 @@ pub async fn apply(
     let plan = &survey.plan;
     let mut report = RunReport { applied: true, ..RunReport::of_plan(plan) };
     if limits == Limits::Overridden {
-        report.refusals.clear();
+        report.refusals.retain(|refusal| !refusal.can_be_overridden());
     }
-    let permitted: Vec<&RepositoryPlan> = match limits {
-        Limits::Respected => plan.permitted().collect(),
-        Limits::Overridden => plan.repositories.iter().filter(|one| !one.held_back).collect(),
-    };
+    let refusals = report.refusals.clone();
+    let permitted: Vec<&RepositoryPlan> = plan.permitted_but_for(&refusals).collect();
     let halt = Halt::new(stop);
     let work: Vec<Work<'_>> = permitted
         .into_iter()

@@ -1,6 +1,6 @@
 //! The collection after a run: what may not be swept, what must be remembered, and what came of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -80,8 +80,12 @@ impl gc::Ledger for Notes<'_> {
         Ok(self.ledger.restored()?)
     }
 
-    fn sweeping(&self, blobs: &BTreeMap<Digest, u64>) -> anyhow::Result<()> {
-        Ok(self.ledger.sweeping(blobs)?)
+    fn sweeping(&self, blobs: &BTreeMap<Digest, u64>, stale: &BTreeSet<Digest>) -> anyhow::Result<()> {
+        Ok(self.ledger.sweeping(blobs, stale)?)
+    }
+
+    fn cleared(&self) -> anyhow::Result<()> {
+        Ok(self.ledger.cleared()?)
     }
 }
 
@@ -188,6 +192,7 @@ pub async fn recover_after(
     let begin = Instant::now();
     let ledger = state.ledger(registry);
     let stopped = ledger.is_stopped()?;
+    let stale = ledger.stale()?;
     let mut gone = BTreeMap::new();
     let mut downtime = Duration::ZERO;
     // What cannot be told is restored: that harms nobody but those who pull in that moment.
@@ -202,11 +207,18 @@ pub async fn recover_after(
         if let Ok(before) = timeout(LAST_LOOK, swept(collector, &ledger)).await {
             gone = before?;
         }
+        // Before it is back, or it takes for present what was swept.
+        collector.clear(&stale).await?;
         collector.restore(async || answers(site.reader).await).await?;
         // A clock may have been set meanwhile; then less is counted, and never less than nothing.
         let since = ledger.down_since()?.and_then(|since| (clock() - since).to_std().ok());
         downtime = since.unwrap_or_default();
         ledger.restored()?;
+    }
+    if !stale.is_empty() {
+        // Once more: it may have run in between.
+        collector.clear(&stale).await?;
+        ledger.cleared()?;
     }
     if !stopped && ledger.open_sweep()?.is_empty() {
         return Ok(None);

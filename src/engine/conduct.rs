@@ -9,7 +9,7 @@ use super::apply::{Limits, apply};
 use super::collect::{Clock, collect, held_back};
 use super::halt::Stop;
 use super::journal::{Journal, settle};
-use super::{Error, Progress, Site, Survey, in_time, survey};
+use super::{Error, Progress, Site, Survey, hidden, in_time, survey};
 use crate::config::GcSchedule;
 use crate::gc::Collector;
 use crate::policy::Mode;
@@ -124,7 +124,12 @@ async fn survey_and_apply(
                 Ready::Yes => Ok(deleter.removes_tags(repository).await),
                 Ready::No(why) => Err(Error::NotReady(why)),
             };
-            let survey = unless_stopped(means.stop, survey(site, progress, ready)).await?;
+            let mut survey = unless_stopped(means.stop, survey(site, progress, ready)).await?;
+            let looked = async {
+                hidden::look_for_s3(site, means.collector, &mut survey).await;
+                Ok(())
+            };
+            unless_stopped(means.stop, looked).await?;
             let report = apply(site, &survey, &deleter, journal, means.limits, means.stop, progress).await;
             Ok((survey, report))
         }

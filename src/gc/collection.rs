@@ -64,6 +64,9 @@ pub(super) async fn collect<S: Site>(
     // From here on nobody ends it: first of all the registry has to be back.
     let back = site.bring_back(watch.swept).await;
     watch.armed = false;
+    if back.is_ok() && watch.swept {
+        terms.ledger.cleared().map_err(Error::Ledger)?;
+    }
     let swept = in_time(swept, terms);
     if let Err(source) = back {
         return Err(Error::Down { source: Box::new(source), during: swept.err().map(Box::new) });
@@ -168,11 +171,11 @@ async fn sweep<S: Site>(
             }
         }
     }
-    terms.ledger.sweeping(&blobs.sizes).map_err(Error::Ledger)?;
+    terms.ledger.sweeping(&blobs.sizes, &site.stale()).map_err(Error::Ledger)?;
     *begun = true;
     match undisturbed(site, outside, site.sweep(deadline)).await? {
         Found::Nothing => Ok(None),
-        Found::Eligible { blobs, marked } => Ok(Some((blobs, marked))),
+        Found::Eligible { blobs, marked, .. } => Ok(Some((blobs, marked))),
     }
 }
 

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::config;
+use crate::gc::cache::{self, Cache};
 use crate::gc::output::{Found, Output};
 use crate::gc::process;
 use crate::gc::site::{Look, Site};
@@ -41,14 +43,20 @@ impl Command {
             words.insert(position + 1, "--dry-run".to_owned());
             words
         });
-        let storage = match storage::config_file(self.run.iter()) {
-            Some(file) if known.is_some() => read_storage(file).await,
-            _ => Storage::Elsewhere,
+        let file = storage::config_file(self.run.iter()).filter(|_| self.is_known());
+        let text = match file {
+            Some(file) => read(file).await,
+            None => Err("the command names no configuration file of a registry".to_owned()),
         };
+        let storage = text.as_deref().map_or(Storage::Elsewhere, read_storage);
+        let on_s3 = text.as_deref().is_ok_and(|text| cache::is_on_s3(text, &[]));
+        let cache = text.map_or_else(Cache::Unknown, |text| Cache::read(&text, &[]));
         CommandSite(Arc::new(Known {
             command: self.clone(),
             dry,
             storage,
+            cache,
+            on_s3,
             unfinished: AtomicBool::new(false),
             silent: AtomicBool::new(false),
             warned: AtomicBool::new(false),
@@ -93,7 +101,7 @@ impl Command {
 
     /// Whether it is a registry's own collection, and nothing that may start the registry itself.
     fn is_known(&self) -> bool {
-        self.run.iter().any(|word| word == COLLECT)
+        config::Collector::is_official(&self.run)
     }
 
     /// By which its processes are found after a crash.
@@ -102,20 +110,20 @@ impl Command {
     }
 }
 
-/// The configuration may belong to a place that is not here (the command may be `docker exec …`), so that
-/// it cannot be read is no error.
-async fn read_storage(file: &str) -> Storage {
-    let text = match tokio::task::spawn_blocking({
-        let file = file.to_owned();
-        move || fs::read_to_string(file)
-    })
-    .await
-    {
-        Ok(Ok(text)) => text,
-        _ => return Storage::Elsewhere,
+/// The registry's configuration, or why it cannot be read: it may belong to a place that is not here (the
+/// command may be `docker exec …`).
+async fn read(file: &str) -> Result<String, String> {
+    let path = file.to_owned();
+    let text = match tokio::task::spawn_blocking(move || fs::read_to_string(path)).await {
+        Ok(text) => text.map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
     };
+    text.map_err(|error| format!("{file} cannot be read here: {error}"))
+}
+
+fn read_storage(text: &str) -> Storage {
     // Where a relative root would begin is known to the command alone; then it begins nowhere.
-    Storage::read(&text, &[], "/nonexistent").unwrap_or(Storage::Elsewhere)
+    Storage::read(text, &[], "/nonexistent").unwrap_or(Storage::Elsewhere)
 }
 
 /// The commands, with what they work on.
@@ -128,6 +136,8 @@ struct Known {
     /// `run` as a dry run.
     dry: Option<Vec<String>>,
     storage: Storage,
+    cache: Cache,
+    on_s3: bool,
     /// Whether `run` was begun and has not ended by itself with success, so that its work may go on elsewhere.
     unfinished: AtomicBool,
     /// Whether the registry was seen not to answer since `before`.
@@ -137,6 +147,16 @@ struct Known {
 }
 
 impl CommandSite {
+    /// Whether the registry stores in S3, as far as its configuration can be read.
+    pub(super) fn is_on_s3(&self) -> bool {
+        self.0.on_s3
+    }
+
+    /// Where the registry's cache is.
+    pub(super) fn cache(&self) -> Cache {
+        self.0.cache.clone()
+    }
+
     /// Does a dry run or a sweep: its exit code.
     async fn run(&self, words: &[String], output: &mut Output, deadline: Instant) -> Result<i64, Error> {
         let Known { command, unfinished, .. } = &*self.0;

@@ -12,6 +12,7 @@ use bollard::models::{
 use chrono::DateTime;
 
 use crate::gc::Error;
+use crate::gc::cache::{self, Cache};
 use crate::gc::storage::{self, Storage};
 
 /// The label that says what a container of ours is for.
@@ -126,6 +127,16 @@ impl Container {
     pub(super) fn storage(&self, path: &str, text: &str) -> Result<Storage, Error> {
         Storage::read(text, self.env(), self.folder())
             .map_err(|why| Error::BadConfig { path: path.to_owned(), why })
+    }
+
+    /// Where its cache is, by the text of its configuration.
+    pub(super) fn cache(&self, text: &str) -> Cache {
+        Cache::read(text, self.env())
+    }
+
+    /// Whether it stores in S3, by the text of its configuration.
+    pub(super) fn is_on_s3(&self, text: &str) -> bool {
+        cache::is_on_s3(text, self.env())
     }
 
     /// Whether another container sees the storage through the volumes of this one.

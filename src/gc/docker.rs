@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::config::Method;
+use crate::gc::cache::Cache;
 use crate::gc::connect::Address;
 use crate::gc::container::{Container, labels};
 use crate::gc::engine::Engine;
@@ -155,6 +156,16 @@ enum Sweep {
 }
 
 impl DockerSite {
+    /// Where the registry's cache is.
+    pub(super) fn cache(&self) -> Cache {
+        self.0.container.cache(&self.0.config.text)
+    }
+
+    /// Whether the registry stores in S3.
+    pub(super) fn is_on_s3(&self) -> bool {
+        self.0.container.is_on_s3(&self.0.config.text)
+    }
+
     async fn collect(&self, sweep: Sweep, deadline: Instant) -> Result<Found, Error> {
         let known = &*self.0;
         let mut command = vec![known.program.clone(), "garbage-collect".to_owned()];
@@ -305,7 +316,9 @@ async fn clear(engine: &Engine, container: &str) -> Result<(), Error> {
 }
 
 /// Tries until it works, or until another try is of no use.
-async fn patiently<F: Future<Output = Result<(), Error>>>(attempt: impl Fn() -> F) -> Result<(), Error> {
+pub(super) async fn patiently<F: Future<Output = Result<(), Error>>>(
+    attempt: impl Fn() -> F,
+) -> Result<(), Error> {
     let mut pause = Duration::from_millis(200);
     for _ in 1..TRIES {
         match attempt().await {

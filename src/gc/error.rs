@@ -62,6 +62,35 @@ pub enum Error {
         "the container {container:?} has no configuration file {tried}: set gc.docker.config_file to its path inside the container"
     )]
     NoConfig { container: String, tried: String },
+    /// The registry's cache would be stale after a sweep.
+    #[error(
+        "the registry keeps its cache in Redis (cache.blobdescriptor: redis), which outlives a restart: after a collection it would \
+         take swept blobs for present, and pushes would become broken images; write where this Redis is in gc.redis, \
+         or give the registry the cache inmemory; nothing has been touched"
+    )]
+    CacheInRedis,
+    /// Whether the registry's cache would be stale after a sweep cannot be known.
+    #[error(
+        "it cannot be known whether the registry keeps its cache in Redis, which a collection would have to clear: {why}; \
+         let gc.command.run name a configuration file that regsweep can read, or state it: gc.cache: inmemory (or none), or \
+         gc.redis; nothing has been touched"
+    )]
+    CacheUnknown { why: String },
+    /// Redis is not the one, or not as, the registry's configuration says.
+    #[error("the registry's cache cannot be cleared by gc.redis ({place}): {why}; nothing has been touched")]
+    OtherCache { place: String, why: String },
+    /// There is no cache of a registry in Redis.
+    #[error(
+        "there is no entry of a registry's cache in Redis at {place}: is it the one that the registry uses, and gc.redis.db its \
+         redis.db? If it is, and only empty, any push or pull fills it; nothing has been touched"
+    )]
+    NoCache { place: String },
+    /// Redis cannot be used.
+    #[error(
+        "the registry's cache in Redis at {place} cannot be cleared: {why}; see that it runs and that gc.redis is right. Before \
+         the registry is started by hand after a collection, empty its cache: redis-cli -n {db} FLUSHDB"
+    )]
+    Redis { place: String, db: u16, why: String },
     /// The registry's configuration cannot be understood.
     #[error("the registry's configuration {path} cannot be understood: {why}")]
     BadConfig { path: String, why: String },
@@ -153,6 +182,11 @@ impl Error {
             Self::NotOurs { .. } => "not_ours",
             Self::NoBinary { .. } => "no_binary",
             Self::NoConfig { .. } => "no_config",
+            Self::CacheInRedis => "cache_in_redis",
+            Self::CacheUnknown { .. } => "cache_unknown",
+            Self::OtherCache { .. } => "other_cache",
+            Self::NoCache { .. } => "no_cache",
+            Self::Redis { .. } => "redis",
             Self::BadConfig { .. } => "bad_config",
             Self::OtherConfig { .. } => "other_config",
             Self::NotShared { .. } => "not_shared",
@@ -173,9 +207,9 @@ impl Error {
         }
     }
 
-    /// Whether the same request to the Engine may succeed a little later.
+    /// Whether the same request to the Engine or to Redis may succeed a little later.
     pub(super) fn may_pass(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Engine { .. })
+        matches!(self, Self::Unreachable { .. } | Self::Engine { .. } | Self::Redis { .. })
     }
 }
 

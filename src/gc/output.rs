@@ -36,6 +36,7 @@ pub(super) struct Output {
     stdout: Line,
     stderr: Line,
     eligible: BTreeSet<Digest>,
+    unlinked: BTreeSet<Digest>,
     summary: Option<Summary>,
     /// Why the storage says there is nothing in it.
     absent: bool,
@@ -45,8 +46,9 @@ pub(super) struct Output {
 /// What a whole run of `garbage-collect` found.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// It went through, and these blobs are eligible for deletion (or, without `--dry-run`, deleted).
-    Eligible { blobs: BTreeSet<Digest>, marked: u64 },
+    /// It went through, and these blobs are eligible for deletion (or, without `--dry-run`, deleted). Those
+    /// that are `unlinked` leave a repository, and may stay in others (3.x).
+    Eligible { blobs: BTreeSet<Digest>, unlinked: BTreeSet<Digest>, marked: u64 },
     /// The storage has no folder of repositories or of blobs: nothing was ever pushed.
     Nothing,
 }
@@ -85,7 +87,9 @@ impl Output {
             Some(summary) if summary.blobs != self.eligible.len() as u64 => {
                 Err(Error::Incomplete { told: summary.blobs, seen: self.eligible.len() as u64 })
             }
-            Some(summary) => Ok(Found::Eligible { blobs: self.eligible, marked: summary.marked }),
+            Some(summary) => {
+                Ok(Found::Eligible { blobs: self.eligible, unlinked: self.unlinked, marked: summary.marked })
+            }
             None if exit != 0 && self.absent => Ok(Found::Nothing),
             None => Err(Error::NoSummary { exit, tail: self.tail() }),
         }
@@ -98,7 +102,7 @@ impl Output {
             return Err(Error::Failed { exit, tail: self.tail() });
         }
         let marked = self.summary.map_or(0, |summary| summary.marked);
-        Ok(Found::Eligible { blobs: self.eligible, marked })
+        Ok(Found::Eligible { blobs: self.eligible, unlinked: self.unlinked, marked })
     }
 
     fn flush(&mut self) {
@@ -119,6 +123,11 @@ impl Output {
             let blob = line.strip_prefix("blob eligible for deletion: ");
             if let Some(digest) = blob.and_then(|digest| Digest::parse(digest).ok()) {
                 self.eligible.insert(digest);
+                return;
+            }
+            let link = line.split_once(": layer link eligible for deletion: ");
+            if let Some(digest) = link.and_then(|(_, digest)| Digest::parse(digest).ok()) {
+                self.unlinked.insert(digest);
                 return;
             }
             if let Some(summary) = summary(line) {
@@ -185,8 +194,12 @@ mod tests {
     }
 
     fn eligible(blobs: &[&str], marked: u64) -> Found {
-        let blobs = blobs.iter().map(|digest| Digest::parse(digest).unwrap()).collect();
-        Found::Eligible { blobs, marked }
+        unlinked(blobs, &[], marked)
+    }
+
+    fn unlinked(blobs: &[&str], unlinked: &[&str], marked: u64) -> Found {
+        let digests = |texts: &[&str]| texts.iter().map(|digest| Digest::parse(digest).unwrap()).collect();
+        Found::Eligible { blobs: digests(blobs), unlinked: digests(unlinked), marked }
     }
 
     /// What 2.8 prints, in its order.
@@ -214,7 +227,7 @@ mod tests {
              1 blobs marked, 1 blobs and 1 manifests eligible for deletion\nblob eligible for deletion: {A}\n\
              team/app: layer link eligible for deletion: {B}\n"
         );
-        assert_eq!(read(&stdout, "", 0).unwrap(), eligible(&[A], 1));
+        assert_eq!(read(&stdout, "", 0).unwrap(), unlinked(&[A], &[B], 1));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! It knows neither Docker nor commands; they are its two kinds.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 
 use tokio::time::Instant;
@@ -37,6 +38,12 @@ pub(super) trait Site: Clone + Send + Sync + 'static {
 
     /// When the registry was started that runs now, in the words of what runs it; `None` where that is not known.
     fn started(&self) -> impl Future<Output = Option<String>> + Send;
+
+    /// What a cache that outlives the registry may hold of what a sweep after the last look takes. Nothing,
+    /// where there is no such cache.
+    fn stale(&self) -> BTreeSet<Digest> {
+        BTreeSet::new()
+    }
 
     /// Takes the registry down.
     fn stop(&self, deadline: Instant) -> impl Future<Output = Result<(), Error>> + Send;

@@ -16,6 +16,9 @@ pub enum Limit {
     MaxDeletions,
     /// `limits.max_percent`: of a repository's tagged manifests.
     MaxPercent,
+    /// `tags_complete`: the registry may hide tags, and nobody has stated that it does not. No human's look at a
+    /// plan can override that, as the plan does not show what is hidden.
+    TagsComplete,
 }
 
 /// A run that would cross a limit, and therefore does nothing there.
@@ -35,18 +38,29 @@ pub struct Refusal {
 
 impl Limit {
     /// Every limit there is.
-    pub const ALL: [Self; 2] = [Self::MaxDeletions, Self::MaxPercent];
+    pub const ALL: [Self; 3] = [Self::MaxDeletions, Self::MaxPercent, Self::TagsComplete];
 
     /// A fixed word for the limit, fit for a metric's label.
     pub fn name(self) -> &'static str {
         match self {
             Self::MaxDeletions => "max_deletions",
             Self::MaxPercent => "max_percent",
+            Self::TagsComplete => "tags_complete",
         }
     }
 }
 
 impl Refusal {
+    /// That a registry may hide tags, so that none of these deletions is safe.
+    pub(super) fn of_hidden_tags(deletions: usize) -> Self {
+        Self { limit: Limit::TagsComplete, repository: None, deletions, of: None, allowed: 0 }
+    }
+
+    /// Whether a human who has looked at the plan can say that it is right all the same.
+    pub fn can_be_overridden(&self) -> bool {
+        self.limit != Limit::TagsComplete
+    }
+
     /// Whether the refusal leaves this repository alone.
     pub fn concerns(&self, repository: &RepositoryName) -> bool {
         self.repository.as_ref().is_none_or(|refused| refused == repository)
@@ -56,6 +70,16 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { deletions, allowed, .. } = self;
+        if self.limit == Limit::TagsComplete {
+            return write!(
+                f,
+                "{deletions} manifests would be deleted, and the registry may hide tags that keep them: it answers like \
+                 distribution 3.1.0 or 3.1.1 on object storage, which on S3 does not list a tag whose name begins with \
+                 the name of another tag (https://github.com/distribution/distribution/issues/4891). Run a version \
+                 with the mend (3.0, or later than 3.1.1), or, if its lists are complete (not S3, or mended), say \
+                 `tags_complete: true` for this registry"
+            );
+        }
         match (&self.repository, self.of) {
             (Some(repository), Some(of)) => write!(
                 f,

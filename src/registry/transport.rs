@@ -337,7 +337,9 @@ impl Transport {
         again: bool,
     ) -> Option<Result<Answer, Error>> {
         let reads = matches!(request.method, Method::GET | Method::HEAD);
-        let client = if reads { &self.reading } else { &self.changing };
+        // Where a redirect is an answer, it is not followed.
+        let ends = |status: &StatusCode| status.is_redirection() && *status != StatusCode::NOT_MODIFIED;
+        let client = if reads && !request.accepted.iter().any(ends) { &self.reading } else { &self.changing };
         let mut builder = client.request(request.method.clone(), request.url.clone());
         builder = builder.headers(request.headers.clone()).body(request.body.clone());
         if let Some(authorization) = authorization {

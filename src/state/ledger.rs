@@ -1,7 +1,7 @@
 //! What a collection must not forget if it is killed: that it stopped the registry, and what it was
 //! about to sweep.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use rusqlite::{OptionalExtension as _, params};
@@ -62,8 +62,8 @@ impl Ledger {
         Ok(statement.exists([&self.registry])?)
     }
 
-    /// Notes what is about to be swept.
-    pub fn sweeping(&self, blobs: &BTreeMap<Digest, u64>) -> Result<(), Error> {
+    /// Notes what is about to be swept, and what the registry's cache may then be wrong about.
+    pub fn sweeping(&self, blobs: &BTreeMap<Digest, u64>, stale: &BTreeSet<Digest>) -> Result<(), Error> {
         self.state.durably(|connection| {
             connection.execute("DELETE FROM sweep WHERE registry = ?1", [&self.registry])?;
             connection.execute("UPDATE stopped SET started = NULL WHERE registry = ?1", [&self.registry])?;
@@ -71,8 +71,28 @@ impl Ledger {
             for (digest, bytes) in blobs {
                 insert.execute(params![self.registry, digest.as_str(), signed(*bytes)])?;
             }
+            // What an earlier collection left here is still to be cleared.
+            let mut insert = connection.prepare("INSERT OR IGNORE INTO stale VALUES (?1, ?2)")?;
+            for digest in stale {
+                insert.execute(params![self.registry, digest.as_str()])?;
+            }
             Ok(())
         })
+    }
+
+    /// Notes that the registry's cache is wrong about nothing any more.
+    pub fn cleared(&self) -> Result<(), Error> {
+        let sql = "DELETE FROM stale WHERE registry = ?1";
+        self.state.durably(|connection| connection.execute(sql, [&self.registry]).map(drop))
+    }
+
+    /// What the registry's cache may be wrong about.
+    pub fn stale(&self) -> Result<BTreeSet<Digest>, Error> {
+        let connection = self.state.durable();
+        let mut statement = connection.prepare("SELECT digest FROM stale WHERE registry = ?1")?;
+        let rows = statement.query_map([&self.registry], |row| row.get::<_, String>(0))?;
+        let digests: Vec<String> = rows.collect::<Result<_, _>>()?;
+        Ok(digests.iter().filter_map(|digest| Digest::parse(digest).ok()).collect())
     }
 
     /// What was about to be swept and has not been counted.
@@ -107,7 +127,7 @@ mod tests {
             ledger.started("then").unwrap();
             ledger.stopping(at(6)).unwrap();
             assert_eq!(ledger.started_at().unwrap().as_deref(), Some("then"));
-            ledger.sweeping(&blobs).unwrap();
+            ledger.sweeping(&blobs, &blobs.keys().cloned().collect()).unwrap();
         }
         let state = State::open(directory.path()).unwrap();
         let ledger = state.ledger("main");
@@ -116,6 +136,10 @@ mod tests {
         assert!(!state.ledger("other").is_stopped().unwrap());
         assert_eq!(ledger.open_sweep().unwrap(), blobs);
         assert_eq!(ledger.down_since().unwrap(), Some(at(5)));
+        assert_eq!(ledger.stale().unwrap(), blobs.keys().cloned().collect());
+        assert!(state.ledger("other").stale().unwrap().is_empty());
+        ledger.cleared().unwrap();
+        assert!(ledger.stale().unwrap().is_empty() && ledger.is_stopped().unwrap());
         ledger.restored().unwrap();
         assert_eq!(ledger.down_since().unwrap(), None);
         assert!(!ledger.is_stopped().unwrap());

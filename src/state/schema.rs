@@ -152,6 +152,14 @@ const STEPS: &[&str] = &[
         PRIMARY KEY (repository, digest)
     ) STRICT, WITHOUT ROWID;
 ",
+    "
+    -- Blobs that a registry's cache may name though a collection has swept them, until it is cleared of them.
+    CREATE TABLE stale (
+        registry TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        PRIMARY KEY (registry, digest)
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// Brings a file to the present version. `lost` says that if it is a new one, it is not the first one.

@@ -3,26 +3,30 @@
 use std::fs;
 use std::time::Duration;
 
-use regsweep::config::{Collector as Kind, Gc};
+use regsweep::config::{Cache, Collector as Kind, Gc};
 use regsweep::gc::{Error, Outcome};
 
 use crate::support::program::registry_program;
-use crate::support::server::RealRegistry;
+use crate::support::server::{Options, RealRegistry};
 use crate::world::{Filled, Notes, assert_freed, assert_sound, collected, collector, fill, gc, until};
 
 /// How most of these registries keep their log to themselves.
 const SILENT: &str = " >/dev/null 2>&1";
 
 /// A registry with the deceptive cache, run by shell commands as an init system would.
-struct Host {
-    registry: RealRegistry,
+pub(crate) struct Host {
+    pub(crate) registry: RealRegistry,
     folder: tempfile::TempDir,
-    filled: Filled,
+    pub(crate) filled: Filled,
 }
 
 impl Host {
     async fn start() -> Self {
-        let mut registry = RealRegistry::options().cache().start();
+        Self::of(RealRegistry::options().cache()).await
+    }
+
+    pub(crate) async fn of(options: Options) -> Self {
+        let mut registry = options.start();
         let folder = tempfile::tempdir().unwrap();
         // From here on it is the commands' child.
         registry.stop();
@@ -38,7 +42,7 @@ impl Host {
         host
     }
 
-    fn config(&self) -> String {
+    pub(crate) fn config(&self) -> String {
         self.registry.config_path().display().to_string()
     }
 
@@ -68,11 +72,11 @@ impl Host {
     }
 
     /// What was run since the registry was filled.
-    fn journaled(&self) -> Vec<String> {
+    pub(crate) fn journaled(&self) -> Vec<String> {
         fs::read_to_string(self.journal()).unwrap().lines().skip(1).map(str::to_owned).collect()
     }
 
-    fn gc(&self, run: &[&str]) -> Gc {
+    pub(crate) fn gc(&self, run: &[&str]) -> Gc {
         let shell = |text: String| vec!["sh".to_owned(), "-c".to_owned(), text];
         gc(Kind::Command {
             before: shell(self.before()),
@@ -83,19 +87,20 @@ impl Host {
     }
 
     /// A program that does this instead of a sweep, and is the registry's own otherwise.
-    fn program(&self, instead: &str) -> String {
-        let file = self.folder.path().join("program");
+    pub(crate) fn program(&self, instead: &str) -> String {
         let rest = format!("exec {} \"$@\"", registry_program());
-        fs::write(
-            &file,
-            format!("#!/bin/sh\ncase \"$*\" in *--dry-run*) {rest} ;; esac\n{instead}\n{rest}\n"),
-        )
-        .unwrap();
+        self.program_of(&format!("case \"$*\" in *--dry-run*) {rest} ;; esac\n{instead}\n{rest}"))
+    }
+
+    /// A program that does this.
+    pub(crate) fn program_of(&self, script: &str) -> String {
+        let file = self.folder.path().join("program");
+        fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         file.display().to_string()
     }
 
-    async fn answers(&self) -> bool {
+    pub(crate) async fn answers(&self) -> bool {
         for _ in 0..600 {
             if reqwest::get(format!("{}/v2/", self.registry.url())).await.is_ok() {
                 return true;
@@ -105,15 +110,15 @@ impl Host {
         false
     }
 
-    async fn collect(&self, gc: &Gc, notes: &Notes) -> Result<Outcome, Error> {
+    pub(crate) async fn collect(&self, gc: &Gc, notes: &Notes) -> Result<Outcome, Error> {
         collector(gc).collect(&|_| false, notes, || self.answers()).await
     }
 
-    fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         self.registry.url().trim_start_matches("http://").to_owned()
     }
 
-    fn nothing_is_gone(&self) -> bool {
+    pub(crate) fn nothing_is_gone(&self) -> bool {
         let store = self.registry.store();
         self.filled.garbage.keys().all(|digest| store.has_blob(digest.as_str()))
     }
@@ -182,7 +187,8 @@ async fn a_kept_blob_and_a_small_gain_run_no_command() {
 #[tokio::test]
 async fn a_command_that_nobody_knows_is_run_and_believed() {
     let host = Host::start().await;
-    let gc = host.gc(&["sh", "-c", &format!("{} garbage-collect {}", registry_program(), host.config())]);
+    let mut gc = host.gc(&["sh", "-c", &format!("{} garbage-collect {}", registry_program(), host.config())]);
+    gc.cache = Some(Cache::InMemory);
     let notes = Notes::default();
     let done = collected(host.collect(&gc, &notes).await.unwrap());
     assert_eq!(done.removed, host.filled.garbage.keys().cloned().collect());
@@ -211,6 +217,7 @@ async fn a_store_that_cannot_be_looked_into_is_collected_unmeasured() {
     fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let mut gc = host.gc(&[program.to_str().unwrap(), "garbage-collect", inside]);
     gc.min_reclaimable = 1 << 30;
+    gc.cache = Some(Cache::InMemory);
     let garbage = &host.filled.garbage;
     assert!(collector(&gc).gone(garbage).await.unwrap().is_empty());
     let done = collected(host.collect(&gc, &Notes::default()).await.unwrap());

@@ -9,5 +9,6 @@ mod support;
 mod commands;
 mod docker;
 mod killed;
+mod redis;
 mod refused;
 mod world;

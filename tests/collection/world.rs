@@ -21,6 +21,8 @@ use crate::support::store::Store;
 pub(crate) struct Notes {
     pub(crate) calls: Mutex<Vec<&'static str>>,
     pub(crate) blobs: Mutex<BTreeMap<Digest, u64>>,
+    /// What is still to be cleared from the registry's cache.
+    pub(crate) stale: Mutex<BTreeSet<Digest>>,
     hook: Option<Hook>,
 }
 
@@ -55,9 +57,15 @@ impl Ledger for Notes {
         self.called("restored")
     }
 
-    fn sweeping(&self, blobs: &BTreeMap<Digest, u64>) -> anyhow::Result<()> {
+    fn sweeping(&self, blobs: &BTreeMap<Digest, u64>, stale: &BTreeSet<Digest>) -> anyhow::Result<()> {
         self.blobs.lock().unwrap().clone_from(blobs);
+        self.stale.lock().unwrap().clone_from(stale);
         self.called("sweeping")
+    }
+
+    fn cleared(&self) -> anyhow::Result<()> {
+        self.stale.lock().unwrap().clear();
+        Ok(())
     }
 }
 
@@ -123,6 +131,8 @@ pub(crate) fn gc(collector: config::Collector) -> Gc {
         grace: TimeDelta::zero(),
         timeout: Duration::from_secs(60),
         collector,
+        cache: None,
+        redis: None,
     }
 }
 

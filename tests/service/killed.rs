@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::support::engine::{Contained, Container, Engine};
 use crate::support::gate::{Behind, Gate};
 use crate::support::program::registry_program;
+use crate::support::redis::Redis;
+use crate::support::server::RealRegistry;
 use crate::world::{EACH_SECOND, Filled, Host, Place, contained, fill, until};
 
 /// A registry with old images, a service, and gates before the registry and before the Engine.
@@ -247,6 +249,31 @@ async fn while_commands_keep_the_registry_stopped() {
     serving.kill();
     let serving = place.serve().await;
     filled.settled(&place, serving, &host.registry.host()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_killed_sweep_leaves_in_redis_is_cleared() {
+    let redis = Redis::start();
+    let host = Host::of(RealRegistry::options().redis(&redis.address(), 0)).await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("program").display().to_string();
+    // All is swept, and the sweep does not end.
+    let registry = registry_program();
+    let script =
+        format!("case \"$*\" in *--dry-run*) exec {registry} \"$@\" ;; esac\n{registry} \"$@\"; sleep 600\n");
+    std::fs::write(&program, script).unwrap();
+    let lines = host.lines().replace(&format!("[{registry}, "), &format!("[sh, {program}, "));
+    let lines = lines.replace("gc:\n", &format!("gc:\n  redis: {{ address: '{}' }}\n", redis.address()));
+    let place = Place::new(EACH_SECOND, &[lines]);
+    let serving = place.serve().await;
+    until("a sweep", async || filled.is_swept()).await;
+    serving.kill();
+    let entry = format!("blobs::{}", filled.old[0].digest);
+    assert!(redis.keys(0).await.contains(&entry));
+    let serving = place.serve().await;
+    filled.settled(&place, serving, &host.registry.host()).await;
+    assert_eq!(place.number("SELECT count(*) FROM stale"), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -13,7 +13,7 @@ use crate::support::image::{Content, Image, Index};
 use crate::support::program::registry_program;
 use crate::support::push::Pusher;
 use crate::support::regsweep::{Ran, hours_ago};
-use crate::support::server::RealRegistry;
+use crate::support::server::{Options, RealRegistry};
 use crate::support::skopeo::skopeo_pull_whole;
 use crate::support::store::Store;
 
@@ -333,7 +333,11 @@ pub(crate) struct Host {
 
 impl Host {
     pub(crate) async fn start() -> Self {
-        let mut registry = RealRegistry::options().cache().start();
+        Self::of(RealRegistry::options().cache()).await
+    }
+
+    pub(crate) async fn of(options: Options) -> Self {
+        let mut registry = options.start();
         // From here on it is the commands' child.
         registry.stop();
         let host = Self { registry, folder: tempfile::tempdir().unwrap() };

@@ -87,6 +87,20 @@ impl Options {
         self
     }
 
+    /// With its blobs in an object store, to which it sends those who want one. The blobs are below
+    /// `/store/` of the same address all the same, unless `place` is a URL of its own.
+    pub fn redirects(mut self, place: &str) -> Self {
+        self.settings.redirect = place.into();
+        self
+    }
+
+    /// On S3 as distribution 3.1.0 and 3.1.1 are: blobs are redirected, and a tag whose name begins with another's
+    /// is not listed (<https://github.com/distribution/distribution/issues/4891>).
+    pub fn hiding_on_s3(mut self) -> Self {
+        self.settings.hides_tags = true;
+        self.redirects("/store/")
+    }
+
     /// With so much time between a request and its answer, so that requests can be seen to overlap.
     pub fn latency(mut self, latency: Duration) -> Self {
         self.settings.latency = latency;

@@ -14,6 +14,7 @@ pub mod held;
 pub mod image;
 pub mod program;
 pub mod push;
+pub mod redis;
 pub mod regsweep;
 pub mod server;
 pub mod skopeo;

@@ -28,6 +28,7 @@ pub struct Options {
     max_entries: Option<u32>,
     prefix: Option<String>,
     cache: bool,
+    redis: Option<(String, u16)>,
     in_memory: bool,
     quiet: bool,
 }
@@ -85,6 +86,12 @@ impl Options {
     /// With the in-memory cache of the official images, which the garbage collection deceives.
     pub fn cache(mut self) -> Self {
         self.cache = true;
+        self
+    }
+
+    /// With its cache in this database of the Redis at this address.
+    pub fn redis(mut self, address: &str, db: u16) -> Self {
+        self.redis = Some((address.into(), db));
         self
     }
 
@@ -301,6 +308,12 @@ impl RealRegistry {
         let _ = writeln!(yaml, "  maintenance: {{ readonly: {{ enabled: {readonly} }}, {purging} }}");
         if options.cache {
             yaml.push_str("  cache: { blobdescriptor: inmemory }\n");
+        }
+        if let Some((address, db)) = &options.redis {
+            let _ = writeln!(
+                yaml,
+                "  cache: {{ blobdescriptor: redis }}\nredis: {{ addr: '{address}', db: {db} }}"
+            );
         }
         let _ = writeln!(yaml, "http:\n  addr: 127.0.0.1:{}\n  secret: tests", self.port);
         if let Some(prefix) = &options.prefix {

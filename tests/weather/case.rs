@@ -10,6 +10,7 @@ use regsweep::config::{self, Config};
 use regsweep::engine::{
     self, Journal, Limits, Means, Progress, Site, Stop, Survey, Undone, apply, conduct, inspect, survey, undo,
 };
+use regsweep::gc::Collector;
 use regsweep::model::RepositoryName;
 use regsweep::plan::RepositoryPlan;
 use regsweep::registry::{Reader, Retry};
@@ -123,8 +124,16 @@ impl Case {
 
     /// Makes a run as the service does, which asks the registry first what it can do.
     pub(crate) async fn conduct(&self) -> Result<RunReport, engine::Error> {
+        self.conduct_with(None).await
+    }
+
+    /// The same, with what collects.
+    pub(crate) async fn conduct_with(
+        &self,
+        collector: Option<&Collector>,
+    ) -> Result<RunReport, engine::Error> {
         let limits = Limits::Respected;
-        let means = Means { state: &self.state, collector: None, limits, stop: &self.stop, clock: &now };
+        let means = Means { state: &self.state, collector, limits, stop: &self.stop, clock: &now };
         Ok(conduct(self.site(), &means, &()).await?.report)
     }
 }

@@ -11,6 +11,7 @@ mod blobs;
 mod case;
 mod catalog;
 mod deleting;
+mod hidden;
 mod others;
 mod personalities;
 mod reading;

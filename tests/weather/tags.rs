@@ -141,7 +141,9 @@ async fn all_tags_are_asked_for_at_once() {
         let report = Case::of(&fake).run().await.unwrap();
         assert_eq!(report.outcome(), Outcome::Success, "{personality:?}: {report:?}");
         let requests = fake.requests();
-        let lists = requests.iter().filter(|one| one.path.contains("/tags/list"));
+        // These ask which version it is, and their answers are not taken for lists.
+        let asks = |path: &str| path.ends_with("?n=-1") || path.ends_with("&last=%7E");
+        let lists = requests.iter().filter(|one| one.path.contains("/tags/list") && !asks(&one.path));
         let lists: Vec<&str> = lists.map(|one| one.path.as_str()).collect();
         assert_eq!(lists, ["/v2/app/tags/list"; 2], "{personality:?}: one to plan, one to verify");
         assert_holds(&fake, "app", &[&shared]);

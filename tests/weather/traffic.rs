@@ -40,7 +40,10 @@ async fn a_plan_only_asks() {
         let fake = filled(personality, &["app", "other"]);
         let plan = Case::of(&fake).survey().await.unwrap().plan;
         assert_eq!(plan.totals().delete, 6, "{personality:?}");
-        assert!(fake.requests().iter().all(|one| one.method == "GET"), "{personality:?}");
+        assert_eq!(fake.mutating_requests(), [], "{personality:?}");
+        // One blob is looked for to see where a registry stores that may hide tags.
+        let heads = fake.requests().iter().filter(|one| one.method == "HEAD").count();
+        assert_eq!(heads, usize::from(personality == Personality::V3_1), "{personality:?}");
         assert_untouched(&fake, "app", "it is only a plan");
     }
 }
@@ -138,7 +141,7 @@ async fn each_tag_manifest_and_configuration_is_asked_for_once() {
         let fake = tangled(personality);
         Case::of(&fake).survey().await.unwrap();
         let mut asked: BTreeMap<String, usize> = BTreeMap::new();
-        for request in fake.requests() {
+        for request in fake.requests().into_iter().filter(|one| one.method == "GET") {
             *asked.entry(request.path).or_default() += 1;
         }
         assert!(asked.values().all(|times| *times == 1), "{personality:?}: {asked:#?}");
@@ -167,8 +170,8 @@ async fn configurations_of_what_nobody_judges_are_not_read() {
     fake.push("app", "old", &expired);
     Case::of(&fake).survey().await.unwrap();
     let requests = fake.requests();
-    let configs: Vec<&str> =
-        requests.iter().filter(|one| one.path.contains("/blobs/")).map(|one| one.path.as_str()).collect();
+    let read = requests.iter().filter(|one| one.method == "GET" && one.path.contains("/blobs/"));
+    let configs: Vec<&str> = read.map(|one| one.path.as_str()).collect();
     assert_eq!(configs, [format!("/v2/app/blobs/{}", expired.config_digest())]);
 }
 

@@ -58,6 +58,9 @@ pub(super) fn answer(state: &mut State, request: &Request, below_prefix: bool) -
     if request.path == "/token" {
         return auth::token(state, request);
     }
+    if let Some(digest) = request.path.strip_prefix("/store/") {
+        return stored(state, digest);
+    }
     if request.path == "/" {
         return Canned::status(200).header("cache-control", "no-cache");
     }
@@ -109,6 +112,15 @@ fn route(state: &mut State, request: &Request) -> Canned {
     }
 }
 
+/// A blob as an object store answers with it, to whoever was sent there.
+fn stored(state: &State, digest: &str) -> Canned {
+    let found = state.repositories.values().find_map(|repository| repository.blobs.get(digest));
+    match found {
+        Some(bytes) => Canned::status(200).header("content-type", "binary/octet-stream").body(bytes.clone()),
+        None => Canned::status(404).body("<Error><Code>NoSuchKey</Code></Error>"),
+    }
+}
+
 fn blob(state: &State, request: &Request, name: &str, digest: &str) -> Canned {
     let personality = state.settings.personality;
     if !is_digest(digest) {
@@ -126,6 +138,10 @@ fn blob(state: &State, request: &Request, name: &str, digest: &str) -> Canned {
     let Some(bytes) = found else {
         return error(personality, 404, "BLOB_UNKNOWN", Some(digest.into()));
     };
+    if !state.settings.redirect.is_empty() {
+        let target = format!("{}{digest}?X-Amz-Signature=fake", state.settings.redirect);
+        return Canned::status(307).header("location", target).header("docker-content-digest", digest);
+    }
     let mut reply = Canned::status(200)
         .header("docker-content-digest", digest)
         .header("etag", format!("\"{digest}\""))

@@ -101,6 +101,10 @@ pub(super) fn tags(state: &State, request: &Request, name: &str) -> Canned {
         return error(personality, status, "NAME_UNKNOWN", Some(json!({ "name": name })));
     };
     let mut tags: Vec<&str> = repository.tags.keys().map(String::as_str).collect();
+    if state.settings.hides_tags {
+        let all = tags.clone();
+        tags.retain(|tag| !all.iter().any(|other| other != tag && tag.starts_with(other)));
+    }
     let body = |tags: Value| listed(personality, json!({ "name": name, "tags": tags }));
     let or_null = |tags: Vec<&str>| if tags.is_empty() { Value::Null } else { json!(tags) };
     if personality == Personality::V2_8 {

@@ -95,6 +95,11 @@ pub struct Settings {
     pub immutable: Vec<String>,
     /// Whether zot refuses to delete a manifest with several tags.
     pub one_tag_only: bool,
+    /// Where blobs are to be fetched: a URL before their digest, as of an object store. Empty where they are
+    /// answered with.
+    pub redirect: String,
+    /// Whether a tag is left out of lists if its name begins with another tag's (3.1.0 and 3.1.1 on S3).
+    pub hides_tags: bool,
     /// Time between a request and its answer.
     pub latency: Duration,
     /// `127.0.0.1:<port>`; set when it starts.
@@ -114,6 +119,8 @@ impl Default for Settings {
             administrator: true,
             immutable: Vec::new(),
             one_tag_only: false,
+            redirect: String::new(),
+            hides_tags: false,
             latency: Duration::ZERO,
             host: String::new(),
         }

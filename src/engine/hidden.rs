@@ -1,0 +1,61 @@
+//! Registries whose lists of tags leave tags out: nothing is deleted there, since a tag that is not seen
+//! cannot save its manifest.
+//!
+//! By what such a registry is told is known to the registry's own module.
+
+use super::{Error, Features, Site, Survey};
+use crate::gc::Collector;
+use crate::model::{Digest, RepositoryName, Snapshot};
+use crate::plan::{Plan, RepositoryPlan, TagDeletion};
+use crate::registry::Hides;
+
+/// So many blobs are looked for, each in a repository of its own, to see where a registry stores them.
+const SAMPLES: usize = 5;
+
+/// Some repositories in which something is to be deleted, each with a blob that it should have.
+#[derive(Default)]
+pub(super) struct Samples(Vec<(RepositoryName, Option<Digest>)>);
+
+impl Samples {
+    /// Takes in a repository, if it is of use.
+    pub(super) fn add(&mut self, snapshot: &Snapshot, plan: &RepositoryPlan) {
+        if self.0.len() < SAMPLES && !plan.held_back && !plan.is_idle() {
+            let blob = snapshot.manifests.values().find_map(|one| Some(one.blobs.first()?.digest.clone()));
+            self.0.push((plan.repository.clone(), blob));
+        }
+    }
+}
+
+/// Whether the registry hides tags, which has to be known only where something is to be deleted. Where it may, the
+/// plan is refused.
+pub(super) async fn refuse(
+    site: Site<'_>,
+    features: Features,
+    samples: &Samples,
+    plan: &mut Plan,
+) -> Result<Hides, Error> {
+    let deletes_alone = features.tag_deletion == TagDeletion::Supported && !features.referrers;
+    if !deletes_alone || site.registry.tags_complete {
+        return Ok(Hides::No);
+    }
+    let hides = site.reader.may_hide_tags(&samples.0).await?;
+    if hides == Hides::Perhaps {
+        plan.refuse_for_hidden_tags();
+    }
+    Ok(hides)
+}
+
+/// Refuses what a registry on S3 may hide tags of, where that is not seen from outside, and what collects for it
+/// sees the registry's configuration.
+pub(super) async fn look_for_s3(site: Site<'_>, collector: Option<&Collector>, survey: &mut Survey) {
+    let (Hides::OnS3, Some(collector)) = (survey.hides, collector) else { return };
+    match collector.is_on_s3().await {
+        Ok(true) => survey.plan.refuse_for_hidden_tags(),
+        Ok(false) => {}
+        // Without a collector nothing would be known either.
+        Err(error) => tracing::warn!(
+            registry = %site.registry.name, kind = error.kind(), %error,
+            "the registry's configuration cannot be read; if it is on S3, its lists may lack tags"
+        ),
+    }
+}

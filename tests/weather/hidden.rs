@@ -1,0 +1,116 @@
+//! Distribution 3.1.0 and 3.1.1 on S3, which do not list a tag whose name begins with the name of another tag: they
+//! are told by how they answer, and nothing is deleted there. Others that answer nearly so are not meant.
+
+use regsweep::engine::Limits;
+use regsweep::gc::{Collector, Turns};
+use regsweep::report::Outcome;
+
+use crate::case::{Case, assert_holds, assert_swept, fill, image, tags, yaml};
+use crate::support::fake::{Auth, FakeRegistry, Personality};
+use crate::support::image::Content;
+
+/// The object store of the fake itself.
+const STORE: &str = "/store/";
+
+/// A registry in which the expired tag of an image hides the kept one.
+fn hiding() -> (FakeRegistry, Content) {
+    let fake = FakeRegistry::options(Personality::V3_1).hiding_on_s3().start();
+    let shared = image("shared", 1);
+    fake.push("app", "old", &shared);
+    fake.push("app", "old-release", &shared);
+    (fake, shared)
+}
+
+/// Only the tag `old` expires.
+fn case(fake: &FakeRegistry, registry: &str) -> Case {
+    Case::written(&yaml(&fake.url(), registry, "").replace("'old.*'", "old"))
+}
+
+#[tokio::test]
+async fn where_tags_may_be_hidden_nothing_is_deleted_and_the_plan_says_so() {
+    let (fake, shared) = hiding();
+    let careful = case(&fake, "");
+    let survey = careful.survey().await.unwrap();
+    assert_eq!(survey.plan.totals().delete, 1);
+    let text = survey.plan.refusals[0].to_string();
+    for words in ["distribution/issues/4891", "3.1.1", "`tags_complete: true`", "1 manifests"] {
+        assert!(text.contains(words), "{text}");
+    }
+    let report = careful.conduct().await.unwrap();
+    assert_eq!(report.outcome(), Outcome::Refused, "{report:?}");
+    assert!(report.deleted.is_empty() && report.spared.is_empty(), "{report:?}");
+    // No human has seen what is hidden.
+    let report = careful.apply(&survey, Limits::Overridden).await;
+    assert_eq!(report.outcome(), Outcome::Refused, "{report:?}");
+    assert_holds(&fake, "app", &[&shared]);
+    assert_eq!(tags(&fake, "app"), ["old", "old-release"]);
+
+    let report = case(&fake, "tags_complete: true").conduct().await.unwrap();
+    assert_eq!((report.outcome(), report.deleted.len()), (Outcome::Success, 1), "{report:?}");
+}
+
+#[tokio::test]
+async fn s3_is_seen_in_the_configuration_where_blobs_are_not_redirected() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.yml");
+    for (storage, outcome) in [("s3: { bucket: b }", Outcome::Refused), ("filesystem: {}", Outcome::Success)]
+    {
+        std::fs::write(&file, format!("storage: {{ {storage}, redirect: {{ disable: true }} }}")).unwrap();
+        let (fake, _) = hiding();
+        fake.change(|state| state.settings.redirect = String::new());
+        let run = format!("run: [x, garbage-collect, {}]", file.display());
+        let case = case(&fake, &format!("gc: {{ schedule: '0 3 1 1 *', command: {{ {run} }} }}"));
+        let gc = case.config.registries[0].gc.as_ref().unwrap();
+        let collector = Collector::new(gc, "unix:///nowhere", None, &Turns::default()).unwrap();
+        let report = case.conduct_with(Some(&collector)).await.unwrap();
+        assert_eq!(report.outcome(), outcome, "{storage}: {report:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_seen_before_is_no_evidence_against_it() {
+    let (fake, _) = hiding();
+    let case = case(&fake, "");
+    // The second time nothing is asked for that is remembered, no blob among it.
+    for _ in 0..2 {
+        assert_eq!(case.conduct().await.unwrap().outcome(), Outcome::Refused);
+    }
+    // Blobs that are gone lead nowhere.
+    fake.change(|state| state.repositories.values_mut().for_each(|one| one.blobs.clear()));
+    assert_eq!(case.conduct().await.unwrap().outcome(), Outcome::Refused);
+}
+
+#[tokio::test]
+async fn others_that_redirect_blobs_or_remove_tags_are_not_taken_for_it() {
+    let bearer = Auth::bearer("ann", "secret");
+    let own = |personality| FakeRegistry::options(personality).redirects(STORE);
+    let cases = [
+        ("3.1 with its blobs in files", FakeRegistry::options(Personality::V3_1)),
+        ("3.0 on S3", own(Personality::V3_0)),
+        ("2.8 on S3", own(Personality::V2_8)),
+        ("OCI 1.1", own(Personality::Oci11)),
+        ("zot", own(Personality::Zot)),
+        ("Harbor", own(Personality::Harbor).auth(bearer.clone())),
+        ("GitLab", own(Personality::GitLab).auth(bearer)),
+    ];
+    for (name, options) in cases {
+        let fake = options.start();
+        fill(&fake, &["app"]);
+        let case = Case::with(&fake, "auth: { basic: { username: ann, password: { env: SECRET } } }");
+        let report = case.conduct().await.unwrap();
+        assert_eq!(report.refusals, [], "{name}");
+        assert_swept(&fake, "app", name);
+    }
+}
+
+#[tokio::test]
+async fn a_registry_in_which_nothing_is_to_be_deleted_is_not_asked() {
+    let fake = FakeRegistry::options(Personality::V3_1).hiding_on_s3().start();
+    let kept = image("kept", 1);
+    fake.push("app", "keep", &kept);
+    let report = Case::of(&fake).conduct().await.unwrap();
+    assert_eq!(report.outcome(), Outcome::Success, "{report:?}");
+    assert_holds(&fake, "app", &[&kept]);
+    assert_eq!(tags(&fake, "app"), ["keep"]);
+    assert!(!fake.requests().iter().any(|one| one.method == "HEAD" && one.path.contains("/blobs/")));
+}
