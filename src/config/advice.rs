@@ -2,14 +2,15 @@
 //!
 //! It sees only what has been validated, and so knows no lines.
 
-use super::{Config, Registry};
+use super::{Collector, Config, Registry};
 use crate::plan::span;
 
 impl Config {
     /// What the operator should think about again, each with the way out. None of it keeps the
     /// configuration from being used.
     pub fn advice(&self) -> Vec<String> {
-        self.registries.iter().filter_map(endless_grace).collect()
+        let of = |registry| [endless_grace(registry), unknown_cache(registry)];
+        self.registries.iter().flat_map(of).flatten().collect()
     }
 }
 
@@ -28,6 +29,21 @@ fn endless_grace(registry: &Registry) -> Option<String> {
         span::exact(gc.grace),
         schedule.as_str()
     ))
+}
+
+/// Whether the registry's cache outlives a restart is read from its configuration, which only a collection of its
+/// own names.
+fn unknown_cache(registry: &Registry) -> Option<String> {
+    let gc = registry.gc.as_ref().filter(|gc| gc.cache.is_none() && gc.redis.is_none())?;
+    let Collector::Command { run, .. } = &gc.collector else { return None };
+    (!Collector::is_official(run)).then(|| {
+        format!(
+            "registry {}: it cannot be known whether it keeps its cache in Redis, as its `gc.command.run` is not a \
+             `garbage-collect` with a configuration file: its collections are refused until `gc.cache` states it \
+             (`none` or `inmemory`)",
+            registry.name
+        )
+    })
 }
 
 #[cfg(test)]
@@ -53,6 +69,17 @@ mod tests {
         check("0 3 * * SUN", "6d", 0);
         check("0 3 * * SUN", "7d", 1);
         check("* * * * * *", "0s", 0);
+    }
+
+    #[test]
+    fn a_cache_that_cannot_be_known_is_to_be_stated() {
+        let check = |gc: &str, expected: usize| {
+            assert_eq!(advice(&format!("gc: {{ {gc} }}")).len(), expected, "{gc}");
+        };
+        check("command: { run: [sweep] }", 1);
+        check("command: { run: [sweep] }, cache: inmemory", 0);
+        check("command: { run: [registry, garbage-collect, /etc/registry.yml] }", 0);
+        check("docker: { container: r }", 0);
     }
 
     #[test]

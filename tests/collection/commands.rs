@@ -100,6 +100,10 @@ impl Host {
         file.display().to_string()
     }
 
+    pub(crate) async fn answers_now(&self) -> bool {
+        reqwest::get(format!("{}/v2/", self.registry.url())).await.is_ok()
+    }
+
     pub(crate) async fn answers(&self) -> bool {
         for _ in 0..600 {
             if reqwest::get(format!("{}/v2/", self.registry.url())).await.is_ok() {

@@ -213,3 +213,62 @@ async fn what_a_killed_sweep_leaves_in_redis_is_cleared_before_the_registry_is_b
     next.restore(|| host.answers()).await.unwrap();
     assert_sound(&host.host(), &host.filled).await;
 }
+
+#[tokio::test]
+async fn a_registry_stays_down_until_its_cache_is_cleared() {
+    let redis = Redis::start();
+    let (host, gc) = host(&redis, 0).await;
+    let port = redis.port().to_string();
+    let password = move |old: &str, new: &str| {
+        let arguments = ["-p", &port, "-a", old, "config", "set", "requirepass", new];
+        let said = std::process::Command::new("redis-cli").args(arguments).output().unwrap();
+        assert!(String::from_utf8_lossy(&said.stdout).contains("OK"), "{said:?}");
+    };
+    let lock = password.clone();
+    // Redis was there when the collection began, and lets nobody in once it sweeps.
+    let notes = Notes::with(move |call| {
+        if call == "sweeping" {
+            lock("", "changed");
+        }
+        Ok(())
+    });
+    let refused = async || {
+        let said = std::process::Command::new("redis-cli")
+            .args(["-p", &redis.port().to_string(), "-a", "changed", "info", "errorstats"])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        let count =
+            said.split("errorstat_NOAUTH:count=").nth(1).and_then(|rest| rest.split_whitespace().next());
+        count.and_then(|count| count.parse::<u32>().ok()).is_some_and(|count| count > 2)
+    };
+    let watch = async {
+        until("some tries to clear it", refused).await;
+        assert_eq!(host.journaled(), ["before"]);
+        assert!(!host.answers_now().await);
+        assert_eq!(*notes.stale.lock().unwrap(), host.filled.garbage.keys().cloned().collect());
+        password("changed", "");
+    };
+    let (done, ()) = tokio::join!(host.collect(&gc, &notes), watch);
+    collected(done.unwrap());
+    assert_eq!(host.journaled(), ["before", "after"]);
+    assert_eq!(stale(&redis, 0, &host.filled).await, [""; 0]);
+    assert_sound(&host.host(), &host.filled).await;
+}
+
+#[tokio::test]
+async fn links_that_3_x_removes_are_forgotten_too() {
+    let redis = Redis::start();
+    let (host, mut gc) = host(&redis, 0).await;
+    // What 3.x prints of a layer that one repository no longer needs and another does.
+    let kept = host.filled.kept[0].1.config_digest();
+    assert!(redis.keys(0).await.contains(&format!("repository::team/app::blobs::{kept}")));
+    let link = format!("docker-registry \"$@\"; echo 'team/app: layer link eligible for deletion: {kept}'");
+    gc.collector = host.gc(&[&host.program_of(&link), "garbage-collect", &host.config()]).collector;
+    collected(host.collect(&gc, &Notes::default()).await.unwrap());
+    let named: Vec<String> = redis.keys(0).await.into_iter().filter(|key| key.ends_with(&kept)).collect();
+    assert_eq!(named, [""; 0]);
+    let member: bool = redis.ask(0, &["SISMEMBER", "repository::team/app::blobs", &kept]).await;
+    assert!(!member);
+    assert_sound(&host.host(), &host.filled).await;
+}
