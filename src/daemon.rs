@@ -2,9 +2,11 @@
 //!
 //! Only here is it decided when something begins. What a run does is the engine's business.
 
+mod attempts;
 mod collecting;
 mod docker;
 mod generation;
+mod jobs;
 mod past;
 mod recovery;
 mod schedule;
@@ -87,7 +89,7 @@ async fn serve_here(config: Config, path: &Path, env: Env<'_>, clock: Clock) -> 
             _ = beat.tick() => {
                 service.board.beat(clock());
                 systemd::alive();
-                service.begin_what_waited(&generation);
+                service.begin_what_waited();
                 config::bytes(path).is_ok_and(|now| file.as_ref() != Some(&now))
             }
         };
@@ -146,11 +148,11 @@ fn reloaded(path: &Path, env: Env<'_>, service: &Arc<Service>) -> anyhow::Result
 async fn begin(service: &Arc<Service>, generation: &Arc<Generation>, times: &mut Times, due: Due) {
     match times.again(&due, generation, service).await {
         Ok(false) => {} // Armed by a configuration that is no longer in force.
-        Ok(true) => service.begin(generation, &due.job),
+        Ok(true) => service.begin(&due.job),
         Err(error) => {
             let error = format!("{error:#}");
             tracing::error!(%error, "the next time cannot be armed, so nothing begins any more for this job");
-            service.begin(generation, &due.job);
+            service.begin(&due.job);
         }
     }
 }

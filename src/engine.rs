@@ -15,6 +15,7 @@ mod history;
 mod journal;
 mod kept;
 mod look;
+mod precondition;
 mod recovery;
 mod scan;
 mod send;
@@ -23,7 +24,7 @@ mod undo;
 use ability::{probe, with_learned};
 pub use apply::{Limits, apply};
 use bounds::Bounds;
-pub use collect::{Clock, collect, grace_ends, held_back, recover, recover_after, waits};
+pub use collect::{Clock, collect, grace_ends, held_back, recover, recover_after};
 pub use conduct::{Conducted, Means, conduct};
 pub use halt::Stop;
 pub use history::{
@@ -31,6 +32,7 @@ pub use history::{
 };
 pub use journal::Journal;
 pub use kept::Kept;
+pub use precondition::{Blocked, Grace, blocked};
 pub use recovery::recovery_pause;
 use scan::{Depth, scan};
 pub use undo::{Name, Return, Target, Undone, undo};

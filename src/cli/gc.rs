@@ -8,7 +8,7 @@ use super::bars::Bar;
 use super::session::{Session, clock, open};
 use super::table::bytes;
 use crate::config::{Config, Env};
-use crate::engine::{collect, held_back, recover, survey, waits};
+use crate::engine::{Grace, blocked, collect, recover, survey};
 use crate::report::{Collected, CollectionOutcome, collection_document};
 use crate::state::State;
 
@@ -54,8 +54,9 @@ async fn collect_one(
     let Some(collector) = session.collector(env)? else { return Ok(None) };
     let site = session.site(None);
     recover(site, &collector, state, &clock).await?;
-    if !no_grace && let Some(until) = held_back(site.registry, state, clock())? {
-        return Ok(Some(waits(clock(), until)));
+    let grace = if no_grace { Grace::Overridden } else { Grace::Respected };
+    if let Some(why) = blocked(site, state, grace, clock()).await? {
+        return Ok(Some(Collected::skipped(clock(), why.to_string())));
     }
     let found = survey(site, &Bar::new(&session.registry.name), async |_| Ok(None)).await?;
     Ok(Some(collect(site, &collector, state, &found.kept, &clock).await?))
