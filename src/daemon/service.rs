@@ -2,7 +2,6 @@
 //! state, the metrics and the page.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -38,7 +37,6 @@ pub(super) struct Service {
     announced: Mutex<BTreeSet<String>>,
     /// Registries whose collection begins by itself, and when.
     pub(super) waiting: Mutex<BTreeMap<String, DateTime<Utc>>>,
-    round: AtomicU64,
     /// The configuration in force.
     generation: Mutex<Option<Arc<Generation>>>,
 }
@@ -65,7 +63,6 @@ impl Service {
             attempts: Mutex::default(),
             announced: Mutex::default(),
             waiting: Mutex::default(),
-            round: AtomicU64::new(1),
             generation: Mutex::default(),
         }))
     }
@@ -120,10 +117,6 @@ impl Service {
     /// The configuration in force.
     pub(super) fn current(&self) -> Option<Arc<Generation>> {
         lock(&self.generation).clone()
-    }
-
-    pub(super) fn next_round(&self) -> u64 {
-        self.round.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(super) fn is_busy(&self) -> bool {
