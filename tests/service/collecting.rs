@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 use rusqlite::Connection;
 
 use crate::support::faults::{Fault, Faults};
 use crate::support::gate::Gate;
+use crate::support::regsweep::hours_ago;
 use crate::world::{EACH_SECOND, Filled, Host, NEVER, Place, Serving, fill, until};
 
 /// A service, and how often its loop has looked around.
@@ -170,7 +171,7 @@ async fn a_run_and_a_collection_that_are_due_at_the_same_moment_take_turns() {
     let serving = place.serve().await;
     // A moment that comes once, and not before the service knows of it.
     loop {
-        let moment = Utc::now() + TimeDelta::seconds(8);
+        let moment = hours_ago(0) + TimeDelta::seconds(8);
         let line = moment.format("%-S %-M %-H %-d %-m *").to_string();
         let lines = host.lines().replace("gc:\n", &format!("gc:\n  schedule: '{line}'\n"));
         let before = serving.log().matches("the configuration was loaded again").count();
@@ -179,7 +180,7 @@ async fn a_run_and_a_collection_that_are_due_at_the_same_moment_take_turns() {
             serving.log().matches("the configuration was loaded again").count() > before
         })
         .await;
-        if moment - Utc::now() > TimeDelta::seconds(2) {
+        if moment - hours_ago(0) > TimeDelta::seconds(2) {
             break;
         }
     }
