@@ -78,6 +78,8 @@ pub fn main() -> ExitCode {
 }
 
 async fn dispatch(arguments: &Arguments, env: crate::config::Env<'_>) -> anyhow::Result<Exit> {
+    // First, so that a change that comes after is one that the service finds.
+    let seen = crate::config::bytes(&arguments.config).ok();
     let config = match crate::config::load(&arguments.config, env) {
         Ok(config) => config,
         Err(error) => {
@@ -93,7 +95,7 @@ async fn dispatch(arguments: &Arguments, env: crate::config::Env<'_>) -> anyhow:
         Command::Health(arguments) => health::health(&config, arguments).await,
         Command::Serve => {
             let clock = Arc::new(session::clock);
-            crate::daemon::serve(config, &arguments.config, env, clock).await?;
+            crate::daemon::serve(config, &arguments.config, seen, env, clock).await?;
             Ok(Exit::Done)
         }
         Command::Ls(arguments) => ls::ls(&config, arguments).await,

@@ -2,9 +2,11 @@
 //!
 //! Only here is it decided when something begins. What a run does is the engine's business.
 
+mod attempts;
 mod collecting;
 mod docker;
 mod generation;
+mod jobs;
 mod past;
 mod recovery;
 mod schedule;
@@ -17,14 +19,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::config::{self, Config, Env};
 use crate::http::{self, Clock, Patience};
 use generation::Generation;
-use schedule::{Due, Times};
+use schedule::Times;
 use service::Service;
 
 pub use docker::DockerDefaults;
@@ -33,14 +35,26 @@ pub use docker::DockerDefaults;
 const BEAT: Duration = Duration::from_secs(1);
 
 /// Serves until it is asked to stop. `path` is where the configuration came from, and where it is read
-/// again when it changes.
-pub async fn serve(config: Config, path: &Path, env: Env<'_>, clock: Clock) -> anyhow::Result<()> {
+/// again when it is no longer as it was `seen` before that.
+pub async fn serve(
+    config: Config,
+    path: &Path,
+    seen: Option<Vec<u8>>,
+    env: Env<'_>,
+    clock: Clock,
+) -> anyhow::Result<()> {
     // Jobs share this thread, side by side as far as they wait for registries. The web server and the
     // connections have the others, so it answers whatever a run computes.
-    LocalSet::new().run_until(serve_here(config, path, env, clock)).await
+    LocalSet::new().run_until(serve_here(config, path, seen, env, clock)).await
 }
 
-async fn serve_here(config: Config, path: &Path, env: Env<'_>, clock: Clock) -> anyhow::Result<()> {
+async fn serve_here(
+    config: Config,
+    path: &Path,
+    mut seen: Option<Vec<u8>>,
+    env: Env<'_>,
+    clock: Clock,
+) -> anyhow::Result<()> {
     let open = |kind| signal(kind).context("signals cannot be received");
     let mut terminate = open(SignalKind::terminate())?;
     let mut interrupt = open(SignalKind::interrupt())?;
@@ -50,7 +64,6 @@ async fn serve_here(config: Config, path: &Path, env: Env<'_>, clock: Clock) -> 
     let listener = listener.with_context(|| format!("{} cannot be listened on", config.listen))?;
     tracing::info!(listen = %config.listen, config = %path.display(), "serving");
     config.advice().iter().for_each(|advice| tracing::warn!("{advice}"));
-    let (sender, mut due) = mpsc::unbounded_channel();
     let mut generation = Generation::begin(config, &service)?;
     // Only now: a counter that is seen before it has gone on from the state looks like one that jumps.
     let (board, metrics) = (service.board.clone(), service.metrics.clone());
@@ -62,10 +75,9 @@ async fn serve_here(config: Config, path: &Path, env: Env<'_>, clock: Clock) -> 
         // An error means that the sender is gone, which is an end as well.
         let _ = finished.await;
     }));
-    let mut times = Times::arm(&generation, &service, sender.clone()).await?;
+    let mut times = Times::of(&generation, &service);
     service.put_in_force(&generation);
     service.recover(&generation);
-    let mut file = config::bytes(path).ok();
     systemd::ready(&generation.status());
     let mut beat = tokio::time::interval(BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -80,29 +92,28 @@ async fn serve_here(config: Config, path: &Path, env: Env<'_>, clock: Clock) -> 
                 let _ = ask.answer.send(begun);
                 false
             }
-            Some(one) = due.recv() => {
-                begin(&service, &generation, &mut times, one).await;
+            () = tokio::time::sleep(times.wait(clock()).min(BEAT)) => {
+                times.due(&generation, &service).iter().for_each(|job| service.begin(job));
                 false
             }
             _ = beat.tick() => {
                 service.board.beat(clock());
                 systemd::alive();
-                service.begin_what_waited(&generation);
-                config::bytes(path).is_ok_and(|now| file.as_ref() != Some(&now))
+                service.begin_what_waited();
+                config::bytes(path).is_ok_and(|now| seen.as_ref() != Some(&now))
             }
         };
         if reload {
             systemd::reloading();
-            file = config::bytes(path).ok();
+            seen = config::bytes(path).ok();
             match reloaded(path, env, &service) {
                 Ok(next) => {
-                    times.disarm().await;
                     service.forget(&generation, &next);
                     tell_what_waits_for_a_restart(&generation.config, &next.config);
                     admin.set_token(next.config.admin_token.clone());
                     generation = next;
                     service.put_in_force(&generation);
-                    times = Times::arm(&generation, &service, sender.clone()).await?;
+                    times = Times::of(&generation, &service);
                     // A registry that is new here may have been left stopped by a process before us.
                     service.recover(&generation);
                     tracing::info!("the configuration was loaded again");
@@ -120,7 +131,6 @@ async fn serve_here(config: Config, path: &Path, env: Env<'_>, clock: Clock) -> 
     systemd::stopping();
     // Who asks for a run now hears that there is none.
     drop(asked);
-    times.disarm().await;
     service.stop.request();
     let mut waiting = tokio::time::interval(BEAT);
     let mut asked = Instant::now();
@@ -140,19 +150,6 @@ async fn serve_here(config: Config, path: &Path, env: Env<'_>, clock: Clock) -> 
 fn reloaded(path: &Path, env: Env<'_>, service: &Arc<Service>) -> anyhow::Result<Arc<Generation>> {
     let config = config::load(path, env)?;
     Generation::begin(config, service)
-}
-
-/// Begins what is due, and arms its next time.
-async fn begin(service: &Arc<Service>, generation: &Arc<Generation>, times: &mut Times, due: Due) {
-    match times.again(&due, generation, service).await {
-        Ok(false) => {} // Armed by a configuration that is no longer in force.
-        Ok(true) => service.begin(generation, &due.job),
-        Err(error) => {
-            let error = format!("{error:#}");
-            tracing::error!(%error, "the next time cannot be armed, so nothing begins any more for this job");
-            service.begin(generation, &due.job);
-        }
-    }
 }
 
 /// What a reload cannot change is said, rather than left to be found out.

@@ -17,6 +17,7 @@ mod journal;
 mod kept;
 mod look;
 mod memory;
+mod precondition;
 mod recovery;
 mod room;
 mod scan;
@@ -27,7 +28,7 @@ mod undo;
 use ability::{probe, with_learned};
 pub use apply::{Limits, apply};
 use bounds::Bounds;
-pub use collect::{Clock, collect, grace_ends, held_back, recover, recover_after, waits};
+pub use collect::{Clock, collect, grace_ends, held_back, recover, recover_after};
 pub use conduct::{Conducted, Means, conduct};
 pub use halt::Stop;
 pub use history::{
@@ -36,6 +37,7 @@ pub use history::{
 pub use journal::Journal;
 pub use kept::Kept;
 use memory::{forget, recall, remember};
+pub use precondition::{Blocked, Grace, blocked};
 pub use recovery::recovery_pause;
 use room::{Line, judge_beside};
 use scan::{Depth, scan};

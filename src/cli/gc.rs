@@ -10,7 +10,7 @@ use super::session::{Session, clock, open};
 use super::signals;
 use super::table::bytes;
 use crate::config::{Config, Env};
-use crate::engine::{Stop, collect, held_back, recover, survey, waits};
+use crate::engine::{Grace, Stop, blocked, collect, recover, survey};
 use crate::report::{Collected, CollectionOutcome, collection_document};
 use crate::state::State;
 
@@ -64,8 +64,10 @@ async fn collect_one(
     // Not to be cut short: a registry that is down for us comes first.
     recover(site, &collector, state, &clock).await?;
     anyhow::ensure!(!stop.is_requested(), STOPPED);
-    if !no_grace && let Some(until) = held_back(site.registry, state, clock())? {
-        return Ok(Some(waits(clock(), until)));
+    let grace = if no_grace { Grace::Overridden } else { Grace::Respected };
+    let blocked = stop.cuts(blocked(site, state, grace, clock())).await.context(STOPPED)?;
+    if let Some(why) = blocked? {
+        return Ok(Some(Collected::skipped(clock(), why.to_string())));
     }
     let bar = Bar::new(&session.registry.name);
     let found = stop.cuts(survey(site, &bar, async |_| Ok(None))).await.context(STOPPED)??;

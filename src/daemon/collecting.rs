@@ -1,49 +1,64 @@
-//! The collections of the service that no run makes: by a schedule of their own, and when the grace ends.
+//! The collections of the service that no run makes: by a schedule of their own, when a grace ends, and when one
+//! that failed is tried again.
 
 use std::sync::Arc;
 
+use super::attempts::{End, Waiting};
 use super::generation::Generation;
 use super::schedule::Job;
 use super::service::{Service, lock};
-use crate::config::{self, GcSchedule};
-use crate::engine::{collect, grace_ends, held_back, survey, waits};
-use crate::report::Collected;
+use crate::config::{self, Config, Gc, GcSchedule};
+use crate::engine::{Blocked, Grace, Kept, Site, blocked, collect, grace_ends, survey};
+use crate::policy::Mode;
+use crate::report::{Collected, CollectionOutcome};
+use crate::state;
+
+/// Why a collection did not begin: for people, and what that is for the next one, unless it is nothing.
+type NotBegun = (String, Option<End>);
 
 impl Service {
-    /// Finds out whether a collection waits for the grace to end. Those that have a schedule of their own
-    /// begin by that.
-    pub(super) fn wait_for_grace(&self, registry: &config::Registry) {
-        let follows_runs = registry.gc.as_ref().is_some_and(|gc| matches!(gc.schedule, GcSchedule::AfterRun));
-        match grace_ends(registry, &self.state) {
-            Ok(until) => {
-                self.board.collection_waits(&registry.name, until);
-                let mut waiting = lock(&self.waiting);
-                match until.filter(|_| follows_runs) {
-                    Some(until) => waiting.insert(registry.name.clone(), until),
-                    None => waiting.remove(&registry.name),
-                };
-            }
+    /// Finds out when a collection begins by itself. Those that have a schedule of their own begin by that.
+    pub(super) fn arm_collection(&self, config: &Config, registry: &config::Registry) {
+        match self.next_collection(config, registry) {
+            Ok(Some(at)) => drop(lock(&self.waiting).insert(registry.name.clone(), at)),
+            Ok(None) => drop(lock(&self.waiting).remove(&registry.name)),
             Err(error) => tracing::error!(registry = %registry.name, %error, "the state cannot be read"),
         }
     }
 
+    fn next_collection(
+        &self,
+        config: &Config,
+        registry: &config::Registry,
+    ) -> Result<Option<chrono::DateTime<chrono::Utc>>, state::Error> {
+        self.board.collection_waits(&registry.name, grace_ends(registry, &self.state)?);
+        let follows_runs = |gc: &&Gc| matches!(gc.schedule, GcSchedule::AfterRun);
+        let Some(gc) = registry.gc.as_ref().filter(follows_runs).filter(|_| config.mode == Mode::Enforce)
+        else {
+            return Ok(None);
+        };
+        let Some(youngest) = self.state.youngest_waiting(&registry.name)? else { return Ok(None) };
+        let attempts = lock(&self.attempts).get(&registry.name).copied().unwrap_or_default();
+        Ok(attempts.next(Waiting { youngest, grace: gc.grace }, (self.clock)()))
+    }
+
     /// Begins the collections that have waited long enough.
-    pub(super) fn begin_what_waited(self: &Arc<Self>, generation: &Arc<Generation>) {
+    pub(super) fn begin_what_waited(self: &Arc<Self>) {
         let now = (self.clock)();
         let mut begin = Vec::new();
         lock(&self.waiting).retain(|name, until| {
-            let due = *until <= now && !lock(&self.busy).contains(name);
+            let due = *until <= now && !lock(&self.jobs).is_busy(name);
             if due {
                 begin.push(name.clone());
             }
             !due
         });
         for name in begin {
-            self.begin(generation, &Job::Collect(name));
+            self.begin(&Job::Collect(name));
         }
     }
 
-    /// A collection by its own schedule. What must not be swept is found out first.
+    /// A collection that no run makes.
     pub(super) async fn collect(&self, generation: &Generation, name: &str) {
         let at = (self.clock)();
         let (Some(site), Some(collector)) =
@@ -51,48 +66,81 @@ impl Service {
         else {
             return;
         };
-        match held_back(site.registry, &self.state, at) {
+        let prepared = self.stop.cuts(self.prepare(site)).await.filter(|_| !self.stop.is_requested());
+        let end = match prepared.unwrap_or_else(|| Err(("the service was stopped".to_owned(), None))) {
+            Err((why, end)) => {
+                self.collected(name, Collected::skipped((self.clock)(), why));
+                end
+            }
+            Ok(kept) => {
+                self.board.collection_began(name, at);
+                match collect(site, collector, &self.state, &kept, &self.stop, &*self.clock).await {
+                    Ok(collected) => Some(self.collection_ended(name, collected).await),
+                    Err(error) => {
+                        tracing::error!(registry = name, %error, "the collection cannot be noted");
+                        self.leave_nothing_down(name).await;
+                        Some(End::Failed)
+                    }
+                }
+            }
+        };
+        self.attempted(name, end);
+        self.arm_collection(&generation.config, site.registry);
+    }
+
+    /// Everything that comes before a collection. What must not be swept is found out here.
+    async fn prepare(&self, site: Site<'_>) -> Result<Kept, NotBegun> {
+        let name = site.registry.name.as_str();
+        match blocked(site, &self.state, Grace::Respected, site.now).await {
             Ok(None) => {}
-            Ok(Some(until)) => {
-                self.collected(name, waits(at, until));
-                return self.wait_for_grace(site.registry);
+            Ok(Some(why)) => {
+                let end = matches!(why, Blocked::Unanswered(_)).then_some(End::NeedsRun);
+                return Err((why.to_string(), end));
             }
-            Err(error) => {
-                return tracing::error!(registry = name, %error, "the state cannot be read");
-            }
+            Err(error) => return Err((format!("the state cannot be read: {error}"), Some(End::Failed))),
         }
-        let collected = match survey(site, &(), async |_| Ok(None)).await {
-            Ok(_) if self.stop.is_requested() => Ok(self.skipped_collection("the service was stopped")),
+        match survey(site, &(), async |_| Ok(None)).await {
             Ok(found) => {
                 self.up(name, true);
                 self.metrics.surveyed(&found.plan);
-                let kept = found.kept;
                 self.board.planned(Arc::new(found.plan));
-                self.board.collection_began(name, at);
-                collect(site, collector, &self.state, &kept, &self.stop, &*self.clock).await
+                Ok(found.kept)
             }
             Err(error) => {
                 self.up(name, error.was_reached());
-                Ok(self.skipped_collection(&format!("the registry could not be surveyed: {error}")))
-            }
-        };
-        match collected {
-            Ok(collected) => self.collection_ended(name, collected).await,
-            Err(error) => {
-                tracing::error!(registry = name, %error, "the collection cannot be noted");
-                self.leave_nothing_down(name).await;
+                Err((format!("the registry could not be surveyed: {error}"), Some(End::Failed)))
             }
         }
-        self.wait_for_grace(site.registry);
     }
 
+    /// Remembers how a collection has ended, for the next one.
+    pub(super) fn attempted(&self, name: &str, end: Option<End>) {
+        let Some(end) = end else { return };
+        let youngest = self.state.youngest_waiting(name).unwrap_or_else(|error| {
+            tracing::error!(registry = name, %error, "the state cannot be read");
+            None
+        });
+        let mut all = lock(&self.attempts);
+        let attempts = all.entry(name.to_owned()).or_default();
+        *attempts = attempts.ended(end, (self.clock)(), youngest);
+    }
+
+    /// Shows a collection that has ended, or did not begin.
     pub(super) fn collected(&self, name: &str, collected: Collected) {
         self.metrics.collected(name, &collected);
         self.board.collected(name, collected);
         self.show_reclaimable(name);
     }
+}
 
-    pub(super) fn skipped_collection(&self, why: &str) -> Collected {
-        Collected::skipped((self.clock)(), why.to_owned())
+impl End {
+    /// What came of a collection that was begun.
+    pub(super) fn of(outcome: CollectionOutcome) -> Self {
+        match outcome {
+            CollectionOutcome::Success => Self::Success,
+            CollectionOutcome::Failed => Self::Failed,
+            // Once it has begun, only `gc.min_reclaimable` makes it skip.
+            CollectionOutcome::Skipped => Self::NotWorthIt,
+        }
     }
 }

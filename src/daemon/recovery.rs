@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
+use super::attempts::End;
 use super::generation::Generation;
-use super::service::{Service, Turn};
+use super::jobs::Work;
+use super::service::Service;
 use crate::engine::{recover_after, recovery_pause};
 use crate::report::Collected;
 
@@ -20,21 +22,15 @@ impl Service {
             Err(error) => tracing::error!(%error, "nobody knows what a process before this one left open"),
         }
         for registry in &generation.config.registries {
-            let name = registry.name.clone();
-            if generation.collector(&name).is_none() {
-                continue;
+            if generation.collector(&registry.name).is_some() {
+                self.begin_work(&registry.name, Work::Recover);
             }
-            let Some(turn) = Turn::take(self, &name) else { continue };
-            let service = self.clone();
-            tokio::task::spawn_local(async move {
-                service.bring_back(&name, None).await;
-                drop(turn);
-            });
         }
     }
 
     /// Takes in how a collection ended. One that left the registry down ends when that is back.
-    pub(super) async fn collection_ended(&self, name: &str, collected: Collected) {
+    pub(super) async fn collection_ended(&self, name: &str, collected: Collected) -> End {
+        let end = End::of(collected.outcome);
         match self.state.ledger(name).is_stopped() {
             Ok(false) => self.collected(name, collected),
             Ok(true) => {
@@ -43,6 +39,7 @@ impl Service {
             }
             Err(error) => tracing::error!(registry = name, %error, "the state cannot be read"),
         }
+        end
     }
 
     /// After a job that ended in an error: also then the registry does not stay down.
@@ -54,7 +51,7 @@ impl Service {
 
     /// Brings a registry back and counts what had been swept: for as long as it takes, and by the configuration
     /// that is in force at each try. `failed` is how a collection of this process ended.
-    async fn bring_back(&self, name: &str, failed: Option<&Collected>) {
+    pub(super) async fn bring_back(&self, name: &str, failed: Option<&Collected>) {
         let mut tries = 0;
         loop {
             let generation = self.current();

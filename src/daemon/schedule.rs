@@ -1,15 +1,12 @@
 //! When things begin.
 //!
-//! tokio-cron-scheduler keeps a cron job at the distance from UTC that its zone had when the job was
-//! made, so after a change of clocks it would be an hour off. Each time is therefore a job of its own,
-//! computed from the zone, and armed when the one before it has come.
+//! Each time is computed from the zone when the one before it has come, so that a change of clocks moves it as people
+//! expect. It is compared with the present again and again: a timer of so many seconds would know nothing of a
+//! clock that was set, or of a machine that slept.
 
-use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::Context as _;
 use chrono::{DateTime, Utc};
-use tokio::sync::mpsc::UnboundedSender;
-use tokio_cron_scheduler::{Job as Timer, JobScheduler};
 
 use super::generation::Generation;
 use super::service::Service;
@@ -24,88 +21,54 @@ pub(super) enum Job {
     Collect(String),
 }
 
-/// A job whose time has come.
-#[derive(Debug)]
-pub(super) struct Due {
-    pub(super) job: Job,
-    at: DateTime<Utc>,
-    /// Which arming it belongs to; those of an older configuration mean nothing.
-    round: u64,
-}
-
-/// The times of one configuration.
-pub(super) struct Times {
-    scheduler: JobScheduler,
-    sender: UnboundedSender<Due>,
-    round: u64,
-}
+/// The next times of one configuration.
+pub(super) struct Times(Vec<(Job, DateTime<Utc>)>);
 
 impl Times {
-    /// Arms the first time of everything that has a schedule.
-    pub(super) async fn arm(
-        generation: &Arc<Generation>,
-        service: &Service,
-        sender: UnboundedSender<Due>,
-    ) -> anyhow::Result<Self> {
-        let scheduler = JobScheduler::new().await.context("the scheduler does not start")?;
-        scheduler.start().await.context("the scheduler does not start")?;
-        let mut times = Self { scheduler, sender, round: service.next_round() };
+    /// The first time of everything that has a schedule.
+    pub(super) fn of(generation: &Generation, service: &Service) -> Self {
         let now = (service.clock)();
-        for registry in &generation.config.registries {
-            for job in [Job::Run(registry.name.clone()), Job::Collect(registry.name.clone())] {
-                times.arm_one(job, now, generation, service).await?;
+        let jobs = generation.config.registries.iter().flat_map(|registry| {
+            let name = &registry.name;
+            [Job::Run(name.clone()), Job::Collect(name.clone())]
+        });
+        let times = jobs.filter_map(|job| next(&job, now, generation, service).map(|at| (job, at)));
+        Self(times.collect())
+    }
+
+    /// How long nothing begins.
+    pub(super) fn wait(&self, now: DateTime<Utc>) -> Duration {
+        let first = self.0.iter().map(|(_, at)| *at).min();
+        first.map_or(Duration::MAX, |at| (at - now).to_std().unwrap_or_default())
+    }
+
+    /// What begins now. Of each that does, the next time follows; of times that have gone by unseen, one counts.
+    pub(super) fn due(&mut self, generation: &Generation, service: &Service) -> Vec<Job> {
+        let now = (service.clock)();
+        let mut due = Vec::new();
+        self.0.retain_mut(|(job, at)| {
+            if *at > now {
+                return true;
             }
-        }
-        Ok(times)
+            due.push(job.clone());
+            next(job, now, generation, service).inspect(|next| *at = *next).is_some()
+        });
+        due
     }
+}
 
-    /// Arms the time that follows one that has come. `false` if that one is out of force.
-    pub(super) async fn again(
-        &mut self,
-        due: &Due,
-        generation: &Arc<Generation>,
-        service: &Service,
-    ) -> anyhow::Result<bool> {
-        if due.round != self.round {
-            return Ok(false);
-        }
-        // The timer may ring a moment early; the same time must not come twice for that.
-        let after = due.at.max((service.clock)());
-        self.arm_one(due.job.clone(), after, generation, service).await?;
-        Ok(true)
+/// The next time of a job, which is shown as well.
+fn next(
+    job: &Job,
+    after: DateTime<Utc>,
+    generation: &Generation,
+    service: &Service,
+) -> Option<DateTime<Utc>> {
+    let next = schedule(job, generation).and_then(|one| one.next_after(after, generation.config.timezone));
+    if let Job::Run(registry) = job {
+        service.next_run(registry, next);
     }
-
-    async fn arm_one(
-        &mut self,
-        job: Job,
-        after: DateTime<Utc>,
-        generation: &Arc<Generation>,
-        service: &Service,
-    ) -> anyhow::Result<()> {
-        let next =
-            schedule(&job, generation).and_then(|one| one.next_after(after, generation.config.timezone));
-        if let Job::Run(registry) = &job {
-            service.next_run(registry, next);
-        }
-        let Some(at) = next else { return Ok(()) };
-        let wait = (at - (service.clock)()).to_std().unwrap_or_default();
-        let (sender, round) = (self.sender.clone(), self.round);
-        let timer = Timer::new_one_shot(wait, move |_, _| {
-            // Nobody listens any more only while the service ends.
-            let _ = sender.send(Due { job: job.clone(), at, round });
-        })
-        .context("a time cannot be armed")?;
-        self.scheduler.add(timer).await.context("a time cannot be armed")?;
-        Ok(())
-    }
-
-    /// Lets no armed time come any more.
-    pub(super) async fn disarm(&mut self) {
-        self.round = 0;
-        if let Err(error) = self.scheduler.shutdown().await {
-            tracing::warn!(%error, "the scheduler does not stop");
-        }
-    }
+    next
 }
 
 fn schedule<'a>(job: &Job, generation: &'a Generation) -> Option<&'a Schedule> {

@@ -2,15 +2,16 @@
 //! state, the metrics and the page.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
+use super::attempts::Attempts;
 use super::docker::DockerDefaults;
 use super::generation::Generation;
+use super::jobs::{Jobs, Turn, Work};
 use super::past;
 use super::schedule::Job;
 use crate::config::{Config, Env};
@@ -18,6 +19,7 @@ use crate::engine::{self, Conducted, Limits, Means, Stop, conduct};
 use crate::gc::Turns;
 use crate::http::{Begun, Board, Clock, Entry, Run};
 use crate::metrics::Metrics;
+use crate::report::{Collected, moment};
 use crate::state::{Filter, State};
 
 /// What lives as long as the process.
@@ -30,13 +32,14 @@ pub(super) struct Service {
     pub(super) docker: DockerDefaults,
     /// Of all collections, also of those that an earlier configuration began.
     pub(super) turns: Turns,
-    /// Registries with a job under way.
-    pub(super) busy: Mutex<BTreeSet<String>>,
+    /// What is under way in each registry, and what waits for that.
+    pub(super) jobs: Mutex<Jobs>,
+    /// By registry, what came of the last collection.
+    pub(super) attempts: Mutex<BTreeMap<String, Attempts>>,
     /// Registries whose numbers have gone on from the state.
     announced: Mutex<BTreeSet<String>>,
-    /// Registries whose collection the grace holds back, and until when.
+    /// Registries whose collection begins by itself, and when.
     pub(super) waiting: Mutex<BTreeMap<String, DateTime<Utc>>>,
-    round: AtomicU64,
     /// The configuration in force.
     generation: Mutex<Option<Arc<Generation>>>,
 }
@@ -60,10 +63,10 @@ impl Service {
             stop: Stop::default(),
             docker: DockerDefaults::of(env),
             turns: Turns::default(),
-            busy: Mutex::default(),
+            jobs: Mutex::default(),
+            attempts: Mutex::default(),
             announced: Mutex::default(),
             waiting: Mutex::default(),
-            round: AtomicU64::new(1),
             generation: Mutex::default(),
         }))
     }
@@ -86,7 +89,7 @@ impl Service {
                 self.board.carry_on(&registry.name, &carried);
             }
             self.show_reclaimable(&registry.name);
-            self.wait_for_grace(registry);
+            self.arm_collection(config, registry);
         }
         Ok(())
     }
@@ -120,39 +123,65 @@ impl Service {
         lock(&self.generation).clone()
     }
 
-    pub(super) fn next_round(&self) -> u64 {
-        self.round.fetch_add(1, Ordering::Relaxed)
-    }
-
     pub(super) fn is_busy(&self) -> bool {
-        !lock(&self.busy).is_empty()
+        !lock(&self.jobs).is_idle()
     }
 
-    /// Begins a job, unless the registry has one under way: then it is counted and skipped.
-    pub(super) fn begin(self: &Arc<Self>, generation: &Arc<Generation>, job: &Job) {
-        let (Job::Run(name) | Job::Collect(name)) = job;
-        let Some(turn) = Turn::take(self, name) else {
-            tracing::warn!(registry = %name, "another job of this registry is under way, so this one is skipped");
-            match job {
-                Job::Run(_) => {
-                    self.metrics.run_skipped(name);
-                    self.board.remember(Entry::Run(Run::skipped(name, (self.clock)())));
-                }
-                Job::Collect(_) => {
-                    let why = "another job of this registry was under way";
-                    self.collected(name, self.skipped_collection(why));
-                }
-            }
-            return;
+    /// Begins a job, or lets it wait for its turn. One of whose kind there is already one is counted and skipped.
+    pub(super) fn begin(self: &Arc<Self>, job: &Job) {
+        let (name, work) = match job {
+            Job::Run(name) => (name, Work::Run),
+            Job::Collect(name) => (name, Work::Collect),
         };
-        let (service, generation, job) = (self.clone(), generation.clone(), job.clone());
-        tokio::task::spawn_local(async move {
-            match &job {
-                Job::Run(name) => service.run(&generation, name).await,
-                Job::Collect(name) => service.collect(&generation, name).await,
+        let turn = self.begin_work(name, work);
+        match (turn, work) {
+            (Turn::Now, _) | (_, Work::Recover) => {}
+            (Turn::Later, _) => tracing::info!(
+                registry = %name, ?work, "another job of this registry is under way, so this one waits for its turn"
+            ),
+            (Turn::UnderWay | Turn::Waiting(_), Work::Run) => {
+                tracing::warn!(registry = %name, "another run of this registry is under way or waits, so this one is skipped");
+                self.metrics.run_skipped(name);
+                self.board.remember(Entry::Run(Run::skipped(name, (self.clock)())));
             }
-            drop(turn);
-        });
+            (Turn::UnderWay, Work::Collect) => {
+                self.skip_collection(name, "another collection of this registry was under way");
+            }
+            (Turn::Waiting(since), Work::Collect) => {
+                tracing::warn!(
+                    registry = %name, since = moment(since),
+                    "a collection of this registry still waits for its turn and is due again: its runs take longer than \
+                     the time between two collections"
+                );
+                self.skip_collection(name, "another collection of this registry waits for its turn");
+            }
+        }
+    }
+
+    fn skip_collection(&self, name: &str, why: &str) {
+        self.collected(name, Collected::skipped((self.clock)(), why.to_owned()));
+    }
+
+    /// Begins this now if nothing is under way in the registry, and with it what waits when it has ended.
+    pub(super) fn begin_work(self: &Arc<Self>, name: &str, work: Work) -> Turn {
+        let turn = lock(&self.jobs).due(name, work, (self.clock)());
+        if turn == Turn::Now {
+            let place = Place { service: self.clone(), registry: name.to_owned() };
+            tokio::task::spawn_local(async move {
+                let (service, name) = (&place.service, &place.registry);
+                let mut work = Some(work);
+                while let (Some(one), Some(generation)) = (work, service.current()) {
+                    match one {
+                        Work::Run => service.run(&generation, name).await,
+                        Work::Collect => service.collect(&generation, name).await,
+                        Work::Recover => service.bring_back(name, None).await,
+                    }
+                    // Once the service is to stop nothing begins any more.
+                    work = lock(&service.jobs).next(name).filter(|_| !service.stop.is_requested());
+                }
+            });
+        }
+        turn
     }
 
     /// Begins runs that somebody asked for, where nothing else is under way.
@@ -163,11 +192,11 @@ impl Service {
             if only.is_some_and(|only| only != name) {
                 continue;
             }
-            if lock(&self.busy).contains(name) {
+            if lock(&self.jobs).is_busy(name) {
                 begun.busy.push(name.clone());
             } else {
                 tracing::info!(registry = %name, "a run was asked for");
-                self.begin(generation, &Job::Run(name.clone()));
+                self.begin(&Job::Run(name.clone()));
                 begun.begun.push(name.clone());
             }
         }
@@ -186,6 +215,7 @@ impl Service {
             stop: &self.stop,
             clock: &*self.clock,
         };
+        let mut end = None;
         match conduct(site, &means, &()).await {
             Ok(Conducted { run, survey, report, collected, taken, .. }) => {
                 self.up(name, true);
@@ -204,7 +234,7 @@ impl Service {
                     "the run ended"
                 );
                 if let Some(collected) = collected {
-                    self.collection_ended(name, collected).await;
+                    end = Some(self.collection_ended(name, collected).await);
                 }
             }
             // The process is about to leave, and the next one begins anew.
@@ -216,7 +246,11 @@ impl Service {
         }
         past::catch_up(self, name);
         self.show_reclaimable(name);
-        self.wait_for_grace(site.registry);
+        if let Some(attempts) = lock(&self.attempts).get_mut(name) {
+            *attempts = attempts.after_run();
+        }
+        self.attempted(name, end);
+        self.arm_collection(&generation.config, site.registry);
     }
 
     fn failed(&self, name: &str, error: &engine::Error, at: DateTime<Utc>, taken: Duration) {
@@ -251,21 +285,14 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The right to be the one job of a registry, given back when it is dropped, by a panic too.
-pub(super) struct Turn {
+/// The right to work in a registry, given back when it is dropped, by a panic too.
+struct Place {
     service: Arc<Service>,
     registry: String,
 }
 
-impl Turn {
-    pub(super) fn take(service: &Arc<Service>, registry: &str) -> Option<Self> {
-        let free = lock(&service.busy).insert(registry.to_owned());
-        free.then(|| Self { service: service.clone(), registry: registry.to_owned() })
-    }
-}
-
-impl Drop for Turn {
+impl Drop for Place {
     fn drop(&mut self) {
-        lock(&self.service.busy).remove(&self.registry);
+        lock(&self.service.jobs).leave(&self.registry);
     }
 }

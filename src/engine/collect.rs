@@ -13,7 +13,7 @@ use crate::config;
 use crate::gc::{self, Collector};
 use crate::model::Digest;
 use crate::registry::Reader;
-use crate::report::{Collected, CollectionOutcome, moment};
+use crate::report::{Collected, CollectionOutcome};
 use crate::state::{self, State};
 
 /// What tells the time.
@@ -275,12 +275,6 @@ async fn answers(reader: &Reader) -> bool {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     false
-}
-
-/// A collection that the grace holds back.
-pub fn waits(now: DateTime<Utc>, until: DateTime<Utc>) -> Collected {
-    let until = moment(until);
-    Collected::skipped(now, format!("gc.grace holds it back until {until}, so that deletions can be undone"))
 }
 
 /// Until when the grace holds a collection back; `None` if it does not.

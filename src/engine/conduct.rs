@@ -9,6 +9,7 @@ use super::apply::{Limits, apply};
 use super::collect::{Clock, collect, held_back};
 use super::halt::Stop;
 use super::journal::{Journal, settle};
+use super::precondition::Blocked;
 use super::{Error, Progress, Site, Survey, hidden, in_time, survey};
 use crate::config::GcSchedule;
 use crate::gc::Collector;
@@ -68,9 +69,17 @@ pub async fn conduct(site: Site<'_>, means: &Means<'_>, progress: &dyn Progress)
     let (survey, mut report) = result?;
     let waiting = means.state.reclaimable(registry)?;
     let held_back = held_back(site.registry, means.state, (means.clock)())?;
+    // Also those of earlier runs of which it is still not known.
+    let unanswered = means.state.unanswered(registry)?.len();
+    if unanswered > 0 && means.collector.is_some() {
+        tracing::warn!(registry, unanswered, "nothing is collected: {}", Blocked::Unanswered(unanswered));
+    }
     let collected = match means.collector {
         Some(collector)
-            if is_due(site, &report, waiting) && held_back.is_none() && !means.stop.is_requested() =>
+            if is_due(site, &report, waiting)
+                && held_back.is_none()
+                && unanswered == 0
+                && !means.stop.is_requested() =>
         {
             Some(collect(site, collector, means.state, &survey.kept, means.stop, means.clock).await?)
         }

@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod collecting;
 mod crowded;
 mod down;
 mod interrupted;

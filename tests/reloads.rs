@@ -1,0 +1,90 @@
+//! What a service has to bear that is reloaded again and again. It has a process of its own, as it counts the tasks of
+//! its runtime.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a panic is how a test says no")]
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use chrono::{TimeDelta, Utc};
+use regsweep::{config, daemon};
+
+/// So many reloads show a leak of one task each.
+const RELOADS: usize = 12;
+
+/// A configuration in its so-manieth form: the first has another mode than the others.
+fn write(path: &Path, listen: &str, number: usize) {
+    let folder = path.parent().unwrap();
+    let state = folder.join("state");
+    let mode = if number == 0 { "enforce" } else { "plan" };
+    let text = format!(
+        "# {number}\nmode: {mode}\nschedule: '0 0 29 2 *'\nlisten: {listen}\nstate_dir: {}\nregistries:\n  \
+         - {{ name: main, url: 'http://127.0.0.1:1' }}\npolicies:\n  - name: all\n    repositories: '.*'\n    \
+         rules: [{{ name: old, tags: '.*', keep: {{ newest: 3 }} }}]\n",
+        state.display()
+    );
+    std::fs::write(folder.join("draft"), text).unwrap();
+    std::fs::rename(folder.join("draft"), path).unwrap();
+}
+
+/// When the configuration in force was loaded, if its mode is plan; `None` while nobody answers.
+async fn loaded_at(listen: &str) -> Option<String> {
+    let answer = reqwest::get(format!("http://{listen}/api/v1/status")).await.ok()?;
+    let status: serde_json::Value = answer.json().await.unwrap();
+    let configuration = &status["configuration"];
+    (configuration["mode"] == "plan").then(|| configuration["loaded_at"].as_str().unwrap().to_owned())
+}
+
+async fn until_loaded_after(listen: &str, before: Option<&str>) -> String {
+    for _ in 0..1600 {
+        match loaded_at(listen).await {
+            Some(at) if Some(at.as_str()) != before => return at,
+            _ => tokio::time::sleep(Duration::from_millis(25)).await,
+        }
+    }
+    panic!("it was not loaded again");
+}
+
+/// Tasks that are there all the time: those of connections come and go.
+async fn lasting_tasks() -> usize {
+    let metrics = tokio::runtime::Handle::current().metrics();
+    let mut fewest = usize::MAX;
+    for _ in 0..40 {
+        fewest = fewest.min(metrics.num_alive_tasks());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    fewest
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_change_is_taken_up_and_leaves_no_task_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yaml");
+    let listen = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().to_string();
+    write(&path, &listen, 0);
+    let env = |_: &str| None;
+    // Moments are told in whole seconds: so that no two are the same, each look at this clock is one later.
+    let (begin, looks) = (Utc::now(), AtomicI64::new(0));
+    let clock = Arc::new(move || begin + TimeDelta::seconds(looks.fetch_add(1, Ordering::Relaxed)));
+    let seen = config::bytes(&path).ok();
+    let config = config::load(&path, &env).unwrap();
+    // What changes before the service has begun is found as well.
+    write(&path, &listen, 1);
+    let reloads = async {
+        let mut at = until_loaded_after(&listen, None).await;
+        let before = lasting_tasks().await;
+        for number in 2..2 + RELOADS {
+            write(&path, &listen, number);
+            at = until_loaded_after(&listen, Some(&at)).await;
+        }
+        (before, lasting_tasks().await)
+    };
+    let (before, after) = tokio::select! {
+        ended = daemon::serve(config, &path, seen, &env, clock) => panic!("it has ended: {ended:?}"),
+        counted = reloads => counted,
+    };
+    assert!(after < before + RELOADS, "{before} tasks before {RELOADS} reloads, {after} after them");
+}
