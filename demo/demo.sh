@@ -170,7 +170,7 @@ reclaimed() { curl -fsS "http://127.0.0.1:$page/metrics" | grep '^regsweep_recla
 collected() { reclaimed | grep -qv ' 0$'; }
 before=$(blobs)
 show regsweep serve
-RUST_LOG=info regsweep serve >"$work/log" 2>&1 &
+RUST_LOG=info,tokio_cron_scheduler=warn regsweep serve >"$work/log" 2>&1 &
 service=$!
 wait_for collected
 grep 'the collection ended' "$work/log"

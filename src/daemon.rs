@@ -12,6 +12,7 @@ mod recovery;
 mod schedule;
 mod service;
 mod systemd;
+mod timer;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::http::{self, Clock, Patience};
 use generation::Generation;
 use schedule::Times;
 use service::Service;
+use timer::Timer;
 
 pub use docker::DockerDefaults;
 
@@ -75,6 +77,7 @@ async fn serve_here(
         // An error means that the sender is gone, which is an end as well.
         let _ = finished.await;
     }));
+    let mut timer = Timer::start().await?;
     let mut times = Times::of(&generation, &service);
     service.put_in_force(&generation);
     service.recover(&generation);
@@ -82,6 +85,10 @@ async fn serve_here(
     let mut beat = tokio::time::interval(BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
+        if let Err(error) = timer.arm(times.first(), clock()).await {
+            let error = format!("{error:#}");
+            tracing::error!(%error, "no run begins by itself until a time can be armed: trying again");
+        }
         let reload = tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
@@ -92,7 +99,7 @@ async fn serve_here(
                 let _ = ask.answer.send(begun);
                 false
             }
-            () = tokio::time::sleep(times.wait(clock()).min(BEAT)) => {
+            () = timer.rung() => {
                 times.due(&generation, &service).iter().for_each(|job| service.begin(job));
                 false
             }
@@ -131,6 +138,7 @@ async fn serve_here(
     systemd::stopping();
     // Who asks for a run now hears that there is none.
     drop(asked);
+    timer.stop().await;
     service.stop.request();
     let mut waiting = tokio::time::interval(BEAT);
     let mut asked = Instant::now();

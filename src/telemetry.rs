@@ -29,7 +29,8 @@ pub fn start(format: LogFormat, filter: Option<&str>, audience: Audience) {
     let terminal = std::io::stderr().is_terminal();
     let default = match (audience, terminal, format) {
         (Audience::Caller, true, LogFormat::Text) => "error",
-        _ => "info",
+        // The scheduler tells of its own workings at every start.
+        _ => "info,tokio_cron_scheduler=warn",
     };
     let filter = EnvFilter::new(filter.unwrap_or(default));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

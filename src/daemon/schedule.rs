@@ -1,10 +1,7 @@
 //! When things begin.
 //!
 //! Each time is computed from the zone when the one before it has come, so that a change of clocks moves it as people
-//! expect. It is compared with the present again and again: a timer of so many seconds would know nothing of a
-//! clock that was set, or of a machine that slept.
-
-use std::time::Duration;
+//! expect.
 
 use chrono::{DateTime, Utc};
 
@@ -36,10 +33,9 @@ impl Times {
         Self(times.collect())
     }
 
-    /// How long nothing begins.
-    pub(super) fn wait(&self, now: DateTime<Utc>) -> Duration {
-        let first = self.0.iter().map(|(_, at)| *at).min();
-        first.map_or(Duration::MAX, |at| (at - now).to_std().unwrap_or_default())
+    /// When something is due next.
+    pub(super) fn first(&self) -> Option<DateTime<Utc>> {
+        self.0.iter().map(|(_, at)| *at).min()
     }
 
     /// What begins now. Of each that does, the next time follows; of times that have gone by unseen, one counts.
