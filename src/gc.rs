@@ -69,6 +69,11 @@ pub trait Outside: Send + Sync {
         std::future::ready(false)
     }
 
+    /// Comes when a collection that still waits for another one shall not begin any more.
+    fn unwanted(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
     /// Comes when the collection shall end before it is done. The registry is brought back all the same.
     fn ended(&self) -> impl Future<Output = ()> + Send {
         std::future::pending()
@@ -187,7 +192,11 @@ impl Collector {
             is_kept,
             ledger,
         };
-        let _turn = turns::take(&self.gate).await;
+        let _turn = tokio::select! {
+            biased;
+            turn = turns::take(&self.gate) => turn,
+            () = outside.unwanted() => return Err(Error::NotBegun),
+        };
         match &self.runner {
             Runner::Docker(docker) => {
                 let site = docker.site().await?;

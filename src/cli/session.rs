@@ -21,6 +21,7 @@ pub(super) struct Session<'a> {
     pub(super) reader: Reader,
     now: DateTime<Utc>,
     state: Option<State>,
+    turns: Turns,
 }
 
 impl<'a> Session<'a> {
@@ -29,17 +30,18 @@ impl<'a> Session<'a> {
         registry: &'a Registry,
         now: DateTime<Utc>,
         state: Option<&State>,
+        turns: &Turns,
     ) -> anyhow::Result<Self> {
         let reader = Reader::new(registry, Retry::default(), Arc::new(()))
             .with_context(|| format!("registry {} cannot be used", registry.name))?;
-        Ok(Self { config, registry, reader, now, state: state.cloned() })
+        Ok(Self { config, registry, reader, now, state: state.cloned(), turns: turns.clone() })
     }
 
     /// What collects for this registry, if the configuration says so.
     pub(super) fn collector(&self, env: Env<'_>) -> anyhow::Result<Option<Collector>> {
         let Some(gc) = &self.registry.gc else { return Ok(None) };
         let engine = DockerDefaults::of(env);
-        let collector = Collector::new(gc, &engine.host, engine.certificates.as_deref(), &Turns::default());
+        let collector = Collector::new(gc, &engine.host, engine.certificates.as_deref(), &self.turns);
         collector.map(Some).with_context(|| format!("registry {} cannot be collected", self.registry.name))
     }
 
@@ -82,11 +84,12 @@ pub(super) fn open<'a>(
     let selected =
         |registry: &&Registry| selection.registry.is_empty() || selection.registry.contains(&registry.name);
     let now = at.unwrap_or_else(clock);
+    let turns = Turns::default();
     config
         .registries
         .iter()
         .filter(selected)
-        .map(|registry| Session::open(config, registry, now, state))
+        .map(|registry| Session::open(config, registry, now, state, &turns))
         .collect()
 }
 
@@ -100,11 +103,11 @@ pub(super) fn open_for<'a, 'b>(
     let now = at.unwrap_or_else(clock);
     for registry in &config.registries {
         if let Some(rest) = prefixes(registry).iter().find_map(|prefix| image.strip_prefix(prefix.as_str())) {
-            return Ok((Session::open(config, registry, now, state)?, rest));
+            return Ok((Session::open(config, registry, now, state, &Turns::default())?, rest));
         }
     }
     match config.registries.as_slice() {
-        [registry] => Ok((Session::open(config, registry, now, state)?, image)),
+        [registry] => Ok((Session::open(config, registry, now, state, &Turns::default())?, image)),
         registries => {
             let names: Vec<&str> = registries.iter().map(|registry| registry.name.as_str()).collect();
             let names = names.join(", ");
@@ -119,7 +122,7 @@ pub(super) fn open_one<'a>(
     registry: &'a Registry,
     state: &State,
 ) -> anyhow::Result<Session<'a>> {
-    Session::open(config, registry, clock(), Some(state))
+    Session::open(config, registry, clock(), Some(state), &Turns::default())
 }
 
 pub(super) fn named<'a>(config: &'a Config, name: &str) -> Result<&'a Registry, Usage> {

@@ -105,6 +105,10 @@ impl gc::Outside for Outside<'_> {
         timeout(PROBE, answer).await.unwrap_or(false)
     }
 
+    async fn unwanted(&self) {
+        self.stop.cuts(std::future::pending::<()>()).await;
+    }
+
     async fn ended(&self) {
         self.stop.ends_collections().await;
     }
@@ -147,6 +151,7 @@ pub async fn collect(
                 format!("a collection would free {reclaimable} bytes, which is below gc.min_reclaimable");
             nothing(CollectionOutcome::Skipped, Some(why))
         }
+        Err(error @ gc::Error::NotBegun) => nothing(CollectionOutcome::Skipped, Some(error.to_string())),
         Err(error) => {
             tracing::error!(registry, kind = error.kind(), %error, "the collection failed");
             if ledger.is_stopped()? {

@@ -133,6 +133,9 @@ pub enum Error {
     /// It took too long.
     #[error("the collection was ended because it took longer than gc.timeout ({} s)", limit.as_secs())]
     Timeout { limit: Duration },
+    /// Somebody wanted no collection any more before it was its turn.
+    #[error("regsweep was asked to stop while this waited for another collection of the same registry")]
+    NotBegun,
     /// Somebody wanted it to end.
     #[error(
         "it was ended before it was done, as regsweep was asked to stop: the next collection does the rest"
@@ -197,6 +200,7 @@ impl Error {
             Self::NoRepositories => "no_repositories",
             Self::Incomplete { .. } => "incomplete",
             Self::Timeout { .. } => "timeout",
+            Self::NotBegun => "not_begun",
             Self::Ended => "ended",
             Self::KeptBlob { .. } => "kept_blob",
             Self::Interfered { .. } | Self::Answered => "interfered",
