@@ -229,6 +229,10 @@ async fn manifests_and_blobs() {
         requests.push(format!("{method} /v2/nobody/blobs/{config}"));
         requests.push(format!("{method} /v2/app/blobs/sha256:abc"));
         requests.push(format!("{method} /v2/app/manifests/{ZEROS}"));
+        // A layer and a configuration are found there, and are no manifests.
+        for blob in &held.image.blobs {
+            requests.push(format!("{method} /v2/app/manifests/{}", digest(blob)));
+        }
         requests.push(format!("{method} /v2/nobody/manifests/{ZEROS}"));
         requests.push(format!("{method} /v2/nobody/manifests/v1"));
     }

@@ -39,6 +39,11 @@ pub(super) fn get(state: &State, request: &Request, name: &str, reference: &str)
         return Canned::status(304);
     }
     let Some((media_type, bytes)) = repository.manifests.get(digest) else {
+        if let (Personality::V2_8, Some(blob)) = (personality, repository.blobs.get(digest)) {
+            // It finds the blob, and cannot read it as a manifest: it is no JSON, or one of another kind.
+            let why = if blob.starts_with(b"{") { json!({}) } else { json!({ "Offset": 1 }) };
+            return error(personality, 500, "UNKNOWN", Some(why));
+        }
         return unknown_revision(personality, name, digest);
     };
     let accepted = accepted(request);
