@@ -41,6 +41,12 @@ fn the_unit_is_sound() {
 }
 
 #[test]
+fn a_stop_of_the_unit_leaves_the_commands_of_a_collection_alone() {
+    // By systemd's own default the command that starts the registry again would get the signal, too.
+    assert!(text("systemd/regsweep.service").contains("\nKillMode=mixed\n"));
+}
+
+#[test]
 fn the_unit_exposes_little() {
     let unit = shipped("systemd/regsweep.service");
     let said = run("systemd-analyze", &["security", "--offline=true", unit.to_str().unwrap()]);

@@ -264,10 +264,7 @@ impl Site for DockerSite {
     async fn bring_back(&self, swept: bool) -> Result<(), Error> {
         let Known { engine, container, exec, .. } = &*self.0;
         let back = patiently(|| async {
-            if let Err(error) = clear(engine, &container.name).await {
-                // A registry that stays down is worse than a container that stays behind.
-                tracing::warn!(%error, "a collector's container could not be removed");
-            }
+            clear(engine, &container.name).await?;
             let now = self.registry().await.map_err(is_being_made)?;
             match (now.runs, swept) {
                 // What runs now has seen the blobs that were swept; what it remembers of them is wrong.
@@ -307,10 +304,20 @@ fn is_being_made(error: Error) -> Error {
     }
 }
 
-/// Removes all collector containers of a registry, which also ends what runs in them.
+/// Removes all collector containers of a registry, which also ends what runs in them. One that cannot be removed is
+/// an error only if it may still sweep: otherwise it just stays behind, which is better than a registry that stays down.
 async fn clear(engine: &Engine, container: &str) -> Result<(), Error> {
     for id in engine.labelled(&labels(container)).await? {
-        engine.remove(&id).await?;
+        let Err(error) = engine.remove(&id).await else { continue };
+        let runs = match engine.inspect(&id).await {
+            Ok(found) => found.state.and_then(|state| state.running).unwrap_or(true),
+            Err(Error::NoContainer { .. }) => continue,
+            Err(_) => true,
+        };
+        if runs {
+            return Err(error);
+        }
+        tracing::warn!(%error, "a collector's container could not be removed; it does not run");
     }
     Ok(())
 }

@@ -2,10 +2,11 @@
 //! sweeps beside it, and what is told of it is true.
 
 use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use crate::support::engine::{Contained, Engine};
+use crate::support::engine::{CONFIG, Contained, Container, Engine};
 use crate::support::regsweep::Ran;
 use crate::world::{Commands, Filled, NEVER, Place, contained, fill, until};
 
@@ -153,36 +154,73 @@ async fn a_pipe_that_is_closed_keeps_no_registry_down() {
     assert_back(&commands, &place).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_signal_ends_a_collection_in_containers() {
-    let script = "#!/bin/sh\ncase \"$*\" in *--dry-run*) ;;\n\
-        garbage-collect*) touch /var/lib/registry/sweeps; sleep 600 ;; esac\n\
-        exec /usr/bin/docker-registry \"$@\"\n";
-    let Some(engine) = Engine::shared() else { return };
-    for (method, name) in [("offline", "TERM"), ("exec", "HUP")] {
+/// A registry in a container whose first sweep does not end, with something to collect.
+struct Endless {
+    container: Container,
+    filled: Filled,
+    sweeps: PathBuf,
+}
+
+impl Endless {
+    async fn new(engine: &'static Engine) -> Self {
+        let script = "#!/bin/sh\ncase \"$*\" in *--dry-run*) ;;\n\
+            garbage-collect*) touch /var/lib/registry/sweeps; sleep 600 ;; esac\n\
+            exec /usr/bin/docker-registry \"$@\"\n";
         let made = Contained { script: Some(script.to_owned()), ..Contained::default() };
         let container = made.start(engine).await;
         let filled = fill(&container.url(), container.store().await).await;
         let mounts = engine.inspect(&container.name).await.mounts.unwrap();
-        let sweeps = mounts.iter().find_map(|one| {
-            let is_store = one.destination.as_deref() == Some("/var/lib/registry");
-            is_store.then(|| format!("{}/sweeps", one.source.as_ref().unwrap()))
-        });
-        let sweeps = std::path::PathBuf::from(sweeps.unwrap());
-        let place = Place::new(NEVER, &[contained(&container.url(), &engine.host(), &container, method)]);
+        let store = mounts.iter().find(|one| one.destination.as_deref() == Some("/var/lib/registry"));
+        let sweeps = PathBuf::from(store.unwrap().source.as_ref().unwrap()).join("sweeps");
         delete_one(&filled, &container.url()).await;
-        let started = container.state().await.1;
+        Self { container, filled, sweeps }
+    }
+
+    /// Ends a collection in the middle of its sweep, and looks at the world.
+    async fn signalled(&self, place: &Place, name: &str) {
+        let started = self.container.state().await.1;
         let mut child = place.command(&["gc"]).spawn().unwrap();
-        until("it sweeps", async || sweeps.exists()).await;
+        until("it sweeps", async || self.sweeps.exists()).await;
         signal(&child, name);
         let code = tokio::task::block_in_place(|| child.wait().unwrap().code());
-        assert_eq!(code, Some(1), "{method}");
-        let (runs, since) = container.state().await;
+        assert_eq!(code, Some(1));
+        let (runs, since) = self.container.state().await;
         // What swept inside the container has ended with it.
-        assert!(runs && since != started && container.answers_now().await, "{method}");
-        assert!(engine.collectors(&container.name).await.is_empty(), "{method}");
-        assert_eq!((place.open_ends().0, filled.freed()), (0, 0), "{method}");
+        assert!(runs && since != started && self.container.answers_now().await);
+        assert!(self.container.engine.collectors(&self.container.name).await.is_empty());
+        assert_eq!((place.open_ends().0, self.filled.freed()), (0, 0));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signal_ends_a_collection_in_containers() {
+    let Some(engine) = Engine::shared() else { return };
+    for (method, name) in [("offline", "TERM"), ("exec", "HUP")] {
+        let endless = Endless::new(engine).await;
+        let container = &endless.container;
+        let place = Place::new(NEVER, &[contained(&container.url(), &engine.host(), container, method)]);
+        endless.signalled(&place, name).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sweep_of_docker_run_is_cancelled_before_the_registry_is_back() {
+    let Some(engine) = Engine::shared() else { return };
+    let endless = Endless::new(engine).await;
+    let (name, docker) = (&endless.container.name, format!("docker, --host, '{}'", engine.host()));
+    let run = format!("run, --rm, --name, gc-{name}, --network, none, --volumes-from, {name}, registry:test");
+    let place = Place::new(
+        NEVER,
+        &[format!(
+            "url: {}\ngc:\n  command:\n    before: [{docker}, stop, {name}]\n    \
+             run: [{docker}, {run}, garbage-collect, {CONFIG}]\n    cancel: [{docker}, rm, --force, gc-{name}]\n    \
+             after: [{docker}, start, {name}]",
+            endless.container.url()
+        )],
+    );
+    endless.signalled(&place, "INT").await;
+    // What was named so is gone: it did not go on.
+    assert!(engine.docker().inspect_container(&format!("gc-{name}"), None).await.is_err());
 }
 
 /// The downtimes that the state knows, oldest first, in milliseconds.
