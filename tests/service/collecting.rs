@@ -10,6 +10,7 @@ use rusqlite::Connection;
 
 use crate::support::faults::{Fault, Faults};
 use crate::support::gate::Gate;
+use crate::support::program::registry_program;
 use crate::support::regsweep::hours_ago;
 use crate::world::{EACH_SECOND, Filled, Host, NEVER, Place, Serving, fill, until};
 
@@ -73,12 +74,13 @@ async fn a_collection_that_fails_does_not_stop_the_registry_again_and_again() {
     let (_host, filled, place, lines) = deleted("").await;
     let folder = tempfile::tempdir().unwrap();
     let (program, stops) = (folder.path().join("program"), folder.path().join("stops"));
+    let registry = registry_program();
     let text = format!(
-        "case \"$*\" in *--dry-run*) exec docker-registry \"$@\" ;; esac\necho >>{}\nexit 3\n",
+        "case \"$*\" in *--dry-run*) exec {registry} \"$@\" ;; esac\necho >>{}\nexit 3\n",
         stops.display()
     );
     std::fs::write(&program, text).unwrap();
-    let lines = lines.replace("[docker-registry, ", &format!("[sh, {}, ", program.display()));
+    let lines = lines.replace(&format!("[{registry}, "), &format!("[sh, {}, ", program.display()));
     place.configure(NEVER, &[lines], "");
     let watched = Watched::serve(&place).await;
     watched.serving.until_at_least("gc_runs_total", &["outcome=\"failed\""], 1.0).await;

@@ -33,8 +33,9 @@ async fn a_registry_that_is_down_gets_one_small_question_now_and_then() {
     let log = world.faults.log();
     let failed = log.iter().filter(|one| one.fault != Fault::None);
     let (asked, tried): (Vec<_>, Vec<_>) = failed.partition(|one| one.path == "/v2/");
-    // Eight in a row, and what was under way by then.
-    assert!((8..8 + 16).contains(&tried.len()), "{tried:#?}");
+    // Eight in a row, and what was under way by then. The three answers before may come in between, and each begins
+    // a row anew.
+    assert!((8..=4 * 8 + 16).contains(&tried.len()), "{tried:#?}");
     assert!((2..=3).contains(&asked.len()), "at once, after one second, and perhaps at the end: {asked:#?}");
     let runs = world.state.runs(9).unwrap();
     assert_eq!((runs.len(), runs[0].outcome), (1, Some(Outcome::Failed)));
