@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::support::engine::{Contained, Engine};
-use crate::support::gate::{Behind, Gate};
-use crate::world::{EACH_SECOND, Filled, Host, NEVER, Place, Serving, contained, fill, until};
+use crate::world::{
+    EACH_SECOND, Filled, Host, NEVER, Place, Serving, before_container, contained, fill, until,
+};
 
 /// A registry that `after` cannot start as long as a file is there, and a service that has collected it.
 struct Down {
@@ -108,12 +109,7 @@ async fn a_registry_that_somebody_else_has_started_is_not_restarted_for_an_old_n
     let Some(engine) = Engine::shared() else { return };
     let container = Contained::default().start(engine).await;
     let filled = fill(&container.url(), container.store().await).await;
-    let mut creates = 0;
-    let gate = Gate::holding(Behind::Socket(engine.socket()), move |bytes| {
-        let text = String::from_utf8_lossy(bytes);
-        creates += usize::from(text.starts_with("POST") && text.contains("/containers/create"));
-        creates == 2
-    });
+    let gate = before_container(engine, 2);
     let place = Place::new(EACH_SECOND, &[contained(&container.url(), &gate.url(), &container, "offline")]);
     let serving = place.serve().await;
     tokio::task::block_in_place(|| gate.wait_until_held());

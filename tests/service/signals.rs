@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::engine::{Contained, Engine};
 use crate::support::gate::{Behind, Gate};
-use crate::world::{EACH_SECOND, Host, NEVER, Place, contained, fill};
+use crate::world::{EACH_SECOND, Host, NEVER, Place, before_container, contained, fill};
 
 /// Asked to stop between two deletions: the one under way is finished, and nothing begins.
 async fn in_a_run(signal: &str) {
@@ -62,12 +62,7 @@ async fn sigterm_lets_a_collection_end_and_the_registry_is_back() {
     let Some(engine) = Engine::shared() else { return };
     let container = Contained::default().start(engine).await;
     let filled = fill(&container.url(), container.store().await).await;
-    let mut creates = 0;
-    let gate = Gate::holding(Behind::Socket(engine.socket()), move |bytes| {
-        let text = String::from_utf8_lossy(bytes);
-        creates += usize::from(text.starts_with("POST") && text.contains("/containers/create"));
-        creates == 3
-    });
+    let gate = before_container(engine, 3);
     let lines = contained(&container.url(), &gate.url(), &container, "offline");
     let place = Place::new(EACH_SECOND, &[lines]);
     let serving = place.serve().await;

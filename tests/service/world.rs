@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::support::engine::{Container, free_port};
+use crate::support::engine::{Container, Engine, free_port};
+use crate::support::gate::{Behind, Gate};
 use crate::support::image::{Content, Image, Index};
 use crate::support::program::registry_program;
 use crate::support::push::Pusher;
@@ -418,6 +419,16 @@ impl Drop for Host {
     fn drop(&mut self) {
         let _ = Command::new("sh").args(["-c", &self.before()]).stderr(Stdio::null()).status();
     }
+}
+
+/// Holds the request for this container of a collection: the looks have one each, and then comes the sweep.
+pub(crate) fn before_container(engine: &Engine, number: usize) -> Gate {
+    let mut creates = 0;
+    Gate::holding(Behind::Socket(engine.socket()), move |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        creates += usize::from(text.starts_with("POST") && text.contains("/containers/create"));
+        creates == number
+    })
 }
 
 /// Waits for something that the world has to bring about.
