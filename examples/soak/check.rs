@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use fastrand::Rng;
 use reqwest::StatusCode;
 
-use crate::audit::Access;
+use crate::access::Access;
 use crate::image::{ACCEPT_ALL, Content, digest};
 use crate::model::{Tagged, is_held};
 use crate::report::Promise;

@@ -8,7 +8,8 @@ use fastrand::Rng;
 use serde_json::Value;
 
 use crate::Soak;
-use crate::audit::{self, Access};
+use crate::access::Access;
+use crate::audit;
 use crate::check::{self, Trouble, everything, expect};
 use crate::image::{Artifact, Image, Index, signature_tag};
 use crate::pusher::{REPOSITORIES, push};

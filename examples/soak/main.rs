@@ -19,6 +19,7 @@ mod push;
 #[path = "../../tests/support/store.rs"]
 mod store;
 
+mod access;
 mod audit;
 mod chaos;
 mod check;

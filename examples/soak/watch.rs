@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::Soak;
-use crate::audit::Access;
+use crate::access::Access;
 use crate::report::Promise;
 
 /// `/healthz` computes nothing. Two cores that everything here shares may keep it waiting a little.
