@@ -199,6 +199,7 @@ impl Collector {
         };
         match &self.runner {
             Runner::Docker(docker) => {
+                docker.begin();
                 let site = docker.site().await?;
                 site.clear().await?;
                 let redis = self.cache_to_clear(site.cache()).await?;
