@@ -230,3 +230,19 @@ async fn sigterm_ends_the_survey_of_a_collection_at_once() {
     let log = serving.stop().await;
     assert!(!log.contains("the collection begins") && filled.freed() == 0, "{log}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grace_that_has_changed_in_the_middle_of_a_run_counts_for_what_it_deletes() {
+    let host = Host::start().await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    let gate = Gate::before(&host.registry.host(), 2);
+    let lines = host.lines().replace(&host.registry.url(), &gate.url());
+    let graced = |grace: &str| lines.replace("gc:\n", &format!("gc:\n  grace: {grace}\n"));
+    let place = Place::new(EACH_SECOND, &[graced("10h")]);
+    let serving = place.serve().await;
+    tokio::task::block_in_place(|| gate.wait_until_held());
+    place.configure(NEVER, &[graced("1s")], "");
+    serving.until_logged("the configuration was loaded again").await;
+    gate.release();
+    filled.settled(&place, serving, &host.registry.host()).await;
+}
