@@ -77,6 +77,11 @@ impl Service {
                     self.stopped(name, None);
                     if let Some(collected) = collected {
                         self.collected(name, collected);
+                        if failed.is_none() {
+                            // Whatever cut it off, a registry that is stopped at once again would suffer it again.
+                            self.attempted(name, Some(End::Failed));
+                            self.arm_next_collection(name);
+                        }
                     }
                     return;
                 }

@@ -10,6 +10,7 @@ use rusqlite::Connection;
 
 use crate::support::faults::{Fault, Faults};
 use crate::support::gate::Gate;
+use crate::support::program::registry_program;
 use crate::support::regsweep::hours_ago;
 use crate::world::{EACH_SECOND, Filled, Host, NEVER, Place, Serving, fill, until};
 
@@ -74,17 +75,44 @@ async fn a_collection_that_fails_does_not_stop_the_registry_again_and_again() {
     let folder = tempfile::tempdir().unwrap();
     let (program, stops) = (folder.path().join("program"), folder.path().join("stops"));
     let text = format!(
-        "case \"$*\" in *--dry-run*) exec docker-registry \"$@\" ;; esac\necho >>{}\nexit 3\n",
+        "case \"$*\" in *--dry-run*) exec {} \"$@\" ;; esac\necho >>{}\nexit 3\n",
+        registry_program(),
         stops.display()
     );
     std::fs::write(&program, text).unwrap();
-    let lines = lines.replace("[docker-registry, ", &format!("[sh, {}, ", program.display()));
+    let lines =
+        lines.replace(&format!("[{}, ", registry_program()), &format!("[sh, {}, ", program.display()));
     place.configure(NEVER, &[lines], "");
     let watched = Watched::serve(&place).await;
     watched.serving.until_at_least("gc_runs_total", &["outcome=\"failed\""], 1.0).await;
     watched.beats(6).await;
     assert_eq!(watched.serving.metric("gc_runs_total", &[]).await, 1.0, "{}", watched.serving.log());
     assert_eq!(std::fs::read_to_string(&stops).unwrap(), "\n");
+    assert_eq!((filled.freed(), place.open_ends()), (0, (0, 0)));
+    watched.serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collection_that_was_cut_off_is_not_begun_again_as_soon_as_the_registry_is_back() {
+    let (_host, filled, place, lines) = deleted("").await;
+    let folder = tempfile::tempdir().unwrap();
+    let (program, sweeps) = (folder.path().join("program"), folder.path().join("sweeps"));
+    let text = format!(
+        "case \"$*\" in *--dry-run*) exec {} \"$@\" ;; esac\necho >>{}\nsleep 600\n",
+        registry_program(),
+        sweeps.display()
+    );
+    std::fs::write(&program, text).unwrap();
+    let lines =
+        lines.replace(&format!("[{}, ", registry_program()), &format!("[sh, {}, ", program.display()));
+    place.configure(NEVER, &[lines], "");
+    let serving = place.serve().await;
+    until("a sweep", async || sweeps.exists()).await;
+    serving.kill();
+    let watched = Watched::serve(&place).await;
+    watched.serving.until_at_least("gc_runs_total", &["outcome=\"failed\""], 1.0).await;
+    watched.beats(6).await;
+    assert_eq!(std::fs::read_to_string(&sweeps).unwrap(), "\n", "{}", watched.serving.log());
     assert_eq!((filled.freed(), place.open_ends()), (0, (0, 0)));
     watched.serving.stop().await;
 }
