@@ -115,6 +115,8 @@ async fn serve_here(
             seen = config::bytes(path).ok();
             match reloaded(path, env, &service) {
                 Ok(next) => {
+                    // What is due by now would not be among the times of what comes after.
+                    let due = times.due(&generation, &service);
                     service.forget(&generation, &next);
                     tell_what_waits_for_a_restart(&generation.config, &next.config);
                     admin.set_token(next.config.admin_token.clone());
@@ -123,6 +125,7 @@ async fn serve_here(
                     times = Times::of(&generation, &service);
                     // A registry that is new here may have been left stopped by a process before us.
                     service.recover(&generation);
+                    due.iter().for_each(|job| service.begin(job));
                     tracing::info!("the configuration was loaded again");
                 }
                 Err(error) => {

@@ -28,7 +28,7 @@ mod undo;
 use ability::{probe, with_learned};
 pub use apply::{Limits, apply};
 use bounds::Bounds;
-pub use collect::{Clock, collect, grace_ends, held_back, recover, recover_after};
+pub use collect::{Clock, answers_now, collect, grace_ends, held_back, recover, recover_after};
 pub use conduct::{Conducted, Means, conduct};
 pub use halt::Stop;
 pub use history::{

@@ -69,7 +69,7 @@ pub trait Outside: Send + Sync {
         std::future::ready(false)
     }
 
-    /// Comes when a collection that still waits for another one shall not begin any more.
+    /// Comes when a collection that has not yet taken the registry down shall not do so any more.
     fn unwanted(&self) -> impl Future<Output = ()> + Send {
         std::future::pending()
     }
@@ -195,10 +195,11 @@ impl Collector {
         let _turn = tokio::select! {
             biased;
             turn = turns::take(&self.gate) => turn,
-            () = outside.unwanted() => return Err(Error::NotBegun),
+            error = collection::given_up(&outside) => return Err(error),
         };
         match &self.runner {
             Runner::Docker(docker) => {
+                docker.begin();
                 let site = docker.site().await?;
                 site.clear().await?;
                 let redis = self.cache_to_clear(site.cache()).await?;

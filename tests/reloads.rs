@@ -88,3 +88,41 @@ async fn each_change_is_taken_up_and_leaves_no_task_behind() {
     };
     assert!(after < before + RELOADS, "{before} tasks before {RELOADS} reloads, {after} after them");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_is_due_at_the_moment_of_a_reload_is_not_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yaml");
+    let listen = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().to_string();
+    write(&path, &listen, 1);
+    let env = |_: &str| None;
+    // The timer of the service tells the time by itself, and does not know that the year is over.
+    let (begin, late) = (Utc::now(), Arc::new(AtomicI64::new(0)));
+    let days = late.clone();
+    let clock = Arc::new(move || begin + TimeDelta::days(days.load(Ordering::Relaxed)));
+    let seen = config::bytes(&path).ok();
+    let config = config::load(&path, &env).unwrap();
+    let runs = async || {
+        let text = reqwest::get(format!("http://{listen}/metrics")).await.unwrap().text().await.unwrap();
+        text.contains("regsweep_runs_total{outcome=\"failed\",registry=\"main\"} 1")
+    };
+    let reload = async {
+        let at = until_loaded_after(&listen, None).await;
+        assert!(!runs().await);
+        // Four years have a 29th of February.
+        late.store(4 * 366, Ordering::Relaxed);
+        write(&path, &listen, 2);
+        until_loaded_after(&listen, Some(&at)).await;
+        for _ in 0..1600 {
+            if runs().await {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("the run is lost");
+    };
+    tokio::select! {
+        ended = daemon::serve(config, &path, seen, &env, clock) => panic!("it has ended: {ended:?}"),
+        () = reload => {}
+    }
+}

@@ -17,6 +17,16 @@ use crate::state;
 type NotBegun = (String, Option<End>);
 
 impl Service {
+    /// Finds out when the next collection begins by itself after something that has ended, by the configuration that
+    /// is in force now.
+    pub(super) fn arm_next_collection(&self, name: &str) {
+        let generation = self.current();
+        let registry = generation.as_deref().and_then(|one| Some((&one.config, one.registry(name)?)));
+        if let Some((config, registry)) = registry {
+            self.arm_collection(config, registry);
+        }
+    }
+
     /// Finds out when a collection begins by itself. Those that have a schedule of their own begin by that.
     pub(super) fn arm_collection(&self, config: &Config, registry: &config::Registry) {
         match self.next_collection(config, registry) {
@@ -85,7 +95,7 @@ impl Service {
             }
         };
         self.attempted(name, end);
-        self.arm_collection(&generation.config, site.registry);
+        self.arm_next_collection(name);
     }
 
     /// Everything that comes before a collection. What must not be swept is found out here.
@@ -139,7 +149,7 @@ impl End {
         match outcome {
             CollectionOutcome::Success => Self::Success,
             CollectionOutcome::Failed => Self::Failed,
-            // Once it has begun, only `gc.min_reclaimable` makes it skip.
+            // Apart from a stop, after which there is no next one, only `gc.min_reclaimable` makes it skip.
             CollectionOutcome::Skipped => Self::NotWorthIt,
         }
     }

@@ -3,26 +3,30 @@
 
 use std::sync::Arc;
 
+use anyhow::anyhow;
+
 use super::attempts::End;
 use super::generation::Generation;
 use super::jobs::Work;
 use super::service::Service;
-use crate::engine::{recover_after, recovery_pause};
+use crate::engine::{answers_now, recover_after, recovery_pause};
 use crate::report::Collected;
+
+/// What becomes of a registry that nobody can bring back.
+const NOTHING_STARTS: &str = "the configuration no longer says how to start it: start it by hand";
 
 impl Service {
     /// Finishes what a process before this one left open, before anything else is done there.
     pub(super) fn recover(self: &Arc<Self>, generation: &Generation) {
-        match self.state.stopped() {
-            Ok(stopped) => {
-                for name in stopped.iter().filter(|name| generation.collector(name).is_none()) {
-                    self.tell_that_nothing_starts(name);
-                }
-            }
-            Err(error) => tracing::error!(%error, "nobody knows what a process before this one left open"),
+        let stopped = self.state.stopped().unwrap_or_else(|error| {
+            tracing::error!(%error, "nobody knows what a process before this one left open");
+            Vec::new()
+        });
+        for name in stopped.iter().filter(|name| generation.registry(name).is_none()) {
+            tell_that_nothing_starts(name);
         }
         for registry in &generation.config.registries {
-            if generation.collector(&registry.name).is_some() {
+            if generation.collector(&registry.name).is_some() || stopped.contains(&registry.name) {
                 self.begin_work(&registry.name, Work::Recover);
             }
         }
@@ -53,23 +57,31 @@ impl Service {
     /// that is in force at each try. `failed` is how a collection of this process ended.
     pub(super) async fn bring_back(&self, name: &str, failed: Option<&Collected>) {
         let mut tries = 0;
+        if failed.is_none() && self.state.ledger(name).is_stopped().unwrap_or_default() {
+            self.stopped(name, Some("a process before this one was cut off in a collection"));
+        }
         loop {
             let generation = self.current();
-            let found = generation.as_deref().and_then(|generation| {
-                let site = generation.site(name, (self.clock)(), &self.state)?;
-                Some((site, generation.collector(name)?))
-            });
-            let Some((site, collector)) = found else {
-                return self.tell_that_nothing_starts(name);
+            let site = generation.as_deref().and_then(|one| one.site(name, (self.clock)(), &self.state));
+            let (Some(generation), Some(site)) = (generation.as_deref(), site) else {
+                return tell_that_nothing_starts(name);
             };
-            if tries == 0 && failed.is_none() && self.state.ledger(name).is_stopped().unwrap_or_default() {
-                self.stopped(name, Some("a process before this one was cut off in a collection"));
-            }
-            match recover_after(site, collector, &self.state, &*self.clock, failed).await {
+            let back = match generation.collector(name) {
+                Some(collector) => recover_after(site, collector, &self.state, &*self.clock, failed).await,
+                // The note of it stays: whatever can start it one day may have to make it forget what was swept.
+                None if answers_now(site.reader).await => Ok(None),
+                None => Err(anyhow!("{NOTHING_STARTS}")),
+            };
+            match back {
                 Ok(collected) => {
                     self.stopped(name, None);
                     if let Some(collected) = collected {
                         self.collected(name, collected);
+                        if failed.is_none() {
+                            // Whatever cut it off, a registry that is stopped at once again would suffer it again.
+                            self.attempted(name, Some(End::Failed));
+                            self.arm_next_collection(name);
+                        }
                     }
                     return;
                 }
@@ -92,16 +104,16 @@ impl Service {
         }
     }
 
-    fn tell_that_nothing_starts(&self, name: &str) {
-        tracing::error!(
-            registry = %name,
-            "a collection stopped this registry and was cut off, and the configuration no longer says how to start \
-             it: start it by hand"
-        );
-    }
-
+    /// Shows whether a registry is down because of a collection, as long as it is one of ours: the configuration may
+    /// have changed while it was tried to bring it back.
     fn stopped(&self, name: &str, why: Option<&str>) {
-        self.metrics.stopped(name, why.is_some());
-        self.board.stopped(name, why);
+        if self.current().is_some_and(|generation| generation.registry(name).is_some()) {
+            self.metrics.stopped(name, why.is_some());
+            self.board.stopped(name, why);
+        }
     }
+}
+
+fn tell_that_nothing_starts(name: &str) {
+    tracing::error!(registry = %name, "a collection stopped this registry and was cut off, and {NOTHING_STARTS}");
 }

@@ -250,7 +250,7 @@ impl Service {
             *attempts = attempts.after_run();
         }
         self.attempted(name, end);
-        self.arm_collection(&generation.config, site.registry);
+        self.arm_next_collection(name);
     }
 
     fn failed(&self, name: &str, error: &engine::Error, at: DateTime<Utc>, taken: Duration) {

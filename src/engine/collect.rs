@@ -101,8 +101,7 @@ impl gc::Outside for Outside<'_> {
     }
 
     async fn answers(&self) -> bool {
-        let answer = async { self.reader.knock().await && self.reader.ping().await.is_ok() };
-        timeout(PROBE, answer).await.unwrap_or(false)
+        answers_now(self.reader).await
     }
 
     async fn unwanted(&self) {
@@ -268,6 +267,12 @@ async fn swept(collector: &Collector, ledger: &state::Ledger) -> Result<BTreeMap
 /// How many blobs and bytes that is.
 fn sums(gone: BTreeMap<Digest, u64>) -> (u64, u64) {
     (gone.len() as u64, gone.into_values().fold(0, u64::saturating_add))
+}
+
+/// Whether the registry answers at this moment.
+pub async fn answers_now(reader: &Reader) -> bool {
+    let answer = async { reader.knock().await && reader.ping().await.is_ok() };
+    timeout(PROBE, answer).await.unwrap_or(false)
 }
 
 /// Waits until the registry answers.

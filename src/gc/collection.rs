@@ -36,7 +36,12 @@ pub(super) async fn collect<S: Site>(
     outside: &impl Outside,
 ) -> Result<Outcome, Error> {
     let deadline = Instant::now() + terms.timeout;
-    let looked = unless_ended(outside, first_look(site, terms, deadline)).await;
+    // A look changes nothing, and can take long: nobody who wants us to stop is kept waiting for its end.
+    let looked = tokio::select! {
+        biased;
+        looked = unless_ended(outside, first_look(site, terms, deadline)) => looked,
+        error = given_up(outside) => Err(error),
+    };
     if looked.is_err()
         && let Err(error) = site.clear().await
     {
@@ -92,6 +97,16 @@ async fn unless_ended<T>(
         biased;
         () = outside.ended() => Err(Error::Ended),
         done = work => done,
+    }
+}
+
+/// Comes when the registry shall not be taken down any more: the error that says so.
+pub(super) async fn given_up(outside: &impl Outside) -> Error {
+    outside.unwanted().await;
+    tokio::select! {
+        biased;
+        () = outside.ended() => Error::Ended,
+        () = std::future::ready(()) => Error::NotBegun,
     }
 }
 

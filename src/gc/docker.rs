@@ -4,7 +4,7 @@
 //! runs inside the registry's container, which is then restarted: the in-memory cache of a running registry
 //! would take swept blobs for present and turn later pushes into broken images.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -32,6 +32,8 @@ pub(super) struct Docker {
     container: String,
     method: Method,
     config_file: Option<String>,
+    /// When the registry was started by the last [`Docker::restore`], in the Engine's words.
+    restored: Mutex<Option<String>>,
 }
 
 impl Docker {
@@ -46,7 +48,7 @@ impl Docker {
         if !container.starts_with(|c: char| c.is_ascii_alphanumeric()) || !container.chars().all(plain) {
             return Err(Error::NoContainer { container: container.to_owned() });
         }
-        Ok(Self { address, container: container.to_owned(), method, config_file })
+        Ok(Self { address, container: container.to_owned(), method, config_file, restored: Mutex::default() })
     }
 
     /// Looks at the container and finds everything that a collection needs to know. Changes nothing.
@@ -69,8 +71,14 @@ impl Docker {
     }
 
     /// After a crash: ends what is left of ours and sees to it that the registry runs and remembers nothing.
+    ///
+    /// One that was restored before and runs since then is not restarted once more: that nothing is heard of it has
+    /// another reason, and those who reach it all the same would lose it each time.
     pub(super) async fn restore(&self) -> Result<(), Error> {
         let container = self.container.clone();
+        if self.runs_since_restored().await.unwrap_or_default() {
+            return Ok(());
+        }
         patiently(|| async {
             let engine = Engine::new(&self.address)?;
             clear(&engine, &container).await?;
@@ -78,7 +86,33 @@ impl Docker {
             // inside the container may still run.
             engine.restart(&container).await
         })
-        .await
+        .await?;
+        let started = self.started().await.unwrap_or_default();
+        *self.restored() = started;
+        Ok(())
+    }
+
+    /// From now on, a registry that was restored may have to be restarted again.
+    pub(super) fn begin(&self) {
+        *self.restored() = None;
+    }
+
+    async fn runs_since_restored(&self) -> Result<bool, Error> {
+        let Some(restored) = self.restored().clone() else { return Ok(false) };
+        clear(&Engine::new(&self.address)?, &self.container).await?;
+        Ok(self.started().await? == Some(restored))
+    }
+
+    /// When the registry was started that runs now.
+    async fn started(&self) -> Result<Option<String>, Error> {
+        let engine = Engine::new(&self.address)?;
+        let registry = Container::read(&self.container, engine.inspect(&self.container).await?)?;
+        Ok(registry.started_at().filter(|_| registry.runs))
+    }
+
+    fn restored(&self) -> MutexGuard<'_, Option<String>> {
+        // What is behind it is whole at every moment.
+        self.restored.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether somebody else has started the registry since we stopped it, after any sweep. Only the Engine's own

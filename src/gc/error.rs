@@ -133,8 +133,8 @@ pub enum Error {
     /// It took too long.
     #[error("the collection was ended because it took longer than gc.timeout ({} s)", limit.as_secs())]
     Timeout { limit: Duration },
-    /// Somebody wanted no collection any more before it was its turn.
-    #[error("regsweep was asked to stop while this waited for another collection of the same registry")]
+    /// Somebody wanted no collection any more before the registry was taken down for it.
+    #[error("regsweep was asked to stop before the registry was stopped for this collection")]
     NotBegun,
     /// Somebody wanted it to end.
     #[error(

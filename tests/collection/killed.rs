@@ -182,3 +182,21 @@ async fn a_panic_of_the_ledger_puts_the_registry_back() {
     assert!(container.answers().await);
     assert_sound(&container.host(), &filled).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registry_that_is_not_heard_of_is_restarted_once_and_not_again_and_again() {
+    let Some((container, _)) = filled(Contained::default()).await else { return };
+    let gc = docker(&container, Method::Offline);
+    let collector = collector(&gc);
+    let mut starts = vec![container.state().await];
+    for _ in 0..3 {
+        // As where the password has changed, or a proxy before the registry is broken.
+        assert_eq!(collector.restore(|| async { false }).await.unwrap_err().kind(), "registry_silent");
+        starts.push(container.state().await);
+    }
+    assert!(starts[0] != starts[1] && starts[1] == starts[2] && starts[2] == starts[3], "{starts:?}");
+    // One that somebody has stopped, and one that was collected since, is another matter.
+    container.engine.docker().stop_container(&container.name, None).await.unwrap();
+    collector.restore(|| container.answers()).await.unwrap();
+    assert!(container.answers_now().await);
+}

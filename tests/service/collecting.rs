@@ -91,6 +91,31 @@ async fn a_collection_that_fails_does_not_stop_the_registry_again_and_again() {
     watched.serving.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collection_that_was_cut_off_is_not_begun_again_as_soon_as_the_registry_is_back() {
+    let (_host, filled, place, lines) = deleted("").await;
+    let folder = tempfile::tempdir().unwrap();
+    let (program, sweeps) = (folder.path().join("program"), folder.path().join("sweeps"));
+    let text = format!(
+        "case \"$*\" in *--dry-run*) exec {} \"$@\" ;; esac\necho >>{}\nsleep 600\n",
+        registry_program(),
+        sweeps.display()
+    );
+    std::fs::write(&program, text).unwrap();
+    let lines =
+        lines.replace(&format!("[{}, ", registry_program()), &format!("[sh, {}, ", program.display()));
+    place.configure(NEVER, &[lines], "");
+    let serving = place.serve().await;
+    until("a sweep", async || sweeps.exists()).await;
+    serving.kill();
+    let watched = Watched::serve(&place).await;
+    watched.serving.until_at_least("gc_runs_total", &["outcome=\"failed\""], 1.0).await;
+    watched.beats(6).await;
+    assert_eq!(std::fs::read_to_string(&sweeps).unwrap(), "\n", "{}", watched.serving.log());
+    assert_eq!((filled.freed(), place.open_ends()), (0, (0, 0)));
+    watched.serving.stop().await;
+}
+
 /// The same configuration with another mode.
 fn in_mode_plan(place: &Place) {
     let text = std::fs::read_to_string(place.config()).unwrap();
@@ -231,4 +256,20 @@ async fn sigterm_ends_the_survey_of_a_collection_at_once() {
     until("a survey", async || asked.load(Ordering::SeqCst)).await;
     let log = serving.stop().await;
     assert!(!log.contains("the collection begins") && filled.freed() == 0, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grace_that_has_changed_in_the_middle_of_a_run_counts_for_what_it_deletes() {
+    let host = Host::start().await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    let gate = Gate::before(&host.registry.host(), 2);
+    let lines = host.lines().replace(&host.registry.url(), &gate.url());
+    let graced = |grace: &str| lines.replace("gc:\n", &format!("gc:\n  grace: {grace}\n"));
+    let place = Place::new(EACH_SECOND, &[graced("10h")]);
+    let serving = place.serve().await;
+    tokio::task::block_in_place(|| gate.wait_until_held());
+    place.configure(NEVER, &[graced("1s")], "");
+    serving.until_logged("the configuration was loaded again").await;
+    gate.release();
+    filled.settled(&place, serving, &host.registry.host()).await;
 }

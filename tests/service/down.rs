@@ -1,12 +1,13 @@
 //! A registry that a collection has stopped, and that does not come back at once.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use serde_json::Value;
 
 use crate::support::engine::{Contained, Engine};
 use crate::world::{
-    EACH_SECOND, Filled, Host, NEVER, Place, Serving, before_container, contained, fill, until,
+    Commands, EACH_SECOND, Filled, Host, NEVER, Place, Serving, before_container, contained, fill, until,
 };
 
 /// A registry that `after` cannot start as long as a file is there, and a service that has collected it.
@@ -127,4 +128,51 @@ async fn a_registry_that_somebody_else_has_started_is_not_restarted_for_an_old_n
     let log = serving.stop().await;
     assert_eq!(container.state().await, started, "{log}");
     assert_eq!(filled.freed(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registry_that_has_to_be_started_by_hand_counts_as_down_until_it_answers() {
+    let down = Down::new().await;
+    let serving = down.serve().await;
+    let url = format!("url: {}", down.host.registry.url());
+    down.place.configure(NEVER, &[url], "");
+    serving.until_logged("start it by hand").await;
+    assert_eq!((ready(&serving).await.0, serving.metric("registry_stopped", &[]).await), (503, 1.0));
+    // One that begins anew does not know less.
+    serving.stop().await;
+    let serving = down.serve().await;
+    assert_eq!(ready(&serving).await.0, 503);
+    down.mend();
+    assert!(Command::new("sh").args(["-c", &down.host.after()]).status().unwrap().success());
+    serving.until_metric("registry_stopped", &["registry=\"main\""], 0.0).await;
+    until("it is ready", async || ready(&serving).await.0 == 200).await;
+    // What a collection has left open is finished as soon as the configuration says again how.
+    down.place.configure(EACH_SECOND, &[down.host.lines()], "");
+    down.settle(serving).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registry_that_leaves_the_configuration_while_it_is_brought_back_is_shown_no_more() {
+    let commands = Commands::new().await;
+    let (hold, tried) = (commands.file("hold"), commands.file("tried"));
+    let after = format!(
+        "touch {tried}; while [ -e {hold} ]; do sleep 0.05; done; exit 1",
+        hold = hold.display(),
+        tried = tried.display()
+    );
+    let place = Place::new(EACH_SECOND, &[commands.lines("", &after, "")]);
+    let serving = place.serve().await;
+    serving.until_metric("registry_stopped", &["registry=\"main\""], 1.0).await;
+    std::fs::write(&hold, "").unwrap();
+    std::fs::remove_file(&tried).unwrap();
+    until("another try", async || tried.exists()).await;
+    let text = std::fs::read_to_string(place.config()).unwrap();
+    place.write(&text.replace("name: main", "name: other").replace(EACH_SECOND, NEVER));
+    until("it is gone", async || serving.metric("registry_stopped", &["registry=\"main\""]).await == 0.0)
+        .await;
+    let tries = || serving.log().matches("trying again").count();
+    let before = tries();
+    std::fs::remove_file(&hold).unwrap();
+    until("the end of the try", async || tries() > before).await;
+    assert_eq!(serving.metric("registry_stopped", &[]).await, 0.0, "{}", serving.log());
 }

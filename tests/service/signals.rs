@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::engine::{Contained, Engine};
 use crate::support::gate::{Behind, Gate};
-use crate::world::{EACH_SECOND, Host, NEVER, Place, before_container, contained, fill};
+use crate::world::{Commands, EACH_SECOND, Host, NEVER, Place, before_container, contained, fill, until};
 
 /// Asked to stop between two deletions: the one under way is finished, and nothing begins.
 async fn in_a_run(signal: &str) {
@@ -112,4 +112,22 @@ async fn sigterm_does_not_wait_for_a_registry_that_is_gone() {
     let log = serving.stop().await;
     assert!(begin.elapsed() < Duration::from_secs(20), "{log}");
     assert!(log.contains("the run was stopped before it had read everything"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_ends_a_dry_run_at_once_and_the_registry_is_not_stopped() {
+    let commands = Commands::new().await;
+    let place = Place::new(EACH_SECOND, &[commands.lines("", "touch $0-ran", "")]);
+    let looks = commands.file("looks");
+    std::fs::write(commands.file("program"), format!("echo $$ >{}; sleep 600", looks.display())).unwrap();
+    let serving = place.serve().await;
+    until("it looks", async || std::fs::read_to_string(&looks).is_ok_and(|text| text.contains('\n'))).await;
+    serving.signal("TERM");
+    let (code, log) = serving.ended().await;
+    assert_eq!(code, Some(0), "{log}");
+    let process = std::fs::read_to_string(&looks).unwrap();
+    assert!(!std::path::Path::new(&format!("/proc/{}/exe", process.trim())).exists());
+    assert!(reqwest::get(format!("{}/v2/", commands.host.registry.url())).await.is_ok());
+    assert!(!commands.file("after-ran").exists() && commands.filled.freed() == 0);
+    assert_eq!((place.open_ends(), place.number("SELECT count(*) FROM collection")), ((0, 0), 1));
 }
