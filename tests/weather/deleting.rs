@@ -354,6 +354,36 @@ async fn a_stop_comes_between_two_deletions() {
 }
 
 #[tokio::test]
+async fn a_stop_waits_once_for_a_repository_that_cannot_be_read_again() {
+    let fake = FakeRegistry::start(Personality::V2_8);
+    let children = (0..6).map(|number| image(&format!("child {number}"), 5));
+    let index = children.fold(Index::oci(), |index, child| index.child(&child)).build();
+    fake.push("app", "old-index", &index);
+    let case = Case::of(&fake);
+    let survey = case.survey().await.unwrap();
+    let path = format!("/v2/app/manifests/{}", index.digest);
+    let (stop, mut lists) = (case.stop.clone(), 0);
+    fake.before(move |request, state| {
+        if request.is("DELETE", &path) {
+            // Longer than a recheck is good for.
+            std::thread::sleep(Duration::from_millis(1500));
+            stop.request();
+        }
+        lists += usize::from(request.path.ends_with("/tags/list"));
+        if lists > 1 {
+            state.settings.latency = Duration::from_secs(600);
+        }
+    });
+    let begin = std::time::Instant::now();
+    let report = case.apply(&survey, Limits::Respected).await;
+    assert_eq!(deleted(&report), [index.digest.as_str()], "{report:?}");
+    assert_eq!(report.spared.len(), 6, "{report:?}");
+    assert!(report.spared.iter().all(|spared| spared.why == "the run was stopped"), "{report:?}");
+    // Ten seconds for all that is left of the index, and not for each child.
+    assert!(begin.elapsed() < Duration::from_secs(40), "{:?}", begin.elapsed());
+}
+
+#[tokio::test]
 async fn deletions_go_from_old_to_young() {
     let fake = filled(Personality::V2_8, &["app"]);
     let report = Case::of(&fake).run().await.unwrap();
