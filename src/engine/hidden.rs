@@ -6,7 +6,7 @@
 use super::{Error, Features, Site, Survey};
 use crate::gc::Collector;
 use crate::model::{Digest, RepositoryName, Snapshot};
-use crate::plan::{Plan, RepositoryPlan, TagDeletion};
+use crate::plan::{Plan, RepositoryPlan};
 use crate::registry::Hides;
 
 /// So many blobs are looked for, each in a repository of its own, to see where a registry stores them.
@@ -34,8 +34,8 @@ pub(super) async fn refuse(
     samples: &Samples,
     plan: &mut Plan,
 ) -> Result<Hides, Error> {
-    let deletes_alone = features.tag_deletion == TagDeletion::Supported && !features.referrers;
-    if !deletes_alone || site.registry.tags_complete {
+    // That it deletes tags alone is no condition: a question about that may have got no answer.
+    if features.referrers || site.registry.tags_complete {
         return Ok(Hides::No);
     }
     let hides = site.reader.may_hide_tags(&samples.0).await?;

@@ -326,7 +326,7 @@ async fn a_redirect_of_a_question_does_not_carry_the_credentials_elsewhere() {
         }
     });
     let auth = "auth: { basic: { username: ann, password: { env: SECRET } } }";
-    let report = Case::with(&fake, auth).run().await.unwrap();
+    let report = Case::with(&fake, &format!("{auth}\ntags_complete: true")).run().await.unwrap();
     assert_eq!(report.outcome(), Outcome::Success, "{report:?}");
     assert_swept(&fake, "app", "the configurations were read there");
     let there = elsewhere.requests();
