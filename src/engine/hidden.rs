@@ -52,10 +52,14 @@ pub(super) async fn look_for_s3(site: Site<'_>, collector: Option<&Collector>, s
     match collector.is_on_s3().await {
         Ok(true) => survey.plan.refuse_for_hidden_tags(),
         Ok(false) => {}
-        // Without a collector nothing would be known either.
-        Err(error) => tracing::warn!(
-            registry = %site.registry.name, kind = error.kind(), %error,
-            "the registry's configuration cannot be read; if it is on S3, its lists may lack tags"
-        ),
+        // It is known at other times, and must not count as elsewhere for a moment in which it is not.
+        Err(error) => {
+            tracing::warn!(
+                registry = %site.registry.name, kind = error.kind(), %error,
+                "the registry's configuration cannot be read, and nothing is deleted: if it is on S3, its lists may \
+                 lack tags"
+            );
+            survey.plan.refuse_for_hidden_tags();
+        }
     }
 }

@@ -68,6 +68,18 @@ async fn s3_is_seen_in_the_configuration_where_blobs_are_not_redirected() {
 }
 
 #[tokio::test]
+async fn nothing_is_deleted_where_a_configuration_that_would_tell_cannot_be_read() {
+    let (fake, shared) = hiding();
+    fake.change(|state| state.settings.redirect = String::new());
+    let case = case(&fake, "gc: { schedule: '0 3 1 1 *', docker: { container: registry } }");
+    let gc = case.config.registries[0].gc.as_ref().unwrap();
+    let collector = Collector::new(gc, "unix:///nowhere", None, &Turns::default()).unwrap();
+    let report = case.conduct_with(Some(&collector)).await.unwrap();
+    assert_eq!(report.outcome(), Outcome::Refused, "{report:?}");
+    assert_holds(&fake, "app", &[&shared]);
+}
+
+#[tokio::test]
 async fn what_was_seen_before_is_no_evidence_against_it() {
     let (fake, _) = hiding();
     let case = case(&fake, "");
