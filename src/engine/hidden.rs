@@ -35,7 +35,7 @@ pub(super) async fn refuse(
     plan: &mut Plan,
 ) -> Result<Hides, Error> {
     // That it deletes tags alone is no condition: a question about that may have got no answer.
-    if features.referrers || site.registry.tags_complete {
+    if features.referrers || features.ignores_page_size || site.registry.tags_complete {
         return Ok(Hides::No);
     }
     let hides = site.reader.may_hide_tags(&samples.0).await?;
