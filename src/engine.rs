@@ -204,7 +204,9 @@ pub async fn inspect(
     let policy = policy_of(site, repository).unwrap_or(&nobodys);
     let features = with_learned(site, site.reader.features(repository).await?, None).await?;
     let readers = site.registry.concurrency.get();
-    judge_beside(readers, site, features, repository, policy, Depth::Everything, None).await
+    let judged = judge_beside(readers, site, features, repository, policy, Depth::Everything, None).await?;
+    let (snapshot, plan, _) = judged;
+    Ok((snapshot, plan))
 }
 
 /// Reads every claimed repository and plans. One that cannot be read is left alone and reported. A registry

@@ -182,7 +182,9 @@ fn told(evidence: &Evidence) -> String {
     let weight = match evidence.weight {
         Weight::Counts => "this counts",
         Weight::Outdated => "something later counts",
-        Weight::TooOld => "not believed: no image is that old, but reproducible builds say so",
+        Weight::TooOld => {
+            "not believed: no image is that old, but reproducible builds and clocks that are not set say so"
+        }
         Weight::Future => "not believed: it is in the future",
         Weight::TooRecent => {
             &format!("it may be much older, and counts only when that is {} ago", span::exact(A_WHILE))

@@ -30,7 +30,8 @@ pub(super) async fn probe(
             Err(error) => failed = Some(error),
         }
     }
-    let nothing = Features { tag_deletion: TagDeletion::Unsupported, referrers: false };
+    let nothing =
+        Features { tag_deletion: TagDeletion::Unsupported, referrers: false, ignores_page_size: false };
     failed.map_or(Ok(nothing), |error| Err(error.into()))
 }
 

@@ -102,6 +102,8 @@ pub(super) struct Done {
     pub(super) unanswered: bool,
     /// Whether something failed that would fail for the rest of the repository too.
     pub(super) broken: bool,
+    /// Whether the run has to end and has waited for a recheck in vain. It waits only once.
+    timed_out: bool,
 }
 
 /// Why the rest of a repository is left alone once something in it has failed.
@@ -112,7 +114,7 @@ const CHANGED: &str = "something changed since the plan was made";
 const FAILED: &str = "its deletion failed";
 
 /// A run that is asked to stop takes at most so long to look again at what is left of an index that it has
-/// deleted. What it cannot look at by then, the next run takes.
+/// deleted. If it cannot by then, the next run takes all that is left.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Work<'_> {
@@ -138,7 +140,7 @@ impl Work<'_> {
     /// Takes note that the repository could not be looked at.
     fn blind(&self, blind: Blind, done: &mut Done) {
         match blind {
-            Blind::Ended(_) => {}
+            Blind::Ended(_) => done.timed_out = true,
             Blind::Failed(Error::Registry(error)) => self.fail(&error, done),
             Blind::Failed(error) => {
                 done.broken = true;
@@ -151,9 +153,16 @@ impl Work<'_> {
     /// take as much time more.
     async fn renew(&self, look: &mut Look, more: Duration, done: &mut Done) -> Result<(), &'static str> {
         // What has to be waited for is waited for now, and not between the look and the deletion.
-        if let Err(error) = self.halt.in_time(self.deleter.wait(), more).await? {
-            self.fail(&error, done);
-            return Err(FAILED);
+        match self.halt.in_time(self.deleter.wait(), more).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                self.fail(&error, done);
+                return Err(FAILED);
+            }
+            Err(why) => {
+                done.timed_out = true;
+                return Err(why);
+            }
         }
         if !look.is_old() {
             return Ok(());
@@ -205,7 +214,7 @@ impl Work<'_> {
     ) -> Result<Deleted, &'static str> {
         let clear = planned.after.iter().all(|parent| gone.contains(parent));
         // Once its parent is gone, nothing would be gained by leaving an untagged child behind.
-        let begun = clear && !planned.after.is_empty();
+        let begun = clear && !planned.after.is_empty() && !done.timed_out;
         if let Some(why) = self.halt.why().filter(|_| !begun) {
             return Err(why);
         }

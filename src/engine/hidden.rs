@@ -6,7 +6,7 @@
 use super::{Error, Features, Site, Survey};
 use crate::gc::Collector;
 use crate::model::{Digest, RepositoryName, Snapshot};
-use crate::plan::{Plan, RepositoryPlan, TagDeletion};
+use crate::plan::{Plan, RepositoryPlan};
 use crate::registry::Hides;
 
 /// So many blobs are looked for, each in a repository of its own, to see where a registry stores them.
@@ -34,8 +34,8 @@ pub(super) async fn refuse(
     samples: &Samples,
     plan: &mut Plan,
 ) -> Result<Hides, Error> {
-    let deletes_alone = features.tag_deletion == TagDeletion::Supported && !features.referrers;
-    if !deletes_alone || site.registry.tags_complete {
+    // That it deletes tags alone is no condition: a question about that may have got no answer.
+    if features.referrers || features.ignores_page_size || site.registry.tags_complete {
         return Ok(Hides::No);
     }
     let hides = site.reader.may_hide_tags(&samples.0).await?;
@@ -52,10 +52,14 @@ pub(super) async fn look_for_s3(site: Site<'_>, collector: Option<&Collector>, s
     match collector.is_on_s3().await {
         Ok(true) => survey.plan.refuse_for_hidden_tags(),
         Ok(false) => {}
-        // Without a collector nothing would be known either.
-        Err(error) => tracing::warn!(
-            registry = %site.registry.name, kind = error.kind(), %error,
-            "the registry's configuration cannot be read; if it is on S3, its lists may lack tags"
-        ),
+        // It is known at other times, and must not count as elsewhere for a moment in which it is not.
+        Err(error) => {
+            tracing::warn!(
+                registry = %site.registry.name, kind = error.kind(), %error,
+                "the registry's configuration cannot be read, and nothing is deleted: if it is on S3, its lists may \
+                 lack tags"
+            );
+            survey.plan.refuse_for_hidden_tags();
+        }
     }
 }

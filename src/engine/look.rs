@@ -93,7 +93,6 @@ impl Work<'_> {
         last: Option<&Look>,
         more: Duration,
     ) -> Result<(Look, RepositoryPlan), Blind> {
-        let begin = Instant::now();
         let site = Site { looked: (self.journal.clock)(), ..self.site };
         let depth = Depth::Claimed(self.policy);
         let mut context = last.map(|last| last.context.clone()).unwrap_or_default();
@@ -102,7 +101,7 @@ impl Work<'_> {
         let judged =
             judge_beside(REPOSITORIES, site, features, repository, policy, depth, Some(&mut context));
         let judged = self.halt.in_time(judged, more).await.map_err(Blind::Ended)?;
-        let (snapshot, plan) = judged.map_err(Blind::Failed)?;
-        Ok((Look::of(&plan, snapshot.absent, begin.elapsed(), context), plan))
+        let (snapshot, plan, taken) = judged.map_err(Blind::Failed)?;
+        Ok((Look::of(&plan, snapshot.absent, taken, context), plan))
     }
 }

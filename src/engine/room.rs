@@ -4,7 +4,10 @@
 //! included, waits until no other may be large, and is read again from the beginning. It holds nothing while it
 //! waits, so that nobody can wait for it.
 
+use std::time::Duration;
+
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::bounds::{Bounds, Room};
 use super::{Depth, Error, RecheckContext, Site, judge};
@@ -57,7 +60,8 @@ impl Line {
     }
 }
 
-/// Reads and judges a repository beside so many others, in any order. What comes of it is not to be kept for long.
+/// Reads and judges a repository beside so many others, in any order, and tells how long the reading took that
+/// counts. What comes of it is not to be kept for long.
 pub(super) async fn judge_beside(
     readers: usize,
     site: Site<'_>,
@@ -66,17 +70,21 @@ pub(super) async fn judge_beside(
     policy: &Policy,
     depth: Depth<'_>,
     mut context: Option<&mut RecheckContext>,
-) -> Result<(Snapshot, RepositoryPlan), Error> {
+) -> Result<(Snapshot, RepositoryPlan, Duration), Error> {
+    let timed = |begin: Instant| move |(snapshot, plan)| (snapshot, plan, begin.elapsed());
+    let begin = Instant::now();
     // Where no other is large, it need not be read twice.
     let alone = site.reader.try_alone();
     let room = if alone.is_some() { Room::Whole } else { Room::beside(readers) };
     let mut bounds = Bounds::of(site, repository, room);
     let judged = judge(features, repository, policy, depth, context.as_deref_mut(), &mut bounds).await;
     if !bounds.is_crowded() {
-        return judged;
+        return judged.map(timed(begin));
     }
     drop(judged);
     let _alone = site.reader.alone().await;
+    // What was waited for is no part of what takes long to read.
+    let begin = Instant::now();
     let mut bounds = Bounds::of(site, repository, Room::Whole);
-    judge(features, repository, policy, depth, context, &mut bounds).await
+    judge(features, repository, policy, depth, context, &mut bounds).await.map(timed(begin))
 }

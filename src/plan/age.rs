@@ -62,7 +62,7 @@ pub enum Weight {
     Counts,
     /// Something later counts.
     Outdated,
-    /// It is before the first image there was, as reproducible builds claim.
+    /// It is before the first image there was, as reproducible builds and clocks that were not set claim.
     TooOld,
     /// It is in the future.
     Future,
@@ -131,6 +131,8 @@ pub(super) fn evidence(
             }
             _ => (Source::Noticed, Weight::Outdated),
         };
+        // A clock that had not been set yet tells nothing, like an image that says the same.
+        let weight = if believe(at, now) == Weight::TooOld { Weight::TooOld } else { weight };
         found.push(Evidence { source, at, weight });
     }
     let candidates = found.iter_mut().filter(|one| one.weight == Weight::Outdated);

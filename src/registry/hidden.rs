@@ -8,7 +8,7 @@ use reqwest::{Method, StatusCode};
 use url::Url;
 
 use super::auth::Scope;
-use super::error::Error;
+use super::error::{Error, Kind};
 use super::product::Product;
 use super::read::{LIST_BYTES, MANIFEST_BYTES, Reader};
 use super::transport::{Request, Response};
@@ -46,8 +46,7 @@ impl Reader {
     /// Whether lists of tags may lack some. `blobs` are some that the registry should have, in repositories of
     /// theirs, the more the better: where one leads shows where the registry stores. Where none is found, it may.
     ///
-    /// Asks harmless questions, and only such a registry that deletes tags alone and has no referrers API
-    /// needs to be asked.
+    /// Asks harmless questions, and only a registry without the referrers API needs to be asked.
     pub async fn may_hide_tags(&self, blobs: &[(RepositoryName, Option<Digest>)]) -> Result<Hides, Error> {
         let Some((repository, _)) = blobs.first() else { return Ok(Hides::No) };
         if self.transport.product() != Product::Other || !self.is_distribution_3_1(repository).await? {
@@ -62,49 +61,76 @@ impl Reader {
             match response.status {
                 StatusCode::OK => return Ok(Hides::OnS3),
                 StatusCode::NOT_FOUND => {}
-                _ if leads_to_a_store(&request.url, &response) => return Ok(Hides::Perhaps),
-                _ => return Ok(Hides::No),
+                _ => {
+                    if let Some(hides) = store(&request.url, &response) {
+                        return Ok(hides);
+                    }
+                }
             }
         }
         Ok(Hides::Perhaps)
     }
 
-    /// Only distribution 3 has this code for a page size that is no number of entries. Of its versions, 3.1.0
-    /// and 3.1.1 say `null` where others list no tags by an empty list. What is as good as no answer is no
-    /// evidence that it is another version.
+    /// Only distribution 3 has this code for a page size that is no number of entries, and others give any list
+    /// they have. Of its versions, 3.1.0 and 3.1.1 say `null` where others list no tags by an empty list. What is
+    /// as good as no answer is no evidence that it is another version.
     async fn is_distribution_3_1(&self, repository: &RepositoryName) -> Result<bool, Error> {
-        let (request, response) = self.list(repository, &[("n", "-1")]).await?;
-        let error = Error::status("GET", &request.url, response.status, &response.body);
-        if response.status != StatusCode::BAD_REQUEST || !error.has_code("PAGINATION_NUMBER_INVALID") {
-            return Ok(false);
-        }
-        let (_, response) = self.list(repository, &[("n", "1"), ("last", BEYOND_ALL)]).await?;
+        let (request, answer) = self.list(repository, &[("n", "-1")], true).await;
+        let is_3 = match answer {
+            Ok(response) if response.status == StatusCode::OK => return Ok(false),
+            Ok(response) if response.status == StatusCode::BAD_REQUEST => {
+                let error = Error::status("GET", &request.url, response.status, &response.body);
+                error.has_code("PAGINATION_NUMBER_INVALID")
+            }
+            Ok(_) => false,
+            // Not even asked, or not let in: then nothing more can be found out either.
+            Err(error) if matches!(error.kind, Kind::Unavailable | Kind::Unauthorized) => return Err(error),
+            // What stands before a registry may forbid so odd a question.
+            Err(_) => false,
+        };
+        let (_, answer) = self.list(repository, &[("n", "1"), ("last", BEYOND_ALL)], false).await;
+        let response = match answer {
+            Err(error)
+                if !is_3 && matches!(error.kind, Kind::Forbidden | Kind::Unsupported | Kind::Invalid) =>
+            {
+                return Ok(false);
+            }
+            answer => answer?,
+        };
         let list: serde_json::Value = serde_json::from_slice(&response.body).unwrap_or_default();
-        Ok(response.status != StatusCode::OK || list.get("tags").is_none_or(|tags| !tags.is_array()))
+        let tags = list.get("tags").filter(|_| response.status == StatusCode::OK);
+        Ok(if is_3 {
+            !tags.is_some_and(|tags| tags.is_array())
+        } else {
+            tags.is_some_and(|tags| tags.is_null())
+        })
     }
 
     async fn list(
         &self,
         repository: &RepositoryName,
         query: &[(&str, &str)],
-    ) -> Result<(Request<'static>, Response), Error> {
+        once: bool,
+    ) -> (Request<'static>, Result<Response, Error>) {
         let mut url = self.transport.url(&format!("{repository}/tags/list"));
         url.query_pairs_mut().extend_pairs(query);
         let request = Request::get(url, Scope::pull(repository.as_str()), LISTS, LIST_BYTES);
-        let response = self.transport.send(&request).await?;
-        Ok((request, response))
+        let request = Request { once, ..request };
+        let answer = self.transport.send(&request).await;
+        (request, answer)
     }
 }
 
-/// Whether a redirect of a blob leads to an object store that may be S3. A proxy that only wants another
-/// scheme or host leaves the path as it is.
-fn leads_to_a_store(asked: &Url, response: &Response) -> bool {
+/// What a redirect of a blob tells of where the registry stores. One that leaves the path as it is tells nothing: a
+/// proxy before the registry wants another scheme or host.
+fn store(asked: &Url, response: &Response) -> Option<Hides> {
     let Some(target) = response.header("location").and_then(|target| asked.join(target).ok()) else {
-        return true;
+        return Some(Hides::Perhaps);
     };
     let host = target.host_str().unwrap_or_default();
     let is_complete = COMPLETE.iter().any(|end| host.ends_with(end) || host == &end[1..]);
-    target.path() != asked.path() && !is_complete
+    let hides = if is_complete { Hides::No } else { Hides::Perhaps };
+    (target.path() != asked.path()).then_some(hides)
 }
 
 #[cfg(test)]
@@ -116,21 +142,24 @@ mod tests {
     #[test]
     fn a_redirect_to_s3_is_told_from_others() {
         let asked = Url::parse("http://r.example.com/v2/app/blobs/sha256:ab").unwrap();
-        let check = |target: &str, expected: bool| {
+        let check = |target: &str, expected: Option<Hides>| {
             let headers = HeaderMap::from_iter([(LOCATION, target.parse().unwrap())]);
             let (status, body) = (StatusCode::TEMPORARY_REDIRECT, Vec::new().into());
             let response = Response { status, headers, body, perhaps_done: false };
-            assert_eq!(leads_to_a_store(&asked, &response), expected, "{target}");
+            assert_eq!(store(&asked, &response), expected, "{target}");
         };
         check(
             "https://bucket.s3.amazonaws.com/docker/registry/v2/blobs/sha256/ab/ab/data?X-Amz-Signature=1",
-            true,
+            Some(Hides::Perhaps),
         );
-        check("http://minio:9000/bucket/docker/registry/v2/blobs/sha256/ab/ab/data", true);
-        check("https://d111.cloudfront.net/docker/registry/v2/blobs/sha256/ab/ab/data", true);
-        check("https://storage.googleapis.com/bucket/docker/registry/v2/blobs/sha256/ab/ab/data", false);
-        check("https://account.blob.core.windows.net/container/docker/registry/v2/blobs", false);
-        check("https://r.example.com/v2/app/blobs/sha256:ab", false);
-        check("https://fakegoogleapis.com/data", true);
+        check("http://minio:9000/bucket/docker/registry/v2/blobs/sha256/ab/ab/data", Some(Hides::Perhaps));
+        check("https://d111.cloudfront.net/docker/registry/v2/blobs/sha256/ab/ab/data", Some(Hides::Perhaps));
+        check(
+            "https://storage.googleapis.com/bucket/docker/registry/v2/blobs/sha256/ab/ab/data",
+            Some(Hides::No),
+        );
+        check("https://account.blob.core.windows.net/container/docker/registry/v2/blobs", Some(Hides::No));
+        check("https://r.example.com/v2/app/blobs/sha256:ab", None);
+        check("https://fakegoogleapis.com/data", Some(Hides::Perhaps));
     }
 }

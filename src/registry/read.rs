@@ -11,6 +11,7 @@ use tokio::sync::SemaphorePermit;
 use super::auth::Scope;
 use super::delete::Deleter;
 use super::error::{Error, Kind};
+use super::lists::{Catalog, understood};
 use super::observe::Observer;
 use super::product::Product;
 use super::restore::Restorer;
@@ -50,6 +51,8 @@ pub struct Features {
     pub tag_deletion: TagDeletion,
     /// Whether it can list the referrers of a manifest.
     pub referrers: bool,
+    /// Whether it gave its catalog by pages of -1 names, which distribution 3 never does.
+    pub ignores_page_size: bool,
 }
 
 /// How a manifest is asked for.
@@ -262,17 +265,19 @@ impl Reader {
         let response = self.transport.send(&request).await?;
         let listed = wire::listed(response.header("content-type").unwrap_or_default(), &response.body);
         let referrers = response.status == StatusCode::OK && listed.is_ok();
-        Ok(Features { tag_deletion: self.infer_tag_deletion(referrers).await, referrers })
+        let (tag_deletion, ignores_page_size) = self.infer_tag_deletion(referrers).await;
+        Ok(Features { tag_deletion, referrers, ignores_page_size })
     }
 
     /// Distribution 3 learned to check `n` when it learned to delete tags: it answers 400 to a negative
     /// one, where 2 ignores it. A registry with the referrers API follows OCI 1.1, by which deleting a
-    /// tag removes that tag alone or is refused. Harbor has that API, and refuses.
-    async fn infer_tag_deletion(&self, referrers: bool) -> TagDeletion {
+    /// tag removes that tag alone or is refused. Harbor has that API, and refuses. With it comes whether it was seen
+    /// to ignore one.
+    async fn infer_tag_deletion(&self, referrers: bool) -> (TagDeletion, bool) {
         match self.transport.product() {
-            Product::GitLab => return TagDeletion::Supported,
-            Product::Harbor | Product::DockerHub | Product::Ghcr => return TagDeletion::Unsupported,
-            Product::Other if referrers => return TagDeletion::Supported,
+            Product::GitLab => return (TagDeletion::Supported, false),
+            Product::Harbor | Product::DockerHub | Product::Ghcr => return (TagDeletion::Unsupported, false),
+            Product::Other if referrers => return (TagDeletion::Supported, false),
             Product::Other => {}
         }
         let mut url = self.transport.url("_catalog");
@@ -282,13 +287,18 @@ impl Reader {
             Ok(answer) if answer.status == StatusCode::BAD_REQUEST => {
                 let error = Error::status("GET", &request.url, answer.status, &answer.body);
                 if error.has_code("PAGINATION_NUMBER_INVALID") {
-                    TagDeletion::Supported
+                    (TagDeletion::Supported, false)
                 } else {
-                    TagDeletion::Unsupported
+                    (TagDeletion::Unsupported, false)
                 }
             }
             // Some registries show their catalog to administrators only. Whatever it is, it is no yes.
-            Ok(_) | Err(_) => TagDeletion::Unsupported,
+            answer => {
+                let is_list = |answer: Response| {
+                    answer.status == StatusCode::OK && understood::<Catalog<'_>>(&answer.body).is_ok()
+                };
+                (TagDeletion::Unsupported, answer.is_ok_and(is_list))
+            }
         }
     }
 }

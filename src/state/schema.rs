@@ -160,6 +160,13 @@ const STEPS: &[&str] = &[
         PRIMARY KEY (registry, digest)
     ) STRICT, WITHOUT ROWID;
 ",
+    "
+    -- Blobs that an index lists counted as children. An index is read again of which not all children are known.
+    UPDATE manifest SET known = 0 WHERE kind = 'index' AND EXISTS (
+        SELECT 1 FROM json_each(CASE WHEN json_valid(manifest.children) THEN manifest.children ELSE '[]' END) AS child
+        WHERE NOT EXISTS (SELECT 1 FROM manifest AS one WHERE one.digest = child.value AND one.known > 0)
+    );
+",
 ];
 
 /// Brings a file to the present version. `lost` says that if it is a new one, it is not the first one.
@@ -226,4 +233,67 @@ fn version(connection: &Connection) -> Result<i64, rusqlite::Error> {
 pub(super) fn first_version(connection: &Connection) {
     connection.pragma_update(None, "journal_mode", "WAL").unwrap();
     connection.execute_batch(&format!("BEGIN; {} PRAGMA user_version = 1; COMMIT;", STEPS[0])).unwrap();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{digest, name, open};
+    use super::*;
+    use crate::model::{Digest, Kind};
+
+    /// A file of that version which remembers these indexes, each with its children as text, in a repository.
+    fn remembering(version: usize, indexes: &[(&str, &str)]) -> (tempfile::TempDir, super::super::State) {
+        let (directory, state) = open();
+        drop(state);
+        let path = directory.path().join(super::super::FILE);
+        std::fs::remove_file(&path).unwrap();
+        let file = Connection::open(&path).unwrap();
+        file.execute_batch(&format!(
+            "BEGIN; {} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {version};
+             INSERT INTO repository VALUES (1, 'main', '{}', '2027-01-15 08:00:00+00:00', '2027-01-15 08:00:00+00:00');
+             COMMIT;",
+            STEPS[..version].concat(),
+            name()
+        ))
+        .unwrap();
+        let all = indexes.iter().map(|(word, children)| (*word, Kind::Index, *children));
+        for (word, kind, children) in all.chain([("child", Kind::Image, "[]")]) {
+            file.execute(
+                "INSERT INTO manifest (digest, known, kind, size, children, blobs, labels)
+                 VALUES (?1, 3, ?2, 5, ?3, '[]', '{}')",
+                [digest(word).as_str(), kind.name(), children],
+            )
+            .unwrap();
+            file.execute(
+                "INSERT INTO sighting (repository, manifest, noticed)
+                 SELECT 1, id, '2027-01-15 08:00:00+00:00' FROM manifest WHERE digest = ?1",
+                [digest(word).as_str()],
+            )
+            .unwrap();
+        }
+        drop(file);
+        let state = super::super::State::open(directory.path()).unwrap();
+        (directory, state)
+    }
+
+    #[test]
+    fn an_index_is_read_again_whose_children_may_be_blobs() {
+        let list =
+            |words: &[&str]| super::super::json(words.iter().map(|word| digest(word)).collect::<Vec<_>>());
+        let indexes = [
+            ("whole", list(&["child"])),
+            ("cache", list(&["layer", "config"])),
+            ("mixed", list(&["child", "layer"])),
+            ("empty", list(&[])),
+            ("odd", "no list".to_owned()),
+        ];
+        let indexes = indexes.each_ref().map(|(word, children)| (*word, children.as_str()));
+        let (_directory, state) = remembering(4, &indexes);
+        let memory = state.recall("main", &name()).unwrap();
+        let read: Vec<&Digest> = memory.manifests.keys().collect();
+        let mut expected = ["whole", "empty", "child"].map(digest);
+        expected.sort();
+        assert_eq!(read, expected.each_ref());
+        assert_eq!(memory.sightings.len(), 6, "when they were noticed is known all the same");
+    }
 }

@@ -326,7 +326,7 @@ async fn a_redirect_of_a_question_does_not_carry_the_credentials_elsewhere() {
         }
     });
     let auth = "auth: { basic: { username: ann, password: { env: SECRET } } }";
-    let report = Case::with(&fake, auth).run().await.unwrap();
+    let report = Case::with(&fake, &format!("{auth}\ntags_complete: true")).run().await.unwrap();
     assert_eq!(report.outcome(), Outcome::Success, "{report:?}");
     assert_swept(&fake, "app", "the configurations were read there");
     let there = elsewhere.requests();
@@ -351,6 +351,36 @@ async fn a_stop_comes_between_two_deletions() {
     assert_eq!(report.deleted.len(), begun, "what was begun is finished and told");
     assert_eq!(report.deleted.len() + report.spared.len(), 18);
     assert!(report.spared.iter().all(|spared| spared.why == "the run was stopped"), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_stop_waits_once_for_a_repository_that_cannot_be_read_again() {
+    let fake = FakeRegistry::start(Personality::V2_8);
+    let children = (0..6).map(|number| image(&format!("child {number}"), 5));
+    let index = children.fold(Index::oci(), |index, child| index.child(&child)).build();
+    fake.push("app", "old-index", &index);
+    let case = Case::of(&fake);
+    let survey = case.survey().await.unwrap();
+    let path = format!("/v2/app/manifests/{}", index.digest);
+    let (stop, mut lists) = (case.stop.clone(), 0);
+    fake.before(move |request, state| {
+        if request.is("DELETE", &path) {
+            // Longer than a recheck is good for.
+            std::thread::sleep(Duration::from_millis(1500));
+            stop.request();
+        }
+        lists += usize::from(request.path.ends_with("/tags/list"));
+        if lists > 1 {
+            state.settings.latency = Duration::from_secs(600);
+        }
+    });
+    let begin = std::time::Instant::now();
+    let report = case.apply(&survey, Limits::Respected).await;
+    assert_eq!(deleted(&report), [index.digest.as_str()], "{report:?}");
+    assert_eq!(report.spared.len(), 6, "{report:?}");
+    assert!(report.spared.iter().all(|spared| spared.why == "the run was stopped"), "{report:?}");
+    // Ten seconds for all that is left of the index, and not for each child.
+    assert!(begin.elapsed() < Duration::from_secs(40), "{:?}", begin.elapsed());
 }
 
 #[tokio::test]

@@ -5,8 +5,8 @@ use regsweep::engine::Limits;
 use regsweep::gc::{Collector, Turns};
 use regsweep::report::Outcome;
 
-use crate::case::{Case, assert_holds, assert_swept, fill, image, tags, yaml};
-use crate::support::fake::{Auth, FakeRegistry, Personality};
+use crate::case::{Case, assert_holds, assert_swept, fill, filled, html, image, refusal, tags, yaml};
+use crate::support::fake::{Auth, Canned, FakeRegistry, Personality};
 use crate::support::image::Content;
 
 /// The object store of the fake itself.
@@ -68,6 +68,18 @@ async fn s3_is_seen_in_the_configuration_where_blobs_are_not_redirected() {
 }
 
 #[tokio::test]
+async fn nothing_is_deleted_where_a_configuration_that_would_tell_cannot_be_read() {
+    let (fake, shared) = hiding();
+    fake.change(|state| state.settings.redirect = String::new());
+    let case = case(&fake, "gc: { schedule: '0 3 1 1 *', docker: { container: registry } }");
+    let gc = case.config.registries[0].gc.as_ref().unwrap();
+    let collector = Collector::new(gc, "unix:///nowhere", None, &Turns::default()).unwrap();
+    let report = case.conduct_with(Some(&collector)).await.unwrap();
+    assert_eq!(report.outcome(), Outcome::Refused, "{report:?}");
+    assert_holds(&fake, "app", &[&shared]);
+}
+
+#[tokio::test]
 async fn what_was_seen_before_is_no_evidence_against_it() {
     let (fake, _) = hiding();
     let case = case(&fake, "");
@@ -113,4 +125,41 @@ async fn a_registry_in_which_nothing_is_to_be_deleted_is_not_asked() {
     assert_holds(&fake, "app", &[&kept]);
     assert_eq!(tags(&fake, "app"), ["keep"]);
     assert!(!fake.requests().iter().any(|one| one.method == "HEAD" && one.path.contains("/blobs/")));
+}
+
+#[tokio::test]
+async fn it_is_recognized_where_nobody_knows_whether_tags_go_alone() {
+    let (fake, shared) = hiding();
+    fake.on(|request| request.path.contains("/_catalog").then(|| refusal(403, "DENIED")));
+    fake.on(|request| request.path.contains("/regsweep-probe-").then(|| html(404)));
+    let report = case(&fake, "repositories: [app]").conduct().await.unwrap();
+    assert_eq!(report.outcome(), Outcome::Refused, "{report:?}");
+    assert_holds(&fake, "app", &[&shared]);
+}
+
+#[tokio::test]
+async fn a_proxy_that_sends_blobs_elsewhere_is_no_evidence_against_it() {
+    let (fake, shared) = hiding();
+    fake.on(|request| {
+        let target = format!("https://blobs.example.com{}", request.target);
+        (request.method == "HEAD" && request.path.contains("/blobs/"))
+            .then(|| Canned::status(307).header("location", target))
+    });
+    let report = case(&fake, "").conduct().await.unwrap();
+    assert_eq!(report.outcome(), Outcome::Refused, "{report:?}");
+    assert_holds(&fake, "app", &[&shared]);
+}
+
+#[tokio::test]
+async fn a_registry_that_refuses_the_odd_question_is_another_one() {
+    for status in [403, 405, 406, 422, 500] {
+        let fake = filled(Personality::V3_0, &["app"]);
+        fake.on(move |request| {
+            let is_odd = request.query("n").is_some_and(|n| n == "-1" || status != 500);
+            is_odd.then(|| refusal(status, "UNSUPPORTED"))
+        });
+        let report = Case::with(&fake, "repositories: [app]").conduct().await.unwrap();
+        assert_eq!(report.outcome(), Outcome::Success, "{status}: {report:?}");
+        assert_swept(&fake, "app", "it hides nothing");
+    }
 }

@@ -15,6 +15,7 @@ mod hidden;
 mod others;
 mod personalities;
 mod reading;
+mod rechecks;
 mod referrers;
 mod restoring;
 mod retrying;

@@ -215,6 +215,19 @@ fn a_clock_that_was_ahead_makes_nothing_older() {
 }
 
 #[test]
+fn a_clock_that_had_not_been_set_yet_makes_nothing_older() {
+    let mut walk = ten_days();
+    walk.push("first", None, &["first"]);
+    walk.push("dated", created_in(2020), &["dated"]);
+    walk.look(-20_000);
+    walk.push("pushed", None, &["pushed"]);
+    walk.look(-19_999);
+    assert_eq!(walk.look(1), ["dated"]);
+    assert_eq!(walk.evidence(1, "first"), [(Source::FirstLook, Weight::TooOld)]);
+    assert_eq!(walk.evidence(1, "pushed"), [(Source::Noticed, Weight::TooOld)]);
+}
+
+#[test]
 fn a_clock_that_was_ahead_at_the_first_look_takes_no_youth_from_what_comes_later() {
     let mut walk = ten_days();
     walk.push("old", created_in(2020), &["old"]);

@@ -1,0 +1,53 @@
+//! How long a recheck is good for.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use regsweep::engine::Limits;
+use regsweep::model::{Digest, Facts, Kind, Manifest, RepositoryName, Sighting};
+
+use crate::case::{Case, filled, now, old, tags};
+use crate::support::fake::Personality;
+
+/// More than a repository may take in memory beside others.
+fn crowd(case: &Case, repository: &str) {
+    let repository = RepositoryName::parse(repository).unwrap();
+    let before = case.state.recall("main", &repository).unwrap();
+    let mut after = before.clone();
+    for number in 0..140 {
+        let digest = Digest::of(format!("large {number}").as_bytes());
+        let labels = BTreeMap::from([("label".to_owned(), "x".repeat(1 << 20))]);
+        let facts = Facts::Known { created: None, labels };
+        let (kind, size, children, subject, blobs) = (Kind::Image, 1, Vec::new(), None, Vec::new());
+        let large = Manifest { digest: digest.clone(), kind, size, children, subject, blobs, facts };
+        after.sightings.insert(digest.clone(), Sighting { noticed: now(), left: None, restored: None });
+        after.manifests.insert(digest, Arc::new(large));
+    }
+    case.state.remember("main", &repository, &before, &after, now()).unwrap();
+}
+
+#[tokio::test]
+async fn to_wait_for_memory_makes_no_recheck_good_for_longer() {
+    let fake = filled(Personality::V2_8, &["app"]);
+    let case = Case::of(&fake);
+    let survey = case.survey().await.unwrap();
+    crowd(&case, "app");
+    let alone = case.reader.alone().await;
+    let released = Arc::new(Mutex::new(Instant::now()));
+    let (path, since) = (format!("/v2/app/manifests/{}", old("app", 1).digest), released.clone());
+    fake.before(move |request, state| {
+        if request.is("DELETE", &path) {
+            // Longer than a recheck is good for that begins when there is room.
+            std::thread::sleep(since.lock().unwrap().elapsed() * 2 + Duration::from_millis(1200));
+            state.push("app", "release", &old("app", 2));
+        }
+    });
+    let release = async {
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        *released.lock().unwrap() = Instant::now();
+        drop(alone);
+    };
+    let (report, ()) = tokio::join!(case.apply(&survey, Limits::Respected), release);
+    assert_eq!(tags(&fake, "app"), ["keep", "old-2", "release"], "{report:?}");
+}
