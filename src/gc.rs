@@ -286,6 +286,7 @@ impl Collector {
     ///
     /// Commands cannot tell; theirs is to start what is not running.
     pub async fn is_back(&self, started: Option<&str>) -> Result<bool, Error> {
+        let _turn = turns::take(&self.gate).await;
         match &self.runner {
             Runner::Docker(docker) => docker.is_back(started).await,
             Runner::Command(_) => Ok(false),

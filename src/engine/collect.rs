@@ -129,7 +129,15 @@ pub async fn collect(
     tracing::info!(registry, "the collection begins");
     let notes = Notes { ledger: &ledger, clock, down: Mutex::new(Down::NotYet) };
     let outside = Outside { reader: site.reader, stop };
-    let result = collector.collect(&|digest| kept.contains(digest), &notes, outside).await;
+    // What a collection before this one could not clear is not known any more once this one is done.
+    let stale = ledger.stale()?;
+    let result = match collector.clear(&stale).await {
+        Ok(()) => {
+            ledger.cleared()?;
+            collector.collect(&|digest| kept.contains(digest), &notes, outside).await
+        }
+        Err(error) => Err(error),
+    };
     let downtime = notes.downtime();
     let nothing = |outcome, error| Collected {
         at: clock(),

@@ -193,9 +193,10 @@ impl Reader {
     /// distribution answers with 304 before it looks for the manifest.
     ///
     /// It is asked by HEAD, which registries do not count as a pull. A HEAD has no body in which a 404 could be
-    /// told from a proxy's, so what it does not find is asked for by GET.
+    /// told from a proxy's, so what it does not find is asked for by GET, and so is what may not be asked by HEAD.
     pub async fn has(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
-        let accepted = &[StatusCode::OK, StatusCode::NOT_FOUND];
+        let accepted =
+            &[StatusCode::OK, StatusCode::NOT_FOUND, StatusCode::FORBIDDEN, StatusCode::METHOD_NOT_ALLOWED];
         let url = self.transport.url(&format!("{repository}/manifests/{digest}"));
         let request = Request::get(url, Scope::pull(repository.as_str()), accepted, MANIFEST_BYTES);
         let request = Request { method: Method::HEAD, ..request.accept(wire::ACCEPT) };

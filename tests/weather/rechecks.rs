@@ -1,4 +1,4 @@
-//! How long a recheck is good for.
+//! What a recheck asks, and how long it is good for.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use regsweep::engine::Limits;
 use regsweep::model::{Digest, Facts, Kind, Manifest, RepositoryName, Sighting};
+use regsweep::report::Outcome;
 
-use crate::case::{Case, filled, now, old, tags};
-use crate::support::fake::Personality;
+use crate::case::{Case, assert_swept, filled, now, old, tags};
+use crate::support::fake::{Canned, Personality};
 
 /// More than a repository may take in memory beside others.
 fn crowd(case: &Case, repository: &str) {
@@ -50,4 +51,18 @@ async fn to_wait_for_memory_makes_no_recheck_good_for_longer() {
     };
     let (report, ()) = tokio::join!(case.apply(&survey, Limits::Respected), release);
     assert_eq!(tags(&fake, "app"), ["keep", "old-2", "release"], "{report:?}");
+}
+
+#[tokio::test]
+async fn what_may_not_be_asked_by_head_is_asked_by_get() {
+    for status in [403, 405] {
+        let fake = filled(Personality::V2_8, &["app"]);
+        fake.on(move |request| {
+            let head = request.method == "HEAD" && request.path.contains("/manifests/");
+            head.then(|| Canned::status(status))
+        });
+        let report = Case::of(&fake).run().await.unwrap();
+        assert_eq!(report.outcome(), Outcome::Success, "{status}: {report:?}");
+        assert_swept(&fake, "app", "GET is allowed");
+    }
 }
