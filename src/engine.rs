@@ -70,8 +70,9 @@ pub struct Site<'a> {
     pub only: Option<&'a Patterns>,
     /// What remembers earlier looks; `None` where every look is the first.
     pub state: Option<&'a State>,
-    /// The moment of this look, which differs from `now` where another moment is judged by.
-    pub looked: DateTime<Utc>,
+    /// Tells when a repository was looked at. A survey can take hours, and what was pushed meanwhile is not as old as
+    /// the survey.
+    pub clock: &'a Clock,
 }
 
 /// What was found and what would be done about it.
@@ -332,7 +333,9 @@ async fn judge(
     loop {
         bounds.deeper(&mut rounds)?;
         subjects::recall(site, &mut snapshot, &before, &mut not_seen).await?;
-        let after = before.look(&mut snapshot, site.looked);
+        // Not earlier than anything was pushed that has been found by now.
+        let at = (site.clock)();
+        let after = before.look(&mut snapshot, at);
         let plan = plan(&snapshot, policy, &terms);
         // An untagged index that is left alone still needs its children, so what is remembered of such
         // is looked up before anything goes.
@@ -360,7 +363,7 @@ async fn judge(
         let doomed = plan.deletions().map(|planned| &planned.digest).filter(|_| features.referrers);
         let open: Vec<Digest> = doomed.filter(|&digest| asked.insert(digest.clone())).cloned().collect();
         if open.is_empty() {
-            remember(site, repository, before, after).await?;
+            remember(site, repository, before, after, at).await?;
             return Ok((snapshot, plan));
         }
         let found: Vec<_> = stream::iter(&open)

@@ -58,7 +58,7 @@ impl<'a> Session<'a> {
             now: self.now,
             only,
             state: self.state.as_ref(),
-            looked: clock(),
+            clock: &clock,
         }
     }
 }

@@ -71,8 +71,7 @@ impl Service {
     /// A collection that no run makes.
     pub(super) async fn collect(&self, generation: &Generation, name: &str) {
         let at = (self.clock)();
-        let (Some(site), Some(collector)) =
-            (generation.site(name, at, &self.state), generation.collector(name))
+        let (Some(site), Some(collector)) = (generation.site(name, at, self), generation.collector(name))
         else {
             return;
         };

@@ -12,7 +12,6 @@ use crate::engine::Site;
 use crate::gc::Collector;
 use crate::policy::Mode;
 use crate::registry::{Reader, Retry};
-use crate::state::State;
 
 /// A configuration and what was made of it. Runs that began under it end under it.
 pub(super) struct Generation {
@@ -53,11 +52,16 @@ impl Generation {
     }
 
     /// The registry of this name as the engine wants it.
-    pub(super) fn site<'a>(&'a self, name: &str, now: DateTime<Utc>, state: &'a State) -> Option<Site<'a>> {
+    pub(super) fn site<'a>(
+        &'a self,
+        name: &str,
+        now: DateTime<Utc>,
+        service: &'a Service,
+    ) -> Option<Site<'a>> {
         let registry = self.registry(name)?;
         let reader = self.readers.get(name)?;
-        let (config, state) = (&self.config, Some(state));
-        Some(Site { config, registry, reader, now, only: None, state, looked: now })
+        let (config, state, clock) = (&self.config, Some(&service.state), &*service.clock);
+        Some(Site { config, registry, reader, now, only: None, state, clock })
     }
 
     /// A line for the service manager.

@@ -62,7 +62,7 @@ impl Service {
         }
         loop {
             let generation = self.current();
-            let site = generation.as_deref().and_then(|one| one.site(name, (self.clock)(), &self.state));
+            let site = generation.as_deref().and_then(|one| one.site(name, (self.clock)(), self));
             let (Some(generation), Some(site)) = (generation.as_deref(), site) else {
                 return tell_that_nothing_starts(name);
             };

@@ -206,7 +206,7 @@ impl Service {
     async fn run(&self, generation: &Generation, name: &str) {
         let begin = Instant::now();
         let at = (self.clock)();
-        let Some(site) = generation.site(name, at, &self.state) else { return };
+        let Some(site) = generation.site(name, at, self) else { return };
         self.board.run_began(name, at);
         let means = Means {
             state: &self.state,

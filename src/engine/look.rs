@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::apply::{REPOSITORIES, Work};
 use super::room::judge_beside;
-use super::{Depth, Error, RecheckContext, Site};
+use super::{Depth, Error, RecheckContext};
 use crate::model::{Digest, Tag};
 use crate::plan::{Planned, RepositoryPlan, Untag, Verdict};
 
@@ -93,13 +93,12 @@ impl Work<'_> {
         last: Option<&Look>,
         more: Duration,
     ) -> Result<(Look, RepositoryPlan), Blind> {
-        let site = Site { looked: (self.journal.clock)(), ..self.site };
         let depth = Depth::Claimed(self.policy);
         let mut context = last.map(|last| last.context.clone()).unwrap_or_default();
         let repository = &self.planned.repository;
         let (features, policy) = (self.features, self.policy);
         let judged =
-            judge_beside(REPOSITORIES, site, features, repository, policy, depth, Some(&mut context));
+            judge_beside(REPOSITORIES, self.site, features, repository, policy, depth, Some(&mut context));
         let judged = self.halt.in_time(judged, more).await.map_err(Blind::Ended)?;
         let (snapshot, plan, taken) = judged.map_err(Blind::Failed)?;
         Ok((Look::of(&plan, snapshot.absent, taken, context), plan))

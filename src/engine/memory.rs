@@ -1,5 +1,7 @@
 //! What a survey remembers of repositories from one look to the next, read and kept beside other requests.
 
+use chrono::{DateTime, Utc};
+
 use super::bounds::Bounds;
 use super::{Error, Site, aside};
 use crate::model::{Memory, RepositoryName};
@@ -20,10 +22,10 @@ pub(super) async fn remember(
     repository: &RepositoryName,
     before: Memory,
     after: Memory,
+    at: DateTime<Utc>,
 ) -> Result<(), Error> {
     let Some(state) = site.state else { return Ok(()) };
     let (state, registry, repository) = (state.clone(), site.registry.name.clone(), repository.clone());
-    let at = site.looked;
     Ok(aside(move || state.remember(&registry, &repository, &before, &after, at)).await?)
 }
 
@@ -32,7 +34,7 @@ pub(super) async fn remember(
 pub(super) async fn forget(site: Site<'_>) {
     let Some(state) = site.state else { return };
     let (state, registry) = (state.clone(), site.registry.name.clone());
-    let until = site.looked - site.config.history;
+    let until = (site.clock)() - site.config.history;
     if let Err(error) = aside(move || state.forget(&registry, until)).await {
         tracing::warn!(registry = %site.registry.name, %error, "the memory cannot be tidied");
     }

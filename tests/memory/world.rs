@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use regsweep::config::{Config, parse};
-use regsweep::engine::{self, Conducted, Limits, Means, Site, Stop, conduct, inspect, survey};
+use regsweep::engine::{self, Clock, Conducted, Limits, Means, Site, Stop, conduct, inspect, survey};
 use regsweep::model::RepositoryName;
 use regsweep::plan::{Plan, Planned, RepositoryPlan, Verdict};
 use regsweep::registry::{Reader, Retry};
@@ -195,22 +195,22 @@ impl Looker {
         panic!("the state stays locked");
     }
 
-    fn site<'a>(&'a self, state: &'a State, at: DateTime<Utc>) -> Site<'a> {
+    fn site<'a>(&'a self, state: &'a State, clock: &'a Clock) -> Site<'a> {
         Site {
             config: &self.config,
             registry: &self.config.registries[0],
             reader: &self.reader,
-            now: at,
+            now: clock(),
             only: None,
             state: Some(state),
-            looked: at,
+            clock,
         }
     }
 
     /// The plan of that moment.
     pub(crate) async fn look(&self, at: DateTime<Utc>) -> Plan {
         let state = self.open();
-        survey(self.site(&state, at), &(), async |_| Ok(None)).await.unwrap().plan
+        survey(self.site(&state, &move || at), &(), async |_| Ok(None)).await.unwrap().plan
     }
 
     /// The digests that would go at that moment.
@@ -225,7 +225,7 @@ impl Looker {
     pub(crate) async fn inspect(&self, repository: &str, at: DateTime<Utc>) -> Vec<Planned> {
         let state = self.open();
         let name = RepositoryName::parse(repository).unwrap();
-        inspect(self.site(&state, at), &name).await.unwrap().1.manifests
+        inspect(self.site(&state, &move || at), &name).await.unwrap().1.manifests
     }
 
     /// A run.
@@ -234,7 +234,7 @@ impl Looker {
         let clock = move || at;
         let (limits, stop) = (Limits::Respected, Stop::default());
         let means = Means { state: &state, collector: None, limits, stop: &stop, clock: &clock };
-        conduct(self.site(&state, at), &means, &()).await
+        conduct(self.site(&state, &clock), &means, &()).await
     }
 }
 

@@ -110,7 +110,7 @@ impl World {
     fn site(&self) -> Site<'_> {
         let (registry, now) = (&self.config.registries[0], now());
         let (config, reader, state) = (&self.config, &self.reader, Some(&self.state));
-        Site { config, registry, reader, now, only: None, state, looked: now }
+        Site { config, registry, reader, now, only: None, state, clock: &self::now }
     }
 
     /// A run, whatever comes of it.

@@ -223,8 +223,12 @@ impl Library {
     fn site(&self) -> Site<'_> {
         let Self { config, reader, state, now } = self;
         let (registry, state) = (&config.registries[0], Some(state));
-        Site { config, registry, reader, now: *now, only: None, state, looked: *now }
+        Site { config, registry, reader, now: *now, only: None, state, clock: &present }
     }
+}
+
+fn present() -> DateTime<Utc> {
+    hours_ago(0)
 }
 
 /// The moment so many hours ago. Only where the program reads the clock do tests have to.

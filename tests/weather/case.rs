@@ -8,7 +8,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use regsweep::config::{self, Config};
 use regsweep::engine::{
-    self, Journal, Limits, Means, Progress, Site, Stop, Survey, Undone, apply, conduct, inspect, survey, undo,
+    self, Clock, Journal, Limits, Means, Progress, Site, Stop, Survey, Undone, apply, conduct, inspect,
+    survey, undo,
 };
 use regsweep::gc::Collector;
 use regsweep::model::RepositoryName;
@@ -39,6 +40,7 @@ pub(crate) struct Case {
     pub(crate) reader: Reader,
     pub(crate) stop: Stop,
     pub(crate) state: State,
+    clock: Box<Clock>,
     _folder: tempfile::TempDir,
 }
 
@@ -65,7 +67,13 @@ impl Case {
         let reader = Reader::new(&config.registries[0], QUICK, Arc::new(())).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let state = State::open(folder.path()).unwrap();
-        Self { config, reader, stop: Stop::default(), state, _folder: folder }
+        Self { config, reader, stop: Stop::default(), state, clock: Box::new(now), _folder: folder }
+    }
+
+    /// At another time than [`now`], which may go on.
+    pub(crate) fn at(mut self, clock: impl Fn() -> DateTime<Utc> + Send + Sync + 'static) -> Self {
+        self.clock = Box::new(clock);
+        self
     }
 
     /// With other patience.
@@ -79,10 +87,10 @@ impl Case {
             config: &self.config,
             registry: &self.config.registries[0],
             reader: &self.reader,
-            now: now(),
+            now: (self.clock)(),
             only: None,
             state: Some(&self.state),
-            looked: now(),
+            clock: &self.clock,
         }
     }
 

@@ -1,14 +1,17 @@
 //! What a recheck asks, and how long it is good for.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use chrono::TimeDelta;
 use regsweep::engine::Limits;
 use regsweep::model::{Digest, Facts, Kind, Manifest, RepositoryName, Sighting};
 use regsweep::report::Outcome;
 
-use crate::case::{Case, assert_swept, filled, now, old, tags};
+use crate::case::{Case, assert_swept, filled, image, now, old, tags};
 use crate::support::fake::{Canned, Personality};
 
 /// More than a repository may take in memory beside others.
@@ -65,4 +68,32 @@ async fn what_may_not_be_asked_by_head_is_asked_by_get() {
         assert_eq!(report.outcome(), Outcome::Success, "{status}: {report:?}");
         assert_swept(&fake, "app", "GET is allowed");
     }
+}
+
+#[tokio::test]
+async fn what_is_pushed_in_the_middle_of_a_look_is_not_as_old_as_the_look() {
+    let fake = filled(Personality::V2_8, &["app"]);
+    let passed = Arc::new(AtomicI64::new(0));
+    let hours = |passed: &AtomicI64| now() + TimeDelta::hours(passed.load(SeqCst));
+    let clock = {
+        let passed = passed.clone();
+        move || hours(&passed)
+    };
+    let case = Case::of(&fake).at(clock);
+    case.survey().await.unwrap();
+    // Two hours go by until the second look has the list of tags, and a tag is pushed meanwhile.
+    let (since, once) = (passed.clone(), AtomicBool::new(true));
+    fake.before(move |request, state| {
+        if request.is("GET", "/v2/app/tags/list") && once.swap(false, SeqCst) {
+            since.fetch_add(2, SeqCst);
+            state.push("app", "old-and-new", &image("old-and-new", 1));
+        }
+    });
+    case.survey().await.unwrap();
+    // What is younger than an hour is protected.
+    case.run().await.unwrap();
+    assert_eq!(tags(&fake, "app"), ["keep", "old-and-new"]);
+    passed.fetch_add(2, SeqCst);
+    case.run().await.unwrap();
+    assert_eq!(tags(&fake, "app"), ["keep"]);
 }
