@@ -35,6 +35,12 @@ impl Line {
         self.who == who && self.method == method && self.status == status
     }
 
+    /// When it was logged.
+    fn moment(&self) -> Option<DateTime<Utc>> {
+        let time = NaiveDateTime::parse_from_str(&self.time, "%d/%b/%Y:%H:%M:%S");
+        time.ok().map(|time| time.and_utc())
+    }
+
     pub fn concerns(&self, repository: &str, reference: &str) -> bool {
         self.repository == repository && self.reference.as_deref() == Some(reference)
     }
@@ -151,6 +157,21 @@ impl Access {
             })
     }
 
+    /// Whether one of these was deleted by regsweep in the moment after a push had begun.
+    pub fn was_deleted_after(&self, push: usize, references: &[String]) -> bool {
+        let (Some((begin, done)), Some(pushed)) = (self.span_of(push), self.pushes.get(push)) else {
+            return true;
+        };
+        let soon = |position: usize| match (self.lines[done].moment(), self.lines[position].moment()) {
+            (Some(done), Some(deleted)) => deleted - done <= TimeDelta::seconds(2),
+            _ => true,
+        };
+        self.deletions()
+            .filter(|one| one.repository == pushed.repository)
+            .filter(|one| references.iter().any(|reference| reference == one.reference))
+            .any(|one| one.position > begin && soon(one.position))
+    }
+
     /// Whether any push of this met such a deletion.
     pub fn was_raced(&self, repository: &str, digest: &str) -> bool {
         let same = |push: &Push| push.repository == repository && push.content.digest == digest;
@@ -222,10 +243,7 @@ impl Access {
             let Some(Line { who: Who::Push(number), .. }) = last else { return false };
             self.pushes.get(*number).is_some_and(|push| push.content.digest == digest)
         };
-        let after = |line: &Line| {
-            let time = NaiveDateTime::parse_from_str(&line.time, "%d/%b/%Y:%H:%M:%S");
-            time.is_ok_and(|time| time.and_utc() >= at - TimeDelta::seconds(1))
-        };
+        let after = |line: &Line| line.moment().is_some_and(|moment| moment >= at - TimeDelta::seconds(1));
         self.lines.iter().enumerate().any(|(position, line)| {
             ["HEAD", "GET"].iter().any(|method| line.is(Who::Regsweep, method, 200))
                 && line.concerns(repository, digest)

@@ -167,8 +167,12 @@ fn young(soak: &Soak, access: &Access, entries: &[Entry]) {
         for (number, push) in access.pushes.iter().enumerate().filter(|(_, push)| same(push)) {
             let Some(at) = push.at else { continue };
             let age = entry.at - at;
-            // The journal tells its moments to the second.
-            if age < TimeDelta::seconds(-1) || age > TimeDelta::seconds(PROTECTED - 1) {
+            // The journal tells its moments to the second; in that second the log tells what was first.
+            let unclear = age < TimeDelta::zero();
+            if age < TimeDelta::seconds(-1)
+                || age > TimeDelta::seconds(PROTECTED - 1)
+                || (unclear && !access.was_deleted_after(number, entry.references()))
+            {
                 continue;
             }
             let tagged = soak.model.tagged(&push.repository, &push.reference);
