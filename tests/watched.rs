@@ -6,7 +6,6 @@
 mod support;
 
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -14,6 +13,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use support::engine::free_port;
 use support::image::Image;
 use support::program::registry_program;
 use support::push::Pusher;
@@ -28,10 +28,6 @@ async fn until<T>(what: &str, happened: impl AsyncFn() -> Option<T>) -> T {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     panic!("a minute passed without: {what}");
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
 fn shipped(path: &str) -> String {

@@ -7,10 +7,12 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::Write as _;
 use std::net::TcpListener;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use bollard::models::{ContainerCreateBody, ContainerInspectResponse, HostConfig};
@@ -386,12 +388,17 @@ fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// A port of the loopback that nobody takes in between.
+/// A port of the loopback that nobody takes in between, tests of another run on this machine included: each holds the
+/// name of its port as long as its process lives.
 pub fn free_port() -> u16 {
+    static HELD: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
     loop {
         let first = u16::try_from(std::process::id() % 1000).unwrap() * 10;
         let port = 21_000 + (first + NEXT_PORT.fetch_add(1, Ordering::Relaxed)) % 10_000;
+        let name = SocketAddr::from_abstract_name(format!("regsweep-test-port-{port}")).unwrap();
+        let Ok(held) = UnixListener::bind_addr(&name) else { continue };
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            HELD.lock().unwrap().push(held);
             return port;
         }
     }

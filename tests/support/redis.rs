@@ -4,7 +4,6 @@
 //! the value is dropped.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -12,6 +11,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::engine::free_port;
 use super::server::make_certificates;
 
 /// A running Redis.
@@ -136,8 +136,4 @@ impl Drop for Redis {
     fn drop(&mut self) {
         self.stop();
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
