@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
+use rusqlite::types::FromSql;
 use rusqlite::{OptionalExtension as _, params};
 
 use super::{Error, State, signed, unsigned};
@@ -28,11 +29,7 @@ impl Ledger {
 
     /// Since when the registry is down; `None` if it is not stopped, or if nobody noted when that was.
     pub fn down_since(&self) -> Result<Option<DateTime<Utc>>, Error> {
-        let connection = self.state.durable();
-        let sql = "SELECT since FROM stopped WHERE registry = ?1";
-        let since: Option<Option<DateTime<Utc>>> =
-            connection.query_row(sql, [&self.registry], |row| row.get(0)).optional()?;
-        Ok(since.flatten())
+        self.noted("SELECT since FROM stopped WHERE registry = ?1")
     }
 
     /// Notes when the registry was started that is about to be stopped.
@@ -43,10 +40,14 @@ impl Ledger {
 
     /// When the registry was started that was to be stopped, as long as nothing can have been swept since.
     pub fn started_at(&self) -> Result<Option<String>, Error> {
+        self.noted("SELECT started FROM stopped WHERE registry = ?1")
+    }
+
+    /// One thing that is noted of a registry that is stopped.
+    fn noted<T: FromSql>(&self, sql: &str) -> Result<Option<T>, Error> {
         let connection = self.state.durable();
-        let mut statement = connection.prepare("SELECT started FROM stopped WHERE registry = ?1")?;
-        let started = statement.query_row([&self.registry], |row| row.get::<_, Option<String>>(0));
-        Ok(started.optional()?.flatten())
+        let noted = connection.query_row(sql, [&self.registry], |row| row.get::<_, Option<T>>(0));
+        Ok(noted.optional()?.flatten())
     }
 
     /// Notes that the registry answers again.

@@ -87,14 +87,31 @@ async fn an_expired_tag_that_moved_saves_both_manifests() {
     assert_holds(&registry, "app", &[("old", &after), ("", &before)]);
 }
 
+/// An expired index of two children, and a new one that lists one of them and is not pushed yet.
+struct Family {
+    registry: RealRegistry,
+    kept: Content,
+    child: Content,
+    other: Content,
+    doomed: Content,
+    new: Content,
+}
+
+impl Family {
+    fn new() -> Self {
+        let registry = RealRegistry::start();
+        let [kept, child, other] = ["kept", "child", "other"].map(image);
+        let doomed = Index::oci().child(&child).child(&other).build();
+        let new = Index::docker().child(&child).build();
+        registry.store().write("app", &["keep"], &kept);
+        registry.store().write("app", &["old"], &doomed);
+        Self { registry, kept, child, other, doomed, new }
+    }
+}
+
 #[tokio::test]
 async fn a_new_index_saves_the_child_that_it_lists() {
-    let registry = RealRegistry::start();
-    let [kept, child, other] = ["kept", "child", "other"].map(image);
-    let doomed = Index::oci().child(&child).child(&other).build();
-    let new = Index::docker().child(&child).build();
-    registry.store().write("app", &["keep"], &kept);
-    registry.store().write("app", &["old"], &doomed);
+    let Family { registry, kept, child, other, doomed, new } = Family::new();
     let push = Push { repository: "app", tag: "new", content: &new };
     let (deleted, spared) = run_around(&registry, &[push]).await;
     assert_eq!((deleted, spared), (vec![doomed.digest, other.digest], vec![child.digest]));
@@ -104,12 +121,7 @@ async fn a_new_index_saves_the_child_that_it_lists() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_index_saves_the_child_whose_old_one_is_being_deleted() {
-    let registry = RealRegistry::start();
-    let [kept, child, other] = ["kept", "child", "other"].map(image);
-    let doomed = Index::oci().child(&child).child(&other).build();
-    let new = Index::docker().child(&child).build();
-    registry.store().write("app", &["keep"], &kept);
-    registry.store().write("app", &["old"], &doomed);
+    let Family { registry, kept, other, doomed, new, .. } = Family::new();
     let gate = Gate::before(&registry.host(), 1);
     let library = Regsweep::new(&gate.url(), OLD_GOES).in_process();
     let survey = library.survey().await;
