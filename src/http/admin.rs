@@ -4,6 +4,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use axum::body::{Body, to_bytes};
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Json, Response};
@@ -14,8 +15,12 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use tokio::sync::{mpsc, oneshot};
 
-use super::nothing_here;
+use super::parameters::Parameters;
 use super::runs::refused;
+use super::{BODY_BYTES, nothing_here};
+
+/// The only scheme that is understood.
+const BEARER: &[u8] = b"Bearer";
 
 /// The way to whoever begins runs. Clones are the same.
 #[derive(Clone)]
@@ -54,18 +59,18 @@ impl Admin {
         *self.token.write().unwrap_or_else(PoisonError::into_inner) = token;
     }
 
-    /// Answers a wish for a run.
-    pub(super) async fn run(&self, headers: &HeaderMap, registry: Option<String>) -> Response {
-        // Where there is no token there is no such address.
-        let Some(allowed) = self.allows(headers) else { return nothing_here() };
-        if !allowed {
-            let mut response =
-                refused(StatusCode::UNAUTHORIZED, "write the header `Authorization: Bearer ADMIN_TOKEN`");
-            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    /// Answers a wish for a run. Without the token nothing is said of what else is wrong with it.
+    pub(super) async fn run(&self, headers: &HeaderMap, query: &str, body: Body) -> Response {
+        if let Some(response) = self.turns_away(headers) {
             return response;
         }
+        let parameters = match parameters(query, body, &["registry"]).await {
+            Ok(parameters) => parameters,
+            Err(why) => return refused(StatusCode::BAD_REQUEST, &why),
+        };
+        let registry = parameters.get("registry").map(str::to_owned);
         let (answer, answered) = oneshot::channel();
-        let _ = self.asked.send(Ask { registry: registry.clone(), answer });
+        let _ = self.asked.send(Ask { registry, answer });
         let Ok(begun) = answered.await else {
             return refused(StatusCode::SERVICE_UNAVAILABLE, "the service is stopping");
         };
@@ -80,13 +85,43 @@ impl Admin {
         (status, Json(document)).into_response()
     }
 
+    /// What whoever does not have the token hears; `None` for those who have it.
+    fn turns_away(&self, headers: &HeaderMap) -> Option<Response> {
+        // Where there is no token there is no such address.
+        let Some(allowed) = self.allows(headers) else { return Some(nothing_here()) };
+        if allowed {
+            return None;
+        }
+        let why = "write the header `Authorization: Bearer ADMIN_TOKEN`";
+        let mut response = refused(StatusCode::UNAUTHORIZED, why);
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        Some(response)
+    }
+
     /// Whether a request has the token; `None` if there is none to have.
     fn allows(&self, headers: &HeaderMap) -> Option<bool> {
         let token = self.token.read().unwrap_or_else(PoisonError::into_inner);
         let token = token.as_ref()?.expose_secret().as_bytes();
-        let shown = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
-        let shown = shown.and_then(|shown| shown.strip_prefix(b"Bearer ")).unwrap_or_default();
+        let shown =
+            headers.get(AUTHORIZATION).and_then(|header| bearer(header.as_bytes())).unwrap_or_default();
         // Digests are all of one length, so not even that of the token can be measured.
         Some(Sha256::digest(shown).ct_eq(&Sha256::digest(token)).into())
+    }
+}
+
+/// What is shown with the scheme `Bearer`, in whatever case that is written (RFC 9110, section 11.1).
+fn bearer(header: &[u8]) -> Option<&[u8]> {
+    let (scheme, shown) = header.split_at_checked(BEARER.len())?;
+    let shown = shown.strip_prefix(b" ")?;
+    scheme.eq_ignore_ascii_case(BEARER).then(|| shown.trim_ascii_start())
+}
+
+/// The parameters of a request that changes something. They stand in the address and nowhere else: a registry
+/// that is named in the body, as `curl -d` does it, must not be overlooked.
+async fn parameters(query: &str, body: Body, known: &[&str]) -> Result<Parameters, String> {
+    match to_bytes(body, BODY_BYTES).await {
+        Ok(body) if body.is_empty() => Parameters::parse(query, known),
+        _ => Err("this address takes no body: write parameters into the address, as in `?registry=NAME`"
+            .to_owned()),
     }
 }

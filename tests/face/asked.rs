@@ -58,15 +58,20 @@ async fn only_the_token_opens() {
         Some(TOKEN),
         Some("Basic eDp5"),
         Some("Bearer correct"),
+        Some("BearerX correct horse battery staple"),
+        Some("Bearercorrect horse battery staple"),
     ];
     for header in wrong.into_iter().chain([Some(longer.trim_end_matches("staple "))]) {
         let (status, text) = ask(&url, "", header).await;
         assert_eq!(status, StatusCode::UNAUTHORIZED, "{header:?}");
         assert!(!text.contains("horse"), "{text}");
     }
-    let (status, text) = ask(&url, "", Some(&format!("Bearer {TOKEN}"))).await;
-    let expected = json!({ "version": 1, "begun": ["main"], "busy": [] });
-    assert_eq!((status, serde_json::from_str::<Value>(&text).unwrap()), (StatusCode::ACCEPTED, expected));
+    // The scheme is a word without case.
+    for scheme in ["Bearer", "bearer", "BEARER", "Bearer "] {
+        let (status, text) = ask(&url, "", Some(&format!("{scheme} {TOKEN}"))).await;
+        let expected = json!({ "version": 1, "begun": ["main"], "busy": [] });
+        assert_eq!((status, serde_json::from_str::<Value>(&text).unwrap()), (StatusCode::ACCEPTED, expected));
+    }
 }
 
 #[tokio::test]
@@ -81,6 +86,28 @@ async fn who_asks_hears_what_has_begun_and_what_is_busy() {
     check("?registry=main", StatusCode::ACCEPTED).await;
     check("?registry=edge", StatusCode::CONFLICT).await;
     check("?registry=other", StatusCode::NOT_FOUND).await;
+}
+
+#[tokio::test]
+async fn a_typo_begins_nothing() {
+    let url = served(Some(TOKEN), &["main"], &[]).await;
+    let check = async |query: &str, body: &str, expected: &str| {
+        let request = Client::new().post(format!("{url}/api/v1/run{query}")).bearer_auth(TOKEN);
+        let response = request.body(body.to_owned()).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{query} {body}");
+        let document: Value = response.json().await.unwrap();
+        let error = document["error"].as_str().unwrap();
+        assert!(error.contains(expected), "{query} {body}: {error}");
+    };
+    check("?registy=main", "", "there is no parameter `registy`: there is").await;
+    check("?registry=main&registry=edge", "", "`registry` is given twice: give it once").await;
+    check("?registry=main&force", "", "there is no parameter `force`").await;
+    check("?=main", "", "there is no parameter ``").await;
+    check("?Registry=main", "", "there is no parameter `Registry`").await;
+    check("", "registry=main", "write parameters into the address, as in `?registry=NAME`").await;
+    check("?registry=main", "{}", "this address takes no body").await;
+    // Whoever does not have the token hears nothing of it.
+    assert_eq!(ask(&url, "?registy=main", None).await.0, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]

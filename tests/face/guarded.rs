@@ -130,6 +130,28 @@ async fn nothing_begins_without_the_token_by_any_method_at_any_address() {
 }
 
 #[tokio::test]
+async fn a_parameter_that_an_address_does_not_take_is_refused_everywhere() {
+    let (url, _wishes) = server().await;
+    for path in READ {
+        let usual = reqwest::get(format!("{url}{path}")).await.unwrap().status();
+        for empty in ["?", "?&&"] {
+            assert_eq!(reqwest::get(format!("{url}{path}{empty}")).await.unwrap().status(), usual, "{path}");
+        }
+        for query in ["registy=main", "x", "=", "registry=main&registry=main", "run=1&RUN=1", "%ff=1"] {
+            let response = reqwest::get(format!("{url}{path}?{query}")).await.unwrap();
+            assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{path}?{query}");
+            assert_eq!(response.headers()["content-type"], "application/json", "{path}?{query}");
+            let document: serde_json::Value = response.json().await.unwrap();
+            let error = document["error"].as_str().unwrap();
+            assert!(
+                error.starts_with("there is no parameter `") || error.contains("give it once"),
+                "{error}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn where_nothing_is_nothing_is_found() {
     let (url, _wishes) = server().await;
     for path in NOTHING {
