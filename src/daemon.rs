@@ -6,6 +6,7 @@ mod attempts;
 mod collecting;
 mod docker;
 mod generation;
+mod interrupted;
 mod jobs;
 mod past;
 mod recovery;
@@ -81,6 +82,7 @@ async fn serve_here(
     let mut times = Times::of(&generation, &service);
     service.put_in_force(&generation);
     service.recover(&generation);
+    service.make_up(&generation);
     systemd::ready(&generation.status());
     let mut beat = tokio::time::interval(BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Skip);

@@ -196,6 +196,11 @@ impl Metrics {
         self.run_ended(registry, Outcome::Failed, duration, now);
     }
 
+    /// A run was asked to end before it had surveyed its registry, and did nothing.
+    pub fn run_interrupted(&self, registry: &str, duration: Duration, now: DateTime<Utc>) {
+        self.run_ended(registry, Outcome::Interrupted, duration, now);
+    }
+
     /// A run did not begin, because another one was under way.
     pub fn run_skipped(&self, registry: &str) {
         self.families.runs_total.with_label_values(&[registry, Outcome::Skipped.name()]).inc();

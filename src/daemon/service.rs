@@ -223,6 +223,9 @@ impl Service {
                 self.metrics.run_finished(&report, taken, (self.clock)());
                 self.board.planned(Arc::new(survey.plan));
                 self.board.run_ended(Run { id: Some(run), ..Run::of(&report, at, taken) });
+                if report.interrupted {
+                    self.make_up_later(run);
+                }
                 tracing::info!(
                     registry = name,
                     outcome = report.outcome().name(),
@@ -238,7 +241,7 @@ impl Service {
                 }
             }
             // The process is about to leave, and the next one begins anew.
-            Err(error @ engine::Error::Stopped) => tracing::info!(registry = name, "{error}"),
+            Err(error @ engine::Error::Stopped) => self.interrupted(name, &error, at, begin.elapsed()),
             Err(error) => {
                 self.failed(name, &error, at, begin.elapsed());
                 self.leave_nothing_down(name).await;
@@ -258,10 +261,26 @@ impl Service {
         self.up(name, error.was_reached());
         self.metrics.run_failed(name, taken, (self.clock)());
         // Without a number it has no page of its own, and is told all the same.
+        let id = self.number(name, at);
+        self.board.run_ended(Run { id, ..Run::failed(name, &error.to_string(), at, taken) });
+    }
+
+    /// A run that a stop ended while it read.
+    fn interrupted(&self, name: &str, error: &engine::Error, at: DateTime<Utc>, taken: Duration) {
+        tracing::info!(registry = name, "{error}");
+        self.metrics.run_interrupted(name, taken, (self.clock)());
+        let id = self.number(name, at);
+        self.board.run_ended(Run { id, ..Run::interrupted(name, &error.to_string(), at, taken) });
+        if let Some(run) = id {
+            self.make_up_later(run);
+        }
+    }
+
+    /// The number of the run that began then, if it was noted.
+    fn number(&self, name: &str, at: DateTime<Utc>) -> Option<i64> {
         let newest = Filter { registry: Some(name.to_owned()), at_most: 1, ..Filter::default() };
         let noted = self.state.history(&newest).unwrap_or_default();
-        let id = noted.first().map(|(run, _)| run).filter(|run| run.started == at).map(|run| run.id);
-        self.board.run_ended(Run { id, ..Run::failed(name, &error.to_string(), at, taken) });
+        noted.first().map(|(run, _)| run).filter(|run| run.started == at).map(|run| run.id)
     }
 
     pub(super) fn up(&self, name: &str, up: bool) {
