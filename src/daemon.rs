@@ -4,6 +4,7 @@
 
 mod attempts;
 mod collecting;
+mod contacts;
 mod docker;
 mod generation;
 mod interrupted;
@@ -109,6 +110,7 @@ async fn serve_here(
                 service.board.beat(clock());
                 systemd::alive();
                 service.begin_what_waited();
+                service.ask_registries(&generation);
                 config::bytes(path).is_ok_and(|now| seen.as_ref() != Some(&now))
             }
         };

@@ -147,6 +147,12 @@ impl Metrics {
         self.families.registry_up.with_label_values(&[registry]).set(i64::from(up));
     }
 
+    /// Nobody has asked this registry yet whether it answers.
+    pub fn not_asked(&self, registry: &str) {
+        // An error says that it was not there.
+        let _ = self.families.registry_up.remove_label_values(&[registry]);
+    }
+
     /// Whether the registry is still down after a collection that stopped it.
     pub fn stopped(&self, registry: &str, stopped: bool) {
         set(&self.families.registry_stopped, registry, u64::from(stopped));

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use super::attempts::Attempts;
+use super::contacts::Contacts;
 use super::docker::DockerDefaults;
 use super::generation::Generation;
 use super::jobs::{Jobs, Turn, Work};
@@ -34,6 +35,8 @@ pub(super) struct Service {
     pub(super) turns: Turns,
     /// What is under way in each registry, and what waits for that.
     pub(super) jobs: Mutex<Jobs>,
+    /// Whether registries answer between their runs.
+    pub(super) contacts: Mutex<Contacts>,
     /// By registry, what came of the last collection.
     pub(super) attempts: Mutex<BTreeMap<String, Attempts>>,
     /// Registries whose numbers have gone on from the state.
@@ -64,6 +67,7 @@ impl Service {
             docker: DockerDefaults::of(env),
             turns: Turns::default(),
             jobs: Mutex::default(),
+            contacts: Mutex::default(),
             attempts: Mutex::default(),
             announced: Mutex::default(),
             waiting: Mutex::default(),
@@ -78,6 +82,7 @@ impl Service {
         for registry in &config.registries {
             let policies: Vec<&str> = config.policies.iter().map(|policy| policy.name.as_str()).collect();
             self.metrics.registry(&registry.name, &policies);
+            lock(&self.contacts).configured(&registry.name, now);
         }
         self.board.configured(config, now);
         self.metrics.config_reloaded(true, now);
@@ -102,9 +107,18 @@ impl Service {
 
     /// Shows no more of registries that are no longer configured.
     pub(super) fn forget(&self, before: &Generation, now: &Generation) {
-        let gone = before.config.registries.iter().filter(|one| now.registry(&one.name).is_none());
-        for registry in gone {
-            self.metrics.forget(&registry.name);
+        for registry in &before.config.registries {
+            let name = &registry.name;
+            match now.registry(name) {
+                None => self.metrics.forget(name),
+                // Nobody has asked that one yet.
+                Some(other) if other.url != registry.url => self.metrics.not_asked(name),
+                Some(_) => continue,
+            }
+            lock(&self.contacts).forget(name);
+            if now.registry(name).is_some() {
+                lock(&self.contacts).configured(name, (self.clock)());
+            }
         }
     }
 
@@ -166,6 +180,7 @@ impl Service {
     pub(super) fn begin_work(self: &Arc<Self>, name: &str, work: Work) -> Turn {
         let turn = lock(&self.jobs).due(name, work, (self.clock)());
         if turn == Turn::Now {
+            lock(&self.contacts).busy(name, (self.clock)());
             let place = Place { service: self.clone(), registry: name.to_owned() };
             tokio::task::spawn_local(async move {
                 let (service, name) = (&place.service, &place.registry);
@@ -284,6 +299,7 @@ impl Service {
     }
 
     pub(super) fn up(&self, name: &str, up: bool) {
+        lock(&self.contacts).heard(name, up, (self.clock)());
         self.metrics.up(name, up);
         self.board.up(name, up);
     }
