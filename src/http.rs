@@ -13,7 +13,7 @@ mod parameters;
 mod runs;
 mod serve;
 
-pub use admin::{Admin, Ask, Begun};
+pub use admin::{Admin, Ask, Begun, NotUndone, Undo, Undone};
 pub use board::{Board, Entry, Run};
 pub use serve::{Patience, serve};
 
@@ -78,6 +78,7 @@ pub fn router(board: Board, metrics: Arc<Metrics>, past: state::State, admin: Ad
         .route("/api/v1/history", taking(&["registry"], get(history)))
         .route("/api/v1/runs", taking(&Question::PARAMETERS, get(past_runs)))
         .route("/api/v1/run", post(begin_run).fallback(async || nothing_here()))
+        .route("/api/v1/undo", post(put_back).fallback(async || nothing_here()))
         .fallback(async || nothing_here())
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .layer(middleware::from_fn(refuse_bodies))
@@ -196,6 +197,15 @@ async fn begin_run(
     body: Body,
 ) -> Response {
     context.admin.run(&headers, query.as_deref().unwrap_or_default(), body).await
+}
+
+async fn put_back(
+    State(context): State<Context>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    context.admin.undo(&headers, query.as_deref().unwrap_or_default(), body).await
 }
 
 fn nothing_here() -> Response {

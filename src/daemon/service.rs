@@ -1,7 +1,7 @@
 //! The work of the service: one job of a registry at a time, registries side by side, each told to the
 //! state, the metrics and the page.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use super::generation::Generation;
 use super::jobs::{Jobs, Turn, Work};
 use super::past;
 use super::schedule::Job;
+use super::undo::Wish;
 use crate::config::{Config, Env};
 use crate::engine::{self, Conducted, Limits, Means, Stop, conduct};
 use crate::gc::Turns;
@@ -35,6 +36,8 @@ pub(super) struct Service {
     pub(super) turns: Turns,
     /// What is under way in each registry, and what waits for that.
     pub(super) jobs: Mutex<Jobs>,
+    /// By registry, the undos that wait for their turn.
+    pub(super) undos: Mutex<BTreeMap<String, VecDeque<Wish>>>,
     /// Whether registries answer between their runs.
     pub(super) contacts: Mutex<Contacts>,
     /// By registry, what came of the last collection.
@@ -67,6 +70,7 @@ impl Service {
             docker: DockerDefaults::of(env),
             turns: Turns::default(),
             jobs: Mutex::default(),
+            undos: Mutex::default(),
             contacts: Mutex::default(),
             attempts: Mutex::default(),
             announced: Mutex::default(),
@@ -144,16 +148,16 @@ impl Service {
     /// Begins a job, or lets it wait for its turn. One of whose kind there is already one is counted and skipped.
     pub(super) fn begin(self: &Arc<Self>, job: &Job) {
         let (name, work) = match job {
-            Job::Run(name) => (name, Work::Run),
+            Job::Run(name) => (name, Work::Run(Limits::Respected)),
             Job::Collect(name) => (name, Work::Collect),
         };
         let turn = self.begin_work(name, work);
         match (turn, work) {
-            (Turn::Now, _) | (_, Work::Recover) => {}
+            (Turn::Now, _) | (_, Work::Recover | Work::Undo) => {}
             (Turn::Later, _) => tracing::info!(
                 registry = %name, ?work, "another job of this registry is under way, so this one waits for its turn"
             ),
-            (Turn::UnderWay | Turn::Waiting(_), Work::Run) => {
+            (Turn::UnderWay | Turn::Waiting(_), Work::Run(_)) => {
                 tracing::warn!(registry = %name, "another run of this registry is under way or waits, so this one is skipped");
                 self.metrics.run_skipped(name);
                 self.board.remember(Entry::Run(Run::skipped(name, (self.clock)())));
@@ -187,9 +191,10 @@ impl Service {
                 let mut work = Some(work);
                 while let (Some(one), Some(generation)) = (work, service.current()) {
                     match one {
-                        Work::Run => service.run(&generation, name).await,
+                        Work::Run(limits) => service.run(&generation, name, limits).await,
                         Work::Collect => service.collect(&generation, name).await,
                         Work::Recover => service.bring_back(name, None).await,
+                        Work::Undo => service.undo(&generation, name).await,
                     }
                     // Once the service is to stop nothing begins any more.
                     work = lock(&service.jobs).next(name).filter(|_| !service.stop.is_requested());
@@ -200,7 +205,12 @@ impl Service {
     }
 
     /// Begins runs that somebody asked for, where nothing else is under way.
-    pub(super) fn begin_asked(self: &Arc<Self>, generation: &Arc<Generation>, only: Option<&str>) -> Begun {
+    pub(super) fn begin_asked(
+        self: &Arc<Self>,
+        generation: &Generation,
+        only: Option<&str>,
+        limits: Limits,
+    ) -> Begun {
         let mut begun = Begun::default();
         for registry in &generation.config.registries {
             let name = &registry.name;
@@ -210,15 +220,16 @@ impl Service {
             if lock(&self.jobs).is_busy(name) {
                 begun.busy.push(name.clone());
             } else {
-                tracing::info!(registry = %name, "a run was asked for");
-                self.begin(&Job::Run(name.clone()));
+                let overridden = limits == Limits::Overridden;
+                tracing::info!(registry = %name, limits_overridden = overridden, "a run was asked for");
+                self.begin_work(name, Work::Run(limits));
                 begun.begun.push(name.clone());
             }
         }
         begun
     }
 
-    async fn run(&self, generation: &Generation, name: &str) {
+    async fn run(&self, generation: &Generation, name: &str, limits: Limits) {
         let begin = Instant::now();
         let at = (self.clock)();
         let Some(site) = generation.site(name, at, self) else { return };
@@ -226,7 +237,7 @@ impl Service {
         let means = Means {
             state: &self.state,
             collector: generation.collector(name),
-            limits: Limits::Respected,
+            limits,
             stop: &self.stop,
             clock: &*self.clock,
         };

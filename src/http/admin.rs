@@ -1,8 +1,9 @@
-//! What whoever has the admin token may ask for: a run, now.
+//! What whoever has the admin token may ask for: a run, now, and an undo.
 //!
 //! Nothing here does anything. It passes on what is asked for and says what came of it.
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
@@ -10,14 +11,22 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Json, Response};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::parameters::Parameters;
 use super::runs::refused;
 use super::{BODY_BYTES, nothing_here};
+use crate::engine::Limits;
+
+/// The parameter that lets a run mind no limits.
+const OVERRIDE: &str = "override_limits";
+
+/// Nobody waits longer for an undo, which may have to wait for a run. Other answers may take longer than this.
+const UNDO_ANSWER: Duration = Duration::from_secs(10);
 
 /// The only scheme that is understood.
 const BEARER: &[u8] = b"Bearer";
@@ -29,13 +38,45 @@ pub struct Admin {
     asked: mpsc::UnboundedSender<Ask>,
 }
 
-/// Somebody with the token wants runs to begin.
+/// Somebody with the token wants something.
 #[derive(Debug)]
-pub struct Ask {
-    /// Of this registry; `None` means all.
-    pub registry: Option<String>,
-    /// Who waits for what came of it.
-    pub answer: oneshot::Sender<Begun>,
+pub enum Ask {
+    /// Runs are to begin.
+    Run {
+        /// Of this registry; `None` means all.
+        registry: Option<String>,
+        /// Whether the limits of the configuration hold.
+        limits: Limits,
+        /// Who waits for what came of it.
+        answer: oneshot::Sender<Begun>,
+    },
+    /// What a run deleted is to come back.
+    Undo(Undo),
+}
+
+/// An undo that somebody wants.
+#[derive(Debug)]
+pub struct Undo {
+    /// The number of the run.
+    pub run: i64,
+    /// The only image that is to come back, with what belongs to it.
+    pub image: Option<String>,
+    /// Who may wait for what came of it.
+    pub answer: oneshot::Sender<Undone>,
+}
+
+/// The document of an undo, or why there is none.
+pub type Undone = Result<Value, NotUndone>;
+
+/// Why nothing was put back, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotUndone {
+    /// There is nothing of that kind to put back.
+    NotThere(String),
+    /// Nobody can tell what is meant.
+    Unclear(String),
+    /// It could not be done.
+    Failed(String),
 }
 
 /// What came of it, by the names of registries.
@@ -64,16 +105,22 @@ impl Admin {
         if let Some(response) = self.turns_away(headers) {
             return response;
         }
-        let parameters = match parameters(query, body, &["registry"]).await {
+        let parameters = match parameters(query, body, &["registry", OVERRIDE]).await {
             Ok(parameters) => parameters,
             Err(why) => return refused(StatusCode::BAD_REQUEST, &why),
         };
         let registry = parameters.get("registry").map(str::to_owned);
-        let (answer, answered) = oneshot::channel();
-        let _ = self.asked.send(Ask { registry, answer });
-        let Ok(begun) = answered.await else {
-            return refused(StatusCode::SERVICE_UNAVAILABLE, "the service is stopping");
+        let limits = match parameters.get(OVERRIDE) {
+            None | Some("false") => Limits::Respected,
+            Some("true") => Limits::Overridden,
+            Some(other) => {
+                let why = format!("`{OVERRIDE}={other}` cannot be used: write `true` or `false`");
+                return refused(StatusCode::BAD_REQUEST, &why);
+            }
         };
+        let (answer, answered) = oneshot::channel();
+        let _ = self.asked.send(Ask::Run { registry, limits, answer });
+        let Ok(begun) = answered.await else { return stopping() };
         let status = match (begun.begun.is_empty(), begun.busy.is_empty()) {
             (false, _) => StatusCode::ACCEPTED,
             (true, false) => StatusCode::CONFLICT,
@@ -83,6 +130,38 @@ impl Admin {
         };
         let document = json!({ "version": 1, "begun": begun.begun, "busy": begun.busy });
         (status, Json(document)).into_response()
+    }
+
+    /// Answers a wish for an undo, if that does not take too long; it goes on all the same.
+    pub(super) async fn undo(&self, headers: &HeaderMap, query: &str, body: Body) -> Response {
+        if let Some(response) = self.turns_away(headers) {
+            return response;
+        }
+        let bad = |why: &str| refused(StatusCode::BAD_REQUEST, why);
+        let parameters = match parameters(query, body, &["run", "image"]).await {
+            Ok(parameters) => parameters,
+            Err(why) => return bad(&why),
+        };
+        let Some(run) = parameters.get("run") else {
+            return bad("say which run is to be undone, as in `?run=12`");
+        };
+        let Ok(run) = run.parse() else {
+            return bad(&format!("`run={run}` cannot be used: write the number of a run, such as 12"));
+        };
+        let image = parameters.get("image").map(str::to_owned);
+        let (answer, answered) = oneshot::channel();
+        let _ = self.asked.send(Ask::Undo(Undo { run, image, answer }));
+        match timeout(UNDO_ANSWER, answered).await {
+            Ok(Ok(Ok(document))) => Json(document).into_response(),
+            Ok(Ok(Err(NotUndone::NotThere(why)))) => refused(StatusCode::NOT_FOUND, &why),
+            Ok(Ok(Err(NotUndone::Unclear(why)))) => bad(&why),
+            Ok(Ok(Err(NotUndone::Failed(why)))) => refused(StatusCode::INTERNAL_SERVER_ERROR, &why),
+            Ok(Err(_)) => stopping(),
+            Err(_) => {
+                let document = json!({ "version": 1, "registry": null, "run": run, "results": null });
+                (StatusCode::ACCEPTED, Json(document)).into_response()
+            }
+        }
     }
 
     /// What whoever does not have the token hears; `None` for those who have it.
@@ -107,6 +186,10 @@ impl Admin {
         // Digests are all of one length, so not even that of the token can be measured.
         Some(Sha256::digest(shown).ct_eq(&Sha256::digest(token)).into())
     }
+}
+
+fn stopping() -> Response {
+    refused(StatusCode::SERVICE_UNAVAILABLE, "the service is stopping")
 }
 
 /// What is shown with the scheme `Bearer`, in whatever case that is written (RFC 9110, section 11.1).

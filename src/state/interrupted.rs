@@ -18,16 +18,18 @@ impl State {
 
     /// The registries whose last run is to be made up, and forgets that.
     pub fn take_interrupted(&self) -> Result<Vec<String>, Error> {
-        self.durably(|connection| {
+        let runs: Vec<i64> = self.durably(|connection| {
             let mut select = connection.prepare(
-                "SELECT registry FROM run JOIN mark ON mark.name = ?1 || run.id
+                "SELECT run.id FROM run JOIN mark ON mark.name = ?1 || run.id
                  WHERE run.id = (SELECT max(id) FROM run AS other WHERE other.registry = run.registry)
                  ORDER BY run.id",
             )?;
-            let registries = select.query_map([MARK], |row| row.get(0))?.collect::<Result<_, _>>()?;
+            let runs = select.query_map([MARK], |row| row.get(0))?.collect::<Result<_, _>>()?;
             connection.execute("DELETE FROM mark WHERE name LIKE ?1 || '%'", [MARK])?;
-            Ok(registries)
-        })
+            Ok(runs)
+        })?;
+        let registries = runs.into_iter().map(|run| Ok(self.run(run)?.map(|run| run.registry)));
+        Ok(registries.collect::<Result<Vec<_>, Error>>()?.into_iter().flatten().collect())
     }
 }
 
