@@ -32,7 +32,7 @@ pub use collect::{Clock, answers_now, collect, grace_ends, held_back, recover, r
 pub use conduct::{Conducted, Means, conduct};
 pub use halt::Stop;
 pub use history::{
-    NO_END, Past, Standing, asked_moment, entry_document, history, history_document, what_went,
+    NO_END, Past, Standing, asked_moment, entry_document, history, history_document, undo_document, what_went,
 };
 pub use journal::Journal;
 pub use kept::Kept;

@@ -44,6 +44,15 @@ pub struct Reader {
     pub(super) transport: Arc<Transport>,
 }
 
+/// How a registry is asked whether it answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probe {
+    /// Without credentials: one request, and a registry that lets no stranger in will do.
+    Anonymous,
+    /// With credentials where the registry asks for them, so that it has to let us in.
+    Authenticated,
+}
+
 /// What a registry is able to do beyond what all can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Features {
@@ -121,6 +130,22 @@ impl Reader {
         let url = self.transport.url("");
         self.transport.send(&Request::get(url, Scope::none(), OK, MANIFEST_BYTES)).await?;
         Ok(())
+    }
+
+    /// Whether a registry answers, asked once and without another try. What looks like no registry has to let us in,
+    /// however it is asked.
+    pub async fn probe(&self, probe: Probe) -> Result<(), Error> {
+        let status = self.transport.ask_once().await?;
+        self.transport.circuit.answered();
+        match (status, probe) {
+            (StatusCode::OK | StatusCode::TOO_MANY_REQUESTS, _)
+            | (StatusCode::UNAUTHORIZED, Probe::Anonymous) => Ok(()),
+            _ => {
+                let request = Request::get(self.transport.url(""), Scope::none(), OK, MANIFEST_BYTES);
+                self.transport.send(&Request { once: true, ..request }).await?;
+                Ok(())
+            }
+        }
     }
 
     /// Whether anybody answers at all, now. It is asked once, also while other requests would wait.
