@@ -42,6 +42,8 @@ pub struct Carried {
     pub last_success: Option<DateTime<Utc>>,
     /// When the last collection ended that succeeded.
     pub last_collection: Option<DateTime<Utc>>,
+    /// Whether the last collection that began succeeded; `None` if none ever began.
+    pub last_collection_succeeded: Option<bool>,
 }
 
 /// How much has been deleted.
@@ -101,9 +103,12 @@ impl Metrics {
 
     /// Forgets what a registry is like that is no longer in the configuration. What was counted stays.
     pub fn forget(&self, registry: &str) {
-        for gauges in self.families.gauges().into_iter().chain([&self.families.registry_up]) {
+        for gauges in self.families.gauges().into_iter().chain(self.families.gauges_once_known()) {
+            remove(gauges, registry);
+        }
+        for limit in Limit::ALL {
             // An error says that it was not there.
-            let _ = gauges.remove_label_values(&[registry]);
+            let _ = self.families.last_run_refusals.remove_label_values(&[registry, limit.name()]);
         }
     }
 
@@ -122,6 +127,9 @@ impl Metrics {
         ];
         for (gauges, at) in moments {
             set_moment(gauges, registry, at);
+        }
+        if let Some(succeeded) = carried.last_collection_succeeded {
+            set(&families.gc_last_run_successful, registry, u64::from(succeeded));
         }
     }
 
@@ -189,6 +197,11 @@ impl Metrics {
             let labels = [registry.as_str(), refusal.limit.name()];
             self.families.limit_refusals_total.with_label_values(&labels).inc();
         }
+        for limit in Limit::ALL {
+            let refusals = report.refusals.iter().filter(|refusal| refusal.limit == limit).count();
+            let gauge = self.families.last_run_refusals.with_label_values(&[registry, limit.name()]);
+            gauge.set(i64::try_from(refusals).unwrap_or(i64::MAX));
+        }
     }
 
     /// A run could not survey its registry, and did nothing.
@@ -199,6 +212,16 @@ impl Metrics {
     /// A run did not begin, because another one was under way.
     pub fn run_skipped(&self, registry: &str) {
         self.families.runs_total.with_label_values(&[registry, Outcome::Skipped.name()]).inc();
+    }
+
+    /// A run has been under way since then; `None` if none is.
+    pub fn run_under_way(&self, registry: &str, since: Option<DateTime<Utc>>) {
+        set_moment(&self.families.run_started_timestamp_seconds, registry, since);
+    }
+
+    /// A run, and the collection that follows it, may take this long at most.
+    pub fn run_timeout(&self, registry: &str, timeout: Duration) {
+        set(&self.families.run_timeout_seconds, registry, timeout.as_secs());
     }
 
     fn run_ended(&self, registry: &str, outcome: Outcome, duration: Duration, now: DateTime<Utc>) {
@@ -236,14 +259,29 @@ impl Metrics {
         observe(&families.gc_downtime_seconds, collected.downtime);
         families.reclaimed_blobs_total.with_label_values(&[registry]).inc_by(collected.blobs);
         families.reclaimed_bytes_total.with_label_values(&[registry]).inc_by(collected.bytes);
-        if collected.outcome == CollectionOutcome::Success {
+        let success = collected.outcome == CollectionOutcome::Success;
+        if success {
             set_moment(&families.gc_last_success_timestamp_seconds, registry, Some(collected.at));
         }
+        set(&families.gc_last_run_successful, registry, u64::from(success));
     }
 
-    /// So many bytes have been deleted and not yet collected.
+    /// A collection found too little to free. So it could have been made: whatever let the one before fail is mended.
+    pub fn collection_not_worth_it(&self, registry: &str) {
+        set(&self.families.gc_last_run_successful, registry, 1);
+    }
+
+    /// So many bytes have been deleted, and wait for a collection.
     pub fn reclaimable(&self, registry: &str, bytes: u64) {
         set(&self.families.reclaimable_bytes, registry, bytes);
+        remove(&self.families.deleted_uncollected_bytes, registry);
+    }
+
+    /// So many bytes have been deleted in a registry that we do not collect.
+    pub fn uncollected(&self, registry: &str, bytes: u64) {
+        set(&self.families.deleted_uncollected_bytes, registry, bytes);
+        remove(&self.families.reclaimable_bytes, registry);
+        remove(&self.families.gc_last_run_successful, registry);
     }
 
     /// Counts the requests to a registry.
@@ -261,6 +299,11 @@ impl Metrics {
 
 fn set(gauges: &IntGaugeVec, registry: &str, value: u64) {
     gauges.with_label_values(&[registry]).set(i64::try_from(value).unwrap_or(i64::MAX));
+}
+
+fn remove(gauges: &IntGaugeVec, registry: &str) {
+    // An error says that it was not there.
+    let _ = gauges.remove_label_values(&[registry]);
 }
 
 /// Zero stands for never, as Prometheus itself has it.

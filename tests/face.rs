@@ -25,7 +25,7 @@ use serde_json::Value;
 use world::{HOSTILE, board, config, metrics, now, start};
 
 /// Every metric of the design with its labels.
-const METRICS: [(&str, &[&str]); 31] = [
+const METRICS: [(&str, &[&str]); 36] = [
     ("build_info", &["revision", "version"]),
     ("config_last_reload_successful", &[]),
     ("config_last_reload_success_timestamp_seconds", &[]),
@@ -43,6 +43,9 @@ const METRICS: [(&str, &[&str]); 31] = [
     ("last_run_timestamp_seconds", &["registry"]),
     ("last_success_timestamp_seconds", &["registry"]),
     ("next_run_timestamp_seconds", &["registry"]),
+    ("run_started_timestamp_seconds", &["registry"]),
+    ("run_timeout_seconds", &["registry"]),
+    ("last_run_refusals", &["limit", "registry"]),
     ("deleted_manifests_total", &["policy", "registry"]),
     ("deleted_tags_total", &["policy", "registry"]),
     ("repository_failures_total", &["kind", "registry"]),
@@ -51,9 +54,11 @@ const METRICS: [(&str, &[&str]); 31] = [
     ("gc_duration_seconds_bucket", &["registry", "le"]),
     ("gc_downtime_seconds_bucket", &["registry", "le"]),
     ("gc_last_success_timestamp_seconds", &["registry"]),
+    ("gc_last_run_successful", &["registry"]),
     ("reclaimed_bytes_total", &["registry"]),
     ("reclaimed_blobs_total", &["registry"]),
     ("reclaimable_bytes", &["registry"]),
+    ("deleted_uncollected_bytes", &["registry"]),
     ("registry_requests_total", &["code", "method", "registry"]),
     ("registry_request_duration_seconds_bucket", &["method", "registry", "le"]),
     ("registry_retries_total", &["registry"]),

@@ -125,6 +125,9 @@ impl Service {
     /// Remembers how a collection has ended, for the next one.
     pub(super) fn attempted(&self, name: &str, end: Option<End>) {
         let Some(end) = end else { return };
+        if end == End::NotWorthIt {
+            self.metrics.collection_not_worth_it(name);
+        }
         let youngest = self.state.youngest_waiting(name).unwrap_or_else(|error| {
             tracing::error!(registry = name, %error, "the state cannot be read");
             None

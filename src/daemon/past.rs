@@ -47,11 +47,10 @@ pub(super) fn carried(state: &State, registry: &str) -> Result<Carried, state::E
     };
     carried.last_run = ended(None);
     carried.last_success = ended(Some(Outcome::Success));
-    let collections = state.collections(REMEMBERED)?;
-    let succeeded = collections
-        .iter()
-        .find(|one| one.registry == registry && one.collected.outcome == CollectionOutcome::Success);
-    carried.last_collection = succeeded.map(|one| one.collected.at);
+    let succeeded = state.last_collection(registry, CollectionOutcome::Success)?;
+    let failed = state.last_collection(registry, CollectionOutcome::Failed)?;
+    carried.last_collection = succeeded;
+    carried.last_collection_succeeded = succeeded.max(failed).map(|last| succeeded == Some(last));
     Ok(carried)
 }
 

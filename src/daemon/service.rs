@@ -14,7 +14,7 @@ use super::generation::Generation;
 use super::jobs::{Jobs, Turn, Work};
 use super::past;
 use super::schedule::Job;
-use crate::config::{Config, Env};
+use crate::config::{self, Config, Env, GcSchedule};
 use crate::engine::{self, Conducted, Limits, Means, Stop, conduct};
 use crate::gc::Turns;
 use crate::http::{Begun, Board, Clock, Entry, Run};
@@ -88,7 +88,8 @@ impl Service {
                 self.metrics.carry_on(&registry.name, &carried);
                 self.board.carry_on(&registry.name, &carried);
             }
-            self.show_reclaimable(&registry.name);
+            self.metrics.run_timeout(&registry.name, longest(registry));
+            self.show_reclaimable_of(registry);
             self.arm_collection(config, registry);
         }
         Ok(())
@@ -208,6 +209,7 @@ impl Service {
         let at = (self.clock)();
         let Some(site) = generation.site(name, at, self) else { return };
         self.board.run_began(name, at);
+        self.metrics.run_under_way(name, Some(at));
         let means = Means {
             state: &self.state,
             collector: generation.collector(name),
@@ -216,7 +218,9 @@ impl Service {
             clock: &*self.clock,
         };
         let mut end = None;
-        match conduct(site, &means, &()).await {
+        let conducted = conduct(site, &means, &()).await;
+        self.metrics.run_under_way(name, None);
+        match conducted {
             Ok(Conducted { run, survey, report, collected, taken, .. }) => {
                 self.up(name, true);
                 self.metrics.surveyed(&survey.plan);
@@ -269,15 +273,35 @@ impl Service {
         self.board.up(name, up);
     }
 
+    /// Shows what has been deleted and not been collected, by the configuration that is in force now.
     pub(super) fn show_reclaimable(&self, name: &str) {
+        let generation = self.current();
+        if let Some(registry) = generation.as_deref().and_then(|one| one.registry(name)) {
+            self.show_reclaimable_of(registry);
+        }
+    }
+
+    fn show_reclaimable_of(&self, registry: &config::Registry) {
+        let name = registry.name.as_str();
         match self.state.reclaimable(name) {
             Ok(bytes) => {
-                self.metrics.reclaimable(name, bytes);
+                if registry.gc.is_some() {
+                    self.metrics.reclaimable(name, bytes);
+                } else {
+                    // Nothing waits there: whether something else has freed it, nobody tells us.
+                    self.metrics.uncollected(name, bytes);
+                }
                 self.board.reclaimable(name, bytes);
             }
             Err(error) => tracing::error!(registry = name, %error, "the state cannot be read"),
         }
     }
+}
+
+/// How long a run, and the collection that follows it, may take.
+fn longest(registry: &config::Registry) -> Duration {
+    let follows = registry.gc.as_ref().filter(|gc| matches!(gc.schedule, GcSchedule::AfterRun));
+    registry.run_timeout.saturating_add(follows.map_or(Duration::ZERO, |gc| gc.timeout))
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

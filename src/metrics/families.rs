@@ -33,6 +33,9 @@ pub(super) struct Families {
     pub(super) last_run_timestamp_seconds: IntGaugeVec,
     pub(super) last_success_timestamp_seconds: IntGaugeVec,
     pub(super) next_run_timestamp_seconds: IntGaugeVec,
+    pub(super) run_started_timestamp_seconds: IntGaugeVec,
+    pub(super) run_timeout_seconds: IntGaugeVec,
+    pub(super) last_run_refusals: IntGaugeVec,
     pub(super) deleted_manifests_total: IntCounterVec,
     pub(super) deleted_tags_total: IntCounterVec,
     pub(super) repository_failures_total: IntCounterVec,
@@ -41,9 +44,11 @@ pub(super) struct Families {
     pub(super) gc_duration_seconds: HistogramVec,
     pub(super) gc_downtime_seconds: HistogramVec,
     pub(super) gc_last_success_timestamp_seconds: IntGaugeVec,
+    pub(super) gc_last_run_successful: IntGaugeVec,
     pub(super) reclaimed_bytes_total: IntCounterVec,
     pub(super) reclaimed_blobs_total: IntCounterVec,
     pub(super) reclaimable_bytes: IntGaugeVec,
+    pub(super) deleted_uncollected_bytes: IntGaugeVec,
     pub(super) registry_requests_total: IntCounterVec,
     pub(super) registry_request_duration_seconds: HistogramVec,
     pub(super) registry_retries_total: IntCounterVec,
@@ -119,6 +124,19 @@ impl Families {
                 "next_run_timestamp_seconds",
                 "When the next run begins, in Unix seconds; 0 is not scheduled.",
             )?,
+            run_started_timestamp_seconds: maker.per_registry(
+                "run_started_timestamp_seconds",
+                "When the run that is under way began, in Unix seconds; 0 is none under way.",
+            )?,
+            run_timeout_seconds: maker.per_registry(
+                "run_timeout_seconds",
+                "How long a run, and the collection that follows it, may take at most, in seconds.",
+            )?,
+            last_run_refusals: maker.gauges(
+                "last_run_refusals",
+                "Refusals in the last run that could read the registry, by the limit that would have been crossed.",
+                &["registry", "limit"],
+            )?,
             deleted_manifests_total: maker.counters(
                 "deleted_manifests_total",
                 "Manifests that were deleted, by policy; carries on after a restart.",
@@ -160,6 +178,11 @@ impl Families {
                 "gc_last_success_timestamp_seconds",
                 "When a collection last ended in success, in Unix seconds; 0 is never.",
             )?,
+            gc_last_run_successful: maker.per_registry(
+                "gc_last_run_successful",
+                "Whether the last collection succeeded, or found too little to free: 1 or 0. Not there before the \
+                 first one, nor without `gc`.",
+            )?,
             reclaimed_bytes_total: maker.counters(
                 "reclaimed_bytes_total",
                 "Bytes of the blobs that collections really removed; carries on after a restart.",
@@ -172,7 +195,12 @@ impl Families {
             )?,
             reclaimable_bytes: maker.per_registry(
                 "reclaimable_bytes",
-                "Bytes that were deleted and not yet collected.",
+                "Bytes that were deleted and wait for a collection. Not there without `gc`.",
+            )?,
+            deleted_uncollected_bytes: maker.per_registry(
+                "deleted_uncollected_bytes",
+                "Bytes that were deleted in a registry that regsweep does not collect, for want of a `gc`. Whether \
+                 something else has freed them is unknown. Not there with `gc`.",
             )?,
             registry_requests_total: maker.counters(
                 "registry_requests_total",
@@ -195,7 +223,7 @@ impl Families {
         })
     }
 
-    /// The gauges with no label but the registry that can begin at zero.
+    /// The gauges with no label but the registry that begin at zero, since that is true then.
     pub(super) fn gauges(&self) -> [&IntGaugeVec; 12] {
         [
             &self.registry_stopped,
@@ -208,8 +236,19 @@ impl Families {
             &self.last_run_timestamp_seconds,
             &self.last_success_timestamp_seconds,
             &self.next_run_timestamp_seconds,
+            &self.run_started_timestamp_seconds,
             &self.gc_last_success_timestamp_seconds,
+        ]
+    }
+
+    /// The gauges with no label but the registry that are not there before their value is known.
+    pub(super) fn gauges_once_known(&self) -> [&IntGaugeVec; 5] {
+        [
+            &self.registry_up,
+            &self.run_timeout_seconds,
+            &self.gc_last_run_successful,
             &self.reclaimable_bytes,
+            &self.deleted_uncollected_bytes,
         ]
     }
 

@@ -215,6 +215,18 @@ impl State {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// When the last collection of a registry ended that ended so.
+    pub fn last_collection(
+        &self,
+        registry: &str,
+        outcome: CollectionOutcome,
+    ) -> Result<Option<DateTime<Utc>>, Error> {
+        let connection = self.durable();
+        let sql = "SELECT at FROM collection WHERE registry = ?1 AND outcome = ?2 ORDER BY id DESC LIMIT 1";
+        let mut select = connection.prepare_cached(sql)?;
+        Ok(select.query_row([registry, outcome.name()], |row| row.get(0)).optional()?)
+    }
+
     /// The registries that were stopped for a collection and never seen to answer again.
     pub fn stopped(&self) -> Result<Vec<String>, Error> {
         let connection = self.durable();

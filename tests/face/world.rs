@@ -163,6 +163,9 @@ pub(crate) fn metrics(config: &Config) -> Metrics {
     metrics.collected("main", &collected(CollectionOutcome::Success, 1, None));
     metrics.observer("main").exchanged("GET", Some(200), Duration::from_millis(3));
     metrics.up("main", true);
+    metrics.run_timeout("main", Duration::from_secs(43_200));
+    metrics.reclaimable("main", 9_663_676_416);
+    metrics.uncollected("edge & co", 1000);
     metrics
 }
 

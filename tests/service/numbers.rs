@@ -1,0 +1,131 @@
+//! What the numbers say while something goes on, after it, and after a restart.
+
+use std::path::PathBuf;
+
+use crate::support::gate::Gate;
+use crate::world::{Commands, Host, NEVER, Place, Serving, fill, until};
+
+const MAIN: &str = "registry=\"main\"";
+
+/// A place whose runs begin when they are asked for.
+fn place(lines: &str) -> Place {
+    let place = Place::new(NEVER, &[]);
+    let token = place.config().with_file_name("token");
+    std::fs::write(&token, "sesame\n").unwrap();
+    place.configure(NEVER, &[lines.to_owned()], &format!("admin_token: {{ file: {} }}\n", token.display()));
+    place
+}
+
+/// Replaces something in the configuration.
+fn change(place: &Place, from: &str, to: &str) {
+    let text = std::fs::read_to_string(place.config()).unwrap();
+    assert!(text.contains(from), "{text}");
+    place.write(&text.replace(from, to));
+}
+
+/// Begins a run.
+async fn begin(serving: &Serving) {
+    let url = format!("{}/api/v1/run", serving.url);
+    // The one before may still be at its last words.
+    until("a run begins", async || {
+        let answer = reqwest::Client::new().post(&url).bearer_auth("sesame").send().await.unwrap();
+        answer.status() == 202
+    })
+    .await;
+}
+
+/// Waits for so many runs that ended so, since the start of the service.
+async fn runs(serving: &Serving, outcome: &str, number: u32) {
+    let label = format!("outcome=\"{outcome}\"");
+    serving.until_metric("runs_total", &[MAIN, &label], number.into()).await;
+}
+
+/// Asserts what a metric is now, and that it is there.
+async fn is(serving: &Serving, name: &str, labels: &[&str], expected: f64) {
+    let found = serving.series(name, labels).await;
+    assert_eq!(found, [expected], "{name}{labels:?}: {}", serving.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_is_shown_for_as_long_as_it_is_under_way() {
+    let host = Host::start().await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    let gate = Gate::before(&host.registry.host(), 2);
+    let place = place(&format!("url: {}\nrun_timeout: 2h", gate.url()));
+    let serving = place.serve().await;
+    is(&serving, "run_timeout_seconds", &[MAIN], 7200.0).await;
+    is(&serving, "run_started_timestamp_seconds", &[MAIN], 0.0).await;
+    begin(&serving).await;
+    tokio::task::block_in_place(|| gate.wait_until_held());
+    let began = place.number("SELECT CAST(strftime('%s', started) AS INTEGER) FROM run") as f64;
+    is(&serving, "run_started_timestamp_seconds", &[MAIN], began).await;
+    gate.release();
+    runs(&serving, "success", 1).await;
+    is(&serving, "run_started_timestamp_seconds", &[MAIN], 0.0).await;
+    assert_eq!(filled.left(), 0);
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_is_shown_until_a_run_comes_through() {
+    let host = Host::start().await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    let place = place(&format!("url: {}", host.registry.url()));
+    change(&place, "max_percent: 100", "max_percent: 100, max_deletions: 1");
+    let serving = place.serve().await;
+    let labels = [MAIN, "limit=\"max_deletions\""];
+    begin(&serving).await;
+    runs(&serving, "refused", 1).await;
+    is(&serving, "last_run_refusals", &labels, 1.0).await;
+    is(&serving, "last_run_refusals", &[MAIN, "limit=\"max_percent\""], 0.0).await;
+    change(&place, "max_deletions: 1", "max_deletions: 9");
+    serving.until_logged("the configuration was loaded again").await;
+    begin(&serving).await;
+    runs(&serving, "success", 1).await;
+    is(&serving, "last_run_refusals", &labels, 0.0).await;
+    is(&serving, "limit_refusals_total", &labels, 1.0).await;
+    assert_eq!(filled.left(), 0);
+    serving.stop().await;
+}
+
+/// A registry whose collections fail as long as a file is there.
+async fn breakable() -> (Commands, PathBuf, String) {
+    let commands = Commands::new().await;
+    let broken = commands.file("broken");
+    std::fs::write(&broken, "").unwrap();
+    let lines = commands.lines(&format!("[ -e {} ] && exit 3", broken.display()), "", "");
+    (commands, broken, lines)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collection_that_failed_is_shown_until_one_succeeds_also_after_a_restart() {
+    let (commands, broken, lines) = breakable().await;
+    let place = place(&lines);
+    let serving = place.serve().await;
+    assert!(serving.series("gc_last_run_successful", &[]).await.is_empty(), "there was none");
+    begin(&serving).await;
+    runs(&serving, "success", 1).await;
+    serving.until_metric("gc_runs_total", &[MAIN, "outcome=\"failed\""], 1.0).await;
+    is(&serving, "gc_last_run_successful", &[MAIN], 0.0).await;
+    serving.stop().await;
+    let serving = place.serve().await;
+    is(&serving, "gc_runs_total", &[MAIN, "outcome=\"failed\""], 0.0).await;
+    is(&serving, "gc_last_run_successful", &[MAIN], 0.0).await;
+    std::fs::remove_file(broken).unwrap();
+    begin(&serving).await;
+    serving.until_metric("gc_runs_total", &[MAIN, "outcome=\"success\""], 1.0).await;
+    is(&serving, "gc_last_run_successful", &[MAIN], 1.0).await;
+    assert!(commands.filled.is_swept());
+    // Without `gc` there is nothing more to tell of it.
+    serving.until_metric("reclaimable_bytes", &[MAIN], 0.0).await;
+    let text = std::fs::read_to_string(place.config()).unwrap();
+    let (before, rest) = text.split_once("    gc:\n").unwrap();
+    let (_, after) = rest.split_once("protect:").unwrap();
+    place.write(&format!("{before}protect:{after}"));
+    serving.until_logged("the configuration was loaded again").await;
+    is(&serving, "deleted_uncollected_bytes", &[MAIN], 0.0).await;
+    for gone in ["gc_last_run_successful", "reclaimable_bytes"] {
+        assert!(serving.series(gone, &[]).await.is_empty(), "{gone}");
+    }
+    serving.stop().await;
+}
