@@ -245,6 +245,9 @@ async fn the_page_says_what_matters() {
         "rule pull-requests no longer keeps pr-921",
         "limits.max_percent allows 75 %",
         "9.00 GiB wait for the next collection",
+        "<dt>Waits to be reclaimed</dt><dd>9.00 GiB</dd>",
+        "<dt>Deleted, not collected by regsweep</dt><dd>5.00 GiB</dd>",
+        "5.00 GiB deleted and not collected by regsweep",
         "in 21h",
         "another run was under way",
         "href=\"/api/v1/plan?registry=main\"",
@@ -253,6 +256,24 @@ async fn the_page_says_what_matters() {
     for text in expected {
         assert!(page.contains(text), "{text} is not on the page:\n{page}");
     }
+}
+
+#[tokio::test]
+async fn without_gc_nothing_is_said_to_wait_for_a_collection() {
+    let (url, board) = healthy().await;
+    let mut config = config("enforce");
+    let gc = config.registries[0].gc.take();
+    board.configured(&config, now());
+    board.uncollected("main", 1 << 30);
+    let page = get(&url).await.text().await.unwrap();
+    assert!(page.contains("1.00 GiB deleted and not collected by regsweep"), "{page}");
+    assert!(!page.contains("wait for the next collection"), "{page}");
+    // It is known anew at each reload.
+    config.registries[0].gc = gc;
+    board.configured(&config, now());
+    let page = get(&url).await.text().await.unwrap();
+    assert!(page.contains("1.00 GiB wait for the next collection"), "{page}");
+    assert!(!page.contains("not collected by regsweep"), "{page}");
 }
 
 #[tokio::test]
@@ -278,6 +299,10 @@ async fn programs_get_the_same() {
     assert_eq!(main["next_run"], "2026-06-18T09:00:00Z");
     assert_eq!(main["last_collection"]["downtime_seconds"], 41.5);
     assert_eq!(main["plan"]["totals"]["delete"], 66);
+    let kept = ["collects", "reclaimable_bytes", "deleted_uncollected_bytes"];
+    let numbers = |registry: &Value| Value::from(kept.map(|key| registry[key].clone()).to_vec());
+    assert_eq!(numbers(main), serde_json::json!([true, 9_663_676_416_u64, 0]));
+    assert_eq!(numbers(&status["registries"][1]), serde_json::json!([false, 0, 5_368_709_120_u64]));
     let plans = json(&format!("{url}/api/v1/plan")).await;
     assert_eq!(plans.as_array().unwrap().len(), 1, "the other registry has no plan yet");
     assert_eq!(plans[0]["registry"], "main");

@@ -285,13 +285,13 @@ impl Service {
         let name = registry.name.as_str();
         match self.state.reclaimable(name) {
             Ok(bytes) => {
+                self.board.uncollected(name, bytes);
                 if registry.gc.is_some() {
                     self.metrics.reclaimable(name, bytes);
                 } else {
                     // Nothing waits there: whether something else has freed it, nobody tells us.
                     self.metrics.uncollected(name, bytes);
                 }
-                self.board.reclaimable(name, bytes);
             }
             Err(error) => tracing::error!(registry = name, %error, "the state cannot be read"),
         }

@@ -55,6 +55,8 @@ pub(super) struct Registry {
     pub(super) up: Option<bool>,
     /// Why it is still down after a collection that stopped it, if it is.
     pub(super) stopped: Option<String>,
+    /// Whether the configuration says how we collect it.
+    pub(super) collects: bool,
     pub(super) running_since: Option<DateTime<Utc>>,
     pub(super) collecting_since: Option<DateTime<Utc>>,
     pub(super) next_run: Option<DateTime<Utc>>,
@@ -62,7 +64,8 @@ pub(super) struct Registry {
     pub(super) collection_waits: Option<DateTime<Utc>>,
     pub(super) last_run: Option<Run>,
     pub(super) last_collection: Option<Collected>,
-    pub(super) reclaimable_bytes: u64,
+    /// Deleted, and not collected by us.
+    pub(super) uncollected_bytes: u64,
     pub(super) deleted_manifests: u64,
     pub(super) reclaimed_bytes: u64,
     pub(super) plan: Option<Arc<Plan>>,
@@ -196,10 +199,11 @@ impl Board {
             for registry in &config.registries {
                 let url = without_credentials(&registry.url);
                 let known = old.iter().position(|known| known.name == registry.name && known.url == url);
-                state.registries.push(match known {
+                let known = match known {
                     Some(position) => old.swap_remove(position),
                     None => Registry::new(&registry.name, url),
-                });
+                };
+                state.registries.push(Registry { collects: registry.gc.is_some(), ..known });
             }
         });
     }
@@ -289,9 +293,9 @@ impl Board {
         self.registry(registry, |registry| registry.collection_waits = until);
     }
 
-    /// So many bytes have been deleted and not yet collected.
-    pub fn reclaimable(&self, registry: &str, bytes: u64) {
-        self.registry(registry, |registry| registry.reclaimable_bytes = bytes);
+    /// So many bytes have been deleted and not been collected by us, whether we ever will or not.
+    pub fn uncollected(&self, registry: &str, bytes: u64) {
+        self.registry(registry, |registry| registry.uncollected_bytes = bytes);
     }
 
     pub(super) fn state(&self) -> Arc<State> {
@@ -333,19 +337,30 @@ impl State {
 }
 
 impl Registry {
+    /// What waits for a collection of ours.
+    pub(super) fn reclaimable_bytes(&self) -> u64 {
+        if self.collects { self.uncollected_bytes } else { 0 }
+    }
+
+    /// What no collection of ours will free. Whether something else has, nobody tells us.
+    pub(super) fn left_to_others_bytes(&self) -> u64 {
+        if self.collects { 0 } else { self.uncollected_bytes }
+    }
+
     fn new(name: &str, url: String) -> Self {
         Self {
             name: name.to_owned(),
             url,
             up: None,
             stopped: None,
+            collects: false,
             running_since: None,
             collecting_since: None,
             next_run: None,
             collection_waits: None,
             last_run: None,
             last_collection: None,
-            reclaimable_bytes: 0,
+            uncollected_bytes: 0,
             deleted_manifests: 0,
             reclaimed_bytes: 0,
             plan: None,

@@ -110,10 +110,14 @@ fn sums(state: &State) -> Markup {
         let open = registry.plan.as_ref().filter(|_| !registry.plan_applied);
         open.map_or(0, |plan| plan.totals().expired_bytes)
     });
+    let left_to_others = sum(Registry::left_to_others_bytes);
     html! {
         dl.sums {
             div { dt { "Reclaimed" } dd { (bytes(sum(|registry| registry.reclaimed_bytes))) } }
-            div { dt { "Waits to be reclaimed" } dd { (bytes(sum(|registry| registry.reclaimable_bytes))) } }
+            div { dt { "Waits to be reclaimed" } dd { (bytes(sum(Registry::reclaimable_bytes))) } }
+            @if left_to_others > 0 {
+                div { dt { "Deleted, not collected by regsweep" } dd { (bytes(left_to_others)) } }
+            }
             div { dt { "Expired, not yet deleted" } dd { (bytes(expired)) } }
             div { dt { "Manifests deleted" } dd { (count(sum(|registry| registry.deleted_manifests))) } }
         }
@@ -142,8 +146,13 @@ fn section(registry: &Registry, now: DateTime<Utc>) -> Markup {
                     dd {
                         (count(registry.deleted_manifests)) " deleted manifests, "
                         (bytes(registry.reclaimed_bytes)) " reclaimed"
-                        @if registry.reclaimable_bytes > 0 {
-                            "; " (bytes(registry.reclaimable_bytes)) " wait for the next collection"
+                        @if registry.left_to_others_bytes() > 0 {
+                            "; " (bytes(registry.left_to_others_bytes()))
+                            " deleted and not collected by regsweep: without " code { "gc" }
+                            " in the configuration something else has to free them"
+                        }
+                        @if registry.reclaimable_bytes() > 0 {
+                            "; " (bytes(registry.reclaimable_bytes())) " wait for the next collection"
                             @if let Some(until) = registry.collection_waits.filter(|until| *until > now) {
                                 ", which the grace holds back for another " (left(until, now))
                             }

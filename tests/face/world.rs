@@ -27,6 +27,7 @@ mode: {mode}
 registries:
   - name: main
     url: https://registry.example.com/
+    gc: {{ docker: {{ container: registry }} }}
   - name: edge & co
     url: http://edge.example.com:5000/
 policies:
@@ -101,7 +102,7 @@ pub(crate) fn board(config: &Config) -> Board {
     board.planned(Arc::new(plan));
     board.run_ended(Run::of(&report, now() - TimeDelta::hours(3), TAKEN));
     board.next_run("main", Some(now() + TimeDelta::hours(21)));
-    board.reclaimable("main", 9_663_676_416);
+    board.uncollected("main", 9_663_676_416);
     board.up("edge & co", false);
     board.run_ended(Run::failed(
         "edge & co",
@@ -110,6 +111,7 @@ pub(crate) fn board(config: &Config) -> Board {
         Duration::from_millis(320),
     ));
     board.next_run("edge & co", Some(now() + TimeDelta::minutes(30)));
+    board.uncollected("edge & co", 5_368_709_120);
     let error = Some(format!("no such container {HOSTILE}"));
     board.collected("edge & co", collected(CollectionOutcome::Failed, 1, error));
     board

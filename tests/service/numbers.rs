@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use serde_json::Value;
+
 use crate::support::gate::Gate;
 use crate::world::{Commands, Host, NEVER, Place, Serving, fill, until};
 
@@ -40,6 +42,14 @@ async fn runs(serving: &Serving, outcome: &str, number: u32) {
     serving.until_metric("runs_total", &[MAIN, &label], number.into()).await;
 }
 
+async fn get(serving: &Serving, path: &str) -> String {
+    reqwest::get(format!("{}{path}", serving.url)).await.unwrap().text().await.unwrap()
+}
+
+async fn status(serving: &Serving) -> Value {
+    serde_json::from_str(&get(serving, "/api/v1/status").await).unwrap()
+}
+
 /// Asserts what a metric is now, and that it is there.
 async fn is(serving: &Serving, name: &str, labels: &[&str], expected: f64) {
     let found = serving.series(name, labels).await;
@@ -63,6 +73,26 @@ async fn a_run_is_shown_for_as_long_as_it_is_under_way() {
     runs(&serving, "success", 1).await;
     is(&serving, "run_started_timestamp_seconds", &[MAIN], 0.0).await;
     assert_eq!(filled.left(), 0);
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_nothing_is_collected_nothing_waits_for_a_collection() {
+    let host = Host::start().await;
+    fill(&host.registry.url(), host.registry.store()).await;
+    let place = place(&format!("url: {}", host.registry.url()));
+    let serving = place.serve().await;
+    begin(&serving).await;
+    runs(&serving, "success", 1).await;
+    let bytes = place.total("reclaimable");
+    assert!(bytes > 0);
+    serving.until_metric("deleted_uncollected_bytes", &[MAIN], bytes as f64).await;
+    assert!(serving.series("reclaimable_bytes", &[]).await.is_empty());
+    let status = &status(&serving).await["registries"][0];
+    assert_eq!((&status["collects"], &status["reclaimable_bytes"]), (&false.into(), &0.into()), "{status}");
+    assert_eq!(status["deleted_uncollected_bytes"], bytes);
+    let page = get(&serving, "/").await;
+    assert!(page.contains("not collected by regsweep") && !page.contains("next collection"), "{page}");
     serving.stop().await;
 }
 
