@@ -13,9 +13,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use prometheus::{Encoder as _, IntGaugeVec, TextEncoder};
 
-use crate::plan::{Limit, Plan};
+use crate::plan::Limit;
 use crate::registry::{Kind, Observer};
-use crate::report::{Collected, CollectionOutcome, Outcome, RunReport};
+use crate::report::{Collected, CollectionOutcome, Outcome, PlanDocument, RunReport};
 use families::Families;
 use requests::Requests;
 
@@ -160,9 +160,9 @@ impl Metrics {
         set(&self.families.registry_stopped, registry, u64::from(stopped));
     }
 
-    /// A registry was surveyed, and this is what was found in it.
-    pub fn surveyed(&self, plan: &Plan) {
-        let totals = plan.totals();
+    /// This is the latest plan of a registry, with what came of it.
+    pub fn planned(&self, plan: &PlanDocument) {
+        let (totals, expired, held_back) = (&plan.totals, plan.expired(), plan.held_back());
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         let families = &self.families;
         let values = [
@@ -170,8 +170,10 @@ impl Metrics {
             (&families.tags, count(totals.tags)),
             (&families.manifests, count(totals.manifests)),
             (&families.referenced_bytes, totals.referenced_bytes),
-            (&families.expired_manifests, count(totals.delete)),
-            (&families.expired_bytes, totals.expired_bytes),
+            (&families.expired_manifests, count(expired.manifests)),
+            (&families.expired_bytes, expired.bytes),
+            (&families.held_back_manifests, count(held_back.manifests)),
+            (&families.held_back_bytes, held_back.bytes),
         ];
         for (gauges, value) in values {
             set(gauges, &plan.registry, value);

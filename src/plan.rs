@@ -26,7 +26,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::model::{Digest, Kind, RepositoryName, Snapshot, Tag};
 use crate::policy::{Limits, Policy, Protect};
@@ -67,7 +67,7 @@ pub enum Counted {
 }
 
 /// What becomes of a manifest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// It stays.
@@ -158,17 +158,15 @@ pub struct Planned {
 }
 
 /// An expired tag whose manifest stays.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Untag {
     /// The tag to remove.
     pub tag: Tag,
     /// The manifest it points to, which stays.
     pub digest: Digest,
     /// What the manifest is.
-    #[serde(skip)]
     pub kind: Kind,
     /// The rule that no longer keeps the tag.
-    #[serde(skip)]
     pub rule: String,
 }
 
@@ -251,7 +249,7 @@ impl Plan {
 }
 
 /// The sums over the repositories of a plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Totals {
     /// Repositories that a policy claims and that could be read.
     pub repositories: usize,

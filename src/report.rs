@@ -2,10 +2,15 @@
 //!
 //! The forms are documented and versioned: fields are added, never renamed or removed.
 
+mod document;
 mod json;
 mod outcome;
 
-pub use json::{PlanWriter, collection_document, manifest_document, moment, plan_document, run_document};
+pub use document::{
+    FailureDocument, Gone, ManifestDocument, Open, PlanDocument, ReasonDocument, RefusalDocument,
+    RepositoryDocument, UntagDocument,
+};
+pub use json::{PlanWriter, collection_document, moment, run_document};
 pub use outcome::{Collected, CollectionOutcome, Outcome};
 
 use chrono::{DateTime, Utc};

@@ -19,13 +19,14 @@ use std::process::{Command, Stdio};
 use chrono::TimeDelta;
 use regsweep::http::{Board, Run};
 use regsweep::metrics::Metrics;
+use regsweep::report::{Gone, PlanDocument};
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 
 use world::{HOSTILE, board, config, metrics, now, start};
 
 /// Every metric of the design with its labels.
-const METRICS: [(&str, &[&str]); 36] = [
+const METRICS: [(&str, &[&str]); 38] = [
     ("build_info", &["revision", "version"]),
     ("config_last_reload_successful", &[]),
     ("config_last_reload_success_timestamp_seconds", &[]),
@@ -37,6 +38,8 @@ const METRICS: [(&str, &[&str]); 36] = [
     ("referenced_bytes", &["registry"]),
     ("expired_manifests", &["registry"]),
     ("expired_bytes", &["registry"]),
+    ("held_back_manifests", &["registry"]),
+    ("held_back_bytes", &["registry"]),
     ("runs_total", &["outcome", "registry"]),
     ("run_duration_seconds_sum", &["registry"]),
     ("run_duration_seconds_bucket", &["registry", "le"]),
@@ -277,11 +280,41 @@ async fn without_gc_nothing_is_said_to_wait_for_a_collection() {
 }
 
 #[tokio::test]
+async fn a_plan_that_was_carried_out_says_what_is_gone() {
+    let (url, board) = healthy().await;
+    let plan = world::plan_of(&config("enforce"), "main", 20);
+    let mut document = PlanDocument::of(&plan);
+    board.planned(document.clone());
+    let page = get(&url).await.text().await.unwrap();
+    assert!(page.contains("What a run would delete") && !page.contains(">deleted<"), "{page}");
+    let status = json(&format!("{url}/api/v1/status")).await["registries"][0]["plan"].clone();
+    assert_eq!((&status["totals"]["delete"], &status["expired"]["manifests"]), (&6.into(), &6.into()));
+    // Four of six are gone.
+    document.applied = true;
+    document.mark(&Gone::of(&world::report(&config("enforce"), 4, 0)));
+    board.planned(document);
+    let page = get(&url).await.text().await.unwrap();
+    assert!(page.contains("What the last run was to delete"), "{page}");
+    assert_eq!((page.matches(">deleted<").count(), page.matches(">left alone<").count()), (4, 2), "{page}");
+    let layer = 31_457_280;
+    let status = json(&format!("{url}/api/v1/status")).await["registries"][0]["plan"].clone();
+    assert_eq!(status["totals"]["delete"], 6);
+    assert_eq!(status["expired"], serde_json::json!({ "manifests": 2, "bytes": 2 * (layer + 1000) }));
+    assert_eq!(status["held_back"], serde_json::json!({ "manifests": 0, "bytes": 0 }));
+    let plan = json(&format!("{url}/api/v1/plan")).await[0].clone();
+    assert_eq!(plan["applied"], true);
+    let manifests = plan["repositories"][0]["manifests"].as_array().unwrap().iter();
+    let gone: Vec<&Value> =
+        manifests.filter(|one| one["verdict"] == "delete").map(|one| &one["gone"]).collect();
+    assert_eq!(gone, [true, true, true, true, false, false]);
+}
+
+#[tokio::test]
 async fn a_long_plan_is_cut_and_says_so() {
     let config = config("enforce");
     let board = Board::default();
     board.configured(&config, now());
-    board.planned(world::plan_of(&config, "main", 514).into());
+    board.planned(PlanDocument::of(&world::plan_of(&config, "main", 514)));
     let page = get(&start(board, metrics(&config)).await).await.text().await.unwrap();
     assert_eq!(page.matches("<tr><td data-label=\"Repository\"").count(), 100);
     assert!(page.contains("400 rows are not shown here"), "{page}");

@@ -13,7 +13,7 @@ use regsweep::config;
 use regsweep::metrics::Metrics;
 use regsweep::plan::Plan;
 use regsweep::policy::Mode;
-use regsweep::report::RunReport;
+use regsweep::report::{PlanDocument, RunReport};
 use serde_json::Value;
 
 fn shipped(path: &str) -> PathBuf {
@@ -73,6 +73,7 @@ fn exported() -> BTreeSet<String> {
     // Those that are not there before something is known.
     metrics.run_timeout("main", Duration::from_secs(1));
     let plan = Plan::new("main", DateTime::UNIX_EPOCH, Vec::new(), Vec::new(), &Default::default());
+    metrics.planned(&PlanDocument::of(&plan));
     metrics.run_finished(&RunReport::of_plan(&plan), Duration::ZERO, DateTime::UNIX_EPOCH);
     metrics.uncollected("main", 0);
     metrics.registry("other", &[]);

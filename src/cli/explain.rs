@@ -12,7 +12,7 @@ use crate::engine::{Name, inspect};
 use crate::model::{Digest, RepositoryName, Snapshot, Tag};
 use crate::plan::{A_WHILE, Evidence, Plan, Planned, RepositoryPlan, Source, Verdict, Weight, span};
 use crate::policy::Mode;
-use crate::report::manifest_document;
+use crate::report::ManifestDocument;
 
 pub(super) async fn explain(config: &Config, arguments: &ExplainArguments) -> anyhow::Result<Exit> {
     let state = memory(config);
@@ -92,7 +92,7 @@ impl<'a> Relations<'a> {
 }
 
 fn document(registry: &str, plan: &RepositoryPlan, planned: &Planned, relations: &Relations<'_>) -> Value {
-    let mut document = manifest_document(planned, &plan.policy);
+    let mut document = json!(ManifestDocument::of(planned, &plan.policy));
     let list = |others: &[&Planned]| {
         let others = others.iter().map(|other| {
             json!({ "digest": other.digest, "tags": other.tags, "kind": other.kind, "verdict": other.verdict })

@@ -10,7 +10,7 @@ use super::service::{Service, lock};
 use crate::config::{self, Config, Gc, GcSchedule};
 use crate::engine::{Blocked, Grace, Kept, Site, blocked, collect, grace_ends, survey};
 use crate::policy::Mode;
-use crate::report::{Collected, CollectionOutcome};
+use crate::report::{Collected, CollectionOutcome, PlanDocument};
 use crate::state;
 
 /// Why a collection did not begin: for people, and what that is for the next one, unless it is nothing.
@@ -111,8 +111,9 @@ impl Service {
         match survey(site, &(), async |_| Ok(None)).await {
             Ok(found) => {
                 self.up(name, true);
-                self.metrics.surveyed(&found.plan);
-                self.board.planned(Arc::new(found.plan));
+                let document = PlanDocument::of(&found.plan);
+                self.metrics.planned(&document);
+                self.board.planned(document);
                 Ok(found.kept)
             }
             Err(error) => {

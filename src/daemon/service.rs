@@ -221,12 +221,13 @@ impl Service {
         let conducted = conduct(site, &means, &()).await;
         self.metrics.run_under_way(name, None);
         match conducted {
-            Ok(Conducted { run, survey, report, collected, taken, .. }) => {
+            Ok(Conducted { run, document, report, collected, taken, .. }) => {
                 self.up(name, true);
-                self.metrics.surveyed(&survey.plan);
-                self.metrics.run_finished(&report, taken, (self.clock)());
-                self.board.planned(Arc::new(survey.plan));
+                self.metrics.planned(&document);
+                self.board.planned(document);
                 self.board.run_ended(Run { id: Some(run), ..Run::of(&report, at, taken) });
+                // Last: whoever sees it counted finds the rest.
+                self.metrics.run_finished(&report, taken, (self.clock)());
                 tracing::info!(
                     registry = name,
                     outcome = report.outcome().name(),

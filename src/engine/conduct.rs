@@ -15,7 +15,7 @@ use crate::config::GcSchedule;
 use crate::gc::Collector;
 use crate::policy::Mode;
 use crate::registry::{Deleter, Ready};
-use crate::report::{Collected, Outcome, RunReport};
+use crate::report::{Collected, Gone, Outcome, PlanDocument, RunReport};
 use crate::state::State;
 
 /// What a run needs besides the registry.
@@ -38,6 +38,8 @@ pub struct Conducted {
     pub run: i64,
     /// What was found and planned.
     pub survey: Survey,
+    /// The plan with what came of it.
+    pub document: PlanDocument,
     /// What was done.
     pub report: RunReport,
     /// What came of the collection, if there was one.
@@ -93,7 +95,10 @@ pub async fn conduct(site: Site<'_>, means: &Means<'_>, progress: &dyn Progress)
         means.state.finish_run(run, (means.clock)(), report.outcome(), trouble.as_deref())?;
     }
     prune(site, means.state, (means.clock)());
-    Ok(Conducted { run, survey, report, collected, held_back, taken })
+    let mut document = PlanDocument::of(&survey.plan);
+    document.applied = report.applied;
+    document.mark(&Gone::of(&report));
+    Ok(Conducted { run, survey, document, report, collected, held_back, taken })
 }
 
 /// Drops what the configuration no longer wants in the journal. A failure of that is no failure of the run.

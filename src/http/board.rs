@@ -11,9 +11,8 @@ use url::Url;
 
 use crate::config::Config;
 use crate::metrics::Carried;
-use crate::plan::Plan;
 use crate::policy::Mode;
-use crate::report::{Collected, CollectionOutcome, Outcome, RunReport};
+use crate::report::{Collected, CollectionOutcome, Outcome, PlanDocument, RunReport};
 
 /// Runs and collections that are remembered, of all registries together.
 const REMEMBERED: usize = 200;
@@ -68,9 +67,8 @@ pub(super) struct Registry {
     pub(super) uncollected_bytes: u64,
     pub(super) deleted_manifests: u64,
     pub(super) reclaimed_bytes: u64,
-    pub(super) plan: Option<Arc<Plan>>,
-    /// Whether the plan has been carried out.
-    pub(super) plan_applied: bool,
+    /// The latest plan, with what came of it.
+    pub(super) plan: Option<Arc<PlanDocument>>,
 }
 
 /// Something that happened.
@@ -253,20 +251,16 @@ impl Board {
         self.registry(registry, |registry| registry.running_since = Some(now));
     }
 
-    /// A registry was surveyed, and this is the plan.
-    pub fn planned(&self, plan: Arc<Plan>) {
+    /// This is the latest plan of a registry, with what came of it.
+    pub fn planned(&self, plan: PlanDocument) {
         let name = plan.registry.clone();
-        self.registry(&name, |registry| {
-            registry.plan = Some(plan);
-            registry.plan_applied = false;
-        });
+        self.registry(&name, |registry| registry.plan = Some(Arc::new(plan)));
     }
 
     /// A run ended. For one that was skipped use [`Board::remember`]: the other one goes on.
     pub fn run_ended(&self, run: Run) {
         self.registry(&run.registry, |registry| {
             registry.running_since = None;
-            registry.plan_applied |= run.applied;
             registry.deleted_manifests += u64::try_from(run.deleted).unwrap_or_default();
         });
         self.remember(Entry::Run(run));
@@ -364,7 +358,6 @@ impl Registry {
             deleted_manifests: 0,
             reclaimed_bytes: 0,
             plan: None,
-            plan_applied: false,
         }
     }
 }

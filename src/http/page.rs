@@ -106,10 +106,7 @@ fn troubles(state: &State, now: DateTime<Utc>) -> Markup {
 
 fn sums(state: &State) -> Markup {
     let sum = |of: fn(&Registry) -> u64| state.registries.iter().map(of).fold(0, u64::saturating_add);
-    let expired = sum(|registry| {
-        let open = registry.plan.as_ref().filter(|_| !registry.plan_applied);
-        open.map_or(0, |plan| plan.totals().expired_bytes)
-    });
+    let expired = sum(|registry| registry.plan.as_ref().map_or(0, |plan| plan.expired().bytes));
     let left_to_others = sum(Registry::left_to_others_bytes);
     html! {
         dl.sums {
@@ -161,7 +158,7 @@ fn section(registry: &Registry, now: DateTime<Utc>) -> Markup {
                 }
             }
             (problems(registry))
-            @if let Some(plan) = &registry.plan { (plan::plan(plan, registry.plan_applied, now)) }
+            @if let Some(plan) = &registry.plan { (plan::plan(plan, now)) }
         }
     }
 }

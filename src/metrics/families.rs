@@ -28,6 +28,8 @@ pub(super) struct Families {
     pub(super) referenced_bytes: IntGaugeVec,
     pub(super) expired_manifests: IntGaugeVec,
     pub(super) expired_bytes: IntGaugeVec,
+    pub(super) held_back_manifests: IntGaugeVec,
+    pub(super) held_back_bytes: IntGaugeVec,
     pub(super) runs_total: IntCounterVec,
     pub(super) run_duration_seconds: HistogramVec,
     pub(super) last_run_timestamp_seconds: IntGaugeVec,
@@ -94,12 +96,23 @@ impl Families {
                 "Bytes that kept manifests refer to, counted once in each repository and as far as they were \
                  read, in the last plan.",
             )?,
-            expired_manifests: maker
-                .per_registry("expired_manifests", "Manifests that the last plan would delete.")?,
+            expired_manifests: maker.per_registry(
+                "expired_manifests",
+                "Manifests that the last plan deletes and that are not gone yet.",
+            )?,
             expired_bytes: maker.per_registry(
                 "expired_bytes",
-                "Bytes that only manifests refer to which the last plan would delete, counted once in each \
-                 repository.",
+                "Bytes that only manifests refer to which the last plan deletes and that are not gone yet, counted \
+                 once in each repository.",
+            )?,
+            held_back_manifests: maker.per_registry(
+                "held_back_manifests",
+                "Manifests that policies with `mode: plan` would delete by the last plan.",
+            )?,
+            held_back_bytes: maker.per_registry(
+                "held_back_bytes",
+                "Bytes that only manifests refer to which policies with `mode: plan` would delete by the last plan, \
+                 counted once in each repository.",
             )?,
             runs_total: maker.counters(
                 "runs_total",
@@ -224,7 +237,7 @@ impl Families {
     }
 
     /// The gauges with no label but the registry that begin at zero, since that is true then.
-    pub(super) fn gauges(&self) -> [&IntGaugeVec; 12] {
+    pub(super) fn gauges(&self) -> [&IntGaugeVec; 14] {
         [
             &self.registry_stopped,
             &self.repositories,
@@ -233,6 +246,8 @@ impl Families {
             &self.referenced_bytes,
             &self.expired_manifests,
             &self.expired_bytes,
+            &self.held_back_manifests,
+            &self.held_back_bytes,
             &self.last_run_timestamp_seconds,
             &self.last_success_timestamp_seconds,
             &self.next_run_timestamp_seconds,

@@ -4,7 +4,7 @@
 //! promotes or rebuilds an image expects it to be as old as that.
 
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::graph::Graph;
 use crate::model::{Facts, FirstLook, Kind, Snapshot};
@@ -41,7 +41,7 @@ pub struct Evidence {
 }
 
 /// What tells how old a manifest is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
     /// The image's configuration, or an annotation.
@@ -55,7 +55,7 @@ pub enum Source {
 }
 
 /// What a piece of evidence is worth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Weight {
     /// It is the latest, so the age is counted from it.

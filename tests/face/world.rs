@@ -9,7 +9,7 @@ use regsweep::http::{Admin, Board, Entry, Patience, Run, router, serve};
 use regsweep::metrics::{Carried, DeletedCount, Metrics};
 use regsweep::model::{Blob, Digest, Facts, Kind, Manifest, RepositoryName, Snapshot, Tag};
 use regsweep::plan::{Failure, Plan, TagDeletion, Terms, plan};
-use regsweep::report::{Collected, CollectionOutcome, Deleted, RunReport};
+use regsweep::report::{Collected, CollectionOutcome, Deleted, PlanDocument, RunReport};
 use regsweep::state::State;
 
 /// What a hostile registry puts wherever it can.
@@ -99,7 +99,7 @@ pub(crate) fn board(config: &Config) -> Board {
     let plan = plan_of(config, "main", 80);
     let report = RunReport { applied: false, ..RunReport::of_plan(&plan) };
     board.up("main", true);
-    board.planned(Arc::new(plan));
+    board.planned(PlanDocument::of(&plan));
     board.run_ended(Run::of(&report, now() - TimeDelta::hours(3), TAKEN));
     board.next_run("main", Some(now() + TimeDelta::hours(21)));
     board.uncollected("main", 9_663_676_416);
@@ -159,7 +159,7 @@ pub(crate) fn metrics(config: &Config) -> Metrics {
         metrics.registry(&registry.name, &["apps"]);
     }
     let plan = plan_of(config, "main", 80);
-    metrics.surveyed(&plan);
+    metrics.planned(&PlanDocument::of(&plan));
     metrics.run_finished(&report(config, 6, 0), TAKEN, now());
     metrics.run_failed("edge & co", TAKEN, now());
     metrics.collected("main", &collected(CollectionOutcome::Success, 1, None));

@@ -159,3 +159,56 @@ async fn a_collection_that_failed_is_shown_until_one_succeeds_also_after_a_resta
     }
     serving.stop().await;
 }
+
+/// What the plan says of each manifest, over all repositories: whether it is gone.
+async fn gone(serving: &Serving) -> Vec<bool> {
+    let plans: Value = serde_json::from_str(&get(serving, "/api/v1/plan").await).unwrap();
+    let repositories = plans[0]["repositories"].as_array().unwrap();
+    let manifests = repositories.iter().flat_map(|one| one["manifests"].as_array().unwrap());
+    manifests.map(|one| one["gone"].as_bool().unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_deleted_is_not_expired_any_more() {
+    let host = Host::start().await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    let place = place(&format!("url: {}", host.registry.url()));
+    let expired = async |serving: &Serving, manifests: f64, bytes: f64| {
+        is(serving, "expired_manifests", &[MAIN], manifests).await;
+        is(serving, "expired_bytes", &[MAIN], bytes).await;
+    };
+    // First nobody may delete, then the policy may not, and then one does.
+    change(&place, "mode: enforce", "mode: plan");
+    let serving = place.serve().await;
+    begin(&serving).await;
+    runs(&serving, "success", 1).await;
+    serving.until_metric("expired_manifests", &[MAIN], 4.0).await;
+    let bytes = serving.series("expired_bytes", &[MAIN]).await[0];
+    assert!(bytes > 0.0);
+    assert_eq!(gone(&serving).await, [false; 4]);
+    change(&place, "mode: plan", "mode: enforce");
+    change(&place, "- name: apps\n", "- name: apps\n    mode: plan\n");
+    serving.signal("HUP");
+    serving.until_logged("the configuration was loaded again").await;
+    begin(&serving).await;
+    runs(&serving, "success", 2).await;
+    serving.until_metric("held_back_manifests", &[MAIN], 4.0).await;
+    is(&serving, "held_back_bytes", &[MAIN], bytes).await;
+    expired(&serving, 0.0, 0.0).await;
+    assert_eq!((gone(&serving).await, filled.left()), (vec![false; 4], 4));
+    serving.stop().await;
+    change(&place, "    mode: plan\n", "");
+    let serving = place.serve().await;
+    begin(&serving).await;
+    runs(&serving, "success", 1).await;
+    serving.until_metric("deleted_manifests_total", &[MAIN], 4.0).await;
+    assert_eq!(gone(&serving).await, [true; 4]);
+    expired(&serving, 0.0, 0.0).await;
+    is(&serving, "held_back_manifests", &[MAIN], 0.0).await;
+    let plan = &status(&serving).await["registries"][0]["plan"];
+    assert_eq!((&plan["totals"]["delete"], &plan["expired"]["manifests"]), (&4.into(), &0.into()), "{plan}");
+    let page = get(&serving, "/").await;
+    assert_eq!(page.matches(">deleted<").count(), 4, "{page}");
+    assert!(page.contains("<dt>Expired, not yet deleted</dt><dd>0 B</dd>"), "{page}");
+    serving.stop().await;
+}
