@@ -199,8 +199,13 @@ impl Metrics {
             let labels = [registry.as_str(), refusal.limit.name()];
             self.families.limit_refusals_total.with_label_values(&labels).inc();
         }
+        self.refused(registry, &report.summary().refusals);
+    }
+
+    /// These limits stood before the last run that could read the registry, each as often as it is here.
+    pub fn refused(&self, registry: &str, limits: &[Limit]) {
         for limit in Limit::ALL {
-            let refusals = report.refusals.iter().filter(|refusal| refusal.limit == limit).count();
+            let refusals = limits.iter().filter(|one| **one == limit).count();
             let gauge = self.families.last_run_refusals.with_label_values(&[registry, limit.name()]);
             gauge.set(i64::try_from(refusals).unwrap_or(i64::MAX));
         }

@@ -393,12 +393,6 @@ macro_rules! text_name {
 text_name!(RepositoryName);
 text_name!(Tag);
 
-impl Serialize for Digest {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,7 @@ use super::generation::Generation;
 use super::schedule::Job;
 use super::service::{Service, lock};
 use crate::config::{self, Config, Gc, GcSchedule};
-use crate::engine::{Blocked, Grace, Kept, Site, blocked, collect, grace_ends, survey};
+use crate::engine::{Blocked, Grace, Kept, Site, blocked, collect, grace_ends, keep, survey};
 use crate::policy::Mode;
 use crate::report::{Collected, CollectionOutcome, PlanDocument};
 use crate::state;
@@ -112,6 +112,7 @@ impl Service {
             Ok(found) => {
                 self.up(name, true);
                 let document = PlanDocument::of(&found.plan);
+                keep(&self.state, None, &document);
                 self.metrics.planned(&document);
                 self.board.planned(document);
                 Ok(found.kept)

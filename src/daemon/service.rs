@@ -13,6 +13,7 @@ use super::docker::DockerDefaults;
 use super::generation::Generation;
 use super::jobs::{Jobs, Turn, Work};
 use super::past;
+use super::recovery::CUT_OFF;
 use super::schedule::Job;
 use crate::config::{self, Config, Env, GcSchedule};
 use crate::engine::{self, Conducted, Limits, Means, Stop, conduct};
@@ -52,7 +53,7 @@ impl Service {
         let board = Board::default();
         // First, or what is remembered finds no registry that it was the last of.
         board.configured(config, clock());
-        for entry in past::entries(&state)? {
+        for entry in past::entries(&state, config)? {
             board.remember(entry);
         }
         Ok(Arc::new(Self {
@@ -87,6 +88,11 @@ impl Service {
                 let carried = past::carried(&self.state, &registry.name)?;
                 self.metrics.carry_on(&registry.name, &carried);
                 self.board.carry_on(&registry.name, &carried);
+                past::show_plan(self, &registry.name)?;
+                if self.state.ledger(&registry.name).is_stopped()? {
+                    self.metrics.stopped(&registry.name, true);
+                    self.board.stopped(&registry.name, Some(CUT_OFF));
+                }
             }
             self.metrics.run_timeout(&registry.name, longest(registry));
             self.show_reclaimable_of(registry);

@@ -62,7 +62,10 @@ pub async fn conduct(site: Site<'_>, means: &Means<'_>, progress: &dyn Progress)
     let journal = Journal { state: means.state, registry, run, clock: means.clock };
     let result = survey_and_apply(site, means, journal, progress).await;
     let (outcome, error) = match &result {
-        Ok((_, report)) => (report.outcome(), first_trouble(report)),
+        Ok((_, report)) => {
+            means.state.summarize_run(run, &report.summary())?;
+            (report.outcome(), first_trouble(report))
+        }
         Err(error @ Error::Stopped) => (Outcome::Skipped, Some(error.to_string())),
         Err(error) => (Outcome::Failed, Some(error.to_string())),
     };
@@ -91,6 +94,7 @@ pub async fn conduct(site: Site<'_>, means: &Means<'_>, progress: &dyn Progress)
         && means.state.ledger(registry).is_stopped()?
     {
         report.registry_down = failed.error.clone();
+        means.state.summarize_run(run, &report.summary())?;
         let trouble = first_trouble(&report);
         means.state.finish_run(run, (means.clock)(), report.outcome(), trouble.as_deref())?;
     }
@@ -129,6 +133,7 @@ async fn survey_and_apply(
     match site.config.mode {
         Mode::Plan => {
             let survey = unless_stopped(means.stop, survey(site, progress, async |_| Ok(None))).await?;
+            keep(means.state, Some(journal.run), &PlanDocument::of(&survey.plan));
             let report = RunReport::of_plan(&survey.plan);
             Ok((survey, report))
         }
@@ -144,9 +149,18 @@ async fn survey_and_apply(
                 Ok(())
             };
             unless_stopped(means.stop, looked).await?;
+            // Before the first deletion, so that it is there also if the run is cut off.
+            keep(means.state, Some(journal.run), &PlanDocument::of(&survey.plan));
             let report = apply(site, &survey, &deleter, journal, means.limits, means.stop, progress).await;
             Ok((survey, report))
         }
+    }
+}
+
+/// Keeps a plan for those who look after a restart. A failure of that is no failure of the run.
+pub fn keep(state: &State, run: Option<i64>, plan: &PlanDocument) {
+    if let Err(error) = state.keep_plan(run, plan) {
+        tracing::warn!(registry = %plan.registry, %error, "the plan cannot be kept");
     }
 }
 

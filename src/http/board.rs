@@ -12,13 +12,10 @@ use url::Url;
 use crate::config::Config;
 use crate::metrics::Carried;
 use crate::policy::Mode;
-use crate::report::{Collected, CollectionOutcome, Outcome, PlanDocument, RunReport};
+use crate::report::{Collected, CollectionOutcome, Outcome, PlanDocument, RunReport, RunSummary};
 
 /// Runs and collections that are remembered, of all registries together.
 const REMEMBERED: usize = 200;
-
-/// Of what went wrong in a run, this many texts are remembered.
-const PROBLEMS: usize = 20;
 
 /// The state of the service. Clones are the same board.
 #[derive(Clone, Default)]
@@ -117,23 +114,18 @@ pub struct Run {
 impl Run {
     /// A run that came to its end.
     pub fn of(report: &RunReport, at: DateTime<Utc>, duration: Duration) -> Self {
-        let failures =
-            report.failures.iter().map(|failure| format!("{}: {}", failure.repository, failure.error));
-        let refusals = report.refusals.iter().map(ToString::to_string);
-        let worst = report.registry_down.iter().chain(&report.cut_off);
         Self {
-            at,
             duration,
-            outcome: report.outcome(),
-            applied: report.applied,
             deleted: report.deleted.iter().filter(|deleted| !deleted.already_gone).count(),
             untagged: report.untagged.len(),
-            spared: report.spared.len(),
-            failures: report.failures.len(),
-            refusals: report.refusals.len(),
-            problems: worst.cloned().chain(refusals).chain(failures).take(PROBLEMS).collect(),
-            ..Self::nothing(&report.registry, at, Outcome::Success)
+            ..Self::nothing(&report.registry, at, report.outcome()).with(report.summary())
         }
+    }
+
+    /// The same run with what it came to.
+    pub fn with(self, summary: RunSummary) -> Self {
+        let RunSummary { applied, spared, failures, refusals, problems } = summary;
+        Self { applied, spared, failures, refusals: refusals.len(), problems, ..self }
     }
 
     /// A run that could not survey its registry.

@@ -237,17 +237,9 @@ impl Families {
     }
 
     /// The gauges with no label but the registry that begin at zero, since that is true then.
-    pub(super) fn gauges(&self) -> [&IntGaugeVec; 14] {
+    pub(super) fn gauges(&self) -> [&IntGaugeVec; 6] {
         [
             &self.registry_stopped,
-            &self.repositories,
-            &self.tags,
-            &self.manifests,
-            &self.referenced_bytes,
-            &self.expired_manifests,
-            &self.expired_bytes,
-            &self.held_back_manifests,
-            &self.held_back_bytes,
             &self.last_run_timestamp_seconds,
             &self.last_success_timestamp_seconds,
             &self.next_run_timestamp_seconds,
@@ -257,9 +249,17 @@ impl Families {
     }
 
     /// The gauges with no label but the registry that are not there before their value is known.
-    pub(super) fn gauges_once_known(&self) -> [&IntGaugeVec; 5] {
+    pub(super) fn gauges_once_known(&self) -> [&IntGaugeVec; 13] {
         [
             &self.registry_up,
+            &self.repositories,
+            &self.tags,
+            &self.manifests,
+            &self.referenced_bytes,
+            &self.expired_manifests,
+            &self.expired_bytes,
+            &self.held_back_manifests,
+            &self.held_back_bytes,
             &self.run_timeout_seconds,
             &self.gc_last_run_successful,
             &self.reclaimable_bytes,

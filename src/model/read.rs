@@ -1,8 +1,15 @@
-//! Names as they are read back from what was written: by the grammar that they were first read by.
+//! Names in what is written and read back: by the grammar that they were first read by.
 
 use serde::de::{Deserialize, Deserializer, Error as _};
+use serde::ser::{Serialize, Serializer};
 
 use super::{Digest, RepositoryName, Tag};
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
 
 macro_rules! read_by_grammar {
     ($name:ident) => {

@@ -108,12 +108,14 @@ async fn a_refusal_is_shown_until_a_run_comes_through() {
     runs(&serving, "refused", 1).await;
     is(&serving, "last_run_refusals", &labels, 1.0).await;
     is(&serving, "last_run_refusals", &[MAIN, "limit=\"max_percent\""], 0.0).await;
+    serving.stop().await;
+    let serving = place.serve().await;
+    is(&serving, "last_run_refusals", &labels, 1.0).await;
     change(&place, "max_deletions: 1", "max_deletions: 9");
     serving.until_logged("the configuration was loaded again").await;
     begin(&serving).await;
     runs(&serving, "success", 1).await;
     is(&serving, "last_run_refusals", &labels, 0.0).await;
-    is(&serving, "limit_refusals_total", &labels, 1.0).await;
     assert_eq!(filled.left(), 0);
     serving.stop().await;
 }
@@ -210,5 +212,77 @@ async fn what_is_deleted_is_not_expired_any_more() {
     let page = get(&serving, "/").await;
     assert_eq!(page.matches(">deleted<").count(), 4, "{page}");
     assert!(page.contains("<dt>Expired, not yet deleted</dt><dd>0 B</dd>"), "{page}");
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_known_yet_is_not_there_instead_of_zero() {
+    let host = Host::start().await;
+    let place = place(&format!("url: {}", host.registry.url()));
+    let serving = place.serve().await;
+    const OF_A_PLAN: [&str; 8] = [
+        "repositories",
+        "tags",
+        "manifests",
+        "referenced_bytes",
+        "expired_manifests",
+        "expired_bytes",
+        "held_back_manifests",
+        "held_back_bytes",
+    ];
+    for name in OF_A_PLAN.into_iter().chain(["last_run_refusals", "registry_up"]) {
+        assert!(serving.series(name, &[]).await.is_empty(), "{name}");
+    }
+    begin(&serving).await;
+    runs(&serving, "success", 1).await;
+    for name in OF_A_PLAN {
+        is(&serving, name, &[MAIN], 0.0).await;
+    }
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_loses_sight_of_nothing() {
+    let host = Host::start().await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    let place = place(&format!("url: {}", host.registry.url()));
+    let seen = async |serving: &Serving| {
+        let mut status = status(serving).await["registries"][0].take();
+        // Nobody has asked yet; and the state knows when a run ended, which is some milliseconds more than it took.
+        status["up"].take();
+        status["last_run"]["duration_seconds"].take();
+        let plan: Value = serde_json::from_str(&get(serving, "/api/v1/plan").await).unwrap();
+        let mut numbers = Vec::new();
+        for name in
+            ["repositories", "tags", "manifests", "referenced_bytes", "expired_manifests", "expired_bytes"]
+        {
+            numbers.push((name, serving.series(name, &[MAIN]).await));
+        }
+        let page = get(serving, "/").await;
+        let rows = page.matches("<tr><td data-label=\"Repository\"").count();
+        (status, plan, numbers, (rows, page.matches(">deleted<").count()))
+    };
+    change(&place, "mode: enforce", "mode: plan");
+    for (mode, deleted) in [("plan", 0), ("enforce", 4)] {
+        change(&place, "mode: plan", &format!("mode: {mode}"));
+        let serving = place.serve().await;
+        begin(&serving).await;
+        runs(&serving, "success", 1).await;
+        serving.until_metric("deleted_manifests_total", &[MAIN], deleted.into()).await;
+        let before = seen(&serving).await;
+        assert_eq!(before.3, (4, deleted as usize), "{mode}");
+        assert_eq!(before.0["last_run"]["applied"], deleted > 0);
+        serving.stop().await;
+        let serving = place.serve().await;
+        assert_eq!(seen(&serving).await, before, "{mode}");
+        serving.stop().await;
+    }
+    // What an undo has put back is not gone.
+    let one = format!("team/app@{}", filled.old[1].digest);
+    place.run(&["undo", "2", &one]).await.exits(0);
+    let serving = place.serve().await;
+    let gone = gone(&serving).await;
+    assert_eq!((gone.len(), gone.iter().filter(|gone| **gone).count()), (4, 3));
+    is(&serving, "expired_manifests", &[MAIN], 1.0).await;
     serving.stop().await;
 }
