@@ -273,7 +273,7 @@ pub fn plan(snapshot: &Snapshot, policy: &Policy, terms: &Terms<'_>) -> Reposito
     let nodes = 0..graph.nodes.len();
     let evidence: Vec<_> =
         nodes.clone().map(|node| age::evidence(snapshot, &graph, node, terms.now)).collect();
-    let ages: Vec<_> = evidence.iter().map(|evidence| age::age(evidence)).collect();
+    let ages: Vec<_> = evidence.iter().map(|evidence| age::age(evidence, terms.now)).collect();
     let mut ballots = ballot::cast(snapshot, &graph, &ages, policy, terms);
     let verdicts = settle::settle(&graph, &ages, &mut ballots, terms.protect.at_least);
     let mut untag = Vec::new();

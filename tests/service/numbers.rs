@@ -72,6 +72,9 @@ async fn a_run_is_shown_for_as_long_as_it_is_under_way() {
     gate.release();
     runs(&serving, "success", 1).await;
     is(&serving, "run_started_timestamp_seconds", &[MAIN], 0.0).await;
+    // The moment of a run is its start, as docs/json.md says.
+    let at = status(&serving).await["registries"][0]["last_run"]["at"].as_str().unwrap().to_owned();
+    assert_eq!(at.parse::<chrono::DateTime<chrono::Utc>>().unwrap().timestamp() as f64, began);
     assert_eq!(filled.left(), 0);
     serving.stop().await;
 }
