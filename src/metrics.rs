@@ -252,6 +252,11 @@ impl Metrics {
         set_moment(&self.families.next_run_timestamp_seconds, registry, at);
     }
 
+    /// When the next collection begins at the earliest; `None` if none is scheduled.
+    pub fn next_collection(&self, registry: &str, at: Option<DateTime<Utc>>) {
+        set_moment(&self.families.gc_next_timestamp_seconds, registry, at);
+    }
+
     /// A collection ended, or did not begin.
     pub fn collected(&self, registry: &str, collected: &Collected) {
         let families = &self.families;
@@ -289,6 +294,7 @@ impl Metrics {
         set(&self.families.deleted_uncollected_bytes, registry, bytes);
         remove(&self.families.reclaimable_bytes, registry);
         remove(&self.families.gc_last_run_successful, registry);
+        remove(&self.families.gc_next_timestamp_seconds, registry);
     }
 
     /// Counts the requests to a registry.

@@ -17,16 +17,17 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use chrono::TimeDelta;
+use regsweep::config;
 use regsweep::http::{Board, Run};
 use regsweep::metrics::Metrics;
 use regsweep::report::{Gone, PlanDocument};
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 
-use world::{HOSTILE, board, config, metrics, now, start};
+use world::{HOSTILE, board, metrics, now, start};
 
 /// Every metric of the design with its labels.
-const METRICS: [(&str, &[&str]); 38] = [
+const METRICS: [(&str, &[&str]); 39] = [
     ("build_info", &["revision", "version"]),
     ("config_last_reload_successful", &[]),
     ("config_last_reload_success_timestamp_seconds", &[]),
@@ -58,6 +59,7 @@ const METRICS: [(&str, &[&str]); 38] = [
     ("gc_downtime_seconds_bucket", &["registry", "le"]),
     ("gc_last_success_timestamp_seconds", &["registry"]),
     ("gc_last_run_successful", &["registry"]),
+    ("gc_next_timestamp_seconds", &["registry"]),
     ("reclaimed_bytes_total", &["registry"]),
     ("reclaimed_blobs_total", &["registry"]),
     ("reclaimable_bytes", &["registry"]),
@@ -68,14 +70,14 @@ const METRICS: [(&str, &[&str]); 38] = [
 ];
 
 async fn busy() -> String {
-    let config = config("enforce");
+    let config = world::config("enforce");
     start(board(&config), metrics(&config)).await
 }
 
 /// A service that has nothing to complain about, and its board.
 async fn healthy() -> (String, Board) {
     let board = Board::default();
-    board.configured(&config("enforce"), now());
+    board.configured(&world::config("enforce"), now());
     board.beat(now());
     (start(board.clone(), Metrics::new("0.1.0", "").unwrap()).await, board)
 }
@@ -219,7 +221,7 @@ async fn nothing_is_ready_before_there_is_a_configuration() {
     let document = json(&format!("{url}/readyz")).await;
     assert_eq!(document["causes"][0]["text"], "no configuration is in force: no such file");
     assert_eq!(document["configuration"]["last_reload_ok"], false);
-    board.configured(&config("plan"), now());
+    board.configured(&world::config("plan"), now());
     assert_eq!(causes(&url).await, []);
     board.reload_failed("line 3", now());
     assert_eq!(causes(&url).await, [], "the configuration before it stays in force");
@@ -228,7 +230,7 @@ async fn nothing_is_ready_before_there_is_a_configuration() {
 
 #[tokio::test]
 async fn the_page_shows_what_hostile_registries_say_as_text() {
-    let config = config("plan");
+    let config = world::config("plan");
     let board = board(&config);
     board.reload_failed(HOSTILE, now());
     let page = get(&start(board, metrics(&config)).await).await.text().await.unwrap();
@@ -264,7 +266,7 @@ async fn the_page_says_what_matters() {
 #[tokio::test]
 async fn without_gc_nothing_is_said_to_wait_for_a_collection() {
     let (url, board) = healthy().await;
-    let mut config = config("enforce");
+    let mut config = world::config("enforce");
     let gc = config.registries[0].gc.take();
     board.configured(&config, now());
     board.uncollected("main", 1 << 30);
@@ -282,7 +284,7 @@ async fn without_gc_nothing_is_said_to_wait_for_a_collection() {
 #[tokio::test]
 async fn a_plan_that_was_carried_out_says_what_is_gone() {
     let (url, board) = healthy().await;
-    let plan = world::plan_of(&config("enforce"), "main", 20);
+    let plan = world::plan_of(&world::config("enforce"), "main", 20);
     let mut document = PlanDocument::of(&plan);
     board.planned(document.clone());
     let page = get(&url).await.text().await.unwrap();
@@ -291,7 +293,7 @@ async fn a_plan_that_was_carried_out_says_what_is_gone() {
     assert_eq!((&status["totals"]["delete"], &status["expired"]["manifests"]), (&6.into(), &6.into()));
     // Four of six are gone.
     document.applied = true;
-    document.mark(&Gone::of(&world::report(&config("enforce"), 4, 0)));
+    document.mark(&Gone::of(&world::report(&world::config("enforce"), 4, 0)));
     board.planned(document);
     let page = get(&url).await.text().await.unwrap();
     assert!(page.contains("What the last run was to delete"), "{page}");
@@ -310,8 +312,45 @@ async fn a_plan_that_was_carried_out_says_what_is_gone() {
 }
 
 #[tokio::test]
+async fn the_page_tells_when_the_next_collection_comes() {
+    let (url, board) = healthy().await;
+    let shown = async || {
+        let page = get(&url).await.text().await.unwrap();
+        let (_, rest) = page.split_once("<dt>Next collection</dt><dd>").unwrap();
+        regex::Regex::new("<[^>]*>")
+            .unwrap()
+            .replace_all(rest.split_once("</dd>").unwrap().0, "")
+            .into_owned()
+    };
+    assert_eq!(shown().await, "after a run that leaves something to collect");
+    board.next_collection("main", Some(now() + TimeDelta::hours(4)));
+    assert_eq!(shown().await, "in 4h at the earliest, if there is something to collect then");
+    let status = json(&format!("{url}/api/v1/status")).await["registries"][0].clone();
+    assert_eq!(status["next_collection"], "2026-06-17T16:00:00Z");
+    let mut config = world::config("enforce");
+    let weekly = config::parse(
+        "schedule: '0 3 * * SUN'\nregistries: [{ name: a, url: 'https://a' }]\n\
+         policies: [{ name: p, repositories: '.*', untagged: { newer_than: 7d } }]",
+        "f",
+        &|_| None,
+    );
+    let weekly = weekly.unwrap().registries[0].schedule.clone().unwrap();
+    config.registries[0].gc.as_mut().unwrap().schedule = config::GcSchedule::Cron(weekly);
+    board.configured(&config, now());
+    assert_eq!(shown().await, "in 4h");
+    board.next_collection("main", None);
+    assert_eq!(shown().await, "none is scheduled");
+    config.mode = regsweep::policy::Mode::Plan;
+    board.configured(&config, now());
+    assert_eq!(shown().await, "none in mode plan");
+    config.registries[0].gc = None;
+    board.configured(&config, now());
+    assert_eq!(shown().await, "none: regsweep does not collect here (no gc)");
+}
+
+#[tokio::test]
 async fn a_long_plan_is_cut_and_says_so() {
-    let config = config("enforce");
+    let config = world::config("enforce");
     let board = Board::default();
     board.configured(&config, now());
     board.planned(PlanDocument::of(&world::plan_of(&config, "main", 514)));
@@ -350,7 +389,7 @@ async fn programs_get_the_same() {
 
 #[test]
 fn a_run_counts_only_its_own_deletions() {
-    let report = world::report(&config("enforce"), 6, 0);
+    let report = world::report(&world::config("enforce"), 6, 0);
     let mut others = report.clone();
     others.deleted[0].already_gone = true;
     let count = |report| regsweep::http::Run::of(report, now(), std::time::Duration::ZERO).deleted;
@@ -361,7 +400,7 @@ fn a_run_counts_only_its_own_deletions() {
 async fn a_reload_keeps_what_is_known_of_registries_that_stay() {
     let (url, board) = healthy().await;
     board.up("main", true);
-    let mut changed = config("plan");
+    let mut changed = world::config("plan");
     changed.registries.remove(1);
     board.configured(&changed, now());
     let status = json(&format!("{url}/api/v1/status")).await;

@@ -79,6 +79,7 @@ fn exported() -> BTreeSet<String> {
     metrics.registry("other", &[]);
     metrics.reclaimable("other", 0);
     metrics.collection_not_worth_it("other");
+    metrics.next_collection("other", None);
     let text = metrics.encode().unwrap();
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines.map(|line| line.split(['{', ' ']).next().unwrap().to_owned()).collect()

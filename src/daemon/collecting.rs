@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::attempts::{End, Waiting};
+use super::attempts::{End, Waiting, earliest};
 use super::generation::Generation;
 use super::schedule::Job;
 use super::service::{Service, lock};
@@ -34,6 +34,21 @@ impl Service {
             Ok(None) => drop(lock(&self.waiting).remove(&registry.name)),
             Err(error) => tracing::error!(registry = %registry.name, %error, "the state cannot be read"),
         }
+        self.show_next_collection(config, registry);
+    }
+
+    /// Shows when a collection begins at the earliest.
+    pub(super) fn show_next_collection(&self, config: &Config, registry: &config::Registry) {
+        let name = registry.name.as_str();
+        let Some(gc) = &registry.gc else { return self.board.next_collection(name, None) };
+        let upcoming = lock(&self.upcoming).get(name).copied().unwrap_or_default();
+        let at = match gc.schedule {
+            _ if config.mode == Mode::Plan => None,
+            GcSchedule::Cron(_) => upcoming.collection,
+            GcSchedule::AfterRun => earliest(lock(&self.waiting).get(name).copied(), upcoming.run, gc.grace),
+        };
+        self.metrics.next_collection(name, at);
+        self.board.next_collection(name, at);
     }
 
     fn next_collection(

@@ -41,8 +41,18 @@ pub(super) struct Service {
     announced: Mutex<BTreeSet<String>>,
     /// Registries whose collection begins by itself, and when.
     pub(super) waiting: Mutex<BTreeMap<String, DateTime<Utc>>>,
+    /// By registry, when its schedules begin something next.
+    pub(super) upcoming: Mutex<BTreeMap<String, Upcoming>>,
     /// The configuration in force.
     generation: Mutex<Option<Arc<Generation>>>,
+}
+
+/// When the schedules of a registry begin something next.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Upcoming {
+    pub(super) run: Option<DateTime<Utc>>,
+    /// A collection by a schedule of its own.
+    pub(super) collection: Option<DateTime<Utc>>,
 }
 
 impl Service {
@@ -68,6 +78,7 @@ impl Service {
             attempts: Mutex::default(),
             announced: Mutex::default(),
             waiting: Mutex::default(),
+            upcoming: Mutex::default(),
             generation: Mutex::default(),
         }))
     }
@@ -115,9 +126,23 @@ impl Service {
         }
     }
 
-    pub(super) fn next_run(&self, registry: &str, at: Option<DateTime<Utc>>) {
-        self.metrics.next_run(registry, at);
-        self.board.next_run(registry, at);
+    /// Shows when a schedule of this configuration begins something next; `None` if it does not.
+    pub(super) fn next_time(&self, generation: &Generation, job: &Job, at: Option<DateTime<Utc>>) {
+        let (Job::Run(name) | Job::Collect(name)) = job;
+        let upcoming = {
+            let mut all = lock(&self.upcoming);
+            let upcoming = all.entry(name.clone()).or_default();
+            match job {
+                Job::Run(_) => upcoming.run = at,
+                Job::Collect(_) => upcoming.collection = at,
+            }
+            *upcoming
+        };
+        self.metrics.next_run(name, upcoming.run);
+        self.board.next_run(name, upcoming.run);
+        if let Some(registry) = generation.registry(name) {
+            self.show_next_collection(&generation.config, registry);
+        }
     }
 
     /// From now on this configuration is in force.

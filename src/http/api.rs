@@ -100,6 +100,7 @@ fn registry(registry: &Registry) -> Value {
         "run_under_way_since": registry.running_since.map(moment),
         "collection_under_way_since": registry.collecting_since.map(moment),
         "next_run": registry.next_run.map(moment),
+        "next_collection": registry.next_collection.map(moment),
         "collection_waits_until": registry.collection_waits.map(moment),
         "last_run": registry.last_run.as_ref().map(run),
         "last_collection": registry.last_collection.as_ref().map(|one| collection(&registry.name, one)),

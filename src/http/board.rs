@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use url::Url;
 
-use crate::config::Config;
+use crate::config::{Config, Gc, GcSchedule};
 use crate::metrics::Carried;
 use crate::policy::Mode;
 use crate::report::{Collected, CollectionOutcome, Outcome, PlanDocument, RunReport, RunSummary};
@@ -56,6 +56,10 @@ pub(super) struct Registry {
     pub(super) running_since: Option<DateTime<Utc>>,
     pub(super) collecting_since: Option<DateTime<Utc>>,
     pub(super) next_run: Option<DateTime<Utc>>,
+    /// When the next collection begins at the earliest.
+    pub(super) next_collection: Option<DateTime<Utc>>,
+    /// Whether collections follow runs, rather than a schedule of their own.
+    pub(super) collects_after_runs: bool,
     /// When the grace of the deletions that wait for a collection ends, if there is one.
     pub(super) collection_waits: Option<DateTime<Utc>>,
     pub(super) last_run: Option<Run>,
@@ -193,7 +197,12 @@ impl Board {
                     Some(position) => old.swap_remove(position),
                     None => Registry::new(&registry.name, url),
                 };
-                state.registries.push(Registry { collects: registry.gc.is_some(), ..known });
+                let after_runs = |gc: &Gc| matches!(gc.schedule, GcSchedule::AfterRun);
+                state.registries.push(Registry {
+                    collects: registry.gc.is_some(),
+                    collects_after_runs: registry.gc.as_ref().is_some_and(after_runs),
+                    ..known
+                });
             }
         });
     }
@@ -236,6 +245,11 @@ impl Board {
     /// When the next run begins; `None` if none is scheduled.
     pub fn next_run(&self, registry: &str, at: Option<DateTime<Utc>>) {
         self.registry(registry, |registry| registry.next_run = at);
+    }
+
+    /// When the next collection begins at the earliest; `None` if none is scheduled.
+    pub fn next_collection(&self, registry: &str, at: Option<DateTime<Utc>>) {
+        self.registry(registry, |registry| registry.next_collection = at);
     }
 
     /// A run is under way.
@@ -343,6 +357,8 @@ impl Registry {
             running_since: None,
             collecting_since: None,
             next_run: None,
+            next_collection: None,
+            collects_after_runs: false,
             collection_waits: None,
             last_run: None,
             last_collection: None,

@@ -27,10 +27,11 @@ const HISTORY: usize = 15;
 
 /// The whole page as of a moment.
 pub(super) fn page(state: &State, now: DateTime<Utc>) -> Markup {
+    let mode = state.configuration.as_ref().map(|configuration| configuration.mode);
     let content = html! {
         (troubles(state, now))
         (sums(state))
-        @for registry in &state.registries { (section(registry, now)) }
+        @for registry in &state.registries { (section(registry, mode, now)) }
         (past(state, now))
     };
     frame("", state, now, &content)
@@ -121,7 +122,7 @@ fn sums(state: &State) -> Markup {
     }
 }
 
-fn section(registry: &Registry, now: DateTime<Utc>) -> Markup {
+fn section(registry: &Registry, mode: Option<Mode>, now: DateTime<Utc>) -> Markup {
     html! {
         section {
             h2 {
@@ -138,6 +139,7 @@ fn section(registry: &Registry, now: DateTime<Utc>) -> Markup {
                 div { dt { "Last run" } dd { (last_run(registry, now)) } }
                 div { dt { "Next run" } dd { (next_run(registry, now)) } }
                 div { dt { "Last collection" } dd { (last_collection(registry, now)) } }
+                div { dt { "Next collection" } dd { (next_collection(registry, mode, now)) } }
                 div {
                     dt { "In all" }
                     dd {
@@ -190,6 +192,21 @@ fn last_collection(registry: &Registry, now: DateTime<Utc>) -> Markup {
             Some(collected) => {
                 (collection_outcome(collected.outcome)) " " (when(collected.at, now)) ": " (freed(collected))
             }
+        }
+    }
+}
+
+fn next_collection(registry: &Registry, mode: Option<Mode>, now: DateTime<Utc>) -> Markup {
+    html! {
+        @match registry.next_collection {
+            _ if !registry.collects => { "none: regsweep does not collect here (no " code { "gc" } ")" },
+            _ if mode == Some(Mode::Plan) => "none in mode plan",
+            Some(at) => {
+                (when(at, now))
+                @if registry.collects_after_runs { " at the earliest, if there is something to collect then" }
+            }
+            None if registry.collects_after_runs => "after a run that leaves something to collect",
+            None => "none is scheduled",
         }
     }
 }

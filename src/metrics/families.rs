@@ -47,6 +47,7 @@ pub(super) struct Families {
     pub(super) gc_downtime_seconds: HistogramVec,
     pub(super) gc_last_success_timestamp_seconds: IntGaugeVec,
     pub(super) gc_last_run_successful: IntGaugeVec,
+    pub(super) gc_next_timestamp_seconds: IntGaugeVec,
     pub(super) reclaimed_bytes_total: IntCounterVec,
     pub(super) reclaimed_blobs_total: IntCounterVec,
     pub(super) reclaimable_bytes: IntGaugeVec,
@@ -196,6 +197,11 @@ impl Families {
                 "Whether the last collection succeeded, or found too little to free: 1 or 0. Not there before the \
                  first one, nor without `gc`.",
             )?,
+            gc_next_timestamp_seconds: maker.per_registry(
+                "gc_next_timestamp_seconds",
+                "When the next collection begins at the earliest, in Unix seconds: by itself, or after the run that it \
+                 follows; 0 is not scheduled. Not there without `gc`.",
+            )?,
             reclaimed_bytes_total: maker.counters(
                 "reclaimed_bytes_total",
                 "Bytes of the blobs that collections really removed; carries on after a restart.",
@@ -249,7 +255,7 @@ impl Families {
     }
 
     /// The gauges with no label but the registry that are not there before their value is known.
-    pub(super) fn gauges_once_known(&self) -> [&IntGaugeVec; 13] {
+    pub(super) fn gauges_once_known(&self) -> [&IntGaugeVec; 14] {
         [
             &self.registry_up,
             &self.repositories,
@@ -262,6 +268,7 @@ impl Families {
             &self.held_back_bytes,
             &self.run_timeout_seconds,
             &self.gc_last_run_successful,
+            &self.gc_next_timestamp_seconds,
             &self.reclaimable_bytes,
             &self.deleted_uncollected_bytes,
         ]

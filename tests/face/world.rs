@@ -167,6 +167,7 @@ pub(crate) fn metrics(config: &Config) -> Metrics {
     metrics.up("main", true);
     metrics.run_timeout("main", Duration::from_secs(43_200));
     metrics.reclaimable("main", 9_663_676_416);
+    metrics.next_collection("main", Some(now()));
     metrics.uncollected("edge & co", 1000);
     metrics
 }

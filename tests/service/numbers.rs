@@ -289,3 +289,37 @@ async fn a_restart_loses_sight_of_nothing() {
     is(&serving, "expired_manifests", &[MAIN], 1.0).await;
     serving.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_next_collection_is_told() {
+    let host = Host::start().await;
+    fill(&host.registry.url(), host.registry.store()).await;
+    let place = place(&host.lines());
+    let serving = place.serve().await;
+    let told = async |serving: &Serving| {
+        let numbers = serving.series("gc_next_timestamp_seconds", &[MAIN]).await;
+        let at = status(serving).await["registries"][0]["next_collection"].take();
+        let at = at.as_str().map(|at| at.parse::<chrono::DateTime<chrono::Utc>>().unwrap().timestamp());
+        (numbers, at)
+    };
+    let next_run = serving.series("next_run_timestamp_seconds", &[MAIN]).await[0];
+    assert_eq!(told(&serving).await, (vec![next_run], Some(next_run as i64)), "it follows the next run");
+    // With a grace, by itself when that is over.
+    change(&place, "gc:\n", "gc:\n      grace: 5h\n");
+    serving.until_metric("gc_next_timestamp_seconds", &[MAIN], next_run + 5.0 * 3600.0).await;
+    begin(&serving).await;
+    runs(&serving, "success", 1).await;
+    let youngest = "SELECT CAST(strftime('%s', max(at)) AS INTEGER) FROM entry";
+    let ends = place.number(youngest) + 5 * 3600;
+    serving.until_metric("gc_next_timestamp_seconds", &[MAIN], ends as f64).await;
+    assert_eq!(told(&serving).await, (vec![ends as f64], Some(ends as i64)));
+    // By a schedule of its own, in mode plan not at all, and without `gc` there is nothing to tell.
+    change(&place, "gc:\n", "gc:\n      schedule: '0 0 1 1 *'\n");
+    let january = |at: i64| chrono::DateTime::from_timestamp(at, 0).unwrap().format("%m-%d %T").to_string();
+    until("a new year", async || told(&serving).await.1.is_some_and(|at| january(at) == "01-01 00:00:00"))
+        .await;
+    change(&place, "mode: enforce", "mode: plan");
+    serving.until_metric("gc_next_timestamp_seconds", &[MAIN], 0.0).await;
+    assert_eq!(told(&serving).await, (vec![0.0], None));
+    serving.stop().await;
+}
