@@ -20,7 +20,7 @@ use chrono::TimeDelta;
 use regsweep::config;
 use regsweep::http::{Board, Run};
 use regsweep::metrics::Metrics;
-use regsweep::report::{Gone, PlanDocument};
+use regsweep::report::{Gone, PlanDocument, RunReport};
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 
@@ -237,8 +237,9 @@ async fn the_page_shows_what_hostile_registries_say_as_text() {
     assert!(!page.to_lowercase().contains("<script"), "{page}");
     assert!(!page.contains("\"onload="), "{page}");
     let escaped = "&lt;/li&gt;&lt;script&gt;alert('x')&lt;/script&gt;&quot;onload=&quot;&amp;amp;";
-    // The ghost tag, the failed repository, the failed run, the failed collection, the configuration.
-    assert_eq!(page.matches(escaped).count(), 5, "{page}");
+    // The ghost tag, the failed repository, the failed run, the failed collection, the configuration; and once more at
+    // the top of the page what went wrong in the last runs and collections.
+    assert_eq!(page.matches(escaped).count(), 7, "{page}");
 }
 
 #[tokio::test]
@@ -309,6 +310,60 @@ async fn a_plan_that_was_carried_out_says_what_is_gone() {
     let gone: Vec<&Value> =
         manifests.filter(|one| one["verdict"] == "delete").map(|one| &one["gone"]).collect();
     assert_eq!(gone, [true, true, true, true, false, false]);
+}
+
+#[tokio::test]
+async fn the_page_begins_with_what_is_wrong_and_leads_there() {
+    let (url, board) = healthy().await;
+    let page = get(&url).await.text().await.unwrap();
+    assert!(!page.contains("Needs attention"), "{page}");
+    let page = get(&busy().await).await.text().await.unwrap();
+    let (head, rest) = page.split_once("<dl class=\"sums\">").unwrap();
+    let expected = [
+        "registry edge &amp; co could not be reached",
+        "<a href=\"#registry-1\">main</a>: the last run, ",
+        ">partial</span> team/app: 66 of its 80 tagged manifests would be deleted",
+        " and more</li>",
+        "<a href=\"#registry-2\">edge &amp; co</a>: the last run, ",
+        ">failed</span> GET http://edge.example.com:5000/v2/: connection refused",
+        "<a href=\"#registry-2\">edge &amp; co</a>: the last collection, ",
+        ">failed</span> no such container",
+    ];
+    for text in expected {
+        assert!(head.contains(text), "{text} is not at the top:\n{head}");
+    }
+    assert!(rest.contains("<section id=\"registry-1\">") && rest.contains("<section id=\"registry-2\">"));
+    // A run that succeeds, or is skipped, ends it.
+    board.run_ended(Run::failed("main", "it broke", now(), std::time::Duration::ZERO));
+    assert!(get(&url).await.text().await.unwrap().contains("Needs attention"));
+    let plan = world::plan_of(&world::config("enforce"), "main", 20);
+    let report = RunReport { failures: Vec::new(), ..RunReport::of_plan(&plan) };
+    board.run_ended(Run::of(&report, now(), std::time::Duration::ZERO));
+    let page = get(&url).await.text().await.unwrap();
+    assert!(!page.contains("Needs attention"), "{page}");
+}
+
+#[tokio::test]
+async fn the_plans_of_many_registries_are_folded() {
+    for (registries, folded) in [(3, 0), (20, 20)] {
+        let mut config = world::config("enforce");
+        for number in 2..registries {
+            let mut one = config.registries[1].clone();
+            one.name = format!("r{number}");
+            one.url = format!("https://r{number}.example.com/").parse().unwrap();
+            config.registries.push(one);
+        }
+        let board = Board::default();
+        board.configured(&config, now());
+        board.beat(now());
+        for registry in &config.registries {
+            board.planned(PlanDocument::of(&world::plan_of(&config, &registry.name, 20)));
+        }
+        let page = get(&start(board, Metrics::new("", "").unwrap()).await).await.text().await.unwrap();
+        assert_eq!(page.matches("<details class=\"plan\"><summary><h3>").count(), folded, "{registries}");
+        assert_eq!(page.matches("What a run would delete").count(), registries, "{registries}");
+        assert_eq!(page.matches("<tr><td data-label=\"Repository\"").count(), 6 * registries);
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 
 mod plan;
 mod run;
+mod troubles;
 mod words;
 
 use chrono::{DateTime, Utc};
@@ -12,7 +13,6 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::api::mode;
 use super::board::{Entry, Registry, Run, State};
-use super::health;
 use crate::policy::Mode;
 use crate::report::{Collected, CollectionOutcome, Outcome};
 use words::{bytes, count, left, short, some, took, when};
@@ -22,16 +22,22 @@ pub(super) use run::{no_run, run};
 /// The only style of all pages; the content security policy names its digest.
 pub(super) const STYLE: &str = include_str!("page/style.css");
 
+/// With more registries than this, their plans are folded: whoever looks at many looks for trouble first.
+const UNFOLDED: usize = 3;
+
 /// Of the past, this much is shown.
 const HISTORY: usize = 15;
 
 /// The whole page as of a moment.
 pub(super) fn page(state: &State, now: DateTime<Utc>) -> Markup {
     let mode = state.configuration.as_ref().map(|configuration| configuration.mode);
+    let folded = state.registries.len() > UNFOLDED;
     let content = html! {
-        (troubles(state, now))
+        (troubles::troubles(state, now))
         (sums(state))
-        @for registry in &state.registries { (section(registry, mode, now)) }
+        @for (place, registry) in state.registries.iter().enumerate() {
+            section id=(anchor(place)) { (section(registry, mode, folded, now)) }
+        }
         (past(state, now))
     };
     frame("", state, now, &content)
@@ -76,35 +82,6 @@ fn frame(title: &str, state: &State, now: DateTime<Utc>, content: &Markup) -> Ma
     }
 }
 
-fn troubles(state: &State, now: DateTime<Utc>) -> Markup {
-    let causes = health::causes(state, now);
-    let stalled = health::stalled(state, now);
-    let reload = state.configuration_error.as_ref().filter(|_| state.configuration.is_some());
-    let only_plans =
-        state.configuration.as_ref().is_some_and(|configuration| configuration.mode == Mode::Plan);
-    html! {
-        @if !causes.is_empty() || stalled.is_some() || reload.is_some() {
-            section.trouble role="alert" {
-                h2 { "Needs attention" }
-                ul {
-                    @if let Some(why) = stalled { li { (why) } }
-                    @for cause in &causes { li { (cause.text) } }
-                    @if let Some((at, error)) = reload {
-                        li {
-                            "The configuration could not be reloaded " (when(*at, now))
-                            ", so the one before it stays in force:"
-                            pre { (error) }
-                        }
-                    }
-                }
-            }
-        }
-        @if only_plans {
-            p.note { "The mode is plan: nothing is deleted until the configuration says " code { "mode: enforce" } "." }
-        }
-    }
-}
-
 fn sums(state: &State) -> Markup {
     let sum = |of: fn(&Registry) -> u64| state.registries.iter().map(of).fold(0, u64::saturating_add);
     let expired = sum(|registry| registry.plan.as_ref().map_or(0, |plan| plan.expired().bytes));
@@ -122,9 +99,13 @@ fn sums(state: &State) -> Markup {
     }
 }
 
-fn section(registry: &Registry, mode: Option<Mode>, now: DateTime<Utc>) -> Markup {
+/// Where the page shows the registry with this place in the configuration. A name can have any characters.
+fn anchor(place: usize) -> String {
+    format!("registry-{}", place + 1)
+}
+
+fn section(registry: &Registry, mode: Option<Mode>, folded: bool, now: DateTime<Utc>) -> Markup {
     html! {
-        section {
             h2 {
                 (registry.name) " "
                 @match registry.up {
@@ -160,8 +141,7 @@ fn section(registry: &Registry, mode: Option<Mode>, now: DateTime<Utc>) -> Marku
                 }
             }
             (problems(registry))
-            @if let Some(plan) = &registry.plan { (plan::plan(plan, now)) }
-        }
+            @if let Some(plan) = &registry.plan { (plan::plan(plan, folded, now)) }
     }
 }
 

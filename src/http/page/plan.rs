@@ -35,16 +35,32 @@ impl Row<'_> {
     }
 }
 
-pub(super) fn plan(plan: &PlanDocument, now: DateTime<Utc>) -> Markup {
-    let rows: Vec<(&RepositoryDocument, Row<'_>)> = plan.repositories.iter().flat_map(rows).collect();
-    let (seen, rest) = rows.split_at(rows.len().min(ROWS));
-    let (folded, cut) = rest.split_at(rest.len().min(FOLDED));
-    html! {
+pub(super) fn plan(plan: &PlanDocument, folded: bool, now: DateTime<Utc>) -> Markup {
+    let heading = html! {
         h3 {
             @if plan.applied { "What the last run was to delete" } @else { "What a run would delete" }
             " " span.meta { "planned " (when(plan.now, now)) }
         }
-        p { (summary(plan)) }
+    };
+    html! {
+        @if folded {
+            details.plan {
+                summary { (heading) p { (summary(plan)) } }
+                (rows_of(plan))
+            }
+        } @else {
+            (heading)
+            p { (summary(plan)) }
+            (rows_of(plan))
+        }
+    }
+}
+
+fn rows_of(plan: &PlanDocument) -> Markup {
+    let rows: Vec<(&RepositoryDocument, Row<'_>)> = plan.repositories.iter().flat_map(rows).collect();
+    let (seen, rest) = rows.split_at(rows.len().min(ROWS));
+    let (folded, cut) = rest.split_at(rest.len().min(FOLDED));
+    html! {
         @if !seen.is_empty() { (table(plan, seen)) }
         @if !folded.is_empty() {
             details {

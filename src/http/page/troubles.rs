@@ -19,7 +19,8 @@ pub(super) fn troubles(state: &State, now: DateTime<Utc>) -> Markup {
     let reload = state.configuration_error.as_ref().filter(|_| state.configuration.is_some());
     let only_plans =
         state.configuration.as_ref().is_some_and(|configuration| configuration.mode == Mode::Plan);
-    let troubled = state.registries.iter().any(|registry| run_is_bad(registry) || collection_failed(registry));
+    let troubled =
+        state.registries.iter().any(|registry| run_is_bad(registry) || collection_failed(registry));
     html! {
         @if !causes.is_empty() || stalled.is_some() || reload.is_some() || troubled {
             section.trouble role="alert" {

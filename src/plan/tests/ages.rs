@@ -39,7 +39,7 @@ impl Walk {
         names
     }
 
-    fn plan(&mut self, on: i64) -> RepositoryPlan {
+    pub(super) fn plan(&mut self, on: i64) -> RepositoryPlan {
         self.memory = self.memory.look(&mut self.world.snapshot, day(on));
         self.setting.plan_at(&self.world.snapshot, day(on))
     }
@@ -397,21 +397,4 @@ proptest! {
             prop_assert!(without.iter().all(|name| with.contains(name)), "day {on}: {without:?} and not {with:?}");
         }
     }
-}
-
-#[test]
-fn a_plan_for_the_past_tells_when_a_look_really_was() {
-    let mut walk = ten_days();
-    walk.push("silent", None, &["v1"]);
-    walk.look(10);
-    walk.push("late", None, &["v2"]);
-    walk.look(12);
-    let plan = walk.plan(5);
-    let of = |name: &str| {
-        let found = plan.manifests.iter().find(|planned| walk.world.names[&planned.digest] == name).unwrap();
-        (found.evidence.clone(), found.age)
-    };
-    let told = |source, on, weight| vec![Evidence { source, at: day(on), weight }];
-    assert_eq!(of("silent"), (told(Source::FirstLook, 10, Weight::TooRecent), None));
-    assert_eq!(of("late"), (told(Source::Noticed, 12, Weight::Counts), Some(TimeDelta::zero())));
 }
