@@ -38,6 +38,8 @@ pub struct Carried {
     pub reclaimed_bytes: u64,
     /// When the last run ended.
     pub last_run: Option<DateTime<Utc>>,
+    /// How the last run ended.
+    pub last_outcome: Option<Outcome>,
     /// When the last run ended that did everything that was to be done.
     pub last_success: Option<DateTime<Utc>>,
     /// When the last collection ended that succeeded.
@@ -110,6 +112,9 @@ impl Metrics {
             // An error says that it was not there.
             let _ = self.families.last_run_refusals.remove_label_values(&[registry, limit.name()]);
         }
+        for outcome in Outcome::ALL {
+            let _ = self.families.last_run_outcome.remove_label_values(&[registry, outcome.name()]);
+        }
     }
 
     /// Adds what was counted before the restart. Call it once, after [`Metrics::registry`].
@@ -127,6 +132,9 @@ impl Metrics {
         ];
         for (gauges, at) in moments {
             set_moment(gauges, registry, at);
+        }
+        if let Some(outcome) = carried.last_outcome {
+            self.last_outcome(registry, outcome);
         }
         if let Some(succeeded) = carried.last_collection_succeeded {
             set(&families.gc_last_run_successful, registry, u64::from(succeeded));
@@ -236,8 +244,17 @@ impl Metrics {
         families.runs_total.with_label_values(&[registry, outcome.name()]).inc();
         families.run_duration_seconds.with_label_values(&[registry]).observe(duration.as_secs_f64());
         set_moment(&families.last_run_timestamp_seconds, registry, Some(now));
+        self.last_outcome(registry, outcome);
         if outcome == Outcome::Success {
             set_moment(&families.last_success_timestamp_seconds, registry, Some(now));
+        }
+    }
+
+    fn last_outcome(&self, registry: &str, last: Outcome) {
+        // A run that was skipped is none, so it is never the last one.
+        for outcome in Outcome::ALL.into_iter().filter(|outcome| *outcome != Outcome::Skipped) {
+            let gauge = self.families.last_run_outcome.with_label_values(&[registry, outcome.name()]);
+            gauge.set(i64::from(outcome == last));
         }
     }
 

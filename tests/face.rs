@@ -27,7 +27,7 @@ use serde_json::Value;
 use world::{HOSTILE, board, metrics, now, start};
 
 /// Every metric of the design with its labels.
-const METRICS: [(&str, &[&str]); 39] = [
+const METRICS: [(&str, &[&str]); 40] = [
     ("build_info", &["revision", "version"]),
     ("config_last_reload_successful", &[]),
     ("config_last_reload_success_timestamp_seconds", &[]),
@@ -49,6 +49,7 @@ const METRICS: [(&str, &[&str]); 39] = [
     ("next_run_timestamp_seconds", &["registry"]),
     ("run_started_timestamp_seconds", &["registry"]),
     ("run_timeout_seconds", &["registry"]),
+    ("last_run_outcome", &["outcome", "registry"]),
     ("last_run_refusals", &["limit", "registry"]),
     ("deleted_manifests_total", &["policy", "registry"]),
     ("deleted_tags_total", &["policy", "registry"]),

@@ -57,7 +57,9 @@ pub(super) fn carried(state: &State, registry: &str) -> Result<Carried, state::E
             TotalKind::Reclaimable => {}
         }
     }
-    carried.last_run = state.last_run(registry, None)?.and_then(|run| run.finished);
+    let last = state.last_run(registry, None)?;
+    carried.last_run = last.as_ref().and_then(|run| run.finished);
+    carried.last_outcome = last.and_then(|run| run.outcome);
     let succeeded = state.last_run(registry, Some(Outcome::Success))?;
     carried.last_success = succeeded.and_then(|run| run.finished);
     let succeeded = state.last_collection_that(registry, CollectionOutcome::Success)?;
@@ -141,13 +143,16 @@ mod tests {
         };
         run("main", 0, Outcome::Success);
         run("main", 10, Outcome::Failed);
+        run("main", 12, Outcome::Skipped);
         for minutes in 0..150 {
             run("other", 20 + minutes, Outcome::Failed);
         }
         let carried = carried(&state, "main").unwrap();
         assert_eq!((carried.last_run, carried.last_success), (Some(at(11)), Some(at(1))));
+        assert_eq!(carried.last_outcome, Some(Outcome::Failed));
         assert_eq!(carried.last_collection, Some(at(1)));
         assert_eq!(carried.last_collection_succeeded, Some(false));
+        assert_eq!(state.last_run("main", Some(Outcome::Skipped)).unwrap().unwrap().started, at(12));
         let config = crate::config::parse(
             "registries: [{ name: main, url: 'https://r' }]\npolicies: [{ name: p, repositories: '.*', untagged: { newer_than: 7d } }]\n",
             "f",

@@ -37,6 +37,7 @@ pub(super) struct Families {
     pub(super) next_run_timestamp_seconds: IntGaugeVec,
     pub(super) run_started_timestamp_seconds: IntGaugeVec,
     pub(super) run_timeout_seconds: IntGaugeVec,
+    pub(super) last_run_outcome: IntGaugeVec,
     pub(super) last_run_refusals: IntGaugeVec,
     pub(super) deleted_manifests_total: IntCounterVec,
     pub(super) deleted_tags_total: IntCounterVec,
@@ -145,6 +146,11 @@ impl Families {
             run_timeout_seconds: maker.per_registry(
                 "run_timeout_seconds",
                 "How long a run, and the collection that follows it, may take at most, in seconds.",
+            )?,
+            last_run_outcome: maker.gauges(
+                "last_run_outcome",
+                "How the last run ended: 1 for its outcome, 0 for all others. Not there before the first one.",
+                &["registry", "outcome"],
             )?,
             last_run_refusals: maker.gauges(
                 "last_run_refusals",

@@ -107,6 +107,8 @@ fn a_run_is_counted_from_its_report() {
             r#"limit_refusals_total{limit="max_deletions",registry="main"} 1"#,
             r#"last_run_refusals{limit="max_deletions",registry="main"} 1"#,
             r#"last_run_refusals{limit="max_percent",registry="main"} 0"#,
+            r#"last_run_outcome{outcome="failed",registry="main"} 1"#,
+            r#"last_run_outcome{outcome="partial",registry="main"} 0"#,
         ],
     );
     // The next run is not refused, and what was counted stays counted.
@@ -116,6 +118,8 @@ fn a_run_is_counted_from_its_report() {
         &[
             r#"limit_refusals_total{limit="max_deletions",registry="main"} 1"#,
             r#"last_run_refusals{limit="max_deletions",registry="main"} 0"#,
+            r#"last_run_outcome{outcome="failed",registry="main"} 0"#,
+            r#"last_run_outcome{outcome="partial",registry="main"} 1"#,
         ],
     );
 }

@@ -219,12 +219,13 @@ impl State {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// The last run of a registry that has ended, or that has ended so.
+    /// The last run of a registry that has ended and was not skipped, or that has ended so.
     pub fn last_run(&self, registry: &str, outcome: Option<Outcome>) -> Result<Option<Run>, Error> {
         let connection = self.durable();
         let sql = format!(
             "SELECT {COLUMNS} FROM run WHERE registry = ?1 AND finished IS NOT NULL
-             AND (?2 IS NULL OR outcome = ?2) ORDER BY id DESC LIMIT 1"
+             AND outcome IS NOT NULL AND CASE WHEN ?2 IS NULL THEN outcome <> 'skipped' ELSE outcome = ?2 END
+             ORDER BY id DESC LIMIT 1"
         );
         let mut select = connection.prepare_cached(&sql)?;
         Ok(select.query_row(params![registry, outcome.map(Outcome::name)], run).optional()?)

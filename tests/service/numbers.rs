@@ -114,11 +114,15 @@ async fn a_refusal_is_shown_until_a_run_comes_through() {
     serving.stop().await;
     let serving = place.serve().await;
     is(&serving, "last_run_refusals", &labels, 1.0).await;
+    is(&serving, "last_run_outcome", &[MAIN, "outcome=\"refused\""], 1.0).await;
+    is(&serving, "last_run_outcome", &[MAIN, "outcome=\"success\""], 0.0).await;
     change(&place, "max_deletions: 1", "max_deletions: 9");
     serving.until_logged("the configuration was loaded again").await;
     begin(&serving).await;
     runs(&serving, "success", 1).await;
     is(&serving, "last_run_refusals", &labels, 0.0).await;
+    is(&serving, "last_run_outcome", &[MAIN, "outcome=\"refused\""], 0.0).await;
+    is(&serving, "last_run_outcome", &[MAIN, "outcome=\"success\""], 1.0).await;
     assert_eq!(filled.left(), 0);
     serving.stop().await;
 }
@@ -233,7 +237,7 @@ async fn what_is_not_known_yet_is_not_there_instead_of_zero() {
         "held_back_manifests",
         "held_back_bytes",
     ];
-    for name in OF_A_PLAN.into_iter().chain(["last_run_refusals", "registry_up"]) {
+    for name in OF_A_PLAN.into_iter().chain(["last_run_refusals", "last_run_outcome", "registry_up"]) {
         assert!(serving.series(name, &[]).await.is_empty(), "{name}");
     }
     begin(&serving).await;
