@@ -70,6 +70,8 @@ async fn serve_here(
     tracing::info!(listen = %config.listen, config = %path.display(), "serving");
     config.advice().iter().for_each(|advice| tracing::warn!("{advice}"));
     let mut generation = Generation::begin(config, &service)?;
+    let mut timer = Timer::start().await?;
+    let mut times = Times::of(&generation, &service);
     // Only now: a counter that is seen before it has gone on from the state looks like one that jumps.
     let (board, metrics) = (service.board.clone(), service.metrics.clone());
     let (admin, mut asked) = http::Admin::new();
@@ -80,8 +82,6 @@ async fn serve_here(
         // An error means that the sender is gone, which is an end as well.
         let _ = finished.await;
     }));
-    let mut timer = Timer::start().await?;
-    let mut times = Times::of(&generation, &service);
     service.put_in_force(&generation);
     service.recover(&generation);
     service.make_up(&generation);

@@ -29,7 +29,7 @@ use ability::{probe, with_learned};
 pub use apply::{Limits, apply};
 use bounds::Bounds;
 pub use collect::{Clock, answers_now, collect, grace_ends, held_back, recover, recover_after};
-pub use conduct::{Conducted, Means, conduct};
+pub use conduct::{Conducted, Means, conduct, keep};
 pub use halt::Stop;
 pub use history::{
     NO_END, Past, Standing, asked_moment, entry_document, history, history_document, undo_document, what_went,

@@ -13,9 +13,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use prometheus::{Encoder as _, IntGaugeVec, TextEncoder};
 
-use crate::plan::{Limit, Plan};
+use crate::plan::Limit;
 use crate::registry::{Kind, Observer};
-use crate::report::{Collected, CollectionOutcome, Outcome, RunReport};
+use crate::report::{Collected, CollectionOutcome, Outcome, PlanDocument, RunReport};
 use families::Families;
 use requests::Requests;
 
@@ -38,10 +38,14 @@ pub struct Carried {
     pub reclaimed_bytes: u64,
     /// When the last run ended.
     pub last_run: Option<DateTime<Utc>>,
+    /// How the last run ended.
+    pub last_outcome: Option<Outcome>,
     /// When the last run ended that did everything that was to be done.
     pub last_success: Option<DateTime<Utc>>,
     /// When the last collection ended that succeeded.
     pub last_collection: Option<DateTime<Utc>>,
+    /// Whether the last collection that began succeeded; `None` if none ever began.
+    pub last_collection_succeeded: Option<bool>,
 }
 
 /// How much has been deleted.
@@ -101,9 +105,15 @@ impl Metrics {
 
     /// Forgets what a registry is like that is no longer in the configuration. What was counted stays.
     pub fn forget(&self, registry: &str) {
-        for gauges in self.families.gauges().into_iter().chain([&self.families.registry_up]) {
+        for gauges in self.families.gauges().into_iter().chain(self.families.gauges_once_known()) {
+            remove(gauges, registry);
+        }
+        for limit in Limit::ALL {
             // An error says that it was not there.
-            let _ = gauges.remove_label_values(&[registry]);
+            let _ = self.families.last_run_refusals.remove_label_values(&[registry, limit.name()]);
+        }
+        for outcome in Outcome::ALL {
+            let _ = self.families.last_run_outcome.remove_label_values(&[registry, outcome.name()]);
         }
     }
 
@@ -122,6 +132,12 @@ impl Metrics {
         ];
         for (gauges, at) in moments {
             set_moment(gauges, registry, at);
+        }
+        if let Some(outcome) = carried.last_outcome {
+            self.last_outcome(registry, outcome);
+        }
+        if let Some(succeeded) = carried.last_collection_succeeded {
+            set(&families.gc_last_run_successful, registry, u64::from(succeeded));
         }
     }
 
@@ -158,9 +174,9 @@ impl Metrics {
         set(&self.families.registry_stopped, registry, u64::from(stopped));
     }
 
-    /// A registry was surveyed, and this is what was found in it.
-    pub fn surveyed(&self, plan: &Plan) {
-        let totals = plan.totals();
+    /// This is the latest plan of a registry, with what came of it.
+    pub fn planned(&self, plan: &PlanDocument) {
+        let (totals, expired, held_back) = (&plan.totals, plan.expired(), plan.held_back());
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         let families = &self.families;
         let values = [
@@ -168,8 +184,10 @@ impl Metrics {
             (&families.tags, count(totals.tags)),
             (&families.manifests, count(totals.manifests)),
             (&families.referenced_bytes, totals.referenced_bytes),
-            (&families.expired_manifests, count(totals.delete)),
-            (&families.expired_bytes, totals.expired_bytes),
+            (&families.expired_manifests, count(expired.manifests)),
+            (&families.expired_bytes, expired.bytes),
+            (&families.held_back_manifests, count(held_back.manifests)),
+            (&families.held_back_bytes, held_back.bytes),
         ];
         for (gauges, value) in values {
             set(gauges, &plan.registry, value);
@@ -195,6 +213,16 @@ impl Metrics {
             let labels = [registry.as_str(), refusal.limit.name()];
             self.families.limit_refusals_total.with_label_values(&labels).inc();
         }
+        self.refused(registry, &report.summary().refusals);
+    }
+
+    /// These limits stood before the last run that could read the registry, each as often as it is here.
+    pub fn refused(&self, registry: &str, limits: &[Limit]) {
+        for limit in Limit::ALL {
+            let refusals = limits.iter().filter(|one| **one == limit).count();
+            let gauge = self.families.last_run_refusals.with_label_values(&[registry, limit.name()]);
+            gauge.set(i64::try_from(refusals).unwrap_or(i64::MAX));
+        }
     }
 
     /// A run could not survey its registry, and did nothing.
@@ -212,13 +240,32 @@ impl Metrics {
         self.families.runs_total.with_label_values(&[registry, Outcome::Skipped.name()]).inc();
     }
 
+    /// A run has been under way since then; `None` if none is.
+    pub fn run_under_way(&self, registry: &str, since: Option<DateTime<Utc>>) {
+        set_moment(&self.families.run_started_timestamp_seconds, registry, since);
+    }
+
+    /// A run, and the collection that follows it, may take this long at most.
+    pub fn run_timeout(&self, registry: &str, timeout: Duration) {
+        set(&self.families.run_timeout_seconds, registry, timeout.as_secs());
+    }
+
     fn run_ended(&self, registry: &str, outcome: Outcome, duration: Duration, now: DateTime<Utc>) {
         let families = &self.families;
         families.runs_total.with_label_values(&[registry, outcome.name()]).inc();
         families.run_duration_seconds.with_label_values(&[registry]).observe(duration.as_secs_f64());
         set_moment(&families.last_run_timestamp_seconds, registry, Some(now));
+        self.last_outcome(registry, outcome);
         if outcome == Outcome::Success {
             set_moment(&families.last_success_timestamp_seconds, registry, Some(now));
+        }
+    }
+
+    fn last_outcome(&self, registry: &str, last: Outcome) {
+        // A run that was skipped is none, so it is never the last one.
+        for outcome in Outcome::ALL.into_iter().filter(|outcome| *outcome != Outcome::Skipped) {
+            let gauge = self.families.last_run_outcome.with_label_values(&[registry, outcome.name()]);
+            gauge.set(i64::from(outcome == last));
         }
     }
 
@@ -231,6 +278,11 @@ impl Metrics {
     /// When the next run begins; `None` if none is scheduled.
     pub fn next_run(&self, registry: &str, at: Option<DateTime<Utc>>) {
         set_moment(&self.families.next_run_timestamp_seconds, registry, at);
+    }
+
+    /// When the next collection begins at the earliest; `None` if none is scheduled.
+    pub fn next_collection(&self, registry: &str, at: Option<DateTime<Utc>>) {
+        set_moment(&self.families.gc_next_timestamp_seconds, registry, at);
     }
 
     /// A collection ended, or did not begin.
@@ -247,14 +299,30 @@ impl Metrics {
         observe(&families.gc_downtime_seconds, collected.downtime);
         families.reclaimed_blobs_total.with_label_values(&[registry]).inc_by(collected.blobs);
         families.reclaimed_bytes_total.with_label_values(&[registry]).inc_by(collected.bytes);
-        if collected.outcome == CollectionOutcome::Success {
+        let success = collected.outcome == CollectionOutcome::Success;
+        if success {
             set_moment(&families.gc_last_success_timestamp_seconds, registry, Some(collected.at));
         }
+        set(&families.gc_last_run_successful, registry, u64::from(success));
     }
 
-    /// So many bytes have been deleted and not yet collected.
+    /// A collection found too little to free. So it could have been made: whatever let the one before fail is mended.
+    pub fn collection_not_worth_it(&self, registry: &str) {
+        set(&self.families.gc_last_run_successful, registry, 1);
+    }
+
+    /// So many bytes have been deleted, and wait for a collection.
     pub fn reclaimable(&self, registry: &str, bytes: u64) {
         set(&self.families.reclaimable_bytes, registry, bytes);
+        remove(&self.families.deleted_uncollected_bytes, registry);
+    }
+
+    /// So many bytes have been deleted in a registry that we do not collect.
+    pub fn uncollected(&self, registry: &str, bytes: u64) {
+        set(&self.families.deleted_uncollected_bytes, registry, bytes);
+        remove(&self.families.reclaimable_bytes, registry);
+        remove(&self.families.gc_last_run_successful, registry);
+        remove(&self.families.gc_next_timestamp_seconds, registry);
     }
 
     /// Counts the requests to a registry.
@@ -272,6 +340,11 @@ impl Metrics {
 
 fn set(gauges: &IntGaugeVec, registry: &str, value: u64) {
     gauges.with_label_values(&[registry]).set(i64::try_from(value).unwrap_or(i64::MAX));
+}
+
+fn remove(gauges: &IntGaugeVec, registry: &str) {
+    // An error says that it was not there.
+    let _ = gauges.remove_label_values(&[registry]);
 }
 
 /// Zero stands for never, as Prometheus itself has it.

@@ -3,6 +3,7 @@
 //! It knows nothing of rules, of HTTP, or of what should happen to anything.
 
 mod memory;
+mod read;
 mod words;
 
 pub use memory::{FirstLook, Memory, Sighting};
@@ -14,7 +15,7 @@ use std::sync::{Arc, LazyLock};
 
 use chrono::{DateTime, Utc};
 use regex::Regex;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256, Sha512};
 
 /// What one repository held when it was read.
@@ -148,7 +149,7 @@ impl Facts {
 }
 
 /// What a manifest is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// A container image for one platform.
@@ -391,12 +392,6 @@ macro_rules! text_name {
 
 text_name!(RepositoryName);
 text_name!(Tag);
-
-impl Serialize for Digest {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -26,7 +26,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::model::{Digest, Kind, RepositoryName, Snapshot, Tag};
 use crate::policy::{Limits, Policy, Protect};
@@ -67,7 +67,7 @@ pub enum Counted {
 }
 
 /// What becomes of a manifest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// It stays.
@@ -158,17 +158,15 @@ pub struct Planned {
 }
 
 /// An expired tag whose manifest stays.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Untag {
     /// The tag to remove.
     pub tag: Tag,
     /// The manifest it points to, which stays.
     pub digest: Digest,
     /// What the manifest is.
-    #[serde(skip)]
     pub kind: Kind,
     /// The rule that no longer keeps the tag.
-    #[serde(skip)]
     pub rule: String,
 }
 
@@ -251,7 +249,7 @@ impl Plan {
 }
 
 /// The sums over the repositories of a plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Totals {
     /// Repositories that a policy claims and that could be read.
     pub repositories: usize,
@@ -275,7 +273,7 @@ pub fn plan(snapshot: &Snapshot, policy: &Policy, terms: &Terms<'_>) -> Reposito
     let nodes = 0..graph.nodes.len();
     let evidence: Vec<_> =
         nodes.clone().map(|node| age::evidence(snapshot, &graph, node, terms.now)).collect();
-    let ages: Vec<_> = evidence.iter().map(|evidence| age::age(evidence)).collect();
+    let ages: Vec<_> = evidence.iter().map(|evidence| age::age(evidence, terms.now)).collect();
     let mut ballots = ballot::cast(snapshot, &graph, &ages, policy, terms);
     let verdicts = settle::settle(&graph, &ages, &mut ballots, terms.protect.at_least);
     let mut untag = Vec::new();

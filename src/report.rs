@@ -2,17 +2,25 @@
 //!
 //! The forms are documented and versioned: fields are added, never renamed or removed.
 
+mod document;
 mod json;
 mod outcome;
 
-pub use json::{PlanWriter, collection_document, manifest_document, moment, plan_document, run_document};
+pub use document::{
+    FailureDocument, Gone, ManifestDocument, Open, PlanDocument, ReasonDocument, RefusalDocument,
+    RepositoryDocument, UntagDocument,
+};
+pub use json::{PlanWriter, collection_document, moment, run_document};
 pub use outcome::{Collected, CollectionOutcome, Outcome};
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::model::{Digest, RepositoryName, Tag};
-use crate::plan::{Failure, Plan, Refusal};
+use crate::plan::{Failure, Limit, Plan, Refusal};
+
+/// Of what went wrong in a run, this many texts are remembered.
+const PROBLEMS: usize = 20;
 
 /// What is said of a run that was asked to end.
 const INTERRUPTED: &str = "the run was stopped before it was done: the next run does the rest";
@@ -46,6 +54,21 @@ pub struct RunReport {
     pub interrupted: bool,
     /// How the collection after it failed that left the registry down, for people.
     pub registry_down: Option<String>,
+}
+
+/// What a run came to, beyond what it deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RunSummary {
+    /// Whether the plan was carried out, or only made.
+    pub applied: bool,
+    /// How much the plan would have deleted and the run left alone.
+    pub spared: usize,
+    /// How many repositories could not be read, and deletions failed.
+    pub failures: usize,
+    /// The limit of each refusal.
+    pub refusals: Vec<Limit>,
+    /// The first of what went wrong, for people.
+    pub problems: Vec<String>,
 }
 
 /// A manifest that a run deleted.
@@ -115,6 +138,21 @@ impl RunReport {
     pub fn interrupt(&mut self) {
         self.interrupted = true;
         self.cut_off = Some(INTERRUPTED.to_owned());
+    }
+
+    /// What it came to, beyond what it deleted.
+    pub fn summary(&self) -> RunSummary {
+        let failures =
+            self.failures.iter().map(|failure| format!("{}: {}", failure.repository, failure.error));
+        let refusals = self.refusals.iter().map(ToString::to_string);
+        let worst = self.registry_down.iter().chain(&self.cut_off);
+        RunSummary {
+            applied: self.applied,
+            spared: self.spared.len(),
+            failures: self.failures.len(),
+            refusals: self.refusals.iter().map(|refusal| refusal.limit).collect(),
+            problems: worst.cloned().chain(refusals).chain(failures).take(PROBLEMS).collect(),
+        }
     }
 
     /// How the run ended: never [`Outcome::Skipped`], of which there is no report, and [`Outcome::Failed`] only

@@ -10,6 +10,7 @@ mod journal;
 mod learned;
 mod ledger;
 mod memory;
+mod plans;
 mod runs;
 mod schema;
 mod subjects;

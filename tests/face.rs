@@ -17,15 +17,17 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use chrono::TimeDelta;
+use regsweep::config;
 use regsweep::http::{Board, Run};
 use regsweep::metrics::Metrics;
+use regsweep::report::{Gone, PlanDocument, RunReport};
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 
-use world::{HOSTILE, board, config, metrics, now, start};
+use world::{HOSTILE, board, metrics, now, start};
 
 /// Every metric of the design with its labels.
-const METRICS: [(&str, &[&str]); 31] = [
+const METRICS: [(&str, &[&str]); 40] = [
     ("build_info", &["revision", "version"]),
     ("config_last_reload_successful", &[]),
     ("config_last_reload_success_timestamp_seconds", &[]),
@@ -37,12 +39,18 @@ const METRICS: [(&str, &[&str]); 31] = [
     ("referenced_bytes", &["registry"]),
     ("expired_manifests", &["registry"]),
     ("expired_bytes", &["registry"]),
+    ("held_back_manifests", &["registry"]),
+    ("held_back_bytes", &["registry"]),
     ("runs_total", &["outcome", "registry"]),
     ("run_duration_seconds_sum", &["registry"]),
     ("run_duration_seconds_bucket", &["registry", "le"]),
     ("last_run_timestamp_seconds", &["registry"]),
     ("last_success_timestamp_seconds", &["registry"]),
     ("next_run_timestamp_seconds", &["registry"]),
+    ("run_started_timestamp_seconds", &["registry"]),
+    ("run_timeout_seconds", &["registry"]),
+    ("last_run_outcome", &["outcome", "registry"]),
+    ("last_run_refusals", &["limit", "registry"]),
     ("deleted_manifests_total", &["policy", "registry"]),
     ("deleted_tags_total", &["policy", "registry"]),
     ("repository_failures_total", &["kind", "registry"]),
@@ -51,23 +59,26 @@ const METRICS: [(&str, &[&str]); 31] = [
     ("gc_duration_seconds_bucket", &["registry", "le"]),
     ("gc_downtime_seconds_bucket", &["registry", "le"]),
     ("gc_last_success_timestamp_seconds", &["registry"]),
+    ("gc_last_run_successful", &["registry"]),
+    ("gc_next_timestamp_seconds", &["registry"]),
     ("reclaimed_bytes_total", &["registry"]),
     ("reclaimed_blobs_total", &["registry"]),
     ("reclaimable_bytes", &["registry"]),
+    ("deleted_uncollected_bytes", &["registry"]),
     ("registry_requests_total", &["code", "method", "registry"]),
     ("registry_request_duration_seconds_bucket", &["method", "registry", "le"]),
     ("registry_retries_total", &["registry"]),
 ];
 
 async fn busy() -> String {
-    let config = config("enforce");
+    let config = world::config("enforce");
     start(board(&config), metrics(&config)).await
 }
 
 /// A service that has nothing to complain about, and its board.
 async fn healthy() -> (String, Board) {
     let board = Board::default();
-    board.configured(&config("enforce"), now());
+    board.configured(&world::config("enforce"), now());
     board.beat(now());
     (start(board.clone(), Metrics::new("0.1.0", "").unwrap()).await, board)
 }
@@ -211,7 +222,7 @@ async fn nothing_is_ready_before_there_is_a_configuration() {
     let document = json(&format!("{url}/readyz")).await;
     assert_eq!(document["causes"][0]["text"], "no configuration is in force: no such file");
     assert_eq!(document["configuration"]["last_reload_ok"], false);
-    board.configured(&config("plan"), now());
+    board.configured(&world::config("plan"), now());
     assert_eq!(causes(&url).await, []);
     board.reload_failed("line 3", now());
     assert_eq!(causes(&url).await, [], "the configuration before it stays in force");
@@ -220,15 +231,16 @@ async fn nothing_is_ready_before_there_is_a_configuration() {
 
 #[tokio::test]
 async fn the_page_shows_what_hostile_registries_say_as_text() {
-    let config = config("plan");
+    let config = world::config("plan");
     let board = board(&config);
     board.reload_failed(HOSTILE, now());
     let page = get(&start(board, metrics(&config)).await).await.text().await.unwrap();
     assert!(!page.to_lowercase().contains("<script"), "{page}");
     assert!(!page.contains("\"onload="), "{page}");
     let escaped = "&lt;/li&gt;&lt;script&gt;alert('x')&lt;/script&gt;&quot;onload=&quot;&amp;amp;";
-    // The ghost tag, the failed repository, the failed run, the failed collection, the configuration.
-    assert_eq!(page.matches(escaped).count(), 5, "{page}");
+    // The ghost tag, the failed repository, the failed run, the failed collection, the configuration; and once more at
+    // the top of the page what went wrong in the last runs and collections.
+    assert_eq!(page.matches(escaped).count(), 7, "{page}");
 }
 
 #[tokio::test]
@@ -240,6 +252,9 @@ async fn the_page_says_what_matters() {
         "rule pull-requests no longer keeps pr-921",
         "limits.max_percent allows 75 %",
         "9.00 GiB wait for the next collection",
+        "<dt>Waits to be reclaimed</dt><dd>9.00 GiB</dd>",
+        "<dt>Deleted, not collected by regsweep</dt><dd>5.00 GiB</dd>",
+        "5.00 GiB deleted and not collected by regsweep",
         "in 21h",
         "another run was under way",
         "href=\"/api/v1/plan?registry=main\"",
@@ -251,11 +266,150 @@ async fn the_page_says_what_matters() {
 }
 
 #[tokio::test]
+async fn without_gc_nothing_is_said_to_wait_for_a_collection() {
+    let (url, board) = healthy().await;
+    let mut config = world::config("enforce");
+    let gc = config.registries[0].gc.take();
+    board.configured(&config, now());
+    board.uncollected("main", 1 << 30);
+    let page = get(&url).await.text().await.unwrap();
+    assert!(page.contains("1.00 GiB deleted and not collected by regsweep"), "{page}");
+    assert!(!page.contains("wait for the next collection"), "{page}");
+    // It is known anew at each reload.
+    config.registries[0].gc = gc;
+    board.configured(&config, now());
+    let page = get(&url).await.text().await.unwrap();
+    assert!(page.contains("1.00 GiB wait for the next collection"), "{page}");
+    assert!(!page.contains("not collected by regsweep"), "{page}");
+}
+
+#[tokio::test]
+async fn a_plan_that_was_carried_out_says_what_is_gone() {
+    let (url, board) = healthy().await;
+    let plan = world::plan_of(&world::config("enforce"), "main", 20);
+    let mut document = PlanDocument::of(&plan);
+    board.planned(document.clone());
+    let page = get(&url).await.text().await.unwrap();
+    assert!(page.contains("What a run would delete") && !page.contains(">deleted<"), "{page}");
+    let status = json(&format!("{url}/api/v1/status")).await["registries"][0]["plan"].clone();
+    assert_eq!((&status["totals"]["delete"], &status["expired"]["manifests"]), (&6.into(), &6.into()));
+    // Four of six are gone.
+    document.applied = true;
+    document.mark(&Gone::of(&world::report(&world::config("enforce"), 4, 0)));
+    board.planned(document);
+    let page = get(&url).await.text().await.unwrap();
+    assert!(page.contains("What the last run was to delete"), "{page}");
+    assert_eq!((page.matches(">deleted<").count(), page.matches(">left alone<").count()), (4, 2), "{page}");
+    let layer = 31_457_280;
+    let status = json(&format!("{url}/api/v1/status")).await["registries"][0]["plan"].clone();
+    assert_eq!(status["totals"]["delete"], 6);
+    assert_eq!(status["expired"], serde_json::json!({ "manifests": 2, "bytes": 2 * (layer + 1000) }));
+    assert_eq!(status["held_back"], serde_json::json!({ "manifests": 0, "bytes": 0 }));
+    let plan = json(&format!("{url}/api/v1/plan")).await[0].clone();
+    assert_eq!(plan["applied"], true);
+    let manifests = plan["repositories"][0]["manifests"].as_array().unwrap().iter();
+    let gone: Vec<&Value> =
+        manifests.filter(|one| one["verdict"] == "delete").map(|one| &one["gone"]).collect();
+    assert_eq!(gone, [true, true, true, true, false, false]);
+}
+
+#[tokio::test]
+async fn the_page_begins_with_what_is_wrong_and_leads_there() {
+    let (url, board) = healthy().await;
+    let page = get(&url).await.text().await.unwrap();
+    assert!(!page.contains("Needs attention"), "{page}");
+    let page = get(&busy().await).await.text().await.unwrap();
+    let (head, rest) = page.split_once("<dl class=\"sums\">").unwrap();
+    let expected = [
+        "registry edge &amp; co could not be reached",
+        "<a href=\"#registry-1\">main</a>: the last run, ",
+        ">partial</span> team/app: 66 of its 80 tagged manifests would be deleted",
+        " and more</li>",
+        "<a href=\"#registry-2\">edge &amp; co</a>: the last run, ",
+        ">failed</span> GET http://edge.example.com:5000/v2/: connection refused",
+        "<a href=\"#registry-2\">edge &amp; co</a>: the last collection, ",
+        ">failed</span> no such container",
+    ];
+    for text in expected {
+        assert!(head.contains(text), "{text} is not at the top:\n{head}");
+    }
+    assert!(rest.contains("<section id=\"registry-1\">") && rest.contains("<section id=\"registry-2\">"));
+    // A run that succeeds, or is skipped, ends it.
+    board.run_ended(Run::failed("main", "it broke", now(), std::time::Duration::ZERO));
+    assert!(get(&url).await.text().await.unwrap().contains("Needs attention"));
+    let plan = world::plan_of(&world::config("enforce"), "main", 20);
+    let report = RunReport { failures: Vec::new(), ..RunReport::of_plan(&plan) };
+    board.run_ended(Run::of(&report, now(), std::time::Duration::ZERO));
+    let page = get(&url).await.text().await.unwrap();
+    assert!(!page.contains("Needs attention"), "{page}");
+}
+
+#[tokio::test]
+async fn the_plans_of_many_registries_are_folded() {
+    for (registries, folded) in [(3, 0), (20, 20)] {
+        let mut config = world::config("enforce");
+        for number in 2..registries {
+            let mut one = config.registries[1].clone();
+            one.name = format!("r{number}");
+            one.url = format!("https://r{number}.example.com/").parse().unwrap();
+            config.registries.push(one);
+        }
+        let board = Board::default();
+        board.configured(&config, now());
+        board.beat(now());
+        for registry in &config.registries {
+            board.planned(PlanDocument::of(&world::plan_of(&config, &registry.name, 20)));
+        }
+        let page = get(&start(board, Metrics::new("", "").unwrap()).await).await.text().await.unwrap();
+        assert_eq!(page.matches("<details class=\"plan\"><summary><h3>").count(), folded, "{registries}");
+        assert_eq!(page.matches("What a run would delete").count(), registries, "{registries}");
+        assert_eq!(page.matches("<tr><td data-label=\"Repository\"").count(), 6 * registries);
+    }
+}
+
+#[tokio::test]
+async fn the_page_tells_when_the_next_collection_comes() {
+    let (url, board) = healthy().await;
+    let shown = async || {
+        let page = get(&url).await.text().await.unwrap();
+        let (_, rest) = page.split_once("<dt>Next collection</dt><dd>").unwrap();
+        regex::Regex::new("<[^>]*>")
+            .unwrap()
+            .replace_all(rest.split_once("</dd>").unwrap().0, "")
+            .into_owned()
+    };
+    assert_eq!(shown().await, "after a run that leaves something to collect");
+    board.next_collection("main", Some(now() + TimeDelta::hours(4)));
+    assert_eq!(shown().await, "in 4h at the earliest, if there is something to collect then");
+    let status = json(&format!("{url}/api/v1/status")).await["registries"][0].clone();
+    assert_eq!(status["next_collection"], "2026-06-17T16:00:00Z");
+    let mut config = world::config("enforce");
+    let weekly = config::parse(
+        "schedule: '0 3 * * SUN'\nregistries: [{ name: a, url: 'https://a' }]\n\
+         policies: [{ name: p, repositories: '.*', untagged: { newer_than: 7d } }]",
+        "f",
+        &|_| None,
+    );
+    let weekly = weekly.unwrap().registries[0].schedule.clone().unwrap();
+    config.registries[0].gc.as_mut().unwrap().schedule = config::GcSchedule::Cron(weekly);
+    board.configured(&config, now());
+    assert_eq!(shown().await, "in 4h");
+    board.next_collection("main", None);
+    assert_eq!(shown().await, "none is scheduled");
+    config.mode = regsweep::policy::Mode::Plan;
+    board.configured(&config, now());
+    assert_eq!(shown().await, "none in mode plan");
+    config.registries[0].gc = None;
+    board.configured(&config, now());
+    assert_eq!(shown().await, "none: regsweep does not collect here (no gc)");
+}
+
+#[tokio::test]
 async fn a_long_plan_is_cut_and_says_so() {
-    let config = config("enforce");
+    let config = world::config("enforce");
     let board = Board::default();
     board.configured(&config, now());
-    board.planned(world::plan_of(&config, "main", 514).into());
+    board.planned(PlanDocument::of(&world::plan_of(&config, "main", 514)));
     let page = get(&start(board, metrics(&config)).await).await.text().await.unwrap();
     assert_eq!(page.matches("<tr><td data-label=\"Repository\"").count(), 100);
     assert!(page.contains("400 rows are not shown here"), "{page}");
@@ -273,6 +427,10 @@ async fn programs_get_the_same() {
     assert_eq!(main["next_run"], "2026-06-18T09:00:00Z");
     assert_eq!(main["last_collection"]["downtime_seconds"], 41.5);
     assert_eq!(main["plan"]["totals"]["delete"], 66);
+    let kept = ["collects", "reclaimable_bytes", "deleted_uncollected_bytes"];
+    let numbers = |registry: &Value| Value::from(kept.map(|key| registry[key].clone()).to_vec());
+    assert_eq!(numbers(main), serde_json::json!([true, 9_663_676_416_u64, 0]));
+    assert_eq!(numbers(&status["registries"][1]), serde_json::json!([false, 0, 5_368_709_120_u64]));
     let plans = json(&format!("{url}/api/v1/plan")).await;
     assert_eq!(plans.as_array().unwrap().len(), 1, "the other registry has no plan yet");
     assert_eq!(plans[0]["registry"], "main");
@@ -287,7 +445,7 @@ async fn programs_get_the_same() {
 
 #[test]
 fn a_run_counts_only_its_own_deletions() {
-    let report = world::report(&config("enforce"), 6, 0);
+    let report = world::report(&world::config("enforce"), 6, 0);
     let mut others = report.clone();
     others.deleted[0].already_gone = true;
     let count = |report| regsweep::http::Run::of(report, now(), std::time::Duration::ZERO).deleted;
@@ -298,7 +456,7 @@ fn a_run_counts_only_its_own_deletions() {
 async fn a_reload_keeps_what_is_known_of_registries_that_stay() {
     let (url, board) = healthy().await;
     board.up("main", true);
-    let mut changed = config("plan");
+    let mut changed = world::config("plan");
     changed.registries.remove(1);
     board.configured(&changed, now());
     let status = json(&format!("{url}/api/v1/status")).await;

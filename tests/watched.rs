@@ -256,6 +256,12 @@ async fn prometheus_has_an_answer_to_every_question_of_the_dashboard() {
         ("regsweep_deleted_manifests_total{registry='troubled', policy='all'}", 0),
         ("regsweep_registry_up{registry='gone'}", 0),
         ("regsweep_config_last_reload_successful", 1),
+        ("regsweep_gc_last_run_successful{registry='main'}", 1),
+        ("regsweep_last_run_refusals{registry='troubled', limit='max_percent'}", 1),
+        ("regsweep_last_run_refusals{registry='main', limit='max_percent'}", 0),
+        ("regsweep_deleted_uncollected_bytes{registry='troubled'}", 0),
+        ("regsweep_run_timeout_seconds{registry='troubled'}", 43_200),
+        ("regsweep_run_timeout_seconds{registry='main'}", 43_200 + 7_200),
     ] {
         // The next survey brings what the one before the deletions could not know.
         prometheus.until(&format!("{expression} == {expected}")).await;
@@ -276,7 +282,6 @@ async fn prometheus_has_an_answer_to_every_question_of_the_dashboard() {
     let names = prometheus.api("label/registry/values", &[("match[]", "regsweep_runs_total")]).await;
     assert_eq!(names.unwrap(), serde_json::json!(["gone", "main", "troubled"]));
 
-    // An increase needs two samples, so it is seen after the first evaluation at the earliest.
     let rules = until("the evaluation of every alert", async || {
         let groups = prometheus.api("rules", &[]).await?["groups"].clone();
         let rules = groups[0]["rules"].as_array().unwrap().clone();

@@ -1,6 +1,7 @@
 //! `regsweep explain`: every reason for and against one image, and its relations.
 
 use anyhow::Context as _;
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::Exit;
@@ -8,11 +9,11 @@ use super::args::{ExplainArguments, Form};
 use super::session::{Usage, memory, open_for};
 use super::table::{age, bytes, verdict};
 use crate::config::Config;
-use crate::engine::{Name, inspect};
+use crate::engine::{Name, Site, inspect};
 use crate::model::{Digest, RepositoryName, Snapshot, Tag};
 use crate::plan::{A_WHILE, Evidence, Plan, Planned, RepositoryPlan, Source, Verdict, Weight, span};
 use crate::policy::Mode;
-use crate::report::manifest_document;
+use crate::report::ManifestDocument;
 
 pub(super) async fn explain(config: &Config, arguments: &ExplainArguments) -> anyhow::Result<Exit> {
     let state = memory(config);
@@ -39,7 +40,7 @@ pub(super) async fn explain(config: &Config, arguments: &ExplainArguments) -> an
         Form::Json => print_line!("{}", document(&session.registry.name, &plan, planned, &relations)),
         Form::Table => {
             let refusals = Plan::new("", site.now, vec![plan.clone()], Vec::new(), &config.limits).refusals;
-            print(config, &plan, planned, &relations);
+            print(site, &plan, planned, &relations);
             for refusal in refusals {
                 print_line!("\nBut a limit stands before it: {refusal}");
             }
@@ -92,7 +93,7 @@ impl<'a> Relations<'a> {
 }
 
 fn document(registry: &str, plan: &RepositoryPlan, planned: &Planned, relations: &Relations<'_>) -> Value {
-    let mut document = manifest_document(planned, &plan.policy);
+    let mut document = json!(ManifestDocument::of(planned, &plan.policy));
     let list = |others: &[&Planned]| {
         let others = others.iter().map(|other| {
             json!({ "digest": other.digest, "tags": other.tags, "kind": other.kind, "verdict": other.verdict })
@@ -109,12 +110,12 @@ fn document(registry: &str, plan: &RepositoryPlan, planned: &Planned, relations:
     document
 }
 
-fn print(config: &Config, plan: &RepositoryPlan, planned: &Planned, relations: &Relations<'_>) {
+fn print(site: Site<'_>, plan: &RepositoryPlan, planned: &Planned, relations: &Relations<'_>) {
     print_line!("{}@{}", plan.repository, planned.digest);
     print_line!("  kind     {}", planned.kind);
     print_line!("  age      {}", age(planned.age));
     for evidence in &planned.evidence {
-        print_line!("           {}", told(evidence));
+        print_line!("           {}", told(evidence, site.now));
     }
     if planned.age.is_none() {
         print_line!("           so nobody knows, and it is kept");
@@ -131,7 +132,7 @@ fn print(config: &Config, plan: &RepositoryPlan, planned: &Planned, relations: &
     print_line!("  policy   {policy}");
     print_line!("  verdict  {}", verdict(planned.verdict));
     if planned.verdict == Verdict::Delete {
-        if config.mode == Mode::Plan {
+        if site.config.mode == Mode::Plan {
             print_line!("           (the mode of the configuration is plan: nothing is deleted)");
         } else if plan.held_back {
             print_line!("           (the mode of the policy is plan: it is not deleted)");
@@ -170,8 +171,8 @@ fn print(config: &Config, plan: &RepositoryPlan, planned: &Planned, relations: &
     }
 }
 
-/// A piece of evidence of age, for people.
-fn told(evidence: &Evidence) -> String {
+/// A piece of evidence of age, for people who ask as of this moment.
+fn told(evidence: &Evidence, now: DateTime<Utc>) -> String {
     let at = evidence.at.format("%Y-%m-%d %H:%M:%S UTC");
     let source = match evidence.source {
         Source::Created => format!("it says that it was created {at}"),
@@ -180,6 +181,7 @@ fn told(evidence: &Evidence) -> String {
         Source::FirstLook => format!("it was there when regsweep first looked, {at}"),
     };
     let weight = match evidence.weight {
+        Weight::Counts if evidence.at > now => "this counts, as if it were the moment that you ask about",
         Weight::Counts => "this counts",
         Weight::Outdated => "something later counts",
         Weight::TooOld => {

@@ -80,6 +80,22 @@ impl Attempts {
     }
 }
 
+/// When a collection that follows runs begins at the earliest. `by_itself` is when one does that no run makes, and `run` when
+/// the next run begins: one with something to collect is followed by a collection, once the grace of what it deletes is over.
+pub(super) fn earliest(
+    by_itself: Option<DateTime<Utc>>,
+    run: Option<DateTime<Utc>>,
+    grace: TimeDelta,
+) -> Option<DateTime<Utc>> {
+    let after_run = run.map(|at| at + grace);
+    // With a grace, a run before its end can only make what waits wait longer.
+    if grace > TimeDelta::zero() {
+        by_itself.or(after_run)
+    } else {
+        by_itself.into_iter().chain(after_run).min()
+    }
+}
+
 /// The pause after so many failures in a row.
 fn pause(times: u32) -> Duration {
     SHORTEST.saturating_mul(2_u32.saturating_pow(times.saturating_sub(1))).min(LONGEST)
@@ -133,6 +149,21 @@ mod tests {
         assert_eq!(attempts.next(waiting(0, 60), at(61)), None);
         assert_eq!(attempts.after_run().next(waiting(0, 60), at(61)), None, "the run has deleted nothing");
         assert_eq!(attempts.next(waiting(70, 60), at(70)), Some(at(130)));
+    }
+
+    #[test]
+    fn a_collection_comes_by_itself_or_with_a_run() {
+        let check = |by_itself: Option<i64>, run: Option<i64>, grace, expected: Option<i64>| {
+            let found = earliest(by_itself.map(at), run.map(at), TimeDelta::minutes(grace));
+            assert_eq!(found, expected.map(at), "{by_itself:?} {run:?} {grace}");
+        };
+        check(None, None, 0, None);
+        check(None, Some(60), 0, Some(60));
+        check(None, Some(60), 30, Some(90));
+        check(Some(5), Some(60), 0, Some(5));
+        check(Some(70), Some(60), 0, Some(60));
+        check(Some(70), Some(60), 30, Some(70));
+        check(Some(5), None, 30, Some(5));
     }
 
     #[test]

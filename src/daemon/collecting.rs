@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use super::attempts::{End, Waiting};
+use super::attempts::{End, Waiting, earliest};
 use super::generation::Generation;
 use super::schedule::Job;
 use super::service::{Service, lock};
 use crate::config::{self, Config, Gc, GcSchedule};
-use crate::engine::{Blocked, Grace, Kept, Site, blocked, collect, grace_ends, survey};
+use crate::engine::{Blocked, Grace, Kept, Site, blocked, collect, grace_ends, keep, survey};
 use crate::policy::Mode;
-use crate::report::{Collected, CollectionOutcome};
+use crate::report::{Collected, CollectionOutcome, PlanDocument};
 use crate::state;
 
 /// Why a collection did not begin: for people, and what that is for the next one, unless it is nothing.
@@ -34,6 +34,21 @@ impl Service {
             Ok(None) => drop(lock(&self.waiting).remove(&registry.name)),
             Err(error) => tracing::error!(registry = %registry.name, %error, "the state cannot be read"),
         }
+        self.show_next_collection(config, registry);
+    }
+
+    /// Shows when a collection begins at the earliest.
+    pub(super) fn show_next_collection(&self, config: &Config, registry: &config::Registry) {
+        let name = registry.name.as_str();
+        let Some(gc) = &registry.gc else { return self.board.next_collection(name, None) };
+        let upcoming = lock(&self.upcoming).get(name).copied().unwrap_or_default();
+        let at = match gc.schedule {
+            _ if config.mode == Mode::Plan => None,
+            GcSchedule::Cron(_) => upcoming.collection,
+            GcSchedule::AfterRun => earliest(lock(&self.waiting).get(name).copied(), upcoming.run, gc.grace),
+        };
+        self.metrics.next_collection(name, at);
+        self.board.next_collection(name, at);
     }
 
     fn next_collection(
@@ -111,8 +126,10 @@ impl Service {
         match survey(site, &(), async |_| Ok(None)).await {
             Ok(found) => {
                 self.up(name, true);
-                self.metrics.surveyed(&found.plan);
-                self.board.planned(Arc::new(found.plan));
+                let document = PlanDocument::of(&found.plan);
+                keep(&self.state, None, &document);
+                self.metrics.planned(&document);
+                self.board.planned(document);
                 Ok(found.kept)
             }
             Err(error) => {
@@ -125,6 +142,9 @@ impl Service {
     /// Remembers how a collection has ended, for the next one.
     pub(super) fn attempted(&self, name: &str, end: Option<End>) {
         let Some(end) = end else { return };
+        if end == End::NotWorthIt {
+            self.metrics.collection_not_worth_it(name);
+        }
         let youngest = self.state.youngest_waiting(name).unwrap_or_else(|error| {
             tracing::error!(registry = name, %error, "the state cannot be read");
             None

@@ -4,6 +4,7 @@
 use chrono::{DateTime, Utc};
 
 use super::service::Service;
+use crate::config::Config;
 use crate::http::{Entry, Run};
 use crate::metrics::Carried;
 use crate::report::{CollectionOutcome, Outcome};
@@ -12,13 +13,30 @@ use crate::state::{self, State, TotalKind};
 /// So many runs and collections of before a restart are shown again.
 const REMEMBERED: u32 = 100;
 
-/// The last runs and collections, oldest first.
-pub(super) fn entries(state: &State) -> Result<Vec<Entry>, state::Error> {
+/// The last runs and collections, oldest first. Of each registry the last ones are among them, however long ago that was.
+pub(super) fn entries(state: &State, config: &Config) -> Result<Vec<Entry>, state::Error> {
     let mut past: Vec<(DateTime<Utc>, Entry)> = Vec::new();
-    for run in state.runs(REMEMBERED)?.into_iter().filter_map(remembered) {
-        past.push((run.at, Entry::Run(run)));
+    let mut runs = state.runs(REMEMBERED)?;
+    let mut collections = state.collections(REMEMBERED)?;
+    for registry in &config.registries {
+        let last = state.last_run(&registry.name, None)?;
+        runs.extend(last.filter(|last| !runs.iter().any(|run| run.id == last.id)));
+        if !collections.iter().any(|one| one.registry == registry.name) {
+            collections.extend(state.last_collection(&registry.name)?);
+        }
     }
-    for state::Collection { registry, collected } in state.collections(REMEMBERED)? {
+    for run in runs {
+        let id = run.id;
+        if let Some(run) = remembered(run) {
+            let summary = state.run_summary(id)?;
+            let run = match summary {
+                Some(summary) => run.with(summary),
+                None => run,
+            };
+            past.push((run.at, Entry::Run(run)));
+        }
+    }
+    for state::Collection { registry, collected } in collections {
         past.push((collected.at, Entry::Collection { registry, collected }));
     }
     past.sort_by_key(|(at, _)| *at);
@@ -39,20 +57,28 @@ pub(super) fn carried(state: &State, registry: &str) -> Result<Carried, state::E
             TotalKind::Reclaimable => {}
         }
     }
-    let runs = state.runs(REMEMBERED)?;
-    let ended = |wanted: Option<Outcome>| {
-        let mut runs = runs.iter().filter(|run| run.registry == registry);
-        runs.find(|run| run.finished.is_some() && (wanted.is_none() || run.outcome == wanted))
-            .and_then(|run| run.finished)
-    };
-    carried.last_run = ended(None);
-    carried.last_success = ended(Some(Outcome::Success));
-    let collections = state.collections(REMEMBERED)?;
-    let succeeded = collections
-        .iter()
-        .find(|one| one.registry == registry && one.collected.outcome == CollectionOutcome::Success);
-    carried.last_collection = succeeded.map(|one| one.collected.at);
+    let last = state.last_run(registry, None)?;
+    carried.last_run = last.as_ref().and_then(|run| run.finished);
+    carried.last_outcome = last.and_then(|run| run.outcome);
+    let succeeded = state.last_run(registry, Some(Outcome::Success))?;
+    carried.last_success = succeeded.and_then(|run| run.finished);
+    let succeeded = state.last_collection_that(registry, CollectionOutcome::Success)?;
+    let failed = state.last_collection_that(registry, CollectionOutcome::Failed)?;
+    carried.last_collection = succeeded;
+    carried.last_collection_succeeded = succeeded.max(failed).map(|last| succeeded == Some(last));
     Ok(carried)
+}
+
+/// Shows the latest plan of a registry again, and what stood before the run that made it.
+pub(super) fn show_plan(service: &Service, registry: &str) -> Result<(), state::Error> {
+    if let Some(plan) = service.state.last_plan(registry)? {
+        service.metrics.planned(&plan);
+        service.board.planned(plan);
+    }
+    if let Some(summary) = service.state.last_summary(registry)? {
+        service.metrics.refused(registry, &summary.refusals);
+    }
+    Ok(())
 }
 
 /// Counts what a run found out about deletions of earlier ones, whose answers were lost. Only after a run: what
@@ -84,4 +110,60 @@ fn remembered(run: state::Run) -> Option<Run> {
         refusals: 0,
         problems: run.error.into_iter().collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    #[test]
+    fn what_was_last_is_found_behind_any_number_of_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = State::open(folder.path()).unwrap();
+        let begin: DateTime<Utc> = "2026-06-17T12:00:00Z".parse().unwrap();
+        let at = |minutes| begin + TimeDelta::minutes(minutes);
+        let run = |registry: &str, minutes, outcome| {
+            let run = state.begin_run(registry, at(minutes)).unwrap();
+            state.finish_run(run, at(minutes + 1), outcome, None).unwrap();
+            let failed = state::State::finish_collection(
+                &state,
+                registry,
+                &crate::report::Collected {
+                    outcome: if outcome == Outcome::Success {
+                        CollectionOutcome::Success
+                    } else {
+                        CollectionOutcome::Failed
+                    },
+                    ..crate::report::Collected::skipped(at(minutes + 1), String::new())
+                },
+            );
+            failed.unwrap();
+        };
+        run("main", 0, Outcome::Success);
+        run("main", 10, Outcome::Failed);
+        run("main", 12, Outcome::Skipped);
+        for minutes in 0..150 {
+            run("other", 20 + minutes, Outcome::Failed);
+        }
+        let carried = carried(&state, "main").unwrap();
+        assert_eq!((carried.last_run, carried.last_success), (Some(at(11)), Some(at(1))));
+        assert_eq!(carried.last_outcome, Some(Outcome::Failed));
+        assert_eq!(carried.last_collection, Some(at(1)));
+        assert_eq!(carried.last_collection_succeeded, Some(false));
+        assert_eq!(state.last_run("main", Some(Outcome::Skipped)).unwrap().unwrap().started, at(12));
+        let config = crate::config::parse(
+            "registries: [{ name: main, url: 'https://r' }]\npolicies: [{ name: p, repositories: '.*', untagged: { newer_than: 7d } }]\n",
+            "f",
+            &|_| None,
+        )
+        .unwrap();
+        let entries = entries(&state, &config).unwrap();
+        let own = entries.iter().filter(|entry| match entry {
+            Entry::Run(run) => run.registry == "main",
+            Entry::Collection { registry, .. } => registry == "main",
+        });
+        assert_eq!(own.count(), 2, "the last run and the last collection");
+    }
 }

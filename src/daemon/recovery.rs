@@ -12,6 +12,9 @@ use super::service::Service;
 use crate::engine::{answers_now, recover_after, recovery_pause};
 use crate::report::Collected;
 
+/// Why a registry is down that was so when this process began.
+pub(super) const CUT_OFF: &str = "a process before this one was cut off in a collection";
+
 /// What becomes of a registry that nobody can bring back.
 const NOTHING_STARTS: &str = "the configuration no longer says how to start it: start it by hand";
 
@@ -58,7 +61,7 @@ impl Service {
     pub(super) async fn bring_back(&self, name: &str, failed: Option<&Collected>) {
         let mut tries = 0;
         if failed.is_none() && self.state.ledger(name).is_stopped().unwrap_or_default() {
-            self.stopped(name, Some("a process before this one was cut off in a collection"));
+            self.stopped(name, Some(CUT_OFF));
         }
         loop {
             let generation = self.current();

@@ -61,9 +61,7 @@ fn next(
     service: &Service,
 ) -> Option<DateTime<Utc>> {
     let next = schedule(job, generation).and_then(|one| one.next_after(after, generation.config.timezone));
-    if let Job::Run(registry) = job {
-        service.next_run(registry, next);
-    }
+    service.next_time(generation, job, next);
     next
 }
 

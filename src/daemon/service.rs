@@ -14,9 +14,10 @@ use super::docker::DockerDefaults;
 use super::generation::Generation;
 use super::jobs::{Jobs, Turn, Work};
 use super::past;
+use super::recovery::CUT_OFF;
 use super::schedule::Job;
 use super::undo::Wish;
-use crate::config::{Config, Env};
+use crate::config::{self, Config, Env, GcSchedule};
 use crate::engine::{self, Conducted, Limits, Means, Stop, conduct};
 use crate::gc::Turns;
 use crate::http::{Begun, Board, Clock, Entry, Run};
@@ -46,8 +47,18 @@ pub(super) struct Service {
     announced: Mutex<BTreeSet<String>>,
     /// Registries whose collection begins by itself, and when.
     pub(super) waiting: Mutex<BTreeMap<String, DateTime<Utc>>>,
+    /// By registry, when its schedules begin something next.
+    pub(super) upcoming: Mutex<BTreeMap<String, Upcoming>>,
     /// The configuration in force.
     generation: Mutex<Option<Arc<Generation>>>,
+}
+
+/// When the schedules of a registry begin something next.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Upcoming {
+    pub(super) run: Option<DateTime<Utc>>,
+    /// A collection by a schedule of its own.
+    pub(super) collection: Option<DateTime<Utc>>,
 }
 
 impl Service {
@@ -58,7 +69,7 @@ impl Service {
         let board = Board::default();
         // First, or what is remembered finds no registry that it was the last of.
         board.configured(config, clock());
-        for entry in past::entries(&state)? {
+        for entry in past::entries(&state, config)? {
             board.remember(entry);
         }
         Ok(Arc::new(Self {
@@ -75,6 +86,7 @@ impl Service {
             attempts: Mutex::default(),
             announced: Mutex::default(),
             waiting: Mutex::default(),
+            upcoming: Mutex::default(),
             generation: Mutex::default(),
         }))
     }
@@ -96,8 +108,14 @@ impl Service {
                 let carried = past::carried(&self.state, &registry.name)?;
                 self.metrics.carry_on(&registry.name, &carried);
                 self.board.carry_on(&registry.name, &carried);
+                past::show_plan(self, &registry.name)?;
+                if self.state.ledger(&registry.name).is_stopped()? {
+                    self.metrics.stopped(&registry.name, true);
+                    self.board.stopped(&registry.name, Some(CUT_OFF));
+                }
             }
-            self.show_reclaimable(&registry.name);
+            self.metrics.run_timeout(&registry.name, longest(registry));
+            self.show_reclaimable_of(registry);
             self.arm_collection(config, registry);
         }
         Ok(())
@@ -126,9 +144,23 @@ impl Service {
         }
     }
 
-    pub(super) fn next_run(&self, registry: &str, at: Option<DateTime<Utc>>) {
-        self.metrics.next_run(registry, at);
-        self.board.next_run(registry, at);
+    /// Shows when a schedule of this configuration begins something next; `None` if it does not.
+    pub(super) fn next_time(&self, generation: &Generation, job: &Job, at: Option<DateTime<Utc>>) {
+        let (Job::Run(name) | Job::Collect(name)) = job;
+        let upcoming = {
+            let mut all = lock(&self.upcoming);
+            let upcoming = all.entry(name.clone()).or_default();
+            match job {
+                Job::Run(_) => upcoming.run = at,
+                Job::Collect(_) => upcoming.collection = at,
+            }
+            *upcoming
+        };
+        self.metrics.next_run(name, upcoming.run);
+        self.board.next_run(name, upcoming.run);
+        if let Some(registry) = generation.registry(name) {
+            self.show_next_collection(&generation.config, registry);
+        }
     }
 
     /// From now on this configuration is in force.
@@ -234,6 +266,7 @@ impl Service {
         let at = (self.clock)();
         let Some(site) = generation.site(name, at, self) else { return };
         self.board.run_began(name, at);
+        self.metrics.run_under_way(name, Some(at));
         let means = Means {
             state: &self.state,
             collector: generation.collector(name),
@@ -242,16 +275,19 @@ impl Service {
             clock: &*self.clock,
         };
         let mut end = None;
-        match conduct(site, &means, &()).await {
-            Ok(Conducted { run, survey, report, collected, taken, .. }) => {
+        let conducted = conduct(site, &means, &()).await;
+        self.metrics.run_under_way(name, None);
+        match conducted {
+            Ok(Conducted { run, document, report, collected, taken, .. }) => {
                 self.up(name, true);
-                self.metrics.surveyed(&survey.plan);
-                self.metrics.run_finished(&report, taken, (self.clock)());
-                self.board.planned(Arc::new(survey.plan));
+                self.metrics.planned(&document);
+                self.board.planned(document);
                 self.board.run_ended(Run { id: Some(run), ..Run::of(&report, at, taken) });
                 if report.interrupted {
                     self.make_up_later(run);
                 }
+                // Last: whoever sees it counted finds the rest.
+                self.metrics.run_finished(&report, taken, (self.clock)());
                 tracing::info!(
                     registry = name,
                     outcome = report.outcome().name(),
@@ -315,15 +351,35 @@ impl Service {
         self.board.up(name, up);
     }
 
+    /// Shows what has been deleted and not been collected, by the configuration that is in force now.
     pub(super) fn show_reclaimable(&self, name: &str) {
+        let generation = self.current();
+        if let Some(registry) = generation.as_deref().and_then(|one| one.registry(name)) {
+            self.show_reclaimable_of(registry);
+        }
+    }
+
+    fn show_reclaimable_of(&self, registry: &config::Registry) {
+        let name = registry.name.as_str();
         match self.state.reclaimable(name) {
             Ok(bytes) => {
-                self.metrics.reclaimable(name, bytes);
-                self.board.reclaimable(name, bytes);
+                self.board.uncollected(name, bytes);
+                if registry.gc.is_some() {
+                    self.metrics.reclaimable(name, bytes);
+                } else {
+                    // Nothing waits there: whether something else has freed it, nobody tells us.
+                    self.metrics.uncollected(name, bytes);
+                }
             }
             Err(error) => tracing::error!(registry = name, %error, "the state cannot be read"),
         }
     }
+}
+
+/// How long a run, and the collection that follows it, may take.
+fn longest(registry: &config::Registry) -> Duration {
+    let follows = registry.gc.as_ref().filter(|gc| matches!(gc.schedule, GcSchedule::AfterRun));
+    registry.run_timeout.saturating_add(follows.map_or(Duration::ZERO, |gc| gc.timeout))
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

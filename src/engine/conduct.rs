@@ -15,7 +15,7 @@ use crate::config::GcSchedule;
 use crate::gc::Collector;
 use crate::policy::Mode;
 use crate::registry::{Deleter, Ready};
-use crate::report::{Collected, CollectionOutcome, Outcome, RunReport};
+use crate::report::{Collected, CollectionOutcome, Gone, Outcome, PlanDocument, RunReport};
 use crate::state::State;
 
 /// What a run needs besides the registry.
@@ -38,6 +38,8 @@ pub struct Conducted {
     pub run: i64,
     /// What was found and planned.
     pub survey: Survey,
+    /// The plan with what came of it.
+    pub document: PlanDocument,
     /// What was done.
     pub report: RunReport,
     /// What came of the collection, if there was one.
@@ -60,7 +62,10 @@ pub async fn conduct(site: Site<'_>, means: &Means<'_>, progress: &dyn Progress)
     let journal = Journal { state: means.state, registry, run, clock: means.clock };
     let result = survey_and_apply(site, means, journal, progress).await;
     let (outcome, error) = match &result {
-        Ok((_, report)) => (report.outcome(), first_trouble(report)),
+        Ok((_, report)) => {
+            means.state.summarize_run(run, &report.summary())?;
+            (report.outcome(), first_trouble(report))
+        }
         Err(error @ Error::Stopped) => (Outcome::Interrupted, Some(error.to_string())),
         Err(error) => (Outcome::Failed, Some(error.to_string())),
     };
@@ -92,11 +97,15 @@ pub async fn conduct(site: Site<'_>, means: &Means<'_>, progress: &dyn Progress)
         report.registry_down = failed.error.clone();
     }
     if report.outcome() != outcome {
+        means.state.summarize_run(run, &report.summary())?;
         let trouble = first_trouble(&report);
         means.state.finish_run(run, (means.clock)(), report.outcome(), trouble.as_deref())?;
     }
     prune(site, means.state, (means.clock)());
-    Ok(Conducted { run, survey, report, collected, held_back, taken })
+    let mut document = PlanDocument::of(&survey.plan);
+    document.applied = report.applied;
+    document.mark(&Gone::of(&report));
+    Ok(Conducted { run, survey, document, report, collected, held_back, taken })
 }
 
 /// Drops what the configuration no longer wants in the journal. A failure of that is no failure of the run.
@@ -127,6 +136,7 @@ async fn survey_and_apply(
     match site.config.mode {
         Mode::Plan => {
             let survey = unless_stopped(means.stop, survey(site, progress, async |_| Ok(None))).await?;
+            keep(means.state, Some(journal.run), &PlanDocument::of(&survey.plan));
             let report = RunReport::of_plan(&survey.plan);
             Ok((survey, report))
         }
@@ -142,9 +152,18 @@ async fn survey_and_apply(
                 Ok(())
             };
             unless_stopped(means.stop, looked).await?;
+            // Before the first deletion, so that it is there also if the run is cut off.
+            keep(means.state, Some(journal.run), &PlanDocument::of(&survey.plan));
             let report = apply(site, &survey, &deleter, journal, means.limits, means.stop, progress).await;
             Ok((survey, report))
         }
+    }
+}
+
+/// Keeps a plan for those who look after a restart. A failure of that is no failure of the run.
+pub fn keep(state: &State, run: Option<i64>, plan: &PlanDocument) {
+    if let Err(error) = state.keep_plan(run, plan) {
+        tracing::warn!(registry = %plan.registry, %error, "the plan cannot be kept");
     }
 }
 

@@ -98,7 +98,8 @@ pub struct Undone {
 pub enum Return {
     /// It is served again, byte for byte.
     Restored,
-    /// Somebody had pushed it again; its tags are put back where they were free.
+    /// Somebody had pushed it again, or of tags that had gone alone, all of them; its tags are put back where they
+    /// were free.
     WasThere,
     /// Something that it needs is gone for good.
     Lost {
@@ -276,6 +277,7 @@ impl Work<'_> {
                 return Ok(Return::Failed { why: why.to_owned() });
             }
         }
+        let mut placed = false;
         for tag in &part.entry.tags {
             match self.site.reader.holder(repository, tag, digest).await? {
                 Holder::This => tags.push(tag.clone()),
@@ -283,10 +285,13 @@ impl Work<'_> {
                 Holder::Nobody => {
                     self.restorer.put(repository, Restore::Tag(tag), &part.raw, digest).await?;
                     tags.push(tag.clone());
+                    placed = true;
                 }
             }
         }
-        Ok(if there { Return::WasThere } else { Return::Restored })
+        // Where only tags had gone, the manifest never was away.
+        let back = if part.entry.alone { placed } else { !there };
+        Ok(if back { Return::Restored } else { Return::WasThere })
     }
 
     /// What it needs and the registry no longer has.

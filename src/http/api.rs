@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::board::{Entry, Registry, Run, State};
 use super::health::Cause;
 use crate::policy::Mode;
-use crate::report::{Collected, moment, plan_document};
+use crate::report::{Collected, moment};
 
 /// The version of the forms. It changes only if a field changes its meaning.
 const VERSION: u32 = 1;
@@ -43,7 +43,7 @@ pub(super) fn status(state: &State, now: DateTime<Utc>) -> Value {
 /// The latest plan of each registry, or of one; `None` if there is no such registry.
 pub(super) fn plans(state: &State, only: Option<&str>) -> Option<Value> {
     let selected = selected(state, only)?;
-    Some(selected.filter_map(|registry| registry.plan.as_deref()).map(plan_document).collect())
+    Some(selected.filter_map(|registry| registry.plan.as_deref()).map(|plan| json!(plan)).collect())
 }
 
 /// Past runs and collections, the latest first; `None` if there is no such registry.
@@ -83,9 +83,15 @@ pub(super) fn mode(mode: Mode) -> &'static str {
 }
 
 fn registry(registry: &Registry) -> Value {
-    let plan = registry.plan.as_ref().map(
-        |plan| json!({ "now": moment(plan.now), "applied": registry.plan_applied, "totals": plan.totals() }),
-    );
+    let plan = registry.plan.as_ref().map(|plan| {
+        json!({
+            "now": moment(plan.now),
+            "applied": plan.applied,
+            "totals": plan.totals,
+            "expired": plan.expired(),
+            "held_back": plan.held_back(),
+        })
+    });
     json!({
         "registry": registry.name,
         "url": registry.url,
@@ -94,10 +100,13 @@ fn registry(registry: &Registry) -> Value {
         "run_under_way_since": registry.running_since.map(moment),
         "collection_under_way_since": registry.collecting_since.map(moment),
         "next_run": registry.next_run.map(moment),
+        "next_collection": registry.next_collection.map(moment),
         "collection_waits_until": registry.collection_waits.map(moment),
         "last_run": registry.last_run.as_ref().map(run),
         "last_collection": registry.last_collection.as_ref().map(|one| collection(&registry.name, one)),
-        "reclaimable_bytes": registry.reclaimable_bytes,
+        "collects": registry.collects,
+        "reclaimable_bytes": registry.reclaimable_bytes(),
+        "deleted_uncollected_bytes": registry.left_to_others_bytes(),
         "deleted_manifests": registry.deleted_manifests,
         "reclaimed_bytes": registry.reclaimed_bytes,
         "plan": plan,

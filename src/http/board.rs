@@ -9,17 +9,13 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use url::Url;
 
-use crate::config::Config;
+use crate::config::{Config, Gc, GcSchedule};
 use crate::metrics::Carried;
-use crate::plan::Plan;
 use crate::policy::Mode;
-use crate::report::{Collected, CollectionOutcome, Outcome, RunReport};
+use crate::report::{Collected, CollectionOutcome, Outcome, PlanDocument, RunReport, RunSummary};
 
 /// Runs and collections that are remembered, of all registries together.
 const REMEMBERED: usize = 200;
-
-/// Of what went wrong in a run, this many texts are remembered.
-const PROBLEMS: usize = 20;
 
 /// The state of the service. Clones are the same board.
 #[derive(Clone, Default)]
@@ -55,19 +51,25 @@ pub(super) struct Registry {
     pub(super) up: Option<bool>,
     /// Why it is still down after a collection that stopped it, if it is.
     pub(super) stopped: Option<String>,
+    /// Whether the configuration says how we collect it.
+    pub(super) collects: bool,
     pub(super) running_since: Option<DateTime<Utc>>,
     pub(super) collecting_since: Option<DateTime<Utc>>,
     pub(super) next_run: Option<DateTime<Utc>>,
+    /// When the next collection begins at the earliest.
+    pub(super) next_collection: Option<DateTime<Utc>>,
+    /// Whether collections follow runs, rather than a schedule of their own.
+    pub(super) collects_after_runs: bool,
     /// When the grace of the deletions that wait for a collection ends, if there is one.
     pub(super) collection_waits: Option<DateTime<Utc>>,
     pub(super) last_run: Option<Run>,
     pub(super) last_collection: Option<Collected>,
-    pub(super) reclaimable_bytes: u64,
+    /// Deleted, and not collected by us.
+    pub(super) uncollected_bytes: u64,
     pub(super) deleted_manifests: u64,
     pub(super) reclaimed_bytes: u64,
-    pub(super) plan: Option<Arc<Plan>>,
-    /// Whether the plan has been carried out.
-    pub(super) plan_applied: bool,
+    /// The latest plan, with what came of it.
+    pub(super) plan: Option<Arc<PlanDocument>>,
 }
 
 /// Something that happened.
@@ -116,23 +118,18 @@ pub struct Run {
 impl Run {
     /// A run that came to its end.
     pub fn of(report: &RunReport, at: DateTime<Utc>, duration: Duration) -> Self {
-        let failures =
-            report.failures.iter().map(|failure| format!("{}: {}", failure.repository, failure.error));
-        let refusals = report.refusals.iter().map(ToString::to_string);
-        let worst = report.registry_down.iter().chain(&report.cut_off);
         Self {
-            at,
             duration,
-            outcome: report.outcome(),
-            applied: report.applied,
             deleted: report.deleted.iter().filter(|deleted| !deleted.already_gone).count(),
             untagged: report.untagged.len(),
-            spared: report.spared.len(),
-            failures: report.failures.len(),
-            refusals: report.refusals.len(),
-            problems: worst.cloned().chain(refusals).chain(failures).take(PROBLEMS).collect(),
-            ..Self::nothing(&report.registry, at, Outcome::Success)
+            ..Self::nothing(&report.registry, at, report.outcome()).with(report.summary())
         }
+    }
+
+    /// The same run with what it came to.
+    pub fn with(self, summary: RunSummary) -> Self {
+        let RunSummary { applied, spared, failures, refusals, problems } = summary;
+        Self { applied, spared, failures, refusals: refusals.len(), problems, ..self }
     }
 
     /// A run that could not survey its registry.
@@ -201,9 +198,15 @@ impl Board {
             for registry in &config.registries {
                 let url = without_credentials(&registry.url);
                 let known = old.iter().position(|known| known.name == registry.name && known.url == url);
-                state.registries.push(match known {
+                let known = match known {
                     Some(position) => old.swap_remove(position),
                     None => Registry::new(&registry.name, url),
+                };
+                let after_runs = |gc: &Gc| matches!(gc.schedule, GcSchedule::AfterRun);
+                state.registries.push(Registry {
+                    collects: registry.gc.is_some(),
+                    collects_after_runs: registry.gc.as_ref().is_some_and(after_runs),
+                    ..known
                 });
             }
         });
@@ -249,25 +252,26 @@ impl Board {
         self.registry(registry, |registry| registry.next_run = at);
     }
 
+    /// When the next collection begins at the earliest; `None` if none is scheduled.
+    pub fn next_collection(&self, registry: &str, at: Option<DateTime<Utc>>) {
+        self.registry(registry, |registry| registry.next_collection = at);
+    }
+
     /// A run is under way.
     pub fn run_began(&self, registry: &str, now: DateTime<Utc>) {
         self.registry(registry, |registry| registry.running_since = Some(now));
     }
 
-    /// A registry was surveyed, and this is the plan.
-    pub fn planned(&self, plan: Arc<Plan>) {
+    /// This is the latest plan of a registry, with what came of it.
+    pub fn planned(&self, plan: PlanDocument) {
         let name = plan.registry.clone();
-        self.registry(&name, |registry| {
-            registry.plan = Some(plan);
-            registry.plan_applied = false;
-        });
+        self.registry(&name, |registry| registry.plan = Some(Arc::new(plan)));
     }
 
     /// A run ended. For one that was skipped use [`Board::remember`]: the other one goes on.
     pub fn run_ended(&self, run: Run) {
         self.registry(&run.registry, |registry| {
             registry.running_since = None;
-            registry.plan_applied |= run.applied;
             registry.deleted_manifests += u64::try_from(run.deleted).unwrap_or_default();
         });
         self.remember(Entry::Run(run));
@@ -294,9 +298,9 @@ impl Board {
         self.registry(registry, |registry| registry.collection_waits = until);
     }
 
-    /// So many bytes have been deleted and not yet collected.
-    pub fn reclaimable(&self, registry: &str, bytes: u64) {
-        self.registry(registry, |registry| registry.reclaimable_bytes = bytes);
+    /// So many bytes have been deleted and not been collected by us, whether we ever will or not.
+    pub fn uncollected(&self, registry: &str, bytes: u64) {
+        self.registry(registry, |registry| registry.uncollected_bytes = bytes);
     }
 
     pub(super) fn state(&self) -> Arc<State> {
@@ -338,23 +342,35 @@ impl State {
 }
 
 impl Registry {
+    /// What waits for a collection of ours.
+    pub(super) fn reclaimable_bytes(&self) -> u64 {
+        if self.collects { self.uncollected_bytes } else { 0 }
+    }
+
+    /// What no collection of ours will free. Whether something else has, nobody tells us.
+    pub(super) fn left_to_others_bytes(&self) -> u64 {
+        if self.collects { 0 } else { self.uncollected_bytes }
+    }
+
     fn new(name: &str, url: String) -> Self {
         Self {
             name: name.to_owned(),
             url,
             up: None,
             stopped: None,
+            collects: false,
             running_since: None,
             collecting_since: None,
             next_run: None,
+            next_collection: None,
+            collects_after_runs: false,
             collection_waits: None,
             last_run: None,
             last_collection: None,
-            reclaimable_bytes: 0,
+            uncollected_bytes: 0,
             deleted_manifests: 0,
             reclaimed_bytes: 0,
             plan: None,
-            plan_applied: false,
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod plan;
 mod run;
+mod troubles;
 mod words;
 
 use chrono::{DateTime, Utc};
@@ -12,7 +13,6 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::api::mode;
 use super::board::{Entry, Registry, Run, State};
-use super::health;
 use crate::policy::Mode;
 use crate::report::{Collected, CollectionOutcome, Outcome};
 use words::{bytes, count, left, short, some, took, when};
@@ -22,15 +22,22 @@ pub(super) use run::{no_run, run};
 /// The only style of all pages; the content security policy names its digest.
 pub(super) const STYLE: &str = include_str!("page/style.css");
 
+/// With more registries than this, their plans are folded: whoever looks at many looks for trouble first.
+const UNFOLDED: usize = 3;
+
 /// Of the past, this much is shown.
 const HISTORY: usize = 15;
 
 /// The whole page as of a moment.
 pub(super) fn page(state: &State, now: DateTime<Utc>) -> Markup {
+    let mode = state.configuration.as_ref().map(|configuration| configuration.mode);
+    let folded = state.registries.len() > UNFOLDED;
     let content = html! {
-        (troubles(state, now))
+        (troubles::troubles(state, now))
         (sums(state))
-        @for registry in &state.registries { (section(registry, now)) }
+        @for (place, registry) in state.registries.iter().enumerate() {
+            section id=(anchor(place)) { (section(registry, mode, folded, now)) }
+        }
         (past(state, now))
     };
     frame("", state, now, &content)
@@ -75,54 +82,30 @@ fn frame(title: &str, state: &State, now: DateTime<Utc>, content: &Markup) -> Ma
     }
 }
 
-fn troubles(state: &State, now: DateTime<Utc>) -> Markup {
-    let causes = health::causes(state, now);
-    let stalled = health::stalled(state, now);
-    let reload = state.configuration_error.as_ref().filter(|_| state.configuration.is_some());
-    let only_plans =
-        state.configuration.as_ref().is_some_and(|configuration| configuration.mode == Mode::Plan);
-    html! {
-        @if !causes.is_empty() || stalled.is_some() || reload.is_some() {
-            section.trouble role="alert" {
-                h2 { "Needs attention" }
-                ul {
-                    @if let Some(why) = stalled { li { (why) } }
-                    @for cause in &causes { li { (cause.text) } }
-                    @if let Some((at, error)) = reload {
-                        li {
-                            "The configuration could not be reloaded " (when(*at, now))
-                            ", so the one before it stays in force:"
-                            pre { (error) }
-                        }
-                    }
-                }
-            }
-        }
-        @if only_plans {
-            p.note { "The mode is plan: nothing is deleted until the configuration says " code { "mode: enforce" } "." }
-        }
-    }
-}
-
 fn sums(state: &State) -> Markup {
     let sum = |of: fn(&Registry) -> u64| state.registries.iter().map(of).fold(0, u64::saturating_add);
-    let expired = sum(|registry| {
-        let open = registry.plan.as_ref().filter(|_| !registry.plan_applied);
-        open.map_or(0, |plan| plan.totals().expired_bytes)
-    });
+    let expired = sum(|registry| registry.plan.as_ref().map_or(0, |plan| plan.expired().bytes));
+    let left_to_others = sum(Registry::left_to_others_bytes);
     html! {
         dl.sums {
             div { dt { "Reclaimed" } dd { (bytes(sum(|registry| registry.reclaimed_bytes))) } }
-            div { dt { "Waits to be reclaimed" } dd { (bytes(sum(|registry| registry.reclaimable_bytes))) } }
+            div { dt { "Waits to be reclaimed" } dd { (bytes(sum(Registry::reclaimable_bytes))) } }
+            @if left_to_others > 0 {
+                div { dt { "Deleted, not collected by regsweep" } dd { (bytes(left_to_others)) } }
+            }
             div { dt { "Expired, not yet deleted" } dd { (bytes(expired)) } }
             div { dt { "Manifests deleted" } dd { (count(sum(|registry| registry.deleted_manifests))) } }
         }
     }
 }
 
-fn section(registry: &Registry, now: DateTime<Utc>) -> Markup {
+/// Where the page shows the registry with this place in the configuration. A name can have any characters.
+fn anchor(place: usize) -> String {
+    format!("registry-{}", place + 1)
+}
+
+fn section(registry: &Registry, mode: Option<Mode>, folded: bool, now: DateTime<Utc>) -> Markup {
     html! {
-        section {
             h2 {
                 (registry.name) " "
                 @match registry.up {
@@ -137,13 +120,19 @@ fn section(registry: &Registry, now: DateTime<Utc>) -> Markup {
                 div { dt { "Last run" } dd { (last_run(registry, now)) } }
                 div { dt { "Next run" } dd { (next_run(registry, now)) } }
                 div { dt { "Last collection" } dd { (last_collection(registry, now)) } }
+                div { dt { "Next collection" } dd { (next_collection(registry, mode, now)) } }
                 div {
                     dt { "In all" }
                     dd {
                         (count(registry.deleted_manifests)) " deleted manifests, "
                         (bytes(registry.reclaimed_bytes)) " reclaimed"
-                        @if registry.reclaimable_bytes > 0 {
-                            "; " (bytes(registry.reclaimable_bytes)) " wait for the next collection"
+                        @if registry.left_to_others_bytes() > 0 {
+                            "; " (bytes(registry.left_to_others_bytes()))
+                            " deleted and not collected by regsweep: without " code { "gc" }
+                            " in the configuration something else has to free them"
+                        }
+                        @if registry.reclaimable_bytes() > 0 {
+                            "; " (bytes(registry.reclaimable_bytes())) " wait for the next collection"
                             @if let Some(until) = registry.collection_waits.filter(|until| *until > now) {
                                 ", which the grace holds back for another " (left(until, now))
                             }
@@ -152,8 +141,7 @@ fn section(registry: &Registry, now: DateTime<Utc>) -> Markup {
                 }
             }
             (problems(registry))
-            @if let Some(plan) = &registry.plan { (plan::plan(plan, registry.plan_applied, now)) }
-        }
+            @if let Some(plan) = &registry.plan { (plan::plan(plan, folded, now)) }
     }
 }
 
@@ -184,6 +172,21 @@ fn last_collection(registry: &Registry, now: DateTime<Utc>) -> Markup {
             Some(collected) => {
                 (collection_outcome(collected.outcome)) " " (when(collected.at, now)) ": " (freed(collected))
             }
+        }
+    }
+}
+
+fn next_collection(registry: &Registry, mode: Option<Mode>, now: DateTime<Utc>) -> Markup {
+    html! {
+        @match registry.next_collection {
+            _ if !registry.collects => { "none: regsweep does not collect here (no " code { "gc" } ")" },
+            _ if mode == Some(Mode::Plan) => "none in mode plan",
+            Some(at) => {
+                (when(at, now))
+                @if registry.collects_after_runs { " at the earliest, if there is something to collect then" }
+            }
+            None if registry.collects_after_runs => "after a run that leaves something to collect",
+            None => "none is scheduled",
         }
     }
 }

@@ -28,11 +28,17 @@ pub(super) struct Families {
     pub(super) referenced_bytes: IntGaugeVec,
     pub(super) expired_manifests: IntGaugeVec,
     pub(super) expired_bytes: IntGaugeVec,
+    pub(super) held_back_manifests: IntGaugeVec,
+    pub(super) held_back_bytes: IntGaugeVec,
     pub(super) runs_total: IntCounterVec,
     pub(super) run_duration_seconds: HistogramVec,
     pub(super) last_run_timestamp_seconds: IntGaugeVec,
     pub(super) last_success_timestamp_seconds: IntGaugeVec,
     pub(super) next_run_timestamp_seconds: IntGaugeVec,
+    pub(super) run_started_timestamp_seconds: IntGaugeVec,
+    pub(super) run_timeout_seconds: IntGaugeVec,
+    pub(super) last_run_outcome: IntGaugeVec,
+    pub(super) last_run_refusals: IntGaugeVec,
     pub(super) deleted_manifests_total: IntCounterVec,
     pub(super) deleted_tags_total: IntCounterVec,
     pub(super) repository_failures_total: IntCounterVec,
@@ -41,9 +47,12 @@ pub(super) struct Families {
     pub(super) gc_duration_seconds: HistogramVec,
     pub(super) gc_downtime_seconds: HistogramVec,
     pub(super) gc_last_success_timestamp_seconds: IntGaugeVec,
+    pub(super) gc_last_run_successful: IntGaugeVec,
+    pub(super) gc_next_timestamp_seconds: IntGaugeVec,
     pub(super) reclaimed_bytes_total: IntCounterVec,
     pub(super) reclaimed_blobs_total: IntCounterVec,
     pub(super) reclaimable_bytes: IntGaugeVec,
+    pub(super) deleted_uncollected_bytes: IntGaugeVec,
     pub(super) registry_requests_total: IntCounterVec,
     pub(super) registry_request_duration_seconds: HistogramVec,
     pub(super) registry_retries_total: IntCounterVec,
@@ -89,12 +98,23 @@ impl Families {
                 "Bytes that kept manifests refer to, counted once in each repository and as far as they were \
                  read, in the last plan.",
             )?,
-            expired_manifests: maker
-                .per_registry("expired_manifests", "Manifests that the last plan would delete.")?,
+            expired_manifests: maker.per_registry(
+                "expired_manifests",
+                "Manifests that the last plan deletes and that are not gone yet.",
+            )?,
             expired_bytes: maker.per_registry(
                 "expired_bytes",
-                "Bytes that only manifests refer to which the last plan would delete, counted once in each \
-                 repository.",
+                "Bytes that only manifests refer to which the last plan deletes and that are not gone yet, counted \
+                 once in each repository.",
+            )?,
+            held_back_manifests: maker.per_registry(
+                "held_back_manifests",
+                "Manifests that policies with `mode: plan` would delete by the last plan.",
+            )?,
+            held_back_bytes: maker.per_registry(
+                "held_back_bytes",
+                "Bytes that only manifests refer to which policies with `mode: plan` would delete by the last plan, \
+                 counted once in each repository.",
             )?,
             runs_total: maker.counters(
                 "runs_total",
@@ -118,6 +138,24 @@ impl Families {
             next_run_timestamp_seconds: maker.per_registry(
                 "next_run_timestamp_seconds",
                 "When the next run begins, in Unix seconds; 0 is not scheduled.",
+            )?,
+            run_started_timestamp_seconds: maker.per_registry(
+                "run_started_timestamp_seconds",
+                "When the run that is under way began, in Unix seconds; 0 is none under way.",
+            )?,
+            run_timeout_seconds: maker.per_registry(
+                "run_timeout_seconds",
+                "How long a run, and the collection that follows it, may take at most, in seconds.",
+            )?,
+            last_run_outcome: maker.gauges(
+                "last_run_outcome",
+                "How the last run ended: 1 for its outcome, 0 for all others. Not there before the first one.",
+                &["registry", "outcome"],
+            )?,
+            last_run_refusals: maker.gauges(
+                "last_run_refusals",
+                "Refusals in the last run that could read the registry, by the limit that would have been crossed.",
+                &["registry", "limit"],
             )?,
             deleted_manifests_total: maker.counters(
                 "deleted_manifests_total",
@@ -160,6 +198,16 @@ impl Families {
                 "gc_last_success_timestamp_seconds",
                 "When a collection last ended in success, in Unix seconds; 0 is never.",
             )?,
+            gc_last_run_successful: maker.per_registry(
+                "gc_last_run_successful",
+                "Whether the last collection succeeded, or found too little to free: 1 or 0. Not there before the \
+                 first one, nor without `gc`.",
+            )?,
+            gc_next_timestamp_seconds: maker.per_registry(
+                "gc_next_timestamp_seconds",
+                "When the next collection begins at the earliest, in Unix seconds: by itself, or after the run that it \
+                 follows; 0 is not scheduled. Not there without `gc`.",
+            )?,
             reclaimed_bytes_total: maker.counters(
                 "reclaimed_bytes_total",
                 "Bytes of the blobs that collections really removed; carries on after a restart.",
@@ -172,7 +220,12 @@ impl Families {
             )?,
             reclaimable_bytes: maker.per_registry(
                 "reclaimable_bytes",
-                "Bytes that were deleted and not yet collected.",
+                "Bytes that were deleted and wait for a collection. Not there without `gc`.",
+            )?,
+            deleted_uncollected_bytes: maker.per_registry(
+                "deleted_uncollected_bytes",
+                "Bytes that were deleted in a registry that regsweep does not collect, for want of a `gc`. Whether \
+                 something else has freed them is unknown. Not there with `gc`.",
             )?,
             registry_requests_total: maker.counters(
                 "registry_requests_total",
@@ -195,21 +248,35 @@ impl Families {
         })
     }
 
-    /// The gauges with no label but the registry that can begin at zero.
-    pub(super) fn gauges(&self) -> [&IntGaugeVec; 12] {
+    /// The gauges with no label but the registry that begin at zero, since that is true then.
+    pub(super) fn gauges(&self) -> [&IntGaugeVec; 6] {
         [
             &self.registry_stopped,
+            &self.last_run_timestamp_seconds,
+            &self.last_success_timestamp_seconds,
+            &self.next_run_timestamp_seconds,
+            &self.run_started_timestamp_seconds,
+            &self.gc_last_success_timestamp_seconds,
+        ]
+    }
+
+    /// The gauges with no label but the registry that are not there before their value is known.
+    pub(super) fn gauges_once_known(&self) -> [&IntGaugeVec; 14] {
+        [
+            &self.registry_up,
             &self.repositories,
             &self.tags,
             &self.manifests,
             &self.referenced_bytes,
             &self.expired_manifests,
             &self.expired_bytes,
-            &self.last_run_timestamp_seconds,
-            &self.last_success_timestamp_seconds,
-            &self.next_run_timestamp_seconds,
-            &self.gc_last_success_timestamp_seconds,
+            &self.held_back_manifests,
+            &self.held_back_bytes,
+            &self.run_timeout_seconds,
+            &self.gc_last_run_successful,
+            &self.gc_next_timestamp_seconds,
             &self.reclaimable_bytes,
+            &self.deleted_uncollected_bytes,
         ]
     }
 

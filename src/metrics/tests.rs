@@ -23,12 +23,12 @@ fn check(metrics: &Metrics, lines: &[&str]) {
 }
 
 #[test]
-fn a_new_registry_has_every_series_at_zero() {
+fn a_new_registry_has_every_series_at_zero_where_that_is_true() {
     check(
         &fresh(),
         &[
             r#"build_info{revision="abc",version="0.1.0"} 1"#,
-            r#"reclaimable_bytes{registry="main"} 0"#,
+            r#"run_started_timestamp_seconds{registry="main"} 0"#,
             r#"runs_total{outcome="refused",registry="main"} 0"#,
             r#"gc_runs_total{outcome="failed",registry="main"} 0"#,
             r#"deleted_manifests_total{policy="apps",registry="main"} 0"#,
@@ -38,7 +38,17 @@ fn a_new_registry_has_every_series_at_zero() {
             r#"run_duration_seconds_count{registry="main"} 0"#,
         ],
     );
-    assert!(!fresh().encode().unwrap().contains("registry_up{"), "nobody has asked yet");
+    let text = fresh().encode().unwrap();
+    for name in [
+        "registry_up",
+        "manifests",
+        "expired_manifests",
+        "expired_bytes",
+        "reclaimable_bytes",
+        "last_run_refusals",
+    ] {
+        assert!(!text.contains(&format!("regsweep_{name}{{")), "nobody has asked yet: {name}");
+    }
 }
 
 #[test]
@@ -96,8 +106,32 @@ fn a_run_is_counted_from_its_report() {
             r#"deleted_tags_total{policy="apps",registry="main"} 3"#,
             r#"repository_failures_total{kind="server",registry="main"} 1"#,
             r#"limit_refusals_total{limit="max_deletions",registry="main"} 1"#,
+            r#"last_run_refusals{limit="max_deletions",registry="main"} 1"#,
+            r#"last_run_refusals{limit="max_percent",registry="main"} 0"#,
+            r#"last_run_outcome{outcome="failed",registry="main"} 1"#,
+            r#"last_run_outcome{outcome="partial",registry="main"} 0"#,
         ],
     );
+    // The next run is not refused, and what was counted stays counted.
+    metrics.run_finished(&RunReport { refusals: Vec::new(), ..report }, Duration::from_secs(1), now());
+    check(
+        &metrics,
+        &[
+            r#"limit_refusals_total{limit="max_deletions",registry="main"} 1"#,
+            r#"last_run_refusals{limit="max_deletions",registry="main"} 0"#,
+            r#"last_run_outcome{outcome="failed",registry="main"} 0"#,
+            r#"last_run_outcome{outcome="partial",registry="main"} 1"#,
+        ],
+    );
+}
+
+#[test]
+fn a_run_is_under_way_until_it_ends() {
+    let metrics = fresh();
+    metrics.run_under_way("main", Some(now()));
+    check(&metrics, &[r#"run_started_timestamp_seconds{registry="main"} 1781697600"#]);
+    metrics.run_under_way("main", None);
+    check(&metrics, &[r#"run_started_timestamp_seconds{registry="main"} 0"#]);
 }
 
 #[test]
@@ -121,18 +155,50 @@ fn a_collection_counts_only_what_it_did() {
             r#"reclaimed_bytes_total{registry="main"} 0"#,
         ],
     );
+    assert!(!metrics.encode().unwrap().contains("gc_last_run_successful{"), "none has begun");
     metrics.collected("main", &collected(CollectionOutcome::Failed, 10));
-    check(&metrics, &[r#"gc_last_success_timestamp_seconds{registry="main"} 0"#]);
+    metrics.collected("main", &collected(CollectionOutcome::Skipped, 1));
+    check(
+        &metrics,
+        &[
+            r#"gc_last_success_timestamp_seconds{registry="main"} 0"#,
+            r#"gc_last_run_successful{registry="main"} 0"#,
+        ],
+    );
+    metrics.collection_not_worth_it("main");
+    check(&metrics, &[r#"gc_last_run_successful{registry="main"} 1"#]);
+    metrics.collected("main", &collected(CollectionOutcome::Failed, 0));
     metrics.collected("main", &collected(CollectionOutcome::Success, 100));
     check(
         &metrics,
         &[
-            r#"gc_downtime_seconds_sum{registry="main"} 16"#,
+            r#"gc_downtime_seconds_sum{registry="main"} 24"#,
+            r#"gc_last_run_successful{registry="main"} 1"#,
             r#"reclaimed_bytes_total{registry="main"} 110"#,
-            r#"reclaimed_blobs_total{registry="main"} 4"#,
+            r#"reclaimed_blobs_total{registry="main"} 6"#,
             r#"gc_last_success_timestamp_seconds{registry="main"} 1781697600"#,
         ],
     );
+}
+
+#[test]
+fn what_no_collection_frees_waits_for_none() {
+    let metrics = fresh();
+    metrics.reclaimable("main", 5);
+    metrics.collected(
+        "main",
+        &Collected { outcome: CollectionOutcome::Failed, ..Collected::skipped(now(), String::new()) },
+    );
+    // The configuration has no `gc` for it any more.
+    metrics.uncollected("main", 5);
+    check(&metrics, &[r#"deleted_uncollected_bytes{registry="main"} 5"#]);
+    let text = metrics.encode().unwrap();
+    assert!(!text.contains("reclaimable_bytes{") && !text.contains("gc_last_run_successful{"), "{text}");
+    metrics.reclaimable("main", 6);
+    let text = metrics.encode().unwrap();
+    assert!(!text.contains("deleted_uncollected_bytes{"), "{text}");
+    metrics.forget("main");
+    assert!(!metrics.encode().unwrap().contains("reclaimable_bytes{"));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! promotes or rebuilds an image expects it to be as old as that.
 
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::graph::Graph;
 use crate::model::{Facts, FirstLook, Kind, Snapshot};
@@ -34,14 +34,14 @@ pub(super) struct Age {
 pub struct Evidence {
     /// What tells it.
     pub source: Source,
-    /// The moment that it tells.
+    /// The moment that it tells. One that a look noticed can be after the moment of the plan, and counts like that.
     pub at: DateTime<Utc>,
     /// What it is worth.
     pub weight: Weight,
 }
 
 /// What tells how old a manifest is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
     /// The image's configuration, or an annotation.
@@ -55,7 +55,7 @@ pub enum Source {
 }
 
 /// What a piece of evidence is worth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Weight {
     /// It is the latest, so the age is counted from it.
@@ -72,15 +72,15 @@ pub enum Weight {
     Weaker,
 }
 
-/// How old a manifest is by all that tells it.
-pub(super) fn age(evidence: &[Evidence]) -> Age {
+/// How old a manifest is at this moment by all that tells it.
+pub(super) fn age(evidence: &[Evidence], now: DateTime<Utc>) -> Age {
     let counts = evidence.iter().find(|one| one.weight == Weight::Counts);
     let made = |one: &&Evidence| {
         matches!(one.source, Source::Created | Source::YoungestChild)
             && matches!(one.weight, Weight::Counts | Weight::Outdated)
     };
     Age {
-        latest: counts.map(|one| one.at),
+        latest: counts.map(|one| one.at.min(now)),
         made: evidence.iter().find(made).map(|one| one.at),
         at_least: counts.is_some_and(|one| one.source == Source::FirstLook),
     }
@@ -133,10 +133,11 @@ pub(super) fn evidence(
         };
         // A clock that had not been set yet tells nothing, like an image that says the same.
         let weight = if believe(at, now) == Weight::TooOld { Weight::TooOld } else { weight };
-        found.push(Evidence { source, at, weight });
+        // As it was noticed: a plan for the past does not make it a find of then.
+        found.push(Evidence { source, at: sighting.noticed, weight });
     }
     let candidates = found.iter_mut().filter(|one| one.weight == Weight::Outdated);
-    if let Some(latest) = candidates.max_by_key(|one| one.at) {
+    if let Some(latest) = candidates.max_by_key(|one| one.at.min(now)) {
         latest.weight = Weight::Counts;
     }
     found

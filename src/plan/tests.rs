@@ -2,6 +2,7 @@
 
 mod ages;
 mod hostile;
+mod past;
 mod referrers;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,14 +1,13 @@
-//! The JSON forms of plans and runs, version 1.
-//!
-//! They say in full what the tables for people abridge.
+//! The JSON forms of plans as they are printed, of runs and of collections, version 1.
 
 use std::io::{self, Write};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
+use super::document::{FailureDocument, RefusalDocument, RepositoryDocument};
 use super::{Collected, RunReport};
-use crate::plan::{Evidence, Failure, Plan, Planned, Refusal, RepositoryPlan};
+use crate::plan::{Plan, RepositoryPlan};
 
 /// The version of the forms. It changes only if a field changes its meaning.
 const VERSION: u32 = 1;
@@ -34,7 +33,7 @@ impl<W: Write> PlanWriter<W> {
         plan: &RepositoryPlan,
     ) -> io::Result<()> {
         self.begin(registry, now)?;
-        serde_json::to_writer(&mut self.out, &repository(plan))?;
+        serde_json::to_writer(&mut self.out, &RepositoryDocument::of(plan))?;
         Ok(())
     }
 
@@ -44,8 +43,8 @@ impl<W: Write> PlanWriter<W> {
         if !self.begun {
             self.open(&plan.registry, plan.now)?;
         }
-        let refusals: Vec<Value> = plan.refusals.iter().map(refusal).collect();
-        let failures: Vec<Value> = plan.failures.iter().map(failure).collect();
+        let refusals: Vec<RefusalDocument> = plan.refusals.iter().map(RefusalDocument::of).collect();
+        let failures: Vec<FailureDocument> = plan.failures.iter().map(FailureDocument::of).collect();
         writeln!(
             self.out,
             r#"],"refusals":{},"failures":{},"totals":{}}}"#,
@@ -68,16 +67,6 @@ impl<W: Write> PlanWriter<W> {
     }
 }
 
-/// A whole plan in the form of [`PlanWriter`].
-pub fn plan_document(plan: &Plan) -> Value {
-    let mut writer = PlanWriter::new(Vec::new());
-    let mut write =
-        || plan.repositories.iter().try_for_each(|one| writer.repository(&plan.registry, plan.now, one));
-    let written = write().and_then(|()| writer.end(plan));
-    // Writing to memory does not fail, and what is written is JSON.
-    written.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
-}
-
 /// What a run did, as `regsweep run --output json` prints it.
 pub fn run_document(report: &RunReport, plan: &Plan, collected: Option<&Collected>) -> Value {
     json!({
@@ -91,8 +80,8 @@ pub fn run_document(report: &RunReport, plan: &Plan, collected: Option<&Collecte
         "deleted": report.deleted,
         "untagged": report.untagged,
         "spared": report.spared,
-        "refusals": report.refusals.iter().map(refusal).collect::<Vec<_>>(),
-        "failures": report.failures.iter().map(failure).collect::<Vec<_>>(),
+        "refusals": report.refusals.iter().map(RefusalDocument::of).collect::<Vec<_>>(),
+        "failures": report.failures.iter().map(FailureDocument::of).collect::<Vec<_>>(),
         "totals": plan.totals(),
         "collection": collected.map(collection_document),
     })
@@ -109,60 +98,6 @@ pub fn collection_document(collected: &Collected) -> Value {
         "bytes": collected.bytes,
         "error": collected.error,
     })
-}
-
-fn repository(plan: &RepositoryPlan) -> Value {
-    let manifests = plan.manifests.iter().map(|planned| manifest_document(planned, &plan.policy));
-    json!({
-        "repository": plan.repository,
-        "policy": plan.policy,
-        "held_back": plan.held_back,
-        "tags": plan.tags,
-        "kept": plan.kept,
-        "expired_bytes": plan.expired_bytes,
-        "referenced_bytes": plan.referenced_bytes,
-        "manifests": manifests.collect::<Vec<_>>(),
-        "untag": plan.untag,
-        "ghosts": plan.ghosts,
-    })
-}
-
-/// One manifest with its verdict.
-pub fn manifest_document(planned: &Planned, policy: &str) -> Value {
-    let reasons = planned.reasons.iter();
-    let reasons = reasons.map(|reason| json!({ "code": reason.code(), "text": reason.to_string() }));
-    json!({
-        "digest": planned.digest,
-        "tags": planned.tags,
-        "kind": planned.kind,
-        "created": planned.created.map(moment),
-        "age_seconds": planned.age.map(|age| age.num_seconds()),
-        "evidence": planned.evidence.iter().map(evidence).collect::<Vec<_>>(),
-        "bytes": planned.bytes,
-        "verdict": planned.verdict,
-        "policy": policy,
-        "rules": planned.rules,
-        "reasons": reasons.collect::<Vec<_>>(),
-    })
-}
-
-fn evidence(evidence: &Evidence) -> Value {
-    json!({ "source": evidence.source, "at": moment(evidence.at), "weight": evidence.weight })
-}
-
-fn refusal(refusal: &Refusal) -> Value {
-    json!({
-        "limit": refusal.limit,
-        "repository": refusal.repository,
-        "deletions": refusal.deletions,
-        "of": refusal.of,
-        "allowed": refusal.allowed,
-        "text": refusal.to_string(),
-    })
-}
-
-fn failure(failure: &Failure) -> Value {
-    json!({ "repository": failure.repository, "kind": failure.kind, "error": failure.error })
 }
 
 /// A moment as all forms write it: RFC 3339 in UTC, to the second.

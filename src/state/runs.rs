@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Params, Row, params};
 
 use super::{Error, State, journal, signed, unsigned};
 use crate::report::{Collected, CollectionOutcome, Outcome};
@@ -192,12 +192,16 @@ impl State {
 
     /// The last collections, youngest first.
     pub fn collections(&self, at_most: u32) -> Result<Vec<Collection>, Error> {
+        self.select_collections("TRUE ORDER BY id DESC LIMIT ?1", [at_most])
+    }
+
+    fn select_collections(&self, which: &str, values: impl Params) -> Result<Vec<Collection>, Error> {
         let connection = self.durable();
-        let mut statement = connection.prepare(
+        let mut statement = connection.prepare_cached(&format!(
             "SELECT registry, at, outcome, duration, downtime, blobs, bytes, error
-             FROM collection ORDER BY id DESC LIMIT ?1",
-        )?;
-        let rows = statement.query_map([at_most], |row| {
+             FROM collection WHERE {which}"
+        ))?;
+        let rows = statement.query_map(values, |row| {
             let name: String = row.get(2)?;
             let outcome = CollectionOutcome::ALL.into_iter().find(|outcome| outcome.name() == name);
             let span = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
@@ -213,6 +217,35 @@ impl State {
             Ok(Collection { registry: row.get(0)?, collected })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The last run of a registry that has ended and was not skipped, or that has ended so.
+    pub fn last_run(&self, registry: &str, outcome: Option<Outcome>) -> Result<Option<Run>, Error> {
+        let connection = self.durable();
+        let sql = format!(
+            "SELECT {COLUMNS} FROM run WHERE registry = ?1 AND finished IS NOT NULL
+             AND outcome IS NOT NULL AND CASE WHEN ?2 IS NULL THEN outcome <> 'skipped' ELSE outcome = ?2 END
+             ORDER BY id DESC LIMIT 1"
+        );
+        let mut select = connection.prepare_cached(&sql)?;
+        Ok(select.query_row(params![registry, outcome.map(Outcome::name)], run).optional()?)
+    }
+
+    /// The last collection of a registry.
+    pub fn last_collection(&self, registry: &str) -> Result<Option<Collection>, Error> {
+        self.select_collections("registry = ?1 ORDER BY id DESC LIMIT 1", [registry]).map(|mut one| one.pop())
+    }
+
+    /// When the last collection of a registry ended that ended so.
+    pub fn last_collection_that(
+        &self,
+        registry: &str,
+        outcome: CollectionOutcome,
+    ) -> Result<Option<DateTime<Utc>>, Error> {
+        let connection = self.durable();
+        let sql = "SELECT at FROM collection WHERE registry = ?1 AND outcome = ?2 ORDER BY id DESC LIMIT 1";
+        let mut select = connection.prepare_cached(sql)?;
+        Ok(select.query_row([registry, outcome.name()], |row| row.get(0)).optional()?)
     }
 
     /// The registries that were stopped for a collection and never seen to answer again.

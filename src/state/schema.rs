@@ -167,6 +167,16 @@ const STEPS: &[&str] = &[
         WHERE NOT EXISTS (SELECT 1 FROM manifest AS one WHERE one.digest = child.value AND one.known > 0)
     );
 ",
+    "
+    -- The latest plan of each registry, and the run that made it.
+    CREATE TABLE plan (
+        registry TEXT PRIMARY KEY,
+        run INTEGER,
+        document TEXT NOT NULL
+    ) STRICT;
+    -- What a run came to, beyond what it deleted.
+    ALTER TABLE run ADD COLUMN summary TEXT;
+",
 ];
 
 /// Brings a file to the present version. `lost` says that if it is a new one, it is not the first one.

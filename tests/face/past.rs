@@ -274,7 +274,7 @@ async fn the_history_leads_to_the_page_of_each_run() {
     let run = Run::failed("main", "", at(5), std::time::Duration::from_secs(1));
     board.remember(Happened::Run(Run { id: Some(12), ..run }));
     board.remember(Happened::Run(Run::skipped("main", at(4))));
-    board.reclaimable("main", 1 << 30);
+    board.uncollected("main", 1 << 30);
     board.collection_waits("main", Some(now() + TimeDelta::hours(21)));
     let page = get(&url, &[]).await.text().await.unwrap();
     assert!(page.contains("<a href=\"/runs/12\">run 12</a>"), "{page}");

@@ -9,7 +9,7 @@ use regsweep::http::{Admin, Board, Entry, Patience, Run, router, serve};
 use regsweep::metrics::{Carried, DeletedCount, Metrics};
 use regsweep::model::{Blob, Digest, Facts, Kind, Manifest, RepositoryName, Snapshot, Tag};
 use regsweep::plan::{Failure, Plan, TagDeletion, Terms, plan};
-use regsweep::report::{Collected, CollectionOutcome, Deleted, RunReport};
+use regsweep::report::{Collected, CollectionOutcome, Deleted, PlanDocument, RunReport};
 use regsweep::state::State;
 
 /// What a hostile registry puts wherever it can.
@@ -27,6 +27,7 @@ mode: {mode}
 registries:
   - name: main
     url: https://registry.example.com/
+    gc: {{ docker: {{ container: registry }} }}
   - name: edge & co
     url: http://edge.example.com:5000/
 policies:
@@ -98,10 +99,10 @@ pub(crate) fn board(config: &Config) -> Board {
     let plan = plan_of(config, "main", 80);
     let report = RunReport { applied: false, ..RunReport::of_plan(&plan) };
     board.up("main", true);
-    board.planned(Arc::new(plan));
+    board.planned(PlanDocument::of(&plan));
     board.run_ended(Run::of(&report, now() - TimeDelta::hours(3), TAKEN));
     board.next_run("main", Some(now() + TimeDelta::hours(21)));
-    board.reclaimable("main", 9_663_676_416);
+    board.uncollected("main", 9_663_676_416);
     board.up("edge & co", false);
     board.run_ended(Run::failed(
         "edge & co",
@@ -110,6 +111,7 @@ pub(crate) fn board(config: &Config) -> Board {
         Duration::from_millis(320),
     ));
     board.next_run("edge & co", Some(now() + TimeDelta::minutes(30)));
+    board.uncollected("edge & co", 5_368_709_120);
     let error = Some(format!("no such container {HOSTILE}"));
     board.collected("edge & co", collected(CollectionOutcome::Failed, 1, error));
     board
@@ -157,12 +159,16 @@ pub(crate) fn metrics(config: &Config) -> Metrics {
         metrics.registry(&registry.name, &["apps"]);
     }
     let plan = plan_of(config, "main", 80);
-    metrics.surveyed(&plan);
+    metrics.planned(&PlanDocument::of(&plan));
     metrics.run_finished(&report(config, 6, 0), TAKEN, now());
     metrics.run_failed("edge & co", TAKEN, now());
     metrics.collected("main", &collected(CollectionOutcome::Success, 1, None));
     metrics.observer("main").exchanged("GET", Some(200), Duration::from_millis(3));
     metrics.up("main", true);
+    metrics.run_timeout("main", Duration::from_secs(43_200));
+    metrics.reclaimable("main", 9_663_676_416);
+    metrics.next_collection("main", Some(now()));
+    metrics.uncollected("edge & co", 1000);
     metrics
 }
 

@@ -86,6 +86,18 @@ fn every_evidence_is_shown_and_what_counts_is_marked() {
     }
     check(&place, "new-reproducible", &[("created", "too-old"), ("noticed", "counts")], Some(0));
     check(&place, "new-undated", &[("noticed", "counts")], Some(0));
+
+    // Asked about the past, it does not make up looks of then.
+    for tag in ["undated", "new-undated"] {
+        let asked = ["explain", &format!("app:{tag}"), "--at", "2026-01-01T00:00:00Z"];
+        let json = run(&place, &[&asked[..], &["--output", "json"]].concat()).exits(0).json();
+        let at = json["evidence"][0]["at"].as_str().unwrap();
+        assert!(at > "2026-01-01T00:00:00Z" && at[..10] >= *"2026-01-02", "{json}");
+        let shown = run(&place, &asked).exits(0).stdout;
+        assert!(!shown.contains("2026-01-01"), "{shown}");
+    }
+    let shown = run(&place, &["explain", "app:new-undated", "--at", "2026-01-01T00:00:00Z"]).exits(0).stdout;
+    assert!(shown.contains("(this counts, as if it were the moment that you ask about)"), "{shown}");
 }
 
 #[test]

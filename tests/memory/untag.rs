@@ -53,7 +53,23 @@ fn every_expired_tag_goes_and_what_it_pointed_to_stays() {
 
     let second = run(&place, &["run"]).exits(0);
     assert!(second.stdout.contains("deleted 0 manifests"), "{}", second.stdout);
-    run(&place, &["undo", "1"]).exits(0);
+    // Somebody pushes one of them again, and another one to something else.
+    registry.store().write("app", &["old-4"], &docker);
+    registry.store().write("app", &["old-5"], &image("other"));
+    let undone = run(&place, &["undo", "1", "--output", "json"]).exits(0).json();
+    let results: BTreeSet<(&str, &str)> = list(&undone["results"])
+        .iter()
+        .map(|one| (one["tags"][0].as_str().unwrap(), one["result"].as_str().unwrap()))
+        .collect();
+    let expected = [
+        ("old-1", "restored"),
+        ("old-2", "restored"),
+        ("old-3", "restored"),
+        ("old-4", "was-there"),
+        ("old-5", "was-there"),
+        ("old-6", "restored"),
+    ];
+    assert_eq!(results, expected.into(), "{undone}");
     let tags: BTreeSet<String> = registry.store().repository("app").tags.into_keys().collect();
     assert!(tags.is_superset(&alone.into()) && tags.contains("old-6"), "{tags:?}");
     assert_whole(&registry);

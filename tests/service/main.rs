@@ -12,6 +12,7 @@ mod down;
 mod interrupted;
 mod killed;
 mod life;
+mod numbers;
 mod past;
 mod reload;
 mod secret;

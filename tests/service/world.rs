@@ -194,6 +194,12 @@ impl Serving {
         sum(&text, name, labels)
     }
 
+    /// The samples of a metric that have all these labels; none if it is not there.
+    pub(crate) async fn series(&self, name: &str, labels: &[&str]) -> Vec<f64> {
+        let text = reqwest::get(format!("{}/metrics", self.url)).await.unwrap().text().await.unwrap();
+        samples(&text, name, labels).collect()
+    }
+
     /// Waits until a metric is this.
     pub(crate) async fn until_metric(&self, name: &str, labels: &[&str], wanted: f64) {
         let mut last = f64::NAN;
@@ -228,11 +234,15 @@ impl Drop for Serving {
 }
 
 fn sum(text: &str, name: &str, labels: &[&str]) -> f64 {
-    let samples = text.lines().filter_map(|line| line.strip_prefix("regsweep_")).filter(|line| {
+    samples(text, name, labels).sum()
+}
+
+fn samples(text: &str, name: &str, labels: &[&str]) -> impl Iterator<Item = f64> {
+    let samples = text.lines().filter_map(|line| line.strip_prefix("regsweep_")).filter(move |line| {
         let rest = line.strip_prefix(name);
         rest.is_some_and(|rest| rest.starts_with([' ', '{']) && labels.iter().all(|one| rest.contains(one)))
     });
-    samples.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    samples.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
 }
 
 /// What was pushed: what stays, what is too old, and how many bytes there were then.

@@ -1,11 +1,12 @@
 //! A plan on the page: its sums, and the first of what it deletes with the reasons.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
 
 use super::words::{bytes, count, short, some, when};
 use crate::model::Tag;
-use crate::plan::{Plan, Planned, RepositoryPlan, Untag, span};
+use crate::plan::span;
+use crate::report::{ManifestDocument, PlanDocument, RepositoryDocument, UntagDocument};
 
 /// Of what is deleted, this many rows are seen at once.
 const ROWS: usize = 10;
@@ -20,20 +21,46 @@ pub(super) const REASON: usize = 240;
 
 /// Something that goes.
 enum Row<'a> {
-    Manifest(&'a Planned),
-    Tag(&'a Untag),
+    Manifest(&'a ManifestDocument),
+    Tag(&'a UntagDocument),
 }
 
-pub(super) fn plan(plan: &Plan, applied: bool, now: DateTime<Utc>) -> Markup {
-    let rows: Vec<(&RepositoryPlan, Row<'_>)> = plan.repositories.iter().flat_map(rows).collect();
+impl Row<'_> {
+    fn is_gone(&self) -> bool {
+        let gone = match self {
+            Self::Manifest(planned) => planned.gone,
+            Self::Tag(untag) => untag.gone,
+        };
+        gone == Some(true)
+    }
+}
+
+pub(super) fn plan(plan: &PlanDocument, folded: bool, now: DateTime<Utc>) -> Markup {
+    let heading = html! {
+        h3 {
+            @if plan.applied { "What the last run was to delete" } @else { "What a run would delete" }
+            " " span.meta { "planned " (when(plan.now, now)) }
+        }
+    };
+    html! {
+        @if folded {
+            details.plan {
+                summary { (heading) p { (summary(plan)) } }
+                (rows_of(plan))
+            }
+        } @else {
+            (heading)
+            p { (summary(plan)) }
+            (rows_of(plan))
+        }
+    }
+}
+
+fn rows_of(plan: &PlanDocument) -> Markup {
+    let rows: Vec<(&RepositoryDocument, Row<'_>)> = plan.repositories.iter().flat_map(rows).collect();
     let (seen, rest) = rows.split_at(rows.len().min(ROWS));
     let (folded, cut) = rest.split_at(rest.len().min(FOLDED));
     html! {
-        h3 {
-            @if applied { "What the last run was to delete" } @else { "What a run would delete" }
-            " " span.meta { "planned " (when(plan.now, now)) }
-        }
-        p { (summary(plan)) }
         @if !seen.is_empty() { (table(plan, seen)) }
         @if !folded.is_empty() {
             details {
@@ -53,14 +80,14 @@ fn query(registry: &str) -> String {
     url::form_urlencoded::Serializer::new(String::new()).append_pair("registry", registry).finish()
 }
 
-fn rows(repository: &RepositoryPlan) -> impl Iterator<Item = (&RepositoryPlan, Row<'_>)> {
+fn rows(repository: &RepositoryDocument) -> impl Iterator<Item = (&RepositoryDocument, Row<'_>)> {
     let manifests = repository.deletions().map(Row::Manifest);
     let tags = repository.untag.iter().map(Row::Tag);
     manifests.chain(tags).map(move |row| (repository, row))
 }
 
-fn summary(plan: &Plan) -> Markup {
-    let totals = plan.totals();
+fn summary(plan: &PlanDocument) -> Markup {
+    let totals = &plan.totals;
     html! {
         b { (count(u64::try_from(totals.delete).unwrap_or(u64::MAX))) }
         " of " (some(totals.manifests, "manifest", "manifests"))
@@ -74,7 +101,7 @@ fn summary(plan: &Plan) -> Markup {
     }
 }
 
-fn table(plan: &Plan, rows: &[(&RepositoryPlan, Row<'_>)]) -> Markup {
+fn table(plan: &PlanDocument, rows: &[(&RepositoryDocument, Row<'_>)]) -> Markup {
     html! {
         table.plan {
             thead {
@@ -87,16 +114,12 @@ fn table(plan: &Plan, rows: &[(&RepositoryPlan, Row<'_>)]) -> Markup {
     }
 }
 
-fn line(plan: &Plan, repository: &RepositoryPlan, row: &Row<'_>) -> Markup {
-    let refused = plan.refusals.iter().any(|refusal| refusal.concerns(&repository.repository));
+fn line(plan: &PlanDocument, repository: &RepositoryDocument, row: &Row<'_>) -> Markup {
+    let refused = plan.refuses(&repository.repository);
     let (tags, digest, age, size, why) = match row {
-        Row::Manifest(planned) => (
-            tags(&planned.tags),
-            &planned.digest,
-            planned.age.map_or_else(|| "unknown".to_owned(), span::rough),
-            bytes(planned.bytes),
-            why(planned),
-        ),
+        Row::Manifest(planned) => {
+            (tags(&planned.tags), &planned.digest, age(planned), bytes(planned.bytes), why(planned))
+        }
         Row::Tag(untag) => {
             let why = format!("rule {} no longer keeps the tag; its manifest stays", untag.rule);
             (untag.tag.to_string(), &untag.digest, String::new(), String::new(), why)
@@ -112,8 +135,10 @@ fn line(plan: &Plan, repository: &RepositoryPlan, row: &Row<'_>) -> Markup {
             td data-label="Why" {
                 // One element, so that a narrow screen keeps it one column.
                 span {
-                    @if repository.held_back { span.pill.warn { "held back" } " " }
+                    @if row.is_gone() { span.pill.good { "deleted" } " " }
+                    @else if repository.held_back { span.pill.warn { "held back" } " " }
                     @else if refused { span.pill.warn { "refused" } " " }
+                    @else if plan.applied { span.pill.warn { "left alone" } " " }
                     (short(&why, REASON))
                 }
             }
@@ -130,12 +155,17 @@ pub(super) fn tags(tags: &[Tag]) -> String {
     }
 }
 
-fn why(planned: &Planned) -> String {
-    let reasons = planned.reasons.iter().filter(|reason| reason.speaks_for() == planned.verdict);
-    reasons.map(ToString::to_string).collect::<Vec<_>>().join("; ")
+fn age(planned: &ManifestDocument) -> String {
+    let age = planned.age_seconds.and_then(TimeDelta::try_seconds);
+    age.map_or_else(|| "unknown".to_owned(), span::rough)
 }
 
-fn ghosts(plan: &Plan) -> Markup {
+fn why(planned: &ManifestDocument) -> String {
+    let reasons = planned.reasons.iter().filter(|reason| reason.verdict == planned.verdict);
+    reasons.map(|reason| reason.text.as_str()).collect::<Vec<_>>().join("; ")
+}
+
+fn ghosts(plan: &PlanDocument) -> Markup {
     let all = || plan.repositories.iter().flat_map(|one| one.ghosts.iter().map(move |ghost| (one, ghost)));
     let total = all().count();
     html! {

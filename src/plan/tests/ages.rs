@@ -39,7 +39,7 @@ impl Walk {
         names
     }
 
-    fn plan(&mut self, on: i64) -> RepositoryPlan {
+    pub(super) fn plan(&mut self, on: i64) -> RepositoryPlan {
         self.memory = self.memory.look(&mut self.world.snapshot, day(on));
         self.setting.plan_at(&self.world.snapshot, day(on))
     }

@@ -1,0 +1,85 @@
+//! What the page begins with: everything that somebody has to look at, of all registries, with the way to each.
+
+use chrono::{DateTime, Utc};
+use maud::{Markup, html};
+
+use super::words::{short, when};
+use super::{anchor, collection_outcome, outcome};
+use crate::http::board::{Registry, State};
+use crate::http::health;
+use crate::policy::Mode;
+use crate::report::{CollectionOutcome, Outcome};
+
+/// Of a text that stands in full with its registry, this much.
+const TEXT: usize = 240;
+
+pub(super) fn troubles(state: &State, now: DateTime<Utc>) -> Markup {
+    let causes = health::causes(state, now);
+    let stalled = health::stalled(state, now);
+    let reload = state.configuration_error.as_ref().filter(|_| state.configuration.is_some());
+    let only_plans =
+        state.configuration.as_ref().is_some_and(|configuration| configuration.mode == Mode::Plan);
+    let troubled =
+        state.registries.iter().any(|registry| run_is_bad(registry) || collection_failed(registry));
+    html! {
+        @if !causes.is_empty() || stalled.is_some() || reload.is_some() || troubled {
+            section.trouble role="alert" {
+                h2 { "Needs attention" }
+                ul {
+                    @if let Some(why) = stalled { li { (why) } }
+                    @for cause in &causes { li { (cause.text) } }
+                    @if let Some((at, error)) = reload {
+                        li {
+                            "The configuration could not be reloaded " (when(*at, now))
+                            ", so the one before it stays in force:"
+                            pre { (error) }
+                        }
+                    }
+                    @for (place, registry) in state.registries.iter().enumerate() {
+                        (last_run(registry, place, now))
+                        (last_collection(registry, place, now))
+                    }
+                }
+            }
+        }
+        @if only_plans {
+            p.note { "The mode is plan: nothing is deleted until the configuration says " code { "mode: enforce" } "." }
+        }
+    }
+}
+
+fn run_is_bad(registry: &Registry) -> bool {
+    let last = registry.last_run.as_ref();
+    last.is_some_and(|run| matches!(run.outcome, Outcome::Failed | Outcome::Partial | Outcome::Refused))
+}
+
+fn collection_failed(registry: &Registry) -> bool {
+    let last = registry.last_collection.as_ref();
+    last.is_some_and(|collected| collected.outcome == CollectionOutcome::Failed)
+}
+
+fn last_run(registry: &Registry, place: usize, now: DateTime<Utc>) -> Markup {
+    html! {
+        @if let Some(run) = registry.last_run.as_ref().filter(|_| run_is_bad(registry)) {
+            li {
+                a href={ "#" (anchor(place)) } { (registry.name) } ": the last run, " (when(run.at, now)) ": "
+                (outcome(run.outcome))
+                @if let Some(first) = run.problems.first() { " " (short(first, TEXT)) }
+                @if run.problems.len() > 1 { " and more" }
+            }
+        }
+    }
+}
+
+fn last_collection(registry: &Registry, place: usize, now: DateTime<Utc>) -> Markup {
+    let failed = registry.last_collection.as_ref().filter(|_| collection_failed(registry));
+    html! {
+        @if let Some(collected) = failed {
+            li {
+                a href={ "#" (anchor(place)) } { (registry.name) } ": the last collection, " (when(collected.at, now))
+                ": " (collection_outcome(collected.outcome))
+                " " (short(collected.error.as_deref().unwrap_or("no reason is known"), TEXT))
+            }
+        }
+    }
+}

@@ -1,0 +1,432 @@
+//! A plan in its JSON form, version 1: what programs get, what the page shows, and what the state keeps.
+//!
+//! It says in full what the tables for people abridge. Beside the plan it tells what is gone by now.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::RunReport;
+use crate::model::{Digest, Kind, RepositoryName, Tag};
+use crate::plan::{
+    Failure, Limit, Plan, Planned, Reason, Refusal, RepositoryPlan, Source, Totals, Untag, Verdict, Weight,
+};
+
+/// The version of the form. It changes only if a field changes its meaning.
+const VERSION: u32 = 1;
+
+/// A plan, and what came of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlanDocument {
+    version: u32,
+    /// The registry.
+    pub registry: String,
+    /// The moment as of which it was made.
+    #[serde(with = "second")]
+    pub now: DateTime<Utc>,
+    /// Whether a run has carried it out.
+    pub applied: bool,
+    /// By name.
+    pub repositories: Vec<RepositoryDocument>,
+    /// What limits forbid.
+    pub refusals: Vec<RefusalDocument>,
+    /// Repositories that are left alone because they could not be read.
+    pub failures: Vec<FailureDocument>,
+    /// The sums of the plan, whatever came of it.
+    pub totals: Totals,
+}
+
+/// The plan of one repository.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RepositoryDocument {
+    /// The repository.
+    pub repository: RepositoryName,
+    policy: String,
+    /// Whether the policy only plans.
+    pub held_back: bool,
+    tags: usize,
+    kept: usize,
+    expired_bytes: u64,
+    referenced_bytes: u64,
+    /// What is kept, if it is told, and what is deleted, in the order in which it goes.
+    pub manifests: Vec<ManifestDocument>,
+    /// Tags that go alone.
+    pub untag: Vec<UntagDocument>,
+    /// Names that are listed as tags and have no manifest.
+    pub ghosts: Vec<String>,
+}
+
+/// The verdict on one manifest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ManifestDocument {
+    /// The manifest.
+    pub digest: Digest,
+    /// The tags on it.
+    pub tags: Vec<Tag>,
+    kind: Kind,
+    #[serde(with = "maybe_second")]
+    created: Option<DateTime<Utc>>,
+    /// Its age at the moment of the plan, where it is known.
+    pub age_seconds: Option<i64>,
+    evidence: Vec<EvidenceDocument>,
+    /// Bytes of the manifest, its blobs and everything below it.
+    pub bytes: u64,
+    /// Bytes that go with it and with nothing that goes before it.
+    pub frees: u64,
+    /// What becomes of it by the plan.
+    pub verdict: Verdict,
+    policy: String,
+    rules: Vec<String>,
+    /// Every reason that holds, for the verdict and against it.
+    pub reasons: Vec<ReasonDocument>,
+    /// Whether it is gone by now; `None` where nobody looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gone: Option<bool>,
+}
+
+/// A tag that goes alone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UntagDocument {
+    /// The tag.
+    pub tag: Tag,
+    /// The manifest it points to, which stays.
+    pub digest: Digest,
+    /// The rule that no longer keeps it.
+    pub rule: String,
+    /// Whether it is gone by now; `None` where nobody looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gone: Option<bool>,
+}
+
+/// A reason.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReasonDocument {
+    code: String,
+    /// The verdict that it speaks for.
+    pub verdict: Verdict,
+    /// For people.
+    pub text: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct EvidenceDocument {
+    source: Source,
+    #[serde(with = "second")]
+    at: DateTime<Utc>,
+    weight: Weight,
+}
+
+/// A refusal by a limit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RefusalDocument {
+    limit: Limit,
+    repository: Option<RepositoryName>,
+    deletions: usize,
+    of: Option<usize>,
+    allowed: usize,
+    text: String,
+}
+
+/// A repository that could not be read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FailureDocument {
+    repository: RepositoryName,
+    kind: String,
+    error: String,
+}
+
+/// So much is to be deleted and is not gone yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Open {
+    /// Manifests.
+    pub manifests: usize,
+    /// Bytes that go with them.
+    pub bytes: u64,
+}
+
+/// What a run, or several, have made of a plan: manifests by repository and digest, tags by repository and name.
+#[derive(Debug, Default)]
+pub struct Gone {
+    /// Manifests that are gone.
+    pub manifests: BTreeSet<(RepositoryName, Digest)>,
+    /// Tags that went alone.
+    pub tags: BTreeSet<(RepositoryName, Tag)>,
+}
+
+impl Gone {
+    /// What a run took, or found gone.
+    pub fn of(report: &RunReport) -> Self {
+        let manifests = report.deleted.iter().map(|one| (one.repository.clone(), one.digest.clone()));
+        let tags = report.untagged.iter().map(|one| (one.repository.clone(), one.tag.clone()));
+        Self { manifests: manifests.collect(), tags: tags.collect() }
+    }
+}
+
+impl PlanDocument {
+    /// A plan of which nothing is gone yet.
+    pub fn of(plan: &Plan) -> Self {
+        let mut document = Self {
+            version: VERSION,
+            registry: plan.registry.clone(),
+            now: plan.now,
+            applied: false,
+            repositories: plan.repositories.iter().map(RepositoryDocument::of).collect(),
+            refusals: plan.refusals.iter().map(RefusalDocument::of).collect(),
+            failures: plan.failures.iter().map(FailureDocument::of).collect(),
+            totals: plan.totals(),
+        };
+        document.mark(&Gone::default());
+        document
+    }
+
+    /// Tells of everything whether it is gone.
+    pub fn mark(&mut self, gone: &Gone) {
+        for repository in &mut self.repositories {
+            let name = &repository.repository;
+            for manifest in &mut repository.manifests {
+                let key = (name.clone(), manifest.digest.clone());
+                manifest.gone = Some(gone.manifests.contains(&key));
+            }
+            for untag in &mut repository.untag {
+                untag.gone = Some(gone.tags.contains(&(name.clone(), untag.tag.clone())));
+            }
+        }
+    }
+
+    /// What is to be deleted and is not gone, where the policy lets it go.
+    pub fn expired(&self) -> Open {
+        self.open(false)
+    }
+
+    /// What policies with `mode: plan` would delete.
+    pub fn held_back(&self) -> Open {
+        self.open(true)
+    }
+
+    fn open(&self, held_back: bool) -> Open {
+        let of = self.repositories.iter().filter(|repository| repository.held_back == held_back);
+        let manifests = of.flat_map(RepositoryDocument::deletions).filter(|one| one.gone != Some(true));
+        manifests.fold(Open::default(), |open, one| Open {
+            manifests: open.manifests + 1,
+            bytes: open.bytes.saturating_add(one.frees),
+        })
+    }
+
+    /// Whether a limit leaves this repository alone.
+    pub fn refuses(&self, repository: &RepositoryName) -> bool {
+        self.refusals.iter().any(|refusal| refusal.repository.as_ref().is_none_or(|one| one == repository))
+    }
+}
+
+impl RepositoryDocument {
+    pub(super) fn of(plan: &RepositoryPlan) -> Self {
+        Self {
+            repository: plan.repository.clone(),
+            policy: plan.policy.clone(),
+            held_back: plan.held_back,
+            tags: plan.tags,
+            kept: plan.kept,
+            expired_bytes: plan.expired_bytes,
+            referenced_bytes: plan.referenced_bytes,
+            manifests: plan.manifests.iter().map(|one| ManifestDocument::of(one, &plan.policy)).collect(),
+            untag: plan.untag.iter().map(UntagDocument::of).collect(),
+            ghosts: plan.ghosts.clone(),
+        }
+    }
+
+    /// What the plan deletes, in the order in which it goes.
+    pub fn deletions(&self) -> impl Iterator<Item = &ManifestDocument> {
+        self.manifests.iter().filter(|one| one.verdict == Verdict::Delete)
+    }
+}
+
+impl ManifestDocument {
+    /// As a policy decided it.
+    pub fn of(planned: &Planned, policy: &str) -> Self {
+        let evidence = planned.evidence.iter().map(|one| EvidenceDocument {
+            source: one.source,
+            at: one.at,
+            weight: one.weight,
+        });
+        Self {
+            digest: planned.digest.clone(),
+            tags: planned.tags.clone(),
+            kind: planned.kind,
+            created: planned.created,
+            age_seconds: planned.age.map(|age| age.num_seconds()),
+            evidence: evidence.collect(),
+            bytes: planned.bytes,
+            frees: planned.frees,
+            verdict: planned.verdict,
+            policy: policy.to_owned(),
+            rules: planned.rules.clone(),
+            reasons: planned.reasons.iter().map(ReasonDocument::of).collect(),
+            gone: None,
+        }
+    }
+}
+
+impl UntagDocument {
+    fn of(untag: &Untag) -> Self {
+        let Untag { tag, digest, rule, .. } = untag;
+        Self { tag: tag.clone(), digest: digest.clone(), rule: rule.clone(), gone: None }
+    }
+}
+
+impl ReasonDocument {
+    fn of(reason: &Reason) -> Self {
+        Self { code: reason.code().to_owned(), verdict: reason.speaks_for(), text: reason.to_string() }
+    }
+}
+
+impl RefusalDocument {
+    pub(super) fn of(refusal: &Refusal) -> Self {
+        Self {
+            limit: refusal.limit,
+            repository: refusal.repository.clone(),
+            deletions: refusal.deletions,
+            of: refusal.of,
+            allowed: refusal.allowed,
+            text: refusal.to_string(),
+        }
+    }
+}
+
+impl FailureDocument {
+    pub(super) fn of(failure: &Failure) -> Self {
+        Self {
+            repository: failure.repository.clone(),
+            kind: failure.kind.to_owned(),
+            error: failure.error.clone(),
+        }
+    }
+}
+
+/// Moments as all forms write them, to the second.
+mod second {
+    use chrono::{DateTime, Utc};
+    use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
+
+    use crate::report::moment;
+
+    pub(super) fn serialize<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&moment(*at))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<DateTime<Utc>, D::Error> {
+        let text = String::deserialize(from)?;
+        DateTime::parse_from_rfc3339(&text).map(|at| at.to_utc()).map_err(D::Error::custom)
+    }
+}
+
+/// The same, where there may be none.
+mod maybe_second {
+    use chrono::{DateTime, Utc};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::report::moment;
+
+    #[derive(Deserialize)]
+    struct Moment(#[serde(with = "super::second")] DateTime<Utc>);
+
+    pub(super) fn serialize<S: Serializer>(
+        at: &Option<DateTime<Utc>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        at.map(moment).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<DateTime<Utc>>, D::Error> {
+        Ok(Option::<Moment>::deserialize(from)?.map(|Moment(at)| at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Limits;
+
+    fn planned(text: &str, frees: u64) -> Planned {
+        Planned {
+            digest: Digest::of(text.as_bytes()),
+            tags: vec![Tag::parse(text).unwrap()],
+            counted_as: None,
+            kind: Kind::Image,
+            created: DateTime::from_timestamp(1_780_000_000, 0),
+            age: None,
+            evidence: Vec::new(),
+            bytes: frees + 7,
+            frees,
+            verdict: Verdict::Delete,
+            rules: vec!["builds".into()],
+            reasons: vec![Reason::Leftover],
+            after: Vec::new(),
+        }
+    }
+
+    fn repository(name: &str, held_back: bool, manifests: Vec<Planned>) -> RepositoryPlan {
+        let untag = Untag {
+            tag: Tag::parse("old").unwrap(),
+            digest: Digest::of(b"kept"),
+            kind: Kind::Image,
+            rule: "builds".into(),
+        };
+        RepositoryPlan {
+            repository: RepositoryName::parse(name).unwrap(),
+            policy: "p".into(),
+            held_back,
+            tags: 9,
+            counted: Vec::new(),
+            kept: 3,
+            expired_bytes: manifests.iter().map(|one| one.frees).sum(),
+            manifests,
+            untag: vec![untag],
+            ghosts: vec!["<b>".into()],
+            referenced_bytes: 5,
+        }
+    }
+
+    fn document() -> PlanDocument {
+        let plans = vec![
+            repository("held", true, vec![planned("c", 100)]),
+            repository("app", false, vec![planned("a", 10), planned("b", 1)]),
+        ];
+        let now = DateTime::from_timestamp(1_781_697_600, 0).unwrap();
+        PlanDocument::of(&Plan::new("main", now, plans, Vec::new(), &Limits::default()))
+    }
+
+    fn gone(names: &[&str]) -> Gone {
+        let app = RepositoryName::parse("app").unwrap();
+        let manifests = names.iter().map(|name| (app.clone(), Digest::of(name.as_bytes())));
+        Gone { manifests: manifests.collect(), tags: [(app.clone(), Tag::parse("old").unwrap())].into() }
+    }
+
+    #[test]
+    fn what_is_gone_or_held_back_is_not_to_be_deleted_any_more() {
+        let mut document = document();
+        assert_eq!(document.expired(), Open { manifests: 2, bytes: 11 });
+        assert_eq!(document.held_back(), Open { manifests: 1, bytes: 100 });
+        document.mark(&gone(&["a"]));
+        assert_eq!(document.expired(), Open { manifests: 1, bytes: 1 });
+        assert_eq!(document.held_back(), Open { manifests: 1, bytes: 100 });
+        // The same manifest in another repository is another.
+        document.mark(&gone(&["a", "b", "c"]));
+        assert_eq!(document.expired(), Open::default());
+        assert_eq!(document.held_back().manifests, 1);
+        assert_eq!(document.totals.delete, 3, "the plan was what it was");
+        document.mark(&Gone::default());
+        assert_eq!(document.expired().manifests, 2, "they were put back");
+    }
+
+    #[test]
+    fn what_was_written_is_read_back_whole() {
+        let mut document = document();
+        document.mark(&gone(&["a"]));
+        document.applied = true;
+        let text = serde_json::to_string(&document).unwrap();
+        assert_eq!(serde_json::from_str::<PlanDocument>(&text).unwrap(), document);
+        let tag = |repository: usize| document.repositories[repository].untag[0].gone;
+        assert_eq!((tag(0), tag(1)), (Some(true), Some(false)));
+    }
+}

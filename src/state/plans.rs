@@ -1,0 +1,142 @@
+//! The latest plan of each registry and what came of it, so that a restart does not lose sight of it.
+
+use rusqlite::{OptionalExtension as _, params};
+
+use super::{Error, State, json};
+use crate::report::{Gone, PlanDocument, RunSummary};
+
+impl State {
+    /// Keeps the latest plan of a registry in place of the one before. `run` is the one that made it, if any did.
+    pub fn keep_plan(&self, run: Option<i64>, plan: &PlanDocument) -> Result<(), Error> {
+        let document = json(plan);
+        self.quickly(|connection| {
+            connection.execute(
+                "INSERT INTO plan (registry, run, document) VALUES (?1, ?2, ?3)
+                 ON CONFLICT DO UPDATE SET run = excluded.run, document = excluded.document",
+                params![plan.registry, run, document],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// The latest plan of a registry, with what is gone of it by now; `None` if there is none that can be read.
+    pub fn last_plan(&self, registry: &str) -> Result<Option<PlanDocument>, Error> {
+        let found = {
+            let connection = self.durable();
+            let mut select =
+                connection.prepare_cached("SELECT run, document FROM plan WHERE registry = ?1")?;
+            let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+            select.query_row([registry], row).optional()?
+        };
+        let Some((run, document)): Option<(Option<i64>, String)> = found else { return Ok(None) };
+        let Ok(mut plan) = serde_json::from_str::<PlanDocument>(&document) else { return Ok(None) };
+        if let Some(run) = run {
+            plan.applied = self.run_summary(run)?.is_some_and(|summary| summary.applied);
+            plan.mark(&self.gone_in(run)?);
+        }
+        Ok(Some(plan))
+    }
+
+    /// What a run has deleted or found gone, and nobody has put back.
+    fn gone_in(&self, run: i64) -> Result<Gone, Error> {
+        let mut gone = Gone::default();
+        for entry in self.select("run = ?1 AND fate <> 'sent' AND restored IS NULL", [run])? {
+            if entry.alone {
+                let tags = entry.tags.into_iter();
+                gone.tags.extend(tags.map(|tag| (entry.repository.clone(), tag)));
+            } else {
+                gone.manifests.insert((entry.repository, entry.digest));
+            }
+        }
+        Ok(gone)
+    }
+
+    /// Notes what a run came to, beyond what it deleted.
+    pub fn summarize_run(&self, run: i64, summary: &RunSummary) -> Result<(), Error> {
+        let summary = json(summary);
+        self.durably(|connection| {
+            connection.execute("UPDATE run SET summary = ?2 WHERE id = ?1", params![run, summary]).map(drop)
+        })
+    }
+
+    /// What the last run of a registry came to that could read it.
+    pub fn last_summary(&self, registry: &str) -> Result<Option<RunSummary>, Error> {
+        let connection = self.durable();
+        let mut select = connection.prepare_cached(
+            "SELECT summary FROM run WHERE registry = ?1 AND summary IS NOT NULL ORDER BY id DESC LIMIT 1",
+        )?;
+        let text: Option<String> = select.query_row([registry], |row| row.get(0)).optional()?;
+        Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+    }
+
+    /// What a run came to; `None` if it did nothing, was cut off, or is of a version that did not note it.
+    pub fn run_summary(&self, run: i64) -> Result<Option<RunSummary>, Error> {
+        let connection = self.durable();
+        let mut select = connection.prepare_cached("SELECT summary FROM run WHERE id = ?1")?;
+        let text: Option<String> = select.query_row([run], |row| row.get(0)).optional()?.flatten();
+        Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{at, departure, digest, open};
+    use super::*;
+    use crate::plan::{Limit, Plan};
+    use crate::state::Departure;
+
+    #[test]
+    fn a_plan_is_kept_with_what_its_run_has_made_of_it() {
+        let (directory, state) = open();
+        assert_eq!(state.last_plan("main").unwrap(), None);
+        let plan =
+            |now| PlanDocument::of(&Plan::new("main", at(now), Vec::new(), Vec::new(), &Default::default()));
+        state.keep_plan(None, &plan(1)).unwrap();
+        assert_eq!(state.last_plan("main").unwrap(), Some(plan(1)));
+        let run = state.begin_run("main", at(2)).unwrap();
+        state.keep_plan(Some(run), &plan(2)).unwrap();
+        assert_eq!(state.last_plan("main").unwrap(), Some(plan(2)), "it takes the place of the one before");
+        let summary = RunSummary {
+            applied: true,
+            spared: 3,
+            failures: 1,
+            refusals: vec![Limit::MaxPercent, Limit::MaxPercent],
+            problems: vec!["x".into()],
+        };
+        assert_eq!(state.run_summary(run).unwrap(), None);
+        state.summarize_run(run, &summary).unwrap();
+        drop(state);
+        let state = State::open(directory.path()).unwrap();
+        assert_eq!(state.run_summary(run).unwrap(), Some(summary));
+        let mut applied = plan(2);
+        applied.applied = true;
+        assert_eq!(state.last_plan("main").unwrap(), Some(applied));
+        assert_eq!(state.last_plan("other").unwrap(), None);
+    }
+
+    #[test]
+    fn what_was_put_back_or_never_answered_is_not_gone() {
+        let (_directory, state) = open();
+        let run = state.begin_run("main", at(0)).unwrap();
+        let put = |text: &str, alone| {
+            let departure = Departure { alone, ..departure(text, &[text], 1) };
+            state.departing(run, "main", &departure, at(1)).unwrap()
+        };
+        let (deleted, back, found_gone) =
+            (put("deleted", false), put("back", false), put("found-gone", false));
+        put("unanswered", false);
+        let tag = put("tag", true);
+        for entry in [deleted, back, tag] {
+            state.departed(entry).unwrap();
+        }
+        state.already_gone(found_gone).unwrap();
+        state.restored(back, &[], at(5)).unwrap();
+        let gone = state.gone_in(run).unwrap();
+        let digests: Vec<_> = gone.manifests.into_iter().map(|(_, digest)| digest).collect();
+        let mut expected = ["deleted", "found-gone"].map(digest);
+        expected.sort();
+        assert_eq!(digests, expected);
+        let tags: Vec<_> = gone.tags.into_iter().map(|(_, tag)| tag.to_string()).collect();
+        assert_eq!(tags, ["tag"]);
+    }
+}
