@@ -5,7 +5,9 @@
 mod json;
 mod outcome;
 
-pub use json::{PlanWriter, collection_document, manifest_document, moment, plan_document, run_document};
+pub use json::{
+    PlanWriter, StateUse, collection_document, manifest_document, moment, plan_document, run_document,
+};
 pub use outcome::{Collected, CollectionOutcome, Outcome};
 
 use chrono::{DateTime, Utc};

@@ -242,7 +242,7 @@ fn a_plan_in_json_is_as_documented() {
         ])
     };
     let expected = json!({
-        "version": 1, "registry": "main", "now": "2026-06-01T00:00:00Z",
+        "version": 1, "registry": "main", "now": "2026-06-01T00:00:00Z", "memory": "none",
         "repositories": [{
             "repository": "team/app", "policy": "apps", "held_back": false, "tags": 3, "kept": 1,
             "expired_bytes": size(&gone), "referenced_bytes": size(&shared), "ghosts": [],

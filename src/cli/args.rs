@@ -57,6 +57,8 @@ pub(super) struct PlanArguments {
     pub(super) selection: Selection,
     #[command(flatten)]
     pub(super) output: Output,
+    #[command(flatten)]
+    pub(super) remembering: Remembering,
     /// Plan as of another moment, such as 2026-01-31 or 2026-01-31T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = asked_moment)]
     pub(super) at: Option<DateTime<Utc>>,
@@ -101,6 +103,8 @@ pub(super) struct LsArguments {
     pub(super) selection: Selection,
     #[command(flatten)]
     pub(super) output: Output,
+    #[command(flatten)]
+    pub(super) remembering: Remembering,
 }
 
 #[derive(Debug, Args)]
@@ -109,6 +113,8 @@ pub(super) struct ExplainArguments {
     pub(super) image: String,
     #[command(flatten)]
     pub(super) output: Output,
+    #[command(flatten)]
+    pub(super) remembering: Remembering,
     /// Judge as of another moment
     #[arg(long, value_name = "TIME", value_parser = asked_moment)]
     pub(super) at: Option<DateTime<Utc>>,
@@ -168,6 +174,14 @@ impl Selection {
     pub(super) fn only(&self) -> Option<Patterns> {
         (!self.repository.is_empty()).then(|| Patterns::new(self.repository.clone()))
     }
+}
+
+/// What a command that only looks needs of what earlier ones have seen.
+#[derive(Debug, Args)]
+pub(super) struct Remembering {
+    /// Fail if the state in `state_dir` is not there or cannot be read, instead of judging ages without it
+    #[arg(long)]
+    pub(super) require_state: bool,
 }
 
 #[derive(Debug, Args)]

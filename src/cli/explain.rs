@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::Exit;
 use super::args::{ExplainArguments, Form};
-use super::session::{Usage, memory, open_for};
+use super::session::{Recalled, Usage, open_for};
 use super::table::{age, bytes, verdict};
 use crate::config::Config;
 use crate::engine::{Name, inspect};
@@ -15,7 +15,7 @@ use crate::policy::Mode;
 use crate::report::manifest_document;
 
 pub(super) async fn explain(config: &Config, arguments: &ExplainArguments) -> anyhow::Result<Exit> {
-    let state = memory(config);
+    let Recalled { state, memory } = Recalled::of(config, &arguments.remembering)?;
     let (session, name) = open_for(config, &arguments.image, arguments.at, state.as_ref())?;
     let (repository, reference) = parse(name).map_err(|_| {
         Usage(format!("{:?} is no image: write REPOSITORY:TAG or REPOSITORY@DIGEST", arguments.image))
@@ -36,7 +36,11 @@ pub(super) async fn explain(config: &Config, arguments: &ExplainArguments) -> an
     };
     let relations = Relations::of(planned, &plan, &snapshot);
     match arguments.output.form {
-        Form::Json => print_line!("{}", document(&session.registry.name, &plan, planned, &relations)),
+        Form::Json => {
+            let mut document = document(&session.registry.name, &plan, planned, &relations);
+            document["memory"] = json!(memory);
+            print_line!("{document}");
+        }
         Form::Table => {
             let refusals = Plan::new("", site.now, vec![plan.clone()], Vec::new(), &config.limits).refusals;
             print(config, &plan, planned, &relations);

@@ -19,6 +19,9 @@ pub(super) fn show(config: &Config, arguments: &HistoryArguments) -> anyhow::Res
     }
     let state = State::beside(&config.state_dir)?
         .with_context(|| format!("there is no history in {}", config.state_dir.display()))?;
+    if let Some(lost) = state.lost() {
+        anyhow::bail!("the state is lost, and the next run begins a new one: {lost}");
+    }
     let filter = Filter {
         run: arguments.run,
         registry: arguments.registry.clone(),

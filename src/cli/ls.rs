@@ -7,18 +7,19 @@ use serde_json::{Value, json};
 use super::Exit;
 use super::args::{Form, LsArguments};
 use super::bars::Bar;
-use super::session::{Session, memory, open};
+use super::session::{Recalled, Session, open};
 use super::table::{age, bytes, count, right, table, tags};
 use crate::config::Config;
 use crate::engine::{Progress as _, inspect, repositories};
 use crate::model::RepositoryName;
 use crate::plan::RepositoryPlan;
 use crate::policy::Patterns;
+use crate::report::StateUse;
 
 pub(super) async fn ls(config: &Config, arguments: &LsArguments) -> anyhow::Result<Exit> {
     let only = arguments.selection.only();
     let mut exit = Exit::Done;
-    let state = memory(config);
+    let Recalled { state, memory } = Recalled::of(config, &arguments.remembering)?;
     for session in open(config, &arguments.selection, None, state.as_ref())? {
         let name = &session.registry.name;
         match list(&session, only.as_ref()).await {
@@ -26,7 +27,7 @@ pub(super) async fn ls(config: &Config, arguments: &LsArguments) -> anyhow::Resu
                 print_error!("error: {name}: {error}");
                 exit = exit.and(Exit::Failed);
             }
-            Ok(listed) => exit = exit.and(print(name, listed, arguments.output.form)),
+            Ok(listed) => exit = exit.and(print(name, listed, memory, arguments.output.form)),
         }
     }
     Ok(exit)
@@ -52,7 +53,7 @@ async fn list(session: &Session<'_>, only: Option<&Patterns>) -> Result<Vec<List
     Ok(listed)
 }
 
-fn print(registry: &str, listed: Vec<Listed>, form: Form) -> Exit {
+fn print(registry: &str, listed: Vec<Listed>, memory: StateUse, form: Form) -> Exit {
     let mut plans = Vec::new();
     let mut exit = Exit::Done;
     for (repository, result) in listed {
@@ -65,13 +66,13 @@ fn print(registry: &str, listed: Vec<Listed>, form: Form) -> Exit {
         }
     }
     match form {
-        Form::Json => print_line!("{}", document(registry, &plans)),
+        Form::Json => print_line!("{}", document(registry, memory, &plans)),
         Form::Table => print_table(registry, &plans),
     }
     exit
 }
 
-fn document(registry: &str, plans: &[RepositoryPlan]) -> Value {
+fn document(registry: &str, memory: StateUse, plans: &[RepositoryPlan]) -> Value {
     let manifests = |plan: &RepositoryPlan| {
         let facts = plan.manifests.iter().map(|planned| {
             let age = planned.age.map(|age| age.num_seconds());
@@ -87,7 +88,8 @@ fn document(registry: &str, plans: &[RepositoryPlan]) -> Value {
         let policy = (!plan.policy.is_empty()).then_some(&plan.policy);
         json!({ "repository": plan.repository, "policy": policy, "manifests": manifests(plan), "ghosts": plan.ghosts })
     });
-    json!({ "version": 1, "registry": registry, "repositories": repositories.collect::<Vec<Value>>() })
+    let repositories = repositories.collect::<Vec<Value>>();
+    json!({ "version": 1, "registry": registry, "memory": memory, "repositories": repositories })
 }
 
 fn print_table(registry: &str, plans: &[RepositoryPlan]) {

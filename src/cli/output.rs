@@ -18,6 +18,11 @@ macro_rules! print_error {
     ($($text:tt)*) => { $crate::cli::output::error(format_args!($($text)*)) };
 }
 
+/// A line on standard error that nothing failed for, yet that people should know.
+macro_rules! print_warning {
+    ($($text:tt)*) => { $crate::cli::output::error(format_args!("warning: {}", format_args!($($text)*))) };
+}
+
 pub(super) fn line(text: Arguments<'_>) {
     if writeln!(stdout().lock(), "{text}").is_err() {
         LOST.store(true, Ordering::Relaxed);

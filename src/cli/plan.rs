@@ -13,23 +13,23 @@ use tokio::time::Instant;
 use super::Exit;
 use super::args::{Form, PlanArguments};
 use super::bars::Bar;
-use super::session::{Session, memory, open};
+use super::session::{Recalled, Session, open};
 use super::table::{age, bytes, count, right, table, tags, verdict, why};
 use crate::config::Config;
 use crate::engine::{Progress, Survey, survey};
 use crate::plan::{Failure, Plan, Refusal, RepositoryPlan, Verdict};
 use crate::policy::Patterns;
 use crate::registry::Traffic;
-use crate::report::PlanWriter;
+use crate::report::{PlanWriter, StateUse};
 
 pub(super) async fn plan(config: &Config, arguments: &PlanArguments) -> anyhow::Result<Exit> {
-    let state = memory(config);
+    let Recalled { state, memory } = Recalled::of(config, &arguments.remembering)?;
     let sessions = open(config, &arguments.selection, arguments.at, state.as_ref())?;
     let only = arguments.selection.only();
     // One document can go out while it is made; several would get in each other's way.
     let direct = sessions.len() == 1;
-    let plans =
-        join_all(sessions.iter().map(|session| look(session, only.as_ref(), arguments, direct))).await;
+    let plans = sessions.iter().map(|session| look(session, only.as_ref(), arguments, memory, direct));
+    let plans = join_all(plans).await;
     let mut exit = Exit::Done;
     for (session, result) in sessions.iter().zip(plans) {
         match result {
@@ -53,14 +53,15 @@ async fn look(
     session: &Session<'_>,
     only: Option<&Patterns>,
     arguments: &PlanArguments,
+    memory: StateUse,
     direct: bool,
 ) -> Result<Looked, crate::engine::Error> {
     let begin = Instant::now();
     let site = session.site(only);
     let shown = match arguments.output.form {
         Form::Table => Shown::Table(Listing::new(arguments.all)),
-        Form::Json if direct => Shown::Json(PlanWriter::new(Out::Direct(BufWriter::new(stdout())))),
-        Form::Json => Shown::Json(PlanWriter::new(Out::Held(Vec::new()))),
+        Form::Json if direct => Shown::Json(PlanWriter::new(Out::Direct(BufWriter::new(stdout())), memory)),
+        Form::Json => Shown::Json(PlanWriter::new(Out::Held(Vec::new()), memory)),
     };
     let bar = Bar::new(&session.registry.name);
     let watcher = Watcher { bar: &bar, registry: &session.registry.name, now: site.now, shown: shown.into() };

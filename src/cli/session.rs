@@ -5,13 +5,14 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 
-use super::args::Selection;
+use super::args::{Remembering, Selection};
 use crate::config::{Config, Env, Registry};
 use crate::daemon::DockerDefaults;
 use crate::engine::Site;
 use crate::gc::{Collector, Turns};
 use crate::policy::Patterns;
 use crate::registry::{Reader, Retry};
+use crate::report::StateUse;
 use crate::state::State;
 
 /// A registry of the configuration with a way to it.
@@ -63,12 +64,42 @@ impl<'a> Session<'a> {
     }
 }
 
-/// What is remembered, for commands that only look: they do without where there is nothing.
-pub(super) fn memory(config: &Config) -> Option<State> {
-    State::beside(&config.state_dir).unwrap_or_else(|error| {
-        tracing::warn!(%error, "ages are judged without what earlier looks have found");
-        None
-    })
+/// What is remembered, for commands that only look.
+pub(super) struct Recalled {
+    /// The state; `None` where every look is the first.
+    pub(super) state: Option<State>,
+    /// What there is of it.
+    pub(super) memory: StateUse,
+}
+
+impl Recalled {
+    /// Looks for it, and says what stands in the way. Without what is required nothing is to be done.
+    pub(super) fn of(config: &Config, arguments: &Remembering) -> anyhow::Result<Self> {
+        let recalled = match State::beside(&config.state_dir) {
+            Ok(Some(state)) if state.lost().is_some() => Self { state: Some(state), memory: StateUse::Lost },
+            Ok(Some(state)) => Self { state: Some(state), memory: StateUse::Used },
+            Ok(None) => Self { state: None, memory: StateUse::None },
+            Err(error) if arguments.require_state => return Err(error.into()),
+            Err(error) => {
+                print_warning!(
+                    "{error}. Ages are judged without it, so this may differ from what the service does"
+                );
+                Self { state: None, memory: StateUse::Unreadable }
+            }
+        };
+        let lost = recalled.state.as_ref().and_then(State::lost);
+        if arguments.require_state {
+            let directory = config.state_dir.display();
+            anyhow::ensure!(
+                recalled.memory != StateUse::None,
+                "there is no state in {directory}, and --require-state was given: a first run, or the service, makes it"
+            );
+            anyhow::ensure!(lost.is_none(), "the state is lost: {}", lost.unwrap_or_default());
+        } else if let Some(lost) = lost {
+            print_warning!("the state is lost, and the next run begins a new one: {lost}");
+        }
+        Ok(recalled)
+    }
 }
 
 /// Opens the selected registries, in the order of the configuration. `at` stands for the present.

@@ -5,6 +5,7 @@
 use std::io::{self, Write};
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Collected, RunReport};
@@ -13,17 +14,32 @@ use crate::plan::{Evidence, Failure, Plan, Planned, Refusal, RepositoryPlan};
 /// The version of the forms. It changes only if a field changes its meaning.
 const VERSION: u32 = 1;
 
+/// What there was of the memory of earlier looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StateUse {
+    /// It was there, and ages are judged with it.
+    Used,
+    /// There never was one.
+    None,
+    /// There was one, and it is gone or damaged: everything counts as it will after the next run has begun a new one.
+    Lost,
+    /// There is one, and it could not be read: ages are judged without it.
+    Unreadable,
+}
+
 /// Writes a plan as `regsweep plan --output json` prints it, one repository after the other, so that
 /// nobody has to hold what all of them keep. Nothing is written before the first.
 pub struct PlanWriter<W> {
     out: W,
+    memory: StateUse,
     begun: bool,
 }
 
 impl<W: Write> PlanWriter<W> {
     /// Begins a document.
-    pub fn new(out: W) -> Self {
-        Self { out, begun: false }
+    pub fn new(out: W, memory: StateUse) -> Self {
+        Self { out, memory, begun: false }
     }
 
     /// Adds a repository. They must come in the order of their names.
@@ -63,14 +79,17 @@ impl<W: Write> PlanWriter<W> {
 
     fn open(&mut self, registry: &str, now: DateTime<Utc>) -> io::Result<()> {
         self.begun = true;
-        let (registry, now) = (json!(registry), json!(moment(now)));
-        write!(self.out, r#"{{"version":{VERSION},"registry":{registry},"now":{now},"repositories":["#)
+        let (registry, now, memory) = (json!(registry), json!(moment(now)), json!(self.memory));
+        write!(
+            self.out,
+            r#"{{"version":{VERSION},"registry":{registry},"now":{now},"memory":{memory},"repositories":["#
+        )
     }
 }
 
 /// A whole plan in the form of [`PlanWriter`].
 pub fn plan_document(plan: &Plan) -> Value {
-    let mut writer = PlanWriter::new(Vec::new());
+    let mut writer = PlanWriter::new(Vec::new(), StateUse::Used);
     let mut write =
         || plan.repositories.iter().try_for_each(|one| writer.repository(&plan.registry, plan.now, one));
     let written = write().and_then(|()| writer.end(plan));

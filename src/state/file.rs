@@ -41,11 +41,17 @@ fn examine(path: &Path) -> Result<Option<String>, Error> {
     if !schema::is_ours(&connection, path)? {
         return Ok(Some("it is a database of something else".to_owned()));
     }
+    Ok(damage(&connection)?)
+}
+
+/// What is broken in a file, if anything is.
+pub(super) fn damage(connection: &Connection) -> Result<Option<String>, rusqlite::Error> {
     let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     Ok((found != "ok").then_some(found))
 }
 
-fn is_broken(error: &rusqlite::Error) -> bool {
+/// Whether this says that a file is broken, or no database.
+pub(super) fn is_broken(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 

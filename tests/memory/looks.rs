@@ -110,7 +110,7 @@ fn strip(json: &mut Value) {
 
 fn remembering(registry: &RealRegistry, rules: &str) -> Place {
     let place = place(&format!("url: {}", registry.url()), rules);
-    std::fs::create_dir(place.state_dir()).unwrap();
+    drop(State::open(&place.state_dir()).unwrap());
     place
 }
 
@@ -182,8 +182,8 @@ fn who_only_looks_leaves_no_state_behind() {
     let nothing = run(&place, &["history"]).exits(1);
     assert!(nothing.stderr.contains("there is no history in"), "{}", nothing.stderr);
     assert_eq!(files(place.config().parent().unwrap()), before);
-    // Where there is a place for it, they remember.
-    std::fs::create_dir(place.state_dir()).unwrap();
+    // Where there is a state, they remember.
+    drop(State::open(&place.state_dir()).unwrap());
     assert_eq!(planned(&place, &registry).1.by_tag, 1);
     assert_eq!(planned(&place, &registry).1.unchanged, 1);
 }
