@@ -90,7 +90,7 @@ async fn dispatch(arguments: &Arguments, env: crate::config::Env<'_>) -> anyhow:
     match &arguments.command {
         Command::Check => Ok(check::check(&config, &arguments.config)),
         Command::Plan(arguments) => plan::plan(&config, arguments).await,
-        Command::Run(arguments) => run::run(&config, arguments, env).await,
+        Command::Run(run) => run::run(&config, &arguments.config, run, env).await,
         Command::Gc(arguments) => gc::gc(&config, arguments, env).await,
         Command::Health(arguments) => health::health(&config, arguments).await,
         Command::Serve => {

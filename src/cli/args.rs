@@ -9,6 +9,9 @@ use crate::engine::asked_moment;
 use crate::policy::{Pattern, Patterns};
 use crate::telemetry::LogFormat;
 
+/// Where the configuration is unless something else is said.
+pub(super) const CONFIG: &str = "/etc/regsweep/config.yaml";
+
 /// Retention for container registries: YAML rules become exactly the right deletions.
 #[derive(Debug, Parser)]
 #[command(
@@ -18,7 +21,7 @@ use crate::telemetry::LogFormat;
 )]
 pub(super) struct Arguments {
     /// The configuration file
-    #[arg(long, global = true, env = "REGSWEEP_CONFIG", default_value = "/etc/regsweep/config.yaml")]
+    #[arg(long, global = true, env = "REGSWEEP_CONFIG", default_value = CONFIG)]
     pub(super) config: PathBuf,
     /// The form of log lines on standard error; how much is logged is up to RUST_LOG
     #[arg(long, global = true, value_enum, default_value = "text")]

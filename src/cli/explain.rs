@@ -15,30 +15,48 @@ use crate::policy::Mode;
 use crate::report::manifest_document;
 
 pub(super) async fn explain(config: &Config, arguments: &ExplainArguments) -> anyhow::Result<Exit> {
-    let Recalled { state, memory } = Recalled::of(config, &arguments.remembering)?;
+    let Recalled { state, memory, missing } = Recalled::of(config, &arguments.remembering);
     let (session, name) = open_for(config, &arguments.image, arguments.at, state.as_ref())?;
+    let name_of_registry = session.registry.name.as_str();
     let (repository, reference) = parse(name).map_err(|_| {
         Usage(format!("{:?} is no image: write REPOSITORY:TAG or REPOSITORY@DIGEST", arguments.image))
     })?;
+    // What goes wrong has its document, too.
+    let failed = |text: &str, kind: Option<&str>| {
+        if arguments.output.form == Form::Json {
+            let document = json!({
+                "version": 1, "registry": name_of_registry, "repository": repository, "memory": memory,
+                "error": text, "error_kind": kind,
+            });
+            print_line!("{document}");
+        }
+        print_error!("error: {name_of_registry}: {text}");
+        Ok(Exit::Failed)
+    };
+    if let Some(why) = missing {
+        return failed(&why, Some("state"));
+    }
     let site = session.site(None);
-    let (snapshot, plan) = inspect(site, &repository).await.with_context(|| session.registry.name.clone())?;
+    let (snapshot, plan) = match inspect(site, &repository).await {
+        Ok(found) => found,
+        Err(error) => return failed(&error.to_string(), Some(error.kind())),
+    };
     let digest = match &reference {
         Name::Digest(digest) => Some(digest),
         Name::Tag(tag) => snapshot.tags.get(tag),
     };
     let found = digest.and_then(|digest| plan.manifests.iter().find(|planned| planned.digest == *digest));
     let Some(planned) = found else {
-        print_error!(
-            "error: {}: {repository} has no such image, or none that a tag leads to",
-            session.registry.name
-        );
-        return Ok(Exit::Failed);
+        let text = format!("{repository} has no such image, or none that a tag leads to");
+        return failed(&text, Some("no_such_image"));
     };
     let relations = Relations::of(planned, &plan, &snapshot);
     match arguments.output.form {
         Form::Json => {
-            let mut document = document(&session.registry.name, &plan, planned, &relations);
+            let mut document = document(name_of_registry, &plan, planned, &relations);
             document["memory"] = json!(memory);
+            document["error"] = Value::Null;
+            document["error_kind"] = Value::Null;
             print_line!("{document}");
         }
         Form::Table => {

@@ -33,10 +33,7 @@ pub(super) async fn gc(config: &Config, arguments: &GcArguments, env: Env<'_>) -
         match collect_one(session, &state, env, arguments.no_grace, &stop).await {
             Ok(Some(collected)) => {
                 if arguments.output.form == Form::Json {
-                    let mut document = collection_document(&collected);
-                    document["version"] = json!(1);
-                    document["registry"] = json!(name);
-                    print_line!("{document}");
+                    print_document(name, &collected);
                     exit = exit.and(exit_of(&collected));
                 } else {
                     exit = exit.and(print_collection(name, &collected));
@@ -44,7 +41,17 @@ pub(super) async fn gc(config: &Config, arguments: &GcArguments, env: Env<'_>) -
             }
             Ok(None) => {}
             Err(error) => {
-                print_error!("error: {name}: {error:#}");
+                let error = format!("{error:#}");
+                print_error!("error: {name}: {error}");
+                if arguments.output.form == Form::Json {
+                    print_document(
+                        name,
+                        &Collected {
+                            outcome: CollectionOutcome::Failed,
+                            ..Collected::skipped(clock(), error)
+                        },
+                    );
+                }
                 exit = exit.and(Exit::Failed);
             }
         }
@@ -73,6 +80,13 @@ async fn collect_one(
     let found = stop.cuts(survey(site, &bar, async |_| Ok(None))).await.context(STOPPED)??;
     drop(bar);
     Ok(Some(collect(site, &collector, state, &found.kept, stop, &clock).await?))
+}
+
+fn print_document(registry: &str, collected: &Collected) {
+    let mut document = collection_document(collected);
+    document["version"] = json!(1);
+    document["registry"] = json!(registry);
+    print_line!("{document}");
 }
 
 /// Says what a collection came to.

@@ -12,22 +12,35 @@ use super::table::{age, bytes, count, right, table, tags};
 use crate::config::Config;
 use crate::engine::{Progress as _, inspect, repositories};
 use crate::model::RepositoryName;
-use crate::plan::RepositoryPlan;
+use crate::plan::{Failure, RepositoryPlan};
 use crate::policy::Patterns;
-use crate::report::StateUse;
+use crate::report::{StateUse, Trouble, failure};
 
 pub(super) async fn ls(config: &Config, arguments: &LsArguments) -> anyhow::Result<Exit> {
     let only = arguments.selection.only();
     let mut exit = Exit::Done;
-    let Recalled { state, memory } = Recalled::of(config, &arguments.remembering)?;
-    for session in open(config, &arguments.selection, None, state.as_ref())? {
+    let form = arguments.output.form;
+    let Recalled { state, memory, missing } = Recalled::of(config, &arguments.remembering);
+    let sessions = open(config, &arguments.selection, None, state.as_ref())?;
+    if let Some(why) = missing {
+        for session in sessions.iter().filter(|_| form == Form::Json) {
+            let trouble = Trouble { text: &why, kind: Some("state") };
+            print_line!("{}", document(&session.registry.name, memory, &[], &[], Some(trouble)));
+        }
+        anyhow::bail!(why);
+    }
+    for session in sessions {
         let name = &session.registry.name;
         match list(&session, only.as_ref()).await {
             Err(error) => {
+                if form == Form::Json {
+                    let trouble = Trouble { text: &error.to_string(), kind: Some(error.kind()) };
+                    print_line!("{}", document(name, memory, &[], &[], Some(trouble)));
+                }
                 print_error!("error: {name}: {error}");
                 exit = exit.and(Exit::Failed);
             }
-            Ok(listed) => exit = exit.and(print(name, listed, memory, arguments.output.form)),
+            Ok(listed) => exit = exit.and(print(name, listed, memory, form)),
         }
     }
     Ok(exit)
@@ -54,7 +67,7 @@ async fn list(session: &Session<'_>, only: Option<&Patterns>) -> Result<Vec<List
 }
 
 fn print(registry: &str, listed: Vec<Listed>, memory: StateUse, form: Form) -> Exit {
-    let mut plans = Vec::new();
+    let (mut plans, mut failures) = (Vec::new(), Vec::new());
     let mut exit = Exit::Done;
     for (repository, result) in listed {
         match result {
@@ -62,17 +75,25 @@ fn print(registry: &str, listed: Vec<Listed>, memory: StateUse, form: Form) -> E
             Err(error) => {
                 print_error!("error: {registry}: {repository} could not be read: {error}");
                 exit = Exit::Failed;
+                let (kind, error) = (error.kind(), error.to_string());
+                failures.push(Failure { repository, kind, error });
             }
         }
     }
     match form {
-        Form::Json => print_line!("{}", document(registry, memory, &plans)),
+        Form::Json => print_line!("{}", document(registry, memory, &plans, &failures, None)),
         Form::Table => print_table(registry, &plans),
     }
     exit
 }
 
-fn document(registry: &str, memory: StateUse, plans: &[RepositoryPlan]) -> Value {
+fn document(
+    registry: &str,
+    memory: StateUse,
+    plans: &[RepositoryPlan],
+    failures: &[Failure],
+    trouble: Option<Trouble<'_>>,
+) -> Value {
     let manifests = |plan: &RepositoryPlan| {
         let facts = plan.manifests.iter().map(|planned| {
             let age = planned.age.map(|age| age.num_seconds());
@@ -89,7 +110,11 @@ fn document(registry: &str, memory: StateUse, plans: &[RepositoryPlan]) -> Value
         json!({ "repository": plan.repository, "policy": policy, "manifests": manifests(plan), "ghosts": plan.ghosts })
     });
     let repositories = repositories.collect::<Vec<Value>>();
-    json!({ "version": 1, "registry": registry, "memory": memory, "repositories": repositories })
+    json!({
+        "version": 1, "registry": registry, "memory": memory, "repositories": repositories,
+        "failures": failures.iter().map(failure).collect::<Vec<Value>>(),
+        "error": trouble.map(|one| one.text), "error_kind": trouble.and_then(|one| one.kind),
+    })
 }
 
 fn print_table(registry: &str, plans: &[RepositoryPlan]) {

@@ -16,35 +16,41 @@ use super::bars::Bar;
 use super::session::{Recalled, Session, open};
 use super::table::{age, bytes, count, right, table, tags, verdict, why};
 use crate::config::Config;
-use crate::engine::{Progress, Survey, survey};
+use crate::engine::{Error, Progress, Survey, survey};
 use crate::plan::{Failure, Plan, Refusal, RepositoryPlan, Verdict};
 use crate::policy::Patterns;
-use crate::registry::Traffic;
-use crate::report::{PlanWriter, StateUse};
+use crate::report::{PlanWriter, StateUse, Trouble};
 
 pub(super) async fn plan(config: &Config, arguments: &PlanArguments) -> anyhow::Result<Exit> {
-    let Recalled { state, memory } = Recalled::of(config, &arguments.remembering)?;
+    let Recalled { state, memory, missing } = Recalled::of(config, &arguments.remembering);
     let sessions = open(config, &arguments.selection, arguments.at, state.as_ref())?;
     let only = arguments.selection.only();
+    if let Some(why) = missing {
+        if arguments.output.form == Form::Json {
+            for session in &sessions {
+                let writer = PlanWriter::new(Out::Direct(BufWriter::new(stdout())), memory);
+                let now = session.site(None).now;
+                let trouble = Trouble { text: &why, kind: Some("state") };
+                writer.fail(&session.registry.name, now, trouble).context(UNPRINTED)?;
+            }
+        }
+        anyhow::bail!(why);
+    }
     // One document can go out while it is made; several would get in each other's way.
     let direct = sessions.len() == 1;
     let plans = sessions.iter().map(|session| look(session, only.as_ref(), arguments, memory, direct));
     let plans = join_all(plans).await;
     let mut exit = Exit::Done;
-    for (session, result) in sessions.iter().zip(plans) {
-        match result {
-            Ok(looked) => exit = exit.and(print(looked, session.reader.traffic())?),
-            Err(error) => {
-                print_error!("error: {}: {error}", session.registry.name);
-                exit = exit.and(Exit::Failed);
-            }
-        }
+    for (session, looked) in sessions.iter().zip(plans) {
+        exit = exit.and(print(session, looked)?);
     }
     Ok(exit)
 }
 
+const UNPRINTED: &str = "the plan cannot be printed";
+
 struct Looked {
-    survey: Survey,
+    survey: Result<Survey, Error>,
     shown: Shown,
     taken: Duration,
 }
@@ -55,7 +61,7 @@ async fn look(
     arguments: &PlanArguments,
     memory: StateUse,
     direct: bool,
-) -> Result<Looked, crate::engine::Error> {
+) -> Looked {
     let begin = Instant::now();
     let site = session.site(only);
     let shown = match arguments.output.form {
@@ -65,9 +71,9 @@ async fn look(
     };
     let bar = Bar::new(&session.registry.name);
     let watcher = Watcher { bar: &bar, registry: &session.registry.name, now: site.now, shown: shown.into() };
-    let survey = survey(site, &watcher, async |_| Ok(None)).await?;
+    let survey = survey(site, &watcher, async |_| Ok(None)).await;
     let shown = watcher.shown.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(Looked { survey, shown, taken: begin.elapsed() })
+    Looked { survey, shown, taken: begin.elapsed() }
 }
 
 /// What is shown of each repository, made while the next ones are read.
@@ -125,15 +131,24 @@ impl Progress for Watcher<'_> {
     }
 }
 
-fn print(looked: Looked, traffic: Traffic) -> anyhow::Result<Exit> {
+fn print(session: &Session<'_>, looked: Looked) -> anyhow::Result<Exit> {
     let Looked { survey, shown, taken } = looked;
-    let plan = &survey.plan;
-    match shown {
-        Shown::Json(writer) => {
-            if let Out::Held(document) = writer.end(plan).context("the plan cannot be printed")? {
-                stdout().write_all(&document).context("the plan cannot be printed")?;
+    let survey = match survey {
+        Ok(survey) => survey,
+        Err(error) => {
+            if let Shown::Json(writer) = shown {
+                let trouble = Trouble { text: &error.to_string(), kind: Some(error.kind()) };
+                let name = &session.registry.name;
+                complete(writer.fail(name, session.site(None).now, trouble).context(UNPRINTED)?)?;
             }
+            print_error!("error: {}: {error}", session.registry.name);
+            return Ok(Exit::Failed);
         }
+    };
+    let plan = &survey.plan;
+    let traffic = session.reader.traffic();
+    match shown {
+        Shown::Json(writer) => complete(writer.end(plan).context(UNPRINTED)?)?,
         Shown::Table(listing) => {
             if let Some(text) = listing.text() {
                 print_line!("{text}");
@@ -148,6 +163,14 @@ fn print(looked: Looked, traffic: Traffic) -> anyhow::Result<Exit> {
         }
     }
     Ok(troubles(&plan.registry, LEFT_ALONE, &plan.failures, &plan.refusals))
+}
+
+/// Prints what is held back until others have been printed.
+fn complete(out: Out) -> anyhow::Result<()> {
+    if let Out::Held(document) = out {
+        stdout().write_all(&document).context(UNPRINTED)?;
+    }
+    Ok(())
 }
 
 /// What becomes of a repository that a plan failed in.

@@ -70,35 +70,35 @@ pub(super) struct Recalled {
     pub(super) state: Option<State>,
     /// What there is of it.
     pub(super) memory: StateUse,
+    /// Why nothing is to be done: the state is required, and not there.
+    pub(super) missing: Option<String>,
 }
 
 impl Recalled {
-    /// Looks for it, and says what stands in the way. Without what is required nothing is to be done.
-    pub(super) fn of(config: &Config, arguments: &Remembering) -> anyhow::Result<Self> {
-        let recalled = match State::beside(&config.state_dir) {
-            Ok(Some(state)) if state.lost().is_some() => Self { state: Some(state), memory: StateUse::Lost },
-            Ok(Some(state)) => Self { state: Some(state), memory: StateUse::Used },
-            Ok(None) => Self { state: None, memory: StateUse::None },
-            Err(error) if arguments.require_state => return Err(error.into()),
-            Err(error) => {
-                print_warning!(
-                    "{error}. Ages are judged without it, so this may differ from what the service does"
-                );
-                Self { state: None, memory: StateUse::Unreadable }
+    /// Looks for it, and says what stands in the way.
+    pub(super) fn of(config: &Config, arguments: &Remembering) -> Self {
+        let directory = config.state_dir.display();
+        let (state, memory, trouble) = match State::beside(&config.state_dir) {
+            Ok(Some(state)) => match state.lost().map(str::to_owned) {
+                Some(lost) => (Some(state), StateUse::Lost, format!("the state is lost: {lost}")),
+                None => return Self { state: Some(state), memory: StateUse::Used, missing: None },
+            },
+            Ok(None) => {
+                (None, StateUse::None, format!("there is no state in {directory}: a first run makes it"))
             }
+            Err(error) => (None, StateUse::Unreadable, error.to_string()),
         };
-        let lost = recalled.state.as_ref().and_then(State::lost);
         if arguments.require_state {
-            let directory = config.state_dir.display();
-            anyhow::ensure!(
-                recalled.memory != StateUse::None,
-                "there is no state in {directory}, and --require-state was given: a first run, or the service, makes it"
-            );
-            anyhow::ensure!(lost.is_none(), "the state is lost: {}", lost.unwrap_or_default());
-        } else if let Some(lost) = lost {
-            print_warning!("the state is lost, and the next run begins a new one: {lost}");
+            return Self { state, memory, missing: Some(trouble) };
         }
-        Ok(recalled)
+        match memory {
+            StateUse::Lost => print_warning!("{trouble}. The next run begins a new one"),
+            StateUse::Unreadable => print_warning!(
+                "{trouble}. Ages are judged without it, so this may differ from what the service does"
+            ),
+            StateUse::Used | StateUse::None => {}
+        }
+        Self { state, memory, missing: None }
     }
 }
 

@@ -21,19 +21,31 @@ pub(super) async fn put_back(config: &Config, arguments: &UndoArguments) -> anyh
     })?;
     let session = open_one(config, named(config, &run.registry)?, &state)?;
     let only = arguments.image.as_deref().map(|image| target(image, session.prefixes())).transpose()?;
-    let undone = undo(session.site(None), &state, run.id, only.as_ref(), &clock).await?;
+    let form = arguments.output.form;
+    let undone = match undo(session.site(None), &state, run.id, only.as_ref(), &clock).await {
+        Ok(undone) => undone,
+        Err(error) => {
+            if form == Form::Json {
+                print_line!("{}", document(&run.registry, run.id, &[], Some(&error.to_string())));
+            }
+            return Err(error.into());
+        }
+    };
     if undone.is_empty() {
         let what = arguments.image.as_deref().map_or("nothing".to_owned(), |image| format!("no {image}"));
-        print_error!(
-            "error: there is {what} of run {} to put back: `regsweep history {}` shows what it deleted, and what was \
+        let error = format!(
+            "there is {what} of run {} to put back: `regsweep history {}` shows what it deleted, and what was \
              put back before",
-            run.id,
-            run.id
+            run.id, run.id
         );
+        if form == Form::Json {
+            print_line!("{}", document(&run.registry, run.id, &[], Some(&error)));
+        }
+        print_error!("error: {error}");
         return Ok(Exit::Failed);
     }
-    match arguments.output.form {
-        Form::Json => print_line!("{}", document(&run.registry, run.id, &undone)),
+    match form {
+        Form::Json => print_line!("{}", document(&run.registry, run.id, &undone, None)),
         Form::Table => print(&run.registry, &undone),
     }
     let lost = undone.iter().any(|one| matches!(one.came, Return::Lost { .. } | Return::Failed { .. }));
@@ -48,7 +60,7 @@ fn target(image: &str, prefixes: [String; 2]) -> anyhow::Result<Target> {
     Ok(Target { repository, name })
 }
 
-fn document(registry: &str, run: i64, undone: &[Undone]) -> Value {
+fn document(registry: &str, run: i64, undone: &[Undone], error: Option<&str>) -> Value {
     let results = undone.iter().map(|one| {
         let mut document = entry_document(&one.entry);
         let (result, why) = match &one.came {
@@ -63,7 +75,8 @@ fn document(registry: &str, run: i64, undone: &[Undone]) -> Value {
         document["tags_moved"] = json!(one.moved);
         document
     });
-    json!({ "version": 1, "registry": registry, "run": run, "results": results.collect::<Vec<_>>() })
+    let results = results.collect::<Vec<_>>();
+    json!({ "version": 1, "registry": registry, "run": run, "results": results, "error": error })
 }
 
 fn print(registry: &str, undone: &[Undone]) {

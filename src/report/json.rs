@@ -8,7 +8,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Collected, RunReport};
+use super::{Collected, Outcome, RunReport};
 use crate::plan::{Evidence, Failure, Plan, Planned, Refusal, RepositoryPlan};
 
 /// The version of the forms. It changes only if a field changes its meaning.
@@ -26,6 +26,15 @@ pub enum StateUse {
     Lost,
     /// There is one, and it could not be read: ages are judged without it.
     Unreadable,
+}
+
+/// Why a registry has no more than this in its document.
+#[derive(Debug, Clone, Copy)]
+pub struct Trouble<'a> {
+    /// For people.
+    pub text: &'a str,
+    /// A fixed word for the kind of failure, where there is one.
+    pub kind: Option<&'a str>,
 }
 
 /// Writes a plan as `regsweep plan --output json` prints it, one repository after the other, so that
@@ -64,10 +73,26 @@ impl<W: Write> PlanWriter<W> {
         let failures: Vec<Value> = plan.failures.iter().map(failure).collect();
         writeln!(
             self.out,
-            r#"],"refusals":{},"failures":{},"totals":{}}}"#,
+            r#"],"refusals":{},"failures":{},"totals":{},"error":null,"error_kind":null}}"#,
             json!(refusals),
             json!(failures),
             json!(plan.totals())
+        )?;
+        self.out.flush()?;
+        Ok(self.out)
+    }
+
+    /// Completes the document of a registry that could not be read to its end.
+    pub fn fail(mut self, registry: &str, now: DateTime<Utc>, error: Trouble<'_>) -> io::Result<W> {
+        if !self.begun {
+            self.open(registry, now)?;
+        }
+        let Trouble { text, kind } = error;
+        writeln!(
+            self.out,
+            r#"],"refusals":[],"failures":[],"totals":null,"error":{},"error_kind":{}}}"#,
+            json!(text),
+            json!(kind)
         )?;
         self.out.flush()?;
         Ok(self.out)
@@ -98,10 +123,11 @@ pub fn plan_document(plan: &Plan) -> Value {
 }
 
 /// What a run did, as `regsweep run --output json` prints it.
-pub fn run_document(report: &RunReport, plan: &Plan, collected: Option<&Collected>) -> Value {
+pub fn run_document(run: i64, report: &RunReport, plan: &Plan, collected: Option<&Collected>) -> Value {
     json!({
         "version": VERSION,
         "registry": report.registry,
+        "run": run,
         "now": moment(report.now),
         "outcome": report.outcome(),
         "applied": report.applied,
@@ -114,6 +140,37 @@ pub fn run_document(report: &RunReport, plan: &Plan, collected: Option<&Collecte
         "failures": report.failures.iter().map(failure).collect::<Vec<_>>(),
         "totals": plan.totals(),
         "collection": collected.map(collection_document),
+        "error": null,
+        "error_kind": null,
+    })
+}
+
+/// A run that did nothing because of this, in the same form. `run` is its number, if it came to have one.
+pub fn no_run_document(
+    run: Option<i64>,
+    registry: &str,
+    now: DateTime<Utc>,
+    outcome: Outcome,
+    why: Trouble<'_>,
+) -> Value {
+    json!({
+        "version": VERSION,
+        "registry": registry,
+        "run": run,
+        "now": moment(now),
+        "outcome": outcome,
+        "applied": false,
+        "cut_off": null,
+        "registry_down": null,
+        "deleted": [],
+        "untagged": [],
+        "spared": [],
+        "refusals": [],
+        "failures": [],
+        "totals": null,
+        "collection": null,
+        "error": why.text,
+        "error_kind": why.kind,
     })
 }
 
@@ -180,11 +237,52 @@ fn refusal(refusal: &Refusal) -> Value {
     })
 }
 
-fn failure(failure: &Failure) -> Value {
+/// A repository in which something failed.
+pub fn failure(failure: &Failure) -> Value {
     json!({ "repository": failure.repository, "kind": failure.kind, "error": failure.error })
 }
 
 /// A moment as all forms write it: RFC 3339 in UTC, to the second.
 pub fn moment(moment: DateTime<Utc>) -> String {
     moment.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::RepositoryName;
+    use crate::policy::Limits;
+
+    #[test]
+    fn a_document_that_ends_early_is_whole() {
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let repository = RepositoryPlan {
+            repository: RepositoryName::parse("team/app").unwrap(),
+            policy: "apps".into(),
+            held_back: false,
+            tags: 0,
+            counted: Vec::new(),
+            kept: 0,
+            manifests: Vec::new(),
+            untag: Vec::new(),
+            ghosts: Vec::new(),
+            expired_bytes: 0,
+            referenced_bytes: 0,
+        };
+        let trouble = Trouble { text: "it \"went\" away", kind: Some("unavailable") };
+        for repositories in 0..3 {
+            let mut writer = PlanWriter::new(Vec::new(), StateUse::None);
+            for _ in 0..repositories {
+                writer.repository("main", now, &repository).unwrap();
+            }
+            let document: Value =
+                serde_json::from_slice(&writer.fail("main", now, trouble).unwrap()).unwrap();
+            assert_eq!(document["repositories"].as_array().unwrap().len(), repositories);
+            assert_eq!((&document["error"], &document["totals"]), (&json!(trouble.text), &Value::Null));
+            let limits = Limits { max_deletions: 1, max_percent: 100 };
+            let whole = plan_document(&Plan::new("main", now, Vec::new(), Vec::new(), &limits));
+            let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+            assert_eq!(keys(&document), keys(&whole));
+        }
+    }
 }

@@ -43,6 +43,11 @@ impl Sweep {
         self
     }
 
+    /// What it says of `FOLDER`, with the folder's own name.
+    pub fn absolute(&self, text: &str) -> String {
+        text.replace("FOLDER", &self.folder.path().display().to_string())
+    }
+
     /// Runs the program with these arguments and this configuration.
     pub fn run(&self, arguments: &[&str]) -> Said {
         let config = self.folder.path().join("regsweep.yaml");
