@@ -55,6 +55,9 @@ pub fn main() -> ExitCode {
         Command::Serve => Audience::Operator,
         _ => Audience::Caller,
     };
+    if arguments.command.only_looks() {
+        output::end_at_a_closed_pipe();
+    }
     telemetry::start(arguments.log_format, env("RUST_LOG").as_deref(), audience);
     // One thread is quickest for a client, which mostly waits. The service has more, so that it answers
     // whatever a run computes.
@@ -72,7 +75,6 @@ pub fn main() -> ExitCode {
         print_error!("error: {}", shown(&format!("{error:#}"), 4000));
         if error.is::<session::Usage>() { Exit::Usage } else { Exit::Failed }
     });
-    // A pipe that is closed early, as by `head`, is no success either: nobody knows what was read of it.
     let exit = if output::is_lost() { exit.and(Exit::Failed) } else { exit };
     ExitCode::from(exit as u8)
 }

@@ -17,7 +17,7 @@ pub(super) const CONFIG: &str = "/etc/regsweep/config.yaml";
 #[command(
     version,
     after_help = "Exit codes: 0 done, 1 something failed, 2 wrong usage, 3 refused by a limit, \
-78 bad configuration"
+78 bad configuration, 141 nobody reads the output"
 )]
 pub(super) struct Arguments {
     /// The configuration file
@@ -52,6 +52,21 @@ pub(super) enum Command {
     History(HistoryArguments),
     /// Put back what a run deleted, as far as the registry still has its blobs
     Undo(UndoArguments),
+}
+
+impl Command {
+    /// Whether it changes nothing that it could leave half done.
+    pub(super) fn only_looks(&self) -> bool {
+        match self {
+            Self::Check
+            | Self::Plan(_)
+            | Self::Health(_)
+            | Self::Ls(_)
+            | Self::Explain(_)
+            | Self::History(_) => true,
+            Self::Run(_) | Self::Gc(_) | Self::Serve | Self::Undo(_) => false,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

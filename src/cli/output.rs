@@ -1,10 +1,18 @@
-//! Lines on standard output and standard error. That nobody reads them must not end a command half way: it may
-//! have stopped a registry, and a terminal can be closed at any time.
+//! Lines on standard output and standard error. Where nobody reads them any more, a command that only looks
+//! ends, as other tools do. One that changes something goes on: it may have stopped a registry, and a terminal can be
+//! closed at any time.
 
 use std::fmt::Arguments;
-use std::io::{Write as _, stderr, stdout};
+use std::io::{self, ErrorKind, Write, stderr, stdout};
+use std::process::exit;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// What a shell tells of a program that SIGPIPE has ended, which ends most tools at a closed pipe. Rust's programs
+/// ignore the signal, for it would come for every connection, too.
+const CLOSED_PIPE: i32 = 141;
+
+/// Whether a closed pipe ends this command.
+static ENDS: AtomicBool = AtomicBool::new(false);
 /// Whether something could not be printed that was asked for.
 static LOST: AtomicBool = AtomicBool::new(false);
 
@@ -23,9 +31,28 @@ macro_rules! print_warning {
     ($($text:tt)*) => { $crate::cli::output::error(format_args!("warning: {}", format_args!($($text)*))) };
 }
 
+/// Standard output.
+pub(super) struct Out;
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        stdout().write(bytes).inspect_err(failed)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        stdout().flush().inspect_err(failed)
+    }
+}
+
+/// From now on a closed pipe ends the program: it changes nothing that it would leave half done.
+pub(super) fn end_at_a_closed_pipe() {
+    ENDS.store(true, Ordering::Relaxed);
+}
+
 pub(super) fn line(text: Arguments<'_>) {
-    if writeln!(stdout().lock(), "{text}").is_err() {
-        LOST.store(true, Ordering::Relaxed);
+    // In one piece, so that no two lines get mixed up.
+    if let Err(error) = writeln!(stdout().lock(), "{text}") {
+        failed(&error);
     }
 }
 
@@ -34,7 +61,18 @@ pub(super) fn error(text: Arguments<'_>) {
     let _ = writeln!(stderr().lock(), "{text}");
 }
 
-/// Whether a line for standard output is lost.
+/// Whether something for standard output is lost that somebody may wait for.
 pub(super) fn is_lost() -> bool {
     LOST.load(Ordering::Relaxed)
+}
+
+fn failed(error: &io::Error) {
+    if error.kind() != ErrorKind::BrokenPipe {
+        // Said once: the next line fails as well.
+        if !LOST.swap(true, Ordering::Relaxed) {
+            print_error!("error: standard output cannot be written: {error}");
+        }
+    } else if ENDS.load(Ordering::Relaxed) {
+        exit(CLOSED_PIPE);
+    }
 }

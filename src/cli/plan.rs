@@ -1,6 +1,6 @@
 //! `regsweep plan`: what a run would do, and why.
 
-use std::io::{self, BufWriter, Stdout, Write, stdout};
+use std::io::{self, BufWriter, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::Exit;
 use super::args::{Form, PlanArguments};
 use super::bars::Bar;
+use super::output;
 use super::session::{Recalled, Session, open};
 use super::table::{age, bytes, count, right, table, tags, verdict, why};
 use crate::config::Config;
@@ -28,7 +29,7 @@ pub(super) async fn plan(config: &Config, arguments: &PlanArguments) -> anyhow::
     if let Some(why) = missing {
         if arguments.output.form == Form::Json {
             for session in &sessions {
-                let writer = PlanWriter::new(Out::Direct(BufWriter::new(stdout())), memory);
+                let writer = PlanWriter::new(Out::Direct(BufWriter::new(output::Out)), memory);
                 let now = session.site(None).now;
                 let trouble = Trouble { text: &why, kind: Some("state") };
                 writer.fail(&session.registry.name, now, trouble).context(UNPRINTED)?;
@@ -66,7 +67,9 @@ async fn look(
     let site = session.site(only);
     let shown = match arguments.output.form {
         Form::Table => Shown::Table(Listing::new(arguments.all)),
-        Form::Json if direct => Shown::Json(PlanWriter::new(Out::Direct(BufWriter::new(stdout())), memory)),
+        Form::Json if direct => {
+            Shown::Json(PlanWriter::new(Out::Direct(BufWriter::new(output::Out)), memory))
+        }
         Form::Json => Shown::Json(PlanWriter::new(Out::Held(Vec::new()), memory)),
     };
     let bar = Bar::new(&session.registry.name);
@@ -84,7 +87,7 @@ enum Shown {
 
 /// Where a document goes.
 enum Out {
-    Direct(BufWriter<Stdout>),
+    Direct(BufWriter<output::Out>),
     Held(Vec<u8>),
 }
 
@@ -168,7 +171,7 @@ fn print(session: &Session<'_>, looked: Looked) -> anyhow::Result<Exit> {
 /// Prints what is held back until others have been printed.
 fn complete(out: Out) -> anyhow::Result<()> {
     if let Out::Held(document) = out {
-        stdout().write_all(&document).context(UNPRINTED)?;
+        output::Out.write_all(&document).context(UNPRINTED)?;
     }
     Ok(())
 }
