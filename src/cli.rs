@@ -27,8 +27,9 @@ use anyhow::Context as _;
 use clap::Parser as _;
 
 use crate::model::shown;
-use crate::telemetry::{self, Audience};
+use crate::telemetry::{self, Audience, LogFormat};
 use args::{Arguments, Command};
+use output::Saying;
 
 /// How the program ends, for scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +49,18 @@ enum Exit {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) if error.use_stderr() && args::asks_for_json(std::env::args_os()) => {
+            output::tell_json();
+            output::tell(Saying::Problem, format_args!("{}", error.render().to_string().trim_end()));
+            return ExitCode::from(Exit::Usage as u8);
+        }
+        Err(error) => error.exit(),
+    };
+    if arguments.log_format == LogFormat::Json {
+        output::tell_json();
+    }
     #[expect(clippy::disallowed_methods, reason = "this is the face that reads the environment")]
     let env = |name: &str| std::env::var(name).ok();
     let audience = match arguments.command {
@@ -72,7 +84,7 @@ pub fn main() -> ExitCode {
         .and_then(|runtime| runtime.block_on(dispatch(&arguments, &env)));
     let exit = exit.unwrap_or_else(|error| {
         // The causes at the end of the chain can be a server's own words.
-        print_error!("error: {}", shown(&format!("{error:#}"), 4000));
+        print_error!("{}", shown(&format!("{error:#}"), 4000));
         if error.is::<session::Usage>() { Exit::Usage } else { Exit::Failed }
     });
     let exit = if output::is_lost() { exit.and(Exit::Failed) } else { exit };
@@ -85,7 +97,9 @@ async fn dispatch(arguments: &Arguments, env: crate::config::Env<'_>) -> anyhow:
     let config = match crate::config::load(&arguments.config, env) {
         Ok(config) => config,
         Err(error) => {
-            print_error!("{error}");
+            for problem in error.to_string().lines() {
+                output::tell(Saying::Problem, format_args!("{problem}"));
+            }
             return Ok(Exit::Config);
         }
     };

@@ -6,8 +6,8 @@ mod json;
 mod outcome;
 
 pub use json::{
-    PlanWriter, StateUse, Trouble, collection_document, failure, manifest_document, moment, no_run_document,
-    plan_document, run_document,
+    PlanWriter, StateUse, Trouble, collection_document, failure, listed, manifest_document, moment,
+    no_run_document, plan_document, run_document,
 };
 pub use outcome::{Collected, CollectionOutcome, Outcome};
 

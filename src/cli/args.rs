@@ -1,5 +1,6 @@
 //! Arguments as they are typed.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
@@ -52,6 +53,13 @@ pub(super) enum Command {
     History(HistoryArguments),
     /// Put back what a run deleted, as far as the registry still has its blobs
     Undo(UndoArguments),
+}
+
+/// Whether a command line that makes no sense asks for JSON on standard error all the same.
+pub(super) fn asks_for_json(words: impl Iterator<Item = OsString>) -> bool {
+    let words: Vec<OsString> = words.collect();
+    words.iter().any(|word| word == "--log-format=json")
+        || words.windows(2).any(|pair| pair[0] == "--log-format" && pair[1] == "json")
 }
 
 impl Command {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::output::is_json;
 use crate::engine::Progress;
 
 /// The bar of one registry: first repositories that are read, then deletions.
@@ -14,7 +15,8 @@ pub(super) struct Bar {
 impl Bar {
     pub(super) fn new(registry: &str) -> Self {
         // Draws on standard error, and only if that is a terminal.
-        let bar = ProgressBar::new_spinner().with_prefix(registry.to_owned());
+        let bar = if is_json() { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
+        let bar = bar.with_prefix(registry.to_owned());
         bar.enable_steady_tick(Duration::from_millis(120));
         bar.set_message("reaching the registry");
         Self { bar }

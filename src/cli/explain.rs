@@ -30,7 +30,7 @@ pub(super) async fn explain(config: &Config, arguments: &ExplainArguments) -> an
             });
             print_line!("{document}");
         }
-        print_error!("error: {name_of_registry}: {text}");
+        print_error!("{name_of_registry}: {text}");
         Ok(Exit::Failed)
     };
     if let Some(why) = missing {

@@ -42,7 +42,7 @@ pub(super) async fn gc(config: &Config, arguments: &GcArguments, env: Env<'_>) -
             Ok(None) => {}
             Err(error) => {
                 let error = format!("{error:#}");
-                print_error!("error: {name}: {error}");
+                print_error!("{name}: {error}");
                 if arguments.output.form == Form::Json {
                     print_document(
                         name,
@@ -101,10 +101,10 @@ pub(super) fn print_collection(registry: &str, collected: &Collected) -> Exit {
         ),
         CollectionOutcome::Skipped => print_line!("{registry}: nothing was collected: {error}"),
         CollectionOutcome::Failed if collected.downtime.is_zero() => {
-            print_error!("error: {registry}: the collection failed: {error}");
+            print_error!("{registry}: the collection failed: {error}");
         }
         CollectionOutcome::Failed => print_error!(
-            "error: {registry}: the collection failed after the registry was away for {:.1} s: {error}",
+            "{registry}: the collection failed after the registry was away for {:.1} s: {error}",
             collected.downtime.as_secs_f64()
         ),
     }

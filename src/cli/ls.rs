@@ -37,7 +37,7 @@ pub(super) async fn ls(config: &Config, arguments: &LsArguments) -> anyhow::Resu
                     let trouble = Trouble { text: &error.to_string(), kind: Some(error.kind()) };
                     print_line!("{}", document(name, memory, &[], &[], Some(trouble)));
                 }
-                print_error!("error: {name}: {error}");
+                print_error!("{name}: {error}");
                 exit = exit.and(Exit::Failed);
             }
             Ok(listed) => exit = exit.and(print(name, listed, memory, form)),
@@ -73,7 +73,7 @@ fn print(registry: &str, listed: Vec<Listed>, memory: StateUse, form: Form) -> E
         match result {
             Ok(plan) => plans.push(plan),
             Err(error) => {
-                print_error!("error: {registry}: {repository} could not be read: {error}");
+                print_error!("{registry}: {repository} could not be read: {error}");
                 exit = Exit::Failed;
                 let (kind, error) = (error.kind(), error.to_string());
                 failures.push(Failure { repository, kind, error });

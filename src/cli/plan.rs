@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::Exit;
 use super::args::{Form, PlanArguments};
 use super::bars::Bar;
-use super::output;
+use super::output::{self, Saying};
 use super::session::{Recalled, Session, open};
 use super::table::{age, bytes, count, right, table, tags, verdict, why};
 use crate::config::Config;
@@ -144,7 +144,7 @@ fn print(session: &Session<'_>, looked: Looked) -> anyhow::Result<Exit> {
                 let name = &session.registry.name;
                 complete(writer.fail(name, session.site(None).now, trouble).context(UNPRINTED)?)?;
             }
-            print_error!("error: {}: {error}", session.registry.name);
+            print_error!("{}: {error}", session.registry.name);
             return Ok(Exit::Failed);
         }
     };
@@ -183,10 +183,10 @@ pub(super) const LEFT_ALONE: &str = " is left alone";
 /// repository in which something failed.
 pub(super) fn troubles(registry: &str, fate: &str, failures: &[Failure], refusals: &[Refusal]) -> Exit {
     for failure in failures {
-        print_error!("error: {registry}: {}{fate}: {}", failure.repository, failure.error);
+        print_error!("{registry}: {}{fate}: {}", failure.repository, failure.error);
     }
     for refusal in refusals {
-        print_error!("refused: {registry}: {refusal}");
+        output::tell(Saying::Problem, format_args!("refused: {registry}: {refusal}"));
     }
     match (failures.is_empty(), refusals.is_empty()) {
         (false, _) => Exit::Failed,

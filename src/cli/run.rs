@@ -60,12 +60,12 @@ pub(super) async fn run(
             Ok(Ended::Itself(conducted)) => exit = exit.and(print(&conducted, form, path)),
             Ok(Ended::Stopped(error)) => {
                 nothing(Outcome::Skipped, &error.to_string(), Some(error.kind()));
-                print_error!("{name}: {error}");
+                print_note!("{name}: {error}");
             }
             Err(error) => {
                 let kind = error.downcast_ref::<Error>().map(Error::kind);
                 nothing(Outcome::Failed, &format!("{error:#}"), kind);
-                print_error!("error: {name}: {error:#}");
+                print_error!("{name}: {error:#}");
                 exit = exit.and(Exit::Failed);
             }
         }
@@ -136,7 +136,7 @@ fn print_run(conducted: &Conducted, form: Form) -> Exit {
     let exit = troubles(&report.registry, fate, &report.failures, &report.refusals);
     match &report.cut_off {
         Some(why) => {
-            print_error!("error: {}: {why}", report.registry);
+            print_error!("{}: {why}", report.registry);
             exit.and(Exit::Failed)
         }
         None => exit,

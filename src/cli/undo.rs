@@ -41,7 +41,7 @@ pub(super) async fn put_back(config: &Config, arguments: &UndoArguments) -> anyh
         if form == Form::Json {
             print_line!("{}", document(&run.registry, run.id, &[], Some(&error)));
         }
-        print_error!("error: {error}");
+        print_error!("{error}");
         return Ok(Exit::Failed);
     }
     match form {

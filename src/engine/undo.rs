@@ -11,6 +11,7 @@ use super::journal::settle;
 use super::{Clock, Error, Site};
 use crate::model::{Digest, Manifest, RepositoryName, Tag};
 use crate::registry::{self, Holder, Raw, Restore, Restorer, read_manifest};
+use crate::report::listed;
 use crate::state::{Entry, Fate, Filter, State};
 
 /// One image of a run.
@@ -196,7 +197,7 @@ impl Work<'_> {
             self.back.insert(part.key());
             tracing::info!(
                 registry = %part.entry.registry, repository = %part.entry.repository,
-                digest = %part.entry.digest, ?tags, ?moved, run = part.entry.run, "put a manifest back"
+                digest = %part.entry.digest, tags = %listed(&tags), moved = %listed(&moved), run = part.entry.run, "put a manifest back"
             );
         }
         Ok(Undone { entry: part.entry, came, tags, moved })

@@ -242,6 +242,11 @@ pub fn failure(failure: &Failure) -> Value {
     json!({ "repository": failure.repository, "kind": failure.kind, "error": failure.error })
 }
 
+/// A list as a field of the log: JSON, which is also how people read it.
+pub fn listed(list: &(impl Serialize + ?Sized)) -> String {
+    serde_json::to_string(list).unwrap_or_default()
+}
+
 /// A moment as all forms write it: RFC 3339 in UTC, to the second.
 pub fn moment(moment: DateTime<Utc>) -> String {
     moment.to_rfc3339_opts(SecondsFormat::Secs, true)
