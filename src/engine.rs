@@ -6,6 +6,7 @@
 
 mod ability;
 mod apply;
+mod asked;
 mod bounds;
 mod collect;
 mod conduct;
@@ -27,13 +28,12 @@ mod undo;
 
 use ability::{probe, with_learned};
 pub use apply::{Limits, apply};
+pub use asked::Asked;
 use bounds::Bounds;
 pub use collect::{Clock, answers_now, collect, grace_ends, held_back, recover, recover_after};
 pub use conduct::{Conducted, Means, conduct};
 pub use halt::Stop;
-pub use history::{
-    NO_END, Past, Standing, asked_moment, entry_document, history, history_document, what_went,
-};
+pub use history::{NO_END, Past, Standing, entry_document, history, history_document, what_went};
 pub use journal::Journal;
 pub use kept::Kept;
 use memory::{forget, recall, remember};

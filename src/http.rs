@@ -31,6 +31,7 @@ use axum::response::{Html, IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use base64::Engine as _;
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
@@ -163,7 +164,9 @@ async fn history(State(context): State<Context>, Query(selection): Query<Selecti
 }
 
 async fn past_runs(State(context): State<Context>, RawQuery(query): RawQuery) -> Response {
-    let question = match Question::parse(query.as_deref().unwrap_or_default()) {
+    let configuration = &context.board.state().configuration;
+    let timezone = configuration.as_ref().map_or(Tz::UTC, |loaded| loaded.timezone);
+    let question = match Question::parse(query.as_deref().unwrap_or_default(), timezone) {
         Ok(question) => question,
         Err(why) => return refused(StatusCode::BAD_REQUEST, &why),
     };

@@ -3,10 +3,9 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::engine::asked_moment;
+use crate::engine::Asked;
 use crate::policy::{Pattern, Patterns};
 use crate::telemetry::LogFormat;
 
@@ -85,9 +84,9 @@ pub(super) struct PlanArguments {
     pub(super) output: Output,
     #[command(flatten)]
     pub(super) remembering: Remembering,
-    /// Plan as of another moment, such as 2026-01-31 or 2026-01-31T12:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = asked_moment)]
-    pub(super) at: Option<DateTime<Utc>>,
+    /// Plan as of another moment, such as 2026-01-31T12:00:00Z, or the beginning of a day, such as 2026-01-31
+    #[arg(long, value_name = "TIME", value_parser = Asked::parse)]
+    pub(super) at: Option<Asked>,
     /// Show what is kept, too
     #[arg(long)]
     pub(super) all: bool,
@@ -141,9 +140,9 @@ pub(super) struct ExplainArguments {
     pub(super) output: Output,
     #[command(flatten)]
     pub(super) remembering: Remembering,
-    /// Judge as of another moment
-    #[arg(long, value_name = "TIME", value_parser = asked_moment)]
-    pub(super) at: Option<DateTime<Utc>>,
+    /// Judge as of another moment, or the beginning of a day
+    #[arg(long, value_name = "TIME", value_parser = Asked::parse)]
+    pub(super) at: Option<Asked>,
 }
 
 #[derive(Debug, Args)]
@@ -156,12 +155,13 @@ pub(super) struct HistoryArguments {
     /// Only repositories whose whole name matches; may be repeated
     #[arg(long, value_name = "REGEX", value_parser = Pattern::parse)]
     pub(super) repository: Vec<Pattern>,
-    /// Only runs that began at this time or later, such as 2026-01-31 or 2026-01-31T12:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = asked_moment)]
-    pub(super) since: Option<DateTime<Utc>>,
-    /// Only runs that began at this time or earlier
-    #[arg(long, value_name = "TIME", value_parser = asked_moment)]
-    pub(super) until: Option<DateTime<Utc>>,
+    /// Only runs that began at this time or later, such as 2026-01-31T12:00:00Z, or on this day or later, such
+    /// as 2026-01-31; days are those of `timezone` in the configuration
+    #[arg(long, value_name = "TIME", value_parser = Asked::parse)]
+    pub(super) since: Option<Asked>,
+    /// Only runs that began at this time or earlier, or on this day or earlier
+    #[arg(long, value_name = "TIME", value_parser = Asked::parse)]
+    pub(super) until: Option<Asked>,
     /// At most this many runs, the latest ones
     #[arg(long, value_name = "N", default_value = "20")]
     pub(super) limit: u32,

@@ -16,7 +16,8 @@ use crate::report::manifest_document;
 
 pub(super) async fn explain(config: &Config, arguments: &ExplainArguments) -> anyhow::Result<Exit> {
     let Recalled { state, memory, missing } = Recalled::of(config, &arguments.remembering);
-    let (session, name) = open_for(config, &arguments.image, arguments.at, state.as_ref())?;
+    let at = arguments.at.map(|at| at.begin(config.timezone));
+    let (session, name) = open_for(config, &arguments.image, at, state.as_ref())?;
     let name_of_registry = session.registry.name.as_str();
     let (repository, reference) = parse(name).map_err(|_| {
         Usage(format!("{:?} is no image: write REPOSITORY:TAG or REPOSITORY@DIGEST", arguments.image))

@@ -25,8 +25,8 @@ pub(super) fn show(config: &Config, arguments: &HistoryArguments) -> anyhow::Res
     let filter = Filter {
         run: arguments.run,
         registry: arguments.registry.clone(),
-        since: arguments.since,
-        until: arguments.until,
+        since: arguments.since.map(|since| since.begin(config.timezone)),
+        until: arguments.until.map(|until| until.end(config.timezone)),
         at_most: arguments.limit,
     };
     let past = history(&state, &filter, arguments.only().as_ref())?;

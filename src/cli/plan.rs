@@ -24,7 +24,8 @@ use crate::report::{PlanWriter, StateUse, Trouble};
 
 pub(super) async fn plan(config: &Config, arguments: &PlanArguments) -> anyhow::Result<Exit> {
     let Recalled { state, memory, missing } = Recalled::of(config, &arguments.remembering);
-    let sessions = open(config, &arguments.selection, arguments.at, state.as_ref())?;
+    let at = arguments.at.map(|at| at.begin(config.timezone));
+    let sessions = open(config, &arguments.selection, at, state.as_ref())?;
     let only = arguments.selection.only();
     if let Some(why) = missing {
         if arguments.output.form == Form::Json {

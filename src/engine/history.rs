@@ -1,6 +1,5 @@
 //! What runs have done, as the command line, the page and the API show it.
 
-use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use crate::policy::Patterns;
@@ -74,15 +73,6 @@ pub fn what_went(entry: &Entry) -> &'static str {
     if entry.alone { "tag" } else { entry.kind.name() }
 }
 
-/// A moment as it is asked for: a day, which means its first moment in UTC, or RFC 3339.
-pub fn asked_moment(text: &str) -> Result<DateTime<Utc>, String> {
-    let day = format!("{text}T00:00:00Z");
-    DateTime::parse_from_rfc3339(text)
-        .or_else(|_| DateTime::parse_from_rfc3339(&day))
-        .map(|moment| moment.to_utc())
-        .map_err(|_| "write a day such as 2026-01-31, or a moment such as 2026-01-31T12:00:00Z".to_owned())
-}
-
 /// Runs and their deletions as programs read them, version 1.
 pub fn history_document(past: &[Past]) -> Value {
     json!({ "version": 1, "runs": past.iter().map(run_document).collect::<Vec<_>>() })
@@ -119,16 +109,4 @@ pub fn entry_document(entry: &Entry) -> Value {
         "restored": entry.restored.map(moment),
         "collected": entry.collected.map(moment),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_moment_is_a_day_or_more_exact() {
-        assert_eq!(asked_moment("2026-01-31"), asked_moment("2026-01-31T00:00:00Z"));
-        assert_eq!(asked_moment("2026-01-31T02:00:00+02:00"), asked_moment("2026-01-31"));
-        assert!(asked_moment("tomorrow").is_err());
-    }
 }

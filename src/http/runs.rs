@@ -8,11 +8,12 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Json, Response};
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::{board, page};
-use crate::engine::{asked_moment, history, history_document};
+use crate::engine::{Asked, history, history_document};
 use crate::policy::{Pattern, Patterns};
 use crate::state::{Error, Filter, State};
 
@@ -68,7 +69,7 @@ pub(super) struct Question {
 impl Question {
     /// Reads the part of an address after the question mark; an error says what is wrong with it and what
     /// to write.
-    pub(super) fn parse(query: &str) -> Result<Self, String> {
+    pub(super) fn parse(query: &str, timezone: Tz) -> Result<Self, String> {
         let mut filter = Filter { at_most: USUAL, ..Filter::default() };
         let mut repositories = Vec::new();
         let mut seen = Vec::new();
@@ -89,8 +90,8 @@ impl Question {
                         Pattern::parse(&value).map_err(|why| bad(pattern_advice(&why.to_string())))?;
                     repositories.push(pattern);
                 }
-                "since" => filter.since = Some(moment(&value).map_err(bad)?),
-                "until" => filter.until = Some(moment(&value).map_err(bad)?),
+                "since" => filter.since = Some(moment(&value).map_err(bad)?.begin(timezone)),
+                "until" => filter.until = Some(moment(&value).map_err(bad)?.end(timezone)),
                 "limit" => {
                     let limit = value.parse().ok().filter(|limit| (1..=MOST).contains(limit));
                     filter.at_most = limit.ok_or_else(|| bad(format!("write a number from 1 to {MOST}")))?;
@@ -115,10 +116,10 @@ impl Question {
     }
 }
 
-fn moment(text: &str) -> Result<DateTime<Utc>, String> {
+fn moment(text: &str) -> Result<Asked, String> {
     let why =
         |why| if text.contains(' ') { format!("{why} (in an address a + is written %2B)") } else { why };
-    asked_moment(text).map_err(why)
+    Asked::parse(text).map_err(why)
 }
 
 fn pattern_advice(why: &str) -> String {
