@@ -149,6 +149,8 @@ impl Error {
 
 /// Whoever watches a run while it goes on.
 pub trait Progress: Sync {
+    /// There is this repository among those that were asked for; a policy may claim it or not.
+    fn found(&self, _repository: &RepositoryName) {}
     /// So many repositories are about to be read.
     fn scanning(&self, _repositories: usize) {}
     /// One of them has been read.
@@ -242,6 +244,7 @@ async fn read_and_plan(
     ready: impl AsyncFn(&RepositoryName) -> Result<Option<TagDeletion>, Error>,
 ) -> Result<Survey, Error> {
     let names = repositories(site).await?;
+    names.iter().for_each(|name| progress.found(name));
     let total = names.len();
     let claimed: Vec<(RepositoryName, &Policy)> =
         names.into_iter().filter_map(|name| policy_of(site, &name).map(|policy| (name, policy))).collect();

@@ -111,6 +111,9 @@ pub(super) struct GcArguments {
     /// Collect even if gc.grace holds it back; what is collected cannot be put back any more
     #[arg(long)]
     pub(super) no_grace: bool,
+    /// Collect even if that frees less than gc.min_reclaimable
+    #[arg(long)]
+    pub(super) force: bool,
     #[command(flatten)]
     pub(super) output: Output,
 }
@@ -134,7 +137,8 @@ pub(super) struct LsArguments {
 
 #[derive(Debug, Args)]
 pub(super) struct ExplainArguments {
-    /// [REGISTRY/]REPOSITORY:TAG or [REGISTRY/]REPOSITORY@DIGEST; REGISTRY by its name or its host
+    /// [REGISTRY/]REPOSITORY:TAG or [REGISTRY/]REPOSITORY@DIGEST; REGISTRY by its name or its host, DIGEST also by the
+    /// 12 characters that tables print
     pub(super) image: String,
     #[command(flatten)]
     pub(super) output: Output,
@@ -179,7 +183,8 @@ impl HistoryArguments {
 pub(super) struct UndoArguments {
     /// The run, by its number in `regsweep history`
     pub(super) run: i64,
-    /// Only this image of it, with what belongs to it: REPOSITORY:TAG or REPOSITORY@DIGEST
+    /// Only this image of it, with what belongs to it: REPOSITORY:TAG or REPOSITORY@DIGEST, which may be the 12
+    /// characters that tables print
     pub(super) image: Option<String>,
     #[command(flatten)]
     pub(super) output: Output,
@@ -194,12 +199,6 @@ pub(super) struct Selection {
     /// Only repositories whose whole name matches; may be repeated
     #[arg(long, value_name = "REGEX", value_parser = Pattern::parse)]
     pub(super) repository: Vec<Pattern>,
-}
-
-impl Selection {
-    pub(super) fn only(&self) -> Option<Patterns> {
-        (!self.repository.is_empty()).then(|| Patterns::new(self.repository.clone()))
-    }
 }
 
 /// What a command that only looks needs of what earlier ones have seen.

@@ -25,12 +25,19 @@ pub(super) async fn gc(config: &Config, arguments: &GcArguments, env: Env<'_>) -
         sessions.iter().any(|session| session.registry.gc.is_some()),
         "none of these registries says in the configuration how it is collected: give one a `gc`"
     );
+    let mut exit = Exit::Done;
+    for session in sessions.iter().filter(|session| session.registry.gc.is_none()) {
+        let name = &session.registry.name;
+        if arguments.registry.contains(name) {
+            print_error!("{name}: the configuration does not say how it is collected: give it a `gc`");
+            exit = Exit::Failed;
+        }
+    }
     let stop = Stop::default();
     let _watcher = signals::watch(&stop)?;
-    let mut exit = Exit::Done;
     for session in sessions.iter().filter(|session| session.registry.gc.is_some()) {
         let name = &session.registry.name;
-        match collect_one(session, &state, env, arguments.no_grace, &stop).await {
+        match collect_one(session, &state, env, arguments, &stop).await {
             Ok(Some(collected)) => {
                 if arguments.output.form == Form::Json {
                     print_document(name, &collected);
@@ -63,15 +70,16 @@ async fn collect_one(
     session: &Session<'_>,
     state: &State,
     env: Env<'_>,
-    no_grace: bool,
+    arguments: &GcArguments,
     stop: &Stop,
 ) -> anyhow::Result<Option<Collected>> {
     let Some(collector) = session.collector(env)? else { return Ok(None) };
+    let collector = if arguments.force { collector.without_minimum() } else { collector };
     let site = session.site(None);
     // Not to be cut short: a registry that is down for us comes first.
     recover(site, &collector, state, &clock).await?;
     anyhow::ensure!(!stop.is_requested(), STOPPED);
-    let grace = if no_grace { Grace::Overridden } else { Grace::Respected };
+    let grace = if arguments.no_grace { Grace::Overridden } else { Grace::Respected };
     let blocked = stop.cuts(blocked(site, state, grace, clock())).await.context(STOPPED)?;
     if let Some(why) = blocked? {
         return Ok(Some(Collected::skipped(clock(), why.to_string())));

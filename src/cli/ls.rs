@@ -7,17 +7,17 @@ use serde_json::{Value, json};
 use super::Exit;
 use super::args::{Form, LsArguments};
 use super::bars::Bar;
+use super::narrowed::Narrowed;
 use super::session::{Recalled, Session, open};
 use super::table::{age, bytes, count, right, table, tags};
 use crate::config::Config;
 use crate::engine::{Progress as _, inspect, repositories};
 use crate::model::RepositoryName;
 use crate::plan::{Failure, RepositoryPlan};
-use crate::policy::Patterns;
 use crate::report::{StateUse, Trouble, failure};
 
 pub(super) async fn ls(config: &Config, arguments: &LsArguments) -> anyhow::Result<Exit> {
-    let only = arguments.selection.only();
+    let narrowed = Narrowed::to(&arguments.selection.repository);
     let mut exit = Exit::Done;
     let form = arguments.output.form;
     let Recalled { state, memory, missing } = Recalled::of(config, &arguments.remembering);
@@ -29,9 +29,12 @@ pub(super) async fn ls(config: &Config, arguments: &LsArguments) -> anyhow::Resu
         }
         anyhow::bail!(why);
     }
+    let mut whole = true;
     for session in sessions {
         let name = &session.registry.name;
-        match list(&session, only.as_ref()).await {
+        let listed = list(&session, &narrowed).await;
+        whole &= listed.is_ok();
+        match listed {
             Err(error) => {
                 if form == Form::Json {
                     let trouble = Trouble { text: &error.to_string(), kind: Some(error.kind()) };
@@ -43,15 +46,17 @@ pub(super) async fn ls(config: &Config, arguments: &LsArguments) -> anyhow::Resu
             Ok(listed) => exit = exit.and(print(name, listed, memory, form)),
         }
     }
-    Ok(exit)
+    // Nobody knows what is in a registry that could not be read.
+    Ok(if whole { exit.and(narrowed.complain()) } else { exit })
 }
 
 type Listed = (RepositoryName, Result<RepositoryPlan, crate::engine::Error>);
 
-async fn list(session: &Session<'_>, only: Option<&Patterns>) -> Result<Vec<Listed>, crate::engine::Error> {
-    let site = session.site(only);
-    let bar = Bar::new(&session.registry.name);
+async fn list(session: &Session<'_>, narrowed: &Narrowed) -> Result<Vec<Listed>, crate::engine::Error> {
+    let site = session.site(narrowed.only());
+    let bar = Bar::among(&session.registry.name, narrowed);
     let names = repositories(site).await?;
+    names.iter().for_each(|name| bar.found(name));
     bar.scanning(names.len());
     let mut listed: Vec<Listed> = stream::iter(names)
         .map(async |repository| {

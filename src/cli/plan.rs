@@ -13,20 +13,21 @@ use tokio::time::Instant;
 use super::Exit;
 use super::args::{Form, PlanArguments};
 use super::bars::Bar;
+use super::narrowed::Narrowed;
 use super::output::{self, Saying};
 use super::session::{Recalled, Session, open};
 use super::table::{age, bytes, count, right, table, tags, verdict, why};
 use crate::config::Config;
 use crate::engine::{Error, Progress, Survey, survey};
+use crate::model::RepositoryName;
 use crate::plan::{Failure, Plan, Refusal, RepositoryPlan, Verdict};
-use crate::policy::Patterns;
 use crate::report::{PlanWriter, StateUse, Trouble};
 
 pub(super) async fn plan(config: &Config, arguments: &PlanArguments) -> anyhow::Result<Exit> {
     let Recalled { state, memory, missing } = Recalled::of(config, &arguments.remembering);
     let at = arguments.at.map(|at| at.begin(config.timezone));
     let sessions = open(config, &arguments.selection, at, state.as_ref())?;
-    let only = arguments.selection.only();
+    let narrowed = Narrowed::to(&arguments.selection.repository);
     if let Some(why) = missing {
         if arguments.output.form == Form::Json {
             for session in &sessions {
@@ -40,13 +41,15 @@ pub(super) async fn plan(config: &Config, arguments: &PlanArguments) -> anyhow::
     }
     // One document can go out while it is made; several would get in each other's way.
     let direct = sessions.len() == 1;
-    let plans = sessions.iter().map(|session| look(session, only.as_ref(), arguments, memory, direct));
+    let plans = sessions.iter().map(|session| look(session, &narrowed, arguments, memory, direct));
     let plans = join_all(plans).await;
     let mut exit = Exit::Done;
+    let whole = plans.iter().all(|looked| looked.survey.is_ok());
     for (session, looked) in sessions.iter().zip(plans) {
         exit = exit.and(print(session, looked)?);
     }
-    Ok(exit)
+    // Nobody knows what is in a registry that could not be read.
+    Ok(if whole { exit.and(narrowed.complain()) } else { exit })
 }
 
 const UNPRINTED: &str = "the plan cannot be printed";
@@ -59,13 +62,13 @@ struct Looked {
 
 async fn look(
     session: &Session<'_>,
-    only: Option<&Patterns>,
+    narrowed: &Narrowed,
     arguments: &PlanArguments,
     memory: StateUse,
     direct: bool,
 ) -> Looked {
     let begin = Instant::now();
-    let site = session.site(only);
+    let site = session.site(narrowed.only());
     let shown = match arguments.output.form {
         Form::Table => Shown::Table(Listing::new(arguments.all)),
         Form::Json if direct => {
@@ -73,7 +76,7 @@ async fn look(
         }
         Form::Json => Shown::Json(PlanWriter::new(Out::Held(Vec::new()), memory)),
     };
-    let bar = Bar::new(&session.registry.name);
+    let bar = Bar::among(&session.registry.name, narrowed);
     let watcher = Watcher { bar: &bar, registry: &session.registry.name, now: site.now, shown: shown.into() };
     let survey = survey(site, &watcher, async |_| Ok(None)).await;
     let shown = watcher.shown.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -109,13 +112,17 @@ impl Write for Out {
 }
 
 struct Watcher<'a> {
-    bar: &'a Bar,
+    bar: &'a Bar<'a>,
     registry: &'a str,
     now: DateTime<Utc>,
     shown: Mutex<Shown>,
 }
 
 impl Progress for Watcher<'_> {
+    fn found(&self, repository: &RepositoryName) {
+        self.bar.found(repository);
+    }
+
     fn scanning(&self, repositories: usize) {
         self.bar.scanning(repositories);
     }

@@ -9,6 +9,7 @@ use super::Exit;
 use super::args::{CONFIG, Form, RunArguments};
 use super::bars::Bar;
 use super::gc::{exit_of, print_collection};
+use super::narrowed::Narrowed;
 use super::plan::{LEFT_ALONE, Listing, summary, troubles};
 use super::session::{clock, open};
 use super::signals;
@@ -26,7 +27,7 @@ pub(super) async fn run(
 ) -> anyhow::Result<Exit> {
     let state = State::open(&config.state_dir)?;
     let sessions = open(config, &arguments.selection, None, Some(&state))?;
-    let only = arguments.selection.only();
+    let narrowed = Narrowed::to(&arguments.selection.repository);
     let limits = if arguments.override_limits { Limits::Overridden } else { Limits::Respected };
     let stop = Stop::default();
     let watcher = signals::watch(&stop)?;
@@ -34,11 +35,11 @@ pub(super) async fn run(
         let collector = session.collector(env)?;
         let means =
             Means { state: &state, collector: collector.as_ref(), limits, stop: &stop, clock: &clock };
-        let site = session.site(only.as_ref());
+        let site = session.site(narrowed.only());
         if let Some(collector) = &collector {
             recover(site, collector, &state, &clock).await?;
         }
-        match conduct(site, &means, &Bar::new(&session.registry.name)).await {
+        match conduct(site, &means, &Bar::among(&session.registry.name, &narrowed)).await {
             Err(error @ Error::Stopped) => Ok(Ended::Stopped(error)),
             conducted => anyhow::Ok(Ended::Itself(Box::new(conducted?))),
         }
@@ -47,6 +48,7 @@ pub(super) async fn run(
     drop(watcher);
     let mut exit = Exit::Done;
     let form = arguments.output.form;
+    let whole = runs.iter().all(|run| matches!(run, Ok(Ended::Itself(_))));
     for (session, result) in sessions.iter().zip(runs) {
         let name = &session.registry.name;
         let now = session.site(None).now;
@@ -70,7 +72,8 @@ pub(super) async fn run(
             }
         }
     }
-    Ok(exit)
+    // Nobody knows what is in a registry that could not be read.
+    Ok(if whole { exit.and(narrowed.complain()) } else { exit })
 }
 
 /// What a run came to that did not fail.

@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 
 use super::Exit;
 use super::args::{Form, UndoArguments};
-use super::explain::parse;
-use super::session::{Usage, clock, named, open_one};
+use super::image::{no_image, parse};
+use super::session::{clock, named, open_one};
 use super::table::{count, table, tags};
 use crate::config::Config;
 use crate::engine::{Return, Target, Undone, entry_document, undo};
 use crate::plan::{RESTORED_STAYS, span};
-use crate::state::State;
+use crate::state::{Filter, State};
 
 pub(super) async fn put_back(config: &Config, arguments: &UndoArguments) -> anyhow::Result<Exit> {
     let state = State::open(&config.state_dir)?;
@@ -20,7 +20,10 @@ pub(super) async fn put_back(config: &Config, arguments: &UndoArguments) -> anyh
         format!("there is no run {}: `regsweep history` lists those that are remembered", arguments.run)
     })?;
     let session = open_one(config, named(config, &run.registry)?, &state)?;
-    let only = arguments.image.as_deref().map(|image| target(image, session.prefixes())).transpose()?;
+    let only = match arguments.image.as_deref() {
+        Some(image) => Some(target(image, session.prefixes(), &state, run.id)?),
+        None => None,
+    };
     let form = arguments.output.form;
     let undone = match undo(session.site(None), &state, run.id, only.as_ref(), &clock).await {
         Ok(undone) => undone,
@@ -53,10 +56,16 @@ pub(super) async fn put_back(config: &Config, arguments: &UndoArguments) -> anyh
 }
 
 /// The image that is meant; its registry may stand before it, and is known anyway.
-fn target(image: &str, prefixes: [String; 2]) -> anyhow::Result<Target> {
+fn target(image: &str, prefixes: [String; 2], state: &State, run: i64) -> anyhow::Result<Target> {
     let name = prefixes.iter().find_map(|prefix| image.strip_prefix(prefix)).unwrap_or(image);
-    let (repository, name) = parse(name)
-        .map_err(|_| Usage(format!("{image:?} is no image: write REPOSITORY:TAG or REPOSITORY@DIGEST")))?;
+    let (repository, reference) = parse(name).map_err(|_| no_image(image))?;
+    let past = state.history(&Filter { run: Some(run), ..Filter::default() })?;
+    let entries = past.iter().flat_map(|(_, entries)| entries);
+    let digests = entries.filter(|entry| entry.repository == repository).map(|entry| &entry.digest);
+    let found = reference.among(digests).map_err(anyhow::Error::msg)?;
+    let name = found.with_context(|| {
+        format!("run {run} deleted no {image}: `regsweep history {run}` shows what it did")
+    })?;
     Ok(Target { repository, name })
 }
 
