@@ -70,7 +70,7 @@ async fn look(
     let begin = Instant::now();
     let site = session.site(narrowed.only());
     let shown = match arguments.output.form {
-        Form::Table => Shown::Table(Listing::new(arguments.all)),
+        Form::Table => Shown::Table(Box::new(Listing::new(arguments.all))),
         Form::Json if direct => {
             Shown::Json(PlanWriter::new(Out::Direct(BufWriter::new(output::Out)), memory))
         }
@@ -85,7 +85,7 @@ async fn look(
 
 /// What is shown of each repository, made while the next ones are read.
 enum Shown {
-    Table(Listing),
+    Table(Box<Listing>),
     Json(PlanWriter<Out>),
 }
 
