@@ -101,6 +101,9 @@ impl State {
             Ok(()) => {
                 let lost = Self::set_aside_what_is_unusable(directory, known)?;
                 let state = Self::begin(directory, Some(lock), lost)?;
+                if let Err(error) = file::leave_to_owner(directory) {
+                    tracing::warn!(directory = %directory.display(), %error, "the files of the state stay root's");
+                }
                 let unwritable = || io(ErrorKind::PermissionDenied.into());
                 state.is_writable().then_some(state).ok_or_else(unwritable)
             }

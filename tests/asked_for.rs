@@ -61,10 +61,12 @@ fn a_filter_that_matches_nothing_is_named() {
     // In JSON the documents are there all the same.
     let said = sweep.run(&["plan", "--repository", "nothing", "--output", "json"]);
     assert_eq!((said.code, said.out.lines().count()), (1, 2), "{}", said.err);
-    let said = sweep.run(&["gc", "--registry", "other"]);
-    assert_eq!(said.code, 1);
+    let said = sweep.run(&["gc", "--registry", "other", "--output", "json"]);
+    assert_eq!((said.code, said.out.lines().count()), (1, 1), "{}", said.err);
     let said = sweep.run(&["gc", "--registry", "main", "--registry", "other"]);
     assert!(complaints(&said).iter().any(|one| one.starts_with("error: other: ")), "{}", said.err);
+    let said = sweep.run(&["gc", "--registry", "main", "--registry", "other", "--output", "json"]);
+    assert!(said.out.lines().any(|line| line.contains(r#""registry":"other""#)), "{}", said.out);
     // That nothing was done somewhere, or at some time, is an answer.
     for filter in [["--repository", "nothing"], ["--since", "2126-01-01"]] {
         let said = sweep.run(&["history", filter[0], filter[1]]);

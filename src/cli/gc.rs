@@ -22,14 +22,15 @@ pub(super) async fn gc(config: &Config, arguments: &GcArguments, env: Env<'_>) -
     let state = State::open(&config.state_dir)?;
     let sessions = open(config, &selection, None, Some(&state))?;
     anyhow::ensure!(
-        sessions.iter().any(|session| session.registry.gc.is_some()),
+        !arguments.registry.is_empty() || sessions.iter().any(|session| session.registry.gc.is_some()),
         "none of these registries says in the configuration how it is collected: give one a `gc`"
     );
     let mut exit = Exit::Done;
     for session in sessions.iter().filter(|session| session.registry.gc.is_none()) {
         let name = &session.registry.name;
         if arguments.registry.contains(name) {
-            print_error!("{name}: the configuration does not say how it is collected: give it a `gc`");
+            let error = "the configuration does not say how it is collected: give it a `gc`";
+            print_failure(name, error.to_owned(), arguments.output.form);
             exit = Exit::Failed;
         }
     }
@@ -48,17 +49,7 @@ pub(super) async fn gc(config: &Config, arguments: &GcArguments, env: Env<'_>) -
             }
             Ok(None) => {}
             Err(error) => {
-                let error = format!("{error:#}");
-                print_error!("{name}: {error}");
-                if arguments.output.form == Form::Json {
-                    print_document(
-                        name,
-                        &Collected {
-                            outcome: CollectionOutcome::Failed,
-                            ..Collected::skipped(clock(), error)
-                        },
-                    );
-                }
+                print_failure(name, format!("{error:#}"), arguments.output.form);
                 exit = exit.and(Exit::Failed);
             }
         }
@@ -88,6 +79,15 @@ async fn collect_one(
     let found = stop.cuts(survey(site, &bar, async |_| Ok(None))).await.context(STOPPED)??;
     drop(bar);
     Ok(Some(collect(site, &collector, state, &found.kept, stop, &clock).await?))
+}
+
+/// Says why there was no collection.
+fn print_failure(registry: &str, error: String, form: Form) {
+    print_error!("{registry}: {error}");
+    if form == Form::Json {
+        let outcome = CollectionOutcome::Failed;
+        print_document(registry, &Collected { outcome, ..Collected::skipped(clock(), error) });
+    }
 }
 
 fn print_document(registry: &str, collected: &Collected) {

@@ -123,6 +123,23 @@ async fn a_state_of_another_user_is_read_and_left_as_it_is() {
 }
 
 #[test]
+fn what_root_begins_in_the_directory_of_the_service_is_the_service_s() {
+    let (_registry, place) = filled();
+    fs::create_dir(place.state_dir()).unwrap();
+    fs::write(place.state_dir().join("notes"), "root's own").unwrap();
+    chown(place.state_dir(), Some(SERVICE), Some(SERVICE)).unwrap();
+    for damage in [None, Some("garbage")] {
+        if let Some(damage) = damage {
+            fs::write(place.state_dir().join("state.sqlite"), damage).unwrap();
+        }
+        run(&place, &["run"]).exits(0);
+        for (name, (owner, _)) in files(&place.state_dir()) {
+            assert_eq!(owner, if name == "notes" { 0 } else { SERVICE }, "{name}");
+        }
+    }
+}
+
+#[test]
 fn a_state_that_may_not_be_read_is_not_passed_over_without_a_word() {
     let (registry, place) = filled();
     drop(State::open(&place.state_dir()).unwrap());
