@@ -13,6 +13,7 @@ mod gc;
 mod health;
 mod history;
 mod ls;
+mod narrowed;
 mod plan;
 mod run;
 mod session;
@@ -27,8 +28,9 @@ use anyhow::Context as _;
 use clap::Parser as _;
 
 use crate::model::shown;
-use crate::telemetry::{self, Audience};
+use crate::telemetry::{self, Audience, LogFormat};
 use args::{Arguments, Command};
+use output::Saying;
 
 /// How the program ends, for scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,13 +50,27 @@ enum Exit {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) if error.use_stderr() && args::asks_for_json(std::env::args_os()) => {
+            output::tell_json();
+            output::tell(Saying::Problem, format_args!("{}", error.render().to_string().trim_end()));
+            return ExitCode::from(Exit::Usage as u8);
+        }
+        Err(error) => error.exit(),
+    };
+    if arguments.log_format == LogFormat::Json {
+        output::tell_json();
+    }
     #[expect(clippy::disallowed_methods, reason = "this is the face that reads the environment")]
     let env = |name: &str| std::env::var(name).ok();
     let audience = match arguments.command {
         Command::Serve => Audience::Operator,
         _ => Audience::Caller,
     };
+    if arguments.command.only_looks() {
+        output::end_at_a_closed_pipe();
+    }
     telemetry::start(arguments.log_format, env("RUST_LOG").as_deref(), audience);
     // One thread is quickest for a client, which mostly waits. The service has more, so that it answers
     // whatever a run computes.
@@ -69,10 +85,9 @@ pub fn main() -> ExitCode {
         .and_then(|runtime| runtime.block_on(dispatch(&arguments, &env)));
     let exit = exit.unwrap_or_else(|error| {
         // The causes at the end of the chain can be a server's own words.
-        print_error!("error: {}", shown(&format!("{error:#}"), 4000));
+        print_error!("{}", shown(&format!("{error:#}"), 4000));
         if error.is::<session::Usage>() { Exit::Usage } else { Exit::Failed }
     });
-    // A pipe that is closed early, as by `head`, is no success either: nobody knows what was read of it.
     let exit = if output::is_lost() { exit.and(Exit::Failed) } else { exit };
     ExitCode::from(exit as u8)
 }
@@ -83,14 +98,16 @@ async fn dispatch(arguments: &Arguments, env: crate::config::Env<'_>) -> anyhow:
     let config = match crate::config::load(&arguments.config, env) {
         Ok(config) => config,
         Err(error) => {
-            print_error!("{error}");
+            for problem in error.to_string().lines() {
+                output::tell(Saying::Problem, format_args!("{problem}"));
+            }
             return Ok(Exit::Config);
         }
     };
     match &arguments.command {
         Command::Check => Ok(check::check(&config, &arguments.config)),
         Command::Plan(arguments) => plan::plan(&config, arguments).await,
-        Command::Run(arguments) => run::run(&config, arguments, env).await,
+        Command::Run(run) => run::run(&config, &arguments.config, run, env).await,
         Command::Gc(arguments) => gc::gc(&config, arguments, env).await,
         Command::Health(arguments) => health::health(&config, arguments).await,
         Command::Serve => {

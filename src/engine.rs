@@ -6,6 +6,7 @@
 
 mod ability;
 mod apply;
+mod asked;
 mod bounds;
 mod collect;
 mod conduct;
@@ -17,6 +18,7 @@ mod journal;
 mod kept;
 mod look;
 mod memory;
+mod naming;
 mod precondition;
 mod recovery;
 mod room;
@@ -27,21 +29,23 @@ mod undo;
 
 use ability::{probe, with_learned};
 pub use apply::{Limits, apply};
+pub use asked::Asked;
 use bounds::Bounds;
 pub use collect::{Clock, answers_now, collect, grace_ends, held_back, recover, recover_after};
 pub use conduct::{Conducted, Means, conduct, keep};
 pub use halt::Stop;
 pub use history::{
-    NO_END, Past, Standing, asked_moment, entry_document, history, history_document, undo_document, what_went,
+    NO_END, Past, Standing, entry_document, history, history_document, undo_document, what_went,
 };
 pub use journal::Journal;
 pub use kept::Kept;
 use memory::{forget, recall, remember};
+pub use naming::{Name, Reference, Target, Unclear, no_image, parse_image, prefixes};
 pub use precondition::{Blocked, Grace, blocked};
 pub use recovery::recovery_pause;
 use room::{Line, judge_beside};
 use scan::{Depth, scan};
-pub use undo::{Name, Return, Target, Undone, undo};
+pub use undo::{Return, Undone, undo};
 
 use std::collections::BTreeSet;
 
@@ -149,6 +153,8 @@ impl Error {
 
 /// Whoever watches a run while it goes on.
 pub trait Progress: Sync {
+    /// There is this repository among those that were asked for; a policy may claim it or not.
+    fn found(&self, _repository: &RepositoryName) {}
     /// So many repositories are about to be read.
     fn scanning(&self, _repositories: usize) {}
     /// One of them has been read.
@@ -242,6 +248,7 @@ async fn read_and_plan(
     ready: impl AsyncFn(&RepositoryName) -> Result<Option<TagDeletion>, Error>,
 ) -> Result<Survey, Error> {
     let names = repositories(site).await?;
+    names.iter().for_each(|name| progress.found(name));
     let total = names.len();
     let claimed: Vec<(RepositoryName, &Policy)> =
         names.into_iter().filter_map(|name| policy_of(site, &name).map(|policy| (name, policy))).collect();

@@ -171,6 +171,12 @@ impl Collector {
         Ok(Self { timeout, min_reclaimable, cache, redis, runner, gate })
     }
 
+    /// The same, for which no collection is too small.
+    #[must_use]
+    pub fn without_minimum(self) -> Self {
+        Self { min_reclaimable: 0, ..self }
+    }
+
     /// Collects once.
     ///
     /// `is_kept` tells the digests that must survive: if the registry would sweep one of them, nothing is

@@ -33,6 +33,7 @@ use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Router};
 use base64::Engine as _;
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use sha2::{Digest as _, Sha256};
 
 use crate::metrics::{self, Metrics};
@@ -173,7 +174,9 @@ async fn history(State(context): State<Context>, Extension(parameters): Extensio
 }
 
 async fn past_runs(State(context): State<Context>, Extension(parameters): Extension<Parameters>) -> Response {
-    let question = match Question::read(&parameters) {
+    let configuration = &context.board.state().configuration;
+    let timezone = configuration.as_ref().map_or(Tz::UTC, |loaded| loaded.timezone);
+    let question = match Question::read(&parameters, timezone) {
         Ok(question) => question,
         Err(why) => return refused(StatusCode::BAD_REQUEST, &why),
     };

@@ -10,7 +10,9 @@ pub use document::{
     FailureDocument, Gone, ManifestDocument, Open, PlanDocument, ReasonDocument, RefusalDocument,
     RepositoryDocument, UntagDocument,
 };
-pub use json::{PlanWriter, collection_document, moment, run_document};
+pub use json::{
+    PlanWriter, StateUse, Trouble, collection_document, listed, moment, no_run_document, run_document,
+};
 pub use outcome::{Collected, CollectionOutcome, Outcome};
 
 use chrono::{DateTime, Utc};

@@ -3,6 +3,7 @@
 //! One SQLite file in a directory that one process holds at a time. It knows no registry and decides
 //! nothing. Losing it loses history and makes everything look younger; nothing is deleted sooner for it.
 
+mod beside;
 mod file;
 mod history;
 mod interrupted;
@@ -27,7 +28,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
-use url::Url;
 
 /// The name of the file in the directory.
 const FILE: &str = "state.sqlite";
@@ -54,6 +54,9 @@ pub enum Error {
     /// The directory or a file in it cannot be used.
     #[error("the state in {0} cannot be used: {1}: check that `state_dir` exists and may be written to")]
     Directory(PathBuf, #[source] std::io::Error),
+    /// A command that only looks cannot read what is there.
+    #[error("the state in {0} cannot be read: {1}")]
+    Unreadable(PathBuf, String),
     /// The file is from a later version.
     #[error("{0} was written by a later regsweep (version {1}): use that one, or another `state_dir`")]
     TooNew(PathBuf, i64),
@@ -72,8 +75,9 @@ pub struct State {
 struct Open {
     /// For what must be on the disk when the call returns.
     durable: Mutex<Connection>,
-    /// For what scans have seen: a power cut may take the last of it, and it is seen again.
-    quick: Mutex<Connection>,
+    /// For what scans have seen: a power cut may take the last of it, and it is seen again. A view has only one
+    /// connection, for it writes nothing.
+    quick: Option<Mutex<Connection>>,
     /// Of all connections to a file one writes at a time. SQLite would have the other look again and
     /// again whether it is its turn; here it waits for it.
     writing: Mutex<()>,
@@ -81,6 +85,8 @@ struct Open {
     forgotten: bool,
     /// Nothing of a view is locked, and nothing is written through it.
     writable: bool,
+    /// Why this stands for a state that is lost.
+    lost: Option<String>,
     _lock: Option<File>,
 }
 
@@ -95,7 +101,11 @@ impl State {
         let lock = File::create(directory.join(LOCK)).map_err(io)?;
         match lock.try_lock() {
             Ok(()) => {
-                let state = Self::begin(directory, Some(lock), known)?;
+                let lost = Self::set_aside_what_is_unusable(directory, known)?;
+                let state = Self::begin(directory, Some(lock), lost)?;
+                if let Err(error) = file::leave_to_owner(directory) {
+                    tracing::warn!(directory = %directory.display(), %error, "the files of the state stay root's");
+                }
                 let unwritable = || io(ErrorKind::PermissionDenied.into());
                 state.is_writable().then_some(state).ok_or_else(unwritable)
             }
@@ -104,33 +114,15 @@ impl State {
         }
     }
 
-    /// Opens the state for a command that only looks. It makes no directory, waits for nobody and is in
-    /// nobody's way: beside a process that holds the state, and where nothing may be written, it is a
-    /// view that cannot be written to. `None` if there is nothing to be seen.
-    pub fn beside(directory: &Path) -> Result<Option<Self>, Error> {
-        if !directory.is_dir() {
-            return Ok(None);
-        }
-        let known = directory.join(LOCK).exists();
-        let lock = match File::create(directory.join(LOCK)) {
-            Ok(lock) => lock,
-            Err(error) if unwritable(error.kind()) => return Ok(Self::view(directory)),
-            Err(error) => return Err(Error::Directory(directory.to_owned(), error)),
-        };
-        match lock.try_lock() {
-            // The lock is only held until it is open: a run may begin while somebody looks. Both may write
-            // what they have seen.
-            Ok(()) => match Self::begin(directory, None, known) {
-                Err(Error::Sqlite(error)) if file::is_unwritable(&error) => Ok(Self::view(directory)),
-                begun => begun.map(Some),
-            },
-            Err(_) => Ok(Self::view(directory)),
-        }
-    }
-
     /// Whether what is to be remembered will be.
     pub fn is_writable(&self) -> bool {
         self.open.writable
+    }
+
+    /// Why the state that was here cannot be used any more, of which this only knows that it is lost: what a
+    /// command that only looks sees in place of the new one that the next run begins.
+    pub fn lost(&self) -> Option<&str> {
+        self.open.lost.as_deref()
     }
 
     /// The part of the state that the collector of one registry writes.
@@ -138,60 +130,48 @@ impl State {
         Ledger::new(self.clone(), registry)
     }
 
-    /// Opens the file, or a new one. Whoever does holds the lock meanwhile.
-    fn begin(directory: &Path, lock: Option<File>, known: bool) -> Result<Self, Error> {
+    /// Makes room for a new file where the one that is there cannot be used, loudly. Tells whether a state is lost,
+    /// which `known` says of one that is not there.
+    fn set_aside_what_is_unusable(directory: &Path, known: bool) -> Result<bool, Error> {
         let path = directory.join(FILE);
-        let mut lost = known;
         if let Some(why) = file::unusable(&path)? {
             let aside =
                 file::set_aside(&path).map_err(|error| Error::Directory(directory.to_owned(), error))?;
-            lost = true;
             tracing::error!(
                 file = %path.display(),
                 set_aside = %aside.display(),
                 "the state could not be used ({why}), so it was set aside and a new one was begun. {LOST}"
             );
-        } else if known && file::is_empty(&path) {
+            return Ok(true);
+        }
+        if known && file::is_empty(&path) {
             tracing::error!(
                 file = %path.display(), "the state is gone from where it was, so a new one was begun. {LOST}"
             );
         }
+        Ok(known)
+    }
+
+    /// Opens the file, or a new one. Whoever does holds the lock meanwhile.
+    fn begin(directory: &Path, lock: Option<File>, lost: bool) -> Result<Self, Error> {
+        let path = directory.join(FILE);
         let durable = connect(&path, OpenFlags::default(), "FULL")?;
         schema::prepare(&durable, &path, lost)?;
         let quick = connect(&path, OpenFlags::default(), "NORMAL")?;
-        Self::with(durable, quick, lock)
-    }
-
-    /// The state of another process, or one that may only be read.
-    fn view(directory: &Path) -> Option<Self> {
-        let path = directory.join(FILE);
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let view = |path: &Path, flags, lock| {
-            let durable = connect(path, flags, "FULL").ok()?;
-            schema::is_present(&durable).ok().filter(|present| *present)?;
-            let quick = connect(path, flags, "FULL").ok()?;
-            Self::with(durable, quick, lock).ok()
-        };
-        view(&path, flags, None).or_else(|| {
-            // SQLite cannot read beside possible writers without files of its own, which it cannot make
-            // here. While we hold the lock there are no writers, and without a log the file is whole.
-            let lock = File::open(directory.join(LOCK)).ok()?;
-            lock.try_lock().ok()?;
-            let log = std::fs::metadata(directory.join(format!("{FILE}-wal")));
-            if log.is_ok_and(|log| log.len() > 0) {
-                return None;
-            }
-            let mut address = Url::from_file_path(std::path::absolute(&path).ok()?).ok()?;
-            address.set_query(Some("immutable=1"));
-            view(Path::new(address.as_str()), flags | OpenFlags::SQLITE_OPEN_URI, Some(lock))
-        })
-    }
-
-    fn with(durable: Connection, quick: Connection, lock: Option<File>) -> Result<Self, Error> {
-        let forgotten = schema::is_forgotten(&durable)?;
         let writable = !durable.is_readonly(rusqlite::MAIN_DB)?;
-        let (durable, quick, writing) = (Mutex::new(durable), Mutex::new(quick), Mutex::new(()));
-        Ok(Self { open: Arc::new(Open { durable, quick, writing, forgotten, writable, _lock: lock }) })
+        let forgotten = schema::is_forgotten(&durable)?;
+        let (durable, quick, writing) = (Mutex::new(durable), Some(Mutex::new(quick)), Mutex::new(()));
+        let open = Open { durable, quick, writing, forgotten, writable, lost: None, _lock: lock };
+        Ok(Self { open: Arc::new(open) })
+    }
+
+    /// What cannot be written to.
+    fn view(connection: Connection, lost: Option<String>) -> Result<Self, Error> {
+        connection.pragma_update(None, "query_only", true)?;
+        let forgotten = schema::is_forgotten(&connection)?;
+        let (durable, writing) = (Mutex::new(connection), Mutex::new(()));
+        let open = Open { durable, quick: None, writing, forgotten, writable: false, lost, _lock: None };
+        Ok(Self { open: Arc::new(open) })
     }
 
     /// Does all of it or nothing. When this returns it is on the disk.
@@ -229,7 +209,8 @@ impl State {
     }
 
     fn quick(&self) -> MutexGuard<'_, Connection> {
-        self.open.quick.lock().unwrap_or_else(PoisonError::into_inner)
+        let quick = self.open.quick.as_ref().unwrap_or(&self.open.durable);
+        quick.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -239,11 +220,6 @@ fn connect(path: &Path, flags: OpenFlags, synchronous: &str) -> Result<Connectio
     connection.pragma_update(None, "synchronous", synchronous)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
-}
-
-/// Whether this says that one may not write or look there, and not that something is broken.
-fn unwritable(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)
 }
 
 /// A list or a map as one column. What cannot be read back later counts as unknown.
@@ -486,6 +462,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         assert!(State::beside(&directory.path().join("none")).unwrap().is_none());
         assert_eq!(names(directory.path()).len(), 0);
+        assert!(State::beside(directory.path()).unwrap().is_none());
+        assert_eq!(names(directory.path()).len(), 0);
+        drop(State::open(directory.path()).unwrap());
         let state = State::beside(directory.path()).unwrap().unwrap();
         assert!(state.is_writable());
         let holder = State::open(directory.path()).unwrap();
@@ -522,10 +501,30 @@ mod tests {
         let lock = File::create(directory.path().join(LOCK)).unwrap();
         lock.lock().unwrap();
         std::fs::write(directory.path().join(FILE), "noise").unwrap();
-        assert!(State::beside(directory.path()).unwrap().is_none());
+        assert!(matches!(State::beside(directory.path()).err(), Some(Error::Unreadable(..))));
         std::fs::remove_file(directory.path().join(FILE)).unwrap();
-        assert!(State::beside(directory.path()).unwrap().is_none());
+        assert!(matches!(State::beside(directory.path()).err(), Some(Error::Unreadable(..))));
         assert_eq!(names(directory.path()), [LOCK]);
+    }
+
+    #[test]
+    fn who_only_looks_sees_an_older_file_as_the_present_version() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join(LOCK), "").unwrap();
+        let file = Connection::open(directory.path().join(FILE)).unwrap();
+        schema::first_version(&file);
+        file.execute_batch(
+            "INSERT INTO run (registry, started, deleted) VALUES ('main', '2027-01-15 08:00:00+00:00', 3)",
+        )
+        .unwrap();
+        // Beside a holder, which may be of that version.
+        let lock = File::create(directory.path().join(LOCK)).unwrap();
+        lock.lock().unwrap();
+        let view = State::beside(directory.path()).unwrap().unwrap();
+        assert_eq!((view.runs(9).unwrap().len(), view.is_writable()), (1, false));
+        drop(lock);
+        let version: i64 = file.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        assert_eq!(version, 1);
     }
 
     #[test]

@@ -242,7 +242,7 @@ fn a_plan_in_json_is_as_documented() {
         ])
     };
     let expected = json!({
-        "version": 1, "registry": "main", "now": "2026-06-01T00:00:00Z",
+        "version": 1, "registry": "main", "now": "2026-06-01T00:00:00Z", "memory": "none",
         "repositories": [{
             "repository": "team/app", "policy": "apps", "held_back": false, "tags": 3, "kept": 1,
             "expired_bytes": size(&gone), "referenced_bytes": size(&shared), "ghosts": [],
@@ -273,6 +273,7 @@ fn a_plan_in_json_is_as_documented() {
             "repositories": 1, "tags": 3, "manifests": 2, "delete": 1, "untag": 1, "expired_bytes": size(&gone),
             "referenced_bytes": size(&shared),
         },
+        "error": null, "error_kind": null,
     });
     assert_eq!(plan, expected);
     assert_eq!(fake.mutating_requests(), []);
@@ -287,6 +288,7 @@ fn a_run_in_json_tells_what_went() {
     let gone = image("team/app pr", "2026-02-01");
     let shared = image("team/app v1", "2026-01-01").digest;
     assert_eq!(run["outcome"], "success");
+    assert_eq!((&run["run"], &run["error"]), (&json!(1), &Value::Null));
     assert_eq!(run["applied"], true);
     let deleted = json!([{
         "repository": "team/app", "digest": gone.digest, "tags": ["pr-1"], "policy": "apps",
@@ -301,6 +303,112 @@ fn a_run_in_json_tells_what_went() {
     }
     assert_eq!(fake.tags("team/web").len(), 3, "it was not asked for");
     assert!(!fake.requests().iter().any(|one| one.path.contains("team/web") || one.path.contains("other")));
+}
+
+/// The documents, one a line.
+fn documents(said: &Said) -> Vec<Value> {
+    said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn keys(document: &Value) -> Vec<&String> {
+    document.as_object().unwrap().keys().collect()
+}
+
+/// Registries `main`, which is well, `locked`, which lets nobody in, and `gone`, which does not answer.
+fn three() -> (FakeRegistry, FakeRegistry, Sweep) {
+    let (fake, _) = world();
+    let locked = FakeRegistry::options(Personality::V3_1).auth(Auth::basic("ann", "other")).start();
+    let gc = "gc: { command: { before: ['true'], run: ['true'], after: ['true'] } }";
+    let config = format!(
+        "mode: enforce\nlimits: {{ max_percent: 100 }}\nregistries:\n- {{ name: locked, url: '{}', {gc} }}\n\
+         - {{ name: gone, url: 'http://127.0.0.1:1' }}\n- {{ name: main, url: '{}' }}\n\
+         policies: [{{ name: a, repositories: 'team/.*', rules: [{{ name: prs, tags: 'pr-.*', keep: none }}] }}]\n",
+        locked.url(),
+        fake.url()
+    );
+    (fake, locked, Sweep::new(&config))
+}
+
+#[test]
+fn every_registry_has_its_document_also_one_that_fails() {
+    let (_fake, _locked, sweep) = three();
+    for command in ["plan", "ls", "run"] {
+        let said = sweep.run(&[command, "-o", "json"]);
+        assert_eq!(said.code, 1, "{}", said.err);
+        let all = documents(&said);
+        let told: Vec<_> =
+            all.iter().map(|one| (one["registry"].clone(), one["error_kind"].clone())).collect();
+        let expected = [("locked", json!("unauthorized")), ("gone", json!("connect")), ("main", Value::Null)];
+        assert_eq!(told, expected.map(|(name, kind)| (json!(name), kind)), "{command}");
+        for one in &all {
+            assert_eq!(keys(one), keys(&all[2]), "{command}: all have the same fields");
+            assert_eq!(one["error"].is_string(), one["registry"] != "main", "{command}");
+        }
+        if command == "run" {
+            assert_eq!((&all[0]["outcome"], &all[0]["applied"]), (&json!("failed"), &json!(false)));
+            // Each by the number that it has in the history.
+            for one in &all {
+                let past = document(&sweep.run(&["history", &one["run"].to_string(), "-o", "json"]));
+                assert_eq!(past["runs"][0]["registry"], one["registry"], "{past}");
+            }
+        }
+        // A plan of one registry is printed while it is made.
+        let said = sweep.run(&[command, "--registry", "locked", "-o", "json"]);
+        assert_eq!(keys(&document(&said)), keys(&all[2]), "{command}");
+    }
+    let said = sweep.run(&["gc", "-o", "json"]);
+    let failed = document(&said);
+    assert_eq!((said.code, &failed["registry"], &failed["outcome"]), (1, &json!("locked"), &json!("failed")));
+    assert!(failed["error"].as_str().unwrap().contains("401"), "{failed}");
+    for (image, kind) in [("locked/team/app:v1", "unauthorized"), ("main/team/app:v7", "no_such_image")] {
+        let said = sweep.run(&["explain", image, "-o", "json"]);
+        let failed = document(&said);
+        assert_eq!((said.code, &failed["error_kind"]), (1, &json!(kind)), "{failed}");
+        assert_eq!(
+            (&failed["repository"], failed["error"].is_string()),
+            (&json!("team/app"), true),
+            "{failed}"
+        );
+    }
+    let said = sweep.run(&["undo", "1", "-o", "json"]);
+    let failed = document(&said);
+    assert_eq!((said.code, &failed["run"], &failed["results"]), (1, &json!(1), &json!([])), "{failed}");
+    assert!(failed["error"].is_string(), "{failed}");
+}
+
+#[test]
+fn a_state_that_is_required_and_missing_is_told_in_every_document() {
+    let (fake, locked, sweep) = three();
+    for command in ["plan", "ls"] {
+        let said = sweep.run(&[command, "-o", "json", "--require-state"]);
+        assert_eq!(said.code, 1);
+        let all = documents(&said);
+        assert_eq!(all.len(), 3, "{command}");
+        for one in all {
+            assert_eq!((&one["memory"], &one["error_kind"]), (&json!("none"), &json!("state")), "{one}");
+        }
+    }
+    let said = sweep.run(&["explain", "main/team/app:v1", "-o", "json", "--require-state"]);
+    assert_eq!((said.code, &document(&said)["error_kind"]), (1, &json!("state")));
+    assert_eq!((fake.requests(), locked.requests()), (vec![], vec![]), "nobody was asked");
+}
+
+#[test]
+fn a_run_prints_its_number_and_the_command_that_takes_it_back() {
+    let (fake, sweep) = world();
+    let tags = fake.tags("team/app");
+    let said = sweep.run(&["run"]);
+    let line = said.out.lines().find(|line| line.contains("this was run 1")).unwrap();
+    let (told, command) = line.split_once(": regsweep ").unwrap();
+    assert_eq!(told, "main: this was run 1; to put back what it deleted");
+    assert_ne!(fake.tags("team/app"), tags);
+    let words: Vec<String> = command.split(' ').map(|word| sweep.absolute(word)).collect();
+    let said = sweep.run_bare(&words.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(said.code, 0, "{command}: {}", said.err);
+    assert_eq!(fake.tags("team/app"), tags);
+    // There is nothing to take back of one that did nothing.
+    let said = sweep.run(&["run"]);
+    assert!(said.out.ends_with("main: this was run 2\n"), "{}", said.out);
 }
 
 #[test]

@@ -1,24 +1,27 @@
 //! Arguments as they are typed.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::engine::asked_moment;
+use crate::engine::Asked;
 use crate::policy::{Pattern, Patterns};
 use crate::telemetry::LogFormat;
+
+/// Where the configuration is unless something else is said.
+pub(super) const CONFIG: &str = "/etc/regsweep/config.yaml";
 
 /// Retention for container registries: YAML rules become exactly the right deletions.
 #[derive(Debug, Parser)]
 #[command(
     version,
     after_help = "Exit codes: 0 done, 1 something failed, 2 wrong usage, 3 refused by a limit, \
-78 bad configuration"
+78 bad configuration, 141 nobody reads the output"
 )]
 pub(super) struct Arguments {
     /// The configuration file
-    #[arg(long, global = true, env = "REGSWEEP_CONFIG", default_value = "/etc/regsweep/config.yaml")]
+    #[arg(long, global = true, env = "REGSWEEP_CONFIG", default_value = CONFIG)]
     pub(super) config: PathBuf,
     /// The form of log lines on standard error; how much is logged is up to RUST_LOG
     #[arg(long, global = true, value_enum, default_value = "text")]
@@ -51,15 +54,39 @@ pub(super) enum Command {
     Undo(UndoArguments),
 }
 
+/// Whether a command line that makes no sense asks for JSON on standard error all the same.
+pub(super) fn asks_for_json(words: impl Iterator<Item = OsString>) -> bool {
+    let words: Vec<OsString> = words.collect();
+    words.iter().any(|word| word == "--log-format=json")
+        || words.windows(2).any(|pair| pair[0] == "--log-format" && pair[1] == "json")
+}
+
+impl Command {
+    /// Whether it changes nothing that it could leave half done.
+    pub(super) fn only_looks(&self) -> bool {
+        match self {
+            Self::Check
+            | Self::Plan(_)
+            | Self::Health(_)
+            | Self::Ls(_)
+            | Self::Explain(_)
+            | Self::History(_) => true,
+            Self::Run(_) | Self::Gc(_) | Self::Serve | Self::Undo(_) => false,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(super) struct PlanArguments {
     #[command(flatten)]
     pub(super) selection: Selection,
     #[command(flatten)]
     pub(super) output: Output,
-    /// Plan as of another moment, such as 2026-01-31 or 2026-01-31T12:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = asked_moment)]
-    pub(super) at: Option<DateTime<Utc>>,
+    #[command(flatten)]
+    pub(super) remembering: Remembering,
+    /// Plan as of another moment, such as 2026-01-31T12:00:00Z, or the beginning of a day, such as 2026-01-31
+    #[arg(long, value_name = "TIME", value_parser = Asked::parse)]
+    pub(super) at: Option<Asked>,
     /// Show what is kept, too
     #[arg(long)]
     pub(super) all: bool,
@@ -84,6 +111,9 @@ pub(super) struct GcArguments {
     /// Collect even if gc.grace holds it back; what is collected cannot be put back any more
     #[arg(long)]
     pub(super) no_grace: bool,
+    /// Collect even if that frees less than gc.min_reclaimable
+    #[arg(long)]
+    pub(super) force: bool,
     #[command(flatten)]
     pub(super) output: Output,
 }
@@ -101,17 +131,22 @@ pub(super) struct LsArguments {
     pub(super) selection: Selection,
     #[command(flatten)]
     pub(super) output: Output,
+    #[command(flatten)]
+    pub(super) remembering: Remembering,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct ExplainArguments {
-    /// [REGISTRY/]REPOSITORY:TAG or [REGISTRY/]REPOSITORY@DIGEST; REGISTRY by its name or its host
+    /// [REGISTRY/]REPOSITORY:TAG or [REGISTRY/]REPOSITORY@DIGEST; REGISTRY by its name or its host, DIGEST also by the
+    /// 12 characters that tables print
     pub(super) image: String,
     #[command(flatten)]
     pub(super) output: Output,
-    /// Judge as of another moment
-    #[arg(long, value_name = "TIME", value_parser = asked_moment)]
-    pub(super) at: Option<DateTime<Utc>>,
+    #[command(flatten)]
+    pub(super) remembering: Remembering,
+    /// Judge as of another moment, or the beginning of a day
+    #[arg(long, value_name = "TIME", value_parser = Asked::parse)]
+    pub(super) at: Option<Asked>,
 }
 
 #[derive(Debug, Args)]
@@ -124,12 +159,13 @@ pub(super) struct HistoryArguments {
     /// Only repositories whose whole name matches; may be repeated
     #[arg(long, value_name = "REGEX", value_parser = Pattern::parse)]
     pub(super) repository: Vec<Pattern>,
-    /// Only runs that began at this time or later, such as 2026-01-31 or 2026-01-31T12:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = asked_moment)]
-    pub(super) since: Option<DateTime<Utc>>,
-    /// Only runs that began at this time or earlier
-    #[arg(long, value_name = "TIME", value_parser = asked_moment)]
-    pub(super) until: Option<DateTime<Utc>>,
+    /// Only runs that began at this time or later, such as 2026-01-31T12:00:00Z, or on this day or later, such
+    /// as 2026-01-31; days are those of `timezone` in the configuration
+    #[arg(long, value_name = "TIME", value_parser = Asked::parse)]
+    pub(super) since: Option<Asked>,
+    /// Only runs that began at this time or earlier, or on this day or earlier
+    #[arg(long, value_name = "TIME", value_parser = Asked::parse)]
+    pub(super) until: Option<Asked>,
     /// At most this many runs, the latest ones
     #[arg(long, value_name = "N", default_value = "20")]
     pub(super) limit: u32,
@@ -147,7 +183,8 @@ impl HistoryArguments {
 pub(super) struct UndoArguments {
     /// The run, by its number in `regsweep history`
     pub(super) run: i64,
-    /// Only this image of it, with what belongs to it: REPOSITORY:TAG or REPOSITORY@DIGEST
+    /// Only this image of it, with what belongs to it: REPOSITORY:TAG or REPOSITORY@DIGEST, which may be the 12
+    /// characters that tables print
     pub(super) image: Option<String>,
     #[command(flatten)]
     pub(super) output: Output,
@@ -164,10 +201,12 @@ pub(super) struct Selection {
     pub(super) repository: Vec<Pattern>,
 }
 
-impl Selection {
-    pub(super) fn only(&self) -> Option<Patterns> {
-        (!self.repository.is_empty()).then(|| Patterns::new(self.repository.clone()))
-    }
+/// What a command that only looks needs of what earlier ones have seen.
+#[derive(Debug, Args)]
+pub(super) struct Remembering {
+    /// Fail if the state in `state_dir` is not there or cannot be read, instead of judging ages without it
+    #[arg(long)]
+    pub(super) require_state: bool,
 }
 
 #[derive(Debug, Args)]

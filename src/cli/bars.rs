@@ -4,20 +4,32 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::narrowed::Narrowed;
+use super::output::is_json;
 use crate::engine::Progress;
+use crate::model::RepositoryName;
 
 /// The bar of one registry: first repositories that are read, then deletions.
-pub(super) struct Bar {
+pub(super) struct Bar<'a> {
     bar: ProgressBar,
+    narrowed: Option<&'a Narrowed>,
 }
 
-impl Bar {
+impl<'a> Bar<'a> {
+    /// Notes which of these there are, too.
+    pub(super) fn among(registry: &str, narrowed: &'a Narrowed) -> Self {
+        let mut bar = Self::new(registry);
+        bar.narrowed = Some(narrowed);
+        bar
+    }
+
     pub(super) fn new(registry: &str) -> Self {
         // Draws on standard error, and only if that is a terminal.
-        let bar = ProgressBar::new_spinner().with_prefix(registry.to_owned());
+        let bar = if is_json() { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
+        let bar = bar.with_prefix(registry.to_owned());
         bar.enable_steady_tick(Duration::from_millis(120));
         bar.set_message("reaching the registry");
-        Self { bar }
+        Self { bar, narrowed: None }
     }
 
     fn begin(&self, what: &'static str, length: usize) {
@@ -29,7 +41,13 @@ impl Bar {
     }
 }
 
-impl Progress for Bar {
+impl Progress for Bar<'_> {
+    fn found(&self, repository: &RepositoryName) {
+        if let Some(narrowed) = self.narrowed {
+            narrowed.found(repository);
+        }
+    }
+
     fn scanning(&self, repositories: usize) {
         self.begin("reading repositories", repositories);
     }
@@ -47,7 +65,7 @@ impl Progress for Bar {
     }
 }
 
-impl Drop for Bar {
+impl Drop for Bar<'_> {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }

@@ -1,43 +1,68 @@
 //! `regsweep explain`: every reason for and against one image, and its relations.
 
-use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::Exit;
 use super::args::{ExplainArguments, Form};
-use super::session::{Usage, memory, open_for};
+use super::session::{Recalled, Usage, open_for};
 use super::table::{age, bytes, verdict};
 use crate::config::Config;
-use crate::engine::{Name, Site, inspect};
-use crate::model::{Digest, RepositoryName, Snapshot, Tag};
+use crate::engine::{Name, Site, inspect, no_image, parse_image};
+use crate::model::{Digest, Snapshot, Tag};
 use crate::plan::{A_WHILE, Evidence, Plan, Planned, RepositoryPlan, Source, Verdict, Weight, span};
 use crate::policy::Mode;
 use crate::report::ManifestDocument;
 
 pub(super) async fn explain(config: &Config, arguments: &ExplainArguments) -> anyhow::Result<Exit> {
-    let state = memory(config);
-    let (session, name) = open_for(config, &arguments.image, arguments.at, state.as_ref())?;
-    let (repository, reference) = parse(name).map_err(|_| {
-        Usage(format!("{:?} is no image: write REPOSITORY:TAG or REPOSITORY@DIGEST", arguments.image))
-    })?;
+    let Recalled { state, memory, missing } = Recalled::of(config, &arguments.remembering);
+    let at = arguments.at.map(|at| at.begin(config.timezone));
+    let (session, name) = open_for(config, &arguments.image, at, state.as_ref())?;
+    let name_of_registry = session.registry.name.as_str();
+    let (repository, reference) = parse_image(name).ok_or_else(|| Usage(no_image(&arguments.image)))?;
+    // What goes wrong has its document, too.
+    let failed = |text: &str, kind: Option<&str>| {
+        if arguments.output.form == Form::Json {
+            let document = json!({
+                "version": 1, "registry": name_of_registry, "repository": repository, "memory": memory,
+                "error": text, "error_kind": kind,
+            });
+            print_line!("{document}");
+        }
+        print_error!("{name_of_registry}: {text}");
+        Ok(Exit::Failed)
+    };
+    if let Some(why) = missing {
+        return failed(&why, Some("state"));
+    }
     let site = session.site(None);
-    let (snapshot, plan) = inspect(site, &repository).await.with_context(|| session.registry.name.clone())?;
+    let (snapshot, plan) = match inspect(site, &repository).await {
+        Ok(found) => found,
+        Err(error) => return failed(&error.to_string(), Some(error.kind())),
+    };
+    let reference = match reference.among(plan.manifests.iter().map(|planned| &planned.digest)) {
+        Ok(reference) => reference,
+        Err(why) => return failed(&format!("{repository}: {why}"), Some("ambiguous")),
+    };
     let digest = match &reference {
-        Name::Digest(digest) => Some(digest),
-        Name::Tag(tag) => snapshot.tags.get(tag),
+        Some(Name::Digest(digest)) => Some(digest),
+        Some(Name::Tag(tag)) => snapshot.tags.get(tag),
+        None => None,
     };
     let found = digest.and_then(|digest| plan.manifests.iter().find(|planned| planned.digest == *digest));
     let Some(planned) = found else {
-        print_error!(
-            "error: {}: {repository} has no such image, or none that a tag leads to",
-            session.registry.name
-        );
-        return Ok(Exit::Failed);
+        let text = format!("{repository} has no such image, or none that a tag leads to");
+        return failed(&text, Some("no_such_image"));
     };
     let relations = Relations::of(planned, &plan, &snapshot);
     match arguments.output.form {
-        Form::Json => print_line!("{}", document(&session.registry.name, &plan, planned, &relations)),
+        Form::Json => {
+            let mut document = document(name_of_registry, &plan, planned, &relations);
+            document["memory"] = json!(memory);
+            document["error"] = Value::Null;
+            document["error_kind"] = Value::Null;
+            print_line!("{document}");
+        }
         Form::Table => {
             let refusals = Plan::new("", site.now, vec![plan.clone()], Vec::new(), &config.limits).refusals;
             print(site, &plan, planned, &relations);
@@ -47,17 +72,6 @@ pub(super) async fn explain(config: &Config, arguments: &ExplainArguments) -> an
         }
     }
     Ok(Exit::Done)
-}
-
-/// Reads `REPOSITORY:TAG` or `REPOSITORY@DIGEST`.
-pub(super) fn parse(name: &str) -> anyhow::Result<(RepositoryName, Name)> {
-    if let Some((repository, digest)) = name.split_once('@') {
-        // `app:v1@sha256:…` means the digest; the tag is for people.
-        let repository = repository.split_once(':').map_or(repository, |(repository, _)| repository);
-        return Ok((RepositoryName::parse(repository)?, Name::Digest(Digest::parse(digest)?)));
-    }
-    let (repository, tag) = name.split_once(':').context("no tag")?;
-    Ok((RepositoryName::parse(repository)?, Name::Tag(Tag::parse(tag)?)))
 }
 
 /// The manifests that have to do with one.
@@ -194,20 +208,4 @@ fn told(evidence: &Evidence, now: DateTime<Utc>) -> String {
         Weight::Weaker => "it may be much older, and something better is known",
     };
     format!("{source} ({weight})")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_image_is_named_by_tag_or_digest() {
-        let digest = format!("sha256:{}", "ab".repeat(32));
-        assert!(matches!(parse("team/app:v1"), Ok((_, Name::Tag(_)))));
-        assert!(matches!(parse(&format!("team/app@{digest}")), Ok((_, Name::Digest(_)))));
-        assert!(matches!(parse(&format!("team/app:v1@{digest}")), Ok((_, Name::Digest(_)))));
-        for wrong in ["team/app", "Team/app:v1", "app:", "app@sha256:abc", ""] {
-            assert!(parse(wrong).is_err(), "{wrong}");
-        }
-    }
 }

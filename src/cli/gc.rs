@@ -22,21 +22,26 @@ pub(super) async fn gc(config: &Config, arguments: &GcArguments, env: Env<'_>) -
     let state = State::open(&config.state_dir)?;
     let sessions = open(config, &selection, None, Some(&state))?;
     anyhow::ensure!(
-        sessions.iter().any(|session| session.registry.gc.is_some()),
+        !arguments.registry.is_empty() || sessions.iter().any(|session| session.registry.gc.is_some()),
         "none of these registries says in the configuration how it is collected: give one a `gc`"
     );
+    let mut exit = Exit::Done;
+    for session in sessions.iter().filter(|session| session.registry.gc.is_none()) {
+        let name = &session.registry.name;
+        if arguments.registry.contains(name) {
+            let error = "the configuration does not say how it is collected: give it a `gc`";
+            print_failure(name, error.to_owned(), arguments.output.form);
+            exit = Exit::Failed;
+        }
+    }
     let stop = Stop::default();
     let _watcher = signals::watch(&stop)?;
-    let mut exit = Exit::Done;
     for session in sessions.iter().filter(|session| session.registry.gc.is_some()) {
         let name = &session.registry.name;
-        match collect_one(session, &state, env, arguments.no_grace, &stop).await {
+        match collect_one(session, &state, env, arguments, &stop).await {
             Ok(Some(collected)) => {
                 if arguments.output.form == Form::Json {
-                    let mut document = collection_document(&collected);
-                    document["version"] = json!(1);
-                    document["registry"] = json!(name);
-                    print_line!("{document}");
+                    print_document(name, &collected);
                     exit = exit.and(exit_of(&collected));
                 } else {
                     exit = exit.and(print_collection(name, &collected));
@@ -44,7 +49,7 @@ pub(super) async fn gc(config: &Config, arguments: &GcArguments, env: Env<'_>) -
             }
             Ok(None) => {}
             Err(error) => {
-                print_error!("error: {name}: {error:#}");
+                print_failure(name, format!("{error:#}"), arguments.output.form);
                 exit = exit.and(Exit::Failed);
             }
         }
@@ -56,15 +61,16 @@ async fn collect_one(
     session: &Session<'_>,
     state: &State,
     env: Env<'_>,
-    no_grace: bool,
+    arguments: &GcArguments,
     stop: &Stop,
 ) -> anyhow::Result<Option<Collected>> {
     let Some(collector) = session.collector(env)? else { return Ok(None) };
+    let collector = if arguments.force { collector.without_minimum() } else { collector };
     let site = session.site(None);
     // Not to be cut short: a registry that is down for us comes first.
     recover(site, &collector, state, &clock).await?;
     anyhow::ensure!(!stop.is_requested(), STOPPED);
-    let grace = if no_grace { Grace::Overridden } else { Grace::Respected };
+    let grace = if arguments.no_grace { Grace::Overridden } else { Grace::Respected };
     let blocked = stop.cuts(blocked(site, state, grace, clock())).await.context(STOPPED)?;
     if let Some(why) = blocked? {
         return Ok(Some(Collected::skipped(clock(), why.to_string())));
@@ -73,6 +79,22 @@ async fn collect_one(
     let found = stop.cuts(survey(site, &bar, async |_| Ok(None))).await.context(STOPPED)??;
     drop(bar);
     Ok(Some(collect(site, &collector, state, &found.kept, stop, &clock).await?))
+}
+
+/// Says why there was no collection.
+fn print_failure(registry: &str, error: String, form: Form) {
+    print_error!("{registry}: {error}");
+    if form == Form::Json {
+        let outcome = CollectionOutcome::Failed;
+        print_document(registry, &Collected { outcome, ..Collected::skipped(clock(), error) });
+    }
+}
+
+fn print_document(registry: &str, collected: &Collected) {
+    let mut document = collection_document(collected);
+    document["version"] = json!(1);
+    document["registry"] = json!(registry);
+    print_line!("{document}");
 }
 
 /// Says what a collection came to.
@@ -87,10 +109,10 @@ pub(super) fn print_collection(registry: &str, collected: &Collected) -> Exit {
         ),
         CollectionOutcome::Skipped => print_line!("{registry}: nothing was collected: {error}"),
         CollectionOutcome::Failed if collected.downtime.is_zero() => {
-            print_error!("error: {registry}: the collection failed: {error}");
+            print_error!("{registry}: the collection failed: {error}");
         }
         CollectionOutcome::Failed => print_error!(
-            "error: {registry}: the collection failed after the registry was away for {:.1} s: {error}",
+            "{registry}: the collection failed after the registry was away for {:.1} s: {error}",
             collected.downtime.as_secs_f64()
         ),
     }

@@ -1,6 +1,5 @@
 //! `regsweep history`: what runs have done, and whether it can still be undone.
 
-use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use comfy_table::Cell;
 
@@ -17,18 +16,30 @@ pub(super) fn show(config: &Config, arguments: &HistoryArguments) -> anyhow::Res
         let known = config.registries.iter().any(|registry| registry.name == *name);
         anyhow::ensure!(known, Usage(format!("the configuration has no registry {name}")));
     }
-    let state = State::beside(&config.state_dir)?
-        .with_context(|| format!("there is no history in {}", config.state_dir.display()))?;
+    let state = State::beside(&config.state_dir)?;
+    if let Some(lost) = state.as_ref().and_then(State::lost) {
+        anyhow::bail!("the state is lost, and the next run begins a new one: {lost}");
+    }
     let filter = Filter {
         run: arguments.run,
         registry: arguments.registry.clone(),
-        since: arguments.since,
-        until: arguments.until,
+        since: arguments.since.map(|since| since.begin(config.timezone)),
+        until: arguments.until.map(|until| until.end(config.timezone)),
         at_most: arguments.limit,
     };
-    let past = history(&state, &filter, arguments.only().as_ref())?;
-    if let (Some(run), true) = (arguments.run, past.is_empty()) {
-        anyhow::bail!("there is no run {run}, or not with these restrictions; `regsweep history` lists them");
+    let past = match &state {
+        Some(state) => history(state, &filter, arguments.only().as_ref())?,
+        None => Vec::new(),
+    };
+    if past.is_empty() {
+        let directory = config.state_dir.display();
+        match (arguments.run, state) {
+            (Some(run), _) => anyhow::bail!(
+                "there is no run {run}, or not with these restrictions; `regsweep history` lists them"
+            ),
+            (None, None) => print_note!("there is no history yet: there is no state in {directory}"),
+            (None, Some(_)) => print_note!("no run fits, or there was none yet, by the state in {directory}"),
+        }
     }
     match arguments.output.form {
         Form::Json => print_line!("{}", history_document(&past)),

@@ -7,37 +7,56 @@ use serde_json::{Value, json};
 use super::Exit;
 use super::args::{Form, LsArguments};
 use super::bars::Bar;
-use super::session::{Session, memory, open};
+use super::narrowed::Narrowed;
+use super::session::{Recalled, Session, open};
 use super::table::{age, bytes, count, right, table, tags};
 use crate::config::Config;
 use crate::engine::{Progress as _, inspect, repositories};
 use crate::model::RepositoryName;
-use crate::plan::RepositoryPlan;
-use crate::policy::Patterns;
+use crate::plan::{Failure, RepositoryPlan};
+use crate::report::{FailureDocument, StateUse, Trouble};
 
 pub(super) async fn ls(config: &Config, arguments: &LsArguments) -> anyhow::Result<Exit> {
-    let only = arguments.selection.only();
+    let narrowed = Narrowed::to(&arguments.selection.repository);
     let mut exit = Exit::Done;
-    let state = memory(config);
-    for session in open(config, &arguments.selection, None, state.as_ref())? {
+    let form = arguments.output.form;
+    let Recalled { state, memory, missing } = Recalled::of(config, &arguments.remembering);
+    let sessions = open(config, &arguments.selection, None, state.as_ref())?;
+    if let Some(why) = missing {
+        for session in sessions.iter().filter(|_| form == Form::Json) {
+            let trouble = Trouble { text: &why, kind: Some("state") };
+            print_line!("{}", document(&session.registry.name, memory, &[], &[], Some(trouble)));
+        }
+        anyhow::bail!(why);
+    }
+    let mut whole = true;
+    for session in sessions {
         let name = &session.registry.name;
-        match list(&session, only.as_ref()).await {
+        let listed = list(&session, &narrowed).await;
+        whole &= listed.is_ok();
+        match listed {
             Err(error) => {
-                print_error!("error: {name}: {error}");
+                if form == Form::Json {
+                    let trouble = Trouble { text: &error.to_string(), kind: Some(error.kind()) };
+                    print_line!("{}", document(name, memory, &[], &[], Some(trouble)));
+                }
+                print_error!("{name}: {error}");
                 exit = exit.and(Exit::Failed);
             }
-            Ok(listed) => exit = exit.and(print(name, listed, arguments.output.form)),
+            Ok(listed) => exit = exit.and(print(name, listed, memory, form)),
         }
     }
-    Ok(exit)
+    // Nobody knows what is in a registry that could not be read.
+    Ok(if whole { exit.and(narrowed.complain()) } else { exit })
 }
 
 type Listed = (RepositoryName, Result<RepositoryPlan, crate::engine::Error>);
 
-async fn list(session: &Session<'_>, only: Option<&Patterns>) -> Result<Vec<Listed>, crate::engine::Error> {
-    let site = session.site(only);
-    let bar = Bar::new(&session.registry.name);
+async fn list(session: &Session<'_>, narrowed: &Narrowed) -> Result<Vec<Listed>, crate::engine::Error> {
+    let site = session.site(narrowed.only());
+    let bar = Bar::among(&session.registry.name, narrowed);
     let names = repositories(site).await?;
+    names.iter().for_each(|name| bar.found(name));
     bar.scanning(names.len());
     let mut listed: Vec<Listed> = stream::iter(names)
         .map(async |repository| {
@@ -52,26 +71,34 @@ async fn list(session: &Session<'_>, only: Option<&Patterns>) -> Result<Vec<List
     Ok(listed)
 }
 
-fn print(registry: &str, listed: Vec<Listed>, form: Form) -> Exit {
-    let mut plans = Vec::new();
+fn print(registry: &str, listed: Vec<Listed>, memory: StateUse, form: Form) -> Exit {
+    let (mut plans, mut failures) = (Vec::new(), Vec::new());
     let mut exit = Exit::Done;
     for (repository, result) in listed {
         match result {
             Ok(plan) => plans.push(plan),
             Err(error) => {
-                print_error!("error: {registry}: {repository} could not be read: {error}");
+                print_error!("{registry}: {repository} could not be read: {error}");
                 exit = Exit::Failed;
+                let (kind, error) = (error.kind(), error.to_string());
+                failures.push(Failure { repository, kind, error });
             }
         }
     }
     match form {
-        Form::Json => print_line!("{}", document(registry, &plans)),
+        Form::Json => print_line!("{}", document(registry, memory, &plans, &failures, None)),
         Form::Table => print_table(registry, &plans),
     }
     exit
 }
 
-fn document(registry: &str, plans: &[RepositoryPlan]) -> Value {
+fn document(
+    registry: &str,
+    memory: StateUse,
+    plans: &[RepositoryPlan],
+    failures: &[Failure],
+    trouble: Option<Trouble<'_>>,
+) -> Value {
     let manifests = |plan: &RepositoryPlan| {
         let facts = plan.manifests.iter().map(|planned| {
             let age = planned.age.map(|age| age.num_seconds());
@@ -87,7 +114,12 @@ fn document(registry: &str, plans: &[RepositoryPlan]) -> Value {
         let policy = (!plan.policy.is_empty()).then_some(&plan.policy);
         json!({ "repository": plan.repository, "policy": policy, "manifests": manifests(plan), "ghosts": plan.ghosts })
     });
-    json!({ "version": 1, "registry": registry, "repositories": repositories.collect::<Vec<Value>>() })
+    let repositories = repositories.collect::<Vec<Value>>();
+    json!({
+        "version": 1, "registry": registry, "memory": memory, "repositories": repositories,
+        "failures": failures.iter().map(FailureDocument::of).collect::<Vec<_>>(),
+        "error": trouble.map(|one| one.text), "error_kind": trouble.and_then(|one| one.kind),
+    })
 }
 
 fn print_table(registry: &str, plans: &[RepositoryPlan]) {

@@ -1,6 +1,6 @@
 //! `regsweep plan`: what a run would do, and why.
 
-use std::io::{self, BufWriter, Stdout, Write, stdout};
+use std::io::{self, BufWriter, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,71 +13,85 @@ use tokio::time::Instant;
 use super::Exit;
 use super::args::{Form, PlanArguments};
 use super::bars::Bar;
-use super::session::{Session, memory, open};
+use super::narrowed::Narrowed;
+use super::output::{self, Saying};
+use super::session::{Recalled, Session, open};
 use super::table::{age, bytes, count, right, table, tags, verdict, why};
 use crate::config::Config;
-use crate::engine::{Progress, Survey, survey};
+use crate::engine::{Error, Progress, Survey, survey};
+use crate::model::RepositoryName;
 use crate::plan::{Failure, Plan, Refusal, RepositoryPlan, Verdict};
-use crate::policy::Patterns;
-use crate::registry::Traffic;
-use crate::report::PlanWriter;
+use crate::report::{PlanWriter, StateUse, Trouble};
 
 pub(super) async fn plan(config: &Config, arguments: &PlanArguments) -> anyhow::Result<Exit> {
-    let state = memory(config);
-    let sessions = open(config, &arguments.selection, arguments.at, state.as_ref())?;
-    let only = arguments.selection.only();
-    // One document can go out while it is made; several would get in each other's way.
-    let direct = sessions.len() == 1;
-    let plans =
-        join_all(sessions.iter().map(|session| look(session, only.as_ref(), arguments, direct))).await;
-    let mut exit = Exit::Done;
-    for (session, result) in sessions.iter().zip(plans) {
-        match result {
-            Ok(looked) => exit = exit.and(print(looked, session.reader.traffic())?),
-            Err(error) => {
-                print_error!("error: {}: {error}", session.registry.name);
-                exit = exit.and(Exit::Failed);
+    let Recalled { state, memory, missing } = Recalled::of(config, &arguments.remembering);
+    let at = arguments.at.map(|at| at.begin(config.timezone));
+    let sessions = open(config, &arguments.selection, at, state.as_ref())?;
+    let narrowed = Narrowed::to(&arguments.selection.repository);
+    if let Some(why) = missing {
+        if arguments.output.form == Form::Json {
+            for session in &sessions {
+                let writer = PlanWriter::new(Out::Direct(BufWriter::new(output::Out)), memory);
+                let now = session.site(None).now;
+                let trouble = Trouble { text: &why, kind: Some("state") };
+                writer.fail(&session.registry.name, now, trouble).context(UNPRINTED)?;
             }
         }
+        anyhow::bail!(why);
     }
-    Ok(exit)
+    // One document can go out while it is made; several would get in each other's way.
+    let direct = sessions.len() == 1;
+    let plans = sessions.iter().map(|session| look(session, &narrowed, arguments, memory, direct));
+    let plans = join_all(plans).await;
+    let mut exit = Exit::Done;
+    let whole = plans.iter().all(|looked| looked.survey.is_ok());
+    for (session, looked) in sessions.iter().zip(plans) {
+        exit = exit.and(print(session, looked)?);
+    }
+    // Nobody knows what is in a registry that could not be read.
+    Ok(if whole { exit.and(narrowed.complain()) } else { exit })
 }
 
+const UNPRINTED: &str = "the plan cannot be printed";
+
 struct Looked {
-    survey: Survey,
+    survey: Result<Survey, Error>,
     shown: Shown,
     taken: Duration,
 }
 
 async fn look(
     session: &Session<'_>,
-    only: Option<&Patterns>,
+    narrowed: &Narrowed,
     arguments: &PlanArguments,
+    memory: StateUse,
     direct: bool,
-) -> Result<Looked, crate::engine::Error> {
+) -> Looked {
     let begin = Instant::now();
-    let site = session.site(only);
+    let site = session.site(narrowed.only());
     let shown = match arguments.output.form {
-        Form::Table => Shown::Table(Listing::new(arguments.all)),
-        Form::Json if direct => Shown::Json(PlanWriter::new(Out::Direct(BufWriter::new(stdout())))),
-        Form::Json => Shown::Json(PlanWriter::new(Out::Held(Vec::new()))),
+        Form::Table => Shown::Table(Box::new(Listing::new(arguments.all))),
+        Form::Json if direct => {
+            Shown::Json(PlanWriter::new(Out::Direct(BufWriter::new(output::Out)), memory))
+        }
+        Form::Json => Shown::Json(PlanWriter::new(Out::Held(Vec::new()), memory)),
     };
-    let bar = Bar::new(&session.registry.name);
+    let bar = Bar::among(&session.registry.name, narrowed);
     let watcher = Watcher { bar: &bar, registry: &session.registry.name, now: site.now, shown: shown.into() };
-    let survey = survey(site, &watcher, async |_| Ok(None)).await?;
+    let survey = survey(site, &watcher, async |_| Ok(None)).await;
     let shown = watcher.shown.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(Looked { survey, shown, taken: begin.elapsed() })
+    Looked { survey, shown, taken: begin.elapsed() }
 }
 
 /// What is shown of each repository, made while the next ones are read.
 enum Shown {
-    Table(Listing),
+    Table(Box<Listing>),
     Json(PlanWriter<Out>),
 }
 
 /// Where a document goes.
 enum Out {
-    Direct(BufWriter<Stdout>),
+    Direct(BufWriter<output::Out>),
     Held(Vec<u8>),
 }
 
@@ -98,13 +112,17 @@ impl Write for Out {
 }
 
 struct Watcher<'a> {
-    bar: &'a Bar,
+    bar: &'a Bar<'a>,
     registry: &'a str,
     now: DateTime<Utc>,
     shown: Mutex<Shown>,
 }
 
 impl Progress for Watcher<'_> {
+    fn found(&self, repository: &RepositoryName) {
+        self.bar.found(repository);
+    }
+
     fn scanning(&self, repositories: usize) {
         self.bar.scanning(repositories);
     }
@@ -124,15 +142,24 @@ impl Progress for Watcher<'_> {
     }
 }
 
-fn print(looked: Looked, traffic: Traffic) -> anyhow::Result<Exit> {
+fn print(session: &Session<'_>, looked: Looked) -> anyhow::Result<Exit> {
     let Looked { survey, shown, taken } = looked;
-    let plan = &survey.plan;
-    match shown {
-        Shown::Json(writer) => {
-            if let Out::Held(document) = writer.end(plan).context("the plan cannot be printed")? {
-                stdout().write_all(&document).context("the plan cannot be printed")?;
+    let survey = match survey {
+        Ok(survey) => survey,
+        Err(error) => {
+            if let Shown::Json(writer) = shown {
+                let trouble = Trouble { text: &error.to_string(), kind: Some(error.kind()) };
+                let name = &session.registry.name;
+                complete(writer.fail(name, session.site(None).now, trouble).context(UNPRINTED)?)?;
             }
+            print_error!("{}: {error}", session.registry.name);
+            return Ok(Exit::Failed);
         }
+    };
+    let plan = &survey.plan;
+    let traffic = session.reader.traffic();
+    match shown {
+        Shown::Json(writer) => complete(writer.end(plan).context(UNPRINTED)?)?,
         Shown::Table(listing) => {
             if let Some(text) = listing.text() {
                 print_line!("{text}");
@@ -149,6 +176,14 @@ fn print(looked: Looked, traffic: Traffic) -> anyhow::Result<Exit> {
     Ok(troubles(&plan.registry, LEFT_ALONE, &plan.failures, &plan.refusals))
 }
 
+/// Prints what is held back until others have been printed.
+fn complete(out: Out) -> anyhow::Result<()> {
+    if let Out::Held(document) = out {
+        output::Out.write_all(&document).context(UNPRINTED)?;
+    }
+    Ok(())
+}
+
 /// What becomes of a repository that a plan failed in.
 pub(super) const LEFT_ALONE: &str = " is left alone";
 
@@ -156,10 +191,10 @@ pub(super) const LEFT_ALONE: &str = " is left alone";
 /// repository in which something failed.
 pub(super) fn troubles(registry: &str, fate: &str, failures: &[Failure], refusals: &[Refusal]) -> Exit {
     for failure in failures {
-        print_error!("error: {registry}: {}{fate}: {}", failure.repository, failure.error);
+        print_error!("{registry}: {}{fate}: {}", failure.repository, failure.error);
     }
     for refusal in refusals {
-        print_error!("refused: {registry}: {refusal}");
+        output::tell(Saying::Problem, format_args!("refused: {registry}: {refusal}"));
     }
     match (failures.is_empty(), refusals.is_empty()) {
         (false, _) => Exit::Failed,

@@ -1,24 +1,33 @@
 //! `regsweep run`: do what the plan says, once, and collect.
 
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 
 use super::Exit;
-use super::args::{Form, RunArguments};
+use super::args::{CONFIG, Form, RunArguments};
 use super::bars::Bar;
 use super::gc::{exit_of, print_collection};
+use super::narrowed::Narrowed;
 use super::plan::{LEFT_ALONE, Listing, summary, troubles};
 use super::session::{clock, open};
 use super::signals;
 use super::table::count;
 use crate::config::{Config, Env};
-use crate::engine::{Conducted, Error, Limits, Means, Stop, Survey, conduct, recover};
-use crate::report::{Collected, RunReport, run_document};
-use crate::state::State;
+use crate::engine::{Conducted, Error, Limits, Means, Stop, conduct, recover};
+use crate::report::{Outcome, RunReport, Trouble, no_run_document, run_document};
+use crate::state::{Filter, State};
 
-pub(super) async fn run(config: &Config, arguments: &RunArguments, env: Env<'_>) -> anyhow::Result<Exit> {
+pub(super) async fn run(
+    config: &Config,
+    path: &Path,
+    arguments: &RunArguments,
+    env: Env<'_>,
+) -> anyhow::Result<Exit> {
     let state = State::open(&config.state_dir)?;
     let sessions = open(config, &arguments.selection, None, Some(&state))?;
-    let only = arguments.selection.only();
+    let narrowed = Narrowed::to(&arguments.selection.repository);
     let limits = if arguments.override_limits { Limits::Overridden } else { Limits::Respected };
     let stop = Stop::default();
     let watcher = signals::watch(&stop)?;
@@ -26,37 +35,67 @@ pub(super) async fn run(config: &Config, arguments: &RunArguments, env: Env<'_>)
         let collector = session.collector(env)?;
         let means =
             Means { state: &state, collector: collector.as_ref(), limits, stop: &stop, clock: &clock };
-        let site = session.site(only.as_ref());
+        let site = session.site(narrowed.only());
         if let Some(collector) = &collector {
             recover(site, collector, &state, &clock).await?;
         }
-        match conduct(site, &means, &Bar::new(&session.registry.name)).await {
-            Err(error @ Error::Stopped) => {
-                print_error!("error: {}: {error}", session.registry.name);
-                Ok(None)
-            }
-            conducted => anyhow::Ok(Some(conducted?)),
+        match conduct(site, &means, &Bar::among(&session.registry.name, &narrowed)).await {
+            Err(error @ Error::Stopped) => Ok(Ended::Stopped(error)),
+            conducted => anyhow::Ok(Ended::Itself(Box::new(conducted?))),
         }
     });
     let runs = join_all(runs).await;
     drop(watcher);
     let mut exit = Exit::Done;
+    let form = arguments.output.form;
+    let whole = runs.iter().all(|run| matches!(run, Ok(Ended::Itself(_))));
     for (session, result) in sessions.iter().zip(runs) {
+        let name = &session.registry.name;
+        let now = session.site(None).now;
+        let nothing = |outcome, text: &str, kind| {
+            if form == Form::Json {
+                let trouble = Trouble { text, kind };
+                print_line!("{}", no_run_document(number(&state, name, now), name, now, outcome, trouble));
+            }
+        };
         match result {
-            Ok(Some(conducted)) => exit = exit.and(print(&conducted, arguments.output.form)),
-            // It has been said.
-            Ok(None) => exit = exit.and(Exit::Failed),
+            Ok(Ended::Itself(conducted)) => exit = exit.and(print(&conducted, form, path)),
+            Ok(Ended::Stopped(error)) => {
+                nothing(Outcome::Interrupted, &error.to_string(), Some(error.kind()));
+                print_error!("{name}: {error}");
+                exit = exit.and(Exit::Failed);
+            }
             Err(error) => {
-                print_error!("error: {}: {error:#}", session.registry.name);
+                let kind = error.downcast_ref::<Error>().map(Error::kind);
+                nothing(Outcome::Failed, &format!("{error:#}"), kind);
+                print_error!("{name}: {error:#}");
                 exit = exit.and(Exit::Failed);
             }
         }
     }
-    Ok(exit)
+    // Nobody knows what is in a registry that could not be read.
+    Ok(if whole { exit.and(narrowed.complain()) } else { exit })
 }
 
-fn print(conducted: &Conducted, form: Form) -> Exit {
-    let exit = print_run(&conducted.survey, &conducted.report, form, conducted.collected.as_ref());
+/// What a run came to that did not fail.
+enum Ended {
+    Itself(Box<Conducted>),
+    /// Somebody asked for it before anything was done.
+    Stopped(Error),
+}
+
+/// The number of the run that began at this moment, if it is noted.
+fn number(state: &State, registry: &str, began: DateTime<Utc>) -> Option<i64> {
+    let (since, until) = (Some(began), Some(began));
+    let filter = Filter { registry: Some(registry.to_owned()), since, until, ..Filter::default() };
+    state.history(&filter).ok()?.first().map(|(run, _)| run.id)
+}
+
+fn print(conducted: &Conducted, form: Form, path: &Path) -> Exit {
+    let exit = print_run(conducted, form);
+    if form == Form::Table {
+        print_line!("{}", how_to_undo(conducted, path));
+    }
     if let (Some(until), Form::Table) = (conducted.held_back, form) {
         print_line!(
             "{}: gc.grace holds the collection back until {}; until then what was deleted can be undone (`regsweep history`)",
@@ -73,10 +112,11 @@ fn print(conducted: &Conducted, form: Form) -> Exit {
     }
 }
 
-fn print_run(survey: &Survey, report: &RunReport, form: Form, collected: Option<&Collected>) -> Exit {
+fn print_run(conducted: &Conducted, form: Form) -> Exit {
+    let Conducted { run, survey, report, collected, .. } = conducted;
     let plan = &survey.plan;
     match form {
-        Form::Json => print_line!("{}", run_document(report, plan, collected)),
+        Form::Json => print_line!("{}", run_document(*run, report, plan, collected.as_ref())),
         Form::Table => {
             let mut listing = Listing::new(false);
             plan.repositories.iter().for_each(|repository| listing.add(repository));
@@ -100,11 +140,32 @@ fn print_run(survey: &Survey, report: &RunReport, form: Form, collected: Option<
     let exit = troubles(&report.registry, fate, &report.failures, &report.refusals);
     match &report.cut_off {
         Some(why) => {
-            print_error!("error: {}: {why}", report.registry);
+            print_error!("{}: {why}", report.registry);
             exit.and(Exit::Failed)
         }
         None => exit,
     }
+}
+
+/// The number of the run, and the command that takes it back.
+fn how_to_undo(conducted: &Conducted, path: &Path) -> String {
+    let Conducted { run, report, collected, .. } = conducted;
+    let text = format!("{}: this was run {run}", report.registry);
+    if report.deleted.iter().all(|deleted| deleted.already_gone) && report.untagged.is_empty() {
+        return text;
+    }
+    let config =
+        if path == Path::new(CONFIG) { String::new() } else { format!(" --config {}", quoted(path)) };
+    let swept = collected.as_ref().is_some_and(|collected| collected.blobs > 0);
+    let which = if swept { "put back what is left of what it deleted" } else { "put back what it deleted" };
+    format!("{text}; to {which}: regsweep undo {run}{config}")
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |one: char| one.is_ascii_alphanumeric() || "/._-+:,@".contains(one);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 fn done(report: &RunReport, collected: bool) -> String {

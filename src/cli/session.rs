@@ -5,13 +5,14 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 
-use super::args::Selection;
+use super::args::{Remembering, Selection};
 use crate::config::{Config, Env, Registry};
 use crate::daemon::DockerDefaults;
-use crate::engine::Site;
+use crate::engine::{Site, prefixes};
 use crate::gc::{Collector, Turns};
 use crate::policy::Patterns;
 use crate::registry::{Reader, Retry};
+use crate::report::StateUse;
 use crate::state::State;
 
 /// A registry of the configuration with a way to it.
@@ -45,11 +46,6 @@ impl<'a> Session<'a> {
         collector.map(Some).with_context(|| format!("registry {} cannot be collected", self.registry.name))
     }
 
-    /// How people may write the registry before the name of an image: its name, or its host and port.
-    pub(super) fn prefixes(&self) -> [String; 2] {
-        prefixes(self.registry)
-    }
-
     pub(super) fn site<'b>(&'b self, only: Option<&'b Patterns>) -> Site<'b> {
         Site {
             config: self.config,
@@ -63,12 +59,42 @@ impl<'a> Session<'a> {
     }
 }
 
-/// What is remembered, for commands that only look: they do without where there is nothing.
-pub(super) fn memory(config: &Config) -> Option<State> {
-    State::beside(&config.state_dir).unwrap_or_else(|error| {
-        tracing::warn!(%error, "ages are judged without what earlier looks have found");
-        None
-    })
+/// What is remembered, for commands that only look.
+pub(super) struct Recalled {
+    /// The state; `None` where every look is the first.
+    pub(super) state: Option<State>,
+    /// What there is of it.
+    pub(super) memory: StateUse,
+    /// Why nothing is to be done: the state is required, and not there.
+    pub(super) missing: Option<String>,
+}
+
+impl Recalled {
+    /// Looks for it, and says what stands in the way.
+    pub(super) fn of(config: &Config, arguments: &Remembering) -> Self {
+        let directory = config.state_dir.display();
+        let (state, memory, trouble) = match State::beside(&config.state_dir) {
+            Ok(Some(state)) => match state.lost().map(str::to_owned) {
+                Some(lost) => (Some(state), StateUse::Lost, format!("the state is lost: {lost}")),
+                None => return Self { state: Some(state), memory: StateUse::Used, missing: None },
+            },
+            Ok(None) => {
+                (None, StateUse::None, format!("there is no state in {directory}: a first run makes it"))
+            }
+            Err(error) => (None, StateUse::Unreadable, error.to_string()),
+        };
+        if arguments.require_state {
+            return Self { state, memory, missing: Some(trouble) };
+        }
+        match memory {
+            StateUse::Lost => print_warning!("{trouble}. The next run begins a new one"),
+            StateUse::Unreadable => print_warning!(
+                "{trouble}. Ages are judged without it, so this may differ from what the service does"
+            ),
+            StateUse::Used | StateUse::None => {}
+        }
+        Self { state, memory, missing: None }
+    }
 }
 
 /// Opens the selected registries, in the order of the configuration. `at` stands for the present.
@@ -130,12 +156,6 @@ pub(super) fn named<'a>(config: &'a Config, name: &str) -> Result<&'a Registry, 
         let names: Vec<&str> = config.registries.iter().map(|registry| registry.name.as_str()).collect();
         Usage(format!("the configuration has no registry {name}; it has {}", names.join(", ")))
     })
-}
-
-fn prefixes(registry: &Registry) -> [String; 2] {
-    let host = registry.url.host_str().unwrap_or_default();
-    let port = registry.url.port().map(|port| format!(":{port}")).unwrap_or_default();
-    [format!("{}/", registry.name), format!("{host}{port}/")]
 }
 
 /// A command line that asks for what does not exist.

@@ -31,13 +31,13 @@ pub(super) fn watch(stop: &Stop) -> anyhow::Result<Watcher> {
     let stop = stop.clone();
     Ok(Watcher(tokio::spawn(async move {
         next(&mut signals).await;
-        print_error!(
+        print_note!(
             "stopping after the deletion under way; a collection is ended, and its registry brought back"
         );
         stop.request_of_collections_too();
         loop {
             next(&mut signals).await;
-            print_error!("stopping already: no registry may be left stopped, and nothing else is waited for");
+            print_note!("stopping already: no registry may be left stopped, and nothing else is waited for");
         }
     })))
 }

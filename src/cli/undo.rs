@@ -5,11 +5,10 @@ use comfy_table::Cell;
 
 use super::Exit;
 use super::args::{Form, UndoArguments};
-use super::explain::parse;
 use super::session::{Usage, clock, named, open_one};
 use super::table::{count, table, tags};
 use crate::config::Config;
-use crate::engine::{Return, Target, Undone, undo, undo_document};
+use crate::engine::{Return, Target, Unclear, Undone, undo, undo_document};
 use crate::plan::{RESTORED_STAYS, span};
 use crate::state::State;
 
@@ -19,32 +18,46 @@ pub(super) async fn put_back(config: &Config, arguments: &UndoArguments) -> anyh
         format!("there is no run {}: `regsweep history` lists those that are remembered", arguments.run)
     })?;
     let session = open_one(config, named(config, &run.registry)?, &state)?;
-    let only = arguments.image.as_deref().map(|image| target(image, session.prefixes())).transpose()?;
-    let undone = undo(session.site(None), &state, run.id, only.as_ref(), &clock).await?;
+    let only = match arguments.image.as_deref() {
+        Some(image) => Some(Target::find(&state, run.id, session.registry, image).map_err(unclear)?),
+        None => None,
+    };
+    let form = arguments.output.form;
+    let undone = match undo(session.site(None), &state, run.id, only.as_ref(), &clock).await {
+        Ok(undone) => undone,
+        Err(error) => {
+            if form == Form::Json {
+                print_line!("{}", undo_document(&run.registry, run.id, &[], Some(&error.to_string())));
+            }
+            return Err(error.into());
+        }
+    };
     if undone.is_empty() {
         let what = arguments.image.as_deref().map_or("nothing".to_owned(), |image| format!("no {image}"));
-        print_error!(
-            "error: there is {what} of run {} to put back: `regsweep history {}` shows what it deleted, and what was \
+        let error = format!(
+            "there is {what} of run {} to put back: `regsweep history {}` shows what it deleted, and what was \
              put back before",
-            run.id,
-            run.id
+            run.id, run.id
         );
+        if form == Form::Json {
+            print_line!("{}", undo_document(&run.registry, run.id, &[], Some(&error)));
+        }
+        print_error!("{error}");
         return Ok(Exit::Failed);
     }
-    match arguments.output.form {
-        Form::Json => print_line!("{}", undo_document(&run.registry, run.id, &undone)),
+    match form {
+        Form::Json => print_line!("{}", undo_document(&run.registry, run.id, &undone, None)),
         Form::Table => print(&run.registry, &undone),
     }
     let lost = undone.iter().any(|one| matches!(one.came, Return::Lost { .. } | Return::Failed { .. }));
     Ok(if lost { Exit::Failed } else { Exit::Done })
 }
 
-/// The image that is meant; its registry may stand before it, and is known anyway.
-fn target(image: &str, prefixes: [String; 2]) -> anyhow::Result<Target> {
-    let name = prefixes.iter().find_map(|prefix| image.strip_prefix(prefix)).unwrap_or(image);
-    let (repository, name) = parse(name)
-        .map_err(|_| Usage(format!("{image:?} is no image: write REPOSITORY:TAG or REPOSITORY@DIGEST")))?;
-    Ok(Target { repository, name })
+fn unclear(error: Unclear) -> anyhow::Error {
+    match error {
+        Unclear::NoImage(why) => Usage(why).into(),
+        other => other.into(),
+    }
 }
 
 fn print(registry: &str, undone: &[Undone]) {

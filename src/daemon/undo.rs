@@ -7,7 +7,7 @@ use tokio::sync::oneshot::Sender;
 use super::generation::Generation;
 use super::jobs::{Turn, Work};
 use super::service::{Service, lock};
-use crate::engine::{Target, undo, undo_document};
+use crate::engine::{Target, Unclear, undo, undo_document};
 use crate::http::{NotUndone, Undo, Undone};
 
 /// An undo that waits for its turn.
@@ -59,11 +59,12 @@ impl Service {
         })?;
         let target = match image {
             None => None,
-            Some(image) => Some(
-                Target::find(&self.state, run, registry, image)
-                    .map_err(unreadable)?
-                    .map_err(NotUndone::Unclear)?,
-            ),
+            Some(image) => {
+                Some(Target::find(&self.state, run, registry, image).map_err(|error| match error {
+                    Unclear::State(error) => unreadable(error),
+                    unclear => NotUndone::Unclear(unclear.to_string()),
+                })?)
+            }
         };
         Ok((name, target))
     }
@@ -107,6 +108,6 @@ impl Service {
             )));
         }
         tracing::info!(registry = name, run, deletions = undone.len(), "the undo ended");
-        Ok(undo_document(name, *run, &undone))
+        Ok(undo_document(name, *run, &undone, None))
     }
 }

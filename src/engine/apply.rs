@@ -17,7 +17,7 @@ use crate::model::{Digest, Tag};
 use crate::plan::{Failure, Planned, RepositoryPlan, Untag};
 use crate::policy::Policy;
 use crate::registry::{self, Deleter, Deletion, Features};
-use crate::report::{Deleted, RunReport, Spared, Untagged};
+use crate::report::{Deleted, RunReport, Spared, Untagged, listed};
 use crate::state::Departure;
 
 /// Repositories that are worked on at once. Within one, deletions follow one another: each makes
@@ -332,7 +332,7 @@ impl Work<'_> {
         let reasons: Vec<String> = planned.reasons.iter().map(ToString::to_string).collect();
         tracing::info!(
             registry = %self.site.registry.name, repository = %deleted.repository, digest = %deleted.digest,
-            tags = ?deleted.tags, policy = %deleted.policy, rules = ?planned.rules, ?reasons,
+            tags = %listed(&deleted.tags), policy = %deleted.policy, rules = %listed(&planned.rules), reasons = %listed(&reasons),
             bytes = deleted.bytes, already_gone = deleted.already_gone, "deleted a manifest"
         );
         deleted

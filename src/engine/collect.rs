@@ -154,8 +154,9 @@ pub async fn collect(
         }
         Ok(gc::Outcome::NothingToDo) => nothing(CollectionOutcome::Success, None),
         Ok(gc::Outcome::BelowMinimum { reclaimable }) => {
-            let why =
-                format!("a collection would free {reclaimable} bytes, which is below gc.min_reclaimable");
+            let why = format!(
+                "a collection would free {reclaimable} bytes, which is below gc.min_reclaimable; `regsweep gc --force` collects all the same"
+            );
             nothing(CollectionOutcome::Skipped, Some(why))
         }
         Err(error @ gc::Error::NotBegun) => nothing(CollectionOutcome::Skipped, Some(error.to_string())),

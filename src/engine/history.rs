@@ -1,6 +1,5 @@
 //! What runs have done, as the command line, the page and the API show it.
 
-use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::{Return, Undone};
@@ -75,15 +74,6 @@ pub fn what_went(entry: &Entry) -> &'static str {
     if entry.alone { "tag" } else { entry.kind.name() }
 }
 
-/// A moment as it is asked for: a day, which means its first moment in UTC, or RFC 3339.
-pub fn asked_moment(text: &str) -> Result<DateTime<Utc>, String> {
-    let day = format!("{text}T00:00:00Z");
-    DateTime::parse_from_rfc3339(text)
-        .or_else(|_| DateTime::parse_from_rfc3339(&day))
-        .map(|moment| moment.to_utc())
-        .map_err(|_| "write a day such as 2026-01-31, or a moment such as 2026-01-31T12:00:00Z".to_owned())
-}
-
 /// Runs and their deletions as programs read them, version 1.
 pub fn history_document(past: &[Past]) -> Value {
     json!({ "version": 1, "runs": past.iter().map(run_document).collect::<Vec<_>>() })
@@ -122,8 +112,8 @@ pub fn entry_document(entry: &Entry) -> Value {
     })
 }
 
-/// What became of an undo, as programs read it, version 1.
-pub fn undo_document(registry: &str, run: i64, undone: &[Undone]) -> Value {
+/// What became of an undo, as programs read it, version 1. `error` says why there was none.
+pub fn undo_document(registry: &str, run: i64, undone: &[Undone], error: Option<&str>) -> Value {
     let results = undone.iter().map(|one| {
         let mut document = entry_document(&one.entry);
         let (result, why) = match &one.came {
@@ -138,17 +128,6 @@ pub fn undo_document(registry: &str, run: i64, undone: &[Undone]) -> Value {
         document["tags_moved"] = json!(one.moved);
         document
     });
-    json!({ "version": 1, "registry": registry, "run": run, "results": results.collect::<Vec<_>>() })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_moment_is_a_day_or_more_exact() {
-        assert_eq!(asked_moment("2026-01-31"), asked_moment("2026-01-31T00:00:00Z"));
-        assert_eq!(asked_moment("2026-01-31T02:00:00+02:00"), asked_moment("2026-01-31"));
-        assert!(asked_moment("tomorrow").is_err());
-    }
+    let results = results.collect::<Vec<_>>();
+    json!({ "version": 1, "registry": registry, "run": run, "results": results, "error": error })
 }

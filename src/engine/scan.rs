@@ -13,6 +13,7 @@ use super::bounds::Bounds;
 use crate::model::{Digest, Facts, Manifest, Memory, RepositoryName, Snapshot, Tag};
 use crate::policy::{Keep, Policy};
 use crate::registry::{Error, Reference, Resolved, TagList};
+use crate::report::listed;
 
 /// How much is to be read.
 #[derive(Debug, Clone, Copy)]
@@ -124,7 +125,7 @@ pub(super) async fn confirm(
     let dangling: BTreeSet<String> = dangling.map(|(tag, _)| tag.to_string()).collect();
     snapshot.tags.retain(|_, digest| !gone.contains(digest));
     tracing::warn!(
-        registry = %site.registry.name, repository = %snapshot.repository, tags = ?dangling,
+        registry = %site.registry.name, repository = %snapshot.repository, tags = %listed(&dangling),
         "the registry lists tags whose manifests it does not have: they keep nothing"
     );
     snapshot.ghosts.extend(dangling);

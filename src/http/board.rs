@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use url::Url;
 
 use crate::config::{Config, Gc, GcSchedule};
@@ -39,6 +40,8 @@ pub(super) struct State {
 pub(super) struct Configuration {
     pub(super) loaded_at: DateTime<Utc>,
     pub(super) mode: Mode,
+    /// Where its days begin.
+    pub(super) timezone: Tz,
 }
 
 /// What is known of one registry.
@@ -192,7 +195,8 @@ impl Board {
     /// A configuration is in force. What is known of registries that stay is kept.
     pub fn configured(&self, config: &Config, now: DateTime<Utc>) {
         self.update(|state| {
-            state.configuration = Some(Configuration { loaded_at: now, mode: config.mode });
+            state.configuration =
+                Some(Configuration { loaded_at: now, mode: config.mode, timezone: config.timezone });
             state.configuration_error = None;
             let mut old = std::mem::take(&mut state.registries);
             for registry in &config.registries {

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Json, Response};
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::parameters::Parameters;
 use super::{board, page};
-use crate::engine::{asked_moment, history, history_document};
+use crate::engine::{Asked, history, history_document};
 use crate::policy::{Pattern, Patterns};
 use crate::state::{Error, Filter, State};
 
@@ -68,8 +69,8 @@ impl Question {
     /// What may narrow the runs down, as the command line has it.
     pub(super) const PARAMETERS: [&str; 6] = ["run", "registry", "repository", "since", "until", "limit"];
 
-    /// Understands the parameters; an error says what is wrong with one and what to write.
-    pub(super) fn read(parameters: &Parameters) -> Result<Self, String> {
+    /// Understands the parameters, days by this time zone; an error says what is wrong with one and what to write.
+    pub(super) fn read(parameters: &Parameters, timezone: Tz) -> Result<Self, String> {
         let mut filter = Filter { at_most: USUAL, ..Filter::default() };
         let mut repositories = Vec::new();
         for (name, value) in parameters.pairs() {
@@ -86,8 +87,8 @@ impl Question {
                         Pattern::parse(value).map_err(|why| bad(pattern_advice(&why.to_string())))?;
                     repositories.push(pattern);
                 }
-                "since" => filter.since = Some(moment(value).map_err(bad)?),
-                "until" => filter.until = Some(moment(value).map_err(bad)?),
+                "since" => filter.since = Some(moment(value).map_err(bad)?.begin(timezone)),
+                "until" => filter.until = Some(moment(value).map_err(bad)?.end(timezone)),
                 "limit" => {
                     let limit = value.parse().ok().filter(|limit| (1..=MOST).contains(limit));
                     filter.at_most = limit.ok_or_else(|| bad(format!("write a number from 1 to {MOST}")))?;
@@ -112,10 +113,10 @@ impl Question {
     }
 }
 
-fn moment(text: &str) -> Result<DateTime<Utc>, String> {
+fn moment(text: &str) -> Result<Asked, String> {
     let why =
         |why| if text.contains(' ') { format!("{why} (in an address a + is written %2B)") } else { why };
-    asked_moment(text).map_err(why)
+    Asked::parse(text).map_err(why)
 }
 
 fn pattern_advice(why: &str) -> String {

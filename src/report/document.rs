@@ -294,7 +294,8 @@ impl RefusalDocument {
 }
 
 impl FailureDocument {
-    pub(super) fn of(failure: &Failure) -> Self {
+    /// Of a failure.
+    pub fn of(failure: &Failure) -> Self {
         Self {
             repository: failure.repository.clone(),
             kind: failure.kind.to_owned(),

@@ -1,12 +1,17 @@
 //! Whether a file can be the state, and where one goes that cannot.
 
 use std::io;
+use std::os::unix::fs::{MetadataExt as _, lchown};
 use std::path::{Path, PathBuf};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rustix::process::geteuid;
 
-use super::{Error, PATIENCE, schema};
+use super::{Error, FILE, LOCK, PATIENCE, schema};
+
+/// The number of the user who may do everything.
+const ROOT: u32 = 0;
 
 /// What SQLite adds to the name of a database for the files beside it.
 const BESIDE: [&str; 3] = ["", "-wal", "-shm"];
@@ -22,6 +27,25 @@ pub(super) fn unusable(path: &Path) -> Result<Option<String>, Error> {
         Err(Error::Sqlite(error)) if is_broken(&error) => Ok(Some(error.to_string())),
         examined => examined,
     }
+}
+
+/// Gives what root has made to the user to whom the directory belongs, which is the service's. Without it, the
+/// service could not write a state that a command of root's has begun.
+pub(super) fn leave_to_owner(directory: &Path) -> io::Result<()> {
+    let owner = std::fs::metadata(directory)?;
+    if !geteuid().is_root() || owner.uid() == ROOT {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let is_ours = name.to_str().is_some_and(|name| name == LOCK || name.starts_with(FILE));
+        // Not where a link leads.
+        if is_ours && entry.metadata().is_ok_and(|found| found.uid() == ROOT && found.is_file()) {
+            lchown(entry.path(), Some(owner.uid()), Some(owner.gid()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether there is nothing in this file, or no such file.
@@ -41,11 +65,17 @@ fn examine(path: &Path) -> Result<Option<String>, Error> {
     if !schema::is_ours(&connection, path)? {
         return Ok(Some("it is a database of something else".to_owned()));
     }
+    Ok(damage(&connection)?)
+}
+
+/// What is broken in a file, if anything is.
+pub(super) fn damage(connection: &Connection) -> Result<Option<String>, rusqlite::Error> {
     let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     Ok((found != "ok").then_some(found))
 }
 
-fn is_broken(error: &rusqlite::Error) -> bool {
+/// Whether this says that a file is broken, or no database.
+pub(super) fn is_broken(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 

@@ -70,7 +70,7 @@ async fn page(url: &str, run: &str) -> String {
 
 #[tokio::test]
 async fn runs_are_narrowed_down_as_on_the_command_line() {
-    let (url, state, _) = server().await;
+    let (url, state, board) = server().await;
     ran(&state, "main", 300, &[departure("team/app", "pr-1"), departure("team/web", "pr-2")]);
     ran(&state, "edge & co", 200, &[departure("team/app", "pr-3")]);
     ran(&state, "main", 100, &[]);
@@ -96,9 +96,17 @@ async fn runs_are_narrowed_down_as_on_the_command_line() {
     check(&[("repository", "team/app"), ("repository", "team/web")], &[(2, 1), (1, 2)]).await;
     check(&[("since", "2026-06-17T08:00:00Z")], &[(3, 0), (2, 1)]).await;
     check(&[("since", "2026-06-17T10:00:00+02:00"), ("until", "2026-06-17T09:00:00Z")], &[(2, 1)]).await;
-    check(&[("until", "2026-06-17")], &[]).await;
+    check(&[("until", "2026-06-16")], &[]).await;
+    // A day is over at its end.
+    check(&[("since", "2026-06-17"), ("until", "2026-06-17")], &[(3, 0), (2, 1), (1, 2)]).await;
     check(&[("limit", "1")], &[(3, 0)]).await;
     check(&[("limit", "1000"), ("registry", "main"), ("repository", ".*")], &[(1, 2)]).await;
+    // Days are those of the configuration: there, the last one began after midnight.
+    let mut elsewhere = config("enforce");
+    elsewhere.timezone = chrono_tz::Tz::Pacific__Kiritimati;
+    board.configured(&elsewhere, now());
+    check(&[("since", "2026-06-18")], &[(3, 0)]).await;
+    check(&[("until", "2026-06-17")], &[(2, 1), (1, 2)]).await;
     for _ in 0..20 {
         ran(&state, "main", 50, &[]);
     }

@@ -1,5 +1,6 @@
 //! `explain` shows all that tells the age of an image, and what of it counted.
 
+use regsweep::state::State;
 use serde_json::{Value, json};
 
 use crate::service::Place;
@@ -39,7 +40,7 @@ fn check(place: &Place, tag: &str, expected: &[(&str, &str)], hours: Option<i64>
 fn every_evidence_is_shown_and_what_counts_is_marked() {
     let registry = RealRegistry::start();
     let place = place(&format!("url: {}", registry.url()), FORTNIGHT);
-    std::fs::create_dir(place.state_dir()).unwrap();
+    drop(State::open(&place.state_dir()).unwrap());
     let made = |name: &str, moment: &str| Image::new(name).created(moment).build();
     let write = |tag: &str, content: &Content| registry.store().write("app", &[tag], content);
     let (ten_days, long_ago) = (hours_ago(240).to_rfc3339(), "1970-01-01T00:00:00Z");

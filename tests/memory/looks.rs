@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use regsweep::state::State;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::service::Place;
 use crate::support::image::{Artifact, Content, Image, Index, signature_tag};
@@ -110,7 +110,7 @@ fn strip(json: &mut Value) {
 
 fn remembering(registry: &RealRegistry, rules: &str) -> Place {
     let place = place(&format!("url: {}", registry.url()), rules);
-    std::fs::create_dir(place.state_dir()).unwrap();
+    drop(State::open(&place.state_dir()).unwrap());
     place
 }
 
@@ -179,11 +179,19 @@ fn who_only_looks_leaves_no_state_behind() {
         run(&place, arguments).exits(0);
         assert!(!place.state_dir().exists(), "{arguments:?}");
     }
-    let nothing = run(&place, &["history"]).exits(1);
-    assert!(nothing.stderr.contains("there is no history in"), "{}", nothing.stderr);
+    let nothing = run(&place, &["history"]).exits(0);
+    assert!(nothing.stdout.is_empty(), "{}", nothing.stdout);
+    assert_eq!(
+        nothing.stderr,
+        format!("there is no history yet: there is no state in {}\n", place.state_dir().display())
+    );
+    let nothing = run(&place, &["history", "--output", "json"]).exits(0);
+    assert_eq!(nothing.json(), json!({ "version": 1, "runs": [] }));
+    let none = run(&place, &["history", "1"]).exits(1);
+    assert!(none.stderr.contains("there is no run 1"), "{}", none.stderr);
     assert_eq!(files(place.config().parent().unwrap()), before);
-    // Where there is a place for it, they remember.
-    std::fs::create_dir(place.state_dir()).unwrap();
+    // Where there is a state, they remember.
+    drop(State::open(&place.state_dir()).unwrap());
     assert_eq!(planned(&place, &registry).1.by_tag, 1);
     assert_eq!(planned(&place, &registry).1.unchanged, 1);
 }

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use regsweep::state::State;
 use rusqlite::Connection;
+use serde_json::json;
 
 use crate::service::Place;
 use crate::support::fake::{FakeRegistry, Personality};
@@ -112,7 +114,7 @@ async fn nothing_goes_sooner_for_a_lost_memory() {
 /// A place with a state that remembers one old image, which goes.
 fn remembered(registry: &RealRegistry) -> Place {
     let place = place(&format!("url: {}", registry.url()), FORTNIGHT);
-    fs::create_dir(place.state_dir()).unwrap();
+    drop(State::open(&place.state_dir()).unwrap());
     registry.store().write("app", &["old"], &image("old"));
     let plan = run(&place, &["plan", "--all", "--output", "json"]).exits(0);
     assert_eq!(plan.doomed().len(), 1);
@@ -128,17 +130,27 @@ fn the_program_says_that_its_memory_was_lost_and_keeps_what_it_finds() {
             lose(&place.state_dir(), how);
             let damaged = fs::read(place.state_dir().join("state.sqlite")).ok();
             let ran = run(&place, &[command, "--output", "json"]).exits(0);
+            let word = if command == "plan" { "warning: the state is lost" } else { "ERROR" };
             assert!(
-                ran.stderr.contains("ERROR") && ran.stderr.contains("state.sqlite"),
+                ran.stderr.contains(word) && ran.stderr.contains("state.sqlite"),
                 "{name}: {}",
                 ran.stderr
             );
             assert!(ran.stderr.contains("Nothing is deleted sooner for it"), "{name}: {}", ran.stderr);
+            if command == "plan" {
+                // It only looks, and tells what the run will make of it.
+                assert_eq!((&ran.json()["memory"], ran.doomed().len()), (&json!("lost"), 0), "{name}");
+                assert_eq!(fs::read(place.state_dir().join("state.sqlite")).ok(), damaged, "{name}");
+                run(&place, &["plan", "--require-state"]).exits(1);
+                let past = run(&place, &["history"]).exits(1);
+                assert!(past.stderr.contains("the state is lost"), "{name}: {}", past.stderr);
+                run(&place, &["run"]).exits(0);
+            }
             assert!(set_aside(&place.state_dir()) == Vec::from_iter(damaged), "{name}");
             // The old image counts as pushed just now.
             let plan = run(&place, &["plan", "--all", "--output", "json"]).exits(0);
             assert_eq!((plan.doomed().len(), plan.kept().len()), (0, 1), "{name}");
-            assert!(!plan.stderr.contains("ERROR"), "{name}: {}", plan.stderr);
+            assert!(plan.stderr.is_empty() && plan.json()["memory"] == "used", "{name}: {}", plan.stderr);
             assert_eq!(registry.store().repository("app").tags.len(), 1, "{name}");
         }
     }

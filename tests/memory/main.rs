@@ -19,6 +19,7 @@ mod looks;
 mod lost;
 mod mended;
 mod moved;
+mod owners;
 mod past;
 mod swept;
 mod tap;

@@ -1,6 +1,7 @@
 //! `history` shows what runs have done: all of it, or the part that is asked for.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, TimeZone as _, Utc};
+use chrono_tz::Tz;
 use regsweep::state::State;
 use serde_json::{Value, json};
 
@@ -103,6 +104,31 @@ async fn history_can_be_narrowed_down_and_stands_beside_a_holder() {
     // Nobody else can change anything then.
     let held = run(&place, &["undo", "1"]).exits(1);
     assert!(held.stderr.contains("in use by another regsweep"), "{}", held.stderr);
+}
+
+#[test]
+fn a_day_is_one_of_the_configured_time_zone_and_until_means_its_end() {
+    let fake = FakeRegistry::start(Personality::V2_8);
+    // One of them has another day than UTC, whenever this runs.
+    for timezone in [Tz::Pacific__Kiritimati, Tz::Etc__GMTPlus12, Tz::UTC] {
+        let place = place(&format!("url: {}", fake.url()), &format!("timezone: {timezone}\n{OLD_GOES}"));
+        run(&place, &["run"]).exits(0);
+        let started = history(&place, &[])[0]["started"].as_str().unwrap().parse::<DateTime<Utc>>().unwrap();
+        let today = started.with_timezone(&timezone).date_naive();
+        let (yesterday, today, tomorrow) =
+            (today.pred_opt().unwrap().to_string(), today.to_string(), today.succ_opt().unwrap().to_string());
+        for (arguments, expected) in [
+            (["--since", today.as_str()], &[1][..]),
+            (["--until", &today], &[1]),
+            (["--since", &tomorrow], &[]),
+            (["--until", &yesterday], &[]),
+        ] {
+            assert_eq!(runs(&place, &arguments), expected, "{timezone} {arguments:?}");
+        }
+        let midnight = timezone.with_ymd_and_hms(2026, 3, 1, 0, 0, 0).unwrap().to_utc();
+        let plan = run(&place, &["plan", "--at", "2026-03-01", "--output", "json"]).exits(0).json();
+        assert_eq!(plan["now"].as_str().unwrap().parse::<DateTime<Utc>>().unwrap(), midnight, "{timezone}");
+    }
 }
 
 #[tokio::test]

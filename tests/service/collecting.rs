@@ -70,6 +70,18 @@ async fn a_collection_that_is_not_worth_it_is_not_begun_again_and_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collection_that_is_not_worth_it_can_be_forced() {
+    let (_host, filled, place, _) = deleted("  min_reclaimable: 1GiB\n").await;
+    let left = place.run(&["gc", "--no-grace"]).await.exits(0);
+    assert!(left.stdout.contains("`regsweep gc --force`"), "{}", left.stdout);
+    assert_eq!(filled.freed(), 0);
+    let forced = place.run(&["gc", "--no-grace", "--force", "--output", "json"]).await.exits(0);
+    assert_eq!(forced.json()["outcome"], "success");
+    assert_eq!(forced.json()["bytes"], filled.freed());
+    assert!(filled.freed() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collection_that_fails_does_not_stop_the_registry_again_and_again() {
     let (_host, filled, place, lines) = deleted("").await;
     let folder = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
 //! Runs the program the way a person or a script does: a configuration file, arguments, an exit code.
 
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Output, Stdio};
 
 /// A folder with a configuration file, and the environment in which the program is run.
 #[derive(Debug)]
@@ -43,20 +43,39 @@ impl Sweep {
         self
     }
 
+    /// What it says of `FOLDER`, with the folder's own name.
+    pub fn absolute(&self, text: &str) -> String {
+        text.replace("FOLDER", &self.folder.path().display().to_string())
+    }
+
     /// Runs the program with these arguments and this configuration.
     pub fn run(&self, arguments: &[&str]) -> Said {
         let config = self.folder.path().join("regsweep.yaml");
         self.run_bare(&[&["--config", config.to_str().unwrap()], arguments].concat())
     }
 
+    /// Runs the program with this configuration and its standard output there, and tells the rest.
+    pub fn run_into(&self, out: impl Into<Stdio>, arguments: &[&str]) -> Said {
+        let mut command = self.command(arguments);
+        command.arg("--config").arg(self.folder.path().join("regsweep.yaml"));
+        self.said(command.stdout(out).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap())
+    }
+
     /// Runs the program with these arguments and nothing else. The folder is called `FOLDER` in what
     /// it says.
     pub fn run_bare(&self, arguments: &[&str]) -> Said {
+        self.said(self.command(arguments).output().unwrap())
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_regsweep"));
         command.args(arguments).current_dir(self.folder.path()).env_clear();
         command.env("STATE_DIRECTORY", self.folder.path().join("state"));
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        let output = command.output().unwrap();
+        command
+    }
+
+    fn said(&self, output: Output) -> Said {
         let folder = self.folder.path().display().to_string();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace(&folder, "FOLDER");
         Said {

@@ -1,0 +1,162 @@
+//! The state as a command sees it that only looks: it makes no file and no directory, waits for nobody, and
+//! is in nobody's way.
+//!
+//! SQLite makes files beside a database in WAL mode even for who only reads, and leaves them there. So
+//! only who owns the state opens it where it is; all others read beside its holder with what the holder has made, or
+//! read a copy.
+
+use std::fs::{File, Metadata, TryLockError};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::backup::Backup;
+use rusqlite::{Connection, OpenFlags};
+use rustix::process::geteuid;
+use url::Url;
+
+use super::{Error, FILE, LOCK, LOST, PATIENCE, State, file, schema};
+
+/// How often to look whether a process that holds the lock has its file, and how long to wait in between.
+const LOOKS: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The way out where one may not look.
+const AS_ITS_OWNER: &str = ": run this as the user to whom it belongs, which is the service's";
+
+impl State {
+    /// Opens the state for a command that only looks. Who owns the file may write into it what was seen, unless
+    /// another process holds the state; everybody else has a view that cannot be written to. `None` if there
+    /// is no state and never was one. One that is lost is a view that knows of the loss, as the next run will.
+    pub fn beside(directory: &Path) -> Result<Option<Self>, Error> {
+        let mut looks = 1;
+        loop {
+            match look(directory) {
+                // The lock may be taken and the file not yet made, or the other way round at the end.
+                Err(Error::Unreadable(..)) if looks < LOOKS && is_held(directory) => {
+                    std::thread::sleep(PAUSE)
+                }
+                seen => return seen,
+            }
+            looks += 1;
+        }
+    }
+}
+
+/// One attempt.
+fn look(directory: &Path) -> Result<Option<State>, Error> {
+    let path = directory.join(FILE);
+    let lock = match File::open(directory.join(LOCK)) {
+        Ok(lock) => Some(lock),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => return Err(unreadable(directory, &error)),
+    };
+    match lock.as_ref().map(|lock| lock.try_lock_shared()) {
+        Some(Err(TryLockError::WouldBlock)) => return held(directory, &path).map(Some),
+        Some(Err(TryLockError::Error(error))) => return Err(unreadable(directory, &error)),
+        Some(Ok(())) | None => {}
+    }
+    let found = match std::fs::metadata(&path) {
+        Ok(found) => Some(found).filter(|found| found.len() > 0),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => return Err(unreadable(directory, &error)),
+    };
+    match (found, lock) {
+        (Some(found), lock) => nobodys(directory, &path, &found, lock).map(Some),
+        // Where a lock is, there was a state.
+        (None, Some(_)) => lost(&path, "it is gone from where it was").map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+fn is_held(directory: &Path) -> bool {
+    let lock = File::open(directory.join(LOCK));
+    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
+/// The state that nobody holds, nor begins to as long as `lock` is open.
+fn nobodys(directory: &Path, path: &Path, found: &Metadata, lock: Option<File>) -> Result<State, Error> {
+    if found.uid() == geteuid().as_raw() {
+        match file::unusable(path) {
+            Ok(Some(why)) => return lost(path, &why),
+            // The lock is only held until it is open: a run may begin while somebody looks. Both may write
+            // what they have seen.
+            Ok(None) => match State::begin(directory, None, lock.is_some()) {
+                Ok(state) if state.is_writable() => return Ok(state),
+                Err(error @ Error::TooNew(..)) => return Err(error),
+                Ok(_) | Err(_) => {}
+            },
+            Err(Error::Sqlite(error)) if file::is_unwritable(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    match copied(path, quiet(path)) {
+        Err(Error::Sqlite(error)) if file::is_broken(&error) => lost(path, &error.to_string()),
+        Err(Error::Sqlite(error)) => Err(foreign(directory, &error)),
+        seen => seen,
+    }
+}
+
+/// The state of another process.
+fn held(directory: &Path, path: &Path) -> Result<State, Error> {
+    let live = "mode=ro&readonly_shm=1";
+    let look = || {
+        let connection = open(path, live)?;
+        if schema::is_present(&connection)? { State::view(connection, None) } else { copied(path, live) }
+    };
+    look().map_err(|error| match error {
+        Error::Sqlite(error) => foreign(directory, &error),
+        error => error,
+    })
+}
+
+/// How to open a file that nobody writes to. Without a log it is whole as it is, and SQLite needs no files beside it.
+fn quiet(path: &Path) -> &'static str {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let has_log = std::fs::metadata(log).is_ok_and(|log| log.len() > 0);
+    if has_log { "mode=ro&readonly_shm=1" } else { "immutable=1" }
+}
+
+/// A copy of the file as it is now, in a file without a name, which is brought to the present version.
+fn copied(path: &Path, how: &str) -> Result<State, Error> {
+    let mut copy = Connection::open("")?;
+    Backup::new(&open(path, how)?, &mut copy)?.step(-1)?;
+    if !schema::is_ours(&copy, path)? {
+        return lost(path, "it is a database of something else");
+    }
+    if let Some(damage) = file::damage(&copy)? {
+        return lost(path, &damage);
+    }
+    schema::prepare(&copy, path, false)?;
+    State::view(copy, None)
+}
+
+/// What the next run begins with, seen before.
+fn lost(path: &Path, why: &str) -> Result<State, Error> {
+    let empty = Connection::open("")?;
+    schema::prepare(&empty, path, true)?;
+    State::view(empty, Some(format!("{}: {why}. {LOST}", path.display())))
+}
+
+fn open(path: &Path, how: &str) -> Result<Connection, Error> {
+    let cannot = |why: String| Error::Unreadable(path.to_owned(), why);
+    let absolute = std::path::absolute(path).map_err(|error| cannot(error.to_string()))?;
+    let mut address = Url::from_file_path(absolute).map_err(|()| cannot("it has no address".to_owned()))?;
+    address.set_query(Some(how));
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(Path::new(address.as_str()), flags)?;
+    connection.busy_timeout(PATIENCE)?;
+    Ok(connection)
+}
+
+fn unreadable(directory: &Path, error: &io::Error) -> Error {
+    let way_out = if error.kind() == ErrorKind::PermissionDenied { AS_ITS_OWNER } else { "" };
+    Error::Unreadable(directory.to_owned(), format!("{error}{way_out}"))
+}
+
+fn foreign(directory: &Path, error: &rusqlite::Error) -> Error {
+    Error::Unreadable(directory.to_owned(), format!("{error}{AS_ITS_OWNER}"))
+}
