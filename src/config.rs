@@ -149,6 +149,8 @@ pub struct Gc {
     pub grace: TimeDelta,
     /// How long a collection may take; never zero.
     pub timeout: Duration,
+    /// What happens to the registry meanwhile.
+    pub interruption: Interruption,
     /// What runs it.
     pub collector: Collector,
     /// Where the registry's cache of blobs is, as the operator states it; `None` reads it from the
@@ -204,6 +206,16 @@ pub enum GcSchedule {
     Cron(Schedule),
 }
 
+/// What happens to a registry while it is collected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Interruption {
+    /// It is down for it, or restarted right after it.
+    #[default]
+    Stop,
+    /// It runs on. The operator states that this is safe there; only commands can do it.
+    None,
+}
+
 /// What runs a collection.
 #[derive(Debug, Clone)]
 pub enum Collector {
@@ -220,7 +232,7 @@ pub enum Collector {
     },
     /// Commands of the operator, each a program and its arguments; no shell.
     Command {
-        /// What stops the registry; empty runs nothing.
+        /// What stops the registry; empty only with [`Interruption::None`], as `after` is then.
         before: Vec<String>,
         /// What collects; never empty.
         run: Vec<String>,

@@ -161,6 +161,7 @@ impl Collector {
                     cancel: cancel.clone(),
                     after: after.clone(),
                     timeout: gc.timeout,
+                    interrupts: gc.interruption == config::Interruption::Stop,
                 };
                 (Runner::Command(command), Target::Command(run.clone()))
             }
@@ -278,6 +279,18 @@ impl Collector {
             Runner::Command(command) => command.restore().await?,
         }
         if alive().await { Ok(()) } else { Err(Error::Silent) }
+    }
+
+    /// Ends what may be left of a collection beside a registry that was not stopped for it, after a crash that
+    /// followed [`Ledger::sweeping`].
+    pub async fn end(&self) -> Result<(), Error> {
+        let _turn = turns::take(&self.gate).await;
+        match &self.runner {
+            // What it has left in the Engine is removed before its next collection begins, and sweeps a registry
+            // that was found stopped.
+            Runner::Docker(_) => Ok(()),
+            Runner::Command(command) => command.end().await,
+        }
     }
 
     /// Whether somebody else has started the registry since we stopped it, and no sweep of ours can have gone on

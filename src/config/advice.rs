@@ -2,14 +2,14 @@
 //!
 //! It sees only what has been validated, and so knows no lines.
 
-use super::{Collector, Config, Registry};
+use super::{Collector, Config, Interruption, Registry};
 use crate::plan::span;
 
 impl Config {
     /// What the operator should think about again, each with the way out. None of it keeps the
     /// configuration from being used.
     pub fn advice(&self) -> Vec<String> {
-        let of = |registry| [endless_grace(registry), unknown_cache(registry)];
+        let of = |registry| [endless_grace(registry), unknown_cache(registry), swept_alive(registry)];
         self.registries.iter().flat_map(of).flatten().collect()
     }
 }
@@ -46,6 +46,20 @@ fn unknown_cache(registry: &Registry) -> Option<String> {
     })
 }
 
+/// That is safe for very few of them, and is said once more.
+fn swept_alive(registry: &Registry) -> Option<String> {
+    let gc = registry.gc.as_ref().filter(|gc| gc.interruption == Interruption::None)?;
+    let Collector::Command { run, .. } = &gc.collector else { return None };
+    Collector::is_official(run).then(|| {
+        format!(
+            "registry {}: its `garbage-collect` runs beside the registry (`interruption: none`): layers that are \
+             pushed meanwhile are swept, and a cache in the registry's memory goes on naming what is gone: see to it that \
+             nobody can push then, and that the registry has no such cache, or write `before` and `after`",
+            registry.name
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::parse;
@@ -76,10 +90,19 @@ mod tests {
         let check = |gc: &str, expected: usize| {
             assert_eq!(advice(&format!("gc: {{ {gc} }}")).len(), expected, "{gc}");
         };
-        check("command: { run: [sweep] }", 1);
-        check("command: { run: [sweep] }, cache: inmemory", 0);
-        check("command: { run: [registry, garbage-collect, /etc/registry.yml] }", 0);
+        check("command: { before: [b], run: [sweep] }", 1);
+        check("command: { before: [b], run: [sweep] }, cache: inmemory", 0);
+        check("command: { before: [b], run: [registry, garbage-collect, /etc/registry.yml] }", 0);
         check("docker: { container: r }", 0);
+    }
+
+    #[test]
+    fn a_registry_of_distribution_that_is_swept_while_it_runs_is_told_of() {
+        let check = |gc: &str, expected: usize| {
+            assert_eq!(advice(&format!("gc: {{ {gc} }}")).len(), expected, "{gc}");
+        };
+        check("interruption: none, command: { run: [registry, garbage-collect, /etc/registry.yml] }", 1);
+        check("interruption: none, cache: none, command: { run: [curl, -X, POST, 'http://h/gc'] }", 0);
     }
 
     #[test]

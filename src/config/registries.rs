@@ -17,7 +17,7 @@ use super::schedule::Schedule;
 use super::secret::{existing, secret};
 use super::values::{name, parsed, texts, word};
 use super::written::{self, List};
-use super::{Auth, ClientCertificate, Collector, Env, Gc, GcSchedule, Method, Registry, Tls};
+use super::{Auth, ClientCertificate, Collector, Env, Gc, GcSchedule, Interruption, Method, Registry, Tls};
 use crate::model::RepositoryName;
 use crate::plan::span;
 
@@ -260,8 +260,11 @@ fn gc(
     };
     let grace = grace(written.grace, history, &at.key("grace"), findings);
     let timeout = lasting(written.timeout, &at.key("timeout"), findings);
+    let interruption = interruption(written.interruption.as_deref(), written.docker.is_some(), at, findings);
+    // Nothing is asked of the one of two that may have to go.
+    let stated = interruption.filter(|_| keys.len() == 1);
     let docker = written.docker.map(|docker| self::docker(docker, &at.key("docker"), findings));
-    let command = written.command.map(|command| self::command(command, &at.key("command"), findings));
+    let command = written.command.map(|command| self::command(command, stated, &at.key("command"), findings));
     let collector = docker.or(command).flatten();
     let (cache, redis) = cache(written.cache, written.redis, collector.as_ref(), at, env, findings)?;
     Some(Gc {
@@ -269,6 +272,7 @@ fn gc(
         min_reclaimable: written.min_reclaimable.map_or(0, |size| size.bytes),
         grace,
         timeout: timeout.unwrap_or(GC_TIMEOUT),
+        interruption: interruption?,
         collector: collector?,
         cache,
         redis,
@@ -290,6 +294,32 @@ fn grace(written: Option<Span>, history: Option<TimeDelta>, at: &Path, findings:
     grace
 }
 
+/// What happens to the registry; `None` if what was written cannot be used.
+fn interruption(
+    written: Option<&str>,
+    is_docker: bool,
+    at: &Path,
+    findings: &mut Findings,
+) -> Option<Interruption> {
+    let at = at.key("interruption");
+    if findings.is_unread_within(&at) {
+        return None;
+    }
+    let words = [("stop", Interruption::Stop), ("none", Interruption::None)];
+    let interruption = match written {
+        Some(_) => word(written, &words, &at, findings)?,
+        None => Interruption::default(),
+    };
+    if is_docker && interruption == Interruption::None {
+        findings.add(
+            &at,
+            "`none` goes only with `command`: `docker` stops the registry or restarts it, so leave `interruption` out",
+        );
+        return None;
+    }
+    Some(interruption)
+}
+
 fn docker(written: written::Docker, at: &Path, findings: &mut Findings) -> Option<Collector> {
     let container =
         findings.required(written.container, at, "container", "write the name of the registry's container");
@@ -304,7 +334,12 @@ fn docker(written: written::Docker, at: &Path, findings: &mut Findings) -> Optio
     })
 }
 
-fn command(written: written::Command, at: &Path, findings: &mut Findings) -> Option<Collector> {
+fn command(
+    written: written::Command,
+    interruption: Option<Interruption>,
+    at: &Path,
+    findings: &mut Findings,
+) -> Option<Collector> {
     let advice = "write the command that collects, such as `[registry, garbage-collect, /etc/registry.yml]`";
     let run = findings.required(written.run, at, "run", advice);
     if run.as_ref().is_some_and(Vec::is_empty) {
@@ -330,7 +365,43 @@ fn command(written: written::Command, at: &Path, findings: &mut Findings) -> Opt
              container (`--name NAME`), and write what removes it as `cancel`, such as `[docker, rm, --force, NAME]`",
         );
     }
+    // What cannot be read may be what is missing.
+    if let Some(interruption) = interruption.filter(|_| !findings.is_reported_within(at)) {
+        interrupted_by(interruption, &before, &after, at, findings);
+    }
     Some(Collector::Command { before, run: run?, cancel, after })
+}
+
+/// Whether the commands do to the registry what is said of it. One that runs on loses the layers of what is pushed
+/// meanwhile, and believes in blobs that are gone, so that has to be the operator's own word.
+fn interrupted_by(
+    interruption: Interruption,
+    before: &[String],
+    after: &[String],
+    at: &Path,
+    findings: &mut Findings,
+) {
+    match interruption {
+        Interruption::Stop if before.is_empty() => findings.add(
+            &at.key("before"),
+            "missing: while the registry runs, a sweep takes layers that are being pushed: write what stops the registry \
+             as `before`, and what starts it as `after`, also where `run` would do both, so that the registry is \
+             started if `run` is killed; or, if this registry can be collected while it runs, state that with \
+             `interruption: none` in `gc`",
+        ),
+        Interruption::None => {
+            for (key, words) in [("before", before), ("after", after)] {
+                if !words.is_empty() {
+                    findings.add(
+                        &at.key(key),
+                        "with `interruption: none` the registry is neither stopped nor started: leave this out, or \
+                         `interruption`",
+                    );
+                }
+            }
+        }
+        Interruption::Stop => {}
+    }
 }
 
 /// Whether a command is the client of an engine that runs something for it. What comes after the registry's own
@@ -694,7 +765,7 @@ mod tests {
             "docker-registry, garbage-collect, docker, run",
             "run, docker",
         ] {
-            check(&format!("gc: {{ command: {{ run: [{run}] }} }}"), &[]);
+            check(&format!("gc: {{ command: {{ before: [b], run: [{run}] }} }}"), &[]);
         }
         check(
             "gc: { command: { run: r gc } }",
@@ -715,14 +786,48 @@ mod tests {
         check(
             "gc: { dockre: { container: r } }",
             &[
-                "registries[0].gc.dockre: line 1: unknown key: did you mean `docker`? the keys here are `schedule`, `min_reclaimable`, `grace`, `timeout`, `docker`, `command`, `cache`, `redis`",
+                "registries[0].gc.dockre: line 1: unknown key: did you mean `docker`? the keys here are `schedule`, `min_reclaimable`, `grace`, `timeout`, `interruption`, `docker`, `command`, `cache`, `redis`",
             ],
         );
         check(
             "gc: { grace: 7, docker: { container: r } }",
             &["registries[0].gc.grace: line 1: `7` has no unit: write `7s`, or min, h, d or w"],
         );
-        check("gc: { schedule: '0 4 * * 0', min_reclaimable: 1GiB, command: { run: [r] } }", &[]);
+        check(
+            "gc: { schedule: '0 4 * * 0', min_reclaimable: 1GiB, command: { before: [b], run: [r] } }",
+            &[],
+        );
+    }
+
+    #[test]
+    fn a_registry_is_stopped_for_commands_unless_the_operator_says_that_it_may_run() {
+        let missing = "registries[0].gc.command.before: line 1: missing: while the registry runs, a sweep takes layers that are being pushed: write what stops the registry as `before`, and what starts it as `after`, also where `run` would do both, so that the registry is started if `run` is killed; or, if this registry can be collected while it runs, state that with `interruption: none` in `gc`";
+        check("gc: { command: { run: [r] } }", &[missing]);
+        check("gc: { command: { before: [], run: [r], after: [a] } }", &[missing]);
+        check("gc: { interruption: stop, command: { run: [r] } }", &[missing]);
+        check("gc: { interruption: stop, command: { before: [b], run: [r], after: [a] } }", &[]);
+        check("gc: { interruption: none, command: { run: [r] } }", &[]);
+        check("gc: { interruption: none, command: { run: [r], cancel: [c] } }", &[]);
+        let neither = "with `interruption: none` the registry is neither stopped nor started: leave this out, or `interruption`";
+        check(
+            "gc: { interruption: none, command: { before: [b], run: [r], after: [a] } }",
+            &[
+                &format!("registries[0].gc.command.before: line 1: {neither}"),
+                &format!("registries[0].gc.command.after: line 1: {neither}"),
+            ],
+        );
+        check(
+            "gc: { interruption: none, docker: { container: r } }",
+            &[
+                "registries[0].gc.interruption: line 1: `none` goes only with `command`: `docker` stops the registry or restarts it, so leave `interruption` out",
+            ],
+        );
+        check(
+            "gc: { interruption: nono, command: { run: [r] } }",
+            &[
+                "registries[0].gc.interruption: line 1: `nono` means nothing here: did you mean `none`? write one of `stop`, `none`",
+            ],
+        );
     }
 
     #[test]

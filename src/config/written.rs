@@ -91,6 +91,7 @@ pub(super) struct Gc {
     pub(super) min_reclaimable: Option<Size>,
     pub(super) grace: Option<Span>,
     pub(super) timeout: Option<Span>,
+    pub(super) interruption: Option<String>,
     pub(super) docker: Option<Docker>,
     pub(super) command: Option<Command>,
     pub(super) cache: Option<String>,
