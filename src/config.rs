@@ -60,6 +60,8 @@ pub struct Config {
     pub history: TimeDelta,
     /// At least one, with names that differ.
     pub registries: Vec<Registry>,
+    /// Names of registries that are gone for good.
+    pub retired: Vec<String>,
     /// What is kept whatever the rules say.
     pub protect: Protect,
     /// What a run may do at most.
@@ -74,6 +76,8 @@ pub struct Config {
 pub struct Registry {
     /// What the operator calls it; unique.
     pub name: String,
+    /// What it was called before, where neither its name nor its address tells that it is the same.
+    pub was: Vec<String>,
     /// Where its API begins. The path ends with a slash, so that `url.join("v2/")` is the API also where
     /// the registry is served below a prefix.
     pub url: Url,

@@ -9,6 +9,7 @@ mod journal;
 mod learned;
 mod ledger;
 mod memory;
+mod names;
 mod runs;
 mod schema;
 mod subjects;
@@ -16,16 +17,19 @@ mod subjects;
 pub use history::Filter;
 pub use journal::{Departure, Entry, Fate};
 pub use ledger::Ledger;
+pub use names::{Recognized, Unknown};
 pub use runs::{Collection, Run, Total, TotalKind};
 
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use url::Url;
+
+use names::Names;
 
 /// The name of the file in the directory.
 const FILE: &str = "state.sqlite";
@@ -75,6 +79,8 @@ struct Open {
     /// Of all connections to a file one writes at a time. SQLite would have the other look again and
     /// again whether it is its turn; here it waits for it.
     writing: Mutex<()>,
+    /// What registries are called.
+    names: RwLock<Arc<Names>>,
     /// Whether an older memory was lost.
     forgotten: bool,
     /// Nothing of a view is locked, and nothing is written through it.
@@ -133,7 +139,7 @@ impl State {
 
     /// The part of the state that the collector of one registry writes.
     pub fn ledger(&self, registry: &str) -> Ledger {
-        Ledger::new(self.clone(), registry)
+        Ledger::new(self.clone(), &self.key(registry))
     }
 
     /// Opens the file, or a new one. Whoever does holds the lock meanwhile.
@@ -189,7 +195,9 @@ impl State {
         let forgotten = schema::is_forgotten(&durable)?;
         let writable = !durable.is_readonly(rusqlite::MAIN_DB)?;
         let (durable, quick, writing) = (Mutex::new(durable), Mutex::new(quick), Mutex::new(()));
-        Ok(Self { open: Arc::new(Open { durable, quick, writing, forgotten, writable, _lock: lock }) })
+        let names = RwLock::default();
+        let open = Open { durable, quick, writing, names, forgotten, writable, _lock: lock };
+        Ok(Self { open: Arc::new(open) })
     }
 
     /// Does all of it or nothing. When this returns it is on the disk.

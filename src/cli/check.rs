@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::Exit;
+use super::session;
 use super::table::count;
 use crate::config::Config;
 use crate::policy::Mode;
@@ -22,6 +23,10 @@ pub(super) fn check(config: &Config, path: &Path) -> Exit {
     );
     for advice in config.advice() {
         print_line!("note: {advice}");
+    }
+    match session::unknown(config) {
+        Ok(unknown) => unknown.iter().for_each(|unknown| print_line!("warning: {unknown}")),
+        Err(error) => print_line!("note: what the state remembers was not compared with it: {error}"),
     }
     Exit::Done
 }

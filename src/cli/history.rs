@@ -6,19 +6,19 @@ use comfy_table::Cell;
 
 use super::Exit;
 use super::args::{Form, HistoryArguments};
-use super::session::Usage;
+use super::session::{Usage, beside};
 use super::table::{bytes, count, right, table, tags};
 use crate::config::Config;
 use crate::engine::{NO_END, Past, Standing, history, history_document, what_went};
-use crate::state::{Filter, State};
+use crate::state::Filter;
 
 pub(super) fn show(config: &Config, arguments: &HistoryArguments) -> anyhow::Result<Exit> {
     if let Some(name) = &arguments.registry {
         let known = config.registries.iter().any(|registry| registry.name == *name);
         anyhow::ensure!(known, Usage(format!("the configuration has no registry {name}")));
     }
-    let state = State::beside(&config.state_dir)?
-        .with_context(|| format!("there is no history in {}", config.state_dir.display()))?;
+    let state =
+        beside(config)?.with_context(|| format!("there is no history in {}", config.state_dir.display()))?;
     let filter = Filter {
         run: arguments.run,
         registry: arguments.registry.clone(),

@@ -7,16 +7,15 @@ use super::args::{Form, RunArguments};
 use super::bars::Bar;
 use super::gc::{exit_of, print_collection};
 use super::plan::{LEFT_ALONE, Listing, summary, troubles};
-use super::session::{clock, open};
+use super::session::{clock, open, state};
 use super::signals;
 use super::table::count;
 use crate::config::{Config, Env};
 use crate::engine::{Conducted, Error, Limits, Means, Stop, Survey, conduct, recover};
 use crate::report::{Collected, RunReport, run_document};
-use crate::state::State;
 
 pub(super) async fn run(config: &Config, arguments: &RunArguments, env: Env<'_>) -> anyhow::Result<Exit> {
-    let state = State::open(&config.state_dir)?;
+    let state = state(config)?;
     let sessions = open(config, &arguments.selection, None, Some(&state))?;
     let only = arguments.selection.only();
     let limits = if arguments.override_limits { Limits::Overridden } else { Limits::Respected };

@@ -12,7 +12,7 @@ use crate::engine::Site;
 use crate::gc::{Collector, Turns};
 use crate::policy::Patterns;
 use crate::registry::{Reader, Retry};
-use crate::state::State;
+use crate::state::{State, Unknown};
 
 /// A registry of the configuration with a way to it.
 pub(super) struct Session<'a> {
@@ -63,9 +63,35 @@ impl<'a> Session<'a> {
     }
 }
 
+/// The state, for a command that writes to it.
+pub(super) fn state(config: &Config) -> anyhow::Result<State> {
+    let state = State::open(&config.state_dir)?;
+    for unknown in state.adopt(config)?.unknown {
+        tracing::warn!(registry = %unknown.name, "{unknown}");
+    }
+    Ok(state)
+}
+
+/// The state beside whoever holds it, with the names that registries have by now.
+pub(super) fn beside(config: &Config) -> Result<Option<State>, crate::state::Error> {
+    let state = State::beside(&config.state_dir)?;
+    if let Some(state) = &state {
+        state.recognize(config)?;
+    }
+    Ok(state)
+}
+
+/// Registries that the state remembers and the configuration does not have.
+pub(super) fn unknown(config: &Config) -> Result<Vec<Unknown>, crate::state::Error> {
+    match State::beside(&config.state_dir)? {
+        Some(state) => Ok(state.recognize(config)?.unknown),
+        None => Ok(Vec::new()),
+    }
+}
+
 /// What is remembered, for commands that only look: they do without where there is nothing.
 pub(super) fn memory(config: &Config) -> Option<State> {
-    State::beside(&config.state_dir).unwrap_or_else(|error| {
+    beside(config).unwrap_or_else(|error| {
         tracing::warn!(%error, "ages are judged without what earlier looks have found");
         None
     })

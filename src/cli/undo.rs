@@ -7,19 +7,24 @@ use serde_json::{Value, json};
 use super::Exit;
 use super::args::{Form, UndoArguments};
 use super::explain::parse;
-use super::session::{Usage, clock, named, open_one};
+use super::session::{Usage, clock, named, open_one, state};
 use super::table::{count, table, tags};
 use crate::config::Config;
 use crate::engine::{Return, Target, Undone, entry_document, undo};
 use crate::plan::{RESTORED_STAYS, span};
-use crate::state::State;
 
 pub(super) async fn put_back(config: &Config, arguments: &UndoArguments) -> anyhow::Result<Exit> {
-    let state = State::open(&config.state_dir)?;
+    let state = state(config)?;
     let run = state.run(arguments.run)?.with_context(|| {
         format!("there is no run {}: `regsweep history` lists those that are remembered", arguments.run)
     })?;
-    let session = open_one(config, named(config, &run.registry)?, &state)?;
+    let registry = named(config, &run.registry).map_err(|error| {
+        Usage(format!(
+            "{error}: if registry {0} has another name and another address now, write `was: {0}` in its entry",
+            run.registry
+        ))
+    })?;
+    let session = open_one(config, registry, &state)?;
     let only = arguments.image.as_deref().map(|image| target(image, session.prefixes())).transpose()?;
     let undone = undo(session.site(None), &state, run.id, only.as_ref(), &clock).await?;
     if undone.is_empty() {

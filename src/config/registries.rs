@@ -53,17 +53,37 @@ pub(super) fn registries(
     }
     let mut names = Vec::new();
     let mut addresses = Vec::new();
+    let mut former = Vec::new();
     let mut registries = Vec::new();
     for (at, written) in findings.elements(written, &at) {
         names.extend(written.name.clone().map(|name| (at.key("name"), name)));
         let registry = registry(written, schedule, history, &at, env, findings);
-        addresses.extend(registry.iter().map(|registry| (at.key("url"), address(&registry.url))));
+        addresses.extend(registry.iter().map(|registry| (at.key("url"), registry.address())));
+        let was = registry.iter().flat_map(|registry| registry.was.clone());
+        former.extend(was.map(|name| (at.key("was"), name)));
         registries.extend(registry);
     }
     findings.unique(&names, "give each its own name");
     // Two would judge, delete and collect the same images side by side, and count the same bytes twice.
     findings.unique(&addresses, "a registry has one entry, and policies tell its repositories apart");
+    findings.unique(&former, "one registry was called that");
     registries
+}
+
+/// Names of registries that are gone. One that is there is not.
+pub(super) fn retired(
+    written: Option<written::Texts>,
+    registries: &[Registry],
+    findings: &mut Findings,
+) -> Vec<String> {
+    let mut names = Vec::new();
+    for (at, name) in texts(written, &Path::default().key("retired"), findings) {
+        if registries.iter().any(|registry| registry.name == name) {
+            findings.add(&at, format!("`{name}` is one of the `registries`: remove one of the two"));
+        }
+        names.push(name);
+    }
+    names
 }
 
 fn registry(
@@ -75,6 +95,7 @@ fn registry(
     findings: &mut Findings,
 ) -> Option<Registry> {
     let name = name(written.name, at, "give it one, for metrics and messages", findings);
+    let was = texts(written.was, &at.key("was"), findings).into_iter().map(|(_, name)| name).collect();
     let url = findings.required(
         written.url,
         at,
@@ -101,6 +122,7 @@ fn registry(
     let gc = written.gc.map(|gc| self::gc(gc, history, &at.key("gc"), env, findings));
     Some(Registry {
         name: name?,
+        was,
         url: url?,
         auth: auth?,
         tls,
@@ -135,11 +157,13 @@ fn url_of(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-/// What tells one registry from another: host, port and path. No port speaks both `http` and `https`.
-fn address(url: &Url) -> String {
-    let port = url.port_or_known_default().map(|port| format!(":{port}")).unwrap_or_default();
-    let host = url.host_str().unwrap_or_default().trim_end_matches('.');
-    format!("{host}{port}{}", url.path().trim_end_matches('/'))
+impl Registry {
+    /// What tells one registry from another: host, port and path. No port speaks both `http` and `https`.
+    pub fn address(&self) -> String {
+        let port = self.url.port_or_known_default().map(|port| format!(":{port}")).unwrap_or_default();
+        let host = self.url.host_str().unwrap_or_default().trim_end_matches('.');
+        format!("{host}{port}{}", self.url.path().trim_end_matches('/'))
+    }
 }
 
 fn auth(written: written::Auth, at: &Path, env: Env<'_>, findings: &mut Findings) -> Option<Auth> {
@@ -527,6 +551,25 @@ mod tests {
             &[],
         );
         check("registries:\n-\n", &["registries[0]: line 3: an empty element: fill it in, or remove it"]);
+    }
+
+    #[test]
+    fn a_former_name_belongs_to_one_registry_and_a_retired_one_to_none() {
+        check("was: old", &[]);
+        check("was: [old, older]", &[]);
+        let check = |registries: &str, expected: &[&str]| {
+            tests::check(&format!("{POLICIES}{registries}\n"), expected)
+        };
+        check(
+            "registries:\n- { name: a, url: 'http://r', was: old }\n- { name: b, url: 'http://s', was: [older, old] }",
+            &[
+                "registries[1].was: line 4: `old` is taken by registries[0].was already: one registry was called that",
+            ],
+        );
+        check(
+            "retired: [old, a]\nregistries: [{ name: a, url: 'http://r' }]",
+            &["retired[1]: line 2: `a` is one of the `registries`: remove one of the two"],
+        );
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub(super) struct Service {
 impl Service {
     pub(super) fn open(config: &Config, env: Env<'_>, clock: Clock) -> anyhow::Result<Arc<Self>> {
         let state = State::open(&config.state_dir)?;
+        // First, or what is remembered has the names of before.
+        state.adopt(config)?;
         let revision = option_env!("REGSWEEP_REVISION").unwrap_or("unknown");
         let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), revision)?;
         let board = Board::default();
@@ -75,6 +77,7 @@ impl Service {
     pub(super) fn announce(&self, generation: &Generation) -> anyhow::Result<()> {
         let now = (self.clock)();
         let config = &generation.config;
+        self.take_names(config)?;
         for registry in &config.registries {
             let policies: Vec<&str> = config.policies.iter().map(|policy| policy.name.as_str()).collect();
             self.metrics.registry(&registry.name, &policies);

@@ -82,12 +82,13 @@ fn troubles(state: &State, now: DateTime<Utc>) -> Markup {
     let only_plans =
         state.configuration.as_ref().is_some_and(|configuration| configuration.mode == Mode::Plan);
     html! {
-        @if !causes.is_empty() || stalled.is_some() || reload.is_some() {
+        @if !causes.is_empty() || stalled.is_some() || reload.is_some() || !state.unknown.is_empty() {
             section.trouble role="alert" {
                 h2 { "Needs attention" }
                 ul {
                     @if let Some(why) = stalled { li { (why) } }
                     @for cause in &causes { li { (cause.text) } }
+                    @for unknown in state.unknown.iter().filter(|one| !one.is_stopped) { li { (unknown) } }
                     @if let Some((at, error)) = reload {
                         li {
                             "The configuration could not be reloaded " (when(*at, now))

@@ -89,6 +89,7 @@ impl TotalKind {
 impl State {
     /// Notes that a run begins, and gives it a number.
     pub fn begin_run(&self, registry: &str, started: DateTime<Utc>) -> Result<i64, Error> {
+        let registry = self.key(registry);
         self.durably(|connection| {
             connection
                 .execute("INSERT INTO run (registry, started) VALUES (?1, ?2)", params![registry, started])?;
@@ -117,6 +118,8 @@ impl State {
     /// waits for the next; one that did not takes off what it freed. What it was about to sweep is no longer open.
     pub fn finish_collection(&self, registry: &str, collected: &Collected) -> Result<(), Error> {
         let Collected { at, outcome, duration, downtime, blobs, bytes, error } = collected;
+        let registry = self.key(registry);
+        let registry = registry.as_str();
         self.durably(|connection| {
             connection.execute(
                 "INSERT INTO collection (registry, at, outcome, duration, downtime, blobs, bytes, error)
@@ -153,11 +156,12 @@ impl State {
     /// Every sum.
     pub fn totals(&self) -> Result<Vec<Total>, Error> {
         let connection = self.durable();
+        let names = self.names();
         let mut statement = connection.prepare("SELECT kind, registry, policy, value FROM total")?;
         let rows = statement.query_map([], |row| {
             let name: String = row.get(0)?;
             let kind = TotalKind::ALL.into_iter().find(|kind| kind.name() == name);
-            let (registry, policy) = (row.get(1)?, row.get(2)?);
+            let (registry, policy) = (names.name(row.get(1)?), row.get(2)?);
             Ok(kind.map(|kind| Total {
                 kind,
                 registry,
@@ -170,11 +174,12 @@ impl State {
 
     /// Bytes that were deleted in this registry and not yet collected.
     pub fn reclaimable(&self, registry: &str) -> Result<u64, Error> {
+        let registry = self.key(registry);
         let connection = self.durable();
         let value: Option<i64> = connection
             .query_row(
                 "SELECT value FROM total WHERE kind = ?1 AND registry = ?2",
-                [TotalKind::Reclaimable.name(), registry],
+                [TotalKind::Reclaimable.name(), &registry],
                 |row| row.get(0),
             )
             .optional()?;
@@ -187,11 +192,22 @@ impl State {
         let sql = format!("SELECT {COLUMNS} FROM run ORDER BY id DESC LIMIT ?1");
         let mut statement = connection.prepare_cached(&sql)?;
         let rows = statement.query_map([at_most], run)?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        self.named_runs(rows)
+    }
+
+    /// Runs with the present names of their registries.
+    pub(super) fn named_runs(
+        &self,
+        runs: impl Iterator<Item = Result<Run, rusqlite::Error>>,
+    ) -> Result<Vec<Run>, Error> {
+        let names = self.names();
+        let named = |run: Run| Run { registry: names.name(run.registry), ..run };
+        Ok(runs.map(|run| run.map(named)).collect::<Result<_, _>>()?)
     }
 
     /// The last collections, youngest first.
     pub fn collections(&self, at_most: u32) -> Result<Vec<Collection>, Error> {
+        let names = self.names();
         let connection = self.durable();
         let mut statement = connection.prepare(
             "SELECT registry, at, outcome, duration, downtime, blobs, bytes, error
@@ -210,7 +226,7 @@ impl State {
                 bytes: unsigned(row.get(6)?),
                 error: row.get(7)?,
             };
-            Ok(Collection { registry: row.get(0)?, collected })
+            Ok(Collection { registry: names.name(row.get(0)?), collected })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
@@ -218,8 +234,9 @@ impl State {
     /// The registries that were stopped for a collection and never seen to answer again.
     pub fn stopped(&self) -> Result<Vec<String>, Error> {
         let connection = self.durable();
+        let names = self.names();
         let mut statement = connection.prepare("SELECT registry FROM stopped")?;
-        let rows = statement.query_map([], |row| row.get(0))?;
+        let rows = statement.query_map([], |row| row.get(0).map(|key| names.name(key)))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 }

@@ -167,6 +167,15 @@ const STEPS: &[&str] = &[
         WHERE NOT EXISTS (SELECT 1 FROM manifest AS one WHERE one.digest = child.value AND one.known > 0)
     );
 ",
+    "
+    -- What the key of a registry in the other tables is called now, and where it is. Older versions noted neither: there the
+    -- key is the name.
+    CREATE TABLE registry (
+        key TEXT PRIMARY KEY,
+        name TEXT NOT NULL,
+        address TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// Brings a file to the present version. `lost` says that if it is a new one, it is not the first one.

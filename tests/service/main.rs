@@ -14,6 +14,7 @@ mod killed;
 mod life;
 mod past;
 mod reload;
+mod renamed;
 mod secret;
 mod signals;
 mod together;
