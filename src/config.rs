@@ -9,6 +9,7 @@ mod cache;
 mod docker;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod gc;
 mod locate;
 mod policies;
 mod problem;

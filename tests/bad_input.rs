@@ -41,7 +41,7 @@ fn keys_that_do_not_exist() {
     let config = "modes: enforce\nregistries:\n- { name: main, ulr: 'http://127.0.0.1:1' }\npolicies:\n\
         - { name: apps, repositories: '.*', rules: [{ name: r, tag: '.*', keep: all }] }\n";
     insta::assert_snapshot!(problems(config), @r#"
-    FOLDER/regsweep.yaml: modes: line 1: unknown key: did you mean `mode`? the keys here are `mode`, `schedule`, `timezone`, `listen`, `admin_token`, `state_dir`, `history`, `registries`, `protect`, `limits`, `policies`
+    FOLDER/regsweep.yaml: modes: line 1: unknown key: did you mean `mode`? the keys here are `mode`, `schedule`, `timezone`, `listen`, `admin_token`, `state_dir`, `history`, `registries`, `retired`, `protect`, `limits`, `policies`
     FOLDER/regsweep.yaml: registries[0].ulr: line 3: unknown key: did you mean `url`? the keys here are `name`, `was`, `url`, `auth`, `tls`, `repositories`, `tags_complete`, `concurrency`, `requests_per_second`, `timeout`, `run_timeout`, `schedule`, `gc`
     FOLDER/regsweep.yaml: policies[0].rules[0].tag: line 5: unknown key: did you mean `tags`? the keys here are `name`, `tags`, `group_by`, `keep`
     "#);
