@@ -82,6 +82,7 @@ async fn serve_here(
     let mut times = Times::of(&generation, &service);
     service.put_in_force(&generation);
     service.recover(&generation);
+    service.look_first(&generation);
     systemd::ready(&generation.status());
     let mut held_up = None;
     let mut beat = tokio::time::interval(BEAT);
@@ -128,7 +129,9 @@ async fn serve_here(
                     // A registry that is new here may have been left stopped by a process before us.
                     service.recover(&generation);
                     due.iter().for_each(|job| service.begin(job));
+                    service.look_first(&generation);
                     held_up = None;
+                    generation.config.advice().iter().for_each(|advice| tracing::warn!("{advice}"));
                     tracing::info!("the configuration was loaded again");
                 }
                 Err(refused) => {

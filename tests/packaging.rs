@@ -139,6 +139,18 @@ fn alerts_and_dashboard_name_only_metrics_that_exist() {
 }
 
 #[test]
+fn the_configuration_to_begin_with_is_sound_as_it_is_and_stands_in_the_readme() {
+    let small = text("config/small.yaml");
+    let config = config::load(&shipped("config/small.yaml"), &|_| None).unwrap();
+    assert_eq!(config.advice(), [""; 0]);
+    assert_eq!(config.mode, Mode::Plan, "nobody's images go because they tried this");
+    let readme = text("README.md");
+    assert!(readme.contains("config/small.yaml /etc/regsweep/config.yaml"), "it is what is installed");
+    let body = small.split_once('\n').unwrap().1;
+    assert!(readme.contains(body), "the README shows it as it is");
+}
+
+#[test]
 fn the_composed_service_has_a_sound_configuration() {
     let config = config::load(&shipped("config/compose/regsweep.yaml"), &|_| None).unwrap();
     assert!(config.listen.ip().is_unspecified(), "a container is reached from outside");

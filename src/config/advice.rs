@@ -4,13 +4,48 @@
 
 use super::{Collector, Config, Interruption, Registry};
 use crate::plan::span;
+use crate::policy::Policy;
 
 impl Config {
     /// What the operator should think about again, each with the way out. None of it keeps the
     /// configuration from being used.
     pub fn advice(&self) -> Vec<String> {
         let of = |registry| [endless_grace(registry), unknown_cache(registry), swept_alive(registry)];
-        self.registries.iter().flat_map(of).flatten().collect()
+        let each = self.registries.iter().flat_map(of).flatten();
+        let unclaimed = self.registries.iter().filter_map(|registry| self.unclaimed(registry));
+        self.unscheduled().into_iter().chain(unclaimed).chain(each).collect()
+    }
+
+    /// A service does nothing by itself where nothing says when.
+    fn unscheduled(&self) -> Option<String> {
+        let all: Vec<&Registry> = self.registries.iter().filter(|one| one.schedule.is_none()).collect();
+        let names: Vec<&str> = all.iter().map(|registry| registry.name.as_str()).collect();
+        let advice = "write one, such as `schedule: \"0 3 * * *\"` at the top level, unless `regsweep run` is begun by others";
+        match names.as_slice() {
+            [] => None,
+            names if names.len() == self.registries.len() => {
+                Some(format!("there is no `schedule`: `regsweep serve` begins no run by itself: {advice}"))
+            }
+            names => Some(format!(
+                "registries without a `schedule`, whose runs `regsweep serve` does not begin by itself: {}: {advice}",
+                names.join(", ")
+            )),
+        }
+    }
+
+    /// What no policy can claim is left alone for ever. What the catalog will show is not known here.
+    fn unclaimed(&self, registry: &Registry) -> Option<String> {
+        let name = &registry.name;
+        let is_for = |policy: &&Policy| policy.registries.as_ref().is_none_or(|names| names.contains(name));
+        let mut policies = self.policies.iter().filter(is_for).peekable();
+        let none = "so nothing of it is ever deleted: name it in the `registries` of a policy, or remove it";
+        if policies.peek().is_none() {
+            return Some(format!("registry {name}: no policy is for it, {none}"));
+        }
+        let listed = registry.repositories.as_ref()?;
+        let claims = |policy: &Policy| listed.iter().any(|repository| policy.claims(name, repository));
+        (!policies.any(claims))
+            .then(|| format!("registry {name}: no policy claims any of its `repositories`, {none}"))
     }
 }
 
@@ -66,7 +101,9 @@ mod tests {
     use super::super::tests::{self, POLICIES};
 
     fn advice(settings: &str) -> Vec<String> {
-        let text = format!("registries: [{{ name: main, url: 'https://r', {settings} }}]\n{POLICIES}");
+        let schedule = if settings.contains("schedule: ") { "" } else { "schedule: '0 3 * * SUN'\n" };
+        let text =
+            format!("{schedule}registries: [{{ name: main, url: 'https://r', {settings} }}]\n{POLICIES}");
         parse(&text, "f", &tests::env).unwrap().advice()
     }
 
@@ -107,8 +144,61 @@ mod tests {
 
     #[test]
     fn without_a_schedule_or_a_collection_there_is_nothing_to_tell() {
-        assert_eq!(advice("gc: { grace: 7d, docker: { container: r } }"), [""; 0]);
+        let text = format!(
+            "registries: [{{ name: main, url: 'https://r', gc: {{ grace: 7d, docker: {{ container: r }} }} }}]\n{POLICIES}"
+        );
+        let advice_of = parse(&text, "f", &tests::env).unwrap().advice();
+        assert!(advice_of.len() == 1 && advice_of[0].starts_with("there is no `schedule`"), "{advice_of:?}");
         assert_eq!(advice("schedule: '0 3 * * *'"), [""; 0]);
+    }
+
+    #[test]
+    fn a_service_that_does_nothing_says_so() {
+        let check = |registries: &str, expected: &[&str]| {
+            let text = format!("registries: [{registries}]\n{POLICIES}");
+            let advice = parse(&text, "f", &tests::env).unwrap().advice();
+            assert_eq!(advice.len(), expected.len(), "{advice:?}");
+            advice.iter().zip(expected).for_each(|(said, begin)| assert!(said.starts_with(begin), "{said}"));
+        };
+        check("{ name: a, url: 'https://r' }", &["there is no `schedule`: `regsweep serve` begins no run"]);
+        check("{ name: a, url: 'https://r', schedule: '0 3 * * *' }", &[]);
+        check(
+            "{ name: a, url: 'https://r', schedule: '0 3 * * *' }, { name: b, url: 'https://s' }, { name: c, url: 'https://t' }",
+            &[
+                "registries without a `schedule`, whose runs `regsweep serve` does not begin by itself: b, c: write one",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_registry_that_no_policy_can_claim_is_told() {
+        let check = |repositories: &str, policies: &str, expected: &[&str]| {
+            let text = format!(
+                "schedule: '0 3 * * *'\nregistries: [{{ name: main, url: 'https://r' {repositories} }}, {{ name: b, url: 'https://s' }}]\n\
+                 policies:\n{policies}"
+            );
+            let advice = parse(&text, "f", &tests::env).unwrap().advice();
+            assert_eq!(advice.len(), expected.len(), "{advice:?}");
+            advice.iter().zip(expected).for_each(|(said, begin)| assert!(said.starts_with(begin), "{said}"));
+        };
+        let policy = |name: &str, registries: &str, repositories: &str| {
+            format!(
+                "- {{ name: {name}, {registries} repositories: '{repositories}', rules: [{{ name: r, tags: '.*', keep: all }}] }}\n"
+            )
+        };
+        check("", &policy("all", "", ".*"), &[]);
+        check("", &policy("one", "registries: [b],", ".*"), &["registry main: no policy is for it"]);
+        check(
+            "",
+            &(policy("one", "registries: [b],", ".*") + &policy("two", "registries: [main],", "x")),
+            &[],
+        );
+        check(", repositories: [team/app]", &policy("all", "", "team/.*"), &[]);
+        check(
+            ", repositories: [team/app, team/web]",
+            &policy("all", "", "other/.*"),
+            &["registry main: no policy claims any of its `repositories`"],
+        );
     }
 
     #[test]

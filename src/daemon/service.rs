@@ -19,6 +19,7 @@ use crate::engine::{self, Conducted, Limits, Means, Stop, conduct};
 use crate::gc::Turns;
 use crate::http::{Begun, Board, Clock, Entry, Run};
 use crate::metrics::Metrics;
+use crate::policy::Mode;
 use crate::report::{Collected, moment};
 use crate::state::{Filter, State};
 
@@ -204,6 +205,24 @@ impl Service {
             }
         }
         begun
+    }
+
+    /// Where nothing is ever deleted, registries that nobody has looked at yet are planned at once: whoever has just
+    /// set this up wants to see what it would do.
+    pub(super) fn look_first(self: &Arc<Self>, generation: &Generation) {
+        if generation.config.mode != Mode::Plan {
+            return;
+        }
+        for registry in &generation.config.registries {
+            match self.state.has_looked_at(&registry.name) {
+                Ok(true) => {}
+                Ok(false) => {
+                    tracing::info!(registry = %registry.name, "it was never looked at, so it is planned now");
+                    self.begin_work(&registry.name, Work::Run);
+                }
+                Err(error) => tracing::error!(registry = %registry.name, %error, "the state cannot be read"),
+            }
+        }
     }
 
     async fn run(&self, generation: &Generation, name: &str) {

@@ -9,6 +9,7 @@ mod support;
 mod collecting;
 mod crowded;
 mod down;
+mod first;
 mod interrupted;
 mod killed;
 mod life;
