@@ -80,7 +80,14 @@ pub fn main() -> ExitCode {
 async fn dispatch(arguments: &Arguments, env: crate::config::Env<'_>) -> anyhow::Result<Exit> {
     // First, so that a change that comes after is one that the service finds.
     let seen = crate::config::bytes(&arguments.config).ok();
-    let config = match crate::config::load(&arguments.config, env) {
+    let loaded = match arguments.command {
+        // These need no secret, and whoever asks may have none.
+        Command::Check | Command::History(_) | Command::Health(_) => {
+            crate::config::load_without_secrets(&arguments.config, env)
+        }
+        _ => crate::config::load(&arguments.config, env),
+    };
+    let config = match loaded {
         Ok(config) => config,
         Err(error) => {
             print_error!("{error}");
@@ -88,7 +95,7 @@ async fn dispatch(arguments: &Arguments, env: crate::config::Env<'_>) -> anyhow:
         }
     };
     match &arguments.command {
-        Command::Check => Ok(check::check(&config, &arguments.config)),
+        Command::Check => Ok(check::check(&config, &arguments.config, env)),
         Command::Plan(arguments) => plan::plan(&config, arguments).await,
         Command::Run(arguments) => run::run(&config, arguments, env).await,
         Command::Gc(arguments) => gc::gc(&config, arguments, env).await,

@@ -28,6 +28,7 @@ pub use schedule::Schedule;
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -267,9 +268,17 @@ pub enum Method {
 /// The bytes of a configuration file, as far as one can have any.
 pub fn bytes(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
+    let file = std::fs::File::open(path)?;
+    if file.metadata()?.nlink() == 0 {
+        // Only a file that is mounted by itself can still be opened when it has no name any more.
+        return Err(std::io::Error::other(
+            "it is mounted by itself (as by `docker run --volume FILE:FILE`) and was replaced where it comes from, so this is \
+             still the one of before: mount the directory that it is in instead, and start this once more",
+        ));
+    }
     // One byte more than is allowed tells that there is more.
     let most = u64::try_from(bounds::FILE_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-    std::fs::File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    file.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -282,6 +291,20 @@ fn text(path: &Path) -> std::io::Result<String> {
 
 /// Reads and validates a configuration file.
 pub fn load(path: &Path, env: Env<'_>) -> Result<Config, ConfigError> {
+    load_as(path, env, parse)
+}
+
+/// The same for commands that speak to no registry: what the configuration says of secrets, and of other files, is taken
+/// for true and not looked up, and every secret is empty.
+pub fn load_without_secrets(path: &Path, env: Env<'_>) -> Result<Config, ConfigError> {
+    load_as(path, env, parse_without_secrets)
+}
+
+fn load_as(
+    path: &Path,
+    env: Env<'_>,
+    parse: impl FnOnce(&str, &str, Env<'_>) -> Result<Config, ConfigError>,
+) -> Result<Config, ConfigError> {
     let file = path.display().to_string();
     match text(path) {
         Ok(text) => parse(&text, &file, env),
@@ -299,7 +322,23 @@ pub fn load(path: &Path, env: Env<'_>) -> Result<Config, ConfigError> {
 ///
 /// Paths in it are relative to the working directory. The secrets and files that it names are looked up now.
 pub fn parse(text: &str, file: &str, env: Env<'_>) -> Result<Config, ConfigError> {
+    let (written, findings) = read::read(text, file)?;
+    validate(written, findings, text, file, env)
+}
+
+fn parse_without_secrets(text: &str, file: &str, env: Env<'_>) -> Result<Config, ConfigError> {
     let (written, mut findings) = read::read(text, file)?;
+    findings.need_no_secrets();
+    validate(written, findings, text, file, env)
+}
+
+fn validate(
+    written: written::Config,
+    mut findings: problem::Findings,
+    text: &str,
+    file: &str,
+    env: Env<'_>,
+) -> Result<Config, ConfigError> {
     let config = settings::config(written, env, &mut findings);
     if findings.is_empty() { Ok(config) } else { Err(findings.into_error(file, text)) }
 }

@@ -89,7 +89,18 @@ fn secrets_that_are_not_there() {
     let config = "registries:\n- name: main\n  url: 'http://127.0.0.1:1'\n  auth:\n    basic:\n\
         \x20     username: ann\n      password: { file: FOLDER/password }\n\
         policies: [{ name: a, repositories: '.*', rules: [{ name: r, tags: '.*', keep: all }] }]\n";
-    insta::assert_snapshot!(problems(config), @r#"FOLDER/regsweep.yaml: registries[0].auth.basic.password.file: line 7: cannot read `FOLDER/password`: No such file or directory (os error 2): put the file there, or name another"#);
+    let sweep = Sweep::new(config);
+    let said = sweep.run(&["plan"]);
+    assert_eq!((said.code, said.out.as_str()), (78, ""), "{}", said.err);
+    // Whoever checks a configuration need not be who may read the secrets.
+    let checked = sweep.run(&["check"]);
+    assert_eq!(checked.code, 0, "{}", checked.err);
+    assert!(
+        checked.out.contains("\nnote: registries[0].auth.basic.password.file: line 7: cannot read"),
+        "{}",
+        checked.out
+    );
+    insta::assert_snapshot!(said.err, @r#"FOLDER/regsweep.yaml: registries[0].auth.basic.password.file: line 7: cannot read `FOLDER/password`: No such file or directory (os error 2): put the file there, or name another"#);
 }
 
 /// A registry that is swept every day at 3, and collected after this grace.

@@ -5,10 +5,10 @@ use std::path::Path;
 use super::Exit;
 use super::session;
 use super::table::count;
-use crate::config::Config;
+use crate::config::{Config, Env, load};
 use crate::policy::Mode;
 
-pub(super) fn check(config: &Config, path: &Path) -> Exit {
+pub(super) fn check(config: &Config, path: &Path, env: Env<'_>) -> Exit {
     let rules: usize = config.policies.iter().map(|policy| policy.rules.len()).sum();
     print_line!(
         "{}: {}, {}, {}; {}",
@@ -21,6 +21,12 @@ pub(super) fn check(config: &Config, path: &Path) -> Exit {
             Mode::Enforce => "mode enforce: plans are carried out",
         }
     );
+    // All that can still be wrong is what is not here: the service may well find it where it runs.
+    if let Err(error) = load(path, env) {
+        for problem in &error.problems {
+            print_line!("note: {problem} (no error if the service finds it where it runs)");
+        }
+    }
     for advice in config.advice() {
         print_line!("note: {advice}");
     }
