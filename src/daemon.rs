@@ -85,6 +85,7 @@ async fn serve_here(
     service.look_first(&generation);
     systemd::ready(&generation.status());
     let mut held_up = None;
+    let mut missing = false;
     let mut beat = tokio::time::interval(BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
@@ -110,7 +111,11 @@ async fn serve_here(
                 service.board.beat(clock());
                 systemd::alive();
                 service.begin_what_waited();
-                config::bytes(path).is_ok_and(|now| seen.as_ref() != Some(&now))
+                let now = config::bytes(path).ok();
+                // Some editors take a file away for a moment before they write it anew.
+                let is_other = now != seen && (now.is_some() || missing);
+                missing = now.is_none();
+                is_other
             }
         };
         if reload {
