@@ -40,6 +40,30 @@ fn the_unit_is_sound() {
     assert_eq!(run("systemd-analyze", &["verify", copy.to_str().unwrap()]), "");
 }
 
+/// The unit with the drop-in for `gc.command` behind it, as systemd reads the two together, in a folder of its own.
+fn unit_with_commands() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("regsweep.service");
+    let unit = text("systemd/regsweep.service").replace("/usr/local/bin/regsweep", "/bin/true");
+    std::fs::write(&copy, format!("{unit}\n{}", text("systemd/regsweep-command.conf"))).unwrap();
+    (folder, copy)
+}
+
+#[test]
+fn the_drop_in_for_commands_is_sound_and_exposes_little_more() {
+    let (_folder, unit) = unit_with_commands();
+    assert_eq!(run("systemd-analyze", &["verify", unit.to_str().unwrap()]), "");
+    let said = run("systemd-analyze", &["security", "--offline=true", unit.to_str().unwrap()]);
+    let (_, level) = said.split_once("exposure level for regsweep.service: ").unwrap();
+    let level: f64 = level.split(' ').next().unwrap().parse().unwrap();
+    assert!(level <= 3.0, "{said}");
+    // What it says in its own comment how to install is what the unit and the documentation name.
+    let name = "regsweep-command.conf";
+    for path in ["systemd/regsweep.service", "docs/collection.md"] {
+        assert!(text(path).contains(name), "{path} does not name {name}");
+    }
+}
+
 #[test]
 fn a_stop_of_the_unit_leaves_the_commands_of_a_collection_alone() {
     // By systemd's own default the command that starts the registry again would get the signal, too.
