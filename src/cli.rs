@@ -28,7 +28,7 @@ use clap::Parser as _;
 
 use crate::model::shown;
 use crate::telemetry::{self, Audience};
-use args::{Arguments, Command};
+use args::{Arguments, CheckArguments, Command};
 
 /// How the program ends, for scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +82,7 @@ async fn dispatch(arguments: &Arguments, env: crate::config::Env<'_>) -> anyhow:
     let seen = crate::config::bytes(&arguments.config).ok();
     let loaded = match arguments.command {
         // These need no secret, and whoever asks may have none.
-        Command::Check | Command::History(_) | Command::Health(_) => {
+        Command::Check(CheckArguments { connect: false, .. }) | Command::History(_) | Command::Health(_) => {
             crate::config::load_without_secrets(&arguments.config, env)
         }
         _ => crate::config::load(&arguments.config, env),
@@ -95,7 +95,7 @@ async fn dispatch(arguments: &Arguments, env: crate::config::Env<'_>) -> anyhow:
         }
     };
     match &arguments.command {
-        Command::Check => Ok(check::check(&config, &arguments.config, env)),
+        Command::Check(asked) => check::check(&config, &arguments.config, asked, env).await,
         Command::Plan(arguments) => plan::plan(&config, arguments).await,
         Command::Run(arguments) => run::run(&config, arguments, env).await,
         Command::Gc(arguments) => gc::gc(&config, arguments, env).await,

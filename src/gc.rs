@@ -116,6 +116,17 @@ pub enum Outcome {
     NothingToDo,
 }
 
+/// What a collection would find, as far as a look tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Findings {
+    /// What runs the registry, or the collection, for people.
+    pub runner: String,
+    /// Whether the registry's blobs can be looked at.
+    pub sees_store: bool,
+    /// Where the Redis is whose cache a collection clears.
+    pub redis: Option<String>,
+}
+
 /// What collects for one registry.
 #[derive(Debug)]
 pub struct Collector {
@@ -212,6 +223,24 @@ impl Collector {
                 collection::collect(&Cached::new(site, redis), &terms, &outside).await
             }
         }
+    }
+
+    /// Looks whether a collection could begin: the container or the commands, the registry's configuration and store,
+    /// its cache. Changes nothing, stops nothing, and makes no dry run.
+    pub async fn check(&self) -> Result<Findings, Error> {
+        let (runner, sees_store, cache) = match &self.runner {
+            Runner::Docker(docker) => {
+                let site = docker.site().await?;
+                (format!("the container {}", docker.container()), site.sees_blobs().await?, site.cache())
+            }
+            Runner::Command(command) => {
+                command.check()?;
+                let site = command.site().await;
+                ("every command".to_owned(), site.sees_blobs().await?, site.cache())
+            }
+        };
+        let redis = self.cache_to_clear(cache).await?.map(|redis| redis.place().to_owned());
+        Ok(Findings { runner, sees_store, redis })
     }
 
     /// Removes from the registry's cache, if a restart does not empty it, what it holds of these blobs. After a

@@ -1,6 +1,7 @@
 //! The registries that a command is about, and the way to each.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
@@ -24,7 +25,16 @@ pub(super) struct Session<'a> {
     turns: Turns,
 }
 
+/// Whoever only wants to know whether a registry answers does not wait for it.
+const IMPATIENT: Duration = Duration::from_secs(2);
+
 impl<'a> Session<'a> {
+    /// A way to a registry for a look whether it answers now.
+    pub(super) fn glance(config: &'a Config, registry: &'a Registry) -> anyhow::Result<Self> {
+        let retry = Retry { attempts: 2, patience: IMPATIENT, ..Retry::default() };
+        Self::with(config, registry, clock(), None, &Turns::default(), retry)
+    }
+
     fn open(
         config: &'a Config,
         registry: &'a Registry,
@@ -32,7 +42,18 @@ impl<'a> Session<'a> {
         state: Option<&State>,
         turns: &Turns,
     ) -> anyhow::Result<Self> {
-        let reader = Reader::new(registry, Retry::default(), Arc::new(()))
+        Self::with(config, registry, now, state, turns, Retry::default())
+    }
+
+    fn with(
+        config: &'a Config,
+        registry: &'a Registry,
+        now: DateTime<Utc>,
+        state: Option<&State>,
+        turns: &Turns,
+        retry: Retry,
+    ) -> anyhow::Result<Self> {
+        let reader = Reader::new(registry, retry, Arc::new(()))
             .with_context(|| format!("registry {} cannot be used", registry.name))?;
         Ok(Self { config, registry, reader, now, state: state.cloned(), turns: turns.clone() })
     }

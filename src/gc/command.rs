@@ -65,6 +65,21 @@ impl Command {
         }))
     }
 
+    /// Whether the programs are there. What they do is not known before they have done it.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        for words in [&self.before, &self.run, &self.cancel, &self.after] {
+            if let Some(program) = words.first()
+                && !process::is_there(program)
+            {
+                let why = format!(
+                    "cannot be run: there is no program `{program}` that could be, here or on the PATH"
+                );
+                return Err(Error::Command { command: words.join(" "), why });
+            }
+        }
+        Ok(())
+    }
+
     /// After a crash: ends what may be left of the collection, which must not go on beside the registry, and starts
     /// the registry again.
     pub(super) async fn restore(&self) -> Result<(), Error> {

@@ -7,6 +7,7 @@
 mod support;
 
 mod collecting;
+mod connect;
 mod crowded;
 mod down;
 mod first;
