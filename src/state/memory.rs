@@ -42,14 +42,6 @@ impl State {
         Ok(Some(memory))
     }
 
-    /// Whether anything is remembered of a registry's repositories.
-    pub fn has_looked_at(&self, registry: &str) -> Result<bool, Error> {
-        let registry = self.key(registry);
-        let connection = self.quick();
-        let sql = "SELECT EXISTS (SELECT 1 FROM repository WHERE registry = ?1)";
-        Ok(connection.prepare_cached(sql)?.query_row([registry], |row| row.get(0))?)
-    }
-
     /// What the first look with this file was.
     fn first_look(&self, at: Option<DateTime<Utc>>) -> FirstLook {
         match (at, self.open.forgotten) {
