@@ -22,9 +22,10 @@ audit: ## Look for known holes, licenses and sources of the dependencies (instal
 		echo "the advisory database cannot be reached: known holes are not looked for"; \
 		cargo deny check bans licenses sources; fi
 
-bench: deps-bench ## Time plans of many tags beside a load generator: make bench SIZES="1000 10000" (100000: half an hour)
+bench: deps-bench ## Time plans of many tags, and deletions: make bench SIZES="1000 10000" DELETIONS="100 1000" (all: an hour)
 	@cargo build --release --locked --quiet --bin regsweep
-	@cargo run --locked --quiet --example bench -- target/release/regsweep $(SIZES)
+	@cargo run --locked --quiet --example bench -- target/release/regsweep plans $(SIZES)
+	@cargo run --locked --quiet --example bench -- target/release/regsweep deletions $(DELETIONS)
 
 fuzz: ## Feed every reader of foreign bytes with nonsense: make fuzz FUZZ_SECONDS=30 (for each target)
 	@fuzz/run.sh

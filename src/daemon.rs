@@ -4,8 +4,10 @@
 
 mod attempts;
 mod collecting;
+mod contacts;
 mod docker;
 mod generation;
+mod interrupted;
 mod jobs;
 mod names;
 mod past;
@@ -14,6 +16,7 @@ mod schedule;
 mod service;
 mod systemd;
 mod timer;
+mod undo;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,7 +29,7 @@ use tokio::task::LocalSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::config::{self, Config, Env};
-use crate::http::{self, Clock, Patience};
+use crate::http::{self, Ask, Clock, Patience};
 use generation::Generation;
 use schedule::Times;
 use service::Service;
@@ -82,6 +85,7 @@ async fn serve_here(
     let mut times = Times::of(&generation, &service);
     service.put_in_force(&generation);
     service.recover(&generation);
+    service.make_up(&generation);
     service.look_first(&generation);
     systemd::ready(&generation.status());
     let mut held_up = None;
@@ -98,9 +102,14 @@ async fn serve_here(
             _ = interrupt.recv() => break,
             _ = hangup.recv() => true,
             Some(ask) = asked.recv() => {
-                let begun = service.begin_asked(&generation, ask.registry.as_deref());
-                // Whoever asked may have gone away.
-                let _ = ask.answer.send(begun);
+                match ask {
+                    Ask::Run { registry, limits, answer } => {
+                        let begun = service.begin_asked(&generation, registry.as_deref(), limits);
+                        // Whoever asked may have gone away.
+                        let _ = answer.send(begun);
+                    }
+                    Ask::Undo(undo) => service.begin_undo(&generation, undo),
+                }
                 false
             }
             () = timer.rung() => {
@@ -111,6 +120,7 @@ async fn serve_here(
                 service.board.beat(clock());
                 systemd::alive();
                 service.begin_what_waited();
+                service.ask_registries(&generation);
                 let now = config::bytes(path).ok();
                 // Some editors take a file away for a moment before they write it anew.
                 let is_other = now != seen && (now.is_some() || missing);
@@ -159,6 +169,8 @@ async fn serve_here(
     drop(asked);
     timer.stop().await;
     service.stop.request();
+    // And so does who asked for an undo that has not begun.
+    service::lock(&service.undos).clear();
     let mut waiting = tokio::time::interval(BEAT);
     let mut asked = Instant::now();
     while service.is_busy() {

@@ -34,7 +34,7 @@ pub use conduct::{Conducted, Means, conduct};
 pub use connect::{Checked, Subject, check};
 pub use halt::Stop;
 pub use history::{
-    NO_END, Past, Standing, asked_moment, entry_document, history, history_document, what_went,
+    NO_END, Past, Standing, asked_moment, entry_document, history, history_document, undo_document, what_went,
 };
 pub use journal::Journal;
 pub use kept::Kept;
@@ -299,6 +299,8 @@ struct RecheckContext {
     parents_deleted: BTreeSet<Digest>,
     /// Tagged manifests that stay, and that the registry was seen to have.
     confirmed: BTreeSet<Digest>,
+    /// What the printed plan deletes. It need not be there.
+    doomed: BTreeSet<Digest>,
 }
 
 /// Reads one repository and judges it, with what is remembered of it and for the next time.
@@ -327,7 +329,15 @@ async fn judge(
         parents_deleted: &parents_deleted,
     };
     let before = recall(bounds, repository).await?;
-    let scan::Scanned { mut snapshot, unconfirmed } = scan(bounds, repository, depth, &before).await?;
+    let doubts = |digest: &Digest| {
+        let context = context.as_deref();
+        context.is_some_and(|one| !one.confirmed.contains(digest) && !one.doomed.contains(digest))
+    };
+    let scanned = scan(bounds, repository, depth, &before, doubts).await?;
+    let scan::Scanned { mut snapshot, unconfirmed, confirmed } = scanned;
+    if let Some(context) = context.as_deref_mut() {
+        context.confirmed.extend(confirmed);
+    }
     let mut asked = BTreeSet::new();
     let mut revisited = false;
     let mut rounds = 0;

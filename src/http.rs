@@ -9,18 +9,19 @@ mod api;
 mod board;
 mod health;
 mod page;
+mod parameters;
 mod runs;
 mod serve;
 
-pub use admin::{Admin, Ask, Begun};
+pub use admin::{Admin, Ask, Begun, NotUndone, Undo, Undone};
 pub use board::{Board, Entry, Run};
 pub use serve::{Patience, serve};
 
 use std::sync::{Arc, LazyLock};
 
-use axum::Router;
+use axum::body::Body;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{DefaultBodyLimit, Path, Query, RawQuery, Request, State};
+use axum::extract::{DefaultBodyLimit, Path, RawQuery, Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
@@ -28,14 +29,15 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Json, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
+use axum::{Extension, Router};
 use base64::Engine as _;
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::metrics::{self, Metrics};
 use crate::state;
+use parameters::Parameters;
 use runs::{Past, Question, refused};
 
 /// Tells the present moment.
@@ -66,16 +68,17 @@ struct Context {
 /// Everything that is served.
 pub fn router(board: Board, metrics: Arc<Metrics>, past: state::State, admin: Admin, clock: Clock) -> Router {
     Router::new()
-        .route("/", get(show_page))
-        .route("/runs/{run}", get(show_run))
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(show_metrics))
-        .route("/api/v1/status", get(status))
-        .route("/api/v1/plan", get(plan))
-        .route("/api/v1/history", get(history))
-        .route("/api/v1/runs", get(past_runs))
+        .route("/", taking(&[], get(show_page)))
+        .route("/runs/{run}", taking(&[], get(show_run)))
+        .route("/healthz", taking(&[], get(healthz)))
+        .route("/readyz", taking(&[], get(readyz)))
+        .route("/metrics", taking(&[], get(show_metrics)))
+        .route("/api/v1/status", taking(&[], get(status)))
+        .route("/api/v1/plan", taking(&["registry"], get(plan)))
+        .route("/api/v1/history", taking(&["registry"], get(history)))
+        .route("/api/v1/runs", taking(&Question::PARAMETERS, get(past_runs)))
         .route("/api/v1/run", post(begin_run).fallback(async || nothing_here()))
+        .route("/api/v1/undo", post(put_back).fallback(async || nothing_here()))
         .fallback(async || nothing_here())
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .layer(middleware::from_fn(refuse_bodies))
@@ -84,6 +87,19 @@ pub fn router(board: Board, metrics: Arc<Metrics>, past: state::State, admin: Ad
             response
         }))
         .with_state(Context { board, metrics, past: Past::of(past), admin, clock })
+}
+
+/// A route that takes these query parameters and no others.
+fn taking(known: &'static [&'static str], route: MethodRouter<Context>) -> MethodRouter<Context> {
+    route.route_layer(middleware::from_fn(move |mut request: Request, next: Next| async move {
+        match Parameters::parse(request.uri().query().unwrap_or_default(), known) {
+            Ok(parameters) => {
+                request.extensions_mut().insert(parameters);
+                next.run(request).await
+            }
+            Err(why) => refused(StatusCode::BAD_REQUEST, &why),
+        }
+    }))
 }
 
 async fn refuse_bodies(request: Request, next: Next) -> Response {
@@ -147,23 +163,17 @@ async fn status(State(context): State<Context>) -> Response {
     Json(api::status(&context.board.state(), (context.clock)())).into_response()
 }
 
-/// What narrows an answer down.
-#[derive(Deserialize)]
-struct Selection {
-    registry: Option<String>,
-}
-
-async fn plan(State(context): State<Context>, Query(selection): Query<Selection>) -> Response {
+async fn plan(State(context): State<Context>, Extension(parameters): Extension<Parameters>) -> Response {
     let state = context.board.state();
-    context.past.read(move |_| Ok(answer(api::plans(&state, selection.registry.as_deref())))).await
+    context.past.read(move |_| Ok(answer(api::plans(&state, parameters.get("registry"))))).await
 }
 
-async fn history(State(context): State<Context>, Query(selection): Query<Selection>) -> Response {
-    answer(api::history(&context.board.state(), selection.registry.as_deref()))
+async fn history(State(context): State<Context>, Extension(parameters): Extension<Parameters>) -> Response {
+    answer(api::history(&context.board.state(), parameters.get("registry")))
 }
 
-async fn past_runs(State(context): State<Context>, RawQuery(query): RawQuery) -> Response {
-    let question = match Question::parse(query.as_deref().unwrap_or_default()) {
+async fn past_runs(State(context): State<Context>, Extension(parameters): Extension<Parameters>) -> Response {
+    let question = match Question::read(&parameters) {
         Ok(question) => question,
         Err(why) => return refused(StatusCode::BAD_REQUEST, &why),
     };
@@ -182,10 +192,20 @@ async fn show_run(State(context): State<Context>, run: Result<Path<String>, Path
 
 async fn begin_run(
     State(context): State<Context>,
-    Query(selection): Query<Selection>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
+    body: Body,
 ) -> Response {
-    context.admin.run(&headers, selection.registry).await
+    context.admin.run(&headers, query.as_deref().unwrap_or_default(), body).await
+}
+
+async fn put_back(
+    State(context): State<Context>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    context.admin.undo(&headers, query.as_deref().unwrap_or_default(), body).await
 }
 
 fn nothing_here() -> Response {

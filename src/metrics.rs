@@ -152,6 +152,12 @@ impl Metrics {
         self.families.registry_up.with_label_values(&[registry]).set(i64::from(up));
     }
 
+    /// Nobody has asked this registry yet whether it answers.
+    pub fn not_asked(&self, registry: &str) {
+        // An error says that it was not there.
+        let _ = self.families.registry_up.remove_label_values(&[registry]);
+    }
+
     /// Whether the registry is still down after a collection that stopped it.
     pub fn stopped(&self, registry: &str, stopped: bool) {
         set(&self.families.registry_stopped, registry, u64::from(stopped));
@@ -199,6 +205,11 @@ impl Metrics {
     /// A run could not survey its registry, and did nothing.
     pub fn run_failed(&self, registry: &str, duration: Duration, now: DateTime<Utc>) {
         self.run_ended(registry, Outcome::Failed, duration, now);
+    }
+
+    /// A run was asked to end before it had surveyed its registry, and did nothing.
+    pub fn run_interrupted(&self, registry: &str, duration: Duration, now: DateTime<Utc>) {
+        self.run_ended(registry, Outcome::Interrupted, duration, now);
     }
 
     /// A run did not begin, because another one was under way.

@@ -35,7 +35,7 @@ pub use hidden::Hides;
 pub use lists::TagList;
 pub use observe::Observer;
 pub use placeholder::{Placeholder, Stuck};
-pub use read::{Features, Holder, Reader, Reference, Resolved};
+pub use read::{Features, Holder, Probe, Reader, Reference, Resolved};
 pub use restore::{Restore, Restorer};
 pub use stored::Raw;
 pub use transport::{Retry, Traffic};

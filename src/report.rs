@@ -14,6 +14,9 @@ use serde::Serialize;
 use crate::model::{Digest, RepositoryName, Tag};
 use crate::plan::{Failure, Plan, Refusal};
 
+/// What is said of a run that was asked to end.
+const INTERRUPTED: &str = "the run was stopped before it was done: the next run does the rest";
+
 /// What one run did to one registry.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunReport {
@@ -39,6 +42,8 @@ pub struct RunReport {
     pub unanswered: bool,
     /// Why it did not come to its end, where nothing of the above says so, for people.
     pub cut_off: Option<String>,
+    /// Whether it was cut off because it was asked to end, as by a signal.
+    pub interrupted: bool,
     /// How the collection after it failed that left the registry down, for people.
     pub registry_down: Option<String>,
 }
@@ -101,15 +106,25 @@ impl RunReport {
             refusals: plan.refusals.clone(),
             unanswered: false,
             cut_off: None,
+            interrupted: false,
             registry_down: None,
         }
     }
 
+    /// Notes that it was asked to end before it was done.
+    pub fn interrupt(&mut self) {
+        self.interrupted = true;
+        self.cut_off = Some(INTERRUPTED.to_owned());
+    }
+
     /// How the run ended: never [`Outcome::Skipped`], of which there is no report, and [`Outcome::Failed`] only
-    /// if the registry is down because of it.
+    /// if the registry is down because of it. One whose time was up is partial, not interrupted: without somebody's
+    /// help the next one may come to no end either.
     pub fn outcome(&self) -> Outcome {
         if self.registry_down.is_some() {
             Outcome::Failed
+        } else if self.interrupted {
+            Outcome::Interrupted
         } else if !self.failures.is_empty() || self.cut_off.is_some() {
             Outcome::Partial
         } else if !self.refusals.is_empty() {

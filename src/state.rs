@@ -5,6 +5,7 @@
 
 mod file;
 mod history;
+mod interrupted;
 mod journal;
 mod learned;
 mod ledger;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use regsweep::{config, daemon};
 
 /// So many reloads show a leak of one task each.
@@ -46,6 +46,16 @@ async fn until_loaded_after(listen: &str, before: Option<&str>) -> String {
         }
     }
     panic!("it was not loaded again");
+}
+
+async fn until(what: &str, happened: impl AsyncFn() -> bool) {
+    for _ in 0..1600 {
+        if happened().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("a long time passed without: {what}");
 }
 
 /// Tasks that are there all the time: those of connections come and go.
@@ -124,5 +134,40 @@ async fn a_run_that_is_due_at_the_moment_of_a_reload_is_not_lost() {
     tokio::select! {
         ended = daemon::serve(config, &path, seen, &env, clock) => panic!("it has ended: {ended:?}"),
         () = reload => {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_begins_before_its_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yaml");
+    let listen = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().to_string();
+    write(&path, &listen, 1);
+    let env = |_: &str| None;
+    // The timer counts seconds by itself; this clock stands still shortly before the time.
+    let begin: DateTime<Utc> = "2028-02-28T23:59:59.600Z".parse().unwrap();
+    let later = Arc::new(AtomicI64::new(0));
+    let millis = later.clone();
+    let clock = Arc::new(move || begin + TimeDelta::milliseconds(millis.load(Ordering::Relaxed)));
+    let seen = config::bytes(&path).ok();
+    let config = config::load(&path, &env).unwrap();
+    let begins = async {
+        let runs = async || {
+            let text = reqwest::get(format!("http://{listen}/metrics")).await.unwrap().text().await.unwrap();
+            text.contains("regsweep_runs_total{outcome=\"failed\",registry=\"main\"} 1")
+        };
+        let is_plan = async || loaded_at(&listen).await.is_some();
+        // Each reload takes at least one beat of a second, and the timer has one second to wait.
+        for number in [1, 0, 1, 0, 1] {
+            write(&path, &listen, number);
+            until("it is loaded", async || is_plan().await == (number == 1)).await;
+            assert!(!runs().await);
+        }
+        later.store(400, Ordering::Relaxed);
+        until("it begins", runs).await;
+    };
+    tokio::select! {
+        ended = daemon::serve(config, &path, seen, &env, clock) => panic!("it has ended: {ended:?}"),
+        () = begins => {}
     }
 }

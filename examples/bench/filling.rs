@@ -25,6 +25,7 @@ pub struct Filled {
 /// One repository.
 pub struct Repository {
     pub name: String,
+    /// The youngest first.
     pub tags: Vec<Tagged>,
 }
 
@@ -44,6 +45,15 @@ impl Filled {
             left -= count;
             (count > 0).then_some(count)
         });
+        Self::write_repositories(rootdirectory, counts, now)
+    }
+
+    /// Writes repositories of so many tags.
+    pub fn write_repositories(
+        rootdirectory: &Path,
+        counts: impl Iterator<Item = usize>,
+        now: DateTime<Utc>,
+    ) -> Self {
         let shape: Vec<(usize, usize)> = counts.enumerate().collect();
         let halves = shape.split_at(shape.len() / 2);
         let write = |half: &[(usize, usize)]| -> Vec<Repository> {

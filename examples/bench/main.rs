@@ -1,5 +1,6 @@
 //! `make bench`: times `regsweep plan` on stores of many tags, next to a plain load generator that sends
-//! the very same requests and next to a shell loop over `skopeo inspect`: `bench <regsweep> [tags]...`.
+//! the very same requests and next to a shell loop over `skopeo inspect`, and `regsweep run` next to a bare
+//! loop of deletions: `bench <regsweep> plans|deletions [size]...`.
 
 #![allow(dead_code, reason = "the files of the tests can do more than is needed here")]
 #![allow(unreachable_pub, reason = "the files of the tests are public within theirs")]
@@ -15,6 +16,7 @@ mod server;
 #[path = "../../tests/support/store.rs"]
 mod store;
 
+mod deleting;
 mod filling;
 mod load;
 mod measure;
@@ -38,15 +40,24 @@ const LOOPED: usize = 200;
 /// What runs and what it serves, to be cleaned up however the benchmark ends: it is large, and in memory.
 static REGISTRY: Mutex<Option<RealRegistry>> = Mutex::new(None);
 
+/// What is measured, with which program and at which sizes.
+type Measure = fn(&Path, &[usize]);
+
 fn main() {
     let mut arguments = std::env::args().skip(1);
-    let program = arguments.next().expect("usage: bench <regsweep> [tags]...");
-    let sizes: Vec<usize> = arguments.map(|size| size.parse().expect("a number of tags")).collect();
-    let sizes = if sizes.is_empty() { vec![1_000, 10_000, 100_000] } else { sizes };
+    let usage = "usage: bench <regsweep> plans|deletions [size]...";
+    let program = arguments.next().expect(usage);
+    let (measure, default): (Measure, Vec<usize>) = match arguments.next().as_deref() {
+        Some("plans") => (measure_plans, vec![1_000, 10_000, 100_000]),
+        Some("deletions") => (measure_deletions, vec![100, 1_000, 4_000]),
+        _ => panic!("{usage}"),
+    };
+    let sizes: Vec<usize> = arguments.map(|size| size.parse().expect("a number")).collect();
+    let sizes = if sizes.is_empty() { default } else { sizes };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let status = runtime.block_on(async {
         tokio::select! {
-            done = tokio::task::spawn_blocking(move || measure_all(Path::new(&program), &sizes)) => {
+            done = tokio::task::spawn_blocking(move || measure(Path::new(&program), &sizes)) => {
                 i32::from(done.is_err())
             }
             _ = asked_to_stop() => 130,
@@ -56,10 +67,18 @@ fn main() {
     std::process::exit(status);
 }
 
-fn measure_all(program: &Path, sizes: &[usize]) {
+fn measure_plans(program: &Path, sizes: &[usize]) {
     println!("{}\n", machine());
     let rows: Vec<Row> = sizes.iter().flat_map(|&tags| measure_size(program, tags)).collect();
     println!("{}", table::markdown(&rows, LOOPED));
+}
+
+fn measure_deletions(program: &Path, sizes: &[usize]) {
+    println!("{}\n", machine());
+    let all = deleting::TAGS.iter().flat_map(|&tags| sizes.iter().map(move |&deletions| (tags, deletions)));
+    let rows: Vec<deleting::Row> =
+        all.map(|(tags, deletions)| deleting::measure(program, tags, deletions)).collect();
+    println!("{}", deleting::markdown(&rows));
 }
 
 /// The rows of one size: cold and warm.

@@ -31,7 +31,7 @@ pub(super) async fn run(config: &Config, arguments: &RunArguments, env: Env<'_>)
         }
         match conduct(site, &means, &Bar::new(&session.registry.name)).await {
             Err(error @ Error::Stopped) => {
-                print_error!("{}: {error}", session.registry.name);
+                print_error!("error: {}: {error}", session.registry.name);
                 Ok(None)
             }
             conducted => anyhow::Ok(Some(conducted?)),
@@ -42,9 +42,9 @@ pub(super) async fn run(config: &Config, arguments: &RunArguments, env: Env<'_>)
     let mut exit = Exit::Done;
     for (session, result) in sessions.iter().zip(runs) {
         match result {
-            Ok(conducted) => {
-                exit = conducted.iter().fold(exit, |exit, one| exit.and(print(one, arguments.output.form)));
-            }
+            Ok(Some(conducted)) => exit = exit.and(print(&conducted, arguments.output.form)),
+            // It has been said.
+            Ok(None) => exit = exit.and(Exit::Failed),
             Err(error) => {
                 print_error!("error: {}: {error:#}", session.registry.name);
                 exit = exit.and(Exit::Failed);

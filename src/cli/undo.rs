@@ -2,7 +2,6 @@
 
 use anyhow::Context as _;
 use comfy_table::Cell;
-use serde_json::{Value, json};
 
 use super::Exit;
 use super::args::{Form, UndoArguments};
@@ -10,7 +9,7 @@ use super::explain::parse;
 use super::session::{Usage, clock, named, open_one, state};
 use super::table::{count, table, tags};
 use crate::config::Config;
-use crate::engine::{Return, Target, Undone, entry_document, undo};
+use crate::engine::{Return, Target, Undone, undo, undo_document};
 use crate::plan::{RESTORED_STAYS, span};
 
 pub(super) async fn put_back(config: &Config, arguments: &UndoArguments) -> anyhow::Result<Exit> {
@@ -38,7 +37,7 @@ pub(super) async fn put_back(config: &Config, arguments: &UndoArguments) -> anyh
         return Ok(Exit::Failed);
     }
     match arguments.output.form {
-        Form::Json => print_line!("{}", document(&run.registry, run.id, &undone)),
+        Form::Json => print_line!("{}", undo_document(&run.registry, run.id, &undone)),
         Form::Table => print(&run.registry, &undone),
     }
     let lost = undone.iter().any(|one| matches!(one.came, Return::Lost { .. } | Return::Failed { .. }));
@@ -51,24 +50,6 @@ fn target(image: &str, prefixes: [String; 2]) -> anyhow::Result<Target> {
     let (repository, name) = parse(name)
         .map_err(|_| Usage(format!("{image:?} is no image: write REPOSITORY:TAG or REPOSITORY@DIGEST")))?;
     Ok(Target { repository, name })
-}
-
-fn document(registry: &str, run: i64, undone: &[Undone]) -> Value {
-    let results = undone.iter().map(|one| {
-        let mut document = entry_document(&one.entry);
-        let (result, why) = match &one.came {
-            Return::Restored => ("restored", None),
-            Return::WasThere => ("was-there", None),
-            Return::Lost { why } => ("lost", Some(why)),
-            Return::Failed { why } => ("failed", Some(why)),
-        };
-        document["result"] = json!(result);
-        document["error"] = json!(why);
-        document["tags_back"] = json!(one.tags);
-        document["tags_moved"] = json!(one.moved);
-        document
-    });
-    json!({ "version": 1, "registry": registry, "run": run, "results": results.collect::<Vec<_>>() })
 }
 
 fn print(registry: &str, undone: &[Undone]) {

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, LocalResult, NaiveDateTime, TimeDelta, TimeZone as _, Timelike as _, Utc};
 use chrono_tz::{TZ_VARIANTS, Tz};
 use croner::Cron;
 use croner::errors::CronError;
@@ -15,6 +15,8 @@ use super::problem::nearest;
 
 /// So many stretches of time are looked at for a long pause: a year of hours.
 const LOOKS: usize = 366 * 24;
+
+const MINUTE: TimeDelta = TimeDelta::minutes(1);
 
 /// A cron line with five fields, or six of which the first is seconds.
 #[derive(Clone, PartialEq)]
@@ -52,14 +54,71 @@ impl Schedule {
     }
 
     /// The next moment after this one, by the clocks of that time zone; `None` if there is none any more.
+    ///
+    /// Where clocks are put back, an hour comes twice: a line that repeats within a day by a `*`, such as
+    /// `*/15 * * * *`, comes true in both, any other one, such as `30 2 * * *`, only in the first. Where clocks are put
+    /// forward, the former skips the hour that is left out, and the latter comes true as soon as the clocks have moved.
+    /// That is how cron has it.
     pub fn next_after(&self, moment: DateTime<Utc>, timezone: Tz) -> Option<DateTime<Utc>> {
-        let local = moment.with_timezone(&timezone);
-        self.cron.find_next_occurrence(&local, false).ok().map(|next| next.to_utc())
+        // Times are whole seconds, and one of this second is not after the moment.
+        let local = moment.with_timezone(&timezone).naive_local().with_nanosecond(0)?;
+        let mut time = local;
+        let next = loop {
+            time = self.next_local(time, false)?;
+            let at = match timezone.from_local_datetime(&time) {
+                LocalResult::Single(at) => Some(at),
+                LocalResult::Ambiguous(first, _) => Some(first),
+                LocalResult::None if self.repeats() => None,
+                LocalResult::None => after_gap(time, timezone),
+            };
+            // In the second pass of an hour, its times of the first one are over.
+            if let Some(at) = at.map(|at| at.to_utc()).filter(|at| *at > moment) {
+                break at;
+            }
+        };
+        let again = self.next_in_second_pass(moment, local, timezone).filter(|_| self.repeats());
+        Some(again.map_or(next, |again| again.min(next)))
+    }
+
+    /// The next time in the second pass of an hour that comes twice, if the moment is in such an hour.
+    fn next_in_second_pass(
+        &self,
+        moment: DateTime<Utc>,
+        local: NaiveDateTime,
+        timezone: Tz,
+    ) -> Option<DateTime<Utc>> {
+        let second_pass = |local: NaiveDateTime| match timezone.from_local_datetime(&local) {
+            LocalResult::Ambiguous(_, second) => Some(second.to_utc()),
+            LocalResult::Single(_) | LocalResult::None => None,
+        };
+        let time = if moment < second_pass(local)? {
+            // Clocks are put back at a whole minute.
+            let mut start = local.with_second(0)?;
+            while second_pass(start - MINUTE).is_some() {
+                start -= MINUTE;
+            }
+            self.next_local(start, true)?
+        } else {
+            self.next_local(local, false)?
+        };
+        second_pass(time)
+    }
+
+    /// The next time by clocks that nobody ever changes.
+    fn next_local(&self, time: NaiveDateTime, inclusive: bool) -> Option<NaiveDateTime> {
+        let next = self.cron.find_next_occurrence(&time.and_utc(), inclusive);
+        next.ok().map(|next| next.naive_utc())
+    }
+
+    /// Whether it repeats within a day by a `*`, rather than at certain times.
+    fn repeats(&self) -> bool {
+        let pattern = &self.cron.pattern;
+        [&pattern.seconds, &pattern.minutes, &pattern.hours].iter().any(|field| field.from_wildcard)
     }
 
     /// Whether some two consecutive times are further apart than this. The clocks are those of a place that
     /// never changes them: an hour more between two days, once a year, is no pause.
-    pub(super) fn pauses_longer_than(&self, span: TimeDelta) -> bool {
+    pub fn pauses_longer_than(&self, span: TimeDelta) -> bool {
         let next = |moment| self.cron.find_next_occurrence(&moment, false);
         let Ok(mut time) = next(DateTime::<Utc>::UNIX_EPOCH) else { return true };
         let end = time + TimeDelta::days(366);
@@ -90,6 +149,13 @@ impl fmt::Debug for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Schedule({:?})", self.text)
     }
+}
+
+/// The first moment after a time that clocks leave out.
+fn after_gap(time: NaiveDateTime, timezone: Tz) -> Option<DateTime<Tz>> {
+    // A zone that changes the side of the date line leaves out a whole day.
+    let time = time.with_second(0)?;
+    (1..=25 * 60).find_map(|minutes| timezone.from_local_datetime(&(time + MINUTE * minutes)).earliest())
 }
 
 /// Reads the name of a time zone, such as `Europe/Berlin`.
@@ -133,6 +199,80 @@ mod tests {
         // On 29 March 2026 there is no half past two in Berlin: it runs as soon as the clocks have moved.
         check("2026-03-28T12:00:00Z", "2026-03-29T01:00:00Z");
         check("2026-03-29T12:00:00Z", "2026-03-30T00:30:00Z");
+    }
+
+    /// All times of a line between two moments.
+    fn times(line: &str, timezone: Tz, after: &str, until: &str) -> Vec<DateTime<Utc>> {
+        let schedule = Schedule::parse(line).unwrap();
+        let (after, until): (DateTime<Utc>, DateTime<Utc>) = (after.parse().unwrap(), until.parse().unwrap());
+        let next = |time: &DateTime<Utc>| schedule.next_after(*time, timezone).filter(|next| *next <= until);
+        std::iter::successors(next(&after), next).collect()
+    }
+
+    #[test]
+    fn what_repeats_goes_on_while_the_clocks_are_changed() {
+        let check = |line: &str, timezone, (after, until): (&str, &str), step: TimeDelta| {
+            let times = times(line, timezone, after, until);
+            let begin: DateTime<Utc> = after.parse().unwrap();
+            let end: DateTime<Utc> = until.parse().unwrap();
+            let expected = std::iter::successors(Some(begin + step), |time| Some(*time + step));
+            assert_eq!(times, expected.take_while(|time| *time <= end).collect::<Vec<_>>(), "{line}");
+        };
+        // On 25 October 2026, three o'clock in Berlin becomes two o'clock at one o'clock UTC.
+        let autumn = ("2026-10-24T23:00:00Z", "2026-10-25T05:00:00Z");
+        let spring = ("2026-03-28T23:00:00Z", "2026-03-29T05:00:00Z");
+        for (line, minutes) in [("*/15 * * * *", 15), ("* * * * *", 1), ("0 * * * *", 60), ("@hourly", 60)] {
+            for hours in [autumn, spring] {
+                check(line, Tz::Europe__Berlin, hours, TimeDelta::minutes(minutes));
+            }
+        }
+        let hour = ("2026-10-25T00:30:00Z", "2026-10-25T02:30:00Z");
+        check(
+            "*/7 * * * * *",
+            Tz::UTC,
+            ("2026-10-25T00:30:00Z", "2026-10-25T00:30:56Z"),
+            TimeDelta::seconds(7),
+        );
+        check("* * * * * *", Tz::Europe__Berlin, hour, TimeDelta::seconds(1));
+        // Half an hour comes twice there.
+        let half = ("2026-04-04T13:30:00Z", "2026-04-04T17:30:00Z");
+        check("*/10 * * * *", Tz::Australia__Lord_Howe, half, TimeDelta::minutes(10));
+        check(
+            "*/30 * * * *",
+            Tz::America__New_York,
+            ("2026-11-01T04:00:00Z", "2026-11-01T09:00:00Z"),
+            TimeDelta::minutes(30),
+        );
+    }
+
+    #[test]
+    fn what_has_its_times_comes_once_while_the_clocks_are_changed() {
+        let check = |line: &str, day: (&str, &str), expected: &[&str]| {
+            let times = times(line, Tz::Europe__Berlin, day.0, day.1);
+            let expected: Vec<DateTime<Utc>> = expected.iter().map(|time| time.parse().unwrap()).collect();
+            assert_eq!(times, expected, "{line}");
+        };
+        let autumn = ("2026-10-24T22:00:00Z", "2026-10-25T22:59:59Z");
+        check("30 2 * * *", autumn, &["2026-10-25T00:30:00Z"]);
+        check("0 2,14 * * *", autumn, &["2026-10-25T00:00:00Z", "2026-10-25T13:00:00Z"]);
+        // Who looks in the second pass finds no time of the first one.
+        check("30 2 * * *", ("2026-10-25T01:10:00Z", "2026-10-26T12:00:00Z"), &["2026-10-26T01:30:00Z"]);
+        check("*/30 2 * * *", ("2026-10-25T01:10:00Z", "2026-10-25T12:00:00Z"), &["2026-10-25T01:30:00Z"]);
+        let spring = ("2026-03-28T23:00:00Z", "2026-03-29T21:59:59Z");
+        check("30 2 * * *", spring, &["2026-03-29T01:00:00Z"]);
+        check(
+            "0,30 2,14 * * *",
+            spring,
+            &["2026-03-29T01:00:00Z", "2026-03-29T12:00:00Z", "2026-03-29T12:30:00Z"],
+        );
+        check("*/30 2 * * *", spring, &[]);
+    }
+
+    #[test]
+    fn a_time_is_never_in_the_second_of_the_moment() {
+        let schedule = Schedule::parse("* * * * * *").unwrap();
+        let next = schedule.next_after("2026-01-10T00:00:00.4Z".parse().unwrap(), Tz::Europe__Berlin);
+        assert_eq!(next, Some("2026-01-10T00:00:01Z".parse().unwrap()));
     }
 
     #[test]

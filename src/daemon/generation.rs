@@ -47,6 +47,10 @@ impl Generation {
         self.config.registries.iter().find(|registry| registry.name == name)
     }
 
+    pub(super) fn reader(&self, name: &str) -> Option<&Reader> {
+        self.readers.get(name)
+    }
+
     pub(super) fn collector(&self, name: &str) -> Option<&Collector> {
         self.collectors.get(name)
     }

@@ -6,15 +6,26 @@ use std::collections::{BTreeMap, VecDeque};
 
 use chrono::{DateTime, Utc};
 
+use crate::engine::Limits;
+
 /// The kinds of jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Work {
-    /// A run.
-    Run,
+    /// A run, with or without its limits.
+    Run(Limits),
     /// A collection that no run makes.
     Collect,
     /// Whatever a process before this one left open.
     Recover,
+    /// Every undo that somebody has asked for.
+    Undo,
+}
+
+impl Work {
+    /// Whether both are of one kind.
+    fn is_like(self, other: Self) -> bool {
+        std::mem::discriminant(&self) == std::mem::discriminant(&other)
+    }
 }
 
 /// What becomes of a job that is due.
@@ -47,10 +58,10 @@ impl Jobs {
             self.0.insert(registry.to_owned(), Queue { under_way: work, waiting: VecDeque::new() });
             return Turn::Now;
         };
-        if let Some((_, since)) = queue.waiting.iter().find(|(one, _)| *one == work) {
+        if let Some((_, since)) = queue.waiting.iter().find(|(one, _)| one.is_like(work)) {
             return Turn::Waiting(*since);
         }
-        if queue.under_way == work {
+        if queue.under_way.is_like(work) {
             return Turn::UnderWay;
         }
         queue.waiting.push_back((work, now));
@@ -88,6 +99,8 @@ impl Jobs {
 mod tests {
     use super::*;
 
+    const RUN: Work = Work::Run(Limits::Respected);
+
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
     }
@@ -95,7 +108,7 @@ mod tests {
     #[test]
     fn a_run_and_a_collection_that_are_due_at_once_take_turns() {
         for (first, second) in
-            [(Work::Run, Work::Collect), (Work::Collect, Work::Run), (Work::Recover, Work::Run)]
+            [(RUN, Work::Collect), (Work::Collect, RUN), (Work::Recover, RUN), (RUN, Work::Undo)]
         {
             let mut jobs = Jobs::default();
             assert_eq!(jobs.due("main", first, at(0)), Turn::Now);
@@ -113,13 +126,15 @@ mod tests {
     #[test]
     fn of_a_kind_one_is_under_way_and_one_waits() {
         let mut jobs = Jobs::default();
-        assert_eq!(jobs.due("main", Work::Run, at(0)), Turn::Now);
-        assert_eq!(jobs.due("main", Work::Run, at(1)), Turn::UnderWay);
+        assert_eq!(jobs.due("main", RUN, at(0)), Turn::Now);
+        for limits in [Limits::Respected, Limits::Overridden] {
+            assert_eq!(jobs.due("main", Work::Run(limits), at(1)), Turn::UnderWay);
+        }
         assert_eq!(jobs.due("main", Work::Collect, at(2)), Turn::Later);
         assert_eq!(jobs.due("main", Work::Collect, at(3)), Turn::Waiting(at(2)));
         assert_eq!(jobs.next("main"), Some(Work::Collect));
         assert_eq!(jobs.due("main", Work::Collect, at(4)), Turn::UnderWay);
-        assert_eq!(jobs.due("main", Work::Run, at(5)), Turn::Later);
+        assert_eq!(jobs.due("main", RUN, at(5)), Turn::Later);
         jobs.leave("main");
         assert_eq!(jobs.due("main", Work::Collect, at(6)), Turn::Now);
         assert_eq!(jobs.next("main"), None, "what waited is forgotten");

@@ -1,7 +1,7 @@
 //! The work of the service: one job of a registry at a time, registries side by side, each told to the
 //! state, the metrics and the page.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,11 +9,13 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use super::attempts::Attempts;
+use super::contacts::Contacts;
 use super::docker::DockerDefaults;
 use super::generation::Generation;
 use super::jobs::{Jobs, Turn, Work};
 use super::past;
 use super::schedule::Job;
+use super::undo::Wish;
 use crate::config::{Config, Env};
 use crate::engine::{self, Conducted, Limits, Means, Stop, conduct};
 use crate::gc::Turns;
@@ -35,6 +37,10 @@ pub(super) struct Service {
     pub(super) turns: Turns,
     /// What is under way in each registry, and what waits for that.
     pub(super) jobs: Mutex<Jobs>,
+    /// By registry, the undos that wait for their turn.
+    pub(super) undos: Mutex<BTreeMap<String, VecDeque<Wish>>>,
+    /// Whether registries answer between their runs.
+    pub(super) contacts: Mutex<Contacts>,
     /// By registry, what came of the last collection.
     pub(super) attempts: Mutex<BTreeMap<String, Attempts>>,
     /// Registries whose numbers have gone on from the state.
@@ -67,6 +73,8 @@ impl Service {
             docker: DockerDefaults::of(env),
             turns: Turns::default(),
             jobs: Mutex::default(),
+            undos: Mutex::default(),
+            contacts: Mutex::default(),
             attempts: Mutex::default(),
             announced: Mutex::default(),
             waiting: Mutex::default(),
@@ -82,6 +90,7 @@ impl Service {
         for registry in &config.registries {
             let policies: Vec<&str> = config.policies.iter().map(|policy| policy.name.as_str()).collect();
             self.metrics.registry(&registry.name, &policies);
+            lock(&self.contacts).configured(&registry.name, now);
         }
         self.board.configured(config, now);
         self.metrics.config_reloaded(true, now);
@@ -106,9 +115,18 @@ impl Service {
 
     /// Shows no more of registries that are no longer configured.
     pub(super) fn forget(&self, before: &Generation, now: &Generation) {
-        let gone = before.config.registries.iter().filter(|one| now.registry(&one.name).is_none());
-        for registry in gone {
-            self.metrics.forget(&registry.name);
+        for registry in &before.config.registries {
+            let name = &registry.name;
+            match now.registry(name) {
+                None => self.metrics.forget(name),
+                // Nobody has asked that one yet.
+                Some(other) if other.url != registry.url => self.metrics.not_asked(name),
+                Some(_) => continue,
+            }
+            lock(&self.contacts).forget(name);
+            if now.registry(name).is_some() {
+                lock(&self.contacts).configured(name, (self.clock)());
+            }
         }
     }
 
@@ -134,16 +152,16 @@ impl Service {
     /// Begins a job, or lets it wait for its turn. One of whose kind there is already one is counted and skipped.
     pub(super) fn begin(self: &Arc<Self>, job: &Job) {
         let (name, work) = match job {
-            Job::Run(name) => (name, Work::Run),
+            Job::Run(name) => (name, Work::Run(Limits::Respected)),
             Job::Collect(name) => (name, Work::Collect),
         };
         let turn = self.begin_work(name, work);
         match (turn, work) {
-            (Turn::Now, _) | (_, Work::Recover) => {}
+            (Turn::Now, _) | (_, Work::Recover | Work::Undo) => {}
             (Turn::Later, _) => tracing::info!(
                 registry = %name, ?work, "another job of this registry is under way, so this one waits for its turn"
             ),
-            (Turn::UnderWay | Turn::Waiting(_), Work::Run) => {
+            (Turn::UnderWay | Turn::Waiting(_), Work::Run(_)) => {
                 tracing::warn!(registry = %name, "another run of this registry is under way or waits, so this one is skipped");
                 self.metrics.run_skipped(name);
                 self.board.remember(Entry::Run(Run::skipped(name, (self.clock)())));
@@ -170,15 +188,17 @@ impl Service {
     pub(super) fn begin_work(self: &Arc<Self>, name: &str, work: Work) -> Turn {
         let turn = lock(&self.jobs).due(name, work, (self.clock)());
         if turn == Turn::Now {
+            lock(&self.contacts).busy(name, (self.clock)());
             let place = Place { service: self.clone(), registry: name.to_owned() };
             tokio::task::spawn_local(async move {
                 let (service, name) = (&place.service, &place.registry);
                 let mut work = Some(work);
                 while let (Some(one), Some(generation)) = (work, service.current()) {
                     match one {
-                        Work::Run => service.run(&generation, name).await,
+                        Work::Run(limits) => service.run(&generation, name, limits).await,
                         Work::Collect => service.collect(&generation, name).await,
                         Work::Recover => service.bring_back(name, None).await,
+                        Work::Undo => service.undo(&generation, name).await,
                     }
                     // Once the service is to stop nothing begins any more.
                     work = lock(&service.jobs).next(name).filter(|_| !service.stop.is_requested());
@@ -189,7 +209,12 @@ impl Service {
     }
 
     /// Begins runs that somebody asked for, where nothing else is under way.
-    pub(super) fn begin_asked(self: &Arc<Self>, generation: &Arc<Generation>, only: Option<&str>) -> Begun {
+    pub(super) fn begin_asked(
+        self: &Arc<Self>,
+        generation: &Generation,
+        only: Option<&str>,
+        limits: Limits,
+    ) -> Begun {
         let mut begun = Begun::default();
         for registry in &generation.config.registries {
             let name = &registry.name;
@@ -199,8 +224,9 @@ impl Service {
             if lock(&self.jobs).is_busy(name) {
                 begun.busy.push(name.clone());
             } else {
-                tracing::info!(registry = %name, "a run was asked for");
-                self.begin(&Job::Run(name.clone()));
+                let overridden = limits == Limits::Overridden;
+                tracing::info!(registry = %name, limits_overridden = overridden, "a run was asked for");
+                self.begin_work(name, Work::Run(limits));
                 begun.begun.push(name.clone());
             }
         }
@@ -218,14 +244,14 @@ impl Service {
                 Ok(true) => {}
                 Ok(false) => {
                     tracing::info!(registry = %registry.name, "it was never looked at, so it is planned now");
-                    self.begin_work(&registry.name, Work::Run);
+                    self.begin_work(&registry.name, Work::Run(Limits::Respected));
                 }
                 Err(error) => tracing::error!(registry = %registry.name, %error, "the state cannot be read"),
             }
         }
     }
 
-    async fn run(&self, generation: &Generation, name: &str) {
+    async fn run(&self, generation: &Generation, name: &str, limits: Limits) {
         let begin = Instant::now();
         let at = (self.clock)();
         let Some(site) = generation.site(name, at, self) else { return };
@@ -233,7 +259,7 @@ impl Service {
         let means = Means {
             state: &self.state,
             collector: generation.collector(name),
-            limits: Limits::Respected,
+            limits,
             stop: &self.stop,
             clock: &*self.clock,
         };
@@ -245,6 +271,9 @@ impl Service {
                 self.metrics.run_finished(&report, taken, (self.clock)());
                 self.board.planned(Arc::new(survey.plan));
                 self.board.run_ended(Run { id: Some(run), ..Run::of(&report, at, taken) });
+                if report.interrupted {
+                    self.make_up_later(run);
+                }
                 tracing::info!(
                     registry = name,
                     outcome = report.outcome().name(),
@@ -260,7 +289,7 @@ impl Service {
                 }
             }
             // The process is about to leave, and the next one begins anew.
-            Err(error @ engine::Error::Stopped) => tracing::info!(registry = name, "{error}"),
+            Err(error @ engine::Error::Stopped) => self.interrupted(name, &error, at, begin.elapsed()),
             Err(error) => {
                 self.failed(name, &error, at, begin.elapsed());
                 self.leave_nothing_down(name).await;
@@ -280,13 +309,30 @@ impl Service {
         self.up(name, error.was_reached());
         self.metrics.run_failed(name, taken, (self.clock)());
         // Without a number it has no page of its own, and is told all the same.
-        let newest = Filter { registry: Some(name.to_owned()), at_most: 1, ..Filter::default() };
-        let noted = self.state.history(&newest).unwrap_or_default();
-        let id = noted.first().map(|(run, _)| run).filter(|run| run.started == at).map(|run| run.id);
+        let id = self.number(name, at);
         self.board.run_ended(Run { id, ..Run::failed(name, &error.to_string(), at, taken) });
     }
 
+    /// A run that a stop ended while it read.
+    fn interrupted(&self, name: &str, error: &engine::Error, at: DateTime<Utc>, taken: Duration) {
+        tracing::info!(registry = name, "{error}");
+        self.metrics.run_interrupted(name, taken, (self.clock)());
+        let id = self.number(name, at);
+        self.board.run_ended(Run { id, ..Run::interrupted(name, &error.to_string(), at, taken) });
+        if let Some(run) = id {
+            self.make_up_later(run);
+        }
+    }
+
+    /// The number of the run that began then, if it was noted.
+    fn number(&self, name: &str, at: DateTime<Utc>) -> Option<i64> {
+        let newest = Filter { registry: Some(name.to_owned()), at_most: 1, ..Filter::default() };
+        let noted = self.state.history(&newest).unwrap_or_default();
+        noted.first().map(|(run, _)| run).filter(|run| run.started == at).map(|run| run.id)
+    }
+
     pub(super) fn up(&self, name: &str, up: bool) {
+        lock(&self.contacts).heard(name, up, (self.clock)());
         self.metrics.up(name, up);
         self.board.up(name, up);
     }

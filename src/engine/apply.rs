@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 
 use super::family::Family;
-use super::halt::{Halt, TIME_UP};
+use super::halt::{Halt, STOPPED, TIME_UP};
 use super::look::{Blind, Look};
 use super::send::whole;
 use super::{Error, Journal, Progress, Site, Stop, Survey, allowed, failure, policy_of};
@@ -69,7 +69,10 @@ pub async fn apply(
         report.failures.extend(done.failures);
         report.unanswered |= done.unanswered;
     }
-    if report.spared.iter().any(|spared| spared.why == TIME_UP) {
+    let was_left_alone = |why| report.spared.iter().any(|spared| spared.why == why);
+    if was_left_alone(STOPPED) {
+        report.interrupt();
+    } else if was_left_alone(TIME_UP) {
         let allowed = allowed(site);
         report.cut_off = Some(format!(
             "the run took longer than run_timeout ({allowed}) and was ended: the next run does the rest; if it \

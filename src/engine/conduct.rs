@@ -15,7 +15,7 @@ use crate::config::GcSchedule;
 use crate::gc::Collector;
 use crate::policy::Mode;
 use crate::registry::{Deleter, Ready};
-use crate::report::{Collected, Outcome, RunReport};
+use crate::report::{Collected, CollectionOutcome, Outcome, RunReport};
 use crate::state::State;
 
 /// What a run needs besides the registry.
@@ -61,7 +61,7 @@ pub async fn conduct(site: Site<'_>, means: &Means<'_>, progress: &dyn Progress)
     let result = survey_and_apply(site, means, journal, progress).await;
     let (outcome, error) = match &result {
         Ok((_, report)) => (report.outcome(), first_trouble(report)),
-        Err(error @ Error::Stopped) => (Outcome::Skipped, Some(error.to_string())),
+        Err(error @ Error::Stopped) => (Outcome::Interrupted, Some(error.to_string())),
         Err(error) => (Outcome::Failed, Some(error.to_string())),
     };
     means.state.finish_run(run, (means.clock)(), outcome, error.as_deref())?;
@@ -74,21 +74,24 @@ pub async fn conduct(site: Site<'_>, means: &Means<'_>, progress: &dyn Progress)
     if unanswered > 0 && means.collector.is_some() {
         tracing::warn!(registry, unanswered, "nothing is collected: {}", Blocked::Unanswered(unanswered));
     }
-    let collected = match means.collector {
-        Some(collector)
-            if is_due(site, &report, waiting)
-                && held_back.is_none()
-                && unanswered == 0
-                && !means.stop.is_requested() =>
-        {
+    let due =
+        means.collector.filter(|_| is_due(site, &report, waiting) && held_back.is_none() && unanswered == 0);
+    let collected = match due {
+        Some(collector) if !means.stop.is_requested() => {
             Some(collect(site, collector, means.state, &survey.kept, means.stop, means.clock).await?)
         }
         _ => None,
     };
+    let done = |collected: &Collected| collected.outcome == CollectionOutcome::Success;
+    if due.is_some() && means.stop.is_requested() && !collected.as_ref().is_some_and(done) {
+        report.interrupt();
+    }
     if let Some(failed) = &collected
         && means.state.ledger(registry).is_stopped()?
     {
         report.registry_down = failed.error.clone();
+    }
+    if report.outcome() != outcome {
         let trouble = first_trouble(&report);
         means.state.finish_run(run, (means.clock)(), report.outcome(), trouble.as_deref())?;
     }

@@ -12,6 +12,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Why something is left alone once the time of a run is up.
 pub(super) const TIME_UP: &str = "the run's time was up";
 
+/// Why something is left alone once the run was asked to stop.
+pub(super) const STOPPED: &str = "the run was stopped";
+
 /// Asks a run to stop between two deletions. What belongs to a manifest that is gone still follows it.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
@@ -83,7 +86,7 @@ impl<'a> Halt<'a> {
 
     /// Why nothing more is deleted; `None` while the run goes on.
     pub(super) fn why(&self) -> Option<&'static str> {
-        let asked = self.stop.is_requested().then_some("the run was stopped");
+        let asked = self.stop.is_requested().then_some(STOPPED);
         let late = self.stop.until.filter(|until| *until <= Instant::now()).map(|_| TIME_UP);
         asked.or(self.own.get().copied()).or(late)
     }

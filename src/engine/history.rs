@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
+use super::{Return, Undone};
 use crate::policy::Patterns;
 use crate::report::moment;
 use crate::state::{self, Entry, Fate, Filter, Run, State};
@@ -119,6 +120,25 @@ pub fn entry_document(entry: &Entry) -> Value {
         "restored": entry.restored.map(moment),
         "collected": entry.collected.map(moment),
     })
+}
+
+/// What became of an undo, as programs read it, version 1.
+pub fn undo_document(registry: &str, run: i64, undone: &[Undone]) -> Value {
+    let results = undone.iter().map(|one| {
+        let mut document = entry_document(&one.entry);
+        let (result, why) = match &one.came {
+            Return::Restored => ("restored", None),
+            Return::WasThere => ("was-there", None),
+            Return::Lost { why } => ("lost", Some(why)),
+            Return::Failed { why } => ("failed", Some(why)),
+        };
+        document["result"] = json!(result);
+        document["error"] = json!(why);
+        document["tags_back"] = json!(one.tags);
+        document["tags_moved"] = json!(one.moved);
+        document
+    });
+    json!({ "version": 1, "registry": registry, "run": run, "results": results.collect::<Vec<_>>() })
 }
 
 #[cfg(test)]

@@ -94,7 +94,9 @@ impl Work<'_> {
         more: Duration,
     ) -> Result<(Look, RepositoryPlan), Blind> {
         let depth = Depth::Claimed(self.policy);
-        let mut context = last.map(|last| last.context.clone()).unwrap_or_default();
+        let doomed = || self.planned.deletions().map(|planned| planned.digest.clone()).collect();
+        let first = || RecheckContext { doomed: doomed(), ..RecheckContext::default() };
+        let mut context = last.map_or_else(first, |last| last.context.clone());
         let repository = &self.planned.repository;
         let (features, policy) = (self.features, self.policy);
         let judged =

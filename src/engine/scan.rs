@@ -29,18 +29,23 @@ pub(super) struct Scanned {
     /// Tagged manifests of which the registry only said that the tag has not changed. Distribution says so
     /// (304) without looking for the manifest, which may be gone.
     pub(super) unconfirmed: BTreeSet<Digest>,
+    /// Tagged manifests that were asked for and are there.
+    pub(super) confirmed: BTreeSet<Digest>,
 }
 
-/// Reads a repository. What is remembered of it is not read again, only which tag points where.
+/// Reads a repository. What is remembered of it is not read again, only which tag points where. What `doubts`
+/// says of a manifest that a tag led to before decides whether the registry is asked for it, too.
 pub(super) async fn scan(
     bounds: &mut Bounds<'_>,
     repository: &RepositoryName,
     depth: Depth<'_>,
     before: &Memory,
+    doubts: impl Fn(&Digest) -> bool,
 ) -> Result<Scanned, Error> {
     let site = bounds.site;
     let mut snapshot = Snapshot::empty(repository.clone());
     let mut unconfirmed = BTreeSet::new();
+    let mut confirmed = BTreeSet::new();
     // A repository that was only ever pushed to by digest has no list, and nothing to decide on.
     let list: TagList = site.reader.tags(repository).await?.unwrap_or_default();
     bounds.list(&list)?;
@@ -49,8 +54,10 @@ pub(super) async fn scan(
     let mut resolved = stream::iter(list.tags)
         .map(async |tag| {
             let known = before.tags.get(&tag).filter(|digest| before.manifests.contains_key(digest));
-            let reference = Reference::Tag { tag: &tag, known };
-            let resolved = site.reader.manifest(repository, reference).await?;
+            let resolved = match known.filter(|digest| doubts(digest)) {
+                Some(known) => site.reader.confirm(repository, &tag, known).await?,
+                None => site.reader.manifest(repository, Reference::Tag { tag: &tag, known }).await?,
+            };
             Ok::<(Tag, Option<&Digest>, Resolved), Error>((tag, known, resolved))
         })
         .buffer_unordered(site.registry.concurrency.get());
@@ -64,7 +71,8 @@ pub(super) async fn scan(
                 found.insert(manifest.digest.clone(), Arc::from(manifest));
             }
             (Resolved::Unchanged, Some(digest)) => {
-                unconfirmed.insert(digest.clone());
+                let answered = if doubts(digest) { &mut confirmed } else { &mut unconfirmed };
+                answered.insert(digest.clone());
                 snapshot.tags.insert(tag, digest.clone());
             }
             (Resolved::Absent | Resolved::Unchanged, _) => {
@@ -91,7 +99,7 @@ pub(super) async fn scan(
         );
         snapshot.manifests.clear();
     }
-    Ok(Scanned { snapshot, unconfirmed })
+    Ok(Scanned { snapshot, unconfirmed, confirmed })
 }
 
 /// Asks the registry for each of these manifests, and makes dangling the tags of those that it does not have.

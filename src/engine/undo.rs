@@ -9,9 +9,13 @@ use serde::Deserialize;
 
 use super::journal::settle;
 use super::{Clock, Error, Site};
+use crate::config;
 use crate::model::{Digest, Manifest, RepositoryName, Tag};
 use crate::registry::{self, Holder, Raw, Restore, Restorer, read_manifest};
-use crate::state::{Entry, Fate, Filter, State};
+use crate::state::{self, Entry, Fate, Filter, State};
+
+/// So many digits are what tables print of a digest, and enough to name one.
+const ENOUGH: usize = 12;
 
 /// One image of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +33,51 @@ pub enum Name {
     Tag(Tag),
     /// By its digest.
     Digest(Digest),
+}
+
+impl Target {
+    /// The image that is meant by a name such as `team/app:v1`, or `team/app@sha256:…`, of which the beginning is enough
+    /// where only one image of the run has it. The name or the host of the registry may stand before it. A text
+    /// says why nobody can tell what is meant.
+    pub fn find(
+        state: &State,
+        run: i64,
+        registry: &config::Registry,
+        image: &str,
+    ) -> Result<Result<Self, String>, state::Error> {
+        let host = registry.url.host_str().unwrap_or_default();
+        let port = registry.url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        let prefixes = [format!("{}/", registry.name), format!("{host}{port}/")];
+        let name = prefixes.iter().find_map(|prefix| image.strip_prefix(prefix)).unwrap_or(image);
+        let no_image = || format!("{image:?} is no image: write REPOSITORY:TAG or REPOSITORY@DIGEST");
+        let Some((repository, digest)) = name.split_once('@') else {
+            let target = name.split_once(':').and_then(|(repository, tag)| {
+                let name = Name::Tag(Tag::parse(tag).ok()?);
+                Some(Self { repository: RepositoryName::parse(repository).ok()?, name })
+            });
+            return Ok(target.ok_or_else(no_image));
+        };
+        // `app:v1@sha256:…` means the digest; the tag is for people.
+        let repository = repository.split_once(':').map_or(repository, |(repository, _)| repository);
+        let Ok(repository) = RepositoryName::parse(repository) else { return Ok(Err(no_image())) };
+        let digits = digest.strip_prefix("sha256:").unwrap_or(digest);
+        if digits.len() < ENOUGH {
+            return Ok(Err(no_image()));
+        }
+        let filter = Filter { run: Some(run), at_most: 1, ..Filter::default() };
+        let entries = state.history(&filter)?.into_iter().flat_map(|(_, entries)| entries);
+        let is_meant = |entry: &Entry| {
+            entry.repository == repository
+                && entry.digest.as_str().split(':').nth(1).is_some_and(|one| one.starts_with(digits))
+        };
+        let meant: BTreeSet<Digest> = entries.filter(is_meant).map(|entry| entry.digest).collect();
+        let mut meant = meant.into_iter();
+        Ok(match (meant.next(), meant.next()) {
+            (Some(digest), None) => Ok(Self { repository, name: Name::Digest(digest) }),
+            (Some(one), Some(other)) => Err(format!("{image} can mean {one} or {other}: write more of it")),
+            (None, _) => Err(format!("run {run} deleted no {image}")),
+        })
+    }
 }
 
 /// What became of one deletion that was to be undone.

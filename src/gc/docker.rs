@@ -7,6 +7,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bollard::models::ContainerCreateBody;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
 use crate::config::Method;
@@ -224,7 +226,7 @@ impl DockerSite {
     /// Runs a command in a second container, and removes that whatever happens.
     async fn run(&self, command: &[String], output: &mut Output, deadline: Instant) -> Result<i64, Error> {
         let Known { engine, container, config, storage, .. } = &*self.0;
-        let second = engine.create(container.second(command, storage)).await?;
+        let second = create(engine, container.second(command, storage)).await?;
         let ended = async {
             // A file that is in the registry's container and in none of its volumes may be another here, and
             // then the wrong place would be collected.
@@ -302,7 +304,7 @@ impl Site for DockerSite {
 
     async fn bring_back(&self, swept: bool) -> Result<(), Error> {
         let Known { engine, container, exec, .. } = &*self.0;
-        let back = patiently(|| async {
+        patiently(|| async {
             clear(engine, &container.name).await?;
             let now = self.registry().await.map_err(is_being_made)?;
             match (now.runs, swept) {
@@ -321,15 +323,24 @@ impl Site for DockerSite {
                 (false, _) => Ok(()),
             }
         })
-        .await;
-        // One that we were about to make when we were ended can appear after all, though nothing runs in it.
-        if back.is_ok()
-            && let Err(error) = clear(engine, &container.name).await
+        .await
+    }
+}
+
+/// Creates a container. One that nobody waits for any more is removed as soon as it is there: the Engine makes it
+/// all the same, and perhaps long after everything else was cleared away.
+async fn create(engine: &Engine, body: ContainerCreateBody) -> Result<String, Error> {
+    let (created, answer) = oneshot::channel();
+    let engine = engine.clone();
+    tokio::spawn(async move {
+        if let Err(Ok(id)) = created.send(engine.create(body).await)
+            && let Err(error) = engine.remove(&id).await
         {
             tracing::warn!(%error, "a collector's container could not be removed");
         }
-        back
-    }
+    });
+    // The task ends without an answer only with the runtime, and then nobody asks.
+    answer.await.unwrap_or(Err(Error::Ended))
 }
 
 /// While a container is made anew in the place of another, there is none for a moment, or one that is being removed.

@@ -144,6 +144,11 @@ impl Run {
         Self { duration, problems, ..Self::nothing(registry, at, Outcome::Failed) }
     }
 
+    /// A run that was asked to end before it had surveyed its registry.
+    pub fn interrupted(registry: &str, why: &str, at: DateTime<Utc>, duration: Duration) -> Self {
+        Self { outcome: Outcome::Interrupted, ..Self::failed(registry, why, at, duration) }
+    }
+
     /// A run that did not begin, because another one was under way.
     pub fn skipped(registry: &str, at: DateTime<Utc>) -> Self {
         Self::nothing(registry, at, Outcome::Skipped)

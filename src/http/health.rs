@@ -4,8 +4,9 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::board::State;
+use super::board::{Run, State};
 use crate::plan::span;
+use crate::report::Outcome;
 
 /// The loop beats far more often than this.
 const HEARTBEAT: TimeDelta = TimeDelta::seconds(60);
@@ -54,8 +55,16 @@ pub(super) fn causes(state: &State, now: DateTime<Utc>) -> Vec<Cause> {
             let text = format!("registry {name} was stopped for a collection and is not back yet: {why}");
             causes.push(Cause { cause: "stopped", registry: Some(name.clone()), text });
         }
-        if registry.up == Some(false) {
-            let text = format!("registry {name} could not be reached");
+        let failed = |run: &&Run| run.outcome == Outcome::Failed;
+        let text = match (registry.up, registry.last_run.as_ref().filter(failed)) {
+            (Some(false), _) => Some(format!("registry {name} could not be reached")),
+            // Before a restart. Where nobody has asked it since, nothing speaks for it.
+            (None, Some(_)) => {
+                Some(format!("the last run of registry {name} failed, and it has not been asked since"))
+            }
+            (Some(true), _) | (None, None) => None,
+        };
+        if let Some(text) = text {
             causes.push(Cause { cause: "unreachable", registry: Some(name.clone()), text });
         }
         let late = registry.next_run.map(|next| now - next).filter(|late| *late > GRACE);

@@ -265,7 +265,7 @@ fn outcome(outcome: Outcome) -> Markup {
     let class = match outcome {
         Outcome::Success => "pill good",
         Outcome::Failed => "pill bad",
-        Outcome::Partial | Outcome::Refused => "pill warn",
+        Outcome::Partial | Outcome::Refused | Outcome::Interrupted => "pill warn",
         Outcome::Skipped => "pill",
     };
     html! { span class=(class) { (outcome.name()) } }
@@ -285,9 +285,13 @@ fn did(run: &Run) -> Markup {
     html! {
         @match run.outcome {
             Outcome::Skipped => "another run was under way",
-            Outcome::Failed if !run.applied => "nothing was done",
+            Outcome::Failed | Outcome::Interrupted if !run.applied => "nothing was done",
             Outcome::Success | Outcome::Partial | Outcome::Refused if !run.applied => "only planned",
-            Outcome::Success | Outcome::Partial | Outcome::Refused | Outcome::Failed => {
+            Outcome::Success
+            | Outcome::Partial
+            | Outcome::Refused
+            | Outcome::Failed
+            | Outcome::Interrupted => {
                 "deleted " (some(run.deleted, "manifest", "manifests"))
                 @if run.untagged > 0 { ", removed " (some(run.untagged, "tag", "tags")) " alone" }
                 @if run.spared > 0 { ", spared " (run.spared) }

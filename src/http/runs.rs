@@ -11,13 +11,12 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
+use super::parameters::Parameters;
 use super::{board, page};
 use crate::engine::{asked_moment, history, history_document};
 use crate::policy::{Pattern, Patterns};
 use crate::state::{Error, Filter, State};
 
-/// What may narrow the runs down, as the command line has it.
-const PARAMETERS: &str = "run, registry, repository, since, until and limit";
 /// So many runs are told if nobody asks for another number.
 const USUAL: u32 = 20;
 /// And never more than this.
@@ -66,38 +65,36 @@ pub(super) struct Question {
 }
 
 impl Question {
-    /// Reads the part of an address after the question mark; an error says what is wrong with it and what
-    /// to write.
-    pub(super) fn parse(query: &str) -> Result<Self, String> {
+    /// What may narrow the runs down, as the command line has it.
+    pub(super) const PARAMETERS: [&str; 6] = ["run", "registry", "repository", "since", "until", "limit"];
+
+    /// Understands the parameters; an error says what is wrong with one and what to write.
+    pub(super) fn read(parameters: &Parameters) -> Result<Self, String> {
         let mut filter = Filter { at_most: USUAL, ..Filter::default() };
         let mut repositories = Vec::new();
-        let mut seen = Vec::new();
-        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        for (name, value) in parameters.pairs() {
             let bad = |why: String| format!("`{name}={value}` cannot be used: {why}");
-            if name != "repository" && seen.contains(&name) {
-                return Err(format!("`{name}` is given twice: give it once"));
-            }
-            match &*name {
+            match name {
                 "run" => {
                     let run =
                         value.parse().map_err(|_| bad("write the number of a run, such as 12".into()))?;
                     filter.run = Some(run);
                 }
-                "registry" => filter.registry = Some(value.into_owned()),
+                "registry" => filter.registry = Some(value.to_owned()),
                 "repository" => {
                     let pattern =
-                        Pattern::parse(&value).map_err(|why| bad(pattern_advice(&why.to_string())))?;
+                        Pattern::parse(value).map_err(|why| bad(pattern_advice(&why.to_string())))?;
                     repositories.push(pattern);
                 }
-                "since" => filter.since = Some(moment(&value).map_err(bad)?),
-                "until" => filter.until = Some(moment(&value).map_err(bad)?),
+                "since" => filter.since = Some(moment(value).map_err(bad)?),
+                "until" => filter.until = Some(moment(value).map_err(bad)?),
                 "limit" => {
                     let limit = value.parse().ok().filter(|limit| (1..=MOST).contains(limit));
                     filter.at_most = limit.ok_or_else(|| bad(format!("write a number from 1 to {MOST}")))?;
                 }
-                _ => return Err(format!("there is no parameter `{name}`: there are {PARAMETERS}")),
+                // No other one is let through.
+                _ => {}
             }
-            seen.push(name);
         }
         Ok(Self { filter, repositories })
     }

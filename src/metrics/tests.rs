@@ -63,6 +63,7 @@ fn a_run_is_counted_from_its_report() {
     let report = RunReport {
         unanswered: false,
         cut_off: None,
+        interrupted: false,
         registry_down: None,
         registry: "main".into(),
         now: now(),

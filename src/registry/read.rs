@@ -44,6 +44,15 @@ pub struct Reader {
     pub(super) transport: Arc<Transport>,
 }
 
+/// How a registry is asked whether it answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probe {
+    /// Without credentials: one request, and a registry that lets no stranger in will do.
+    Anonymous,
+    /// With credentials where the registry asks for them, so that it has to let us in.
+    Authenticated,
+}
+
 /// What a registry is able to do beyond what all can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Features {
@@ -123,6 +132,22 @@ impl Reader {
         Ok(())
     }
 
+    /// Whether a registry answers, asked once and without another try. What looks like no registry has to let us in,
+    /// however it is asked.
+    pub async fn probe(&self, probe: Probe) -> Result<(), Error> {
+        let status = self.transport.ask_once().await?;
+        self.transport.circuit.answered();
+        match (status, probe) {
+            (StatusCode::OK | StatusCode::TOO_MANY_REQUESTS, _)
+            | (StatusCode::UNAUTHORIZED, Probe::Anonymous) => Ok(()),
+            _ => {
+                let request = Request::get(self.transport.url(""), Scope::none(), OK, MANIFEST_BYTES);
+                self.transport.send(&Request { once: true, ..request }).await?;
+                Ok(())
+            }
+        }
+    }
+
     /// Whether anybody answers at all, now. It is asked once, also while other requests would wait.
     pub async fn knock(&self) -> bool {
         let answers = self.transport.knock().await.is_ok();
@@ -191,22 +216,44 @@ impl Reader {
 
     /// Whether the registry has a manifest. This loads it there, unlike a conditional request, which
     /// distribution answers with 304 before it looks for the manifest.
-    ///
-    /// It is asked by HEAD, which registries do not count as a pull. A HEAD has no body in which a 404 could be
-    /// told from a proxy's, so what it does not find is asked for by GET, and so is what may not be asked by HEAD.
     pub async fn has(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
-        let accepted =
-            &[StatusCode::OK, StatusCode::NOT_FOUND, StatusCode::FORBIDDEN, StatusCode::METHOD_NOT_ALLOWED];
-        let url = self.transport.url(&format!("{repository}/manifests/{digest}"));
-        let request = Request::get(url, Scope::pull(repository.as_str()), accepted, MANIFEST_BYTES);
-        let request = Request { method: Method::HEAD, ..request.accept(wire::ACCEPT) };
-        let response = self.transport.send(&request).await?;
-        if response.status == StatusCode::OK
-            && response.header("docker-content-digest") == Some(digest.as_str())
-        {
+        if self.shows(repository, digest.as_str(), digest).await? {
             return Ok(true);
         }
         Ok(!matches!(self.manifest(repository, Reference::Digest(digest)).await?, Resolved::Absent))
+    }
+
+    /// What a tag leads to; [`Resolved::Unchanged`] only if that is this manifest and the registry has it.
+    pub async fn confirm(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        known: &Digest,
+    ) -> Result<Resolved, Error> {
+        if self.shows(repository, tag.as_str(), known).await? {
+            return Ok(Resolved::Unchanged);
+        }
+        self.manifest(repository, Reference::Tag { tag, known: None }).await
+    }
+
+    /// Whether a tag or digest surely leads to this manifest.
+    ///
+    /// It is asked by HEAD, which registries do not count as a pull. A HEAD has no body in which a 404 could be
+    /// told from a proxy's, and may be forbidden: whoever hears no has to ask by GET.
+    async fn shows(
+        &self,
+        repository: &RepositoryName,
+        reference: &str,
+        digest: &Digest,
+    ) -> Result<bool, Error> {
+        let accepted =
+            &[StatusCode::OK, StatusCode::NOT_FOUND, StatusCode::FORBIDDEN, StatusCode::METHOD_NOT_ALLOWED];
+        let url = self.transport.url(&format!("{repository}/manifests/{reference}"));
+        let request = Request::get(url, Scope::pull(repository.as_str()), accepted, MANIFEST_BYTES);
+        let request = Request { method: Method::HEAD, ..request.accept(wire::ACCEPT) };
+        let response = self.transport.send(&request).await?;
+        Ok(response.status == StatusCode::OK
+            && response.header("docker-content-digest") == Some(digest.as_str()))
     }
 
     /// Whether a tag points to this manifest.

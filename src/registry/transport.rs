@@ -264,12 +264,17 @@ impl Transport {
 
     /// Asks once whether anybody is there, and not for more. Every answer will do that is no failure.
     pub(super) async fn knock(&self) -> Result<(), Error> {
+        self.ask_once().await.map(|_| ())
+    }
+
+    /// The same, with the status of the answer.
+    pub(super) async fn ask_once(&self) -> Result<StatusCode, Error> {
         let url = self.url("");
         let request = self.reading.get(url.clone()).header(CACHE_CONTROL, FRESH);
         let answer = self.perform("GET", &url, request, KNOCK_BYTES).await?;
         let (status, headers, body) = answer;
         self.asked_to_wait(status, &headers);
-        if status.is_server_error() { Err(Error::status("GET", &url, status, &body)) } else { Ok(()) }
+        if status.is_server_error() { Err(Error::status("GET", &url, status, &body)) } else { Ok(status) }
     }
 
     fn tell_circuit(&self, error: &Error) {

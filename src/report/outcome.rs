@@ -19,11 +19,14 @@ pub enum Outcome {
     Failed,
     /// Another run of the registry was under way, so this one did not begin.
     Skipped,
+    /// It was asked to end before it was done, as by a signal; what it had not done is left alone.
+    Interrupted,
 }
 
 impl Outcome {
     /// Every outcome there is.
-    pub const ALL: [Self; 5] = [Self::Success, Self::Partial, Self::Refused, Self::Failed, Self::Skipped];
+    pub const ALL: [Self; 6] =
+        [Self::Success, Self::Partial, Self::Refused, Self::Failed, Self::Skipped, Self::Interrupted];
 
     /// A fixed word for the outcome, fit for a metric's label.
     pub fn name(self) -> &'static str {
@@ -33,6 +36,7 @@ impl Outcome {
             Self::Refused => "refused",
             Self::Failed => "failed",
             Self::Skipped => "skipped",
+            Self::Interrupted => "interrupted",
         }
     }
 }

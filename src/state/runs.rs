@@ -252,11 +252,18 @@ pub(super) fn run(row: &Row<'_>) -> Result<Run, rusqlite::Error> {
         registry: row.get(1)?,
         started: row.get(2)?,
         finished: row.get(3)?,
-        outcome: Outcome::ALL.into_iter().find(|one| Some(one.name()) == outcome.as_deref()),
+        outcome: outcome.as_deref().and_then(noted),
         deleted: unsigned(row.get(5)?),
         untagged: unsigned(row.get(6)?),
         error: row.get(7)?,
     })
+}
+
+/// The outcome of a run that was noted. Runs that are skipped are not: where an older version wrote that, it meant one
+/// that was interrupted while it read.
+fn noted(name: &str) -> Option<Outcome> {
+    let outcome = Outcome::ALL.into_iter().find(|one| one.name() == name)?;
+    Some(if outcome == Outcome::Skipped { Outcome::Interrupted } else { outcome })
 }
 
 /// Adds to a sum.
@@ -332,6 +339,21 @@ mod tests {
             error: None,
         };
         assert_eq!(state.runs(9).unwrap(), [expected]);
+    }
+
+    #[test]
+    fn what_older_versions_called_skipped_was_interrupted() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = State::open(directory.path()).unwrap();
+        let words = ["skipped", "interrupted", "partial", "a word of a later version"];
+        for word in words {
+            let run = state.begin_run("main", at(0)).unwrap();
+            state.finish_run(run, at(1), Outcome::Success, None).unwrap();
+            state.durable().execute("UPDATE run SET outcome = ?1 WHERE id = ?2", params![word, run]).unwrap();
+        }
+        let outcomes: Vec<_> = state.runs(9).unwrap().into_iter().rev().map(|run| run.outcome).collect();
+        let (interrupted, partial) = (Some(Outcome::Interrupted), Some(Outcome::Partial));
+        assert_eq!(outcomes, [interrupted, interrupted, partial, None]);
     }
 
     #[test]

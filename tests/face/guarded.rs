@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use regsweep::http::{Admin, Begun, Board};
+use regsweep::http::{Admin, Ask, Begun, Board};
 use regsweep::metrics::Metrics;
 use reqwest::{Client, Method, StatusCode};
 use secrecy::SecretString;
@@ -54,8 +54,9 @@ async fn server() -> (String, tokio::sync::mpsc::UnboundedReceiver<Option<String
     let (heard, wishes) = tokio::sync::mpsc::unbounded_channel();
     tokio::spawn(async move {
         while let Some(ask) = asked.recv().await {
-            heard.send(ask.registry).unwrap();
-            let _ = ask.answer.send(Begun { begun: vec!["main".to_owned()], busy: Vec::new() });
+            let Ask::Run { registry, answer, .. } = ask else { panic!("{ask:?}") };
+            heard.send(registry).unwrap();
+            let _ = answer.send(Begun { begun: vec!["main".to_owned()], busy: Vec::new() });
         }
     });
     let board = Board::default();
@@ -102,7 +103,11 @@ async fn everything_can_be_read_and_nothing_else() {
 #[tokio::test]
 async fn nothing_begins_without_the_token_by_any_method_at_any_address() {
     let (url, mut wishes) = server().await;
-    for path in READ.into_iter().chain(NOTHING).chain(["/api/v1/run", "/api/v1/run?registry=main"]) {
+    for path in READ.into_iter().chain(NOTHING).chain([
+        "/api/v1/run",
+        "/api/v1/run?registry=main",
+        "/api/v1/undo?run=1",
+    ]) {
         for method in METHODS {
             for header in ["X-None: x", "Authorization: Bearer wrong", "Cookie: admin_token=x"] {
                 let answer = raw(&url, &format!("{method} {path} HTTP/1.1\r\n{header}")).await;
@@ -127,6 +132,28 @@ async fn nothing_begins_without_the_token_by_any_method_at_any_address() {
     let allowed = client.post(format!("{url}/api/v1/run")).bearer_auth(TOKEN).send().await.unwrap();
     assert_eq!(allowed.status(), StatusCode::ACCEPTED);
     assert_eq!(wishes.try_recv().unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_parameter_that_an_address_does_not_take_is_refused_everywhere() {
+    let (url, _wishes) = server().await;
+    for path in READ {
+        let usual = reqwest::get(format!("{url}{path}")).await.unwrap().status();
+        for empty in ["?", "?&&"] {
+            assert_eq!(reqwest::get(format!("{url}{path}{empty}")).await.unwrap().status(), usual, "{path}");
+        }
+        for query in ["registy=main", "x", "=", "registry=main&registry=main", "run=1&RUN=1", "%ff=1"] {
+            let response = reqwest::get(format!("{url}{path}?{query}")).await.unwrap();
+            assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{path}?{query}");
+            assert_eq!(response.headers()["content-type"], "application/json", "{path}?{query}");
+            let document: serde_json::Value = response.json().await.unwrap();
+            let error = document["error"].as_str().unwrap();
+            assert!(
+                error.starts_with("there is no parameter `") || error.contains("give it once"),
+                "{error}"
+            );
+        }
+    }
 }
 
 #[tokio::test]

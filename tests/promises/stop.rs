@@ -47,12 +47,14 @@ fn a_terminated_run_stops_between_two_deletions_and_the_next_one_completes_it() 
     }
     gate.release();
     stderr.read_to_string(&mut line).unwrap();
-    let run = Ran::from(child.wait_with_output().unwrap()).exits(0);
+    let run = Ran::from(child.wait_with_output().unwrap()).exits(1);
     // The third deletion was under way, and the fourth completes its family.
     assert_eq!(run.deleted().len(), 4);
     assert_eq!(deletions(&registry).len(), 4);
     assert_eq!(manifests(&registry).len(), 1 + 12 - 4);
     let json = run.json();
+    assert_eq!(json["outcome"], "interrupted");
+    assert!(json["cut_off"].as_str().unwrap().contains("the next run does the rest"), "{json}");
     let spared = json["spared"].as_array().unwrap();
     assert_eq!(spared.len(), 8);
     let stopped = |spared: &Value| spared["why"] == "the run was stopped";

@@ -114,7 +114,7 @@ async fn a_terminal_that_is_closed_brings_the_registry_back() {
         let place = Place::new(NEVER, &[commands.lines(&endless(&commands), &after, "")]);
         delete_one(&commands.filled, &commands.host.registry.url()).await;
         let line = format!(
-            "echo $$ >{}; exec {} {command} --config {}",
+            "echo $$ >{}; exec env --default-signal {} {command} --config {}",
             commands.file("process").display(),
             env!("CARGO_BIN_EXE_regsweep"),
             place.config().display()

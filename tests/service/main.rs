@@ -21,4 +21,5 @@ mod secret;
 mod signals;
 mod together;
 mod told;
+mod undone;
 mod world;

@@ -17,9 +17,11 @@ use std::time::Duration;
 
 use bollard::models::{ContainerCreateBody, ContainerInspectResponse, HostConfig};
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, ListContainersOptionsBuilder,
+    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, EventsOptionsBuilder,
+    ListContainersOptionsBuilder,
 };
 use bollard::{API_DEFAULT_VERSION, Docker, body_full};
+use chrono::DateTime;
 use futures_util::TryStreamExt as _;
 
 use super::server::make_certificates;
@@ -113,6 +115,23 @@ impl Engine {
         let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
         let found = self.docker().list_containers(Some(options)).await.unwrap();
         found.into_iter().filter_map(|one| one.id).collect()
+    }
+
+    /// Waits until a collector is made for a registry's container after this moment of the Engine's clock.
+    pub async fn collector_made(&self, container: &str, after: &str) {
+        let filters = HashMap::from([
+            ("label", vec![format!("regsweep.registry={container}")]),
+            ("event", vec!["create".to_owned()]),
+        ]);
+        let options = EventsOptionsBuilder::default().since(after).filters(&filters).build();
+        let made = self.docker().events(Some(options)).try_next().await.unwrap();
+        made.expect("the Engine tells of a collector");
+    }
+
+    /// The Engine's clock: seconds and nanoseconds since 1970.
+    pub async fn time(&self) -> String {
+        let time = self.docker().info().await.unwrap().system_time.unwrap();
+        DateTime::parse_from_rfc3339(&time).unwrap().format("%s%.9f").to_string()
     }
 
     fn launch() -> Result<Self, String> {

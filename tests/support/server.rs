@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -31,6 +32,7 @@ pub struct Options {
     redis: Option<(String, u16)>,
     in_memory: bool,
     quiet: bool,
+    metrics: bool,
 }
 
 impl Options {
@@ -107,6 +109,12 @@ impl Options {
         self
     }
 
+    /// With metrics, from which [`RealRegistry::counted`] tells how many requests it has answered.
+    pub fn metrics(mut self) -> Self {
+        self.metrics = true;
+        self
+    }
+
     /// Starts it on an empty storage.
     pub fn start(self) -> RealRegistry {
         let in_memory = self.in_memory.then(|| TempDir::new_in("/dev/shm").ok()).flatten();
@@ -120,6 +128,7 @@ pub struct RealRegistry {
     options: Options,
     folder: TempDir,
     port: u16,
+    metrics_port: u16,
     child: Option<Child>,
     was_killed: bool,
 }
@@ -154,10 +163,11 @@ impl RealRegistry {
         if let Some((user, password)) = &options.htpasswd {
             write_password(folder.path(), user, password);
         }
-        let mut registry = Self { options, folder, port: 0, child: None, was_killed: false };
+        let mut registry = Self { options, folder, port: 0, metrics_port: 0, child: None, was_killed: false };
         // Someone else may take the port between our look and the registry's: then look again.
         for _ in 0..10 {
-            registry.port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+            let ports = [(); 2].map(|()| TcpListener::bind(("127.0.0.1", 0)).unwrap());
+            [registry.port, registry.metrics_port] = ports.map(|port| port.local_addr().unwrap().port());
             if registry.try_start() {
                 return registry;
             }
@@ -220,6 +230,16 @@ impl RealRegistry {
     pub fn mutating_requests(&self) -> Vec<Logged> {
         let mutating = ["POST", "PUT", "PATCH", "DELETE"];
         self.requests().into_iter().filter(|logged| mutating.contains(&logged.method.as_str())).collect()
+    }
+
+    /// How many requests it has answered since it was started with [`Options::metrics`].
+    pub fn counted(&self) -> u64 {
+        let mut connection = TcpStream::connect(("127.0.0.1", self.metrics_port)).unwrap();
+        connection.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        let lines = answer.lines().filter(|line| line.starts_with("registry_http_requests_total{"));
+        lines.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()
     }
 
     /// Stops it. The storage stays, and so does the port for [`RealRegistry::start_again`].
@@ -316,6 +336,10 @@ impl RealRegistry {
             );
         }
         let _ = writeln!(yaml, "http:\n  addr: 127.0.0.1:{}\n  secret: tests", self.port);
+        if options.metrics {
+            let prometheus = "prometheus: { enabled: true, path: /metrics }";
+            let _ = writeln!(yaml, "  debug: {{ addr: '127.0.0.1:{}', {prometheus} }}", self.metrics_port);
+        }
         if let Some(prefix) = &options.prefix {
             let _ = writeln!(yaml, "  prefix: {prefix}");
         }

@@ -247,7 +247,7 @@ async fn a_tag_that_exists_after_all_is_not_asked_about() {
     let report = Case::of(&fake).conduct().await.unwrap();
     assert_eq!(report.outcome(), Outcome::Success, "{report:?}");
     assert_eq!(questions(&fake)[0], ("GET".to_owned(), 200));
-    assert!(questions(&fake).iter().all(|(method, _)| method == "GET"), "{:?}", questions(&fake));
+    assert!(questions(&fake).iter().all(|(method, _)| method != "DELETE"), "{:?}", questions(&fake));
     assert_eq!(report.untagged.len(), 1, "what is known of this version without asking counts then");
 }
 

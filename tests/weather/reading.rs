@@ -61,7 +61,7 @@ fn is_old(request: &Request) -> bool {
 }
 
 fn is_kept(request: &Request) -> bool {
-    request.method == "GET" && request.path.ends_with("/manifests/keep")
+    request.path.ends_with("/manifests/keep")
 }
 
 fn is_config(request: &Request) -> bool {

@@ -209,16 +209,20 @@ async fn verifying_sends_nothing_again_but_what_the_journal_keeps() {
         let confirmed = requests.iter().filter(|one| one.method == "HEAD");
         let mut confirmed: Vec<&str> = confirmed.map(|one| one.path.rsplit('/').next().unwrap()).collect();
         confirmed.sort_unstable();
-        let held = fake.tags("app").into_iter().filter(|(tag, _)| !tag.starts_with("sha256-"));
-        let kept: BTreeSet<String> = held.map(|(_, digest)| digest).collect();
-        assert!(
-            confirmed.iter().copied().eq(kept.iter()),
-            "{personality:?}: each that stays is there, asked once"
+        let mut stay: Vec<String> = fake.tags("app").into_keys().filter(|tag| tag != "old-ghost").collect();
+        stay.extend(report.untagged.iter().map(|one| one.tag.to_string()));
+        stay.sort_unstable();
+        assert_eq!(
+            confirmed, stay,
+            "{personality:?}: each tag whose manifest stays, and the manifest with it, once"
         );
         gone.sort_unstable();
         journaled.sort_unstable();
         assert_eq!(journaled, gone, "{personality:?}: and once");
         for request in verified {
+            let again = stay.iter().any(|tag| request.path.ends_with(&format!("/{tag}")));
+            let alone = report.untagged.iter().any(|one| request.path.ends_with(&format!("/{}", one.tag)));
+            assert!(!again || alone, "{personality:?} {}: was confirmed already", request.path);
             let ghost = request.path.ends_with("/old-ghost");
             assert_eq!(request.status, if ghost { 404 } else { 304 }, "{personality:?} {}", request.path);
             assert_eq!(request.if_none_match.is_some(), !ghost, "{personality:?} {}", request.path);

@@ -151,6 +151,8 @@ fn undo(run: &Run, entries: &[Entry], state: &State, now: DateTime<Utc>) -> Mark
                     @if let Some(image) = example(entries) {
                         ", and " code { "regsweep undo " (run.id) " " (image) } " that image with what belongs to it"
                     }
+                    " (with the admin token, "
+                    code { "POST /api/v1/undo?run=" (run.id) } " does the same without stopping it)"
                     ". Mend the rules before you start the service again: runs leave what was put back alone "
                     "only for a while."
                 }

@@ -1,0 +1,154 @@
+//! Deletions: `regsweep run` next to a bare loop that sends the same DELETEs and nothing else.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt as _, stream};
+use tokio::runtime::Handle;
+
+use super::filling::{Filled, Repository};
+use super::server::RealRegistry;
+use super::{CONCURRENCY, REGISTRY, now};
+
+/// How many tags the repositories have. Distribution 2.8 reads each of them at every deletion.
+pub const TAGS: [usize; 2] = [500, 5_000];
+/// In how many repositories regsweep deletes side by side, and the loop likewise.
+const REPOSITORIES: usize = 4;
+/// How much of a repository goes at most.
+const MOST_PERCENT: usize = 80;
+
+/// One number of deletions in repositories of one size.
+pub struct Row {
+    tags: usize,
+    repositories: usize,
+    deletions: usize,
+    /// The loop, which sends a request for each deletion.
+    looped: Duration,
+    /// A run that finds nothing to delete.
+    idle: Ran,
+    /// The run.
+    run: Ran,
+}
+
+/// What a run took.
+struct Ran {
+    requests: u64,
+    wall: Duration,
+}
+
+/// Measures both, each on a new store of the same content.
+pub fn measure(program: &Path, tags: usize, deletions: usize) -> Row {
+    let repositories = deletions.div_ceil(tags * MOST_PERCENT / 100);
+    let each = deletions / repositories;
+    let keep = tags - each;
+    let looped = on_a_new_registry(tags, repositories, |url, _, filled| delete_all(url, filled, keep));
+    let (idle, run) = on_a_new_registry(tags, repositories, |url, store, filled| {
+        let folder = store.with_file_name("bench");
+        fs::create_dir_all(folder.join("state")).unwrap();
+        // The service has seen the registry before.
+        ran(program, url, &folder, tags);
+        let idle = ran(program, url, &folder, tags);
+        let run = ran(program, url, &folder, keep);
+        for repository in &filled.repositories {
+            let left = store.join("docker/registry/v2/repositories").join(&repository.name);
+            let left = fs::read_dir(left.join("_manifests/tags")).unwrap().count();
+            assert_eq!(left, keep, "{} holds so many tags after the run", repository.name);
+        }
+        (idle, run)
+    });
+    let row = Row { tags, repositories, deletions: each * repositories, looped, idle, run };
+    eprintln!("{}", line(&row));
+    row
+}
+
+fn on_a_new_registry<T>(
+    tags: usize,
+    repositories: usize,
+    measure: impl FnOnce(&str, &Path, &Filled) -> T,
+) -> T {
+    let registry = RealRegistry::options().in_memory().quiet().metrics().start();
+    let (url, store) = (registry.url(), registry.store_path());
+    *REGISTRY.lock().unwrap() = Some(registry);
+    let filled = Filled::write_repositories(&store, std::iter::repeat_n(tags, repositories), now());
+    let measured = measure(&url, &store, &filled);
+    REGISTRY.lock().unwrap().take();
+    measured
+}
+
+/// Deletes everything but the youngest images of each repository.
+fn delete_all(url: &str, filled: &Filled, keep: usize) -> Duration {
+    let client = reqwest::Client::new();
+    let delete = async |repository: &Repository| {
+        for tagged in &repository.tags[keep..] {
+            let url = format!("{url}/v2/{}/manifests/{}", repository.name, tagged.digest);
+            let answer = client.delete(url).send().await.unwrap();
+            assert_eq!(answer.status(), 202, "{}:{}", repository.name, tagged.tag);
+        }
+    };
+    let begin = Instant::now();
+    let all = stream::iter(&filled.repositories).map(delete).buffer_unordered(REPOSITORIES);
+    Handle::current().block_on(all.for_each(async |()| {}));
+    begin.elapsed()
+}
+
+/// Runs `regsweep run` by a rule that keeps so many images of each repository.
+fn ran(program: &Path, url: &str, folder: &Path, keep: usize) -> Ran {
+    let config = folder.join("config.yaml");
+    let yaml = format!(
+        "state_dir: {}\n\
+         mode: enforce\n\
+         registries: [{{ name: main, url: '{url}', concurrency: {CONCURRENCY} }}]\n\
+         limits: {{ max_deletions: 1000000, max_percent: 100 }}\n\
+         policies:\n\
+         - name: all\n  \
+           repositories: '.*'\n  \
+           rules: [{{ name: recent, tags: '.*', keep: {{ newest: {keep} }} }}]\n",
+        folder.join("state").display()
+    );
+    fs::write(&config, yaml).unwrap();
+    let mut command = Command::new(program);
+    command.args(["run", "--config"]).arg(&config).env_remove("RUST_LOG").env_remove("STATE_DIRECTORY");
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    let (before, begin) = (requests(), Instant::now());
+    let status = command.status().unwrap();
+    let wall = begin.elapsed();
+    assert!(status.success(), "{}: {status}", program.display());
+    Ran { requests: requests() - before, wall }
+}
+
+/// How many requests the registry has answered.
+fn requests() -> u64 {
+    REGISTRY.lock().unwrap().as_ref().unwrap().counted()
+}
+
+/// The table.
+pub fn markdown(rows: &[Row]) -> String {
+    let mut text = "| tags of a repository | repositories | deletions | bare loop | `regsweep run` | ratio | its requests \
+                    | a run that finds nothing to delete | its requests |\n\
+                    |---:|---:|---:|---:|---:|---:|---:|---:|---:|\n"
+        .to_owned();
+    for row in rows {
+        let _ = writeln!(text, "{}", line(row));
+    }
+    text += "\nOne round each. The loop sends a DELETE for each image, one after the other in up to four repositories at \
+             once, as regsweep does, and looks at nothing.";
+    text
+}
+
+fn line(row: &Row) -> String {
+    format!(
+        "| {} | {} | {} | {:.1} s | {:.1} s | {:.2} | {} | {:.1} s | {} |",
+        row.tags,
+        row.repositories,
+        row.deletions,
+        row.looped.as_secs_f64(),
+        row.run.wall.as_secs_f64(),
+        row.run.wall.div_duration_f64(row.looped),
+        row.run.requests,
+        row.idle.wall.as_secs_f64(),
+        row.idle.requests,
+    )
+}

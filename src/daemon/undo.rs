@@ -1,0 +1,112 @@
+//! Undos that somebody asks the running service for. Each takes its turn among the jobs of its registry.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot::Sender;
+
+use super::generation::Generation;
+use super::jobs::{Turn, Work};
+use super::service::{Service, lock};
+use crate::engine::{Target, undo, undo_document};
+use crate::http::{NotUndone, Undo, Undone};
+
+/// An undo that waits for its turn.
+pub(super) struct Wish {
+    run: i64,
+    /// As it was asked for.
+    image: Option<String>,
+    target: Option<Target>,
+    answer: Sender<Undone>,
+}
+
+impl Service {
+    /// Lets an undo wait for its turn, or says why there is none.
+    pub(super) fn begin_undo(self: &Arc<Self>, generation: &Generation, asked: Undo) {
+        let Undo { run, image, answer } = asked;
+        match self.find(generation, run, image.as_deref()) {
+            Ok((registry, target)) => {
+                tracing::info!(%registry, run, image, "an undo was asked for");
+                let wish = Wish { run, image, target, answer };
+                lock(&self.undos).entry(registry.clone()).or_default().push_back(wish);
+                // One that is under way, or waits, takes this one along.
+                if self.begin_work(&registry, Work::Undo) == Turn::Later {
+                    tracing::info!(%registry, run, "another job of this registry is under way, so the undo waits for its turn");
+                }
+            }
+            // Whoever asked may have gone away.
+            Err(why) => drop(answer.send(Err(why))),
+        }
+    }
+
+    /// The registry of a run, and what is meant by the name of an image.
+    fn find(
+        &self,
+        generation: &Generation,
+        run: i64,
+        image: Option<&str>,
+    ) -> Result<(String, Option<Target>), NotUndone> {
+        let unreadable = |error: crate::state::Error| NotUndone::Failed(error.to_string());
+        let noted = self.state.run(run).map_err(unreadable)?.ok_or_else(|| {
+            NotUndone::NotThere(format!(
+                "there is no run {run}: /api/v1/runs lists those that are remembered"
+            ))
+        })?;
+        let name = noted.registry;
+        let registry = generation.registry(&name).ok_or_else(|| {
+            NotUndone::NotThere(format!(
+                "run {run} was of the registry {name}, which the configuration does not have any more"
+            ))
+        })?;
+        let target = match image {
+            None => None,
+            Some(image) => Some(
+                Target::find(&self.state, run, registry, image)
+                    .map_err(unreadable)?
+                    .map_err(NotUndone::Unclear)?,
+            ),
+        };
+        Ok((name, target))
+    }
+
+    /// Makes every undo that waits for its turn in this registry.
+    pub(super) async fn undo(&self, generation: &Generation, name: &str) {
+        // The lock is not held any longer than this takes.
+        let next = || lock(&self.undos).get_mut(name)?.pop_front();
+        while let Some(wish) = next() {
+            // It can be cut anywhere: another one finds what is back already.
+            let Some(answer) = self.stop.cuts(self.put_back(generation, name, &wish)).await else {
+                tracing::info!(
+                    registry = name,
+                    run = wish.run,
+                    "the undo was stopped; another one does the rest"
+                );
+                return;
+            };
+            // Whoever asked may have gone away.
+            let _ = wish.answer.send(answer);
+        }
+        self.show_reclaimable(name);
+        self.arm_next_collection(name);
+    }
+
+    async fn put_back(&self, generation: &Generation, name: &str, wish: &Wish) -> Undone {
+        let Wish { run, image, target, .. } = wish;
+        let Some(site) = generation.site(name, (self.clock)(), self) else {
+            return Err(NotUndone::NotThere(format!("the configuration does not have {name} any more")));
+        };
+        let undone = undo(site, &self.state, *run, target.as_ref(), &*self.clock).await;
+        let undone = undone.map_err(|error| {
+            tracing::error!(registry = name, run, %error, "the undo failed");
+            NotUndone::Failed(error.to_string())
+        })?;
+        if undone.is_empty() {
+            let what = image.as_deref().map_or("nothing".to_owned(), |image| format!("no {image}"));
+            return Err(NotUndone::NotThere(format!(
+                "there is {what} of run {run} to put back: /api/v1/runs?run={run} tells what it deleted, and what \
+                 was put back before"
+            )));
+        }
+        tracing::info!(registry = name, run, deletions = undone.len(), "the undo ended");
+        Ok(undo_document(name, *run, &undone))
+    }
+}
