@@ -29,7 +29,7 @@ use clap::Parser as _;
 
 use crate::model::shown;
 use crate::telemetry::{self, Audience, LogFormat};
-use args::{Arguments, Command};
+use args::{Arguments, CheckArguments, Command};
 use output::Saying;
 
 /// How the program ends, for scripts.
@@ -95,7 +95,14 @@ pub fn main() -> ExitCode {
 async fn dispatch(arguments: &Arguments, env: crate::config::Env<'_>) -> anyhow::Result<Exit> {
     // First, so that a change that comes after is one that the service finds.
     let seen = crate::config::bytes(&arguments.config).ok();
-    let config = match crate::config::load(&arguments.config, env) {
+    let loaded = match arguments.command {
+        // These need no secret, and whoever asks may have none.
+        Command::Check(CheckArguments { connect: false, .. }) | Command::History(_) | Command::Health(_) => {
+            crate::config::load_without_secrets(&arguments.config, env)
+        }
+        _ => crate::config::load(&arguments.config, env),
+    };
+    let config = match loaded {
         Ok(config) => config,
         Err(error) => {
             for problem in error.to_string().lines() {
@@ -105,7 +112,7 @@ async fn dispatch(arguments: &Arguments, env: crate::config::Env<'_>) -> anyhow:
         }
     };
     match &arguments.command {
-        Command::Check => Ok(check::check(&config, &arguments.config)),
+        Command::Check(asked) => check::check(&config, &arguments.config, asked, env).await,
         Command::Plan(arguments) => plan::plan(&config, arguments).await,
         Command::Run(run) => run::run(&config, &arguments.config, run, env).await,
         Command::Gc(arguments) => gc::gc(&config, arguments, env).await,

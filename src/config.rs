@@ -9,6 +9,7 @@ mod cache;
 mod docker;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod gc;
 mod locate;
 mod policies;
 mod problem;
@@ -27,6 +28,7 @@ pub use schedule::Schedule;
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -60,6 +62,8 @@ pub struct Config {
     pub history: TimeDelta,
     /// At least one, with names that differ.
     pub registries: Vec<Registry>,
+    /// Names of registries that are gone for good.
+    pub retired: Vec<String>,
     /// What is kept whatever the rules say.
     pub protect: Protect,
     /// What a run may do at most.
@@ -74,6 +78,8 @@ pub struct Config {
 pub struct Registry {
     /// What the operator calls it; unique.
     pub name: String,
+    /// What it was called before, where neither its name nor its address tells that it is the same.
+    pub was: Vec<String>,
     /// Where its API begins. The path ends with a slash, so that `url.join("v2/")` is the API also where
     /// the registry is served below a prefix.
     pub url: Url,
@@ -149,6 +155,8 @@ pub struct Gc {
     pub grace: TimeDelta,
     /// How long a collection may take; never zero.
     pub timeout: Duration,
+    /// What happens to the registry meanwhile.
+    pub interruption: Interruption,
     /// What runs it.
     pub collector: Collector,
     /// Where the registry's cache of blobs is, as the operator states it; `None` reads it from the
@@ -204,6 +212,16 @@ pub enum GcSchedule {
     Cron(Schedule),
 }
 
+/// What happens to a registry while it is collected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Interruption {
+    /// It is down for it, or restarted right after it.
+    #[default]
+    Stop,
+    /// It runs on. The operator states that this is safe there; only commands can do it.
+    None,
+}
+
 /// What runs a collection.
 #[derive(Debug, Clone)]
 pub enum Collector {
@@ -220,7 +238,7 @@ pub enum Collector {
     },
     /// Commands of the operator, each a program and its arguments; no shell.
     Command {
-        /// What stops the registry; empty runs nothing.
+        /// What stops the registry; empty only with [`Interruption::None`], as `after` is then.
         before: Vec<String>,
         /// What collects; never empty.
         run: Vec<String>,
@@ -250,9 +268,17 @@ pub enum Method {
 /// The bytes of a configuration file, as far as one can have any.
 pub fn bytes(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
+    let file = std::fs::File::open(path)?;
+    if file.metadata()?.nlink() == 0 {
+        // Only a file that is mounted by itself can still be opened when it has no name any more.
+        return Err(std::io::Error::other(
+            "it is mounted by itself (as by `docker run --volume FILE:FILE`) and was replaced where it comes from, so this is \
+             still the one of before: mount the directory that it is in instead, and start this once more",
+        ));
+    }
     // One byte more than is allowed tells that there is more.
     let most = u64::try_from(bounds::FILE_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-    std::fs::File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    file.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -265,6 +291,20 @@ fn text(path: &Path) -> std::io::Result<String> {
 
 /// Reads and validates a configuration file.
 pub fn load(path: &Path, env: Env<'_>) -> Result<Config, ConfigError> {
+    load_as(path, env, parse)
+}
+
+/// The same for commands that speak to no registry: what the configuration says of secrets, and of other files, is taken
+/// for true and not looked up, and every secret is empty.
+pub fn load_without_secrets(path: &Path, env: Env<'_>) -> Result<Config, ConfigError> {
+    load_as(path, env, parse_without_secrets)
+}
+
+fn load_as(
+    path: &Path,
+    env: Env<'_>,
+    parse: impl FnOnce(&str, &str, Env<'_>) -> Result<Config, ConfigError>,
+) -> Result<Config, ConfigError> {
     let file = path.display().to_string();
     match text(path) {
         Ok(text) => parse(&text, &file, env),
@@ -282,7 +322,23 @@ pub fn load(path: &Path, env: Env<'_>) -> Result<Config, ConfigError> {
 ///
 /// Paths in it are relative to the working directory. The secrets and files that it names are looked up now.
 pub fn parse(text: &str, file: &str, env: Env<'_>) -> Result<Config, ConfigError> {
+    let (written, findings) = read::read(text, file)?;
+    validate(written, findings, text, file, env)
+}
+
+fn parse_without_secrets(text: &str, file: &str, env: Env<'_>) -> Result<Config, ConfigError> {
     let (written, mut findings) = read::read(text, file)?;
+    findings.need_no_secrets();
+    validate(written, findings, text, file, env)
+}
+
+fn validate(
+    written: written::Config,
+    mut findings: problem::Findings,
+    text: &str,
+    file: &str,
+    env: Env<'_>,
+) -> Result<Config, ConfigError> {
     let config = settings::config(written, env, &mut findings);
     if findings.is_empty() { Ok(config) } else { Err(findings.into_error(file, text)) }
 }

@@ -9,6 +9,7 @@ mod docker;
 mod generation;
 mod interrupted;
 mod jobs;
+mod names;
 mod past;
 mod recovery;
 mod schedule;
@@ -85,7 +86,10 @@ async fn serve_here(
     service.put_in_force(&generation);
     service.recover(&generation);
     service.make_up(&generation);
+    service.look_first(&generation);
     systemd::ready(&generation.status());
+    let mut held_up = None;
+    let mut missing = false;
     let mut beat = tokio::time::interval(BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
@@ -117,7 +121,11 @@ async fn serve_here(
                 systemd::alive();
                 service.begin_what_waited();
                 service.ask_registries(&generation);
-                config::bytes(path).is_ok_and(|now| seen.as_ref() != Some(&now))
+                let now = config::bytes(path).ok();
+                // Some editors take a file away for a moment before they write it anew.
+                let is_other = now != seen && (now.is_some() || missing);
+                missing = now.is_none();
+                is_other
             }
         };
         if reload {
@@ -136,12 +144,20 @@ async fn serve_here(
                     // A registry that is new here may have been left stopped by a process before us.
                     service.recover(&generation);
                     due.iter().for_each(|job| service.begin(job));
+                    service.look_first(&generation);
+                    held_up = None;
+                    generation.config.advice().iter().for_each(|advice| tracing::warn!("{advice}"));
                     tracing::info!("the configuration was loaded again");
                 }
-                Err(error) => {
-                    let error = format!("{error:#}");
-                    tracing::error!(%error, "the configuration is bad, so the one before stays in force");
-                    service.reload_failed(&error);
+                Err(refused) => {
+                    if matches!(refused, Refused::ForNow(_)) {
+                        // It is tried again at the next beat.
+                        seen = None;
+                    }
+                    if !(matches!(refused, Refused::ForNow(_)) && held_up.as_ref() == Some(&refused)) {
+                        refused.tell(&service);
+                    }
+                    held_up = Some(refused);
                 }
             }
             systemd::ready(&generation.status());
@@ -170,9 +186,40 @@ async fn serve_here(
     web.await.context("the web server failed")
 }
 
-fn reloaded(path: &Path, env: Env<'_>, service: &Arc<Service>) -> anyhow::Result<Arc<Generation>> {
-    let config = config::load(path, env)?;
-    Generation::begin(config, service)
+/// Why a configuration is not in force.
+#[derive(Debug, PartialEq, Eq)]
+enum Refused {
+    /// It is bad.
+    Bad(String),
+    /// It has to wait for something.
+    ForNow(String),
+}
+
+impl Refused {
+    fn bad(error: impl Into<anyhow::Error>) -> Self {
+        Self::Bad(format!("{:#}", error.into()))
+    }
+
+    fn tell(&self, service: &Service) {
+        match self {
+            Self::Bad(error) => {
+                tracing::error!(%error, "the configuration is bad, so the one before stays in force");
+                service.reload_failed(error);
+            }
+            Self::ForNow(why) => {
+                tracing::warn!("the configuration waits, and the one before stays in force: {why}");
+                service.reload_failed(why);
+            }
+        }
+    }
+}
+
+fn reloaded(path: &Path, env: Env<'_>, service: &Arc<Service>) -> Result<Arc<Generation>, Refused> {
+    let config = config::load(path, env).map_err(Refused::bad)?;
+    match service.held_up(&config).map_err(Refused::bad)? {
+        Some(why) => Err(Refused::ForNow(why)),
+        None => Generation::begin(config, service).map_err(Refused::bad),
+    }
 }
 
 /// What a reload cannot change is said, rather than left to be found out.

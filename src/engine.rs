@@ -10,6 +10,7 @@ mod asked;
 mod bounds;
 mod collect;
 mod conduct;
+mod connect;
 mod family;
 mod halt;
 mod hidden;
@@ -33,6 +34,7 @@ pub use asked::Asked;
 use bounds::Bounds;
 pub use collect::{Clock, answers_now, collect, grace_ends, held_back, recover, recover_after};
 pub use conduct::{Conducted, Means, conduct, keep};
+pub use connect::{Checked, Subject, check};
 pub use halt::Stop;
 pub use history::{
     NO_END, Past, Standing, entry_document, history, history_document, undo_document, what_went,

@@ -116,6 +116,17 @@ pub enum Outcome {
     NothingToDo,
 }
 
+/// What a collection would find, as far as a look tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Findings {
+    /// What runs the registry, or the collection, for people.
+    pub runner: String,
+    /// Whether the registry's blobs can be looked at.
+    pub sees_store: bool,
+    /// Where the Redis is whose cache a collection clears.
+    pub redis: Option<String>,
+}
+
 /// What collects for one registry.
 #[derive(Debug)]
 pub struct Collector {
@@ -161,6 +172,7 @@ impl Collector {
                     cancel: cancel.clone(),
                     after: after.clone(),
                     timeout: gc.timeout,
+                    interrupts: gc.interruption == config::Interruption::Stop,
                 };
                 (Runner::Command(command), Target::Command(run.clone()))
             }
@@ -217,6 +229,24 @@ impl Collector {
                 collection::collect(&Cached::new(site, redis), &terms, &outside).await
             }
         }
+    }
+
+    /// Looks whether a collection could begin: the container or the commands, the registry's configuration and store,
+    /// its cache. Changes nothing, stops nothing, and makes no dry run.
+    pub async fn check(&self) -> Result<Findings, Error> {
+        let (runner, sees_store, cache) = match &self.runner {
+            Runner::Docker(docker) => {
+                let site = docker.site().await?;
+                (format!("the container {}", docker.container()), site.sees_blobs().await?, site.cache())
+            }
+            Runner::Command(command) => {
+                command.check()?;
+                let site = command.site().await;
+                ("every command".to_owned(), site.sees_blobs().await?, site.cache())
+            }
+        };
+        let redis = self.cache_to_clear(cache).await?.map(|redis| redis.place().to_owned());
+        Ok(Findings { runner, sees_store, redis })
     }
 
     /// Removes from the registry's cache, if a restart does not empty it, what it holds of these blobs. After a
@@ -284,6 +314,18 @@ impl Collector {
             Runner::Command(command) => command.restore().await?,
         }
         if alive().await { Ok(()) } else { Err(Error::Silent) }
+    }
+
+    /// Ends what may be left of a collection beside a registry that was not stopped for it, after a crash that
+    /// followed [`Ledger::sweeping`].
+    pub async fn end(&self) -> Result<(), Error> {
+        let _turn = turns::take(&self.gate).await;
+        match &self.runner {
+            // What it has left in the Engine is removed before its next collection begins, and sweeps a registry
+            // that was found stopped.
+            Runner::Docker(_) => Ok(()),
+            Runner::Command(command) => command.end().await,
+        }
     }
 
     /// Whether somebody else has started the registry since we stopped it, and no sweep of ours can have gone on

@@ -73,6 +73,11 @@ impl Metrics {
         }
     }
 
+    /// So many registries are in the state and not in the configuration.
+    pub fn unknown_registries(&self, number: usize) {
+        self.families.unknown_registries.set(i64::try_from(number).unwrap_or(i64::MAX));
+    }
+
     /// Makes the series of a registry visible at zero, so that rates and alerts see its first event. What
     /// is there already stays as it is. `registry_up` is not there before somebody asked: it would lie.
     pub fn registry(&self, registry: &str, policies: &[&str]) {

@@ -11,6 +11,7 @@ mod journal;
 mod learned;
 mod ledger;
 mod memory;
+mod names;
 mod plans;
 mod runs;
 mod schema;
@@ -19,15 +20,18 @@ mod subjects;
 pub use history::Filter;
 pub use journal::{Departure, Entry, Fate};
 pub use ledger::Ledger;
+pub use names::{Recognized, Unknown};
 pub use runs::{Collection, Run, Total, TotalKind};
 
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+use names::Names;
 
 /// The name of the file in the directory.
 const FILE: &str = "state.sqlite";
@@ -81,6 +85,8 @@ struct Open {
     /// Of all connections to a file one writes at a time. SQLite would have the other look again and
     /// again whether it is its turn; here it waits for it.
     writing: Mutex<()>,
+    /// What registries are called.
+    names: RwLock<Arc<Names>>,
     /// Whether an older memory was lost.
     forgotten: bool,
     /// Nothing of a view is locked, and nothing is written through it.
@@ -127,7 +133,7 @@ impl State {
 
     /// The part of the state that the collector of one registry writes.
     pub fn ledger(&self, registry: &str) -> Ledger {
-        Ledger::new(self.clone(), registry)
+        Ledger::new(self.clone(), &self.key(registry))
     }
 
     /// Makes room for a new file where the one that is there cannot be used, loudly. Tells whether a state is lost,
@@ -161,7 +167,8 @@ impl State {
         let writable = !durable.is_readonly(rusqlite::MAIN_DB)?;
         let forgotten = schema::is_forgotten(&durable)?;
         let (durable, quick, writing) = (Mutex::new(durable), Some(Mutex::new(quick)), Mutex::new(()));
-        let open = Open { durable, quick, writing, forgotten, writable, lost: None, _lock: lock };
+        let names = RwLock::default();
+        let open = Open { durable, quick, writing, names, forgotten, writable, lost: None, _lock: lock };
         Ok(Self { open: Arc::new(open) })
     }
 
@@ -170,7 +177,9 @@ impl State {
         connection.pragma_update(None, "query_only", true)?;
         let forgotten = schema::is_forgotten(&connection)?;
         let (durable, writing) = (Mutex::new(connection), Mutex::new(()));
-        let open = Open { durable, quick: None, writing, forgotten, writable: false, lost, _lock: None };
+        let names = RwLock::default();
+        let open =
+            Open { durable, quick: None, writing, names, forgotten, writable: false, lost, _lock: None };
         Ok(Self { open: Arc::new(open) })
     }
 

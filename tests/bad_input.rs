@@ -41,8 +41,8 @@ fn keys_that_do_not_exist() {
     let config = "modes: enforce\nregistries:\n- { name: main, ulr: 'http://127.0.0.1:1' }\npolicies:\n\
         - { name: apps, repositories: '.*', rules: [{ name: r, tag: '.*', keep: all }] }\n";
     insta::assert_snapshot!(problems(config), @r#"
-    FOLDER/regsweep.yaml: modes: line 1: unknown key: did you mean `mode`? the keys here are `mode`, `schedule`, `timezone`, `listen`, `admin_token`, `state_dir`, `history`, `registries`, `protect`, `limits`, `policies`
-    FOLDER/regsweep.yaml: registries[0].ulr: line 3: unknown key: did you mean `url`? the keys here are `name`, `url`, `auth`, `tls`, `repositories`, `tags_complete`, `concurrency`, `requests_per_second`, `timeout`, `run_timeout`, `schedule`, `gc`
+    FOLDER/regsweep.yaml: modes: line 1: unknown key: did you mean `mode`? the keys here are `mode`, `schedule`, `timezone`, `listen`, `admin_token`, `state_dir`, `history`, `registries`, `retired`, `protect`, `limits`, `policies`
+    FOLDER/regsweep.yaml: registries[0].ulr: line 3: unknown key: did you mean `url`? the keys here are `name`, `was`, `url`, `auth`, `tls`, `repositories`, `tags_complete`, `concurrency`, `requests_per_second`, `timeout`, `run_timeout`, `schedule`, `gc`
     FOLDER/regsweep.yaml: policies[0].rules[0].tag: line 5: unknown key: did you mean `tags`? the keys here are `name`, `tags`, `group_by`, `keep`
     "#);
 }
@@ -89,7 +89,18 @@ fn secrets_that_are_not_there() {
     let config = "registries:\n- name: main\n  url: 'http://127.0.0.1:1'\n  auth:\n    basic:\n\
         \x20     username: ann\n      password: { file: FOLDER/password }\n\
         policies: [{ name: a, repositories: '.*', rules: [{ name: r, tags: '.*', keep: all }] }]\n";
-    insta::assert_snapshot!(problems(config), @r#"FOLDER/regsweep.yaml: registries[0].auth.basic.password.file: line 7: cannot read `FOLDER/password`: No such file or directory (os error 2): put the file there, or name another"#);
+    let sweep = Sweep::new(config);
+    let said = sweep.run(&["plan"]);
+    assert_eq!((said.code, said.out.as_str()), (78, ""), "{}", said.err);
+    // Whoever checks a configuration need not be who may read the secrets.
+    let checked = sweep.run(&["check"]);
+    assert_eq!(checked.code, 0, "{}", checked.err);
+    assert!(
+        checked.out.contains("\nnote: registries[0].auth.basic.password.file: line 7: cannot read"),
+        "{}",
+        checked.out
+    );
+    insta::assert_snapshot!(said.err, @r#"FOLDER/regsweep.yaml: registries[0].auth.basic.password.file: line 7: cannot read `FOLDER/password`: No such file or directory (os error 2): put the file there, or name another"#);
 }
 
 /// A registry that is swept every day at 3, and collected after this grace.

@@ -27,10 +27,11 @@ use serde_json::Value;
 use world::{HOSTILE, board, metrics, now, start};
 
 /// Every metric of the design with its labels.
-const METRICS: [(&str, &[&str]); 40] = [
+const METRICS: [(&str, &[&str]); 41] = [
     ("build_info", &["revision", "version"]),
     ("config_last_reload_successful", &[]),
     ("config_last_reload_success_timestamp_seconds", &[]),
+    ("unknown_registries", &[]),
     ("registry_up", &["registry"]),
     ("registry_stopped", &["registry"]),
     ("repositories", &["registry"]),

@@ -117,6 +117,11 @@ fn words(list: &Value) -> Vec<String> {
     list.as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect()
 }
 
+fn variables(map: &Value) -> Vec<String> {
+    let variables = map.as_object().unwrap().iter();
+    variables.map(|(name, value)| format!("{name}={}", value.as_str().unwrap())).collect()
+}
+
 #[tokio::test]
 async fn the_image_keeps_the_registry_beside_it_tidy() {
     let Some(engine) = Engine::shared() else { return };
@@ -152,18 +157,25 @@ async fn the_image_keeps_the_registry_beside_it_tidy() {
         config = config.replace(old, &new);
     }
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("config.yaml");
-    fs::write(&file, config).unwrap();
-    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let (file, draft) = (folder.path().join("regsweep.yaml"), folder.path().join("draft"));
+    // As an editor saves.
+    let save = |text: &str| {
+        fs::write(&draft, text).unwrap();
+        fs::set_permissions(&draft, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+        fs::rename(&draft, &file).unwrap();
+    };
+    save(&config);
+    fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
 
     let socket = engine.host().strip_prefix("unix://").unwrap().to_owned();
     let composed = composed();
     let mounts = words(&composed["volumes"]).into_iter().map(|mount| {
-        let mount = mount.replace("./compose/regsweep.yaml:", &format!("{}:", file.display()));
+        let mount = mount.replace("./compose:", &format!("{}:", folder.path().display()));
         mount.replace("/var/run/docker.sock:/", &format!("{socket}:/")).replace("state:", "regsweep-state:")
     });
     let body = ContainerCreateBody {
         image: Some("regsweep".to_owned()),
+        env: Some(variables(&composed["environment"])),
         // The image's own command, only sooner.
         healthcheck: Some(HealthConfig { interval: Some(1_000_000_000), ..HealthConfig::default() }),
         host_config: Some(HostConfig {
@@ -203,6 +215,14 @@ async fn the_image_keeps_the_registry_beside_it_tidy() {
     assert_eq!(reclaimed, Some(gone.to_string()));
     skopeo_pull_whole(&format!("{}/team/app:v1", registry.host()));
     assert!(engine.collectors(&registry.name).await.is_empty());
+
+    // A configuration that is saved as a new file is seen.
+    save(&config.replace("mode: enforce", "mode: plan"));
+    let planning = async || {
+        let status = reqwest::get(format!("{url}/api/v1/status")).await.unwrap().text().await.unwrap();
+        status.contains("\"mode\":\"plan\"")
+    };
+    assert!(until(planning).await, "{}", log().await);
 
     let healthy = async || {
         let status = health(engine.inspect("regsweep").await).status;

@@ -44,6 +44,30 @@ fn the_unit_is_sound() {
     assert_eq!(run("systemd-analyze", &["verify", copy.to_str().unwrap()]), "");
 }
 
+/// The unit with the drop-in for `gc.command` behind it, as systemd reads the two together, in a folder of its own.
+fn unit_with_commands() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("regsweep.service");
+    let unit = text("systemd/regsweep.service").replace("/usr/local/bin/regsweep", "/bin/true");
+    std::fs::write(&copy, format!("{unit}\n{}", text("systemd/regsweep-command.conf"))).unwrap();
+    (folder, copy)
+}
+
+#[test]
+fn the_drop_in_for_commands_is_sound_and_exposes_little_more() {
+    let (_folder, unit) = unit_with_commands();
+    assert_eq!(run("systemd-analyze", &["verify", unit.to_str().unwrap()]), "");
+    let said = run("systemd-analyze", &["security", "--offline=true", unit.to_str().unwrap()]);
+    let (_, level) = said.split_once("exposure level for regsweep.service: ").unwrap();
+    let level: f64 = level.split(' ').next().unwrap().parse().unwrap();
+    assert!(level <= 3.0, "{said}");
+    // What it says in its own comment how to install is what the unit and the documentation name.
+    let name = "regsweep-command.conf";
+    for path in ["systemd/regsweep.service", "docs/collection.md"] {
+        assert!(text(path).contains(name), "{path} does not name {name}");
+    }
+}
+
 #[test]
 fn a_stop_of_the_unit_leaves_the_commands_of_a_collection_alone() {
     // By systemd's own default the command that starts the registry again would get the signal, too.
@@ -166,6 +190,18 @@ fn alerts_and_dashboard_name_only_metrics_that_exist() {
         let missing: Vec<&String> = named.difference(&exported).collect();
         assert!(missing.is_empty(), "{path} names {missing:?}");
     }
+}
+
+#[test]
+fn the_configuration_to_begin_with_is_sound_as_it_is_and_stands_in_the_readme() {
+    let small = text("config/small.yaml");
+    let config = config::load(&shipped("config/small.yaml"), &|_| None).unwrap();
+    assert_eq!(config.advice(), [""; 0]);
+    assert_eq!(config.mode, Mode::Plan, "nobody's images go because they tried this");
+    let readme = text("README.md");
+    assert!(readme.contains("config/small.yaml /etc/regsweep/config.yaml"), "it is what is installed");
+    let body = small.split_once('\n').unwrap().1;
+    assert!(readme.contains(body), "the README shows it as it is");
 }
 
 #[test]

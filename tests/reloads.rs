@@ -19,7 +19,7 @@ const RELOADS: usize = 12;
 fn write(path: &Path, listen: &str, number: usize) {
     let folder = path.parent().unwrap();
     let state = folder.join("state");
-    let mode = if number == 0 { "enforce" } else { "plan" };
+    let mode = if number == 0 { "plan" } else { "enforce" };
     let text = format!(
         "# {number}\nmode: {mode}\nschedule: '0 0 29 2 *'\nlisten: {listen}\nstate_dir: {}\nregistries:\n  \
          - {{ name: main, url: 'http://127.0.0.1:1' }}\npolicies:\n  - name: all\n    repositories: '.*'\n    \
@@ -30,12 +30,12 @@ fn write(path: &Path, listen: &str, number: usize) {
     std::fs::rename(folder.join("draft"), path).unwrap();
 }
 
-/// When the configuration in force was loaded, if its mode is plan; `None` while nobody answers.
+/// When the configuration in force was loaded, if its mode is enforce; `None` while nobody answers.
 async fn loaded_at(listen: &str) -> Option<String> {
     let answer = reqwest::get(format!("http://{listen}/api/v1/status")).await.ok()?;
     let status: serde_json::Value = answer.json().await.unwrap();
     let configuration = &status["configuration"];
-    (configuration["mode"] == "plan").then(|| configuration["loaded_at"].as_str().unwrap().to_owned())
+    (configuration["mode"] == "enforce").then(|| configuration["loaded_at"].as_str().unwrap().to_owned())
 }
 
 async fn until_loaded_after(listen: &str, before: Option<&str>) -> String {

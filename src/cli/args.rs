@@ -33,7 +33,7 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Check the configuration and say everything that is wrong with it
-    Check,
+    Check(CheckArguments),
     /// Show what a run would do, and why; nothing is changed
     Plan(PlanArguments),
     /// Do what the plan says, once, and collect afterwards where the configuration says so
@@ -65,7 +65,7 @@ impl Command {
     /// Whether it changes nothing that it could leave half done.
     pub(super) fn only_looks(&self) -> bool {
         match self {
-            Self::Check
+            Self::Check(_)
             | Self::Plan(_)
             | Self::Health(_)
             | Self::Ls(_)
@@ -74,6 +74,17 @@ impl Command {
             Self::Run(_) | Self::Gc(_) | Self::Serve | Self::Undo(_) => false,
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArguments {
+    /// Also ask each registry whether it answers and deletes, and look whether what collects for it is there; nothing is
+    /// deleted or stopped
+    #[arg(long)]
+    pub(super) connect: bool,
+    /// The form of what --connect prints; JSON is one document a line for each registry
+    #[arg(long = "output", short = 'o', value_enum, default_value = "table", requires = "connect")]
+    pub(super) form: Form,
 }
 
 #[derive(Debug, Args)]

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::Exit;
 use super::args::{Form, GcArguments, Selection};
 use super::bars::Bar;
-use super::session::{Session, clock, open};
+use super::session::{Session, clock, open, state};
 use super::signals;
 use super::table::bytes;
 use crate::config::{Config, Env};
@@ -19,7 +19,7 @@ const STOPPED: &str = "nothing was collected, as regsweep was asked to stop befo
 
 pub(super) async fn gc(config: &Config, arguments: &GcArguments, env: Env<'_>) -> anyhow::Result<Exit> {
     let selection = Selection { registry: arguments.registry.clone(), repository: Vec::new() };
-    let state = State::open(&config.state_dir)?;
+    let state = state(config)?;
     let sessions = open(config, &selection, None, Some(&state))?;
     anyhow::ensure!(
         !arguments.registry.is_empty() || sessions.iter().any(|session| session.registry.gc.is_some()),

@@ -5,7 +5,7 @@ use comfy_table::Cell;
 
 use super::Exit;
 use super::args::{Form, HistoryArguments};
-use super::session::Usage;
+use super::session::{Usage, beside};
 use super::table::{bytes, count, right, table, tags};
 use crate::config::Config;
 use crate::engine::{NO_END, Past, Standing, history, history_document, what_went};
@@ -16,7 +16,7 @@ pub(super) fn show(config: &Config, arguments: &HistoryArguments) -> anyhow::Res
         let known = config.registries.iter().any(|registry| registry.name == *name);
         anyhow::ensure!(known, Usage(format!("the configuration has no registry {name}")));
     }
-    let state = State::beside(&config.state_dir)?;
+    let state = beside(config)?;
     if let Some(lost) = state.as_ref().and_then(State::lost) {
         anyhow::bail!("the state is lost, and the next run begins a new one: {lost}");
     }

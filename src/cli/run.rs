@@ -11,7 +11,7 @@ use super::bars::Bar;
 use super::gc::{exit_of, print_collection};
 use super::narrowed::Narrowed;
 use super::plan::{LEFT_ALONE, Listing, summary, troubles};
-use super::session::{clock, open};
+use super::session::{clock, open, state};
 use super::signals;
 use super::table::count;
 use crate::config::{Config, Env};
@@ -25,7 +25,7 @@ pub(super) async fn run(
     arguments: &RunArguments,
     env: Env<'_>,
 ) -> anyhow::Result<Exit> {
-    let state = State::open(&config.state_dir)?;
+    let state = state(config)?;
     let sessions = open(config, &arguments.selection, None, Some(&state))?;
     let narrowed = Narrowed::to(&arguments.selection.repository);
     let limits = if arguments.override_limits { Limits::Overridden } else { Limits::Respected };

@@ -1,6 +1,7 @@
 //! The registries that a command is about, and the way to each.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
@@ -13,7 +14,7 @@ use crate::gc::{Collector, Turns};
 use crate::policy::Patterns;
 use crate::registry::{Reader, Retry};
 use crate::report::StateUse;
-use crate::state::State;
+use crate::state::{State, Unknown};
 
 /// A registry of the configuration with a way to it.
 pub(super) struct Session<'a> {
@@ -25,7 +26,16 @@ pub(super) struct Session<'a> {
     turns: Turns,
 }
 
+/// Whoever only wants to know whether a registry answers does not wait for it.
+const IMPATIENT: Duration = Duration::from_secs(2);
+
 impl<'a> Session<'a> {
+    /// A way to a registry for a look whether it answers now.
+    pub(super) fn glance(config: &'a Config, registry: &'a Registry) -> anyhow::Result<Self> {
+        let retry = Retry { attempts: 2, patience: IMPATIENT, ..Retry::default() };
+        Self::with(config, registry, clock(), None, &Turns::default(), retry)
+    }
+
     fn open(
         config: &'a Config,
         registry: &'a Registry,
@@ -33,7 +43,18 @@ impl<'a> Session<'a> {
         state: Option<&State>,
         turns: &Turns,
     ) -> anyhow::Result<Self> {
-        let reader = Reader::new(registry, Retry::default(), Arc::new(()))
+        Self::with(config, registry, now, state, turns, Retry::default())
+    }
+
+    fn with(
+        config: &'a Config,
+        registry: &'a Registry,
+        now: DateTime<Utc>,
+        state: Option<&State>,
+        turns: &Turns,
+        retry: Retry,
+    ) -> anyhow::Result<Self> {
+        let reader = Reader::new(registry, retry, Arc::new(()))
             .with_context(|| format!("registry {} cannot be used", registry.name))?;
         Ok(Self { config, registry, reader, now, state: state.cloned(), turns: turns.clone() })
     }
@@ -73,7 +94,7 @@ impl Recalled {
     /// Looks for it, and says what stands in the way.
     pub(super) fn of(config: &Config, arguments: &Remembering) -> Self {
         let directory = config.state_dir.display();
-        let (state, memory, trouble) = match State::beside(&config.state_dir) {
+        let (state, memory, trouble) = match beside(config) {
             Ok(Some(state)) => match state.lost().map(str::to_owned) {
                 Some(lost) => (Some(state), StateUse::Lost, format!("the state is lost: {lost}")),
                 None => return Self { state: Some(state), memory: StateUse::Used, missing: None },
@@ -94,6 +115,32 @@ impl Recalled {
             StateUse::Used | StateUse::None => {}
         }
         Self { state, memory, missing: None }
+    }
+}
+
+/// The state, for a command that writes to it.
+pub(super) fn state(config: &Config) -> anyhow::Result<State> {
+    let state = State::open(&config.state_dir)?;
+    for unknown in state.adopt(config)?.unknown {
+        tracing::warn!(registry = %unknown.name, "{unknown}");
+    }
+    Ok(state)
+}
+
+/// The state beside whoever holds it, with the names that registries have by now.
+pub(super) fn beside(config: &Config) -> Result<Option<State>, crate::state::Error> {
+    let state = State::beside(&config.state_dir)?;
+    if let Some(state) = &state {
+        state.recognize(config)?;
+    }
+    Ok(state)
+}
+
+/// Registries that the state remembers and the configuration does not have.
+pub(super) fn unknown(config: &Config) -> Result<Vec<Unknown>, crate::state::Error> {
+    match State::beside(&config.state_dir)? {
+        Some(state) => Ok(state.recognize(config)?.unknown),
+        None => Ok(Vec::new()),
     }
 }
 

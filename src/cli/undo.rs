@@ -5,19 +5,24 @@ use comfy_table::Cell;
 
 use super::Exit;
 use super::args::{Form, UndoArguments};
-use super::session::{Usage, clock, named, open_one};
+use super::session::{Usage, clock, named, open_one, state};
 use super::table::{count, table, tags};
 use crate::config::Config;
 use crate::engine::{Return, Target, Unclear, Undone, undo, undo_document};
 use crate::plan::{RESTORED_STAYS, span};
-use crate::state::State;
 
 pub(super) async fn put_back(config: &Config, arguments: &UndoArguments) -> anyhow::Result<Exit> {
-    let state = State::open(&config.state_dir)?;
+    let state = state(config)?;
     let run = state.run(arguments.run)?.with_context(|| {
         format!("there is no run {}: `regsweep history` lists those that are remembered", arguments.run)
     })?;
-    let session = open_one(config, named(config, &run.registry)?, &state)?;
+    let registry = named(config, &run.registry).map_err(|error| {
+        Usage(format!(
+            "{error}: if registry {0} has another name and another address now, write `was: {0}` in its entry",
+            run.registry
+        ))
+    })?;
+    let session = open_one(config, registry, &state)?;
     let only = match arguments.image.as_deref() {
         Some(image) => Some(Target::find(&state, run.id, session.registry, image).map_err(unclear)?),
         None => None,

@@ -170,6 +170,6 @@ mod tests {
             "a secret does not belong",
         );
         check("docker: { container: r }, redis: { address: a, tls: { key_file: /dev/null } }", "cert_file");
-        check("command: { run: [sweep] }, redis: { address: a }", "the word `garbage-collect`");
+        check("command: { before: [b], run: [sweep] }, redis: { address: a }", "the word `garbage-collect`");
     }
 }

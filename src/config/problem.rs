@@ -136,9 +136,21 @@ pub(super) struct Findings {
     weight: usize,
     /// How many rules and policies were compared with those before them.
     checks: usize,
+    /// Whether secrets, and other files that are named, are left alone.
+    secretless: bool,
 }
 
 impl Findings {
+    /// From now on secrets, and other files that are named, are left alone: whoever asks needs none.
+    pub(super) fn need_no_secrets(&mut self) {
+        self.secretless = true;
+    }
+
+    /// Whether secrets, and other files that are named, are left alone.
+    pub(super) fn needs_no_secrets(&self) -> bool {
+        self.secretless
+    }
+
     /// Records a problem, unless the place was reported as unreadable already.
     pub(super) fn add(&mut self, at: &Path, message: impl Into<String>) {
         if !self.is_unread(at) {

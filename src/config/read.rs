@@ -312,7 +312,7 @@ mod tests {
         check(
             "polices:\n",
             &[
-                "polices: line 1: unknown key: did you mean `policies`? the keys here are `mode`, `schedule`, `timezone`, `listen`, `admin_token`, `state_dir`, `history`, `registries`, `protect`, `limits`, `policies`",
+                "polices: line 1: unknown key: did you mean `policies`? the keys here are `mode`, `schedule`, `timezone`, `listen`, `admin_token`, `state_dir`, `history`, `registries`, `retired`, `protect`, `limits`, `policies`",
             ],
         );
     }

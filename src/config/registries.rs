@@ -9,24 +9,20 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use url::Url;
 
-use super::cache::cache;
 use super::docker::docker_config;
-use super::problem::{Findings, Path, listed, nearest};
+use super::gc;
+use super::problem::{Findings, Path, listed};
 use super::quantity::Span;
 use super::schedule::Schedule;
 use super::secret::{existing, secret};
-use super::values::{name, parsed, texts, word};
+use super::values::{name, parsed, texts};
 use super::written::{self, List};
-use super::{Auth, ClientCertificate, Collector, Env, Gc, GcSchedule, Method, Registry, Tls};
+use super::{Auth, ClientCertificate, Env, Registry, Tls};
 use crate::model::RepositoryName;
-use crate::plan::span;
 
-/// Programs whose `run` does something in a container that outlives them.
-const CONTAINER_CLIENTS: [&str; 5] = ["docker", "podman", "nerdctl", "docker-compose", "podman-compose"];
 const CONCURRENCY: NonZeroUsize = NonZeroUsize::new(16).unwrap();
 const TIMEOUT: Duration = Duration::from_secs(30);
 const RUN_TIMEOUT: Duration = Duration::from_secs(12 * 60 * 60);
-const GC_TIMEOUT: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// The names of all registries; `None` if one of them cannot be told.
 pub(super) fn names(written: Option<&[Option<written::Registry>]>) -> Option<Vec<String>> {
@@ -53,17 +49,37 @@ pub(super) fn registries(
     }
     let mut names = Vec::new();
     let mut addresses = Vec::new();
+    let mut former = Vec::new();
     let mut registries = Vec::new();
     for (at, written) in findings.elements(written, &at) {
         names.extend(written.name.clone().map(|name| (at.key("name"), name)));
         let registry = registry(written, schedule, history, &at, env, findings);
-        addresses.extend(registry.iter().map(|registry| (at.key("url"), address(&registry.url))));
+        addresses.extend(registry.iter().map(|registry| (at.key("url"), registry.address())));
+        let was = registry.iter().flat_map(|registry| registry.was.clone());
+        former.extend(was.map(|name| (at.key("was"), name)));
         registries.extend(registry);
     }
     findings.unique(&names, "give each its own name");
     // Two would judge, delete and collect the same images side by side, and count the same bytes twice.
     findings.unique(&addresses, "a registry has one entry, and policies tell its repositories apart");
+    findings.unique(&former, "one registry was called that");
     registries
+}
+
+/// Names of registries that are gone. One that is there is not.
+pub(super) fn retired(
+    written: Option<written::Texts>,
+    registries: &[Registry],
+    findings: &mut Findings,
+) -> Vec<String> {
+    let mut names = Vec::new();
+    for (at, name) in texts(written, &Path::default().key("retired"), findings) {
+        if registries.iter().any(|registry| registry.name == name) {
+            findings.add(&at, format!("`{name}` is one of the `registries`: remove one of the two"));
+        }
+        names.push(name);
+    }
+    names
 }
 
 fn registry(
@@ -75,6 +91,7 @@ fn registry(
     findings: &mut Findings,
 ) -> Option<Registry> {
     let name = name(written.name, at, "give it one, for metrics and messages", findings);
+    let was = texts(written.was, &at.key("was"), findings).into_iter().map(|(_, name)| name).collect();
     let url = findings.required(
         written.url,
         at,
@@ -98,9 +115,10 @@ fn registry(
     let timeout = lasting(written.timeout, &at.key("timeout"), findings);
     let run_timeout = lasting(written.run_timeout, &at.key("run_timeout"), findings);
     let own = parsed(written.schedule, &at.key("schedule"), findings, Schedule::parse);
-    let gc = written.gc.map(|gc| self::gc(gc, history, &at.key("gc"), env, findings));
+    let gc = written.gc.map(|gc| gc::gc(gc, history, &at.key("gc"), env, findings));
     Some(Registry {
         name: name?,
+        was,
         url: url?,
         auth: auth?,
         tls,
@@ -135,11 +153,13 @@ fn url_of(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-/// What tells one registry from another: host, port and path. No port speaks both `http` and `https`.
-fn address(url: &Url) -> String {
-    let port = url.port_or_known_default().map(|port| format!(":{port}")).unwrap_or_default();
-    let host = url.host_str().unwrap_or_default().trim_end_matches('.');
-    format!("{host}{port}{}", url.path().trim_end_matches('/'))
+impl Registry {
+    /// What tells one registry from another: host, port and path. No port speaks both `http` and `https`.
+    pub fn address(&self) -> String {
+        let port = self.url.port_or_known_default().map(|port| format!(":{port}")).unwrap_or_default();
+        let host = self.url.host_str().unwrap_or_default().trim_end_matches('.');
+        format!("{host}{port}{}", self.url.path().trim_end_matches('/'))
+    }
 }
 
 fn auth(written: written::Auth, at: &Path, env: Env<'_>, findings: &mut Findings) -> Option<Auth> {
@@ -232,122 +252,6 @@ fn repositories(written: written::Texts, at: &Path, findings: &mut Findings) -> 
     names
 }
 
-fn gc(
-    written: written::Gc,
-    history: Option<TimeDelta>,
-    at: &Path,
-    env: Env<'_>,
-    findings: &mut Findings,
-) -> Option<Gc> {
-    let keys =
-        findings.written(at, &[("docker", written.docker.is_some()), ("command", written.command.is_some())]);
-    match keys.as_slice() {
-        [] if !findings.is_unread_within(at) => {
-            findings.add(at, "nothing to collect with: write one of `docker`, `command`, or leave `gc` out");
-        }
-        [_, _] => findings.add(at, "`docker` and `command` together: keep one of them"),
-        _ => {}
-    }
-    let schedule = match written.schedule.as_deref() {
-        None | Some("after-run") => Some(GcSchedule::AfterRun),
-        Some(_) => parsed(written.schedule, &at.key("schedule"), findings, |text| {
-            Schedule::parse(text).map_err(|message| match nearest(text, ["after-run"]) {
-                Some(guess) => format!("`{text}` means nothing here: did you mean `{guess}`?"),
-                None => format!("{message}, or `after-run`"),
-            })
-        })
-        .map(GcSchedule::Cron),
-    };
-    let grace = grace(written.grace, history, &at.key("grace"), findings);
-    let timeout = lasting(written.timeout, &at.key("timeout"), findings);
-    let docker = written.docker.map(|docker| self::docker(docker, &at.key("docker"), findings));
-    let command = written.command.map(|command| self::command(command, &at.key("command"), findings));
-    let collector = docker.or(command).flatten();
-    let (cache, redis) = cache(written.cache, written.redis, collector.as_ref(), at, env, findings)?;
-    Some(Gc {
-        schedule: schedule?,
-        min_reclaimable: written.min_reclaimable.map_or(0, |size| size.bytes),
-        grace,
-        timeout: timeout.unwrap_or(GC_TIMEOUT),
-        collector: collector?,
-        cache,
-        redis,
-    })
-}
-
-fn grace(written: Option<Span>, history: Option<TimeDelta>, at: &Path, findings: &mut Findings) -> TimeDelta {
-    let grace = written.map_or(TimeDelta::zero(), TimeDelta::from);
-    if let Some(history) = history.filter(|history| grace > *history) {
-        let (grace, history) = (span::exact(grace), span::exact(history));
-        findings.add(
-            at,
-            format!(
-                "a grace of {grace} is longer than the `history` of {history}, and what is forgotten cannot be \
-                 undone: shorten the grace, or raise `history`"
-            ),
-        );
-    }
-    grace
-}
-
-fn docker(written: written::Docker, at: &Path, findings: &mut Findings) -> Option<Collector> {
-    let container =
-        findings.required(written.container, at, "container", "write the name of the registry's container");
-    let methods = [("offline", Method::Offline), ("exec", Method::Exec)];
-    let method = word(written.method.as_deref(), &methods, &at.key("method"), findings);
-    let container = filled(container, &at.key("container"), findings);
-    Some(Collector::Docker {
-        host: filled(written.host, &at.key("host"), findings),
-        container: container?,
-        method: method.unwrap_or(Method::Offline),
-        config_file: filled(written.config_file, &at.key("config_file"), findings),
-    })
-}
-
-fn command(written: written::Command, at: &Path, findings: &mut Findings) -> Option<Collector> {
-    let advice = "write the command that collects, such as `[registry, garbage-collect, /etc/registry.yml]`";
-    let run = findings.required(written.run, at, "run", advice);
-    if run.as_ref().is_some_and(Vec::is_empty) {
-        findings.add(&at.key("run"), format!("it is empty: {advice}"));
-    }
-    let mut words = |written: Option<List<String>>, key: &str| -> Vec<String> {
-        let words = findings.elements(written.unwrap_or_default(), &at.key(key));
-        if let Some((at, program)) = words.first()
-            && program.is_empty()
-        {
-            findings.add(at, "an empty text is no program: write its name or path");
-        }
-        words.into_iter().map(|(_, word)| word).collect()
-    };
-    let before = words(written.before, "before");
-    let run = run.map(|run| words(Some(run), "run"));
-    let cancel = words(written.cancel, "cancel");
-    let after = words(written.after, "after");
-    if cancel.is_empty() && run.as_deref().is_some_and(starts_container) {
-        findings.add(
-            &at.key("run"),
-            "it starts a container, which can go on sweeping beside the registry when its client is ended: name the \
-             container (`--name NAME`), and write what removes it as `cancel`, such as `[docker, rm, --force, NAME]`",
-        );
-    }
-    Some(Collector::Command { before, run: run?, cancel, after })
-}
-
-/// Whether a command is the client of an engine that runs something for it. What comes after the registry's own
-/// word is no longer about that.
-fn starts_container(words: &[String]) -> bool {
-    let name = |word: &str| word.rsplit('/').next().unwrap_or_default().to_owned();
-    let mut words = words.iter().take_while(|word| *word != "garbage-collect");
-    words.any(|word| CONTAINER_CLIENTS.contains(&name(word).as_str())) && words.any(|word| word == "run")
-}
-
-fn filled(written: Option<String>, at: &Path, findings: &mut Findings) -> Option<String> {
-    if written.as_ref().is_some_and(String::is_empty) {
-        findings.add(at, "it is empty: fill it in");
-    }
-    written
-}
-
 fn positive<T>(
     value: Option<T>,
     written: u64,
@@ -362,7 +266,8 @@ fn positive<T>(
     value
 }
 
-fn lasting(written: Option<Span>, at: &Path, findings: &mut Findings) -> Option<Duration> {
+/// A duration above zero.
+pub(super) fn lasting(written: Option<Span>, at: &Path, findings: &mut Findings) -> Option<Duration> {
     let span = written?;
     if span.is_zero() {
         findings.add(at, "nothing can be done in no time: write a duration above zero");
@@ -374,6 +279,7 @@ fn lasting(written: Option<Span>, at: &Path, findings: &mut Findings) -> Option<
 mod tests {
     use super::super::parse;
     use super::super::tests::{self, POLICIES};
+    use super::super::{Collector, GcSchedule, Method};
     use super::*;
 
     fn text(settings: &str) -> String {
@@ -456,6 +362,25 @@ mod tests {
             &[],
         );
         check("registries:\n-\n", &["registries[0]: line 3: an empty element: fill it in, or remove it"]);
+    }
+
+    #[test]
+    fn a_former_name_belongs_to_one_registry_and_a_retired_one_to_none() {
+        check("was: old", &[]);
+        check("was: [old, older]", &[]);
+        let check = |registries: &str, expected: &[&str]| {
+            tests::check(&format!("{POLICIES}{registries}\n"), expected)
+        };
+        check(
+            "registries:\n- { name: a, url: 'http://r', was: old }\n- { name: b, url: 'http://s', was: [older, old] }",
+            &[
+                "registries[1].was: line 4: `old` is taken by registries[0].was already: one registry was called that",
+            ],
+        );
+        check(
+            "retired: [old, a]\nregistries: [{ name: a, url: 'http://r' }]",
+            &["retired[1]: line 2: `a` is one of the `registries`: remove one of the two"],
+        );
     }
 
     #[test]
@@ -694,7 +619,7 @@ mod tests {
             "docker-registry, garbage-collect, docker, run",
             "run, docker",
         ] {
-            check(&format!("gc: {{ command: {{ run: [{run}] }} }}"), &[]);
+            check(&format!("gc: {{ command: {{ before: [b], run: [{run}] }} }}"), &[]);
         }
         check(
             "gc: { command: { run: r gc } }",
@@ -715,14 +640,48 @@ mod tests {
         check(
             "gc: { dockre: { container: r } }",
             &[
-                "registries[0].gc.dockre: line 1: unknown key: did you mean `docker`? the keys here are `schedule`, `min_reclaimable`, `grace`, `timeout`, `docker`, `command`, `cache`, `redis`",
+                "registries[0].gc.dockre: line 1: unknown key: did you mean `docker`? the keys here are `schedule`, `min_reclaimable`, `grace`, `timeout`, `interruption`, `docker`, `command`, `cache`, `redis`",
             ],
         );
         check(
             "gc: { grace: 7, docker: { container: r } }",
             &["registries[0].gc.grace: line 1: `7` has no unit: write `7s`, or min, h, d or w"],
         );
-        check("gc: { schedule: '0 4 * * 0', min_reclaimable: 1GiB, command: { run: [r] } }", &[]);
+        check(
+            "gc: { schedule: '0 4 * * 0', min_reclaimable: 1GiB, command: { before: [b], run: [r] } }",
+            &[],
+        );
+    }
+
+    #[test]
+    fn a_registry_is_stopped_for_commands_unless_the_operator_says_that_it_may_run() {
+        let missing = "registries[0].gc.command.before: line 1: missing: while the registry runs, a sweep takes layers that are being pushed: write what stops the registry as `before`, and what starts it as `after`, also where `run` would do both, so that the registry is started if `run` is killed; or, if this registry can be collected while it runs, state that with `interruption: none` in `gc`";
+        check("gc: { command: { run: [r] } }", &[missing]);
+        check("gc: { command: { before: [], run: [r], after: [a] } }", &[missing]);
+        check("gc: { interruption: stop, command: { run: [r] } }", &[missing]);
+        check("gc: { interruption: stop, command: { before: [b], run: [r], after: [a] } }", &[]);
+        check("gc: { interruption: none, command: { run: [r] } }", &[]);
+        check("gc: { interruption: none, command: { run: [r], cancel: [c] } }", &[]);
+        let neither = "with `interruption: none` the registry is neither stopped nor started: leave this out, or `interruption`";
+        check(
+            "gc: { interruption: none, command: { before: [b], run: [r], after: [a] } }",
+            &[
+                &format!("registries[0].gc.command.before: line 1: {neither}"),
+                &format!("registries[0].gc.command.after: line 1: {neither}"),
+            ],
+        );
+        check(
+            "gc: { interruption: none, docker: { container: r } }",
+            &[
+                "registries[0].gc.interruption: line 1: `none` goes only with `command`: `docker` stops the registry or restarts it, so leave `interruption` out",
+            ],
+        );
+        check(
+            "gc: { interruption: nono, command: { run: [r] } }",
+            &[
+                "registries[0].gc.interruption: line 1: `nono` means nothing here: did you mean `none`? write one of `stop`, `none`",
+            ],
+        );
     }
 
     #[test]

@@ -41,6 +41,7 @@ pub(super) fn config(written: written::Config, env: Env<'_>, findings: &mut Find
         written.admin_token.and_then(|place| secret(place, &at.key("admin_token"), env, findings));
     let history = history(written.history, &at.key("history"), findings);
     let names = registries::names(written.registries.as_deref());
+    let registries = registries::registries(written.registries, schedule.as_ref(), history, env, findings);
     Config {
         mode: mode.unwrap_or_default(),
         timezone: timezone.unwrap_or(Tz::UTC),
@@ -48,7 +49,8 @@ pub(super) fn config(written: written::Config, env: Env<'_>, findings: &mut Find
         admin_token,
         state_dir: written.state_dir.unwrap_or_else(|| state_dir(env)),
         history: history.unwrap_or(HISTORY),
-        registries: registries::registries(written.registries, schedule.as_ref(), history, env, findings),
+        retired: registries::retired(written.retired, &registries, findings),
+        registries,
         protect: written.protect.map(|protect| self::protect(protect, findings)).unwrap_or_default(),
         limits: written.limits.map(|limits| self::limits(&limits, findings)).unwrap_or_default(),
         policies: policies::policies(written.policies, names.as_deref(), findings),

@@ -123,7 +123,7 @@ policies:
     regsweep.yaml: registries[0].gc.docker.container: line 13: missing: write the name of the registry's container
     regsweep.yaml: registries[1].url: line 14: missing: write where it is, such as `https://registry.example.com`
     regsweep.yaml: registries[1].name: line 14: `main` is taken by registries[0].name already: give each its own name
-    regsweep.yaml: registries[1].adress: line 15: unknown key: the keys here are `name`, `url`, `auth`, `tls`, `repositories`, `tags_complete`, `concurrency`, `requests_per_second`, `timeout`, `run_timeout`, `schedule`, `gc`
+    regsweep.yaml: registries[1].adress: line 15: unknown key: the keys here are `name`, `was`, `url`, `auth`, `tls`, `repositories`, `tags_complete`, `concurrency`, `requests_per_second`, `timeout`, `run_timeout`, `schedule`, `gc`
     regsweep.yaml: limits.max_percent: line 18: 175 is more than 100 percent: 100 sets no limit
     regsweep.yaml: policies[0]: line 21: this policy does nothing: write `rules`, `untagged` or both, or remove it
     regsweep.yaml: policies[0].registries[0]: line 22: there is no registry `mian`: did you mean `main`? there are `main`, `main`

@@ -27,6 +27,7 @@ pub(super) struct Config {
     pub(super) state_dir: Option<PathBuf>,
     pub(super) history: Option<Span>,
     pub(super) registries: Option<List<Registry>>,
+    pub(super) retired: Option<Texts>,
     pub(super) protect: Option<Protect>,
     pub(super) limits: Option<Limits>,
     pub(super) policies: Option<List<Policy>>,
@@ -36,6 +37,7 @@ pub(super) struct Config {
 #[serde(deny_unknown_fields, expecting = "a mapping")]
 pub(super) struct Registry {
     pub(super) name: Option<String>,
+    pub(super) was: Option<Texts>,
     pub(super) url: Option<String>,
     pub(super) auth: Option<Auth>,
     pub(super) tls: Option<Tls>,
@@ -91,6 +93,7 @@ pub(super) struct Gc {
     pub(super) min_reclaimable: Option<Size>,
     pub(super) grace: Option<Span>,
     pub(super) timeout: Option<Span>,
+    pub(super) interruption: Option<String>,
     pub(super) docker: Option<Docker>,
     pub(super) command: Option<Command>,
     pub(super) cache: Option<String>,

@@ -25,7 +25,10 @@ impl Service {
             tracing::error!(%error, "nobody knows what a process before this one left open");
             Vec::new()
         });
-        for name in stopped.iter().filter(|name| generation.registry(name).is_none()) {
+        let retired = &generation.config.retired;
+        for name in
+            stopped.iter().filter(|name| generation.registry(name).is_none() && !retired.contains(*name))
+        {
             tell_that_nothing_starts(name);
         }
         for registry in &generation.config.registries {
@@ -67,7 +70,11 @@ impl Service {
             let generation = self.current();
             let site = generation.as_deref().and_then(|one| one.site(name, (self.clock)(), self));
             let (Some(generation), Some(site)) = (generation.as_deref(), site) else {
-                return tell_that_nothing_starts(name);
+                // Under its new name it has been begun already.
+                if !self.state.is_renamed(name) {
+                    tell_that_nothing_starts(name);
+                }
+                return;
             };
             let back = match generation.collector(name) {
                 Some(collector) => recover_after(site, collector, &self.state, &*self.clock, failed).await,

@@ -22,6 +22,7 @@ use crate::engine::{self, Conducted, Limits, Means, Stop, conduct};
 use crate::gc::Turns;
 use crate::http::{Begun, Board, Clock, Entry, Run};
 use crate::metrics::Metrics;
+use crate::policy::Mode;
 use crate::report::{Collected, moment};
 use crate::state::{Filter, State};
 
@@ -64,6 +65,8 @@ pub(super) struct Upcoming {
 impl Service {
     pub(super) fn open(config: &Config, env: Env<'_>, clock: Clock) -> anyhow::Result<Arc<Self>> {
         let state = State::open(&config.state_dir)?;
+        // First, or what is remembered has the names of before.
+        state.adopt(config)?;
         let revision = option_env!("REGSWEEP_REVISION").unwrap_or("unknown");
         let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), revision)?;
         let board = Board::default();
@@ -95,6 +98,7 @@ impl Service {
     pub(super) fn announce(&self, generation: &Generation) -> anyhow::Result<()> {
         let now = (self.clock)();
         let config = &generation.config;
+        self.take_names(config)?;
         for registry in &config.registries {
             let policies: Vec<&str> = config.policies.iter().map(|policy| policy.name.as_str()).collect();
             self.metrics.registry(&registry.name, &policies);
@@ -259,6 +263,24 @@ impl Service {
             }
         }
         begun
+    }
+
+    /// Where nothing is ever deleted, registries that nobody has looked at yet are planned at once: whoever has just
+    /// set this up wants to see what it would do.
+    pub(super) fn look_first(self: &Arc<Self>, generation: &Generation) {
+        if generation.config.mode != Mode::Plan {
+            return;
+        }
+        for registry in &generation.config.registries {
+            match self.state.has_looked_at(&registry.name) {
+                Ok(true) => {}
+                Ok(false) => {
+                    tracing::info!(registry = %registry.name, "it was never looked at, so it is planned now");
+                    self.begin_work(&registry.name, Work::Run(Limits::Respected));
+                }
+                Err(error) => tracing::error!(registry = %registry.name, %error, "the state cannot be read"),
+            }
+        }
     }
 
     async fn run(&self, generation: &Generation, name: &str, limits: Limits) {

@@ -228,6 +228,10 @@ pub async fn recover_after(
         downtime = since.unwrap_or_default();
         ledger.restored()?;
     }
+    if !stopped && !ledger.open_sweep()?.is_empty() {
+        // Of a registry that was not stopped: what still sweeps there makes wrong what is counted now.
+        collector.end().await?;
+    }
     if !stale.is_empty() {
         // Once more: it may have run in between.
         collector.clear(&stale).await?;

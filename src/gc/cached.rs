@@ -100,10 +100,7 @@ impl<S: Site> Site for Cached<S> {
         // the registry stays down: that is seen and can be mended, and images without layers are neither.
         patiently(|| async { redis.clear(&stale).await.map(drop) }).await?;
         self.site.bring_back(swept).await?;
-        if self.site.interrupts() {
-            // It may have run during the sweep, and a request may have noted a blob again just before that went.
-            patiently(|| async { redis.clear(&stale).await.map(drop) }).await?;
-        }
-        Ok(())
+        // It may have run during the sweep, and a request may have noted a blob again just before that went.
+        patiently(|| async { redis.clear(&stale).await.map(drop) }).await
     }
 }

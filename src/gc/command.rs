@@ -32,6 +32,8 @@ pub(super) struct Command {
     pub(super) after: Vec<String>,
     /// How long `cancel` and `after` may take, whatever time was left when they began.
     pub(super) timeout: Duration,
+    /// Whether the registry is down for it.
+    pub(super) interrupts: bool,
 }
 
 impl Command {
@@ -63,12 +65,32 @@ impl Command {
         }))
     }
 
+    /// Whether the programs are there. What they do is not known before they have done it.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        for words in [&self.before, &self.run, &self.cancel, &self.after] {
+            if let Some(program) = words.first()
+                && !process::is_there(program)
+            {
+                let why = format!(
+                    "cannot be run: there is no program `{program}` that could be, here or on the PATH"
+                );
+                return Err(Error::Command { command: words.join(" "), why });
+            }
+        }
+        Ok(())
+    }
+
     /// After a crash: ends what may be left of the collection, which must not go on beside the registry, and starts
     /// the registry again.
     pub(super) async fn restore(&self) -> Result<(), Error> {
-        self.clear().await?;
-        self.cancel().await?;
+        self.end().await?;
         self.start().await
+    }
+
+    /// After a crash: ends what may be left of the collection.
+    pub(super) async fn end(&self) -> Result<(), Error> {
+        self.clear().await?;
+        self.cancel().await
     }
 
     /// Ends what `run` has others do, who know nothing of the end of their client.
@@ -169,7 +191,7 @@ impl CommandSite {
 
 impl Site for CommandSite {
     fn interrupts(&self) -> bool {
-        true
+        self.0.command.interrupts
     }
 
     fn looks_twice(&self) -> bool {
@@ -207,8 +229,8 @@ impl Site for CommandSite {
 
     async fn disturbed(&self, outside: &impl Outside) -> Option<Error> {
         let Known { command, silent, warned, .. } = &*self.0;
-        // Without a `before`, or where `run` may start the registry itself, it may answer when it likes.
-        if command.before.is_empty() || !command.is_known() {
+        // Where it is not stopped, or `run` may start it itself, it may answer when it likes.
+        if !command.interrupts || !command.is_known() {
             return None;
         }
         if !outside.answers().await {

@@ -53,6 +53,11 @@ impl Docker {
         Ok(Self { address, container: container.to_owned(), method, config_file, restored: Mutex::default() })
     }
 
+    /// The container, as configured.
+    pub(super) fn container(&self) -> &str {
+        &self.container
+    }
+
     /// Looks at the container and finds everything that a collection needs to know. Changes nothing.
     pub(super) async fn site(&self) -> Result<DockerSite, Error> {
         let engine = Engine::new(&self.address)?;

@@ -2,6 +2,8 @@
 //!
 //! It knows processes, and nothing of what they are for.
 
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -24,6 +26,17 @@ const MARK: &str = "REGSWEEP_COLLECTION";
 
 /// How often it is looked whether what was killed has ended.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// Whether there is such a program, as it would be looked for when it is run.
+pub(super) fn is_there(program: &str) -> bool {
+    let runs = |path: &Path| path.metadata().is_ok_and(|found| found.is_file() && found.mode() & 0o111 != 0);
+    if program.contains('/') {
+        return runs(Path::new(program));
+    }
+    #[expect(clippy::disallowed_methods, reason = "programs are looked for where the system looks for them")]
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| runs(&folder.join(program)))
+}
 
 /// Runs a program with arguments: its exit code. If it takes too long (or the returned future is dropped) it
 /// is killed, with everything that it started and that did not leave its group.

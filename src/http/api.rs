@@ -11,6 +11,7 @@ use super::board::{Entry, Registry, Run, State};
 use super::health::Cause;
 use crate::policy::Mode;
 use crate::report::{Collected, moment};
+use crate::state::Unknown;
 
 /// The version of the forms. It changes only if a field changes its meaning.
 const VERSION: u32 = 1;
@@ -37,6 +38,7 @@ pub(super) fn status(state: &State, now: DateTime<Utc>) -> Value {
         "now": moment(now),
         "configuration": configuration(state),
         "registries": state.registries.iter().map(registry).collect::<Vec<_>>(),
+        "unknown_registries": state.unknown.iter().map(unknown).collect::<Vec<_>>(),
     })
 }
 
@@ -110,6 +112,15 @@ fn registry(registry: &Registry) -> Value {
         "deleted_manifests": registry.deleted_manifests,
         "reclaimed_bytes": registry.reclaimed_bytes,
         "plan": plan,
+    })
+}
+
+fn unknown(unknown: &Unknown) -> Value {
+    json!({
+        "registry": unknown.name,
+        "address": unknown.address,
+        "stopped": unknown.is_stopped,
+        "text": unknown.to_string(),
     })
 }
 

@@ -14,6 +14,7 @@ use crate::config::{Config, Gc, GcSchedule};
 use crate::metrics::Carried;
 use crate::policy::Mode;
 use crate::report::{Collected, CollectionOutcome, Outcome, PlanDocument, RunReport, RunSummary};
+use crate::state::Unknown;
 
 /// Runs and collections that are remembered, of all registries together.
 const REMEMBERED: usize = 200;
@@ -29,6 +30,8 @@ pub(super) struct State {
     pub(super) configuration: Option<Configuration>,
     /// Why the last attempt to read the configuration failed, if it did.
     pub(super) configuration_error: Option<(DateTime<Utc>, String)>,
+    /// Registries that the state remembers and the configuration does not have.
+    pub(super) unknown: Vec<Unknown>,
     /// In the order of the configuration.
     pub(super) registries: Vec<Registry>,
     /// The latest first.
@@ -213,6 +216,27 @@ impl Board {
                     ..known
                 });
             }
+        });
+    }
+
+    /// Registries that the state remembers and the configuration does not have.
+    pub fn unknown(&self, unknown: Vec<Unknown>) {
+        self.update(|state| state.unknown = unknown);
+    }
+
+    /// These registries have other names now: the old one and the new one of each. Before [`Board::configured`].
+    pub fn renamed(&self, names: &[(String, String)]) {
+        let rename = |name: &mut String| {
+            if let Some((_, new)) = names.iter().find(|(old, _)| old == name) {
+                name.clone_from(new);
+            }
+        };
+        self.update(|state| {
+            state.registries.iter_mut().for_each(|registry| rename(&mut registry.name));
+            state.history.iter_mut().for_each(|entry| match entry {
+                Entry::Run(run) => rename(&mut run.registry),
+                Entry::Collection { registry, .. } => rename(registry),
+            });
         });
     }
 

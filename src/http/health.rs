@@ -45,6 +45,10 @@ pub(super) fn causes(state: &State, now: DateTime<Utc>) -> Vec<Cause> {
         };
         causes.push(Cause { cause: "not_configured", registry: None, text });
     }
+    for unknown in state.unknown.iter().filter(|unknown| unknown.is_stopped) {
+        let registry = Some(unknown.name.clone());
+        causes.push(Cause { cause: "stopped", registry, text: unknown.to_string() });
+    }
     for registry in &state.registries {
         let name = &registry.name;
         if let Some(why) = &registry.stopped {

@@ -20,6 +20,7 @@ pub(super) struct Families {
     pub(super) build_info: IntGaugeVec,
     pub(super) config_last_reload_successful: IntGauge,
     pub(super) config_last_reload_success_timestamp_seconds: IntGauge,
+    pub(super) unknown_registries: IntGauge,
     pub(super) registry_up: IntGaugeVec,
     pub(super) registry_stopped: IntGaugeVec,
     pub(super) repositories: IntGaugeVec,
@@ -75,6 +76,10 @@ impl Families {
             config_last_reload_success_timestamp_seconds: maker.gauge(
                 "config_last_reload_success_timestamp_seconds",
                 "When a configuration was last put in force, in Unix seconds; 0 is never.",
+            )?,
+            unknown_registries: maker.gauge(
+                "unknown_registries",
+                "Registries that the state remembers and the configuration does not have.",
             )?,
             registry_up: maker.per_registry(
                 "registry_up",

@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension as _, Params, params};
 
 use super::journal::{COLUMNS, entry};
 use super::runs::{self, Run};
-use super::{Entry, Error, State};
+use super::{Entry, Error, State, names};
 use crate::model::{Digest, RepositoryName};
 
 /// Which runs are wanted. The default wants all.
@@ -33,6 +33,7 @@ impl State {
     /// Runs, youngest first, each with its deletions in the order in which they went.
     pub fn history(&self, filter: &Filter) -> Result<Vec<(Run, Vec<Entry>)>, Error> {
         let Filter { run, registry, since, until, at_most } = filter;
+        let registry = registry.as_deref().map(|registry| self.key(registry));
         let runs = self.select_runs(
             "(?1 IS NULL OR id = ?1) AND (?2 IS NULL OR registry = ?2)
              AND (?3 IS NULL OR started >= ?3) AND (?4 IS NULL OR started <= ?4)
@@ -53,7 +54,7 @@ impl State {
 
     /// Deletions of which nobody knows whether they happened.
     pub fn unanswered(&self, registry: &str) -> Result<Vec<Entry>, Error> {
-        self.select("registry = ?1 AND fate = 'sent' ORDER BY id", [registry])
+        self.select("registry = ?1 AND fate = 'sent' ORDER BY id", [self.key(registry)])
     }
 
     /// The last time that we deleted this manifest, unless it was put back since.
@@ -66,7 +67,7 @@ impl State {
         let found = self.select(
             "registry = ?1 AND repository = ?2 AND digest = ?3
              AND fate = 'deleted' AND alone = 0 AND restored IS NULL ORDER BY id DESC LIMIT 1",
-            [registry, repository.as_str(), digest.as_str()],
+            [self.key(registry).as_str(), repository.as_str(), digest.as_str()],
         )?;
         Ok(found.into_iter().next())
     }
@@ -92,7 +93,7 @@ impl State {
                 [older_than],
             )?;
             connection.execute("DELETE FROM collection WHERE at < ?1", [older_than])?;
-            Ok(())
+            names::prune(connection, &self.names(), older_than)
         })?;
         let connection = self.durable();
         let mut vacuum = connection.prepare("PRAGMA incremental_vacuum")?;
@@ -106,7 +107,9 @@ impl State {
         let sql = format!("SELECT {COLUMNS} FROM entry WHERE {which}");
         let mut select = connection.prepare_cached(&sql)?;
         let rows = select.query_map(values, entry)?;
-        Ok(rows.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+        let names = self.names();
+        let named = |entry: Entry| Entry { registry: names.name(entry.registry), ..entry };
+        Ok(rows.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().map(named).collect())
     }
 
     fn select_runs(&self, which: &str, values: impl Params) -> Result<Vec<Run>, Error> {
@@ -114,7 +117,7 @@ impl State {
         let sql = format!("SELECT {} FROM run WHERE {which}", runs::COLUMNS);
         let mut select = connection.prepare_cached(&sql)?;
         let rows = select.query_map(values, runs::run)?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        self.named_runs(rows)
     }
 }
 

@@ -101,6 +101,7 @@ impl State {
     ) -> Result<i64, Error> {
         let Departure { repository, digest, tags, alone, kind, policy, rules, reasons, bytes, .. } =
             departure;
+        let registry = self.key(registry);
         self.durably(|connection| {
             let mut insert = connection.prepare_cached(
                 "INSERT INTO entry (run, registry, repository, digest, tags, alone, kind, policy, rules,
@@ -198,7 +199,7 @@ impl State {
             "SELECT max(at) FROM entry WHERE registry = ?1
              AND collected IS NULL AND restored IS NULL AND alone = 0 AND fate <> 'gone'",
         )?;
-        Ok(select.query_row([registry], |row| row.get(0))?)
+        Ok(select.query_row([self.key(registry)], |row| row.get(0))?)
     }
 }
 

@@ -11,6 +11,7 @@ impl State {
         if self.tag_deletion(registry)? == Some(learned) {
             return Ok(());
         }
+        let registry = self.key(registry);
         self.durably(|connection| {
             for one in [TagDeletion::Supported, TagDeletion::Unsupported] {
                 let sql = if one == learned {
@@ -18,18 +19,27 @@ impl State {
                 } else {
                     "DELETE FROM mark WHERE name = ?1"
                 };
-                connection.execute(sql, [mark(registry, one)])?;
+                connection.execute(sql, [mark(&registry, one)])?;
             }
             Ok(())
         })
     }
 
+    /// Whether anything is remembered of a registry's repositories.
+    pub fn has_looked_at(&self, registry: &str) -> Result<bool, Error> {
+        let registry = self.key(registry);
+        let connection = self.quick();
+        let sql = "SELECT EXISTS (SELECT 1 FROM repository WHERE registry = ?1)";
+        Ok(connection.prepare_cached(sql)?.query_row([registry], |row| row.get(0))?)
+    }
+
     /// Whether a registry removes a tag alone, if it was ever seen.
     pub fn tag_deletion(&self, registry: &str) -> Result<Option<TagDeletion>, Error> {
+        let registry = self.key(registry);
         let connection = self.durable();
         let mut select = connection.prepare_cached("SELECT 1 FROM mark WHERE name = ?1")?;
         for one in [TagDeletion::Supported, TagDeletion::Unsupported] {
-            if select.query_row([mark(registry, one)], |_| Ok(())).optional()?.is_some() {
+            if select.query_row([mark(&registry, one)], |_| Ok(())).optional()?.is_some() {
                 return Ok(Some(one));
             }
         }

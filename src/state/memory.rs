@@ -25,6 +25,7 @@ impl State {
         repository: &RepositoryName,
         has_room: impl FnMut(&Manifest) -> bool,
     ) -> Result<Option<Memory>, Error> {
+        let registry = &self.key(registry);
         let mut connection = self.quick();
         let moment = connection.transaction()?;
         let leftovers = journal::leftovers(&moment, registry, repository)?;
@@ -64,6 +65,7 @@ impl State {
         if !self.is_writable() {
             return Ok(());
         }
+        let registry = &self.key(registry);
         self.quickly(|connection| {
             let none = Memory::default();
             // What was forgotten meanwhile is not there to differ from.
@@ -88,6 +90,7 @@ impl State {
         if !self.is_writable() {
             return Ok(());
         }
+        let registry = &self.key(registry);
         self.quickly(|connection| {
             connection.execute(
                 "DELETE FROM repository WHERE registry = ?1 AND last_look < ?2",

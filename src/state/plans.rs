@@ -9,11 +9,12 @@ impl State {
     /// Keeps the latest plan of a registry in place of the one before. `run` is the one that made it, if any did.
     pub fn keep_plan(&self, run: Option<i64>, plan: &PlanDocument) -> Result<(), Error> {
         let document = json(plan);
+        let registry = self.key(&plan.registry);
         self.quickly(|connection| {
             connection.execute(
                 "INSERT INTO plan (registry, run, document) VALUES (?1, ?2, ?3)
                  ON CONFLICT DO UPDATE SET run = excluded.run, document = excluded.document",
-                params![plan.registry, run, document],
+                params![registry, run, document],
             )?;
             Ok(())
         })
@@ -26,10 +27,12 @@ impl State {
             let mut select =
                 connection.prepare_cached("SELECT run, document FROM plan WHERE registry = ?1")?;
             let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-            select.query_row([registry], row).optional()?
+            select.query_row([self.key(registry)], row).optional()?
         };
         let Some((run, document)): Option<(Option<i64>, String)> = found else { return Ok(None) };
         let Ok(mut plan) = serde_json::from_str::<PlanDocument>(&document) else { return Ok(None) };
+        // It may have had another name.
+        registry.clone_into(&mut plan.registry);
         if let Some(run) = run {
             plan.applied = self.run_summary(run)?.is_some_and(|summary| summary.applied);
             plan.mark(&self.gone_in(run)?);
@@ -65,7 +68,7 @@ impl State {
         let mut select = connection.prepare_cached(
             "SELECT summary FROM run WHERE registry = ?1 AND summary IS NOT NULL ORDER BY id DESC LIMIT 1",
         )?;
-        let text: Option<String> = select.query_row([registry], |row| row.get(0)).optional()?;
+        let text: Option<String> = select.query_row([self.key(registry)], |row| row.get(0)).optional()?;
         Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
     }
 

@@ -89,6 +89,7 @@ impl TotalKind {
 impl State {
     /// Notes that a run begins, and gives it a number.
     pub fn begin_run(&self, registry: &str, started: DateTime<Utc>) -> Result<i64, Error> {
+        let registry = self.key(registry);
         self.durably(|connection| {
             connection
                 .execute("INSERT INTO run (registry, started) VALUES (?1, ?2)", params![registry, started])?;
@@ -117,6 +118,8 @@ impl State {
     /// waits for the next; one that did not takes off what it freed. What it was about to sweep is no longer open.
     pub fn finish_collection(&self, registry: &str, collected: &Collected) -> Result<(), Error> {
         let Collected { at, outcome, duration, downtime, blobs, bytes, error } = collected;
+        let registry = self.key(registry);
+        let registry = registry.as_str();
         self.durably(|connection| {
             connection.execute(
                 "INSERT INTO collection (registry, at, outcome, duration, downtime, blobs, bytes, error)
@@ -153,11 +156,12 @@ impl State {
     /// Every sum.
     pub fn totals(&self) -> Result<Vec<Total>, Error> {
         let connection = self.durable();
+        let names = self.names();
         let mut statement = connection.prepare("SELECT kind, registry, policy, value FROM total")?;
         let rows = statement.query_map([], |row| {
             let name: String = row.get(0)?;
             let kind = TotalKind::ALL.into_iter().find(|kind| kind.name() == name);
-            let (registry, policy) = (row.get(1)?, row.get(2)?);
+            let (registry, policy) = (names.name(row.get(1)?), row.get(2)?);
             Ok(kind.map(|kind| Total {
                 kind,
                 registry,
@@ -170,11 +174,12 @@ impl State {
 
     /// Bytes that were deleted in this registry and not yet collected.
     pub fn reclaimable(&self, registry: &str) -> Result<u64, Error> {
+        let registry = self.key(registry);
         let connection = self.durable();
         let value: Option<i64> = connection
             .query_row(
                 "SELECT value FROM total WHERE kind = ?1 AND registry = ?2",
-                [TotalKind::Reclaimable.name(), registry],
+                [TotalKind::Reclaimable.name(), &registry],
                 |row| row.get(0),
             )
             .optional()?;
@@ -187,7 +192,17 @@ impl State {
         let sql = format!("SELECT {COLUMNS} FROM run ORDER BY id DESC LIMIT ?1");
         let mut statement = connection.prepare_cached(&sql)?;
         let rows = statement.query_map([at_most], run)?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        self.named_runs(rows)
+    }
+
+    /// Runs with the present names of their registries.
+    pub(super) fn named_runs(
+        &self,
+        runs: impl Iterator<Item = Result<Run, rusqlite::Error>>,
+    ) -> Result<Vec<Run>, Error> {
+        let names = self.names();
+        let named = |run: Run| Run { registry: names.name(run.registry), ..run };
+        Ok(runs.map(|run| run.map(named)).collect::<Result<_, _>>()?)
     }
 
     /// The last collections, youngest first.
@@ -196,6 +211,7 @@ impl State {
     }
 
     fn select_collections(&self, which: &str, values: impl Params) -> Result<Vec<Collection>, Error> {
+        let names = self.names();
         let connection = self.durable();
         let mut statement = connection.prepare_cached(&format!(
             "SELECT registry, at, outcome, duration, downtime, blobs, bytes, error
@@ -214,13 +230,14 @@ impl State {
                 bytes: unsigned(row.get(6)?),
                 error: row.get(7)?,
             };
-            Ok(Collection { registry: row.get(0)?, collected })
+            Ok(Collection { registry: names.name(row.get(0)?), collected })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// The last run of a registry that has ended and was not skipped, or that has ended so.
     pub fn last_run(&self, registry: &str, outcome: Option<Outcome>) -> Result<Option<Run>, Error> {
+        let registry = self.key(registry);
         let connection = self.durable();
         let sql = format!(
             "SELECT {COLUMNS} FROM run WHERE registry = ?1 AND finished IS NOT NULL
@@ -228,11 +245,13 @@ impl State {
              ORDER BY id DESC LIMIT 1"
         );
         let mut select = connection.prepare_cached(&sql)?;
-        Ok(select.query_row(params![registry, outcome.map(Outcome::name)], run).optional()?)
+        let rows = select.query_map(params![registry, outcome.map(Outcome::name)], run)?;
+        Ok(self.named_runs(rows)?.pop())
     }
 
     /// The last collection of a registry.
     pub fn last_collection(&self, registry: &str) -> Result<Option<Collection>, Error> {
+        let registry = self.key(registry);
         self.select_collections("registry = ?1 ORDER BY id DESC LIMIT 1", [registry]).map(|mut one| one.pop())
     }
 
@@ -242,17 +261,19 @@ impl State {
         registry: &str,
         outcome: CollectionOutcome,
     ) -> Result<Option<DateTime<Utc>>, Error> {
+        let registry = self.key(registry);
         let connection = self.durable();
         let sql = "SELECT at FROM collection WHERE registry = ?1 AND outcome = ?2 ORDER BY id DESC LIMIT 1";
         let mut select = connection.prepare_cached(sql)?;
-        Ok(select.query_row([registry, outcome.name()], |row| row.get(0)).optional()?)
+        Ok(select.query_row([registry.as_str(), outcome.name()], |row| row.get(0)).optional()?)
     }
 
     /// The registries that were stopped for a collection and never seen to answer again.
     pub fn stopped(&self) -> Result<Vec<String>, Error> {
         let connection = self.durable();
+        let names = self.names();
         let mut statement = connection.prepare("SELECT registry FROM stopped")?;
-        let rows = statement.query_map([], |row| row.get(0))?;
+        let rows = statement.query_map([], |row| row.get(0).map(|key| names.name(key)))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 }

@@ -176,6 +176,13 @@ const STEPS: &[&str] = &[
     ) STRICT;
     -- What a run came to, beyond what it deleted.
     ALTER TABLE run ADD COLUMN summary TEXT;
+    -- What the key of a registry in the other tables is called now, and where it is. Older versions noted neither: there the
+    -- key is the name.
+    CREATE TABLE registry (
+        key TEXT PRIMARY KEY,
+        name TEXT NOT NULL,
+        address TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
 ",
 ];
 

@@ -15,13 +15,14 @@ impl State {
         repository: &RepositoryName,
         digests: &BTreeSet<Digest>,
     ) -> Result<BTreeSet<Digest>, Error> {
+        let registry = self.key(registry);
         let connection = self.durable();
         let mut select = connection.prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM entry WHERE registry = ?1 AND repository = ?2 AND digest = ?3)",
         )?;
         let mut found = BTreeSet::new();
         for digest in digests {
-            if select.query_row([registry, repository.as_str(), digest.as_str()], |row| row.get(0))? {
+            if select.query_row([&registry, repository.as_str(), digest.as_str()], |row| row.get(0))? {
                 found.insert(digest.clone());
             }
         }

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use regsweep::config::{self, Collector as Kind, Gc, GcSchedule, Method};
+use regsweep::config::{self, Collector as Kind, Gc, GcSchedule, Interruption, Method};
 use regsweep::gc::{Collected, Collector, Error, Ledger, Outcome, Turns};
 use regsweep::model::Digest;
 
@@ -130,6 +130,7 @@ pub(crate) fn gc(collector: config::Collector) -> Gc {
         min_reclaimable: 0,
         grace: TimeDelta::zero(),
         timeout: Duration::from_secs(60),
+        interruption: Interruption::Stop,
         collector,
         cache: None,
         redis: None,

@@ -204,3 +204,47 @@ fn the_configuration_is_debugged_without_secrets() {
         assert_hidden(&[&format!("{config:?} {config:#?}")], &secrets());
     }
 }
+
+#[test]
+fn what_speaks_to_no_registry_needs_no_secret_and_the_rest_finds_it_where_the_unit_has_it() {
+    let registry = RealRegistry::options().htpasswd("ann", SECRET).start();
+    let fill = crate::support::push::Pusher::new(&registry.url()).basic("ann", SECRET);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let image = Image::new("expired").created("2020-01-01T00:00:00Z").build();
+    runtime.block_on(fill.push("app", "old", &image)).unwrap();
+    // As by `systemd-run --property LoadCredential=registry:PATH`, and as without.
+    let by_hand = Place::new();
+    by_hand.file("credentials/registry", SECRET);
+    let listen = free_port();
+    by_hand.configure(
+        &registry.url(),
+        "auth: { basic: { username: ann, password: { credential: registry } } }\ntls: { ca_file: /nowhere/ca.pem }",
+    );
+    let strict = by_hand.read("regsweep.yaml").replace("    tls: { ca_file: /nowhere/ca.pem }\n", "");
+    let as_the_unit = |arguments: &[&str]| {
+        let mut command = by_hand.command(arguments);
+        Ran::from(command.env("CREDENTIALS_DIRECTORY", by_hand.path("credentials")).output().unwrap())
+    };
+    let lenient = format!("listen: 127.0.0.1:{listen}\n{}", by_hand.read("regsweep.yaml"));
+    by_hand.file("regsweep.yaml", &strict);
+    as_the_unit(&["run"]).exits(0);
+    assert!(registry.store().repository("app").tags.is_empty());
+
+    by_hand.file("regsweep.yaml", &lenient);
+    let history = by_hand.run(&["history"]).exits(0);
+    assert!(history.stdout.contains("run 1 of main"), "{}", history.stdout);
+    let health = by_hand.run(&["health"]).exits(1);
+    assert!(health.stderr.contains("does not answer"), "{}", health.stderr);
+    let checked = by_hand.run(&["check"]).exits(0);
+    for told in ["there is no $CREDENTIALS_DIRECTORY", "cannot read `/nowhere/ca.pem`"] {
+        assert!(checked.stdout.contains(told), "{}", checked.stdout);
+    }
+    // What is wrong whoever asks is an error all the same.
+    by_hand.file("regsweep.yaml", &lenient.replace("credential: registry", "credential: registry, env: X"));
+    assert!(by_hand.run(&["history"]).exits(78).stderr.contains("keep one of them"));
+
+    by_hand.file("regsweep.yaml", &strict);
+    assert!(by_hand.run(&["undo", "1"]).exits(78).stderr.contains("there is no $CREDENTIALS_DIRECTORY"));
+    as_the_unit(&["undo", "1"]).exits(0);
+    assert_eq!(registry.store().repository("app").tags.len(), 1);
+}

@@ -12,7 +12,7 @@ use crate::support::faults::{Fault, Faults};
 use crate::support::gate::Gate;
 use crate::support::program::registry_program;
 use crate::support::regsweep::hours_ago;
-use crate::world::{EACH_SECOND, Filled, Host, NEVER, Place, Serving, fill, until};
+use crate::world::{Commands, EACH_SECOND, Filled, Host, NEVER, Place, Serving, fill, until};
 
 /// A service, and how often its loop has looked around.
 struct Watched {
@@ -284,4 +284,52 @@ async fn a_grace_that_has_changed_in_the_middle_of_a_run_counts_for_what_it_dele
     serving.until_logged("the configuration was loaded again").await;
     gate.release();
     filled.settled(&place, serving, &host.registry.host()).await;
+}
+
+/// A registry that is neither stopped nor started for its collection.
+fn runs_on(lines: &str) -> String {
+    let stays = |line: &&str| !line.starts_with("    before:") && !line.starts_with("    after:");
+    let lines: Vec<&str> = lines.lines().filter(stays).collect();
+    lines.join("\n")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registry_is_collected_while_it_runs_only_where_the_operator_says_so_and_was_not_down_then() {
+    let host = Host::start().await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    let lines = runs_on(&host.lines());
+    let place = Place::new(NEVER, std::slice::from_ref(&lines));
+    let refused = place.run(&["run"]).await.exits(78);
+    assert!(refused.stderr.contains("`interruption: none`"), "{}", refused.stderr);
+    assert_eq!(filled.freed(), 0);
+    place.configure(NEVER, &[lines.replace("gc:\n", "gc:\n  interruption: none\n")], "");
+    assert_eq!(place.run(&["run", "--output", "json"]).await.exits(0).deleted().len(), 4);
+    assert!(filled.freed() > 0);
+    assert_eq!(place.number("SELECT count(*) FROM collection WHERE outcome = 'success'"), 1);
+    assert_eq!(place.number("SELECT count(*) FROM collection WHERE downtime > 0"), 0, "it ran all the time");
+    assert_eq!((place.total("reclaimed_bytes"), place.open_ends()), (filled.freed(), (0, 0)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_sweeps_a_running_registry_is_ended_after_a_kill_before_it_is_counted() {
+    let commands = Commands::new().await;
+    let sweeps = commands.file("sweeps");
+    let sweep =
+        format!("[ -e {0} ] || {{ echo $$ >{0}.new; mv {0}.new {0}; exec sleep 600; }}", sweeps.display());
+    let lines = runs_on(&commands.lines(&sweep, "", "  interruption: none\n"));
+    let place = Place::new(EACH_SECOND, std::slice::from_ref(&lines));
+    let serving = place.serve().await;
+    until("a sweep", async || sweeps.exists()).await;
+    serving.kill();
+    let (stopped, open) = place.open_ends();
+    assert!(stopped == 0 && open > 0, "{stopped} {open}");
+    place.configure(NEVER, &[lines], "");
+    let serving = place.serve().await;
+    let pid = std::fs::read_to_string(&sweeps).unwrap();
+    let program = format!("/proc/{}/exe", pid.trim());
+    until("the cut is counted", async || place.open_ends() == (0, 0)).await;
+    assert!(std::fs::read_link(&program).is_err(), "it goes on beside what is counted");
+    assert_eq!(commands.filled.freed(), 0);
+    assert_eq!(place.number("SELECT count(*) FROM collection WHERE outcome = 'failed'"), 1);
+    serving.stop().await;
 }

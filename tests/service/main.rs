@@ -7,14 +7,17 @@
 mod support;
 
 mod collecting;
+mod connect;
 mod crowded;
 mod down;
+mod first;
 mod interrupted;
 mod killed;
 mod life;
 mod numbers;
 mod past;
 mod reload;
+mod renamed;
 mod secret;
 mod signals;
 mod together;

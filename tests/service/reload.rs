@@ -1,6 +1,9 @@
 //! A configuration that changes while the service runs.
 
-use crate::world::{EACH_SECOND, Host, NEVER, Place, fill};
+use std::process::Command;
+
+use crate::support::server::RealRegistry;
+use crate::world::{EACH_SECOND, Host, NEVER, Place, fill, until};
 
 const RELOADED: &str = "the configuration was loaded again";
 
@@ -69,5 +72,53 @@ async fn sighup_takes_up_a_changed_policy() {
     serving.signal("HUP");
     serving.until_metric("deleted_manifests_total", &["registry=\"main\""], 4.0).await;
     assert_eq!(place.total("deleted_manifests"), 4);
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_configuration_that_is_gone_is_told_once_and_taken_up_when_it_is_back() {
+    let registry = RealRegistry::start();
+    let place = Place::new(EACH_SECOND, &[format!("url: {}", registry.url())]);
+    let text = std::fs::read_to_string(place.config()).unwrap();
+    let serving = place.serve().await;
+    let (successful, told) = ("config_last_reload_successful", "cannot be read: No such file");
+    std::fs::remove_file(place.config()).unwrap();
+    serving.until_metric(successful, &[], 0.0).await;
+    assert!(serving.log().contains(told), "{}", serving.log());
+    let status = reqwest::get(format!("{}/api/v1/status", serving.url)).await.unwrap().text().await.unwrap();
+    assert!(status.contains("\"last_reload_ok\":false"), "{status}");
+    // All goes on as before, and nothing is said again.
+    let runs = serving.metric("runs_total", &[]).await;
+    serving.until_at_least("runs_total", &[], runs + 3.0).await;
+    assert_eq!(serving.log().matches("the configuration is bad").count(), 1, "{}", serving.log());
+    place.write(&text);
+    serving.until_metric(successful, &[], 1.0).await;
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_mounted_by_itself_and_was_replaced_outside_is_told() {
+    let registry = RealRegistry::start();
+    let place = Place::new(NEVER, &[format!("url: {}", registry.url())]);
+    let outside = tempfile::tempdir().unwrap();
+    let (file, draft) = (outside.path().join("config.yaml"), outside.path().join("draft"));
+    std::fs::copy(place.config(), &file).unwrap();
+    // As a container has it: the service sees the file of outside at its own place.
+    let program = place.command(&["serve", "--log-format", "json"]);
+    let mut command = Command::new("unshare");
+    let mount = "mount --bind \"$1\" \"$2\" && shift 2 && exec \"$@\"";
+    command.args(["--mount", "sh", "-c", mount, "sh"]).args([&file, &place.config()]);
+    command.arg(program.get_program()).args(program.get_args());
+    let serving = place.serve_by(command).await;
+    let successful = "config_last_reload_successful";
+    serving.until_metric(successful, &[], 1.0).await;
+    std::fs::copy(place.config(), &draft).unwrap();
+    std::fs::rename(&draft, &file).unwrap();
+    serving.until_metric(successful, &[], 0.0).await;
+    assert!(serving.log().contains("mount the directory"), "{}", serving.log());
+    // Nor does it believe that it has loaded something.
+    serving.signal("HUP");
+    until("it is told again", async || serving.log().matches("mount the directory").count() == 2).await;
+    assert!(!serving.log().contains("the configuration was loaded again"), "{}", serving.log());
     serving.stop().await;
 }

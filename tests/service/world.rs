@@ -254,7 +254,7 @@ pub(crate) struct Filled {
 }
 
 /// An image of so many days ago.
-fn aged(name: &str, days: i64) -> Image {
+pub(crate) fn aged(name: &str, days: i64) -> Image {
     Image::new(name).created(hours_ago(24 * days).to_rfc3339()).layer("base").layer(name)
 }
 

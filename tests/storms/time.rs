@@ -27,8 +27,10 @@ async fn a_scan_that_takes_too_long_is_an_error_that_says_what_to_do() {
 async fn a_run_whose_time_is_up_stops_between_two_deletions_and_collects_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let swept = folder.path().join("swept");
-    let gc =
-        format!("run_timeout: 6s\ngc: {{ cache: none, command: {{ run: [touch, {}] }} }}", swept.display());
+    let gc = format!(
+        "run_timeout: 6s\ngc: {{ cache: none, interruption: none, command: {{ run: [touch, {}] }} }}",
+        swept.display()
+    );
     let world = World::with(&gc, HASTY);
     world.faults.set(
         |seen| {

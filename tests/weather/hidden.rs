@@ -59,7 +59,10 @@ async fn s3_is_seen_in_the_configuration_where_blobs_are_not_redirected() {
         let (fake, _) = hiding();
         fake.change(|state| state.settings.redirect = String::new());
         let run = format!("run: [x, garbage-collect, {}]", file.display());
-        let case = case(&fake, &format!("gc: {{ schedule: '0 3 1 1 *', command: {{ {run} }} }}"));
+        let case = case(
+            &fake,
+            &format!("gc: {{ schedule: '0 3 1 1 *', interruption: none, command: {{ {run} }} }}"),
+        );
         let gc = case.config.registries[0].gc.as_ref().unwrap();
         let collector = Collector::new(gc, "unix:///nowhere", None, &Turns::default()).unwrap();
         let report = case.conduct_with(Some(&collector)).await.unwrap();

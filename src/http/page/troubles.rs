@@ -22,12 +22,13 @@ pub(super) fn troubles(state: &State, now: DateTime<Utc>) -> Markup {
     let troubled =
         state.registries.iter().any(|registry| run_is_bad(registry) || collection_failed(registry));
     html! {
-        @if !causes.is_empty() || stalled.is_some() || reload.is_some() || troubled {
+        @if !causes.is_empty() || stalled.is_some() || reload.is_some() || troubled || !state.unknown.is_empty() {
             section.trouble role="alert" {
                 h2 { "Needs attention" }
                 ul {
                     @if let Some(why) = stalled { li { (why) } }
                     @for cause in &causes { li { (cause.text) } }
+                    @for unknown in state.unknown.iter().filter(|one| !one.is_stopped) { li { (unknown) } }
                     @if let Some((at, error)) = reload {
                         li {
                             "The configuration could not be reloaded " (when(*at, now))

@@ -1,0 +1,37 @@
+//! Registries that a new configuration calls by other names, and those that it does not have.
+
+use super::service::{Service, lock};
+use crate::config::Config;
+
+impl Service {
+    /// Lets what is known of registries go on under the names of this configuration, and tells of those that it does
+    /// not have.
+    pub(super) fn take_names(&self, config: &Config) -> anyhow::Result<()> {
+        let recognized = self.state.adopt(config)?;
+        for (old, new) in &recognized.renamed {
+            tracing::info!(registry = %new, was = %old, "a registry has another name: what is known of it goes on");
+        }
+        for unknown in &recognized.unknown {
+            tracing::warn!(registry = %unknown.name, "{unknown}");
+        }
+        self.board.renamed(&recognized.renamed);
+        self.metrics.unknown_registries(recognized.unknown.len());
+        self.board.unknown(recognized.unknown);
+        Ok(())
+    }
+
+    /// Why a configuration cannot be taken up yet: it calls a registry by another name in which something is under way.
+    /// That would go on under a name that is nobody's or another's by then, and beside what begins under the new one.
+    pub(super) fn held_up(&self, config: &Config) -> anyhow::Result<Option<String>> {
+        for name in self.state.would_rename(config)? {
+            // What is down is brought back by whatever configuration can do it.
+            if lock(&self.jobs).is_busy(&name) && !self.state.ledger(&name).is_stopped()? {
+                return Ok(Some(format!(
+                    "it gives registry {name} another name, and something is under way there: it is taken up when that \
+                     has ended"
+                )));
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,117 @@
+//! Whether a run could do its work: the registry is reached, shows what it has and deletes, and what collects for it is
+//! there. Nothing is changed by it.
+
+use super::{Site, policy_of, repositories};
+use crate::gc::{Collector, Findings};
+use crate::model::RepositoryName;
+use crate::registry::Ready;
+
+/// So many repositories are asked whether something could be deleted before it counts as not known.
+const ASKED: usize = 5;
+
+/// What was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// Whether the registry answers, and lets us in.
+    Reach,
+    /// Which repositories there are.
+    Repositories,
+    /// Whether it deletes.
+    Deletion,
+    /// Whether what collects is there, and the registry's store.
+    Collection,
+}
+
+impl Subject {
+    /// Its fixed word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reach => "reach",
+            Self::Repositories => "repositories",
+            Self::Deletion => "deletion",
+            Self::Collection => "collection",
+        }
+    }
+}
+
+/// What came of one look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// What was looked at.
+    pub subject: Subject,
+    /// Whether nothing stands in the way of it.
+    pub ok: bool,
+    /// What was found, for people.
+    pub text: String,
+}
+
+impl Checked {
+    /// One that could not even begin.
+    pub fn failed(subject: Subject, error: &anyhow::Error) -> Self {
+        Self { subject, ok: false, text: format!("{error:#}") }
+    }
+
+    fn of<E: std::fmt::Display>(subject: Subject, result: Result<String, E>) -> Self {
+        match result {
+            Ok(text) => Self { subject, ok: true, text },
+            Err(error) => Self { subject, ok: false, text: error.to_string() },
+        }
+    }
+}
+
+/// Looks at everything that a run and a collection need. What cannot be known without something that failed is not
+/// looked at.
+pub async fn check(site: Site<'_>, collector: Option<&Collector>) -> Vec<Checked> {
+    let mut checks = Vec::new();
+    let reached = site.reader.ping().await.map(|()| format!("{} answers", site.registry.url));
+    let is_reached = reached.is_ok();
+    checks.push(Checked::of(Subject::Reach, reached));
+    if is_reached {
+        match repositories(site).await {
+            Ok(names) => {
+                let claimed: Vec<&RepositoryName> =
+                    names.iter().filter(|name| policy_of(site, name).is_some()).collect();
+                let text = format!("{}, of which policies claim {}", names.len(), claimed.len());
+                checks.push(Checked::of::<String>(Subject::Repositories, Ok(text)));
+                checks.push(Checked::of(Subject::Deletion, deletes(site, &claimed).await));
+            }
+            Err(error) => checks.push(Checked::of(Subject::Repositories, Err::<String, _>(error))),
+        }
+    }
+    if let Some(collector) = collector {
+        checks
+            .push(Checked::of(Subject::Collection, collector.check().await.map(|found| found_words(&found))));
+    }
+    checks
+}
+
+/// Whether the registry deletes, by the first repository that tells: it is asked to delete what cannot exist.
+async fn deletes(site: Site<'_>, claimed: &[&RepositoryName]) -> Result<String, String> {
+    let deleter = site.reader.deleter();
+    let mut failed = None;
+    for repository in claimed.iter().take(ASKED) {
+        match deleter.ready(repository).await {
+            Ok(Ready::Yes) => return Ok(format!("allowed, as {repository} shows")),
+            Ok(Ready::No(why)) => return Err(why.to_owned()),
+            Err(error) => failed = Some(error.to_string()),
+        }
+    }
+    failed.map_or_else(
+        || Ok("not known yet: no policy claims a repository that could be asked".to_owned()),
+        Err,
+    )
+}
+
+fn found_words(found: &Findings) -> String {
+    let Findings { runner, sees_store, redis } = found;
+    let store = if *sees_store {
+        "its store can be seen"
+    } else {
+        "its store cannot be looked into from here (or holds nothing yet), so bytes would not be measured"
+    };
+    let redis = redis
+        .as_ref()
+        .map(|place| format!(", its cache in Redis at {place} can be cleared"))
+        .unwrap_or_default();
+    format!("{runner} is there, {store}{redis}")
+}

@@ -1,0 +1,517 @@
+//! Which part of the state belongs to which registry of a configuration.
+//!
+//! Tables name a registry by its key, which never changes; what people call it, and where it is, may. A registry is
+//! known again by its address, else by a name that its configuration says it had (`was`), else by its name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError};
+
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, params};
+
+use super::{Error, State};
+use crate::config::{Config, Registry};
+
+/// Every key that something is remembered of, with the last name and address that a configuration had for it. Files
+/// of before there were keys have the names of that time for them.
+const KNOWN: &str = "
+    SELECT key, name, address FROM registry
+    UNION ALL
+    SELECT registry, registry, NULL FROM (
+        SELECT registry FROM run UNION SELECT registry FROM collection UNION SELECT registry FROM total
+        UNION SELECT registry FROM repository UNION SELECT registry FROM entry UNION SELECT registry FROM stopped
+        UNION SELECT registry FROM sweep UNION SELECT registry FROM stale
+    ) WHERE registry NOT IN (SELECT key FROM registry)
+    ORDER BY 1";
+
+/// Whether there is anything that a registry would miss.
+const IS_MISSED: &str = "
+    SELECT EXISTS (SELECT 1 FROM repository WHERE registry = ?1) OR EXISTS (SELECT 1 FROM entry WHERE registry = ?1)
+        OR EXISTS (SELECT 1 FROM run WHERE registry = ?1) OR EXISTS (SELECT 1 FROM stopped WHERE registry = ?1)
+        OR EXISTS (SELECT 1 FROM sweep WHERE registry = ?1) OR EXISTS (SELECT 1 FROM stale WHERE registry = ?1)";
+
+/// What became of the names in the state when a configuration was laid beside them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Recognized {
+    /// Registries that have another name now: the old one and the new one.
+    pub renamed: Vec<(String, String)>,
+    /// Registries that the configuration does not have.
+    pub unknown: Vec<Unknown>,
+}
+
+/// A registry that something is remembered of, and that the configuration does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unknown {
+    /// What it was called last.
+    pub name: String,
+    /// Where it was last; `None` where an older version noted it.
+    pub address: Option<String>,
+    /// Whether a collection has stopped it, and it was never seen to answer again.
+    pub is_stopped: bool,
+}
+
+impl std::fmt::Display for Unknown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { name, address, is_stopped } = self;
+        let place = address.as_ref().map(|address| format!(" (at {address})")).unwrap_or_default();
+        write!(f, "the state remembers a registry {name}{place}, which the configuration does not have")?;
+        if *is_stopped {
+            f.write_str(
+                ": a collection stopped it and was cut off, and nothing starts it now: start it by hand",
+            )?;
+        }
+        write!(
+            f,
+            ": if it has another name and another address now, write `was: {name}` in its new entry, so that ages, \
+             history and undo go on; if it is gone for good, write `retired: {name}` at the top level"
+        )
+    }
+}
+
+/// What the registries of a configuration are called in the tables.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Names {
+    keys: BTreeMap<String, String>,
+    names: BTreeMap<String, String>,
+    /// The keys of what the configuration has.
+    configured: BTreeSet<String>,
+}
+
+impl Names {
+    /// What the tables have for this name. It is the name itself as long as no configuration says otherwise.
+    pub(super) fn key<'a>(&'a self, name: &'a str) -> &'a str {
+        self.keys.get(name).map_or(name, String::as_str)
+    }
+
+    /// What people call what the tables have.
+    pub(super) fn name(&self, key: String) -> String {
+        self.names.get(&key).cloned().unwrap_or(key)
+    }
+}
+
+/// A key with its last name and address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Known {
+    key: String,
+    name: String,
+    address: Option<String>,
+}
+
+/// A registry of the configuration, and what is known of it. The first key is the one that stays.
+#[derive(Debug, PartialEq, Eq)]
+struct Owner {
+    name: String,
+    address: String,
+    keys: Vec<String>,
+    /// Other names that it had.
+    former: Vec<String>,
+}
+
+/// Names, and what there is to tell of them.
+struct Outcome {
+    names: Names,
+    recognized: Recognized,
+}
+
+impl State {
+    /// Takes the names of this configuration for those of the registries in the state, and notes them.
+    pub fn adopt(&self, config: &Config) -> Result<Recognized, Error> {
+        if !self.is_writable() {
+            return self.recognize(config);
+        }
+        let Outcome { names, recognized } = self.durably(|connection| {
+            let (owners, homeless) = settle(known(connection)?, &config.registries);
+            for (first, others) in owners.iter().filter_map(|owner| owner.keys.split_first()) {
+                others.iter().try_for_each(|other| merge(connection, other, first))?;
+            }
+            let mut note = connection.prepare(
+                "INSERT INTO registry (key, name, address) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (key) DO UPDATE SET name = excluded.name, address = excluded.address",
+            )?;
+            for owner in &owners {
+                note.execute(params![owner.keys.first(), owner.name, owner.address])?;
+            }
+            // Also the homeless: their name may have gone to another one.
+            let mut rename = connection.prepare("UPDATE registry SET name = ?2 WHERE key = ?1")?;
+            for one in &homeless {
+                rename.execute([&one.key, &one.name])?;
+            }
+            outcome(connection, owners, homeless, config)
+        })?;
+        self.take_names(names);
+        Ok(recognized)
+    }
+
+    /// The same for those who only look: nothing is noted.
+    pub fn recognize(&self, config: &Config) -> Result<Recognized, Error> {
+        let Outcome { names, recognized } = {
+            let connection = self.durable();
+            let (owners, homeless) = settle(known(&connection)?, &config.registries);
+            outcome(&connection, owners, homeless, config)?
+        };
+        self.take_names(names);
+        Ok(recognized)
+    }
+
+    /// The registries that would have another name by this configuration, as they are called now.
+    pub fn would_rename(&self, config: &Config) -> Result<BTreeSet<String>, Error> {
+        let connection = self.durable();
+        let known = known(&connection)?;
+        let (owners, homeless) = settle(known.clone(), &config.registries);
+        let next = outcome(&connection, owners, homeless, config)?.names;
+        let is_other = |one: &Known| next.names.get(&one.key).is_some_and(|name| *name != one.name);
+        Ok(known.into_iter().filter(is_other).map(|one| one.name).collect())
+    }
+
+    /// Whether this was the name of a registry that has another one now.
+    pub fn is_renamed(&self, name: &str) -> bool {
+        let names = self.names();
+        names.names.get(names.key(name)).is_some_and(|now| now != name)
+    }
+
+    /// What the tables have for the registry of this name.
+    pub(super) fn key(&self, name: &str) -> String {
+        self.names().key(name).to_owned()
+    }
+
+    /// The names in force.
+    pub(super) fn names(&self) -> Arc<Names> {
+        self.open.names.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts names in force.
+    fn take_names(&self, names: Names) {
+        let mut present = self.open.names.write().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::take(&mut *present);
+        // Whoever still has the name of before finds the same, as long as no other registry has it.
+        let mut keys = names.keys.clone();
+        for (name, key) in &before.keys {
+            keys.entry(name.clone()).or_insert_with(|| key.clone());
+        }
+        *present = Arc::new(Names { keys, ..names });
+    }
+}
+
+/// Drops what is remembered of the repositories of registries that no configuration has had since then.
+pub(super) fn prune(
+    connection: &Connection,
+    names: &Names,
+    older_than: DateTime<Utc>,
+) -> Result<(), rusqlite::Error> {
+    // Without a configuration nothing is known to be nobody's.
+    if names.configured.is_empty() {
+        return Ok(());
+    }
+    let keys = super::json(&names.configured);
+    connection.execute(
+        "DELETE FROM repository WHERE last_look < ?1 AND registry NOT IN (SELECT value FROM json_each(?2))",
+        params![older_than, keys],
+    )?;
+    Ok(())
+}
+
+fn known(connection: &Connection) -> Result<Vec<Known>, rusqlite::Error> {
+    let mut select = connection.prepare(KNOWN)?;
+    let rows = select
+        .query_map([], |row| Ok(Known { key: row.get(0)?, name: row.get(1)?, address: row.get(2)? }))?;
+    rows.collect()
+}
+
+impl Owner {
+    /// What was remembered first comes first.
+    fn take(&mut self, known: Known) {
+        if known.name != self.name {
+            self.former.push(known.name);
+        }
+        self.keys.insert(0, known.key);
+    }
+}
+
+/// Gives each registry of a configuration the keys of what is known of it. What no registry takes is homeless, and keeps a
+/// name of its own.
+fn settle(known: Vec<Known>, registries: &[Registry]) -> (Vec<Owner>, Vec<Known>) {
+    let mut owners: Vec<Owner> = registries
+        .iter()
+        .map(|one| Owner {
+            name: one.name.clone(),
+            address: one.address(),
+            keys: Vec::new(),
+            former: Vec::new(),
+        })
+        .collect();
+    let taken: BTreeSet<String> = known.iter().map(|one| one.key.clone()).collect();
+    let names: BTreeSet<String> = known.iter().map(|one| one.name.clone()).collect();
+    // By their addresses first, or two registries that have exchanged their names would exchange their memories.
+    let (found, rest): (Vec<Known>, Vec<Known>) = known
+        .into_iter()
+        .partition(|one| owners.iter().any(|owner| one.address.as_ref() == Some(&owner.address)));
+    for one in found {
+        let owner = owners.iter_mut().find(|owner| one.address.as_ref() == Some(&owner.address));
+        if let Some(owner) = owner {
+            owner.take(one);
+        }
+    }
+    let mut homeless = Vec::new();
+    for one in rest {
+        let is_configured = registries.iter().any(|registry| registry.name == one.name);
+        let former = registries.iter().zip(&owners).position(|(registry, owner)| {
+            let is_new = owner.keys.is_empty() && !names.contains(&registry.name);
+            registry.was.contains(&one.name) && (is_new || !is_configured)
+        });
+        // Of a name that another registry is known by, its address is right.
+        let same = owners.iter().position(|owner| owner.name == one.name && owner.keys.is_empty());
+        match former.or(same) {
+            Some(position) => owners[position].take(one),
+            None if is_configured => {
+                let place = one.address.as_deref().unwrap_or("its former address");
+                homeless.push(Known { name: format!("{}@{place}", one.name), ..one });
+            }
+            None => homeless.push(one),
+        }
+    }
+    for owner in owners.iter_mut().filter(|owner| owner.keys.is_empty()) {
+        let spares = std::iter::once(owner.name.clone())
+            .chain((1_u32..).map(|number| format!("{}@{} {number}", owner.name, owner.address)));
+        owner.keys.extend(spares.into_iter().find(|key| !taken.contains(key)));
+    }
+    (owners, homeless)
+}
+
+/// The names that follow from this, and the registries that somebody should be told of.
+fn outcome(
+    connection: &Connection,
+    owners: Vec<Owner>,
+    homeless: Vec<Known>,
+    config: &Config,
+) -> Result<Outcome, rusqlite::Error> {
+    let mut names = Names::default();
+    let mut renamed = Vec::new();
+    for Owner { name, keys, former, .. } in owners {
+        names.keys.extend(keys.first().map(|key| (name.clone(), key.clone())));
+        names.configured.extend(keys.iter().cloned());
+        // What is still to be made one with the first is of the same registry.
+        names.names.extend(keys.into_iter().map(|key| (key, name.clone())));
+        renamed.extend(former.into_iter().map(|former| (former, name.clone())));
+    }
+    let mut is_missed = connection.prepare(IS_MISSED)?;
+    let mut is_stopped = connection.prepare("SELECT EXISTS (SELECT 1 FROM stopped WHERE registry = ?1)")?;
+    let mut unknown = Vec::new();
+    for Known { key, name, address } in homeless {
+        let stopped: bool = is_stopped.query_row([&key], |row| row.get(0))?;
+        let missed: bool = is_missed.query_row([&key], |row| row.get(0))?;
+        if (stopped || missed) && !config.retired.contains(&name) {
+            unknown.push(Unknown { name: name.clone(), address, is_stopped: stopped });
+        }
+        names.keys.insert(name.clone(), key.clone());
+        names.names.insert(key, name);
+    }
+    Ok(Outcome { names, recognized: Recognized { renamed, unknown } })
+}
+
+/// Makes one memory of two of the same registry: it was seen when either saw it, and is as the later one saw it.
+fn merge(connection: &Connection, from: &str, into: &str) -> Result<(), rusqlite::Error> {
+    let both = [from, into];
+    for table in ["run", "collection", "entry", "leftover", "sweep", "stale", "stopped", "plan"] {
+        connection
+            .execute(&format!("UPDATE OR IGNORE {table} SET registry = ?2 WHERE registry = ?1"), both)?;
+        connection.execute(&format!("DELETE FROM {table} WHERE registry = ?1"), [from])?;
+    }
+    connection.execute(
+        "INSERT INTO total (kind, registry, policy, value)
+         SELECT kind, ?2, policy, value FROM total WHERE registry = ?1
+         ON CONFLICT (kind, registry, policy) DO UPDATE SET value = value + excluded.value",
+        both,
+    )?;
+    connection.execute("DELETE FROM total WHERE registry = ?1", [from])?;
+    let mut pairs = connection.prepare(
+        "SELECT old.id, new.id, old.last_look > new.last_look FROM repository AS old
+         JOIN repository AS new ON new.name = old.name WHERE old.registry = ?1 AND new.registry = ?2",
+    )?;
+    let pairs = pairs.query_map(both, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    for (from, into, is_later) in pairs.collect::<Result<Vec<(i64, i64, bool)>, _>>()? {
+        merge_repository(connection, from, into, is_later)?;
+    }
+    connection.execute("UPDATE repository SET registry = ?2 WHERE registry = ?1", both)?;
+    connection.execute("DELETE FROM registry WHERE key = ?1", [from])?;
+    Ok(())
+}
+
+fn merge_repository(
+    connection: &Connection,
+    from: i64,
+    into: i64,
+    is_later: bool,
+) -> Result<(), rusqlite::Error> {
+    connection.execute(
+        "UPDATE repository SET
+             first_look = coalesce(min(repository.first_look, old.first_look), repository.first_look, old.first_look),
+             last_look = max(repository.last_look, old.last_look)
+         FROM (SELECT first_look, last_look FROM repository WHERE id = ?1) AS old WHERE repository.id = ?2",
+        [from, into],
+    )?;
+    if is_later {
+        connection.execute("DELETE FROM tag WHERE repository = ?1", [into])?;
+        connection.execute("UPDATE tag SET repository = ?2 WHERE repository = ?1", [from, into])?;
+    }
+    connection.execute(
+        "INSERT INTO sighting (repository, manifest, noticed, left_at, restored)
+         SELECT ?2, manifest, noticed, left_at, restored FROM sighting WHERE repository = ?1
+         ON CONFLICT (repository, manifest) DO UPDATE SET
+             noticed = min(noticed, excluded.noticed),
+             left_at = CASE WHEN ?3 THEN excluded.left_at ELSE left_at END,
+             restored = coalesce(max(restored, excluded.restored), restored, excluded.restored)",
+        params![from, into, is_later],
+    )?;
+    connection.execute(
+        "INSERT OR IGNORE INTO seen_subject SELECT ?2, digest FROM seen_subject WHERE repository = ?1",
+        [from, into],
+    )?;
+    connection.execute("DELETE FROM repository WHERE id = ?1", [from])?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{at, departure, digest, name, open, tag};
+    use super::*;
+    use crate::config::parse;
+    use crate::model::{FirstLook, Memory, Sighting};
+
+    /// A configuration with these registries: names, addresses, and what they were.
+    fn config(registries: &[(&str, &str, &str)], retired: &str) -> Config {
+        let mut text = format!("retired: [{retired}]\nregistries:\n");
+        for (name, host, was) in registries {
+            text += &format!("- {{ name: {name}, url: 'https://{host}', was: [{was}] }}\n");
+        }
+        text +=
+            "policies: [{ name: all, repositories: '.*', rules: [{ name: r, tags: '.*', keep: all }] }]\n";
+        parse(&text, "f", &|_| None).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn memory(first: i64, noticed: i64) -> Memory {
+        let mut memory = Memory { first_look: FirstLook::At(at(first)), ..Memory::default() };
+        let sighting = Sighting { noticed: at(noticed), left: None, restored: None };
+        memory.sightings.insert(digest("a"), sighting);
+        memory
+    }
+
+    fn remember(state: &State, registry: &str, memory: &Memory, seconds: i64) {
+        state.remember(registry, &name(), &Memory::default(), memory, at(seconds)).unwrap();
+    }
+
+    /// Who has the memory of whom after these configurations: each registry notes its own name at first.
+    #[track_caller]
+    fn check(configs: &[&[(&str, &str, &str)]], expected: &[(&str, &str)], unknown: &[&str]) {
+        let (_directory, state) = open();
+        for (number, registries) in configs.iter().enumerate() {
+            let config = config(registries, "");
+            let recognized = state.adopt(&config).unwrap();
+            for registry in config.registries.iter().filter(|_| number == 0) {
+                let run = state.begin_run(&registry.name, at(0)).unwrap();
+                state.finish_run(run, at(1), crate::report::Outcome::Success, Some(&registry.name)).unwrap();
+            }
+            if number + 1 == configs.len() {
+                let names: Vec<String> = recognized.unknown.into_iter().map(|one| one.name).collect();
+                assert_eq!(names, unknown);
+            }
+        }
+        let mut found: Vec<(String, String)> =
+            state.runs(9).unwrap().into_iter().map(|run| (run.error.unwrap(), run.registry)).collect();
+        found.sort();
+        let found: Vec<(&str, &str)> = found.iter().map(|(old, new)| (old.as_str(), new.as_str())).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_registry_is_known_again_by_its_address() {
+        check(&[&[("a", "x", "")], &[("b", "x", "")]], &[("a", "b")], &[]);
+        check(&[&[("a", "x", "")], &[("b", "x", "")], &[("a", "x", "")]], &[("a", "a")], &[]);
+        // The name has gone to another one.
+        check(&[&[("a", "x", "")], &[("a", "y", ""), ("b", "x", "")]], &[("a", "b")], &[]);
+        // Two have exchanged their names.
+        let swapped = [("a", "y", ""), ("b", "x", "")];
+        check(&[&[("a", "x", ""), ("b", "y", "")], &swapped], &[("a", "b"), ("b", "a")], &[]);
+        check(&[&[("a", "x", ""), ("b", "y", "")], &swapped, &swapped], &[("a", "b"), ("b", "a")], &[]);
+    }
+
+    #[test]
+    fn a_registry_that_moves_keeps_its_memory_by_its_name_or_a_former_one() {
+        check(&[&[("a", "x", "")], &[("a", "y", "")]], &[("a", "a")], &[]);
+        check(&[&[("a", "x", "")], &[("b", "y", "a")]], &[("a", "b")], &[]);
+        check(&[&[("a", "x", "")], &[("b", "y", "a")], &[("b", "z", "a")]], &[("a", "b")], &[]);
+        // That the name is another's now makes no difference, then and later.
+        let taken = [("b", "y", "a"), ("a", "z", "")];
+        check(&[&[("a", "x", "")], &taken], &[("a", "b")], &[]);
+        check(&[&[("a", "x", "")], &taken, &[("b", "y", "a"), ("a", "w", "")]], &[("a", "b")], &[]);
+        // It was noticed only after a while.
+        check(&[&[("a", "x", "")], &[("b", "y", "")], &[("b", "y", "a")]], &[("a", "b")], &[]);
+    }
+
+    #[test]
+    fn what_no_registry_takes_is_told() {
+        check(&[&[("a", "x", "")], &[("b", "y", "")]], &[("a", "a")], &["a"]);
+        // One was renamed, and the place of the other was taken.
+        check(
+            &[&[("a", "x", ""), ("b", "y", "")], &[("b", "x", "")]],
+            &[("a", "b"), ("b", "b@y:443")],
+            &["b@y:443"],
+        );
+        let (_directory, state) = open();
+        state.adopt(&config(&[("a", "x", "")], "")).unwrap();
+        state.ledger("a").stopping(at(0)).unwrap();
+        let unknown = state.adopt(&config(&[("b", "y", "")], "")).unwrap().unknown;
+        let expected = Unknown { name: "a".into(), address: Some("x:443".into()), is_stopped: true };
+        assert_eq!(unknown, [expected]);
+        assert_eq!(state.recognize(&config(&[("b", "y", "")], "a")).unwrap().unknown, []);
+        assert_eq!(state.adopt(&config(&[("b", "x", "")], "")).unwrap().renamed, [("a".into(), "b".into())]);
+        assert_eq!(state.stopped().unwrap(), ["b"]);
+    }
+
+    #[test]
+    fn whoever_only_looks_sees_the_same_and_notes_nothing() {
+        let (directory, state) = open();
+        state.adopt(&config(&[("a", "x", "")], "")).unwrap();
+        remember(&state, "a", &memory(3, 4), 5);
+        let next = config(&[("b", "x", "")], "");
+        let view = State::beside(directory.path()).unwrap().unwrap();
+        assert!(!view.is_writable());
+        view.recognize(&next).unwrap();
+        assert_eq!(view.recall("b", &name()).unwrap(), memory(3, 4));
+        assert_eq!(state.would_rename(&next).unwrap(), BTreeSet::from(["a".to_owned()]));
+        assert_eq!(state.recall("a", &name()).unwrap(), memory(3, 4));
+        state.adopt(&next).unwrap();
+        assert_eq!(state.would_rename(&next).unwrap(), BTreeSet::new());
+    }
+
+    #[test]
+    fn two_memories_of_one_registry_become_one_that_knows_all_since_the_first() {
+        let (_directory, state) = open();
+        state.adopt(&config(&[("a", "x", "")], "")).unwrap();
+        remember(&state, "a", &memory(3, 4), 5);
+        let run = state.begin_run("a", at(5)).unwrap();
+        let entry = state.departing(run, "a", &departure("gone", &["v1"], 7), at(5)).unwrap();
+        state.departed(entry).unwrap();
+        state.adopt(&config(&[("b", "y", "")], "")).unwrap();
+        let mut later = memory(20, 20);
+        later.tags.insert(tag("v2"), digest("a"));
+        remember(&state, "b", &later, 21);
+        state.adopt(&config(&[("b", "y", "a")], "")).unwrap();
+        let expected = Memory { tags: later.tags, ..memory(3, 4) };
+        assert_eq!(state.recall("b", &name()).unwrap(), expected);
+        assert_eq!(state.reclaimable("b").unwrap(), 7);
+        assert_eq!(state.last_entry("b", &name(), &digest("gone")).unwrap().unwrap().registry, "b");
+    }
+
+    #[test]
+    fn what_is_nobody_s_for_too_long_is_forgotten() {
+        let (_directory, state) = open();
+        state.adopt(&config(&[("a", "x", ""), ("b", "y", "")], "")).unwrap();
+        ["a", "b"].iter().for_each(|one| remember(&state, one, &memory(3, 4), 5));
+        state.adopt(&config(&[("b", "y", "")], "")).unwrap();
+        state.prune(at(5)).unwrap();
+        assert_eq!(state.recognize(&config(&[("b", "y", "")], "")).unwrap().unknown.len(), 1);
+        state.prune(at(6)).unwrap();
+        assert_eq!(state.recognize(&config(&[("b", "y", "")], "")).unwrap().unknown, []);
+        assert_eq!(state.recall("b", &name()).unwrap(), memory(3, 4));
+    }
+}

@@ -1,0 +1,114 @@
+//! Registries that have another name, or another address, than the state remembers.
+
+use crate::support::gate::{Behind, Gate};
+use crate::support::push::Pusher;
+use crate::support::server::RealRegistry;
+use crate::world::{Commands, EACH_SECOND, Host, NEVER, Place, aged, fill, until};
+
+/// Gives the registry of this place another name.
+fn rename(place: &Place, old: &str, new: &str) {
+    let text = std::fs::read_to_string(place.config()).unwrap();
+    place.write(&text.replace(&format!("name: {old}\n"), &format!("name: {new}\n")));
+}
+
+/// A registry in which an old image was promoted after the first look, so that only the state knows that it is young.
+async fn promoted(registry: &RealRegistry) -> Place {
+    let pusher = Pusher::new(&registry.url());
+    pusher.push("team/app", "v1", &aged("v1", 40).build()).await.unwrap();
+    let place = Place::new(NEVER, &[format!("url: {}", registry.url())]);
+    place.run(&["run"]).await.exits(0);
+    pusher.push("team/app", "build-1", &aged("promoted", 40).build()).await.unwrap();
+    assert!(place.run(&["run", "--output", "json"]).await.exits(0).deleted().is_empty());
+    place
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_promoted_image_is_as_young_after_its_registry_was_renamed() {
+    let registry = RealRegistry::start();
+    let place = promoted(&registry).await;
+    rename(&place, "main", "other");
+    let planned = place.run(&["plan"]).await.exits(0);
+    assert!(planned.stdout.contains("other: 0 of 2 manifests"), "{}", planned.stdout);
+    assert!(place.run(&["run", "--output", "json"]).await.exits(0).deleted().is_empty());
+    let checked = place.run(&["check"]).await.exits(0);
+    assert!(!checked.stdout.contains("remembers"), "{}", checked.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_was_renamed_and_has_moved_is_told_of_until_its_former_name_is_written() {
+    let registry = RealRegistry::start();
+    let place = promoted(&registry).await;
+    let text = std::fs::read_to_string(place.config()).unwrap();
+    let moved = text.replace("name: main\n", "name: other\n").replace("//127.0.0.1:", "//localhost:");
+    assert!(moved.contains("//localhost:"), "{moved}");
+    place.write(&moved.replace("mode: enforce", "mode: plan").replace(NEVER, EACH_SECOND));
+    let told = "the state remembers a registry main (at 127.0.0.1:";
+    let checked = place.run(&["check"]).await.exits(0);
+    assert!(checked.stdout.contains(told) && checked.stdout.contains("`was: main`"), "{}", checked.stdout);
+    let serving = place.serve().await;
+    serving.until_at_least("runs_total", &["registry=\"other\"", "outcome=\"success\""], 1.0).await;
+    assert_eq!(serving.metric("unknown_registries", &[]).await, 1.0);
+    assert!(serving.log().contains(told), "{}", serving.log());
+    let page = reqwest::get(&serving.url).await.unwrap().text().await.unwrap();
+    assert!(page.contains(told), "{page}");
+
+    // Also after it was looked at under the new name.
+    place.write(&moved.replace("name: other\n", "name: other\n    was: main\n"));
+    serving.until_metric("unknown_registries", &[], 0.0).await;
+    serving.stop().await;
+    assert!(place.run(&["run", "--output", "json"]).await.exits(0).deleted().is_empty());
+    let checked = place.run(&["check"]).await.exits(0);
+    assert!(!checked.stdout.contains("remembers"), "{}", checked.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_went_before_a_rename_comes_back_after_it() {
+    let host = Host::start().await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    let place = Place::new(NEVER, &[format!("url: {}", host.registry.url())]);
+    assert_eq!(place.run(&["run", "--output", "json"]).await.exits(0).deleted().len(), 4);
+    rename(&place, "main", "other");
+    let history = place.run(&["history", "--registry", "other"]).await.exits(0);
+    assert!(history.stdout.contains("run 1 of other"), "{}", history.stdout);
+    place.run(&["undo", "1"]).await.exits(0);
+    assert_eq!(filled.left(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registry_that_a_killed_collection_has_stopped_is_started_under_its_new_name() {
+    let commands = Commands::new().await;
+    let sweeps = commands.file("sweeps");
+    let sweep = format!("[ -e {0} ] || {{ touch {0}; exec sleep 600; }}", sweeps.display());
+    let place = Place::new(EACH_SECOND, &[commands.lines(&sweep, "", "")]);
+    let serving = place.serve().await;
+    until("a sweep", async || sweeps.exists()).await;
+    serving.kill();
+    rename(&place, "main", "other");
+    let serving = place.serve().await;
+    let url = format!("{}/v2/", commands.host.registry.url());
+    until("it is back", async || reqwest::get(&url).await.is_ok() && place.open_ends() == (0, 0)).await;
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rename_waits_for_the_run_that_is_under_way() {
+    let registry = RealRegistry::start();
+    Pusher::new(&registry.url()).push("team/app", "v1", &aged("v1", 40).build()).await.unwrap();
+    let host = registry.url().trim_start_matches("http://").to_owned();
+    let asks = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains("/tags/list");
+    let gate = Gate::holding(Behind::Host(host), asks);
+    let place = Place::new(EACH_SECOND, &[format!("url: {}", gate.url())]);
+    let serving = place.serve().await;
+    tokio::task::block_in_place(|| gate.wait_until_held());
+    rename(&place, "main", "other");
+    serving.until_logged("it gives registry main another name").await;
+    serving.until_metric("config_last_reload_successful", &[], 0.0).await;
+    gate.release();
+    serving.until_at_least("runs_total", &["registry=\"other\"", "outcome=\"success\""], 1.0).await;
+    serving.until_metric("config_last_reload_successful", &[], 1.0).await;
+    assert_eq!(serving.log().matches("it gives registry main another name").count(), 1, "{}", serving.log());
+    let page = reqwest::get(&serving.url).await.unwrap().text().await.unwrap();
+    assert!(!page.contains("remembers"), "{page}");
+    serving.stop().await;
+    assert_eq!(place.number("SELECT count(DISTINCT registry) FROM run"), 1);
+}
