@@ -5,6 +5,7 @@
 
 mod support;
 
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use support::fake::{Auth, FakeRegistry, Personality};
@@ -236,6 +237,7 @@ fn a_plan_in_json_is_as_documented() {
         let odd = request.path == "/v2/team/odd/manifests/pr-3";
         odd.then(|| support::fake::Canned::status(403))
     });
+    let before = support::regsweep::hours_ago(0);
     let said = sweep(&fake, "").run(&["plan", "-o", "json", "--at", "2026-06-01"]);
     assert_eq!(said.code, 1, "a repository failed: {}", said.err);
     let mut plan = document(&said);
@@ -245,11 +247,15 @@ fn a_plan_in_json_is_as_documented() {
     for reason in manifests.iter_mut().flat_map(|one| one["reasons"].as_array_mut().unwrap()) {
         assert!(reason["text"].take().as_str().is_some_and(|text| !text.is_empty()));
     }
+    // The look was just now, whatever moment was asked about.
+    let look = manifests[0]["evidence"][1]["at"].clone();
+    let looked: DateTime<Utc> = look.as_str().unwrap().parse().unwrap();
+    assert!(looked.timestamp() >= before.timestamp() && looked <= support::regsweep::hours_ago(0), "{look}");
     let day = 24 * 60 * 60;
     let evidence = |created: &str| {
         json!([
             { "source": "created", "at": created, "weight": "counts" },
-            { "source": "first-look", "at": "2026-06-01T00:00:00Z", "weight": "weaker" },
+            { "source": "first-look", "at": look, "weight": "weaker" },
         ])
     };
     let expected = json!({
@@ -261,22 +267,23 @@ fn a_plan_in_json_is_as_documented() {
                 {
                     "digest": shared.digest, "tags": ["pr-2", "v1"], "kind": "image",
                     "created": "2026-01-01T00:00:00Z", "age_seconds": 151 * day,
-                    "evidence": evidence("2026-01-01T00:00:00Z"), "bytes": size(&shared),
+                    "evidence": evidence("2026-01-01T00:00:00Z"), "bytes": size(&shared), "frees": 0,
                     "verdict": "keep", "policy": "apps", "rules": ["prs"],
                     "reasons": [
-                        { "code": "unclaimed", "text": null }, { "code": "expired", "text": null },
-                        { "code": "tag-expired", "text": null },
+                        { "code": "unclaimed", "verdict": "keep", "text": null },
+                        { "code": "expired", "verdict": "delete", "text": null },
+                        { "code": "tag-expired", "verdict": "delete", "text": null },
                     ],
                 },
                 {
                     "digest": gone.digest, "tags": ["pr-1"], "kind": "image",
                     "created": "2026-02-01T00:00:00Z", "age_seconds": 120 * day,
-                    "evidence": evidence("2026-02-01T00:00:00Z"), "bytes": size(&gone),
+                    "evidence": evidence("2026-02-01T00:00:00Z"), "bytes": size(&gone), "frees": size(&gone),
                     "verdict": "delete", "policy": "apps", "rules": ["prs"],
-                    "reasons": [{ "code": "expired", "text": null }],
+                    "reasons": [{ "code": "expired", "verdict": "delete", "text": null }],
                 },
             ],
-            "untag": [{ "tag": "pr-2", "digest": shared.digest }],
+            "untag": [{ "tag": "pr-2", "digest": shared.digest, "rule": "prs" }],
         }],
         "refusals": [],
         "failures": [{ "repository": "team/odd", "kind": "forbidden", "error": null }],

@@ -20,7 +20,7 @@ use chrono::TimeDelta;
 use regsweep::config;
 use regsweep::http::{Board, Run};
 use regsweep::metrics::Metrics;
-use regsweep::report::{Gone, PlanDocument, RunReport};
+use regsweep::report::{Collected, CollectionOutcome, Gone, PlanDocument, RunReport};
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 
@@ -335,7 +335,21 @@ async fn the_page_begins_with_what_is_wrong_and_leads_there() {
         assert!(head.contains(text), "{text} is not at the top:\n{head}");
     }
     assert!(rest.contains("<section id=\"registry-1\">") && rest.contains("<section id=\"registry-2\">"));
-    // A run that succeeds, or is skipped, ends it.
+    // A collection that could not begin mends nothing; one that could have been made does.
+    for mended in [
+        |board: &Board| board.collection_not_worth_it("main"),
+        |board: &Board| {
+            board.collected("main", world::collected(CollectionOutcome::Success, 0, None));
+        },
+    ] {
+        board.collected("main", world::collected(CollectionOutcome::Failed, 0, Some("exit code 3".into())));
+        board.collected("main", Collected::skipped(now(), "the grace is not over".into()));
+        let page = get(&url).await.text().await.unwrap();
+        assert!(page.contains("Needs attention") && page.matches("exit code 3").count() == 2, "{page}");
+        mended(&board);
+        assert!(!get(&url).await.text().await.unwrap().contains("Needs attention"));
+    }
+    // A run that succeeds ends it.
     board.run_ended(Run::failed("main", "it broke", now(), std::time::Duration::ZERO));
     assert!(get(&url).await.text().await.unwrap().contains("Needs attention"));
     let plan = world::plan_of(&world::config("enforce"), "main", 20);

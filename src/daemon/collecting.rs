@@ -143,6 +143,7 @@ impl Service {
     pub(super) fn attempted(&self, name: &str, end: Option<End>) {
         let Some(end) = end else { return };
         if end == End::NotWorthIt {
+            self.board.collection_not_worth_it(name);
             self.metrics.collection_not_worth_it(name);
         }
         let youngest = self.state.youngest_waiting(name).unwrap_or_else(|error| {

@@ -70,6 +70,8 @@ pub(super) struct Registry {
     pub(super) collection_waits: Option<DateTime<Utc>>,
     pub(super) last_run: Option<Run>,
     pub(super) last_collection: Option<Collected>,
+    /// The last collection that failed, as long as none has succeeded since or found too little to free.
+    pub(super) failed_collection: Option<Collected>,
     /// Deleted, and not collected by us.
     pub(super) uncollected_bytes: u64,
     pub(super) deleted_manifests: u64,
@@ -321,6 +323,11 @@ impl Board {
         self.remember(Entry::Collection { registry: registry.to_owned(), collected });
     }
 
+    /// A collection found too little to free. So it could have been made, and what failed before is mended.
+    pub fn collection_not_worth_it(&self, registry: &str) {
+        self.registry(registry, |registry| registry.failed_collection = None);
+    }
+
     /// The deletions that wait for a collection have a grace until then, if they do.
     pub fn collection_waits(&self, registry: &str, until: Option<DateTime<Utc>>) {
         self.registry(registry, |registry| registry.collection_waits = until);
@@ -359,6 +366,11 @@ impl State {
             }
             (Entry::Collection { collected, .. }, Some(registry)) => {
                 registry.last_collection = Some(collected.clone());
+                match collected.outcome {
+                    CollectionOutcome::Success => registry.failed_collection = None,
+                    CollectionOutcome::Failed => registry.failed_collection = Some(collected.clone()),
+                    CollectionOutcome::Skipped => {}
+                }
             }
             _ => {}
         }
@@ -395,6 +407,7 @@ impl Registry {
             collection_waits: None,
             last_run: None,
             last_collection: None,
+            failed_collection: None,
             uncollected_bytes: 0,
             deleted_manifests: 0,
             reclaimed_bytes: 0,

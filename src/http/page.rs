@@ -196,8 +196,7 @@ fn problems(registry: &Registry) -> Markup {
     let run = registry.last_run.as_ref();
     let texts: &[String] = run.map(|run| run.problems.as_slice()).unwrap_or_default();
     let total = run.map_or(0, |run| run.failures + run.refusals);
-    let collection = registry.last_collection.as_ref();
-    let failed = collection.filter(|collected| collected.outcome == CollectionOutcome::Failed);
+    let failed = registry.failed_collection.as_ref();
     let failed = failed.map(|collected| collected.error.as_deref().unwrap_or("no reason is known"));
     html! {
         @if !texts.is_empty() || failed.is_some() {

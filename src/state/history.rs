@@ -79,7 +79,7 @@ impl State {
         Ok(select.query_row([entry], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
     }
 
-    /// Drops what is older than this from the journal and from what is known of runs and collections. A
+    /// Drops what is older than this from the journal and from what is known of runs, collections and plans. A
     /// deletion of which nobody knows whether it happened is never too old.
     pub fn prune(&self, older_than: DateTime<Utc>) -> Result<(), Error> {
         if !self.is_writable() {
@@ -93,6 +93,7 @@ impl State {
                 [older_than],
             )?;
             connection.execute("DELETE FROM collection WHERE at < ?1", [older_than])?;
+            connection.execute("DELETE FROM plan WHERE at < ?1", [older_than])?;
             names::prune(connection, &self.names(), older_than)
         })?;
         let connection = self.durable();

@@ -12,9 +12,9 @@ impl State {
         let registry = self.key(&plan.registry);
         self.quickly(|connection| {
             connection.execute(
-                "INSERT INTO plan (registry, run, document) VALUES (?1, ?2, ?3)
-                 ON CONFLICT DO UPDATE SET run = excluded.run, document = excluded.document",
-                params![registry, run, document],
+                "INSERT INTO plan (registry, at, run, document) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT DO UPDATE SET at = excluded.at, run = excluded.run, document = excluded.document",
+                params![registry, plan.now, run, document],
             )?;
             Ok(())
         })
@@ -115,6 +115,10 @@ mod tests {
         applied.applied = true;
         assert_eq!(state.last_plan("main").unwrap(), Some(applied));
         assert_eq!(state.last_plan("other").unwrap(), None);
+        state.prune(at(2)).unwrap();
+        assert!(state.last_plan("main").unwrap().is_some());
+        state.prune(at(3)).unwrap();
+        assert_eq!(state.last_plan("main").unwrap(), None, "it is too old");
     }
 
     #[test]

@@ -171,6 +171,7 @@ const STEPS: &[&str] = &[
     -- The latest plan of each registry, and the run that made it.
     CREATE TABLE plan (
         registry TEXT PRIMARY KEY,
+        at TEXT NOT NULL,
         run INTEGER,
         document TEXT NOT NULL
     ) STRICT;

@@ -8,7 +8,7 @@ use super::{anchor, collection_outcome, outcome};
 use crate::http::board::{Registry, State};
 use crate::http::health;
 use crate::policy::Mode;
-use crate::report::{CollectionOutcome, Outcome};
+use crate::report::Outcome;
 
 /// Of a text that stands in full with its registry, this much.
 const TEXT: usize = 240;
@@ -20,7 +20,7 @@ pub(super) fn troubles(state: &State, now: DateTime<Utc>) -> Markup {
     let only_plans =
         state.configuration.as_ref().is_some_and(|configuration| configuration.mode == Mode::Plan);
     let troubled =
-        state.registries.iter().any(|registry| run_is_bad(registry) || collection_failed(registry));
+        state.registries.iter().any(|registry| run_is_bad(registry) || registry.failed_collection.is_some());
     html! {
         @if !causes.is_empty() || stalled.is_some() || reload.is_some() || troubled || !state.unknown.is_empty() {
             section.trouble role="alert" {
@@ -54,11 +54,6 @@ fn run_is_bad(registry: &Registry) -> bool {
     last.is_some_and(|run| matches!(run.outcome, Outcome::Failed | Outcome::Partial | Outcome::Refused))
 }
 
-fn collection_failed(registry: &Registry) -> bool {
-    let last = registry.last_collection.as_ref();
-    last.is_some_and(|collected| collected.outcome == CollectionOutcome::Failed)
-}
-
 fn last_run(registry: &Registry, place: usize, now: DateTime<Utc>) -> Markup {
     html! {
         @if let Some(run) = registry.last_run.as_ref().filter(|_| run_is_bad(registry)) {
@@ -73,9 +68,8 @@ fn last_run(registry: &Registry, place: usize, now: DateTime<Utc>) -> Markup {
 }
 
 fn last_collection(registry: &Registry, place: usize, now: DateTime<Utc>) -> Markup {
-    let failed = registry.last_collection.as_ref().filter(|_| collection_failed(registry));
     html! {
-        @if let Some(collected) = failed {
+        @if let Some(collected) = &registry.failed_collection {
             li {
                 a href={ "#" (anchor(place)) } { (registry.name) } ": the last collection, " (when(collected.at, now))
                 ": " (collection_outcome(collected.outcome))
