@@ -9,7 +9,7 @@ mod apply;
 mod bounds;
 mod collect;
 mod conduct;
-mod connect;
+pub mod connect;
 mod family;
 mod halt;
 mod hidden;
@@ -31,7 +31,6 @@ pub use apply::{Limits, apply};
 use bounds::Bounds;
 pub use collect::{Clock, answers_now, collect, grace_ends, held_back, recover, recover_after};
 pub use conduct::{Conducted, Means, conduct};
-pub use connect::{Checked, Subject, check};
 pub use halt::Stop;
 pub use history::{
     NO_END, Past, Standing, asked_moment, entry_document, history, history_document, undo_document, what_went,
