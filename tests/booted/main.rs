@@ -5,7 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -94,8 +94,8 @@ storage: { filesystem: { rootdirectory: /var/lib/docker-registry }, delete: { en
 http: { addr: ':5000' }
 ";
 
-#[tokio::test]
-async fn with_the_drop_in_commands_stop_collect_and_start_a_registry_of_the_machine() {
+/// What a registry of the machine stores: one image that stays and one that goes.
+async fn stored() -> RealRegistry {
     let mut registry = RealRegistry::start();
     let pusher = Pusher::new(&registry.url());
     for tag in ["v1", "old"] {
@@ -103,24 +103,71 @@ async fn with_the_drop_in_commands_stop_collect_and_start_a_registry_of_the_mach
         pusher.push("team/app", tag, &image).await.unwrap();
     }
     registry.stop();
-    let shared = tempfile::tempdir().unwrap();
-    for (name, text) in [("config.yaml", CONFIG), ("registry.yml", REGISTRY)] {
-        std::fs::write(shared.path().join(name), text).unwrap();
+    registry
+}
+
+/// Installs the program, the unit, this configuration and a registry with this store.
+fn prepare(shared: &Path, config: &str, registry: &RealRegistry) -> String {
+    for (name, text) in [("config.yaml", config), ("registry.yml", REGISTRY)] {
+        std::fs::write(shared.join(name), text).unwrap();
     }
-    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd");
-    let prepare = format!(
+    format!(
         "install -D {program} $root/usr/local/bin/regsweep
          install -D --mode 644 {shipped}/regsweep.service $units/regsweep.service
-         install -D --mode 644 {shipped}/regsweep-command.conf $units/regsweep.service.d/command.conf
+         mkdir $units/regsweep.service.d
          printf '[Service]\\nStandardError=file:/run/shared/regsweep\\n' >$units/regsweep.service.d/test.conf
          install -D --mode 644 $shared/config.yaml $root/etc/regsweep/config.yaml
          install -D --mode 644 $shared/registry.yml $root/etc/docker/registry/config.yml
          rm -rf $root/var/lib/docker-registry && cp -r {store} $root/var/lib/docker-registry
-         chown -R docker-registry: $root/var/lib/docker-registry",
+         chown -R docker-registry: $root/var/lib/docker-registry\n",
         program = env!("CARGO_BIN_EXE_regsweep"),
-        shipped = shipped.display(),
+        shipped = shipped("systemd").display(),
         store = registry.store_path().display(),
+    )
+}
+
+fn shipped(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+#[tokio::test]
+async fn the_readme_s_recipe_of_an_undo_finds_the_state_and_the_secrets_of_the_service() {
+    let registry = stored().await;
+    let shared = tempfile::tempdir().unwrap();
+    let (head, rest) = CONFIG.split_once("    gc:\n").unwrap();
+    let rest = &rest[rest.find("protect:").unwrap()..];
+    let auth = "    auth: { basic: { username: ann, password: { credential: registry } } }\n";
+    let prepare = prepare(shared.path(), &format!("{head}{auth}{rest}"), &registry)
+        + "echo hunter2 >$root/etc/regsweep/registry.password; chmod 600 $root/etc/regsweep/registry.password
+           echo LoadCredential=registry:/etc/regsweep/registry.password >>$units/regsweep.service.d/test.conf";
+    let readme = std::fs::read_to_string(shipped("README.md")).unwrap();
+    let begin = readme.find("$ systemd-run --pipe").unwrap() + 2;
+    let recipe = &readme[begin..begin + readme[begin..].find("$ systemctl start").unwrap()];
+    assert!(recipe.contains(" undo 12 "), "{recipe}");
+    let scenario = format!(
+        "systemctl start dbus.socket docker-registry && systemctl start regsweep || exit
+         gone() {{ ! curl --silent localhost:5000/v2/team/app/tags/list | grep --quiet old; }}
+         for try in $(seq 600); do gone && break; sleep 0.1; done
+         gone && echo it is gone
+         systemctl stop regsweep
+         {}
+         curl --silent localhost:5000/v2/team/app/tags/list
+         systemctl start regsweep && systemctl is-active regsweep",
+        recipe.replace(" undo 12 ", " undo 1 ")
     );
+    let Some(said) = Machine::boot(shared, &prepare, &scenario).said() else { return };
+    for part in ["it is gone\n", "main: put back 1 of 1 deletion;", "\"old\"", "\nactive\n"] {
+        assert!(said.contains(part), "no {part} in: {said}");
+    }
+}
+
+#[tokio::test]
+async fn with_the_drop_in_commands_stop_collect_and_start_a_registry_of_the_machine() {
+    let registry = stored().await;
+    let shared = tempfile::tempdir().unwrap();
+    let drop_in = shipped("systemd/regsweep-command.conf");
+    let prepare = prepare(shared.path(), CONFIG, &registry)
+        + &format!("install --mode 644 {} $units/regsweep.service.d/command.conf", drop_in.display());
     let scenario = "
         systemctl start docker-registry && systemctl start regsweep ||
           { systemctl status --no-pager regsweep; cat /run/shared/regsweep; exit; }
