@@ -45,7 +45,7 @@ deps-demo:
 
 deps-check:
 	@demo/install.sh docker-registry:docker-registry skopeo:skopeo htpasswd:apache2-utils openssl:openssl \
-		dockerd:docker.io busybox:busybox-static prometheus:prometheus systemd-analyze:systemd redis-server:redis-server redis-cli:redis-tools
+		dockerd:docker.io busybox:busybox-static prometheus:prometheus systemd-analyze:systemd curl:curl ip:iproute2 dbus-daemon:dbus redis-server:redis-server redis-cli:redis-tools
 
 deps-bench:
 	@demo/install.sh docker-registry:docker-registry skopeo:skopeo wrk:wrk /usr/bin/time:time

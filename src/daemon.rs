@@ -12,6 +12,7 @@ mod jobs;
 mod names;
 mod past;
 mod recovery;
+mod running;
 mod schedule;
 mod service;
 mod systemd;

@@ -10,7 +10,8 @@ mod asked;
 mod bounds;
 mod collect;
 mod conduct;
-mod connect;
+pub mod connect;
+mod error;
 mod family;
 mod halt;
 mod hidden;
@@ -34,7 +35,7 @@ pub use asked::Asked;
 use bounds::Bounds;
 pub use collect::{Clock, answers_now, collect, grace_ends, held_back, recover, recover_after};
 pub use conduct::{Conducted, Means, conduct, keep};
-pub use connect::{Checked, Subject, check};
+pub use error::Error;
 pub use halt::Stop;
 pub use history::{
     NO_END, Past, Standing, entry_document, history, history_document, undo_document, what_went,
@@ -59,7 +60,7 @@ use crate::model::{Digest, RepositoryName, Snapshot};
 use crate::plan::{Failure, Plan, RepositoryPlan, TagDeletion, Terms, Verdict, plan, span};
 use crate::policy::{Mode, Patterns, Policy, Untagging};
 use crate::registry::{self, Features, Hides, Reader};
-use crate::state::{self, State};
+use crate::state::State;
 
 /// One registry and everything that is wanted of it.
 #[derive(Clone, Copy)]
@@ -91,66 +92,6 @@ pub struct Survey {
     pub kept: Kept,
     features: Features,
     hides: Hides,
-}
-
-/// Why a registry could not be surveyed at all.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A request without which nothing can begin.
-    #[error(transparent)]
-    Registry(#[from] registry::Error),
-    /// Nobody knows which repositories there are.
-    #[error("{}", no_catalog(.0))]
-    NoCatalog(registry::Error),
-    /// What is done could not be noted.
-    #[error(transparent)]
-    State(#[from] state::Error),
-    /// It took too long.
-    #[error(
-        "the registry could not be read within run_timeout ({0}), and nothing was deleted: see why it is slow, or \
-         raise run_timeout of this registry"
-    )]
-    TimeUp(String),
-    /// Somebody asked for it.
-    #[error("the run was stopped before it had read everything, and nothing was done")]
-    Stopped,
-    /// Nothing would come of a run.
-    #[error("nothing can be deleted: {0}")]
-    NotReady(&'static str),
-}
-
-/// What is the matter with a catalog that cannot be had, and the way out.
-fn no_catalog(error: &registry::Error) -> String {
-    let names = "list `repositories` of this registry in the configuration";
-    match error.kind {
-        registry::Kind::Unauthorized | registry::Kind::Forbidden => format!(
-            "the registry does not show its catalog to this user: {names}, or give the user the right to see it, \
-             where the registry has such a right ({error})"
-        ),
-        _ => format!("the registry has no catalog: {names} ({error})"),
-    }
-}
-
-impl Error {
-    /// Whether the registry answered and let us in, and something else stood in the way.
-    pub fn was_reached(&self) -> bool {
-        match self {
-            Self::Registry(_) => false,
-            Self::NoCatalog(_) | Self::State(_) | Self::TimeUp(_) | Self::Stopped | Self::NotReady(_) => true,
-        }
-    }
-
-    /// A fixed word for the kind of failure, fit for a metric's label.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Registry(error) => error.kind.name(),
-            Self::NoCatalog(_) => "no_catalog",
-            Self::State(_) => "state",
-            Self::TimeUp(_) => "run_timeout",
-            Self::Stopped => "stopped",
-            Self::NotReady(_) => "not_ready",
-        }
-    }
 }
 
 /// Whoever watches a run while it goes on.

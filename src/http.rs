@@ -7,6 +7,7 @@
 mod admin;
 mod api;
 mod board;
+mod entry;
 mod health;
 mod page;
 mod parameters;
@@ -14,7 +15,8 @@ mod runs;
 mod serve;
 
 pub use admin::{Admin, Ask, Begun, NotUndone, Undo, Undone};
-pub use board::{Board, Entry, Run};
+pub use board::Board;
+pub use entry::{Entry, Run};
 pub use serve::{Patience, serve};
 
 use std::sync::{Arc, LazyLock};

@@ -12,7 +12,7 @@ use super::args::{CheckArguments, Form};
 use super::session::{self, Session};
 use super::table::{count, table};
 use crate::config::{Config, Env, Registry, load};
-use crate::engine::{self, Checked};
+use crate::engine::connect::{self, Checked, Subject};
 use crate::policy::Mode;
 
 pub(super) async fn check(
@@ -27,7 +27,7 @@ pub(super) async fn check(
     if !arguments.connect {
         return Ok(Exit::Done);
     }
-    let checks = join_all(config.registries.iter().map(|registry| connect(config, registry, env))).await;
+    let checks = join_all(config.registries.iter().map(|registry| look(config, registry, env))).await;
     let mut rows = table(&["REGISTRY", "CHECK", "RESULT", "WHAT WAS FOUND"]);
     for (registry, checks) in config.registries.iter().zip(&checks) {
         match arguments.form {
@@ -75,16 +75,16 @@ fn print(config: &Config, path: &Path, env: Env<'_>) {
     }
 }
 
-async fn connect(config: &Config, registry: &Registry, env: Env<'_>) -> Vec<Checked> {
+async fn look(config: &Config, registry: &Registry, env: Env<'_>) -> Vec<Checked> {
     let session = match Session::glance(config, registry) {
         Ok(session) => session,
-        Err(error) => return vec![Checked::failed(engine::Subject::Reach, &error)],
+        Err(error) => return vec![Checked::failed(Subject::Reach, &error)],
     };
     match session.collector(env) {
-        Ok(collector) => engine::check(session.site(None), collector.as_ref()).await,
+        Ok(collector) => connect::check(session.site(None), collector.as_ref()).await,
         Err(error) => {
-            let mut checks = engine::check(session.site(None), None).await;
-            checks.push(Checked::failed(engine::Subject::Collection, &error));
+            let mut checks = connect::check(session.site(None), None).await;
+            checks.push(Checked::failed(Subject::Collection, &error));
             checks
         }
     }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::board::{Entry, Registry, Run, State};
+use super::board::{Registry, State};
+use super::entry::{Entry, Run};
 use super::health::Cause;
 use crate::policy::Mode;
 use crate::report::{Collected, moment};

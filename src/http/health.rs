@@ -4,7 +4,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::board::{Run, State};
+use super::board::State;
+use super::entry::Run;
 use crate::plan::span;
 use crate::report::Outcome;
 

@@ -12,7 +12,8 @@ use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::api::mode;
-use super::board::{Entry, Registry, Run, State};
+use super::board::{Registry, State};
+use super::entry::{Entry, Run};
 use crate::policy::Mode;
 use crate::report::{Collected, CollectionOutcome, Outcome};
 use words::{bytes, count, left, short, some, took, when};

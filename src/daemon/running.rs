@@ -1,0 +1,100 @@
+//! Runs of the service: each told to the state, the metrics and the page.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::time::Instant;
+
+use super::generation::Generation;
+use super::past;
+use super::service::{Service, lock};
+use crate::engine::{self, Conducted, Limits, Means, conduct};
+use crate::http::Run;
+use crate::state::Filter;
+
+impl Service {
+    /// Makes a run of a registry.
+    pub(super) async fn run(&self, generation: &Generation, name: &str, limits: Limits) {
+        let begin = Instant::now();
+        let at = (self.clock)();
+        let Some(site) = generation.site(name, at, self) else { return };
+        self.board.run_began(name, at);
+        self.metrics.run_under_way(name, Some(at));
+        let means = Means {
+            state: &self.state,
+            collector: generation.collector(name),
+            limits,
+            stop: &self.stop,
+            clock: &*self.clock,
+        };
+        let mut end = None;
+        let conducted = conduct(site, &means, &()).await;
+        self.metrics.run_under_way(name, None);
+        match conducted {
+            Ok(Conducted { run, document, report, collected, taken, .. }) => {
+                self.up(name, true);
+                self.metrics.planned(&document);
+                self.board.planned(document);
+                self.board.run_ended(Run { id: Some(run), ..Run::of(&report, at, taken) });
+                if report.interrupted {
+                    self.make_up_later(run);
+                }
+                // Last: whoever sees it counted finds the rest.
+                self.metrics.run_finished(&report, taken, (self.clock)());
+                tracing::info!(
+                    registry = name,
+                    outcome = report.outcome().name(),
+                    deleted = report.deleted.len(),
+                    untagged = report.untagged.len(),
+                    failures = report.failures.len(),
+                    refusals = report.refusals.len(),
+                    seconds = taken.as_secs_f64(),
+                    "the run ended"
+                );
+                if let Some(collected) = collected {
+                    end = Some(self.collection_ended(name, collected).await);
+                }
+            }
+            // The process is about to leave, and the next one begins anew.
+            Err(error @ engine::Error::Stopped) => self.interrupted(name, &error, at, begin.elapsed()),
+            Err(error) => {
+                self.failed(name, &error, at, begin.elapsed());
+                self.leave_nothing_down(name).await;
+            }
+        }
+        past::catch_up(self, name);
+        self.show_reclaimable(name);
+        if let Some(attempts) = lock(&self.attempts).get_mut(name) {
+            *attempts = attempts.after_run();
+        }
+        self.attempted(name, end);
+        self.arm_next_collection(name);
+    }
+
+    fn failed(&self, name: &str, error: &engine::Error, at: DateTime<Utc>, taken: Duration) {
+        tracing::error!(registry = name, kind = error.kind(), %error, "the run failed, and nothing was done");
+        self.up(name, error.was_reached());
+        self.metrics.run_failed(name, taken, (self.clock)());
+        // Without a number it has no page of its own, and is told all the same.
+        let id = self.number(name, at);
+        self.board.run_ended(Run { id, ..Run::failed(name, &error.to_string(), at, taken) });
+    }
+
+    /// A run that a stop ended while it read.
+    fn interrupted(&self, name: &str, error: &engine::Error, at: DateTime<Utc>, taken: Duration) {
+        tracing::info!(registry = name, "{error}");
+        self.metrics.run_interrupted(name, taken, (self.clock)());
+        let id = self.number(name, at);
+        self.board.run_ended(Run { id, ..Run::interrupted(name, &error.to_string(), at, taken) });
+        if let Some(run) = id {
+            self.make_up_later(run);
+        }
+    }
+
+    /// The number of the run that began then, if it was noted.
+    fn number(&self, name: &str, at: DateTime<Utc>) -> Option<i64> {
+        let newest = Filter { registry: Some(name.to_owned()), at_most: 1, ..Filter::default() };
+        let noted = self.state.history(&newest).unwrap_or_default();
+        noted.first().map(|(run, _)| run).filter(|run| run.started == at).map(|run| run.id)
+    }
+}
