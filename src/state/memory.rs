@@ -65,8 +65,9 @@ impl State {
         if !self.is_writable() {
             return Ok(());
         }
-        let registry = &self.key(registry);
+        let (registry, names) = (&self.key(registry), self.names());
         self.quickly(|connection| {
+            names.note(connection, registry)?;
             let none = Memory::default();
             // What was forgotten meanwhile is not there to differ from.
             let before = if known(connection, registry, repository)?.is_some() { before } else { &none };

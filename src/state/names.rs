@@ -75,6 +75,8 @@ pub(super) struct Names {
     names: BTreeMap<String, String>,
     /// The keys of what the configuration has.
     configured: BTreeSet<String>,
+    /// Of those the ones that are noted nowhere yet, with their addresses: somebody who only looks came first.
+    unnoted: BTreeMap<String, String>,
 }
 
 impl Names {
@@ -86,6 +88,16 @@ impl Names {
     /// What people call what the tables have.
     pub(super) fn name(&self, key: String) -> String {
         self.names.get(&key).cloned().unwrap_or(key)
+    }
+
+    /// Notes whose key this is, before something is remembered under it: else nobody would know it again.
+    pub(super) fn note(&self, connection: &Connection, key: &str) -> Result<(), rusqlite::Error> {
+        let Some(address) = self.unnoted.get(key) else { return Ok(()) };
+        let name = self.names.get(key).map_or(key, String::as_str);
+        let mut note = connection
+            .prepare_cached("INSERT OR IGNORE INTO registry (key, name, address) VALUES (?1, ?2, ?3)")?;
+        note.execute([key, name, address])?;
+        Ok(())
     }
 }
 
@@ -286,7 +298,13 @@ fn outcome(
 ) -> Result<Outcome, rusqlite::Error> {
     let mut names = Names::default();
     let mut renamed = Vec::new();
-    for Owner { name, keys, former, .. } in owners {
+    let mut is_noted = connection.prepare("SELECT EXISTS (SELECT 1 FROM registry WHERE key = ?1)")?;
+    for Owner { name, address, keys, former } in owners {
+        if let Some(first) = keys.first()
+            && !is_noted.query_row([first], |row| row.get(0))?
+        {
+            names.unnoted.insert(first.clone(), address);
+        }
         names.keys.extend(keys.first().map(|key| (name.clone(), key.clone())));
         names.configured.extend(keys.iter().cloned());
         // What is still to be made one with the first is of the same registry.
@@ -481,6 +499,25 @@ mod tests {
         assert_eq!(state.recall("a", &name()).unwrap(), memory(3, 4));
         state.adopt(&next).unwrap();
         assert_eq!(state.would_rename(&next).unwrap(), BTreeSet::new());
+    }
+
+    #[test]
+    fn what_a_look_remembers_of_a_registry_that_no_run_has_seen_is_known_again() {
+        let (directory, state) = open();
+        state.adopt(&config(&[("a", "x", "")], "")).unwrap();
+        remember(&state, "a", &memory(3, 4), 5);
+        drop(state);
+        // The name goes to another registry, and a command that only looks sees that before a run does.
+        let next = config(&[("a", "y", ""), ("b", "x", "")], "");
+        let look = State::beside(directory.path()).unwrap().unwrap();
+        assert!(look.is_writable());
+        look.recognize(&next).unwrap();
+        remember(&look, "a", &memory(20, 21), 22);
+        drop(look);
+        let state = State::open(directory.path()).unwrap();
+        assert_eq!(state.adopt(&next).unwrap().unknown, []);
+        assert_eq!(state.recall("a", &name()).unwrap(), memory(20, 21));
+        assert_eq!(state.recall("b", &name()).unwrap(), memory(3, 4));
     }
 
     #[test]
