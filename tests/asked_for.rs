@@ -4,7 +4,7 @@
 
 mod support;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use support::fake::{FakeRegistry, Personality};
 use support::image::{Content, Image};
@@ -113,6 +113,15 @@ fn twelve_characters_of_a_digest_are_enough() {
     assert_eq!(there(), ["v1"]);
     let said = sweep.run(&["undo", "1", "team/app@000000000000"]);
     assert!(said.code == 1 && said.err.contains("run 1 deleted no team/app@000000000000"), "{}", said.err);
+    // It has its document as one that is named by its tag has, or by its whole digest.
+    for name in ["team/app@000000000000", "team/app:v9"] {
+        let said = sweep.run(&["undo", "1", name, "--output", "json"]);
+        let document: Value =
+            serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let error = document["error"].as_str().unwrap();
+        assert_eq!((said.code, &document["registry"], &document["results"]), (1, &json!("main"), &json!([])));
+        assert!(error.contains(name), "{error}");
+    }
     assert_eq!(there(), ["v1"]);
     let said = sweep.run(&["undo", "1", &format!("team/app@{}", short(&second))]);
     assert_eq!(said.code, 0, "{}", said.err);

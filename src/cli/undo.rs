@@ -23,17 +23,28 @@ pub(super) async fn put_back(config: &Config, arguments: &UndoArguments) -> anyh
         ))
     })?;
     let session = open_one(config, registry, &state)?;
+    let form = arguments.output.form;
+    // What goes wrong has its document, too.
+    let failed = |error: &str| {
+        if form == Form::Json {
+            print_line!("{}", undo_document(&run.registry, run.id, &[], Some(error)));
+        }
+    };
     let only = match arguments.image.as_deref() {
-        Some(image) => Some(Target::find(&state, run.id, session.registry, image).map_err(unclear)?),
+        Some(image) => match Target::find(&state, run.id, session.registry, image) {
+            Ok(target) => Some(target),
+            Err(Unclear::NoImage(why)) => return Err(Usage(why).into()),
+            Err(error) => {
+                failed(&error.to_string());
+                return Err(error.into());
+            }
+        },
         None => None,
     };
-    let form = arguments.output.form;
     let undone = match undo(session.site(None), &state, run.id, only.as_ref(), &clock).await {
         Ok(undone) => undone,
         Err(error) => {
-            if form == Form::Json {
-                print_line!("{}", undo_document(&run.registry, run.id, &[], Some(&error.to_string())));
-            }
+            failed(&error.to_string());
             return Err(error.into());
         }
     };
@@ -44,9 +55,7 @@ pub(super) async fn put_back(config: &Config, arguments: &UndoArguments) -> anyh
              put back before",
             run.id, run.id
         );
-        if form == Form::Json {
-            print_line!("{}", undo_document(&run.registry, run.id, &[], Some(&error)));
-        }
+        failed(&error);
         print_error!("{error}");
         return Ok(Exit::Failed);
     }
@@ -56,13 +65,6 @@ pub(super) async fn put_back(config: &Config, arguments: &UndoArguments) -> anyh
     }
     let lost = undone.iter().any(|one| matches!(one.came, Return::Lost { .. } | Return::Failed { .. }));
     Ok(if lost { Exit::Failed } else { Exit::Done })
-}
-
-fn unclear(error: Unclear) -> anyhow::Error {
-    match error {
-        Unclear::NoImage(why) => Usage(why).into(),
-        other => other.into(),
-    }
 }
 
 fn print(registry: &str, undone: &[Undone]) {

@@ -62,6 +62,7 @@ impl Service {
             Some(image) => {
                 Some(Target::find(&self.state, run, registry, image).map_err(|error| match error {
                     Unclear::State(error) => unreadable(error),
+                    Unclear::NotThere(why) => NotUndone::NotThere(why),
                     unclear => NotUndone::Unclear(unclear.to_string()),
                 })?)
             }

@@ -33,9 +33,12 @@ pub enum Unclear {
     /// The text names none.
     #[error("{0}")]
     NoImage(String),
-    /// None has this name, or several have.
+    /// Several have this name.
     #[error("{0}")]
     NotOne(String),
+    /// None has this name.
+    #[error("{0}")]
+    NotThere(String),
     /// The state does not tell.
     #[error(transparent)]
     State(#[from] state::Error),
@@ -52,7 +55,7 @@ impl Target {
         let digests = entries.filter(|entry| entry.repository == repository).map(|entry| &entry.digest);
         match reference.among(digests).map_err(Unclear::NotOne)? {
             Some(name) => Ok(Self { repository, name }),
-            None => Err(Unclear::NotOne(format!(
+            None => Err(Unclear::NotThere(format!(
                 "run {run} deleted no {image}: `regsweep history {run}` shows what it did"
             ))),
         }

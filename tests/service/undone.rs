@@ -75,7 +75,7 @@ async fn the_running_service_puts_back_what_a_run_deleted() {
         ("?run=999999", StatusCode::NOT_FOUND, "there is no run 999999"),
         ("?run=1&image=team/app:v1", StatusCode::NOT_FOUND, "there is no team/app:v1 of run 1"),
         ("?run=1&image=app", StatusCode::BAD_REQUEST, "write REPOSITORY:TAG or REPOSITORY@DIGEST"),
-        ("?run=1&image=team/app@0123456789ab", StatusCode::BAD_REQUEST, "run 1 deleted no"),
+        ("?run=1&image=team/app@0123456789ab", StatusCode::NOT_FOUND, "run 1 deleted no"),
     ];
     for (query, expected, why) in wrong {
         let (status, document) = post(&serving, &format!("/api/v1/undo{query}")).await;
