@@ -70,7 +70,12 @@ fn print(config: &Config, path: &Path, env: Env<'_>) {
         print_line!("note: {advice}");
     }
     match session::unknown(config) {
-        Ok(unknown) => unknown.iter().for_each(|unknown| print_line!("warning: {unknown}")),
+        Ok((unknown, lost)) => {
+            unknown.iter().for_each(|unknown| print_line!("warning: {unknown}"));
+            if let Some(lost) = lost {
+                print_line!("warning: the state is lost: {lost}. The next run begins a new one");
+            }
+        }
         Err(error) => print_line!("note: what the state remembers was not compared with it: {error}"),
     }
 }

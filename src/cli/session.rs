@@ -136,11 +136,11 @@ pub(super) fn beside(config: &Config) -> Result<Option<State>, crate::state::Err
     Ok(state)
 }
 
-/// Registries that the state remembers and the configuration does not have.
-pub(super) fn unknown(config: &Config) -> Result<Vec<Unknown>, crate::state::Error> {
+/// Registries that the state remembers and the configuration does not have, and why it remembers none if it is lost.
+pub(super) fn unknown(config: &Config) -> Result<(Vec<Unknown>, Option<String>), crate::state::Error> {
     match State::beside(&config.state_dir)? {
-        Some(state) => Ok(state.recognize(config)?.unknown),
-        None => Ok(Vec::new()),
+        Some(state) => Ok((state.recognize(config)?.unknown, state.lost().map(str::to_owned))),
+        None => Ok((Vec::new(), None)),
     }
 }
 

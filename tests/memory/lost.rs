@@ -144,6 +144,8 @@ fn the_program_says_that_its_memory_was_lost_and_keeps_what_it_finds() {
                 run(&place, &["plan", "--require-state"]).exits(1);
                 let past = run(&place, &["history"]).exits(1);
                 assert!(past.stderr.contains("the state is lost"), "{name}: {}", past.stderr);
+                let checked = run(&place, &["check"]).exits(0);
+                assert!(checked.stdout.contains("warning: the state is lost"), "{name}: {}", checked.stdout);
                 run(&place, &["run"]).exits(0);
             }
             assert!(set_aside(&place.state_dir()) == Vec::from_iter(damaged), "{name}");
