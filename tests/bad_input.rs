@@ -412,6 +412,29 @@ fn a_state_that_is_required_and_missing_is_told_in_every_document() {
 }
 
 #[test]
+fn a_state_that_cannot_be_used_is_told_in_every_document() {
+    let (fake, locked, sweep) = three();
+    let file = sweep.absolute("FOLDER/regsweep.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    // A file is no directory.
+    std::fs::write(&file, format!("state_dir: {file}\n{text}")).unwrap();
+    for (command, names) in [("run", &["locked", "gone", "main"][..]), ("gc", &["locked"])] {
+        let said = sweep.run(&[command, "-o", "json"]);
+        let all = documents(&said);
+        let told: Vec<_> = all.iter().map(|one| one["registry"].as_str().unwrap()).collect();
+        assert_eq!((said.code, told.as_slice()), (1, names), "{command}");
+        for one in &all {
+            let error = one["error"].as_str().unwrap();
+            assert!(error.contains("cannot be used") && one["outcome"] == "failed", "{one}");
+            assert_eq!(one["error_kind"].as_str(), (command == "run").then_some("state"), "{one}");
+        }
+    }
+    let said = sweep.run(&["run", "--registry", "main", "-o", "json"]);
+    assert_eq!((said.code, document(&said)["run"].is_null()), (1, true));
+    assert_eq!((fake.requests(), locked.requests()), (vec![], vec![]), "nobody was asked");
+}
+
+#[test]
 fn a_run_prints_its_number_and_the_command_that_takes_it_back() {
     let (fake, sweep) = world();
     let tags = fake.tags("team/app");

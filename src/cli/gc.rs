@@ -6,10 +6,10 @@ use serde_json::json;
 use super::Exit;
 use super::args::{Form, GcArguments, Selection};
 use super::bars::Bar;
-use super::session::{Session, clock, open, state};
+use super::session::{Session, clock, open, selected, state};
 use super::signals;
 use super::table::bytes;
-use crate::config::{Config, Env};
+use crate::config::{Config, Env, Registry};
 use crate::engine::{Grace, Stop, blocked, collect, recover, survey};
 use crate::report::{Collected, CollectionOutcome, collection_document};
 use crate::state::State;
@@ -19,7 +19,17 @@ const STOPPED: &str = "nothing was collected, as regsweep was asked to stop befo
 
 pub(super) async fn gc(config: &Config, arguments: &GcArguments, env: Env<'_>) -> anyhow::Result<Exit> {
     let selection = Selection { registry: arguments.registry.clone(), repository: Vec::new() };
-    let state = state(config)?;
+    let registries = selected(config, &selection)?;
+    let state = match state(config) {
+        Ok(state) => state,
+        Err(error) => {
+            let has_gc = |registry: &&&Registry| registry.gc.is_some();
+            for registry in registries.iter().filter(has_gc).filter(|_| arguments.output.form == Form::Json) {
+                print_document(&registry.name, &not_collected(error.to_string()));
+            }
+            return Err(error);
+        }
+    };
     let sessions = open(config, &selection, None, Some(&state))?;
     anyhow::ensure!(
         !arguments.registry.is_empty() || sessions.iter().any(|session| session.registry.gc.is_some()),
@@ -85,9 +95,12 @@ async fn collect_one(
 fn print_failure(registry: &str, error: String, form: Form) {
     print_error!("{registry}: {error}");
     if form == Form::Json {
-        let outcome = CollectionOutcome::Failed;
-        print_document(registry, &Collected { outcome, ..Collected::skipped(clock(), error) });
+        print_document(registry, &not_collected(error));
     }
+}
+
+fn not_collected(error: String) -> Collected {
+    Collected { outcome: CollectionOutcome::Failed, ..Collected::skipped(clock(), error) }
 }
 
 fn print_document(registry: &str, collected: &Collected) {

@@ -11,7 +11,7 @@ use super::bars::Bar;
 use super::gc::{exit_of, print_collection};
 use super::narrowed::Narrowed;
 use super::plan::{LEFT_ALONE, Listing, summary, troubles};
-use super::session::{clock, open, state};
+use super::session::{clock, open, selected, state};
 use super::signals;
 use super::table::count;
 use crate::config::{Config, Env};
@@ -25,7 +25,20 @@ pub(super) async fn run(
     arguments: &RunArguments,
     env: Env<'_>,
 ) -> anyhow::Result<Exit> {
-    let state = state(config)?;
+    let registries = selected(config, &arguments.selection)?;
+    let form = arguments.output.form;
+    let state = match state(config) {
+        Ok(state) => state,
+        Err(error) => {
+            let (now, text) = (clock(), error.to_string());
+            let trouble = Trouble { text: &text, kind: Some("state") };
+            for registry in registries.iter().filter(|_| form == Form::Json) {
+                let document = no_run_document(None, &registry.name, now, Outcome::Failed, trouble);
+                print_line!("{document}");
+            }
+            return Err(error);
+        }
+    };
     let sessions = open(config, &arguments.selection, None, Some(&state))?;
     let narrowed = Narrowed::to(&arguments.selection.repository);
     let limits = if arguments.override_limits { Limits::Overridden } else { Limits::Respected };
@@ -47,7 +60,6 @@ pub(super) async fn run(
     let runs = join_all(runs).await;
     drop(watcher);
     let mut exit = Exit::Done;
-    let form = arguments.output.form;
     let whole = runs.iter().all(|run| matches!(run, Ok(Ended::Itself(_))));
     for (session, result) in sessions.iter().zip(runs) {
         let name = &session.registry.name;

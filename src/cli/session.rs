@@ -144,24 +144,27 @@ pub(super) fn unknown(config: &Config) -> Result<(Vec<Unknown>, Option<String>),
     }
 }
 
-/// Opens the selected registries, in the order of the configuration. `at` stands for the present.
+/// The selected registries, in the order of the configuration.
+pub(super) fn selected<'a>(config: &'a Config, selection: &Selection) -> Result<Vec<&'a Registry>, Usage> {
+    for name in &selection.registry {
+        named(config, name)?;
+    }
+    let is_selected =
+        |registry: &&Registry| selection.registry.is_empty() || selection.registry.contains(&registry.name);
+    Ok(config.registries.iter().filter(is_selected).collect())
+}
+
+/// Opens the selected registries. `at` stands for the present.
 pub(super) fn open<'a>(
     config: &'a Config,
     selection: &Selection,
     at: Option<DateTime<Utc>>,
     state: Option<&State>,
 ) -> anyhow::Result<Vec<Session<'a>>> {
-    for name in &selection.registry {
-        named(config, name)?;
-    }
-    let selected =
-        |registry: &&Registry| selection.registry.is_empty() || selection.registry.contains(&registry.name);
     let now = at.unwrap_or_else(clock);
     let turns = Turns::default();
-    config
-        .registries
-        .iter()
-        .filter(selected)
+    selected(config, selection)?
+        .into_iter()
         .map(|registry| Session::open(config, registry, now, state, &turns))
         .collect()
 }
