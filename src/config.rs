@@ -273,7 +273,7 @@ pub fn bytes(path: &Path) -> std::io::Result<Vec<u8>> {
         // Only a file that is mounted by itself can still be opened when it has no name any more.
         return Err(std::io::Error::other(
             "it is mounted by itself (as by `docker run --volume FILE:FILE`) and was replaced where it comes from, so this is \
-             still the one of before: mount the directory that it is in instead, and start this once more",
+             still the one of before; mount the directory that it is in instead, and start this once more",
         ));
     }
     // One byte more than is allowed tells that there is more.
@@ -309,9 +309,13 @@ fn load_as(
     match text(path) {
         Ok(text) => parse(&text, &file, env),
         Err(error) => {
+            let way_out = match error.kind() {
+                std::io::ErrorKind::NotFound => "write one (config/regsweep.yaml is an example)",
+                std::io::ErrorKind::PermissionDenied => "let the user read it that this runs as",
+                _ => "mend that",
+            };
             let message = format!(
-                "cannot be read: {error}: write one (config/regsweep.yaml is an example), or name another with --config \
-                 or $REGSWEEP_CONFIG"
+                "cannot be read: {error}: {way_out}, or name another with --config or $REGSWEEP_CONFIG"
             );
             Err(ConfigError { file, problems: vec![Problem { path: String::new(), line: None, message }] })
         }

@@ -57,7 +57,7 @@ pub enum Error {
     Locked(PathBuf),
     /// The directory or a file in it cannot be used.
     #[error("the state in {0} cannot be used: {1}: check that `state_dir` exists and may be written to")]
-    Directory(PathBuf, #[source] std::io::Error),
+    Directory(PathBuf, std::io::Error),
     /// A command that only looks cannot read what is there.
     #[error("the state in {0} cannot be read: {1}")]
     Unreadable(PathBuf, String),

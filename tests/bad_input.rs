@@ -139,6 +139,20 @@ fn a_configuration_that_is_not_there() {
     insta::assert_snapshot!(said.err, @r#"elsewhere.yaml: cannot be read: No such file or directory (os error 2): write one (config/regsweep.yaml is an example), or name another with --config or $REGSWEEP_CONFIG"#);
 }
 
+#[test]
+fn a_configuration_that_is_there_and_cannot_be_read_is_not_to_be_written() {
+    let sweep = Sweep::new("");
+    std::fs::write(sweep.absolute("FOLDER/binary.yaml"), [b'a', 0xff]).unwrap();
+    let cases = [
+        ("FOLDER", "Is a directory (os error 21): mend that, or name another with --config"),
+        ("FOLDER/binary.yaml", "as byte 2 shows: mend that, or name another with --config"),
+    ];
+    for (file, words) in cases {
+        let said = sweep.run_bare(&["--config", &sweep.absolute(file), "check"]);
+        assert!(said.code == 78 && said.err.contains(words), "{}", said.err);
+    }
+}
+
 /// A registry with two repositories, and what the program is told about it.
 fn world() -> (FakeRegistry, Sweep) {
     let fake = FakeRegistry::start(Personality::V3_1);
@@ -431,6 +445,7 @@ fn a_state_that_cannot_be_used_is_told_in_every_document() {
     }
     let said = sweep.run(&["run", "--registry", "main", "-o", "json"]);
     assert_eq!((said.code, document(&said)["run"].is_null()), (1, true));
+    assert_eq!(said.err.matches("File exists").count(), 1, "it is said once: {}", said.err);
     assert_eq!((fake.requests(), locked.requests()), (vec![], vec![]), "nobody was asked");
 }
 
