@@ -122,14 +122,31 @@ impl Metrics {
         }
     }
 
-    /// Adds what was counted before the restart. Call it once, after [`Metrics::registry`].
-    pub fn carry_on(&self, registry: &str, carried: &Carried) {
-        for (policy, &count) in &carried.deleted {
-            self.deleted(registry, policy, count);
-        }
+    /// Forgets what a registry is like and what was counted of it: another one has its name now, or none.
+    pub fn forget_all(&self, registry: &str, policies: &[&str]) {
+        self.forget(registry);
         let families = &self.families;
-        families.reclaimed_blobs_total.with_label_values(&[registry]).inc_by(carried.reclaimed_blobs);
-        families.reclaimed_bytes_total.with_label_values(&[registry]).inc_by(carried.reclaimed_bytes);
+        for policy in policies {
+            families.deleted_manifests_total.with_label_values(&[registry, policy]).reset();
+            families.deleted_tags_total.with_label_values(&[registry, policy]).reset();
+        }
+        families.reclaimed_blobs_total.with_label_values(&[registry]).reset();
+        families.reclaimed_bytes_total.with_label_values(&[registry]).reset();
+    }
+
+    /// Adds what was counted before the restart, or before the registry got this name, and is not counted yet. Call it
+    /// after [`Metrics::registry`].
+    pub fn carry_on(&self, registry: &str, carried: &Carried) {
+        self.catch_up(registry, carried);
+        let families = &self.families;
+        let reclaimed = [
+            (&families.reclaimed_blobs_total, carried.reclaimed_blobs),
+            (&families.reclaimed_bytes_total, carried.reclaimed_bytes),
+        ];
+        for (counters, all) in reclaimed {
+            let counter = counters.with_label_values(&[registry]);
+            counter.inc_by(all.saturating_sub(counter.get()));
+        }
         let moments = [
             (&families.last_run_timestamp_seconds, carried.last_run),
             (&families.last_success_timestamp_seconds, carried.last_success),

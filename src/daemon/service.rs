@@ -44,7 +44,7 @@ pub(super) struct Service {
     /// By registry, what came of the last collection.
     pub(super) attempts: Mutex<BTreeMap<String, Attempts>>,
     /// Registries whose numbers have gone on from the state.
-    announced: Mutex<BTreeSet<String>>,
+    pub(super) announced: Mutex<BTreeSet<String>>,
     /// Registries whose collection begins by itself, and when.
     pub(super) waiting: Mutex<BTreeMap<String, DateTime<Utc>>>,
     /// By registry, when its schedules begin something next.

@@ -95,13 +95,16 @@ impl Board {
             let mut old = std::mem::take(&mut state.registries);
             for registry in &config.registries {
                 let url = without_credentials(&registry.url);
-                let known = old.iter().position(|known| known.name == registry.name && known.url == url);
-                let known = match known {
+                let known = match old.iter().position(|known| known.name == registry.name) {
                     Some(position) => old.swap_remove(position),
-                    None => Registry::new(&registry.name, url),
+                    None => Registry::new(&registry.name, url.clone(), &state.history),
                 };
+                // Nobody has asked it yet at another address.
+                let up = known.up.filter(|_| known.url == url);
                 let after_runs = |gc: &Gc| matches!(gc.schedule, GcSchedule::AfterRun);
                 state.registries.push(Registry {
+                    url,
+                    up,
                     collects: registry.gc.is_some(),
                     collects_after_runs: registry.gc.as_ref().is_some_and(after_runs),
                     ..known
@@ -136,12 +139,11 @@ impl Board {
         self.update(|state| state.configuration_error = Some((now, error.to_owned())));
     }
 
-    /// What was counted before the restart. Call it once for each registry.
+    /// What was counted before the restart, or before the registry got this name.
     pub fn carry_on(&self, registry: &str, carried: &Carried) {
-        self.registry(registry, |registry| {
-            registry.deleted_manifests += carried.deleted.values().map(|count| count.manifests).sum::<u64>();
-            registry.reclaimed_bytes += carried.reclaimed_bytes;
-        });
+        self.catch_up(registry, carried);
+        let bytes = carried.reclaimed_bytes;
+        self.registry(registry, |registry| registry.reclaimed_bytes = registry.reclaimed_bytes.max(bytes));
     }
 
     /// Shows deletions that a later run found out to have happened.
@@ -248,20 +250,9 @@ impl Board {
 
 impl State {
     fn remember(&mut self, entry: Entry) {
-        let registry = self.registries.iter_mut().find(|registry| registry.name == entry.registry());
-        match (&entry, registry) {
-            (Entry::Run(run), Some(registry)) if run.outcome != Outcome::Skipped => {
-                registry.last_run = Some(run.clone());
-            }
-            (Entry::Collection { collected, .. }, Some(registry)) => {
-                registry.last_collection = Some(collected.clone());
-                match collected.outcome {
-                    CollectionOutcome::Success => registry.failed_collection = None,
-                    CollectionOutcome::Failed => registry.failed_collection = Some(collected.clone()),
-                    CollectionOutcome::Skipped => {}
-                }
-            }
-            _ => {}
+        if let Some(registry) = self.registries.iter_mut().find(|registry| registry.name == entry.registry())
+        {
+            registry.note(&entry);
         }
         // The youngest first, by their beginnings: a long run ends after others that began later.
         let place = self.history.iter().take_while(|other| other.at() > entry.at()).count();
@@ -281,8 +272,25 @@ impl Registry {
         if self.collects { 0 } else { self.uncollected_bytes }
     }
 
-    fn new(name: &str, url: String) -> Self {
-        Self {
+    /// What happens there last is what it shows.
+    fn note(&mut self, entry: &Entry) {
+        match entry {
+            Entry::Run(run) if run.outcome != Outcome::Skipped => self.last_run = Some(run.clone()),
+            Entry::Run(_) => {}
+            Entry::Collection { collected, .. } => {
+                self.last_collection = Some(collected.clone());
+                match collected.outcome {
+                    CollectionOutcome::Success => self.failed_collection = None,
+                    CollectionOutcome::Failed => self.failed_collection = Some(collected.clone()),
+                    CollectionOutcome::Skipped => {}
+                }
+            }
+        }
+    }
+
+    /// One that was not here before, or was taken out of the configuration meanwhile. `history` is the youngest first.
+    fn new(name: &str, url: String, history: &VecDeque<Entry>) -> Self {
+        let mut new = Self {
             name: name.to_owned(),
             url,
             up: None,
@@ -301,7 +309,9 @@ impl Registry {
             deleted_manifests: 0,
             reclaimed_bytes: 0,
             plan: None,
-        }
+        };
+        history.iter().rev().filter(|entry| entry.registry() == name).for_each(|entry| new.note(entry));
+        new
     }
 }
 

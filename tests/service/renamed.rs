@@ -3,7 +3,7 @@
 use crate::support::gate::{Behind, Gate};
 use crate::support::push::Pusher;
 use crate::support::server::RealRegistry;
-use crate::world::{Commands, EACH_SECOND, Host, NEVER, Place, aged, fill, until};
+use crate::world::{Commands, EACH_SECOND, Host, NEVER, Place, Serving, aged, fill, until};
 
 /// Gives the registry of this place another name.
 fn rename(place: &Place, old: &str, new: &str) {
@@ -111,4 +111,74 @@ async fn a_rename_waits_for_the_run_that_is_under_way() {
     assert!(!page.contains("remembers"), "{page}");
     serving.stop().await;
     assert_eq!(place.number("SELECT count(DISTINCT registry) FROM run"), 1);
+}
+
+/// What the status says of the only registry: its name, its address, how much was deleted there, and whether its last run
+/// and its plan are shown.
+async fn shown(serving: &Serving) -> (String, String, u64, bool) {
+    let status: serde_json::Value =
+        reqwest::get(format!("{}/api/v1/status", serving.url)).await.unwrap().json().await.unwrap();
+    let one = &status["registries"][0];
+    let text = |key: &str| one[key].as_str().unwrap().to_owned();
+    let is_whole = one["last_run"]["run"] == 1 && one["plan"]["now"].is_string();
+    (text("registry"), text("url"), one["deleted_manifests"].as_u64().unwrap(), is_whole)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_shown_of_a_registry_goes_on_through_reloads() {
+    let host = Host::start().await;
+    fill(&host.registry.url(), host.registry.store()).await;
+    let place = Place::new(NEVER, &[format!("url: {}", host.registry.url())]);
+    place.run(&["run"]).await.exits(0);
+    let serving = place.serve().await;
+    let text = std::fs::read_to_string(place.config()).unwrap();
+    let called = |name: &str| text.replace("name: main\n", &format!("name: {name}\n"));
+    let elsewhere = RealRegistry::start();
+    let empty = called("empty").replace(&host.registry.url(), &elsewhere.url());
+    let moved = text.replace("//127.0.0.1:", "//localhost:");
+    assert!(moved.contains("//localhost:") && empty.contains(&elsewhere.url()), "{empty}");
+    let steps = [
+        ("as it was", "main", text.clone()),
+        ("renamed", "other", called("other")),
+        ("renamed back", "main", text.clone()),
+        ("taken out", "empty", empty),
+        ("put back", "main", text.clone()),
+        ("moved", "main", moved),
+    ];
+    for (step, name, config) in steps {
+        let host = if step == "moved" { "//localhost:" } else { "//127.0.0.1:" };
+        place.write(&config);
+        until(step, async || {
+            let (named, url, ..) = shown(&serving).await;
+            named == name && url.contains(host)
+        })
+        .await;
+        if name != "empty" {
+            let (.., deleted, is_whole) = shown(&serving).await;
+            assert_eq!((deleted, is_whole), (4, true), "{step}");
+            let label = format!("registry=\"{name}\"");
+            assert_eq!(serving.metric("deleted_manifests_total", &[&label]).await, 4.0, "{step}");
+            assert!(serving.metric("last_success_timestamp_seconds", &[&label]).await > 0.0, "{step}");
+            assert_eq!(serving.metric("expired_manifests", &[&label]).await, 0.0, "{step}");
+        }
+    }
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_goes_to_another_registry_takes_no_numbers_along() {
+    let host = Host::start().await;
+    fill(&host.registry.url(), host.registry.store()).await;
+    let other = RealRegistry::start();
+    let place = Place::new(NEVER, &[format!("url: {}", host.registry.url())]);
+    place.run(&["run"]).await.exits(0);
+    let serving = place.serve().await;
+    assert_eq!(serving.metric("deleted_manifests_total", &["registry=\"main\""]).await, 4.0);
+    let text = std::fs::read_to_string(place.config()).unwrap().replace("name: main\n", "name: old\n");
+    let new = format!("registries:\n  - name: main\n    url: {}\n", other.url());
+    place.write(&text.replace("registries:\n", &new));
+    serving.until_metric("deleted_manifests_total", &["registry=\"old\""], 4.0).await;
+    assert_eq!(serving.metric("deleted_manifests_total", &["registry=\"main\""]).await, 0.0);
+    assert_eq!(serving.metric("last_success_timestamp_seconds", &["registry=\"main\""]).await, 0.0);
+    serving.stop().await;
 }
