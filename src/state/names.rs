@@ -266,19 +266,22 @@ fn settle(known: Vec<Known>, registries: &[Registry]) -> (Vec<Owner>, Vec<Known>
     let mut homeless = Vec::new();
     for one in rest {
         let is_configured = registries.iter().any(|registry| registry.name == one.name);
+        // What people are told that it is called, where its name has gone to another one.
+        let told = is_configured
+            .then(|| format!("{}@{}", one.name, one.address.as_deref().unwrap_or("its former address")));
         let former = registries.iter().zip(&owners).position(|(registry, owner)| {
             let is_new = owner.keys.is_empty() && !names.contains(&registry.name);
             registry.was.contains(&one.name) && (is_new || !is_configured)
+                || told.as_ref().is_some_and(|told| registry.was.contains(told))
         });
         // Of a name that another registry is known by, its address is right.
         let same = owners.iter().position(|owner| owner.name == one.name && owner.keys.is_empty());
         match former.or(same) {
             Some(position) => owners[position].take(one),
-            None if is_configured => {
-                let place = one.address.as_deref().unwrap_or("its former address");
-                homeless.push(Known { name: format!("{}@{place}", one.name), ..one });
-            }
-            None => homeless.push(one),
+            None => homeless.push(match told {
+                Some(told) => Known { name: told, ..one },
+                None => one,
+            }),
         }
     }
     for owner in owners.iter_mut().filter(|owner| owner.keys.is_empty()) {
@@ -473,6 +476,12 @@ mod tests {
             &[&[("a", "x", ""), ("b", "y", "")], &[("b", "x", "")]],
             &[("a", "b"), ("b", "b@y:443")],
             &["b@y:443"],
+        );
+        // It is known by what it was told as, also where nothing has noted that yet.
+        check(
+            &[&[("a", "x", ""), ("b", "y", "")], &[("b", "x", ""), ("c", "z", "b@y:443")]],
+            &[("a", "b"), ("b", "c")],
+            &[],
         );
         let (_directory, state) = open();
         state.adopt(&config(&[("a", "x", "")], "")).unwrap();
