@@ -189,7 +189,7 @@ async fn what_is_deleted_is_not_expired_any_more() {
     // First nobody may delete, then the policy may not, and then one does.
     change(&place, "mode: enforce", "mode: plan");
     let serving = place.serve().await;
-    // In mode plan a registry that was never looked at is planned at once.
+    // In mode plan a registry of which there is no plan is planned at once.
     runs(&serving, "success", 1).await;
     serving.until_metric("expired_manifests", &[MAIN], 4.0).await;
     let bytes = serving.series("expired_bytes", &[MAIN]).await[0];
@@ -279,7 +279,7 @@ async fn a_restart_loses_sight_of_nothing() {
     for (mode, deleted) in [("plan", 0), ("enforce", 4)] {
         change(&place, "mode: plan", &format!("mode: {mode}"));
         let serving = place.serve().await;
-        // In mode plan a registry that was never looked at is planned at once.
+        // In mode plan a registry of which there is no plan is planned at once.
         if mode == "enforce" {
             begin(&serving).await;
         }
