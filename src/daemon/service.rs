@@ -272,11 +272,11 @@ impl Service {
         }
         for registry in &generation.config.registries {
             match self.state.last_plan(&registry.name) {
-                Ok(Some(_)) => {}
-                Ok(None) => {
+                Ok(None) if !lock(&self.jobs).is_busy(&registry.name) => {
                     tracing::info!(registry = %registry.name, "there is no plan of it yet, so it is planned now");
                     self.begin_work(&registry.name, Work::Run(Limits::Respected));
                 }
+                Ok(_) => {}
                 Err(error) => tracing::error!(registry = %registry.name, %error, "the state cannot be read"),
             }
         }
