@@ -6,6 +6,7 @@ use tokio::sync::oneshot::Sender;
 
 use super::generation::Generation;
 use super::jobs::{Turn, Work};
+use super::past;
 use super::service::{Service, lock};
 use crate::engine::{Target, Unclear, undo, undo_document};
 use crate::http::{NotUndone, Undo, Undone};
@@ -109,6 +110,10 @@ impl Service {
             )));
         }
         tracing::info!(registry = name, run, deletions = undone.len(), "the undo ended");
+        // Of the latest plan some is not gone any more.
+        if let Err(error) = past::show_plan(self, name) {
+            tracing::error!(registry = name, %error, "the state cannot be read");
+        }
         Ok(undo_document(name, *run, &undone, None))
     }
 }

@@ -154,18 +154,17 @@ async fn a_registry_that_has_to_be_started_by_hand_counts_as_down_until_it_answe
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_registry_that_leaves_the_configuration_while_it_is_brought_back_is_shown_no_more() {
     let commands = Commands::new().await;
-    let (hold, tried) = (commands.file("hold"), commands.file("tried"));
+    let (hold, held) = (commands.file("hold"), commands.file("held"));
     let after = format!(
-        "touch {tried}; while [ -e {hold} ]; do sleep 0.05; done; exit 1",
+        "while [ -e {hold} ]; do touch {held}; sleep 0.05; done; exit 1",
         hold = hold.display(),
-        tried = tried.display()
+        held = held.display()
     );
     let place = Place::new(EACH_SECOND, &[commands.lines("", &after, "")]);
     let serving = place.serve().await;
     serving.until_metric("registry_stopped", &["registry=\"main\""], 1.0).await;
     std::fs::write(&hold, "").unwrap();
-    std::fs::remove_file(&tried).unwrap();
-    until("another try", async || tried.exists()).await;
+    until("another try", async || held.exists()).await;
     let text = std::fs::read_to_string(place.config()).unwrap();
     // Another one is there instead: by its address it would be known again.
     let text = text.replace(&commands.host.registry.url(), "http://127.0.0.1:1");

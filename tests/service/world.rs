@@ -1,5 +1,6 @@
 //! A place for a service, the service itself as a process, and registries with something old in them.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -10,7 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::support::engine::{Container, Engine, free_port};
 use crate::support::gate::{Behind, Gate};
-use crate::support::image::{Content, Image, Index};
+use crate::support::image::{Content, Image, Index, digest};
 use crate::support::program::registry_program;
 use crate::support::push::Pusher;
 use crate::support::regsweep::{Ran, hours_ago};
@@ -249,6 +250,8 @@ fn samples(text: &str, name: &str, labels: &[&str]) -> impl Iterator<Item = f64>
 pub(crate) struct Filled {
     pub(crate) kept: Vec<(&'static str, Content)>,
     pub(crate) old: Vec<Content>,
+    /// The blobs of the old ones, manifests and all, that nothing kept needs.
+    garbage: BTreeSet<String>,
     store: Store,
     before: u64,
 }
@@ -274,15 +277,26 @@ pub(crate) async fn fill(url: &str, store: Store) -> Filled {
         pusher.push("team/app", &format!("build-{number}"), content).await.unwrap();
     }
     let before = store.blob_bytes();
-    Filled { kept, old, store, before }
+    let needed = blobs(kept.iter().map(|(_, content)| content));
+    let garbage = blobs(old.iter()).difference(&needed).cloned().collect();
+    Filled { kept, old, garbage, store, before }
+}
+
+/// The digests of manifests and of everything that they need.
+fn blobs<'a>(contents: impl Iterator<Item = &'a Content>) -> BTreeSet<String> {
+    let parts = contents.flat_map(Content::tree);
+    let all = parts.flat_map(|part| {
+        let blobs = part.blobs.iter().map(|blob| digest(blob));
+        blobs.chain([part.digest.clone()]).collect::<Vec<_>>()
+    });
+    all.collect()
 }
 
 impl Filled {
     /// Waits until everything old is gone and counted; the registry then holds what it should, and
     /// what was reclaimed is what left the disk, to the byte, here and in the state.
     pub(crate) async fn settled(&self, place: &Place, serving: Serving, host: &str) {
-        let gone = || self.old.iter().all(|old| !self.store.has_blob(&old.digest));
-        until("everything old is gone", async || gone()).await;
+        until("everything old is gone", async || self.is_swept()).await;
         until("nothing is open", async || place.open_ends() == (0, 0) && place.total("reclaimable") == 0)
             .await;
         let freed = self.before - self.store.blob_bytes();
@@ -326,7 +340,7 @@ impl Filled {
     }
 
     pub(crate) fn is_swept(&self) -> bool {
-        self.old.iter().all(|old| !self.store.has_blob(&old.digest))
+        self.garbage.iter().all(|digest| !self.store.has_blob(digest))
     }
 }
 
