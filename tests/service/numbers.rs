@@ -276,8 +276,6 @@ async fn a_restart_loses_sight_of_nothing() {
         (status, plan, numbers, (rows, page.matches(">deleted<").count()))
     };
     change(&place, "mode: enforce", "mode: plan");
-    // The service may have looked at the new registry by itself before it was asked to.
-    let mut run = Value::Null;
     for (mode, deleted) in [("plan", 0), ("enforce", 4)] {
         change(&place, "mode: plan", &format!("mode: {mode}"));
         let serving = place.serve().await;
@@ -290,7 +288,6 @@ async fn a_restart_loses_sight_of_nothing() {
         let before = seen(&serving).await;
         assert_eq!(before.3, (4, deleted as usize), "{mode}");
         assert_eq!(before.0["last_run"]["applied"], deleted > 0);
-        run = before.0["last_run"]["run"].clone();
         serving.stop().await;
         let serving = place.serve().await;
         assert_eq!(seen(&serving).await, before, "{mode}");
@@ -298,7 +295,7 @@ async fn a_restart_loses_sight_of_nothing() {
     }
     // What an undo has put back is not gone.
     let one = format!("team/app@{}", filled.old[1].digest);
-    place.run(&["undo", &run.to_string(), &one]).await.exits(0);
+    place.run(&["undo", "2", &one]).await.exits(0);
     let serving = place.serve().await;
     let gone = gone(&serving).await;
     assert_eq!((gone.len(), gone.iter().filter(|gone| **gone).count()), (4, 3));
