@@ -110,7 +110,7 @@ fn ran(program: &Path, url: &str, folder: &Path, keep: usize) -> Ran {
     );
     fs::write(&config, yaml).unwrap();
     let mut command = Command::new(program);
-    command.args(["run", "--config"]).arg(&config).env_remove("RUST_LOG").env_remove("STATE_DIRECTORY");
+    command.args(["run", "--config"]).arg(&config).env("RUST_LOG", "error").env_remove("STATE_DIRECTORY");
     command.stdin(Stdio::null()).stdout(Stdio::null());
     let (before, begin) = (requests(), Instant::now());
     let status = command.status().unwrap();
