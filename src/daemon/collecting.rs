@@ -27,6 +27,15 @@ impl Service {
         }
     }
 
+    /// The same for all registries.
+    pub(super) fn arm_collections(&self, generation: &Generation) {
+        generation
+            .config
+            .registries
+            .iter()
+            .for_each(|registry| self.arm_collection(&generation.config, registry));
+    }
+
     /// Finds out when a collection begins by itself. Those that have a schedule of their own begin by that.
     pub(super) fn arm_collection(&self, config: &Config, registry: &config::Registry) {
         match self.next_collection(config, registry) {
