@@ -6,6 +6,7 @@ use tokio::sync::oneshot::Sender;
 
 use super::generation::Generation;
 use super::jobs::{Turn, Work};
+use super::past;
 use super::service::{Service, lock};
 use crate::engine::{Target, Unclear, undo, undo_document};
 use crate::http::{NotUndone, Undo, Undone};
@@ -87,6 +88,10 @@ impl Service {
             let _ = wish.answer.send(answer);
         }
         self.show_reclaimable(name);
+        // What is back is not gone any more.
+        if let Err(error) = past::show_plan(self, name) {
+            tracing::error!(registry = name, %error, "the state cannot be read");
+        }
         self.arm_next_collection(name);
     }
 

@@ -132,3 +132,25 @@ async fn a_collection_that_failed_is_forgotten_after_a_restart_if_it_was_before(
     assert!(!page.contains("Needs attention"), "{page}");
     serving.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_service_puts_back_is_not_gone_any_more() {
+    let host = Host::start().await;
+    fill(&host.registry.url(), host.registry.store()).await;
+    let place = place(&format!("url: {}", host.registry.url()));
+    let serving = place.serve().await;
+    begin(&serving).await;
+    runs(&serving, "success", 1).await;
+    serving.until_metric("deleted_manifests_total", &[MAIN], 4.0).await;
+    is(&serving, "expired_manifests", &[MAIN], 0.0).await;
+    let url = format!("{}/api/v1/undo?run=1&image=team/app:build-1", serving.url);
+    let undone = reqwest::Client::new().post(&url).bearer_auth("sesame").send().await.unwrap();
+    assert_eq!(undone.status(), 200);
+    serving.until_metric("expired_manifests", &[MAIN], 1.0).await;
+    let before = told(&serving).await;
+    assert_eq!(before.0["plan"]["expired"]["manifests"], 1);
+    serving.stop().await;
+    let serving = place.serve().await;
+    assert_eq!(told(&serving).await, before, "as after a restart");
+    serving.stop().await;
+}
