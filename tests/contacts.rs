@@ -55,7 +55,7 @@ impl Place {
     /// Writes the configuration, as one step.
     fn configure(&self, registry: &str, more: &str) {
         let text = format!(
-            "# {}\nschedule: '0 0 29 2 *'\nlisten: {}\nstate_dir: {}\nadmin_token: {{ file: {} }}\nregistries:\n  \
+            "# {}\nmode: enforce\nschedule: '0 0 29 2 *'\nlisten: {}\nstate_dir: {}\nadmin_token: {{ file: {} }}\nregistries:\n  \
              - name: main\n    url: {registry}\n{more}policies:\n  - name: all\n    repositories: '.*'\n    \
              rules: [{{ name: old, tags: '.*', keep: {{ newest: 3 }} }}]\n",
             self.written.fetch_add(1, Ordering::Relaxed),

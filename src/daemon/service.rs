@@ -270,17 +270,17 @@ impl Service {
         begun
     }
 
-    /// Where nothing is ever deleted, registries that nobody has looked at yet are planned at once: whoever has just
+    /// Where nothing is ever deleted, registries of which there is no plan yet are planned at once: whoever has just
     /// set this up wants to see what it would do.
     pub(super) fn look_first(self: &Arc<Self>, generation: &Generation) {
         if generation.config.mode != Mode::Plan {
             return;
         }
         for registry in &generation.config.registries {
-            match self.state.has_looked_at(&registry.name) {
-                Ok(true) => {}
-                Ok(false) => {
-                    tracing::info!(registry = %registry.name, "it was never looked at, so it is planned now");
+            match self.state.last_plan(&registry.name) {
+                Ok(Some(_)) => {}
+                Ok(None) => {
+                    tracing::info!(registry = %registry.name, "there is no plan of it yet, so it is planned now");
                     self.begin_work(&registry.name, Work::Run(Limits::Respected));
                 }
                 Err(error) => tracing::error!(registry = %registry.name, %error, "the state cannot be read"),

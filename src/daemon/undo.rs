@@ -88,10 +88,6 @@ impl Service {
             let _ = wish.answer.send(answer);
         }
         self.show_reclaimable(name);
-        // What is back is not gone any more.
-        if let Err(error) = past::show_plan(self, name) {
-            tracing::error!(registry = name, %error, "the state cannot be read");
-        }
         self.arm_next_collection(name);
     }
 
@@ -113,6 +109,10 @@ impl Service {
             )));
         }
         tracing::info!(registry = name, run, deletions = undone.len(), "the undo ended");
+        // Of the latest plan some is not gone any more.
+        if let Err(error) = past::show_plan(self, name) {
+            tracing::error!(registry = name, %error, "the state cannot be read");
+        }
         Ok(undo_document(name, *run, &undone, None))
     }
 }

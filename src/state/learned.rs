@@ -25,14 +25,6 @@ impl State {
         })
     }
 
-    /// Whether anything is remembered of a registry's repositories.
-    pub fn has_looked_at(&self, registry: &str) -> Result<bool, Error> {
-        let registry = self.key(registry);
-        let connection = self.quick();
-        let sql = "SELECT EXISTS (SELECT 1 FROM repository WHERE registry = ?1)";
-        Ok(connection.prepare_cached(sql)?.query_row([registry], |row| row.get(0))?)
-    }
-
     /// Whether a registry removes a tag alone, if it was ever seen.
     pub fn tag_deletion(&self, registry: &str) -> Result<Option<TagDeletion>, Error> {
         let registry = self.key(registry);

@@ -35,7 +35,7 @@ async fn a_service_that_was_just_installed_shows_a_plan_and_deletes_nothing() {
     serving.stop().await;
     let serving = place.serve().await;
     serving.until_at_least("next_run_timestamp_seconds", &[], 1.0).await;
-    assert!(!serving.log().contains("it was never looked at"), "{}", serving.log());
+    assert!(!serving.log().contains("it is planned now"), "{}", serving.log());
     assert!(runs >= 1.0);
     serving.stop().await;
 }
