@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 
 use super::service::{Service, lock};
 use crate::config::Config;
+use crate::gc;
 use crate::http::{Entry, Run};
 use crate::metrics::Carried;
 use crate::report::{CollectionOutcome, Outcome};
@@ -73,8 +74,9 @@ fn carried(state: &State, registry: &str) -> Result<Carried, state::Error> {
     let succeeded = state.last_run(registry, Some(Outcome::Success))?;
     carried.last_success = succeeded.and_then(|run| run.finished);
     carried.last_collection = state.last_collection_that(registry, CollectionOutcome::Success)?;
-    // One that was skipped is noted only where it found too little to free, and so could have been made.
-    let last = state.last_collection(registry)?;
+    // One that a stop kept from beginning tells nothing. Any other that was skipped found too little to free, and so could
+    // have been made.
+    let last = state.last_collection_but_for(registry, &gc::Error::NotBegun.to_string())?;
     carried.last_collection_succeeded = last.map(|last| last.collected.outcome != CollectionOutcome::Failed);
     Ok(carried)
 }

@@ -159,10 +159,7 @@ pub async fn collect(
             );
             nothing(CollectionOutcome::Skipped, Some(why))
         }
-        // Not noted: whoever finds one in the state that was skipped takes it for one that could have been made.
-        Err(error @ gc::Error::NotBegun) => {
-            return Ok(nothing(CollectionOutcome::Skipped, Some(error.to_string())));
-        }
+        Err(error @ gc::Error::NotBegun) => nothing(CollectionOutcome::Skipped, Some(error.to_string())),
         Err(error) => {
             tracing::error!(registry, kind = error.kind(), %error, "the collection failed");
             if ledger.is_stopped()? {
