@@ -50,6 +50,9 @@ pub(super) fn go_on(service: &Service, registry: &str) -> Result<(), state::Erro
     let run = state.last_run(registry, None)?;
     let run = run.map(|run| remembered(state, run)).transpose()?.flatten();
     let collected = state.last_collection(registry)?.map(|one| one.collected);
+    if carried.last_collection_succeeded == Some(false) {
+        service.try_collection_again(registry);
+    }
     service.board.carry_on(registry, &carried, run, collected);
     show_plan(service, registry)
 }

@@ -109,6 +109,32 @@ async fn a_registry_that_leaves_during_a_run_is_told_of_no_more_and_as_before_wh
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collection_that_failed_is_tried_again_after_a_restart_and_under_another_name() {
+    let commands = Commands::new().await;
+    let place = place(&commands.lines("exit 3", "", ""));
+    let serving = place.serve().await;
+    begin(&serving).await;
+    serving.until_metric("gc_runs_total", &[MAIN, "outcome=\"failed\""], 1.0).await;
+    // The next run is years away.
+    let soon = async |serving: &Serving| {
+        let status = status(serving).await;
+        let moment =
+            |value: &Value| value.as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+        moment(&status["registries"][0]["next_collection"]) - moment(&status["now"])
+            <= chrono::TimeDelta::minutes(5)
+    };
+    until("it is to be tried again", async || soon(&serving).await).await;
+    serving.stop().await;
+    let serving = place.serve().await;
+    assert!(soon(&serving).await, "after a restart");
+    change(&place, "name: main\n", "name: other\n");
+    serving.until_logged(RELOADED).await;
+    assert!(soon(&serving).await, "under another name");
+    assert_eq!(serving.metric("gc_runs_total", &[]).await, 0.0, "nothing begins at once");
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collection_that_failed_is_forgotten_after_a_restart_if_it_was_before() {
     let commands = Commands::new().await;
     let broken = commands.file("broken");
