@@ -144,10 +144,9 @@ impl Board {
             registry.reclaimed_bytes = registry.reclaimed_bytes.max(carried.reclaimed_bytes);
             registry.last_run = registry.last_run.take().or(run);
             registry.last_collection = registry.last_collection.take().or(collected);
-            let failed = registry
-                .last_collection
-                .as_ref()
-                .filter(|_| carried.last_collection_succeeded == Some(false));
+            let failed = registry.last_collection.as_ref().filter(|one| {
+                one.outcome == CollectionOutcome::Failed && carried.last_collection_succeeded == Some(false)
+            });
             registry.failed_collection = registry.failed_collection.take().or(failed.cloned());
             if carried.last_collection_succeeded == Some(true) {
                 registry.failed_collection = None;
