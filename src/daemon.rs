@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use chrono::TimeDelta;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
@@ -40,6 +41,9 @@ pub use docker::DockerDefaults;
 
 /// How often the loop looks around: the heartbeat, the watchdog, the configuration file.
 const BEAT: Duration = Duration::from_secs(1);
+
+/// A clock that goes back by more was set, and what was counted from its time may be far away now.
+const SET_BACK: TimeDelta = TimeDelta::minutes(1);
 
 /// Serves until it is asked to stop. `path` is where the configuration came from, and where it is read
 /// again when it is no longer as it was `seen` before that.
@@ -91,6 +95,7 @@ async fn serve_here(
     systemd::ready(&generation.status());
     let mut held_up = None;
     let mut missing = false;
+    let mut last = clock();
     let mut beat = tokio::time::interval(BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
@@ -118,7 +123,13 @@ async fn serve_here(
                 false
             }
             _ = beat.tick() => {
-                service.board.beat(clock());
+                let before = std::mem::replace(&mut last, clock());
+                if before - last > SET_BACK {
+                    tracing::warn!(before = %before, now = %last, "the clock was set back, so all times are computed anew");
+                    times = Times::of(&generation, &service);
+                    service.arm_collections(&generation);
+                }
+                service.board.beat(last);
                 systemd::alive();
                 service.begin_what_waited();
                 service.ask_registries(&generation);

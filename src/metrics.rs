@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use prometheus::{Encoder as _, IntGaugeVec, TextEncoder};
+use prometheus::{Encoder as _, IntCounter, IntGaugeVec, TextEncoder};
 
 use crate::plan::Limit;
 use crate::registry::{Kind, Observer};
@@ -134,18 +134,17 @@ impl Metrics {
         families.reclaimed_bytes_total.with_label_values(&[registry]).reset();
     }
 
-    /// Adds what was counted before the restart, or before the registry got this name, and is not counted yet. Call it
-    /// after [`Metrics::registry`].
+    /// Lets the numbers of a registry go on from the state. Call it after [`Metrics::registry`]. What is counted
+    /// already is not counted again.
     pub fn carry_on(&self, registry: &str, carried: &Carried) {
         self.catch_up(registry, carried);
         let families = &self.families;
-        let reclaimed = [
+        let counters = [
             (&families.reclaimed_blobs_total, carried.reclaimed_blobs),
             (&families.reclaimed_bytes_total, carried.reclaimed_bytes),
         ];
-        for (counters, all) in reclaimed {
-            let counter = counters.with_label_values(&[registry]);
-            counter.inc_by(all.saturating_sub(counter.get()));
+        for (counters, all) in counters {
+            raise(&counters.with_label_values(&[registry]), all);
         }
         let moments = [
             (&families.last_run_timestamp_seconds, carried.last_run),
@@ -174,8 +173,7 @@ impl Metrics {
                 (&families.deleted_tags_total, count.tags),
             ];
             for (counters, all) in counters {
-                let counter = counters.with_label_values(&labels);
-                counter.inc_by(all.saturating_sub(counter.get()));
+                raise(&counters.with_label_values(&labels), all);
             }
         }
     }
@@ -358,6 +356,11 @@ impl Metrics {
         TextEncoder::new().encode(&self.families.registry.gather(), &mut text)?;
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
+}
+
+/// Lets a counter go on from this, if it is not that far yet.
+fn raise(counter: &IntCounter, all: u64) {
+    counter.inc_by(all.saturating_sub(counter.get()));
 }
 
 fn set(gauges: &IntGaugeVec, registry: &str, value: u64) {

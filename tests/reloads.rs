@@ -171,3 +171,34 @@ async fn nothing_begins_before_its_time() {
         () = begins => {}
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn times_are_computed_anew_when_the_clock_is_set_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yaml");
+    let listen = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().to_string();
+    write(&path, &listen, 1);
+    let env = |_: &str| None;
+    let begin: DateTime<Utc> = "2026-11-28T12:00:00Z".parse().unwrap();
+    // As of a machine that has lost the time and is told it later.
+    let ahead = Arc::new(AtomicI64::new(10 * 365));
+    let days = ahead.clone();
+    let clock = Arc::new(move || begin + TimeDelta::days(days.load(Ordering::Relaxed)));
+    let seen = config::bytes(&path).ok();
+    let config = config::load(&path, &env).unwrap();
+    let next_run = async |wanted: &str| {
+        let status = reqwest::get(format!("http://{listen}/api/v1/status")).await;
+        let Ok(status) = status else { return false };
+        let status: serde_json::Value = status.json().await.unwrap();
+        status["registries"][0]["next_run"] == wanted
+    };
+    let set_back = async {
+        until("the time of a clock that is ahead", async || next_run("2040-02-29T00:00:00Z").await).await;
+        ahead.store(0, Ordering::Relaxed);
+        until("the time of a clock that is right", async || next_run("2028-02-29T00:00:00Z").await).await;
+    };
+    tokio::select! {
+        ended = daemon::serve(config, &path, seen, &env, clock) => panic!("it has ended: {ended:?}"),
+        () = set_back => {}
+    }
+}

@@ -72,7 +72,8 @@ impl Attempts {
         let by_grace = (waiting.grace > TimeDelta::zero()).then_some(ripe);
         let at = match self {
             Self::Fresh => by_grace,
-            Self::Failed { times, at } => Some(ripe.max(at + pause(times))),
+            // A clock that was set back must not silence us.
+            Self::Failed { times, at } => Some(ripe.max(at.min(now) + pause(times))),
             Self::NotWorthIt { youngest } => by_grace.filter(|_| Some(waiting.youngest) > youngest),
             Self::NeedsRun => None,
         };
@@ -138,6 +139,8 @@ mod tests {
         // A deletion that came since has a grace of its own.
         assert_eq!(attempts.next(waiting(now, 1000), at(now)), Some(at(now + 1000)));
         assert_eq!(attempts.next(waiting(0, 60), at(now + 500)), Some(at(now + 500)), "never in the past");
+        let ahead = attempts.ended(End::Failed, at(9_999_999), Some(at(0)));
+        assert_eq!(ahead.next(waiting(0, 0), at(now)), Some(at(now + 360)), "the clock was set back");
         attempts = attempts.ended(End::Success, at(now), None);
         attempts = attempts.ended(End::Failed, at(now), Some(at(0)));
         assert_eq!(attempts.next(waiting(0, 0), at(now)), Some(at(now + 5)), "it begins anew");

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::attempts::{End, Waiting, earliest};
+use super::attempts::{Attempts, End, Waiting, earliest};
 use super::generation::Generation;
 use super::schedule::Job;
 use super::service::{Service, lock};
@@ -25,6 +25,15 @@ impl Service {
         if let Some((config, registry)) = registry {
             self.arm_collection(config, registry);
         }
+    }
+
+    /// The same for all registries.
+    pub(super) fn arm_collections(&self, generation: &Generation) {
+        generation
+            .config
+            .registries
+            .iter()
+            .for_each(|registry| self.arm_collection(&generation.config, registry));
     }
 
     /// Finds out when a collection begins by itself. Those that have a schedule of their own begin by that.
@@ -153,6 +162,13 @@ impl Service {
         let mut all = lock(&self.attempts);
         let attempts = all.entry(name.to_owned()).or_default();
         *attempts = attempts.ended(end, (self.clock)(), youngest);
+    }
+
+    /// Lets a collection that failed, as the state has it, be tried again: not at once, for whatever let it fail may
+    /// still be there.
+    pub(super) fn try_collection_again(&self, name: &str) {
+        let at = (self.clock)();
+        lock(&self.attempts).entry(name.to_owned()).or_insert(Attempts::Failed { times: 1, at });
     }
 
     /// Shows a collection that has ended, or did not begin.

@@ -22,7 +22,7 @@ impl Service {
     /// Begins the runs that the end of a process before this one cut short, where the schedule would leave the
     /// registry alone for long. A registry without a schedule has runs only when somebody asks.
     pub(super) fn make_up(self: &Arc<Self>, generation: &Generation) {
-        let interrupted = self.state.take_interrupted().unwrap_or_else(|error| {
+        let interrupted = self.state.interrupted().unwrap_or_else(|error| {
             tracing::error!(%error, "the state cannot be read, so no run is made up");
             Vec::new()
         });

@@ -15,22 +15,22 @@ impl Service {
             tracing::warn!(registry = %unknown.name, "{unknown}");
         }
         self.board.renamed(&recognized.renamed);
-        self.announce_anew(config, &recognized.renamed);
+        self.count_anew(config, &recognized.renamed);
         self.metrics.unknown_registries(recognized.unknown.len());
         self.board.unknown(recognized.unknown);
         Ok(())
     }
 
-    /// What is shown goes on from the state where a name means another registry now, and where one comes back later.
-    fn announce_anew(&self, config: &Config, renamed: &[(String, String)]) {
-        let mut announced = lock(&self.announced);
+    /// What was counted under these names is of other registries now, and goes on from the state.
+    fn count_anew(&self, config: &Config, renamed: &[(String, String)]) {
+        // Nothing was counted before the first configuration.
+        if self.current().is_none() {
+            return;
+        }
         let policies: Vec<&str> = config.policies.iter().map(|policy| policy.name.as_str()).collect();
         for name in renamed.iter().flat_map(|(old, new)| [old, new]) {
-            if announced.remove(name) {
-                self.metrics.forget_all(name, &policies);
-            }
+            self.metrics.forget_all(name, &policies);
         }
-        announced.retain(|name| config.registries.iter().any(|registry| registry.name == *name));
     }
 
     /// Why a configuration cannot be taken up yet: it calls a registry by another name in which something is under way.

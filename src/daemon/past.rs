@@ -3,8 +3,9 @@
 
 use chrono::{DateTime, Utc};
 
-use super::service::Service;
+use super::service::{Service, lock};
 use crate::config::Config;
+use crate::gc;
 use crate::http::{Entry, Run};
 use crate::metrics::Carried;
 use crate::report::{CollectionOutcome, Outcome};
@@ -26,13 +27,7 @@ pub(super) fn entries(state: &State, config: &Config) -> Result<Vec<Entry>, stat
         }
     }
     for run in runs {
-        let id = run.id;
-        if let Some(run) = remembered(run) {
-            let summary = state.run_summary(id)?;
-            let run = match summary {
-                Some(summary) => run.with(summary),
-                None => run,
-            };
+        if let Some(run) = remembered(state, run)? {
             past.push((run.at, Entry::Run(run)));
         }
     }
@@ -43,8 +38,27 @@ pub(super) fn entries(state: &State, config: &Config) -> Result<Vec<Entry>, stat
     Ok(past.into_iter().map(|(_, entry)| entry).collect())
 }
 
+/// Lets metrics and page go on with a registry from what the state knows of it.
+pub(super) fn go_on(service: &Service, registry: &str) -> Result<(), state::Error> {
+    let state = &service.state;
+    let mut carried = carried(state, registry)?;
+    if lock(&service.jobs).is_busy(registry) {
+        // What a run under way has deleted is counted when it ends, and so is what nobody had counted before.
+        carried.deleted.clear();
+    }
+    service.metrics.carry_on(registry, &carried);
+    let run = state.last_run(registry, None)?;
+    let run = run.map(|run| remembered(state, run)).transpose()?.flatten();
+    let collected = state.last_collection(registry)?.map(|one| one.collected);
+    if carried.last_collection_succeeded == Some(false) {
+        service.try_collection_again(registry);
+    }
+    service.board.carry_on(registry, &carried, run, collected);
+    show_plan(service, registry)
+}
+
 /// What the counters of a registry go on from.
-pub(super) fn carried(state: &State, registry: &str) -> Result<Carried, state::Error> {
+fn carried(state: &State, registry: &str) -> Result<Carried, state::Error> {
     let mut carried = Carried::default();
     for total in state.totals()?.into_iter().filter(|total| total.registry == registry) {
         match total.kind {
@@ -62,10 +76,11 @@ pub(super) fn carried(state: &State, registry: &str) -> Result<Carried, state::E
     carried.last_outcome = last.and_then(|run| run.outcome);
     let succeeded = state.last_run(registry, Some(Outcome::Success))?;
     carried.last_success = succeeded.and_then(|run| run.finished);
-    let succeeded = state.last_collection_that(registry, CollectionOutcome::Success)?;
-    let failed = state.last_collection_that(registry, CollectionOutcome::Failed)?;
-    carried.last_collection = succeeded;
-    carried.last_collection_succeeded = succeeded.max(failed).map(|last| succeeded == Some(last));
+    carried.last_collection = state.last_collection_that(registry, CollectionOutcome::Success)?;
+    // One that a stop kept from beginning tells nothing. Any other that was skipped found too little to free, and so could
+    // have been made.
+    let last = state.last_collection_but_for(registry, &gc::Error::NotBegun.to_string())?;
+    carried.last_collection_succeeded = last.map(|last| last.collected.outcome != CollectionOutcome::Failed);
     Ok(carried)
 }
 
@@ -93,23 +108,31 @@ pub(super) fn catch_up(service: &Service, registry: &str) {
     }
 }
 
-/// A run of before a restart, as the page shows it; `None` for one that was cut off.
-fn remembered(run: state::Run) -> Option<Run> {
-    let duration = (run.finished? - run.started).to_std().unwrap_or_default();
-    Some(Run {
+/// A run that the state knows, as the page shows it; `None` for one that was cut off.
+fn remembered(state: &State, run: state::Run) -> Result<Option<Run>, state::Error> {
+    let (Some(finished), Some(outcome)) = (run.finished, run.outcome) else { return Ok(None) };
+    let summary = state.run_summary(run.id)?;
+    // Nothing was noted of one that did nothing, nor by older versions of any.
+    let did_nothing =
+        matches!(outcome, Outcome::Failed | Outcome::Interrupted) && run.deleted + run.untagged == 0;
+    let run = Run {
         id: Some(run.id),
         registry: run.registry,
         at: run.started,
-        duration,
-        outcome: run.outcome?,
-        applied: true,
+        duration: (finished - run.started).to_std().unwrap_or_default(),
+        outcome,
+        applied: !did_nothing,
         deleted: usize::try_from(run.deleted).unwrap_or(usize::MAX),
         untagged: usize::try_from(run.untagged).unwrap_or(usize::MAX),
         spared: 0,
         failures: 0,
         refusals: 0,
         problems: run.error.into_iter().collect(),
-    })
+    };
+    Ok(Some(match summary {
+        Some(summary) => run.with(summary),
+        None => run,
+    }))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The work of the service: one job of a registry at a time, registries side by side, each told to the
 //! state, the metrics and the page.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -43,8 +43,6 @@ pub(super) struct Service {
     pub(super) contacts: Mutex<Contacts>,
     /// By registry, what came of the last collection.
     pub(super) attempts: Mutex<BTreeMap<String, Attempts>>,
-    /// Registries whose numbers have gone on from the state.
-    pub(super) announced: Mutex<BTreeSet<String>>,
     /// Registries whose collection begins by itself, and when.
     pub(super) waiting: Mutex<BTreeMap<String, DateTime<Utc>>>,
     /// By registry, when its schedules begin something next.
@@ -86,7 +84,6 @@ impl Service {
             undos: Mutex::default(),
             contacts: Mutex::default(),
             attempts: Mutex::default(),
-            announced: Mutex::default(),
             waiting: Mutex::default(),
             upcoming: Mutex::default(),
             generation: Mutex::default(),
@@ -97,6 +94,7 @@ impl Service {
     pub(super) fn announce(&self, generation: &Generation) -> anyhow::Result<()> {
         let now = (self.clock)();
         let config = &generation.config;
+        let before = self.current();
         self.take_names(config)?;
         for registry in &config.registries {
             let policies: Vec<&str> = config.policies.iter().map(|policy| policy.name.as_str()).collect();
@@ -106,12 +104,11 @@ impl Service {
         self.board.configured(config, now);
         self.metrics.config_reloaded(true, now);
         for registry in &config.registries {
-            // Once: what happens from now on is counted as it happens, also after a reload.
-            if lock(&self.announced).insert(registry.name.clone()) {
-                let carried = past::carried(&self.state, &registry.name)?;
-                self.metrics.carry_on(&registry.name, &carried);
-                self.board.carry_on(&registry.name, &carried);
-                past::show_plan(self, &registry.name)?;
+            // Of one that was here before, what happens is counted as it happens. One that has another name or place
+            // now, or has come back, is known from the state.
+            let before = before.as_ref().and_then(|before| before.registry(&registry.name));
+            if before.is_none_or(|before| before.url != registry.url) {
+                past::go_on(self, &registry.name)?;
                 if self.state.ledger(&registry.name).is_stopped()? {
                     self.metrics.stopped(&registry.name, true);
                     self.board.stopped(&registry.name, Some(CUT_OFF));
@@ -144,6 +141,14 @@ impl Service {
             if now.registry(name).is_some() {
                 lock(&self.contacts).configured(name, (self.clock)());
             }
+        }
+    }
+
+    /// Shows no more of a registry that has left the configuration while something was under way there.
+    fn forget_if_gone(&self, name: &str) {
+        if self.current().is_some_and(|generation| generation.registry(name).is_none()) {
+            self.metrics.forget(name);
+            lock(&self.contacts).forget(name);
         }
     }
 
@@ -231,6 +236,7 @@ impl Service {
                         Work::Recover => service.bring_back(name, None).await,
                         Work::Undo => service.undo(&generation, name).await,
                     }
+                    service.forget_if_gone(name);
                     // Once the service is to stop nothing begins any more.
                     work = lock(&service.jobs).next(name).filter(|_| !service.stop.is_requested());
                 }

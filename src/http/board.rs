@@ -139,11 +139,22 @@ impl Board {
         self.update(|state| state.configuration_error = Some((now, error.to_owned())));
     }
 
-    /// What was counted before the restart, or before the registry got this name.
-    pub fn carry_on(&self, registry: &str, carried: &Carried) {
-        self.catch_up(registry, carried);
-        let bytes = carried.reclaimed_bytes;
-        self.registry(registry, |registry| registry.reclaimed_bytes = registry.reclaimed_bytes.max(bytes));
+    /// What the state knows of a registry that is new here: as after a restart, or because it has another name or
+    /// address now. What is known already stays.
+    pub fn carry_on(&self, name: &str, carried: &Carried, run: Option<Run>, collected: Option<Collected>) {
+        self.catch_up(name, carried);
+        self.registry(name, |registry| {
+            registry.reclaimed_bytes = registry.reclaimed_bytes.max(carried.reclaimed_bytes);
+            registry.last_run = registry.last_run.take().or(run);
+            registry.last_collection = registry.last_collection.take().or(collected);
+            let failed = registry.last_collection.as_ref().filter(|one| {
+                one.outcome == CollectionOutcome::Failed && carried.last_collection_succeeded == Some(false)
+            });
+            registry.failed_collection = registry.failed_collection.take().or(failed.cloned());
+            if carried.last_collection_succeeded == Some(true) {
+                registry.failed_collection = None;
+            }
+        });
     }
 
     /// Shows deletions that a later run found out to have happened.

@@ -2,7 +2,7 @@
 //!
 //! It knows only which. A run by hand is nobody's to repeat, so it is never noted here.
 
-use super::{Error, State};
+use super::{Error, State, json};
 
 /// Begins the mark of such a run; its number follows.
 const MARK: &str = "interrupted run ";
@@ -16,16 +16,20 @@ impl State {
         })
     }
 
-    /// The registries whose last run is to be made up, and forgets that.
-    pub fn take_interrupted(&self) -> Result<Vec<String>, Error> {
+    /// The registries whose last run is to be made up: until it was, for whoever begins it may not come to it. What is
+    /// noted of earlier runs is forgotten.
+    pub fn interrupted(&self) -> Result<Vec<String>, Error> {
         let runs: Vec<i64> = self.durably(|connection| {
             let mut select = connection.prepare(
                 "SELECT run.id FROM run JOIN mark ON mark.name = ?1 || run.id
                  WHERE run.id = (SELECT max(id) FROM run AS other WHERE other.registry = run.registry)
                  ORDER BY run.id",
             )?;
-            let runs = select.query_map([MARK], |row| row.get(0))?.collect::<Result<_, _>>()?;
-            connection.execute("DELETE FROM mark WHERE name LIKE ?1 || '%'", [MARK])?;
+            let runs: Vec<i64> = select.query_map([MARK], |row| row.get(0))?.collect::<Result<_, _>>()?;
+            connection.execute(
+                "DELETE FROM mark WHERE name LIKE ?1 || '%' AND name NOT IN (SELECT ?1 || value FROM json_each(?2))",
+                [MARK, &json(&runs)],
+            )?;
             Ok(runs)
         })?;
         let registries = runs.into_iter().map(|run| Ok(self.run(run)?.map(|run| run.registry)));
@@ -41,7 +45,7 @@ mod tests {
     use crate::plan::TagDeletion;
 
     #[test]
-    fn the_last_run_of_a_registry_is_made_up_once() {
+    fn the_last_run_of_a_registry_is_made_up_until_another_one_has_begun() {
         let (_directory, state) = open();
         let begin = |registry: &str| state.begin_run(registry, DateTime::UNIX_EPOCH).unwrap();
         state.learn_tag_deletion("interrupted run 1", TagDeletion::Supported).unwrap();
@@ -51,8 +55,14 @@ mod tests {
         state.make_up_later(begin("edge")).unwrap();
         begin("other");
         begin("edge");
-        assert_eq!(state.take_interrupted().unwrap(), ["main"], "edge had another run since");
-        assert_eq!(state.take_interrupted().unwrap(), [""; 0]);
+        for _ in 0..2 {
+            assert_eq!(state.interrupted().unwrap(), ["main"], "edge had another run since");
+        }
+        begin("main");
+        assert_eq!(state.interrupted().unwrap(), [""; 0]);
+        let marks = "SELECT count(*) FROM mark WHERE name LIKE 'interrupted run %'";
+        let left: u32 = state.durable().query_row(marks, [], |row| row.get(0)).unwrap();
+        assert_eq!(left, 0);
         assert!(state.tag_deletion("interrupted run 1").unwrap().is_some(), "other marks stay");
     }
 }

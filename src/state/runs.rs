@@ -255,6 +255,12 @@ impl State {
         self.select_collections("registry = ?1 ORDER BY id DESC LIMIT 1", [registry]).map(|mut one| one.pop())
     }
 
+    /// The last collection of a registry that did not end with this error.
+    pub fn last_collection_but_for(&self, registry: &str, error: &str) -> Result<Option<Collection>, Error> {
+        let which = "registry = ?1 AND error IS NOT ?2 ORDER BY id DESC LIMIT 1";
+        Ok(self.select_collections(which, [self.key(registry).as_str(), error])?.pop())
+    }
+
     /// When the last collection of a registry ended that ended so.
     pub fn last_collection_that(
         &self,

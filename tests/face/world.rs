@@ -89,7 +89,7 @@ pub(crate) fn board(config: &Config) -> Board {
     board.beat(now());
     let deleted = [("apps".to_owned(), DeletedCount { manifests: 4182, tags: 4300 })].into();
     let carried = Carried { deleted, reclaimed_bytes: 181_193_932_800, ..Carried::default() };
-    board.carry_on("main", &carried);
+    board.carry_on("main", &carried, None, None);
     for (days, outcome) in [(9, CollectionOutcome::Success), (2, CollectionOutcome::Success)] {
         let error = None;
         board.remember(Entry::Run(Run::of(&report(config, 12, days), now() - TimeDelta::days(days), TAKEN)));

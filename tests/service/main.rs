@@ -18,6 +18,7 @@ mod numbers;
 mod past;
 mod reload;
 mod renamed;
+mod returned;
 mod secret;
 mod signals;
 mod together;

@@ -7,10 +7,10 @@ use serde_json::Value;
 use crate::support::gate::Gate;
 use crate::world::{Commands, Host, NEVER, Place, Serving, fill, until};
 
-const MAIN: &str = "registry=\"main\"";
+pub(crate) const MAIN: &str = "registry=\"main\"";
 
 /// A place whose runs begin when they are asked for.
-fn place(lines: &str) -> Place {
+pub(crate) fn place(lines: &str) -> Place {
     let place = Place::new(NEVER, &[]);
     let token = place.config().with_file_name("token");
     std::fs::write(&token, "sesame\n").unwrap();
@@ -19,14 +19,14 @@ fn place(lines: &str) -> Place {
 }
 
 /// Replaces something in the configuration.
-fn change(place: &Place, from: &str, to: &str) {
+pub(crate) fn change(place: &Place, from: &str, to: &str) {
     let text = std::fs::read_to_string(place.config()).unwrap();
     assert!(text.contains(from), "{text}");
     place.write(&text.replace(from, to));
 }
 
 /// Begins a run.
-async fn begin(serving: &Serving) {
+pub(crate) async fn begin(serving: &Serving) {
     let url = format!("{}/api/v1/run", serving.url);
     // The one before may still be at its last words.
     until("a run begins", async || {
@@ -37,21 +37,21 @@ async fn begin(serving: &Serving) {
 }
 
 /// Waits for so many runs that ended so, since the start of the service.
-async fn runs(serving: &Serving, outcome: &str, number: u32) {
+pub(crate) async fn runs(serving: &Serving, outcome: &str, number: u32) {
     let label = format!("outcome=\"{outcome}\"");
     serving.until_metric("runs_total", &[MAIN, &label], number.into()).await;
 }
 
-async fn get(serving: &Serving, path: &str) -> String {
+pub(crate) async fn get(serving: &Serving, path: &str) -> String {
     reqwest::get(format!("{}{path}", serving.url)).await.unwrap().text().await.unwrap()
 }
 
-async fn status(serving: &Serving) -> Value {
+pub(crate) async fn status(serving: &Serving) -> Value {
     serde_json::from_str(&get(serving, "/api/v1/status").await).unwrap()
 }
 
 /// Asserts what a metric is now, and that it is there.
-async fn is(serving: &Serving, name: &str, labels: &[&str], expected: f64) {
+pub(crate) async fn is(serving: &Serving, name: &str, labels: &[&str], expected: f64) {
     let found = serving.series(name, labels).await;
     assert_eq!(found, [expected], "{name}{labels:?}: {}", serving.log());
 }

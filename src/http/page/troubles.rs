@@ -50,8 +50,10 @@ pub(super) fn troubles(state: &State, now: DateTime<Utc>) -> Markup {
 }
 
 fn run_is_bad(registry: &Registry) -> bool {
-    let last = registry.last_run.as_ref();
-    last.is_some_and(|run| matches!(run.outcome, Outcome::Failed | Outcome::Partial | Outcome::Refused))
+    registry.last_run.as_ref().is_some_and(|run| match run.outcome {
+        Outcome::Failed | Outcome::Partial | Outcome::Refused | Outcome::Interrupted => true,
+        Outcome::Success | Outcome::Skipped => false,
+    })
 }
 
 fn last_run(registry: &Registry, place: usize, now: DateTime<Utc>) -> Markup {
