@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -17,22 +18,26 @@ use support::server::RealRegistry;
 struct Machine {
     unshare: Child,
     shared: tempfile::TempDir,
+    /// One at a time: they share the control groups of this machine, and the units of one would end those of another.
+    _turn: File,
 }
 
 impl Machine {
     /// Boots it. The scripts find what is shared at `$shared` and at `/run/shared`.
     fn boot(shared: tempfile::TempDir, prepare: &str, scenario: &str) -> Self {
+        let turn = File::create(std::env::temp_dir().join("regsweep-booted.lock")).unwrap();
+        turn.lock().unwrap();
         let path = shared.path();
         std::fs::write(path.join("prepare.sh"), prepare).unwrap();
         std::fs::write(path.join("scenario.sh"), format!("trap 'touch /run/shared/done' EXIT\n{scenario}\n"))
             .unwrap();
         let boot = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/booted/boot.sh");
-        let log = std::fs::File::create(path.join("console")).unwrap();
+        let log = File::create(path.join("console")).unwrap();
         let mut command = Command::new("unshare");
         command.args(["--fork", "--kill-child", "--pid", "--mount", "--ipc", "--uts", "--net", "--cgroup"]);
         command.arg("bash").arg(boot).arg(path).stdin(Stdio::null());
         command.stdout(log.try_clone().unwrap()).stderr(log);
-        Self { unshare: command.spawn().unwrap(), shared }
+        Self { unshare: command.spawn().unwrap(), shared, _turn: turn }
     }
 
     fn read(&self, name: &str) -> String {
