@@ -62,11 +62,12 @@ async fn sighup_takes_up_a_changed_policy() {
     serving.signal("HUP");
     serving.until_metric("deleted_manifests_total", &[], 2.0).await;
     assert_eq!(filled.left(), 2);
-    // Of a registry that is no longer configured only what was counted stays, and goes on when it is back.
+    // What was counted of a registry goes on under its other name, and when it has its former one again.
     place.write(&text.replace("name: main\n", "name: other\n").replace("14d", "36500d"));
     serving.signal("HUP");
     serving.until_at_least("runs_total", &["registry=\"other\"", "outcome=\"success\""], 1.0).await;
-    assert_eq!(serving.metric("deleted_manifests_total", &["registry=\"main\""]).await, 2.0);
+    assert_eq!(serving.metric("deleted_manifests_total", &["registry=\"other\""]).await, 2.0);
+    assert_eq!(serving.metric("deleted_manifests_total", &["registry=\"main\""]).await, 0.0);
     assert_eq!(serving.metric("next_run_timestamp_seconds", &["registry=\"main\""]).await, 0.0);
     place.write(&text);
     serving.signal("HUP");
