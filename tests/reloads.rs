@@ -17,12 +17,17 @@ const RELOADS: usize = 12;
 
 /// A configuration in its so-manieth form: the first has another mode than the others.
 fn write(path: &Path, listen: &str, number: usize) {
+    write_with(path, listen, number, 1);
+}
+
+/// The same with another port of the registry, on which nobody listens either.
+fn write_with(path: &Path, listen: &str, number: usize, port: u16) {
     let folder = path.parent().unwrap();
     let state = folder.join("state");
     let mode = if number == 0 { "plan" } else { "enforce" };
     let text = format!(
         "# {number}\nmode: {mode}\nschedule: '0 0 29 2 *'\nlisten: {listen}\nstate_dir: {}\nregistries:\n  \
-         - {{ name: main, url: 'http://127.0.0.1:1' }}\npolicies:\n  - name: all\n    repositories: '.*'\n    \
+         - {{ name: main, url: 'http://127.0.0.1:{port}' }}\npolicies:\n  - name: all\n    repositories: '.*'\n    \
          rules: [{{ name: old, tags: '.*', keep: {{ newest: 3 }} }}]\n",
         state.display()
     );
@@ -156,11 +161,17 @@ async fn nothing_begins_before_its_time() {
             let text = reqwest::get(format!("http://{listen}/metrics")).await.unwrap().text().await.unwrap();
             text.contains("regsweep_runs_total{outcome=\"failed\",registry=\"main\"} 1")
         };
-        let is_plan = async || loaded_at(&listen).await.is_some();
+        let shows = async |port: u16| {
+            let Ok(answer) = reqwest::get(format!("http://{listen}/api/v1/status")).await else {
+                return false;
+            };
+            let status: serde_json::Value = answer.json().await.unwrap();
+            status["registries"][0]["url"] == format!("http://127.0.0.1:{port}/")
+        };
         // Each reload takes at least one beat of a second, and the timer has one second to wait.
-        for number in [1, 0, 1, 0, 1] {
-            write(&path, &listen, number);
-            until("it is loaded", async || is_plan().await == (number == 1)).await;
+        for port in [1, 2, 1, 2, 1] {
+            write_with(&path, &listen, 1, port);
+            until("it is loaded", async || shows(port).await).await;
             assert!(!runs().await);
         }
         later.store(400, Ordering::Relaxed);
