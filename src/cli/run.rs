@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 
 use super::Exit;
@@ -17,7 +16,6 @@ use super::table::count;
 use crate::config::{Config, Env};
 use crate::engine::{Conducted, Error, Limits, Means, Stop, conduct, recover};
 use crate::report::{Outcome, RunReport, Trouble, no_run_document, run_document};
-use crate::state::{Filter, State};
 
 pub(super) async fn run(
     config: &Config,
@@ -67,7 +65,8 @@ pub(super) async fn run(
         let nothing = |outcome, text: &str, kind| {
             if form == Form::Json {
                 let trouble = Trouble { text, kind };
-                print_line!("{}", no_run_document(number(&state, name, now), name, now, outcome, trouble));
+                let run = state.run_that_began(name, now).ok().flatten();
+                print_line!("{}", no_run_document(run, name, now, outcome, trouble));
             }
         };
         match result {
@@ -94,13 +93,6 @@ enum Ended {
     Itself(Box<Conducted>),
     /// Somebody asked for it before anything was done.
     Stopped(Error),
-}
-
-/// The number of the run that began at this moment, if it is noted.
-fn number(state: &State, registry: &str, began: DateTime<Utc>) -> Option<i64> {
-    let (since, until) = (Some(began), Some(began));
-    let filter = Filter { registry: Some(registry.to_owned()), since, until, ..Filter::default() };
-    state.history(&filter).ok()?.first().map(|(run, _)| run.id)
 }
 
 fn print(conducted: &Conducted, form: Form, path: &Path) -> Exit {

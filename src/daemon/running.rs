@@ -10,7 +10,6 @@ use super::past;
 use super::service::{Service, lock};
 use crate::engine::{self, Conducted, Limits, Means, conduct};
 use crate::http::Run;
-use crate::state::Filter;
 
 impl Service {
     /// Makes a run of a registry.
@@ -76,7 +75,7 @@ impl Service {
         self.up(name, error.was_reached());
         self.metrics.run_failed(name, taken, (self.clock)());
         // Without a number it has no page of its own, and is told all the same.
-        let id = self.number(name, at);
+        let id = self.state.run_that_began(name, at).ok().flatten();
         self.board.run_ended(Run { id, ..Run::failed(name, &error.to_string(), at, taken) });
     }
 
@@ -84,17 +83,10 @@ impl Service {
     fn interrupted(&self, name: &str, error: &engine::Error, at: DateTime<Utc>, taken: Duration) {
         tracing::info!(registry = name, "{error}");
         self.metrics.run_interrupted(name, taken, (self.clock)());
-        let id = self.number(name, at);
+        let id = self.state.run_that_began(name, at).ok().flatten();
         self.board.run_ended(Run { id, ..Run::interrupted(name, &error.to_string(), at, taken) });
         if let Some(run) = id {
             self.make_up_later(run);
         }
-    }
-
-    /// The number of the run that began then, if it was noted.
-    fn number(&self, name: &str, at: DateTime<Utc>) -> Option<i64> {
-        let newest = Filter { registry: Some(name.to_owned()), at_most: 1, ..Filter::default() };
-        let noted = self.state.history(&newest).unwrap_or_default();
-        noted.first().map(|(run, _)| run).filter(|run| run.started == at).map(|run| run.id)
     }
 }

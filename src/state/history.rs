@@ -52,6 +52,12 @@ impl State {
         Ok(self.select_runs("id = ?1", [id])?.pop())
     }
 
+    /// The number of the run of a registry that began at this moment, if it is noted.
+    pub fn run_that_began(&self, registry: &str, at: DateTime<Utc>) -> Result<Option<i64>, Error> {
+        let which = "registry = ?1 AND started = ?2 ORDER BY id DESC LIMIT 1";
+        Ok(self.select_runs(which, params![self.key(registry), at])?.pop().map(|run| run.id))
+    }
+
     /// Deletions of which nobody knows whether they happened.
     pub fn unanswered(&self, registry: &str) -> Result<Vec<Entry>, Error> {
         self.select("registry = ?1 AND fate = 'sent' ORDER BY id", [self.key(registry)])
