@@ -7,9 +7,9 @@
 #![allow(clippy::expect_used, reason = "the files of the tests may panic")]
 #![allow(clippy::print_stdout, reason = "it prints what it did")]
 
-#[path = "../tests/support/image.rs"]
+#[path = "../tests/it/support/image.rs"]
 mod image;
-#[path = "../tests/support/push.rs"]
+#[path = "../tests/it/support/push.rs"]
 mod push;
 
 use std::collections::BTreeMap;

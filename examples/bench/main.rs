@@ -7,13 +7,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that fails panics, like a test")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the face of the benchmark")]
 
-#[path = "../../tests/support/image.rs"]
+#[path = "../../tests/it/support/image.rs"]
 mod image;
-#[path = "../../tests/support/program.rs"]
+#[path = "../../tests/it/support/program.rs"]
 mod program;
-#[path = "../../tests/support/server.rs"]
+#[path = "../../tests/it/support/server.rs"]
 mod server;
-#[path = "../../tests/support/store.rs"]
+#[path = "../../tests/it/support/store.rs"]
 mod store;
 
 mod deleting;

@@ -8,15 +8,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a soak that cannot go on panics, like a test")]
 #![allow(clippy::print_stdout, reason = "this is the face of the soak")]
 
-#[path = "../../tests/support/faults.rs"]
+#[path = "../../tests/it/support/faults.rs"]
 mod faults;
-#[path = "../../tests/support/image.rs"]
+#[path = "../../tests/it/support/image.rs"]
 mod image;
-#[path = "../../tests/support/program.rs"]
+#[path = "../../tests/it/support/program.rs"]
 mod program;
-#[path = "../../tests/support/push.rs"]
+#[path = "../../tests/it/support/push.rs"]
 mod push;
-#[path = "../../tests/support/store.rs"]
+#[path = "../../tests/it/support/store.rs"]
 mod store;
 
 mod access;

@@ -1,0 +1,99 @@
+//! What a recheck asks, and how long it is good for.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use regsweep::engine::Limits;
+use regsweep::model::{Digest, Facts, Kind, Manifest, RepositoryName, Sighting};
+use regsweep::report::Outcome;
+
+use crate::compatibility::case::{Case, assert_swept, filled, image, now, old, tags};
+use crate::support::fake::{Canned, Personality};
+
+/// More than a repository may take in memory beside others.
+fn crowd(case: &Case, repository: &str) {
+    let repository = RepositoryName::parse(repository).unwrap();
+    let before = case.state.recall("main", &repository).unwrap();
+    let mut after = before.clone();
+    for number in 0..140 {
+        let digest = Digest::of(format!("large {number}").as_bytes());
+        let labels = BTreeMap::from([("label".to_owned(), "x".repeat(1 << 20))]);
+        let facts = Facts::Known { created: None, labels };
+        let (kind, size, children, subject, blobs) = (Kind::Image, 1, Vec::new(), None, Vec::new());
+        let large = Manifest { digest: digest.clone(), kind, size, children, subject, blobs, facts };
+        after.sightings.insert(digest.clone(), Sighting { noticed: now(), left: None, restored: None });
+        after.manifests.insert(digest, Arc::new(large));
+    }
+    case.state.remember("main", &repository, &before, &after, now()).unwrap();
+}
+
+#[tokio::test]
+async fn to_wait_for_memory_makes_no_recheck_good_for_longer() {
+    let fake = filled(Personality::V2_8, &["app"]);
+    let case = Case::of(&fake);
+    let survey = case.survey().await.unwrap();
+    crowd(&case, "app");
+    let alone = case.reader.alone().await;
+    let released = Arc::new(Mutex::new(Instant::now()));
+    let (path, since) = (format!("/v2/app/manifests/{}", old("app", 1).digest), released.clone());
+    fake.before(move |request, state| {
+        if request.is("DELETE", &path) {
+            // Longer than a recheck is good for that begins when there is room.
+            std::thread::sleep(since.lock().unwrap().elapsed() * 2 + Duration::from_millis(1200));
+            state.push("app", "release", &old("app", 2));
+        }
+    });
+    let release = async {
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        *released.lock().unwrap() = Instant::now();
+        drop(alone);
+    };
+    let (report, ()) = tokio::join!(case.apply(&survey, Limits::Respected), release);
+    assert_eq!(tags(&fake, "app"), ["keep", "old-2", "release"], "{report:?}");
+}
+
+#[tokio::test]
+async fn what_may_not_be_asked_by_head_is_asked_by_get() {
+    for status in [403, 405] {
+        let fake = filled(Personality::V2_8, &["app"]);
+        fake.on(move |request| {
+            let head = request.method == "HEAD" && request.path.contains("/manifests/");
+            head.then(|| Canned::status(status))
+        });
+        let report = Case::of(&fake).run().await.unwrap();
+        assert_eq!(report.outcome(), Outcome::Success, "{status}: {report:?}");
+        assert_swept(&fake, "app", "GET is allowed");
+    }
+}
+
+#[tokio::test]
+async fn what_is_pushed_in_the_middle_of_a_look_is_not_as_old_as_the_look() {
+    let fake = filled(Personality::V2_8, &["app"]);
+    let passed = Arc::new(AtomicI64::new(0));
+    let hours = |passed: &AtomicI64| now() + TimeDelta::hours(passed.load(SeqCst));
+    let clock = {
+        let passed = passed.clone();
+        move || hours(&passed)
+    };
+    let case = Case::of(&fake).at(clock);
+    case.survey().await.unwrap();
+    // Two hours go by until the second look has the list of tags, and a tag is pushed meanwhile.
+    let (since, once) = (passed.clone(), AtomicBool::new(true));
+    fake.before(move |request, state| {
+        if request.is("GET", "/v2/app/tags/list") && once.swap(false, SeqCst) {
+            since.fetch_add(2, SeqCst);
+            state.push("app", "old-and-new", &image("old-and-new", 1));
+        }
+    });
+    case.survey().await.unwrap();
+    // What is younger than an hour is protected.
+    case.run().await.unwrap();
+    assert_eq!(tags(&fake, "app"), ["keep", "old-and-new"]);
+    passed.fetch_add(2, SeqCst);
+    case.run().await.unwrap();
+    assert_eq!(tags(&fake, "app"), ["keep"]);
+}

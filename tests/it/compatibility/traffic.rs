@@ -1,0 +1,314 @@
+//! How much is asked, how much at once, and that planning only ever asks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use regsweep::engine::Limits;
+use regsweep::report::Outcome;
+
+use crate::compatibility::case::{
+    Case, EVERY, assert_swept, assert_untouched, fill, filled, image, old, tags,
+};
+use crate::support::fake::{Canned, FakeRegistry, Personality, Request};
+use crate::support::image::{ACCEPT_ALL, Artifact, Index, signature_tag};
+
+#[tokio::test]
+async fn no_more_requests_are_under_way_than_is_allowed() {
+    for personality in EVERY {
+        let fake = FakeRegistry::options(personality).latency(Duration::from_millis(2)).start();
+        fill(&fake, &["a", "b", "c", "d", "e"]);
+        let report = Case::with(&fake, "concurrency: 3").run().await.unwrap();
+        assert_eq!(report.outcome(), Outcome::Success, "{personality:?}");
+        let peak = fake.peak_concurrency();
+        assert!((2..=3).contains(&peak), "{personality:?}: {peak} at once");
+    }
+}
+
+#[tokio::test]
+async fn the_pace_is_kept() {
+    let fake = filled(Personality::V3_1, &["a", "b"]);
+    let begin = Instant::now();
+    Case::with(&fake, "requests_per_second: 50").run().await.unwrap();
+    let (taken, requests) = (begin.elapsed(), fake.requests().len());
+    assert!(requests > 30, "{requests}");
+    assert!(taken >= Duration::from_millis(20) * (requests as u32 - 1), "{requests} requests in {taken:?}");
+}
+
+#[tokio::test]
+async fn a_plan_only_asks() {
+    for personality in EVERY {
+        let fake = filled(personality, &["app", "other"]);
+        let plan = Case::of(&fake).survey().await.unwrap().plan;
+        assert_eq!(plan.totals().delete, 6, "{personality:?}");
+        assert_eq!(fake.mutating_requests(), [], "{personality:?}");
+        // One blob is looked for to see where a registry stores that may hide tags.
+        let heads = fake.requests().iter().filter(|one| one.method == "HEAD").count();
+        assert_eq!(heads, usize::from(personality == Personality::V3_1), "{personality:?}");
+        assert_untouched(&fake, "app", "it is only a plan");
+    }
+}
+
+/// What a cache on the way could spoil is asked for anew; only configurations may come from one, whose digests
+/// name their bytes.
+#[tokio::test]
+async fn no_question_may_be_answered_from_a_cache() {
+    for personality in EVERY {
+        let fake = tangled(personality);
+        let case = Case::of(&fake);
+        // The second run goes by what the first remembers: it asks for tags by condition, and for what is kept
+        // by digest.
+        for tag in ["old-late", "old-later"] {
+            fake.push("app", tag, &image(tag, 1));
+            case.conduct().await.unwrap();
+        }
+        let mut kinds = BTreeSet::new();
+        for one in fake.requests().iter().filter(|one| ["GET", "HEAD"].contains(&one.method.as_str())) {
+            // Where a blob lies is asked by HEAD.
+            let is_content = one.method == "GET" && one.path.contains("/blobs/");
+            assert_eq!(
+                one.cache_control.as_deref() == Some("no-cache"),
+                !is_content,
+                "{personality:?}: {one:?}"
+            );
+            let kind =
+                ["/tags/list", "/manifests/sha256:", "/manifests/", "/referrers/", "/_catalog", "/blobs/"];
+            kinds.extend(kind.iter().position(|kind| one.path.contains(kind)));
+        }
+        assert_eq!(kinds.len(), 6, "{personality:?}: {kinds:?} were asked");
+    }
+}
+
+/// A proxy that answers from what it has seen, unless it is told not to.
+fn cached(fake: &FakeRegistry) {
+    let cache: Arc<Mutex<BTreeMap<String, Canned>>> = Arc::default();
+    let key = |request: &Request| format!("{} {}", request.method, request.target);
+    let seen = cache.clone();
+    fake.on(move |request| {
+        let fresh = request.method == "DELETE" || request.header("cache-control") == Some("no-cache");
+        if fresh { None } else { seen.lock().unwrap().get(&key(request)).cloned() }
+    });
+    fake.after(move |request, answer| drop(cache.lock().unwrap().insert(key(request), answer.clone())));
+}
+
+#[tokio::test]
+async fn a_caching_proxy_hides_no_tag_that_was_pushed_meanwhile() {
+    for personality in EVERY {
+        let fake = filled(personality, &["app"]);
+        cached(&fake);
+        let case = Case::of(&fake);
+        let survey = case.survey().await.unwrap();
+        fake.push("app", "saved", &old("app", 1));
+        let report = case.apply(&survey, Limits::Respected).await;
+        assert_eq!(report.deleted.len(), 2, "{personality:?}: {report:?}");
+        assert_eq!(tags(&fake, "app"), ["keep", "old-1", "saved"], "{personality:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_repository_that_no_policy_claims_is_not_asked_about() {
+    for personality in EVERY {
+        let fake = filled(personality, &["idle/app", "app", "idle/zoo"]);
+        let case = Case::of(&fake);
+        assert_eq!(case.survey().await.unwrap().unclaimed, 2, "{personality:?}");
+        case.run().await.unwrap();
+        assert!(fake.requests().iter().all(|one| !one.path.contains("idle")), "{personality:?}");
+        assert_untouched(&fake, "idle/app", "nobody claims it");
+        assert_swept(&fake, "app", "it is claimed");
+    }
+}
+
+/// A repository in which much is shared.
+fn tangled(personality: Personality) -> FakeRegistry {
+    let fake = FakeRegistry::start(personality);
+    let [one, two, three] = ["one", "two", "three"].map(|name| image(name, 1));
+    let first = Index::oci().child(&one).child(&two).build();
+    let second = Index::oci().child(&two).child(&three).build();
+    for tag in ["old-first", "old-first-too"] {
+        fake.push("app", tag, &first);
+    }
+    fake.push("app", "second", &second);
+    fake.push("app", "old-one", &one);
+    for tag in ["three", "old-three", "drei", "old-drei"] {
+        fake.push("app", tag, &three);
+    }
+    fake.push("app", &signature_tag(&two.digest), &Artifact::signature(&two.digest).build());
+    fake.ghost("app", "old-ghost");
+    fake
+}
+
+#[tokio::test]
+async fn each_tag_manifest_and_configuration_is_asked_for_once() {
+    for personality in EVERY {
+        let fake = tangled(personality);
+        Case::of(&fake).survey().await.unwrap();
+        let mut asked: BTreeMap<String, usize> = BTreeMap::new();
+        for request in fake.requests().into_iter().filter(|one| one.method == "GET") {
+            *asked.entry(request.path).or_default() += 1;
+        }
+        assert!(asked.values().all(|times| *times == 1), "{personality:?}: {asked:#?}");
+        let of = |part: &str| asked.keys().filter(|path| path.contains(part)).count();
+        let by_digest = of("/manifests/sha256:");
+        assert_eq!(of("/manifests/") - by_digest, 10, "{personality:?}: one for each tag");
+        assert_eq!(by_digest, 1, "{personality:?}: one child has no tag of its own");
+        assert!(of("/blobs/") <= 3, "{personality:?}: one for each image");
+        for request in fake.requests().iter().filter(|one| one.path.contains("/manifests/")) {
+            assert_eq!(request.accept.as_deref().map(words), Some(words(ACCEPT_ALL)), "{personality:?}");
+        }
+    }
+}
+
+fn words(header: &str) -> Vec<&str> {
+    header.split(',').map(str::trim).collect()
+}
+
+#[tokio::test]
+async fn configurations_of_what_nobody_judges_are_not_read() {
+    let fake = FakeRegistry::start(Personality::V3_1);
+    for number in 0..5 {
+        fake.push("app", &format!("keep-{number}"), &image(&format!("kept {number}"), 1));
+    }
+    let expired = image("expired", 1);
+    fake.push("app", "old", &expired);
+    Case::of(&fake).survey().await.unwrap();
+    let requests = fake.requests();
+    let read = requests.iter().filter(|one| one.method == "GET" && one.path.contains("/blobs/"));
+    let configs: Vec<&str> = read.map(|one| one.path.as_str()).collect();
+    assert_eq!(configs, [format!("/v2/app/blobs/{}", expired.config_digest())]);
+}
+
+#[tokio::test]
+async fn verifying_sends_nothing_again_but_what_the_journal_keeps() {
+    for personality in EVERY {
+        let fake = tangled(personality);
+        let case = Case::of(&fake);
+        let survey = case.survey().await.unwrap();
+        fake.forget_requests();
+        let report = case.apply(&survey, Limits::Respected).await;
+        assert_eq!(report.outcome(), Outcome::Success, "{personality:?}: {report:?}");
+        let requests = fake.requests();
+        let asked = requests.iter().filter(|one| one.method == "GET" && one.path.contains("/manifests/"));
+        let (journaled, verified): (Vec<_>, Vec<_>) = asked.partition(|one| one.path.contains("/sha256:"));
+        let mut journaled: Vec<&str> =
+            journaled.iter().map(|one| one.path.rsplit('/').next().unwrap()).collect();
+        let deleted = report.deleted.iter().map(|one| one.digest.as_str());
+        let untagged = report.untagged.iter().map(|one| one.digest.as_str());
+        let mut gone: Vec<&str> = deleted.chain(untagged).collect();
+        for digest in &gone {
+            let path = format!("/v2/app/manifests/{digest}");
+            let methods: Vec<&str> =
+                requests.iter().filter(|one| one.path == path).map(|one| one.method.as_str()).collect();
+            let (read, gone) = (
+                methods.iter().position(|&one| one == "GET"),
+                methods.iter().position(|&one| one == "DELETE"),
+            );
+            assert!(
+                read.is_some() && gone.is_none_or(|gone| read < Some(gone)),
+                "{personality:?}: its bytes first"
+            );
+        }
+        let confirmed = requests.iter().filter(|one| one.method == "HEAD");
+        let mut confirmed: Vec<&str> = confirmed.map(|one| one.path.rsplit('/').next().unwrap()).collect();
+        confirmed.sort_unstable();
+        let mut stay: Vec<String> = fake.tags("app").into_keys().filter(|tag| tag != "old-ghost").collect();
+        stay.extend(report.untagged.iter().map(|one| one.tag.to_string()));
+        stay.sort_unstable();
+        assert_eq!(
+            confirmed, stay,
+            "{personality:?}: each tag whose manifest stays, and the manifest with it, once"
+        );
+        gone.sort_unstable();
+        journaled.sort_unstable();
+        assert_eq!(journaled, gone, "{personality:?}: and once");
+        for request in verified {
+            let again = stay.iter().any(|tag| request.path.ends_with(&format!("/{tag}")));
+            let alone = report.untagged.iter().any(|one| request.path.ends_with(&format!("/{}", one.tag)));
+            assert!(!again || alone, "{personality:?} {}: was confirmed already", request.path);
+            let ghost = request.path.ends_with("/old-ghost");
+            assert_eq!(request.status, if ghost { 404 } else { 304 }, "{personality:?} {}", request.path);
+            assert_eq!(request.if_none_match.is_some(), !ghost, "{personality:?} {}", request.path);
+        }
+        assert!(!requests.iter().any(|one| one.path.contains("/blobs/")), "{personality:?}");
+        let first = requests.iter().position(|one| one.method == "DELETE").unwrap();
+        let late = requests[first..].iter().filter(|one| one.if_none_match.is_some());
+        let late: BTreeSet<&str> = late.map(|one| one.path.rsplit('/').next().unwrap()).collect();
+        let alone: BTreeSet<&str> = report.untagged.iter().map(|one| one.tag.as_str()).collect();
+        assert_eq!(late, alone, "{personality:?}: all is verified before, and tags that go alone once more");
+    }
+}
+
+#[tokio::test]
+async fn a_repository_with_nothing_to_do_is_not_verified() {
+    let fake = filled(Personality::V3_1, &["app"]);
+    fake.push("calm", "keep", &image("calm", 1));
+    let case = Case::of(&fake);
+    let survey = case.survey().await.unwrap();
+    fake.forget_requests();
+    case.apply(&survey, Limits::Respected).await;
+    assert!(fake.requests().iter().all(|one| !one.path.contains("/calm/")));
+}
+
+#[tokio::test]
+async fn requests_say_who_asks() {
+    let fake = filled(Personality::V3_1, &["app"]);
+    Case::of(&fake).run().await.unwrap();
+    for request in fake.requests() {
+        let agent = request.user_agent.unwrap_or_default();
+        assert!(agent.starts_with("regsweep/"), "{agent}");
+    }
+}
+
+/// Where in the log the reading of each of these repositories began for the last time, and where it ended.
+fn last_reading(fake: &FakeRegistry, repositories: &[&str]) -> Vec<(usize, usize)> {
+    let requests = fake.requests();
+    let last = |part: String| requests.iter().rposition(|one| one.path.contains(&part)).unwrap();
+    let reading = |one: &&str| (last(format!("/{one}/tags/list")), last(format!("/v2/{one}/")));
+    repositories.iter().map(reading).collect()
+}
+
+fn lists(fake: &FakeRegistry) -> usize {
+    fake.requests().iter().filter(|one| one.path.contains("/tags/list")).count()
+}
+
+/// The memory is shared out among so many readers that nothing fits into a share. Nor are more lists asked for, to
+/// see whether they lack tags.
+const CROWDED: &str = "concurrency: 1000000\ntags_complete: true";
+
+#[tokio::test]
+async fn what_is_too_large_for_its_share_is_read_when_no_other_is_large() {
+    let names = ["a", "b", "c", "d", "e", "f"];
+    for personality in EVERY {
+        let fake = filled(personality, &names);
+        let case = Case::with(&fake, CROWDED);
+        let plan = case.survey().await.unwrap().plan;
+        assert_eq!((plan.totals().delete, plan.failures.len()), (18, 0), "{personality:?}: {plan:?}");
+        assert_eq!(lists(&fake), 1 + 2 * 5, "{personality:?}: the first begins with all the room");
+        let readings = last_reading(&fake, &names);
+        assert!(readings.windows(2).all(|two| two[0].1 < two[1].0), "{personality:?}: {readings:?}");
+        // What is remembered needs no try.
+        fake.forget_requests();
+        let survey = case.survey().await.unwrap();
+        assert_eq!(lists(&fake), 6, "{personality:?}");
+        let readings = last_reading(&fake, &names);
+        assert!(readings.windows(2).all(|two| two[0].1 < two[1].0), "{personality:?}: {readings:?}");
+        let report = case.apply(&survey, Limits::Respected).await;
+        assert_eq!((report.deleted.len(), report.outcome()), (18, Outcome::Success), "{personality:?}");
+    }
+}
+
+#[tokio::test]
+async fn so_it_is_where_repositories_are_read_in_any_order() {
+    for personality in EVERY {
+        let names = ["a", "b", "c", "d"];
+        // In which they all begin before one ends, or each could have all the room from the beginning.
+        let fake = FakeRegistry::options(personality).latency(Duration::from_millis(5)).start();
+        fill(&fake, &names);
+        let case = Case::with(&fake, CROWDED);
+        let found = join_all(names.iter().map(|name| case.inspect(name))).await;
+        assert!(found.iter().all(|manifests| *manifests == 4), "{personality:?}: {found:?}");
+        let mut readings = last_reading(&fake, &names);
+        readings.sort_unstable();
+        assert!(readings.windows(2).all(|two| two[0].1 < two[1].0), "{personality:?}: {readings:?}");
+    }
+}

@@ -1,0 +1,155 @@
+//! Credentials that end while regsweep runs, and others that come in their place.
+
+use super::harness::{Place, auths, fill, pair, read, read_all};
+use crate::support::fake::{Auth, Bearer, Canned, FakeRegistry, Personality};
+use crate::support::image::Image;
+use crate::support::server::RealRegistry;
+
+#[tokio::test]
+async fn a_new_password_in_the_file_is_taken_up() {
+    let registry = RealRegistry::options().htpasswd("ann", "first").start();
+    registry.store().write("app", &["t0"], &Image::new("one").build());
+    let (place, host) = (Place::new(), registry.host());
+    place.configure_docker(&registry.url(), &auths(&host, &pair("ann", "first")));
+    let reader = place.reader();
+    read(&reader, "t0").await.unwrap();
+    registry.change_password("ann", "second");
+    place.file("docker.json", &auths(&host, &pair("ann", "second")));
+    read(&reader, "t0").await.unwrap();
+    let statuses: Vec<u16> = registry.requests().iter().map(|logged| logged.status).collect();
+    assert_eq!(statuses, [401, 200, 401, 200]);
+}
+
+#[tokio::test]
+async fn a_password_that_is_the_same_as_before_is_refused_as_ever() {
+    let registry = RealRegistry::options().htpasswd("ann", "first").start();
+    let place = Place::new();
+    place.configure_docker(&registry.url(), &auths(&registry.host(), &pair("ann", "wrong")));
+    let reader = place.reader();
+    let error = reader.ping().await.unwrap_err().to_string();
+    assert!(error.contains("the registry does not accept the user name and password"), "{error}");
+    assert_eq!(registry.requests().len(), 2);
+    // A file that is broken meanwhile is told as what it is.
+    let place = Place::new();
+    place.configure_docker(&registry.url(), &auths(&registry.host(), &pair("ann", "wrong")));
+    let reader = place.reader();
+    place.file("docker.json", "{");
+    let error = reader.ping().await.unwrap_err().to_string();
+    assert!(error.contains("docker.json`: not JSON at line 1") && error.contains("401"), "{error}");
+}
+
+#[tokio::test]
+async fn many_that_are_refused_at_once_look_once() {
+    for auth in [Auth::basic("ann", "second"), Auth::bearer("ann", "second")] {
+        let fake = FakeRegistry::options(Personality::V3_1)
+            .auth(Auth::basic("ann", "first"))
+            .latency(std::time::Duration::from_millis(20))
+            .start();
+        fill(&fake, 20);
+        let place = Place::new();
+        place.helper(
+            "test",
+            "cat > /dev/null; echo x >> \"${0%/*}/asked\"; sleep 0.1\n\
+             if [ $(wc -l < \"${0%/*}/asked\") = 1 ]; then password=first; else password=second; fi\n\
+             printf '{\"Username\":\"ann\",\"Secret\":\"%s\"}' $password",
+        );
+        place.configure_docker(&fake.url(), "{\"credsStore\":\"test\"}");
+        let mut tags = 0;
+        fake.before(move |request, state| {
+            tags += usize::from(request.path.starts_with("/v2/app/manifests/"));
+            if tags == 5 {
+                state.settings.auth = auth.clone();
+            }
+        });
+        place.run(&["plan"]).exits(0);
+        assert_eq!(place.read("asked"), "x\nx\n");
+    }
+}
+
+#[tokio::test]
+async fn many_that_are_refused_for_good_look_once_too() {
+    let fake = FakeRegistry::options(Personality::V3_1).auth(Auth::basic("ann", "first")).start();
+    fill(&fake, 20);
+    let place = Place::new();
+    place.configure_docker(&fake.url(), &auths(&fake.host(), &pair("ann", "first")));
+    let reader = place.reader();
+    assert_eq!(read_all(&reader, 20).await.len(), 0);
+    fake.change(|state| state.settings.auth = Auth::basic("ann", "second"));
+    fake.forget_requests();
+    let errors = read_all(&reader, 20).await;
+    assert_eq!((errors.len(), fake.requests().len()), (20, 20), "nobody tried once more");
+    assert!(errors.iter().all(|error| error.kind.name() == "unauthorized"));
+}
+
+#[tokio::test]
+async fn a_token_service_that_refuses_lets_look_too() {
+    let fake = FakeRegistry::options(Personality::V3_1).auth(Auth::bearer("ann", "second")).start();
+    fill(&fake, 1);
+    let place = Place::new();
+    place.configure_docker(&fake.url(), &auths(&fake.host(), &pair("ann", "first")));
+    let reader = place.reader();
+    place.file("docker.json", &auths(&fake.host(), &pair("ann", "second")));
+    read(&reader, "t0").await.unwrap();
+    let asked = fake.requests().into_iter().filter(|one| one.path.starts_with("/token"));
+    assert_eq!(asked.map(|one| one.status).collect::<Vec<_>>(), [401, 200]);
+}
+
+#[tokio::test]
+async fn a_refresh_token_that_has_ended_lets_look_too() {
+    // OAuth 2.0 has 400 for it, distribution 401.
+    for status in [400, 401] {
+        let Auth::Bearer(bearer) = Auth::bearer("ann", "unused") else { unreachable!() };
+        let auth = Auth::Bearer(Bearer { refresh_token: Some("second".into()), ..bearer });
+        let fake = FakeRegistry::options(Personality::V3_1).auth(auth).start();
+        fill(&fake, 1);
+        fake.on(move |request| {
+            let ended = String::from_utf8_lossy(&request.body).contains("refresh_token=first");
+            ended.then(|| Canned::status(status).body(r#"{"error":"invalid_grant"}"#))
+        });
+        let place = Place::new();
+        place.configure_docker(&fake.url(), &auths(&fake.host(), "{\"identitytoken\":\"first\"}"));
+        let reader = place.reader();
+        place.file("docker.json", &auths(&fake.host(), "{\"identitytoken\":\"second\"}"));
+        read(&reader, "t0").await.unwrap();
+        let asked = fake.requests().into_iter().filter(|one| one.path.starts_with("/token"));
+        assert_eq!(asked.map(|one| one.status).collect::<Vec<_>>(), [status, 200]);
+    }
+}
+
+#[tokio::test]
+async fn a_token_made_elsewhere_is_taken_up_anew() {
+    let fake = FakeRegistry::start(Personality::V3_1);
+    fill(&fake, 1);
+    fake.on(|request| {
+        (request.header("authorization") != Some("Bearer second")).then(|| Canned::status(401))
+    });
+    let place = Place::new();
+    place.configure_docker(&fake.url(), &auths(&fake.host(), "{\"registrytoken\":\"first\"}"));
+    let reader = place.reader();
+    place.file("docker.json", &auths(&fake.host(), "{\"registrytoken\":\"second\"}"));
+    read(&reader, "t0").await.unwrap();
+    assert_eq!(fake.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn amazon_says_that_a_password_has_ended_in_words_of_its_own() {
+    let fake = FakeRegistry::options(Personality::V3_1).auth(Auth::basic("ann", "first")).start();
+    fill(&fake, 1);
+    let place = Place::new();
+    place.configure_docker(&fake.url(), &auths(&fake.host(), &pair("ann", "first")));
+    let reader = place.reader();
+    read(&reader, "t0").await.unwrap();
+    let body = r#"{"errors":[{"code":"DENIED","message":"Your authorization token has expired. Reauthenticate and try again."}]}"#;
+    fake.on(move |request| {
+        let first = request.header("authorization")? == "Basic YW5uOmZpcnN0";
+        first.then(|| Canned::status(403).body(body))
+    });
+    fake.change(|state| state.settings.auth = Auth::basic("ann", "second"));
+    place.file("docker.json", &auths(&fake.host(), &pair("ann", "second")));
+    read(&reader, "t0").await.unwrap();
+    fake.forget_requests();
+    // Another 403 is one.
+    fake.on(|_| Some(Canned::status(403).body("{}")));
+    assert_eq!(read(&reader, "t0").await.unwrap_err().kind.name(), "forbidden");
+    assert_eq!(fake.requests().len(), 1);
+}

@@ -1,0 +1,169 @@
+//! Docker configuration files in all their forms, and the helpers that they name.
+
+use super::harness::{Place, SECRET, assert_hidden, auths, base64, pair};
+use crate::support::image::Image;
+use crate::support::server::RealRegistry;
+
+/// A registry that only Ann may use, with one image to keep and one to delete.
+fn locked() -> RealRegistry {
+    let registry = RealRegistry::options().htpasswd("ann", SECRET).start();
+    for (tag, name) in [("keep", "kept"), ("old", "expired")] {
+        let image = Image::new(name).created("2020-01-01T00:00:00Z").build();
+        registry.store().write("app", &[tag], &image);
+    }
+    registry
+}
+
+/// A helper that writes down what it is asked, and answers so.
+fn helper(user: &str, secret: &str) -> String {
+    format!(
+        "server=$(cat); echo \"$1 $server\" >> \"${{0%/*}}/asked\"\n\
+         printf '{{\"ServerURL\":\"%s\",\"Username\":\"{user}\",\"Secret\":\"{secret}\"}}' \"$server\""
+    )
+}
+
+#[test]
+fn every_form_of_an_entry_opens_a_registry() {
+    let registry = locked();
+    let host = registry.host();
+    for (key, entry) in [
+        (host.clone(), pair("ann", SECRET)),
+        (host.clone(), format!("{{\"auth\":\"{}\"}}", base64(&format!("ann:{SECRET}\0\0")))),
+        (host.clone(), format!("{{\"username\":\"ann\",\"password\":\"{SECRET}\"}}")),
+        (format!("http://{host}/v1/"), pair("ann", SECRET)),
+        (format!("https://{host}/v2/"), pair("ann", SECRET)),
+        (format!("{host}/team"), pair("ann", SECRET)),
+    ] {
+        let place = Place::new();
+        place.configure_docker(&registry.url(), &auths(&key, &entry));
+        let plan = place.run(&["plan", "--output", "json"]).exits(0);
+        assert_eq!(plan.doomed().len(), 1, "{key} {entry}");
+    }
+}
+
+#[test]
+fn the_file_is_found_at_the_usual_places() {
+    let registry = locked();
+    let config = auths(&registry.host(), &pair("ann", SECRET));
+    for (variable, folder, file) in [
+        ("REGISTRY_AUTH_FILE", "podman.json", "podman.json"),
+        ("DOCKER_CONFIG", "docker", "docker/config.json"),
+        ("HOME", "home", "home/.docker/config.json"),
+        ("XDG_RUNTIME_DIR", "run", "run/containers/auth.json"),
+    ] {
+        let place = Place::new();
+        place.file(file, &config);
+        let value = place.path(folder).display().to_string();
+        let place = place.env(variable, &value);
+        place.configure(&registry.url(), "auth: { docker_config: default }");
+        place.run(&["plan"]).exits(0);
+    }
+    let place = Place::new();
+    place.configure(&registry.url(), "auth: { docker_config: default }");
+    let said = place.run(&["plan"]).exits(78).stderr;
+    assert!(said.contains("$REGISTRY_AUTH_FILE (not set), $DOCKER_CONFIG (not set)"), "{said}");
+}
+
+#[test]
+fn a_helper_is_asked_for_the_registry_and_once() {
+    let registry = locked();
+    let host = registry.host();
+    for config in [
+        format!("{{\"credHelpers\":{{\"{host}\":\"test\"}},\"credsStore\":\"missing\"}}"),
+        "{\"credsStore\":\"test\"}".to_owned(),
+        format!("{{\"auths\":{{\"{host}\":{{}}}},\"credsStore\":\"test\"}}"),
+    ] {
+        let place = Place::new();
+        place.helper("test", &helper("ann", SECRET));
+        place.configure_docker(&registry.url(), &config);
+        place.run(&["plan"]).exits(0);
+        assert_eq!(place.read("asked"), format!("get {host}\n"), "{config}");
+    }
+}
+
+#[test]
+fn a_helper_is_asked_only_where_a_registry_wants_to_know() {
+    let registry = RealRegistry::start();
+    registry.store().write("app", &["keep"], &Image::new("kept").build());
+    let place = Place::new();
+    place.helper("test", &helper("ann", SECRET));
+    place.configure_docker(&registry.url(), "{\"credsStore\":\"test\"}");
+    place.run(&["plan"]).exits(0);
+    assert_eq!(place.read("asked"), "");
+}
+
+#[test]
+fn what_a_helper_does_not_know_may_be_in_the_file() {
+    let registry = locked();
+    let host = registry.host();
+    let place = Place::new();
+    let not_found = "echo 'credentials not found in native keychain'; exit 1";
+    place.helper("test", not_found);
+    let entry = pair("ann", SECRET);
+    let config = format!("{{\"credHelpers\":{{\"{host}\":\"test\"}},\"auths\":{{\"{host}\":{entry}}}}}");
+    place.configure_docker(&registry.url(), &config);
+    place.run(&["plan"]).exits(0);
+    place.configure_docker(&registry.url(), "{\"credsStore\":\"test\"}");
+    let said = place.run(&["plan"]).exits(1).stderr;
+    let expected = format!("its credential helper has nothing for `{host}`: log in to the registry");
+    assert!(said.contains("docker.json") && said.contains(&expected), "{said}");
+}
+
+#[test]
+fn a_helper_that_is_no_use_is_one_clear_error_without_a_secret() {
+    let registry = locked();
+    for (script, words) in [
+        ("echo no session; exit 1", "`docker-credential-test` fails: no session"),
+        ("echo trouble >&2; exit 3", "fails: trouble"),
+        ("exit 1", "fails: call it by hand as the user of regsweep"),
+        (&format!("echo '{{\"Secret\":\"{SECRET}\"}}'; exit 1"), "fails: call it by hand"),
+        (&format!("echo '{SECRET}'"), "does not answer as helpers do: not JSON at line 1"),
+        (&format!("echo '\"{SECRET}\"'"), "does not answer as helpers do"),
+        (&format!("echo '{{\"Username\":\"\",\"Secret\":\"{SECRET}\"}}'"), "an empty user name or secret"),
+        ("echo '{}'", "an empty user name or secret"),
+        ("yes", "says more than any credentials"),
+        (&helper("ann", &format!("{SECRET}-wrong")), "does not accept the user name and password"),
+    ] {
+        let place = Place::new();
+        place.helper("test", script);
+        place.configure_docker(&registry.url(), "{\"credsStore\":\"test\"}");
+        let ran = place.run(&["plan"]).exits(1);
+        assert!(ran.stderr.contains(words) && ran.stderr.contains("check auth"), "{script}: {}", ran.stderr);
+        assert_hidden(&[&ran.stderr, &ran.stdout], &[SECRET.to_owned()]);
+    }
+}
+
+#[test]
+fn a_helper_that_is_not_there_says_so() {
+    let registry = locked();
+    let place = Place::new();
+    place.configure_docker(&registry.url(), "{\"credsStore\":\"test\"}");
+    let said = place.run(&["plan"]).exits(1).stderr;
+    assert!(said.contains("`docker-credential-test` is not there: install it, or add its folder"), "{said}");
+}
+
+#[test]
+fn a_file_that_is_no_use_is_told_before_anything_is_asked() {
+    let registry = locked();
+    let host = registry.host();
+    for (config, words) in [
+        ("{}".to_owned(), format!("docker.json`: there are no credentials for `{host}` in it")),
+        (SECRET.to_owned(), "docker.json`: not JSON at line 1, column 1".to_owned()),
+        (auths(&host, &format!("\"{SECRET}\"")), format!("docker.json`: `auths.{host}` (line 1")),
+        (
+            auths(&host, &format!("{{\"auth\":\"{SECRET}\"}}")),
+            format!("auths.`{host}`.auth: not the base64 form"),
+        ),
+        (
+            "{\"credsStore\":\"../test\"}".to_owned(),
+            "credsStore: `../test` is no name of a helper".to_owned(),
+        ),
+    ] {
+        let place = Place::new();
+        place.configure_docker(&registry.url(), &config);
+        let ran = place.run(&["plan"]).exits(1);
+        assert!(ran.stderr.contains(&words), "{config}: {}", ran.stderr);
+        assert_hidden(&[&ran.stderr, &ran.stdout], &[SECRET.to_owned()]);
+    }
+    assert_eq!(registry.requests(), []);
+}

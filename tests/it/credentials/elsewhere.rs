@@ -1,0 +1,162 @@
+//! Credentials do not go to another host than the one they are for.
+
+use std::sync::{Arc, Mutex};
+
+use super::harness::{Place, SECRET, assert_hidden, auths, base64, fill, pair, read};
+use crate::support::fake::{Auth, Bearer, Canned, FakeRegistry, Personality};
+use crate::support::server::RealRegistry;
+
+/// A server that answers so, and all that it was ever sent.
+fn listening(answer: Canned) -> (FakeRegistry, Arc<Mutex<String>>) {
+    let fake = FakeRegistry::start(Personality::V3_1);
+    let heard = Arc::new(Mutex::new(String::new()));
+    let all = heard.clone();
+    fake.on(move |request| {
+        let headers =
+            request.headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()));
+        let headers: Vec<String> = headers.collect();
+        let body = String::from_utf8_lossy(&request.body);
+        *all.lock().unwrap() +=
+            &format!("{} {}\n{}\n{body}\n", request.method, request.target, headers.join("\n"));
+        Some(answer.clone())
+    });
+    (fake, heard)
+}
+
+fn token() -> Canned {
+    Canned::status(200).body(r#"{"token":"stolen","expires_in":60}"#)
+}
+
+/// Both names of this machine; the second is another host also where the port is the same.
+fn addresses(other: &FakeRegistry) -> [String; 2] {
+    [other.url(), other.url().replace("127.0.0.1", "localhost")]
+}
+
+fn secrets() -> Vec<String> {
+    let pairs = ["ann", "<token>"].map(|user| base64(&format!("{user}:{SECRET}")));
+    [&[SECRET.to_owned(), "uthorization".to_owned(), "referer".to_owned()][..], &pairs].concat()
+}
+
+fn locked(status: u16, to: &str) -> FakeRegistry {
+    let Auth::Bearer(bearer) = Auth::bearer("ann", SECRET) else { unreachable!() };
+    let auth = Auth::Bearer(Bearer { refresh_token: Some(SECRET.into()), ..bearer });
+    let fake = FakeRegistry::options(Personality::V3_1).auth(auth).start();
+    fill(&fake, 1);
+    let location = format!("{to}/token");
+    fake.on(move |request| {
+        let moved = || Canned::status(status).header("location", location.clone());
+        (request.path == "/token").then(moved)
+    });
+    fake
+}
+
+#[tokio::test]
+async fn a_token_service_that_sends_elsewhere_does_not_take_an_identity_token_along() {
+    for status in [301, 302, 303, 307, 308] {
+        let (other, heard) = listening(token());
+        for address in addresses(&other) {
+            let fake = locked(status, &address);
+            let entry = format!("{{\"identitytoken\":\"{SECRET}\"}}");
+            let error = Place::by(&fake, &auths(&fake.host(), &entry)).reader().ping().await.unwrap_err();
+            assert_eq!(error.kind.name(), "unauthorized");
+            assert!(
+                error.to_string().contains("sends elsewhere, where the credentials do not go"),
+                "{error}"
+            );
+            assert_hidden(&[&format!("{error} {error:?}")], &[SECRET.to_owned()]);
+        }
+        assert_eq!(*heard.lock().unwrap(), "", "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_service_that_sends_elsewhere_does_not_take_a_password_along() {
+    for status in [302, 307] {
+        let (other, heard) = listening(token());
+        for address in addresses(&other) {
+            let fake = locked(status, &address);
+            let place = Place::by(&fake, &auths(&fake.host(), &pair("ann", SECRET)));
+            let reader = place.reader();
+            assert!(reader.ping().await.is_err(), "what the other gave is no token here");
+        }
+        let heard = heard.lock().unwrap().clone();
+        assert!(heard.contains("GET /token"), "{heard}");
+        assert_hidden(&[&heard], &secrets());
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_sends_elsewhere_does_not_take_what_was_shown_along() {
+    let bearer = format!("{{\"registrytoken\":\"{SECRET}\"}}");
+    for (auth, entry) in [
+        (Auth::basic("ann", SECRET), pair("ann", SECRET)),
+        (Auth::bearer("ann", SECRET), pair("ann", SECRET)),
+        (Auth::None, bearer),
+    ] {
+        let (other, heard) = listening(Canned::status(404));
+        for address in addresses(&other) {
+            let fake = FakeRegistry::options(Personality::V3_1).auth(auth.clone()).start();
+            fill(&fake, 1);
+            let location = format!("{address}/elsewhere");
+            fake.on(move |request| {
+                let moved = request.path.contains("/manifests/") && request.header("authorization").is_some();
+                moved.then(|| Canned::status(307).header("location", location.clone()))
+            });
+            let place = Place::by(&fake, &auths(&fake.host(), &entry));
+            let reader = place.reader();
+            assert!(read(&reader, "t0").await.is_err());
+        }
+        let heard = heard.lock().unwrap().clone();
+        assert!(heard.matches("GET /elsewhere").count() >= 2, "{heard}");
+        assert_hidden(&[&heard, &heard.to_lowercase()], &secrets());
+        assert_hidden(&[&heard], &["Bearer".to_owned(), "token-1".to_owned()]);
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_repeats_what_it_was_sent_is_not_repeated() {
+    let entry = format!("{{\"identitytoken\":\"{SECRET}\"}}");
+    for entry in [entry, pair("ann", SECRET)] {
+        let fake = FakeRegistry::options(Personality::V3_1).auth(Auth::bearer("ann", "other")).start();
+        fake.on(|request| {
+            let header = request.header("authorization").unwrap_or_default();
+            let said = format!("no: {header} {} ({SECRET})", String::from_utf8_lossy(&request.body));
+            (request.path == "/token").then(|| Canned::status(403).body(said))
+        });
+        let error = Place::by(&fake, &auths(&fake.host(), &entry)).reader().ping().await.unwrap_err();
+        let said = format!("{error} {error:?}");
+        assert!(said.contains("no: ") && said.contains("***"), "{said}");
+        assert_hidden(&[&said], &[SECRET.to_owned(), base64(&format!("ann:{SECRET}"))]);
+    }
+    let fake = FakeRegistry::options(Personality::V3_1).auth(Auth::basic("ann", SECRET)).start();
+    fake.on(|request| {
+        let header = request.header("authorization")?.to_owned();
+        Some(Canned::status(400).body(format!("bad request: {header}")))
+    });
+    let error =
+        Place::by(&fake, &auths(&fake.host(), &pair("ann", SECRET))).reader().ping().await.unwrap_err();
+    assert!(error.to_string().contains("bad request: Basic ***"), "{error}");
+}
+
+#[test]
+fn a_token_service_without_encryption_gets_no_credentials_for_an_encrypted_registry() {
+    let (other, heard) = listening(token());
+    let registry = RealRegistry::options().token_service(&format!("{}/token", other.url())).start();
+    let identity = format!("{{\"identitytoken\":\"{SECRET}\"}}");
+    for entry in [pair("ann", SECRET), identity] {
+        let place = Place::new();
+        place.configure_docker(&registry.url(), &auths(&registry.host(), &entry));
+        let said = place.run(&["plan"]).exits(1).stderr;
+        assert!(
+            said.contains("the token service is not on https, so it does not get the credentials"),
+            "{said}"
+        );
+    }
+    assert_eq!(*heard.lock().unwrap(), "");
+    // Whoever has none may ask.
+    let place = Place::new();
+    place.configure(&registry.url(), "tls: { insecure_skip_verify: true }");
+    let said = place.run(&["plan"]).exits(1).stderr;
+    assert!(said.contains("does not accept what its token service grants"), "{said}");
+    assert!(heard.lock().unwrap().starts_with("GET /token"));
+}

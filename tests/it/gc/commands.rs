@@ -1,0 +1,302 @@
+//! Collections by commands of the operator, on a registry of this host.
+
+use std::fs;
+use std::time::Duration;
+
+use regsweep::config::{Cache, Collector as Kind, Gc};
+use regsweep::gc::{Error, Outcome};
+
+use super::harness::{Filled, Notes, assert_freed, assert_sound, collected, collector, fill, gc, until};
+use crate::support::program::registry_program;
+use crate::support::server::{Options, RealRegistry};
+
+/// How most of these registries keep their log to themselves.
+const SILENT: &str = " >/dev/null 2>&1";
+
+/// A registry with the deceptive cache, run by shell commands as an init system would.
+pub(crate) struct Host {
+    pub(crate) registry: RealRegistry,
+    folder: tempfile::TempDir,
+    pub(crate) filled: Filled,
+}
+
+impl Host {
+    async fn start() -> Self {
+        Self::of(RealRegistry::options().cache()).await
+    }
+
+    pub(crate) async fn of(options: Options) -> Self {
+        let mut registry = options.start();
+        let folder = tempfile::tempdir().unwrap();
+        // From here on it is the commands' child.
+        registry.stop();
+        let host = |filled| Self { registry, folder, filled };
+        let mut host = host(Filled {
+            kept: Vec::new(),
+            gone: crate::support::image::Image::new("").build(),
+            garbage: Default::default(),
+        });
+        assert!(std::process::Command::new("sh").args(["-c", &host.after()]).status().unwrap().success());
+        assert!(host.answers().await);
+        host.filled = fill(&host.registry.url()).await;
+        host
+    }
+
+    pub(crate) fn config(&self) -> String {
+        self.registry.config_path().display().to_string()
+    }
+
+    fn pid_file(&self) -> String {
+        self.folder.path().join("pid").display().to_string()
+    }
+
+    /// Stops it, and waits until it is stopped.
+    fn before(&self) -> String {
+        // The end of an orphan may go unnoticed by its new parent, but it has no program any more.
+        let pid = format!("$(cat {})", self.pid_file());
+        format!("kill {pid}; while [ -e /proc/{pid}/exe ]; do :; done; echo before >>{}", self.journal())
+    }
+
+    /// Starts it in the background, unless it runs.
+    fn after(&self) -> String {
+        let (pid, config) = (self.pid_file(), self.config());
+        format!(
+            "echo after >>{}; [ -s {pid} ] && [ -e /proc/$(cat {pid})/exe ] || {{ {registry} serve {config}{SILENT} & echo $! >{pid}; }}",
+            self.journal(),
+            registry = registry_program()
+        )
+    }
+
+    fn journal(&self) -> String {
+        self.folder.path().join("journal").display().to_string()
+    }
+
+    /// What was run since the registry was filled.
+    pub(crate) fn journaled(&self) -> Vec<String> {
+        fs::read_to_string(self.journal()).unwrap().lines().skip(1).map(str::to_owned).collect()
+    }
+
+    pub(crate) fn gc(&self, run: &[&str]) -> Gc {
+        let shell = |text: String| vec!["sh".to_owned(), "-c".to_owned(), text];
+        gc(Kind::Command {
+            before: shell(self.before()),
+            run: run.iter().map(|word| (*word).to_owned()).collect(),
+            cancel: Vec::new(),
+            after: shell(self.after()),
+        })
+    }
+
+    /// A program that does this instead of a sweep, and is the registry's own otherwise.
+    pub(crate) fn program(&self, instead: &str) -> String {
+        let rest = format!("exec {} \"$@\"", registry_program());
+        self.program_of(&format!("case \"$*\" in *--dry-run*) {rest} ;; esac\n{instead}\n{rest}"))
+    }
+
+    /// A program that does this.
+    pub(crate) fn program_of(&self, script: &str) -> String {
+        let file = self.folder.path().join("program");
+        fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        file.display().to_string()
+    }
+
+    pub(crate) async fn answers_now(&self) -> bool {
+        reqwest::get(format!("{}/v2/", self.registry.url())).await.is_ok()
+    }
+
+    pub(crate) async fn answers(&self) -> bool {
+        for _ in 0..600 {
+            if reqwest::get(format!("{}/v2/", self.registry.url())).await.is_ok() {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        false
+    }
+
+    pub(crate) async fn collect(&self, gc: &Gc, notes: &Notes) -> Result<Outcome, Error> {
+        collector(gc).collect(&|_| false, notes, || self.answers()).await
+    }
+
+    pub(crate) fn host(&self) -> String {
+        self.registry.url().trim_start_matches("http://").to_owned()
+    }
+
+    pub(crate) fn nothing_is_gone(&self) -> bool {
+        let store = self.registry.store();
+        self.filled.garbage.keys().all(|digest| store.has_blob(digest.as_str()))
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("sh").args(["-c", &self.before()]).status();
+    }
+}
+
+#[tokio::test]
+async fn a_registry_of_this_host_is_collected() {
+    let host = Host::start().await;
+    let (store, notes) = (host.registry.store(), Notes::default());
+    let before = store.blob_bytes();
+    let mut gc = host.gc(&[registry_program(), "garbage-collect", &host.config()]);
+    if let Kind::Command { after, .. } = &mut gc.collector {
+        // This registry logs to where its commands print, and must not die of that when they have ended.
+        after[2] = after[2].replace(SILENT, "");
+    }
+    let done = collected(host.collect(&gc, &notes).await.unwrap());
+    assert_freed(&done, &host.filled, before, &store);
+    assert_eq!(notes.calls(), ["stopping", "sweeping", "restored"]);
+    assert_eq!(*notes.blobs.lock().unwrap(), host.filled.garbage);
+    assert_eq!(host.journaled(), ["before", "after"]);
+    assert_eq!(collector(&gc).gone(&host.filled.garbage).await.unwrap(), host.filled.garbage);
+    assert_sound(&host.host(), &host.filled).await;
+    assert_eq!(host.collect(&gc, &Notes::default()).await.unwrap(), Outcome::NothingToDo);
+    assert_eq!(host.journaled(), ["before", "after"]);
+}
+
+#[tokio::test]
+async fn what_is_pushed_again_at_once_was_freed_all_the_same() {
+    let host = Host::start().await;
+    let (store, notes) = (host.registry.store(), Notes::default());
+    let before = store.blob_bytes();
+    let digest = host.filled.garbage.keys().next().unwrap();
+    let (blob, copy) = (store.blob_path(digest.as_str()), host.folder.path().join("copy"));
+    fs::copy(&blob, &copy).unwrap();
+    let mut gc = host.gc(&[registry_program(), "garbage-collect", &host.config()]);
+    if let Kind::Command { after, .. } = &mut gc.collector {
+        let home = blob.parent().unwrap().display();
+        after[2] += &format!("; mkdir -p {home}; cp {} {home}/data", copy.display());
+    }
+    let done = collected(host.collect(&gc, &notes).await.unwrap());
+    assert!(store.has_blob(digest.as_str()));
+    let again = fs::metadata(copy).unwrap().len();
+    assert_eq!(done.bytes, before - store.blob_bytes() + again);
+    assert_eq!(done.removed, host.filled.garbage.keys().cloned().collect());
+}
+
+#[tokio::test]
+async fn a_kept_blob_and_a_small_gain_run_no_command() {
+    let host = Host::start().await;
+    let mut gc = host.gc(&[registry_program(), "garbage-collect", &host.config()]);
+    let error = collector(&gc).collect(&|_| true, &Notes::default(), || host.answers()).await.unwrap_err();
+    assert_eq!(error.kind(), "kept_blob");
+    gc.min_reclaimable = 1 << 30;
+    let reclaimable = host.filled.garbage.values().sum();
+    let outcome = host.collect(&gc, &Notes::default()).await.unwrap();
+    assert_eq!(outcome, Outcome::BelowMinimum { reclaimable });
+    assert!(host.journaled().is_empty() && host.nothing_is_gone());
+}
+
+#[tokio::test]
+async fn a_command_that_nobody_knows_is_run_and_believed() {
+    let host = Host::start().await;
+    let mut gc = host.gc(&["sh", "-c", &format!("{} garbage-collect {}", registry_program(), host.config())]);
+    gc.cache = Some(Cache::InMemory);
+    let notes = Notes::default();
+    let done = collected(host.collect(&gc, &notes).await.unwrap());
+    assert_eq!(done.removed, host.filled.garbage.keys().cloned().collect());
+    assert_eq!((done.bytes, notes.blobs.lock().unwrap().len()), (0, 0));
+    assert_eq!(notes.calls(), ["stopping", "sweeping", "restored"]);
+    let error = collector(&gc).gone(&host.filled.garbage).await.unwrap_err();
+    assert_eq!(error.kind(), "unknown_store");
+    assert_sound(&host.host(), &host.filled).await;
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_looked_into_is_collected_unmeasured() {
+    let host = Host::start().await;
+    // The registry's configuration is not where the command says: it is inside a place of its own.
+    let inside = "inside.yml";
+    let program = host.folder.path().join("elsewhere");
+    fs::write(
+        &program,
+        format!(
+            "#!/bin/sh\nexec {} $(echo \"$@\" | sed 's|{inside}|{}|')\n",
+            registry_program(),
+            host.config()
+        ),
+    )
+    .unwrap();
+    fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut gc = host.gc(&[program.to_str().unwrap(), "garbage-collect", inside]);
+    gc.min_reclaimable = 1 << 30;
+    gc.cache = Some(Cache::InMemory);
+    let garbage = &host.filled.garbage;
+    assert!(collector(&gc).gone(garbage).await.unwrap().is_empty());
+    let done = collected(host.collect(&gc, &Notes::default()).await.unwrap());
+    assert_eq!((done.bytes, done.blobs), (0, garbage.len() as u64));
+    assert_eq!(done.removed, garbage.keys().cloned().collect());
+    assert_eq!(collector(&gc).gone(garbage).await.unwrap(), *garbage);
+}
+
+#[tokio::test]
+async fn a_collection_that_fails_or_takes_too_long_starts_the_registry_again() {
+    let host = Host::start().await;
+    for (instead, kind) in [("exit 3", "no_summary"), ("sleep 600 & sleep 600", "timeout")] {
+        let program = host.program(instead);
+        let mut gc = host.gc(&[&program, "garbage-collect", &host.config()]);
+        gc.timeout = Duration::from_secs(3);
+        let notes = Notes::default();
+        let error = host.collect(&gc, &notes).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert_eq!(notes.calls(), ["stopping", "sweeping", "restored"]);
+        assert!(host.nothing_is_gone());
+    }
+    assert_eq!(host.journaled(), ["before", "after", "before", "after"]);
+    assert_sound(&host.host(), &host.filled).await;
+}
+
+#[tokio::test]
+async fn commands_that_fail_are_named() {
+    let host = Host::start().await;
+    let collect = [registry_program(), "garbage-collect", &host.config()];
+    let words = |text: &str| vec!["sh".to_owned(), "-c".to_owned(), text.to_owned()];
+    let with = |change: &dyn Fn(&mut Vec<String>, &mut Vec<String>)| {
+        let mut gc = host.gc(&collect);
+        if let Kind::Command { before, after, .. } = &mut gc.collector {
+            change(before, after);
+        }
+        gc
+    };
+    let gc = with(&|before, _| *before = words("echo no such unit; exit 5"));
+    let error = host.collect(&gc, &Notes::default()).await.unwrap_err();
+    assert_eq!(error.kind(), "command");
+    assert!(
+        error.to_string().contains("`sh -c echo no such unit; exit 5` failed with exit code 5"),
+        "{error}"
+    );
+    assert_eq!(host.journaled(), ["after"]);
+    assert!(host.nothing_is_gone());
+
+    let gc = with(&|_, after| *after = words("exit 6"));
+    let error = host.collect(&gc, &Notes::default()).await.unwrap_err();
+    assert_eq!(error.kind(), "registry_down");
+    assert!(error.to_string().contains("exit code 6"), "{error}");
+    // The next start puts it back.
+    collector(&host.gc(&collect)).restore(|| host.answers()).await.unwrap();
+    assert_sound(&host.host(), &host.filled).await;
+
+    let gc = host.gc(&["no-such-program", "garbage-collect", &host.config()]);
+    let error = host.collect(&gc, &Notes::default()).await.unwrap_err();
+    assert!(error.kind() == "command" && error.to_string().contains("cannot be run"), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_only_cancelled_starts_the_registry_again_and_ends_the_sweep() {
+    let host = Host::start().await;
+    let mark = host.folder.path().join("mark");
+    let program = host.program(&format!("sleep 600 & echo $! >{}; wait", mark.display()));
+    let gc = host.gc(&[&program, "garbage-collect", &host.config()]);
+    let collector = collector(&gc);
+    let notes = Notes::default();
+    tokio::select! {
+        () = until("the sweep", async || fs::read_to_string(&mark).is_ok_and(|pid| !pid.is_empty())) => {}
+        ended = collector.collect(&|_| false, &notes, || host.answers()) => panic!("{ended:?}"),
+    }
+    assert!(host.answers().await);
+    let process = fs::read_to_string(&mark).unwrap();
+    let program = format!("/proc/{}/exe", process.trim());
+    until("the end of the sweep", async || fs::read_link(&program).is_err()).await;
+    assert_sound(&host.host(), &host.filled).await;
+}

@@ -1,0 +1,185 @@
+//! Collections that go well.
+
+use std::time::Duration;
+
+use regsweep::config::{Collector as Kind, Method};
+use regsweep::gc::{Collector, Outcome, Turns};
+
+use super::harness::{
+    Notes, assert_freed, assert_sound, collect, collected, collector, docker, fill, filled,
+};
+use crate::support::engine::{CONFIG, Contained, Engine, Volume};
+
+/// Fills a registry, collects it, and looks at the world afterwards.
+async fn check(contained: Contained, method: Method) {
+    let Some((container, filled)) = filled(contained).await else { return };
+    let store = container.store().await;
+    let (before, started) = (store.blob_bytes(), container.state().await.1);
+    let notes = Notes::default();
+    let done = collected(collect(&docker(&container, method), &container, &notes).await.unwrap());
+    assert_freed(&done, &filled, before, &store);
+    assert_eq!(notes.calls(), ["stopping", "sweeping", "restored"]);
+    assert_eq!(*notes.blobs.lock().unwrap(), filled.garbage);
+    let (running, restarted) = container.state().await;
+    assert!(running && restarted != started);
+    assert!(container.engine.collectors(&container.name).await.is_empty());
+    assert_sound(&container.host(), &filled).await;
+    // What is pushed again is in use again: nothing is left to do.
+    let notes = Notes::default();
+    let again = collect(&docker(&container, method), &container, &notes).await.unwrap();
+    assert_eq!(again, Outcome::NothingToDo);
+    assert!(notes.calls().is_empty());
+    assert_eq!(container.state().await, (true, restarted));
+}
+
+#[tokio::test]
+async fn offline_frees_what_nobody_needs() {
+    check(Contained::default(), Method::Offline).await;
+}
+
+#[tokio::test]
+async fn exec_frees_what_nobody_needs() {
+    check(Contained::default(), Method::Exec).await;
+}
+
+#[tokio::test]
+async fn a_named_volume_is_collected() {
+    check(Contained { volume: Volume::Named, ..Contained::default() }, Method::Offline).await;
+}
+
+#[tokio::test]
+async fn a_folder_of_the_host_is_collected() {
+    check(Contained { volume: Volume::Bind, ..Contained::default() }, Method::Offline).await;
+}
+
+#[tokio::test]
+async fn a_root_directory_from_the_environment_is_measured() {
+    let env = vec!["REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY=/var/lib/registry/deep".to_owned()];
+    let contained = Contained { env, ..Contained::default() };
+    let Some((container, filled)) = filled(contained).await else { return };
+    let done = collected(
+        collect(&docker(&container, Method::Offline), &container, &Notes::default()).await.unwrap(),
+    );
+    assert_eq!(done.bytes, filled.garbage.values().sum::<u64>());
+    assert_sound(&container.host(), &filled).await;
+}
+
+#[tokio::test]
+async fn a_registry_that_was_stopped_is_collected_and_stays_stopped() {
+    for method in [Method::Offline, Method::Exec] {
+        let Some((container, filled)) = filled(Contained::default()).await else { return };
+        let store = container.store().await;
+        container.engine.docker().stop_container(&container.name, None).await.unwrap();
+        let (before, notes) = (store.blob_bytes(), Notes::default());
+        let never = || async { panic!("nobody waits for a registry that nobody started") };
+        let outcome = collector(&docker(&container, method)).collect(&|_| false, &notes, never).await;
+        let done = collected(outcome.unwrap());
+        assert_freed(&done, &filled, before, &store);
+        assert_eq!(notes.calls(), ["sweeping"]);
+        assert!(!container.state().await.0);
+        assert!(container.engine.collectors(&container.name).await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn an_empty_store_is_nothing_to_do() {
+    let Some(engine) = Engine::shared() else { return };
+    let container = Contained::default().start(engine).await;
+    let started = container.state().await;
+    for method in [Method::Offline, Method::Exec] {
+        let notes = Notes::default();
+        let outcome = collect(&docker(&container, method), &container, &notes).await.unwrap();
+        assert_eq!(outcome, Outcome::NothingToDo);
+        assert!(notes.calls().is_empty());
+    }
+    assert_eq!(container.state().await, started);
+}
+
+#[tokio::test]
+async fn too_little_is_left_for_another_day() {
+    let Some((container, filled)) = filled(Contained::default()).await else { return };
+    let started = container.state().await;
+    let garbage: u64 = filled.garbage.values().sum();
+    for method in [Method::Offline, Method::Exec] {
+        let mut gc = docker(&container, method);
+        gc.min_reclaimable = garbage + 1;
+        let notes = Notes::default();
+        let outcome = collect(&gc, &container, &notes).await.unwrap();
+        assert_eq!(outcome, Outcome::BelowMinimum { reclaimable: garbage });
+        assert!(notes.calls().is_empty());
+    }
+    assert_eq!(container.state().await, started);
+    let mut gc = docker(&container, Method::Offline);
+    gc.min_reclaimable = garbage;
+    assert_eq!(collected(collect(&gc, &container, &Notes::default()).await.unwrap()).bytes, garbage);
+}
+
+#[tokio::test]
+async fn what_comes_between_the_first_look_and_the_stop_is_seen() {
+    let Some((container, filled)) = filled(Contained::default()).await else { return };
+    let (store, url) = (container.store().await, container.url());
+    // The ledger is told just before the stop: here an image is pushed, and it stays whole.
+    let late = crate::support::image::Image::new("late").layer("gone").layer_bytes(20_000).build();
+    let pushed = late.clone();
+    let notes = Notes::with(move |call| {
+        if call == "stopping" {
+            let (url, late) = (url.clone(), pushed.clone());
+            let push = move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                runtime.block_on(async {
+                    crate::support::push::Pusher::new(&url).push("late", "v1", &late).await
+                })
+            };
+            std::thread::spawn(push).join().unwrap()?;
+        }
+        Ok(())
+    });
+    let before = store.blob_bytes();
+    let done = collected(collect(&docker(&container, Method::Offline), &container, &notes).await.unwrap());
+    let layer = crate::support::image::digest(&late.blobs[1]);
+    assert!(filled.garbage.keys().any(|digest| digest.as_str() == layer), "the images share a layer");
+    assert!(!done.removed.iter().any(|digest| digest.as_str() == layer));
+    assert_eq!(done.removed.len(), filled.garbage.len() - 1);
+    assert!(done.bytes < filled.garbage.values().sum() && done.bytes <= before);
+    crate::support::skopeo::skopeo_pull_whole(&format!("{}/late:v1", container.host()));
+}
+
+#[tokio::test]
+async fn an_engine_is_spoken_to_over_tls() {
+    let Some(engine) = Engine::shared() else { return };
+    let container = Contained::default().start(engine).await;
+    let filled = fill(&container.url()).await;
+    let (host, certificates) = engine.tls();
+    let mut gc = docker(&container, Method::Exec);
+    gc.collector = Kind::Docker {
+        host: None,
+        container: container.name.clone(),
+        method: Method::Exec,
+        config_file: Some(CONFIG.to_owned()),
+    };
+    let collector = Collector::new(&gc, &host, Some(certificates), &Turns::default()).unwrap();
+    let outcome = collector.collect(&|_| false, &Notes::default(), || container.answers()).await;
+    assert_eq!(collected(outcome.unwrap()).bytes, filled.garbage.values().sum::<u64>());
+    let nobody = Collector::new(&gc, &host, Some("/nonexistent".as_ref()), &Turns::default()).unwrap();
+    let error = nobody.restore(|| async { true }).await.unwrap_err();
+    assert_eq!(error.kind(), "certificates");
+}
+
+#[tokio::test]
+async fn a_collection_can_be_a_task_of_its_own() {
+    let Some((container, filled)) = filled(Contained::default()).await else { return };
+    let gc = docker(&container, Method::Offline);
+    let url = format!("{}/v2/", container.url());
+    let task = tokio::spawn(async move {
+        let alive = || async {
+            loop {
+                if reqwest::get(&url).await.is_ok() {
+                    return true;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        collector(&gc).collect(&|_| false, &Notes::default(), alive).await
+    });
+    assert_eq!(collected(task.await.unwrap().unwrap()).bytes, filled.garbage.values().sum::<u64>());
+}

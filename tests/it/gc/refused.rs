@@ -1,0 +1,382 @@
+//! Collections that do not come about or go wrong: the registry is not touched, or runs again afterwards.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::time::Duration;
+
+use anyhow::bail;
+use bollard::body_full;
+use bollard::models::ContainerCreateBody;
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, UploadToContainerOptionsBuilder,
+};
+use regsweep::config::{Collector as Kind, Gc, Method};
+use regsweep::gc::{Error, Outcome};
+
+use super::harness::{Filled, Notes, assert_sound, collect, collected, collector, docker, filled, gc, until};
+use crate::support::engine::{CONFIG, Contained, Container, Engine, Volume};
+
+const METHODS: [Method; 2] = [Method::Offline, Method::Exec];
+/// The program, after a word of the test's own about `garbage-collect`.
+const REST: &str = "exec /usr/bin/docker-registry \"$@\"\n";
+
+fn script(case: &str) -> Contained {
+    let script = format!("#!/bin/sh\ncase \"$*\" in\n{case}\nesac\n{REST}");
+    Contained { script: Some(script), ..Contained::default() }
+}
+
+/// Tries to collect: an error of this kind whose text has these words, before anything was touched.
+async fn untouched(gc: &Gc, container: &Container, kind: &str, words: &str) {
+    let (state, notes) = (container.state().await, Notes::default());
+    let error = collect(gc, container, &notes).await.unwrap_err();
+    assert_eq!(error.kind(), kind, "{error}");
+    assert!(error.to_string().contains(words), "{error}");
+    assert!(notes.calls().is_empty());
+    assert_eq!(container.state().await, state);
+    assert!(container.engine.collectors(&container.name).await.is_empty());
+}
+
+/// After a collection that failed half way: the registry answers, and all garbage is still there.
+async fn back(container: &Container, filled: &Filled, error: &Error, kind: &str, notes: &Notes) {
+    assert_eq!(error.kind(), kind, "{error}");
+    assert!(container.answers_now().await, "{error}");
+    assert!(container.engine.collectors(&container.name).await.is_empty());
+    assert_eq!(notes.calls().last(), Some(&"restored"));
+    let store = container.store().await;
+    assert!(filled.garbage.keys().all(|digest| store.has_blob(digest.as_str())));
+    assert_sound(&container.host(), filled).await;
+}
+
+#[tokio::test]
+async fn a_container_that_is_not_there_is_named() {
+    let Some(engine) = Engine::shared() else { return };
+    let gc = gc(Kind::Docker {
+        host: Some(engine.host()),
+        container: "nobody".to_owned(),
+        method: Method::Offline,
+        config_file: None,
+    });
+    let notes = Notes::default();
+    let collector = collector(&gc);
+    let error = collector.collect(&|_| false, &notes, || async { true }).await.unwrap_err();
+    assert_eq!((error.kind(), notes.calls().len()), ("no_container", 0));
+    assert!(error.to_string().contains("\"nobody\""), "{error}");
+    assert_eq!(collector.restore(|| async { true }).await.unwrap_err().kind(), "no_container");
+}
+
+#[tokio::test]
+async fn a_paused_container_is_left_alone() {
+    let Some(engine) = Engine::shared() else { return };
+    let container = Contained::default().start(engine).await;
+    engine.docker().pause_container(&container.name).await.unwrap();
+    for method in METHODS {
+        untouched(&docker(&container, method), &container, "container_state", "is paused").await;
+    }
+    engine.docker().unpause_container(&container.name).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_container_that_must_not_be_stopped_is_left_alone() {
+    let Some(engine) = Engine::shared() else { return };
+    let gone = Contained { auto_remove: true, ..Contained::default() }.start(engine).await;
+    for method in METHODS {
+        untouched(&docker(&gone, method), &gone, "not_ours", "--rm").await;
+    }
+    let label = ("com.docker.swarm.task.id".to_owned(), "x".to_owned());
+    let task = Contained { labels: vec![label], ..Contained::default() }.start(engine).await;
+    for method in METHODS {
+        untouched(&docker(&task, method), &task, "not_ours", "Swarm").await;
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_is_not_there_is_named() {
+    for host in ["unix:///nonexistent/docker.sock", "tcp://127.0.0.1:1"] {
+        let gc = gc(Kind::Docker {
+            host: Some(host.to_owned()),
+            container: "registry".to_owned(),
+            method: Method::Offline,
+            config_file: None,
+        });
+        let ledger = Notes::default();
+        let error = collector(&gc).collect(&|_| false, &ledger, || async { true }).await.unwrap_err();
+        assert_eq!(error.kind(), "unreachable");
+        assert!(error.to_string().contains(host), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_socket_proxy_that_forbids_is_told_apart() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = format!("tcp://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.unwrap();
+            let _ = connection.read(&mut [0; 4096]);
+            let body = "<html><body><h1>403 Forbidden</h1>\nRequest forbidden by administrative rules.\n</body></html>\n";
+            let head = "HTTP/1.1 403 Forbidden\r\ncontent-type: text/html\r\nconnection: close\r\n";
+            let _ = write!(connection, "{head}content-length: {}\r\n\r\n{body}", body.len());
+        }
+    });
+    let gc = gc(Kind::Docker {
+        host: Some(host),
+        container: "registry".to_owned(),
+        method: Method::Exec,
+        config_file: None,
+    });
+    let error = collector(&gc).collect(&|_| false, &Notes::default(), || async { true }).await.unwrap_err();
+    assert_eq!(error.kind(), "forbidden");
+    let text = error.to_string();
+    for words in ["inspect the container", "CONTAINERS=1 and POST=1", "EXEC=1", "administrative rules"] {
+        assert!(text.contains(words), "{text}");
+    }
+    // A refusal does not pass by itself, so nobody waits for that.
+    assert_eq!(collector(&gc).restore(|| async { true }).await.unwrap_err().kind(), "forbidden");
+}
+
+#[tokio::test]
+async fn exit_code_0_without_a_summary_is_a_failure() {
+    let case = "garbage-collect*) echo 'Error: unknown flag: --dry-run' >&2; exit 0 ;;";
+    let Some((container, _)) = filled(script(case)).await else { return };
+    for method in METHODS {
+        untouched(&docker(&container, method), &container, "no_summary", "unknown flag: --dry-run").await;
+    }
+}
+
+#[tokio::test]
+async fn a_configuration_file_that_is_not_there_is_named() {
+    let Some(engine) = Engine::shared() else { return };
+    let container = Contained::default().start(engine).await;
+    for method in METHODS {
+        let mut gc = docker(&container, method);
+        if let Kind::Docker { config_file, .. } = &mut gc.collector {
+            *config_file = Some("/etc/nothing.yml".to_owned());
+        }
+        untouched(&gc, &container, "no_config", "/etc/nothing.yml").await;
+    }
+}
+
+#[tokio::test]
+async fn a_kept_blob_stops_everything() {
+    let Some((container, filled)) = filled(Contained::default()).await else { return };
+    let state = container.state().await;
+    let kept = filled.garbage.keys().next().unwrap().clone();
+    for method in METHODS {
+        let notes = Notes::default();
+        let is_kept = |digest: &_| *digest == kept;
+        let collector = collector(&docker(&container, method));
+        let error = collector.collect(&is_kept, &notes, || container.answers()).await.unwrap_err();
+        assert_eq!(error.kind(), "kept_blob");
+        assert!(error.to_string().contains(kept.as_str()), "{error}");
+        assert!(notes.calls().is_empty());
+    }
+    assert_eq!(container.state().await, state);
+    assert_sound(&container.host(), &filled).await;
+}
+
+#[tokio::test]
+async fn a_blob_that_is_kept_by_the_second_look_stops_everything_too() {
+    let Some((container, filled)) = filled(Contained::default()).await else { return };
+    let notes = Notes::default();
+    // Something that is known only once the registry has been stopped.
+    let is_kept = |_: &_| notes.calls().contains(&"stopping");
+    let collector = collector(&docker(&container, Method::Offline));
+    let error = collector.collect(&is_kept, &notes, || container.answers()).await.unwrap_err();
+    assert_eq!(notes.calls(), ["stopping", "restored"]);
+    back(&container, &filled, &error, "kept_blob", &notes).await;
+}
+
+#[tokio::test]
+async fn a_collection_that_takes_too_long_is_ended_and_the_registry_runs() {
+    for method in METHODS {
+        let case = "*--dry-run*) ;;\ngarbage-collect*) sleep 600 ;;";
+        let Some((container, filled)) = filled(script(case)).await else { return };
+        let mut gc = docker(&container, method);
+        gc.timeout = Duration::from_secs(6);
+        let notes = Notes::default();
+        let error = collect(&gc, &container, &notes).await.unwrap_err();
+        assert!(error.to_string().contains("(6 s)"), "{error}");
+        back(&container, &filled, &error, "timeout", &notes).await;
+    }
+}
+
+#[tokio::test]
+async fn a_first_look_that_takes_too_long_touches_nothing() {
+    let Some((container, _)) = filled(script("*--dry-run*) sleep 600 ;;")).await else { return };
+    for method in METHODS {
+        let mut gc = docker(&container, method);
+        gc.timeout = Duration::from_secs(2);
+        untouched(&gc, &container, "timeout", "(2 s)").await;
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_that_fails_is_told_and_the_registry_runs() {
+    for method in METHODS {
+        let case =
+            "*--dry-run*) ;;\ngarbage-collect*) echo 'failed to garbage collect: no space' >&2; exit 1 ;;";
+        let Some((container, filled)) = filled(script(case)).await else { return };
+        let notes = Notes::default();
+        let error = collect(&docker(&container, method), &container, &notes).await.unwrap_err();
+        assert!(error.to_string().contains("no space"), "{error}");
+        back(&container, &filled, &error, "no_summary", &notes).await;
+    }
+}
+
+#[tokio::test]
+async fn a_ledger_that_cannot_write_stops_everything() {
+    let Some((container, filled)) = filled(Contained::default()).await else { return };
+    let failing = |at: &'static str| {
+        Notes::with(move |call| if call == at { bail!("the disk is full") } else { Ok(()) })
+    };
+    for method in METHODS {
+        let (state, notes) = (container.state().await, failing("stopping"));
+        let error = collect(&docker(&container, method), &container, &notes).await.unwrap_err();
+        assert_eq!(error.kind(), "state");
+        assert!(error.to_string().contains("the disk is full"), "{error}");
+        assert_eq!(container.state().await, state);
+    }
+    let notes = failing("sweeping");
+    let error = collect(&docker(&container, Method::Offline), &container, &notes).await.unwrap_err();
+    back(&container, &filled, &error, "state", &notes).await;
+}
+
+#[tokio::test]
+async fn a_store_on_no_volume_is_refused_offline_and_collected_by_exec() {
+    let env = vec!["REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY=/data".to_owned()];
+    let contained = Contained { env, ..Contained::default() };
+    let Some((container, filled)) = filled(contained).await else { return };
+    untouched(&docker(&container, Method::Offline), &container, "not_shared", "/data").await;
+    let done = collect(&docker(&container, Method::Exec), &container, &Notes::default()).await;
+    assert_eq!(collected(done.unwrap()).bytes, filled.garbage.values().sum::<u64>());
+}
+
+#[tokio::test]
+async fn a_configuration_that_a_second_container_would_not_see_is_refused_offline() {
+    let Some((container, _)) = filled(Contained::default()).await else { return };
+    // As `docker cp` does it: into the container itself, not into its image or volumes.
+    let text = "version: 0.1\nstorage: { filesystem: { rootdirectory: /var/lib/registry } }\n";
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(0o644);
+    header.set_size(text.len() as u64);
+    let (folder, name) = CONFIG.rsplit_once('/').unwrap();
+    archive.append_data(&mut header, name, text.as_bytes()).unwrap();
+    let options = UploadToContainerOptionsBuilder::default().path(folder).build();
+    let body = body_full(archive.into_inner().unwrap().into());
+    container.engine.docker().upload_to_container(&container.name, Some(options), body).await.unwrap();
+    untouched(&docker(&container, Method::Offline), &container, "other_config", CONFIG).await;
+}
+
+#[tokio::test]
+async fn a_registry_that_someone_starts_meanwhile_is_not_swept() {
+    let Some((container, filled)) = filled(Contained::default()).await else { return };
+    let (engine, name) = (container.engine, container.name.clone());
+    let notes = Notes::with(move |call| {
+        if call == "sweeping" {
+            let name = name.clone();
+            let start = move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                runtime.block_on(engine.docker().start_container(&name, None))?;
+                anyhow::Ok(())
+            };
+            std::thread::spawn(start).join().unwrap()?;
+        }
+        Ok(())
+    });
+    let error = collect(&docker(&container, Method::Offline), &container, &notes).await.unwrap_err();
+    back(&container, &filled, &error, "interfered", &notes).await;
+}
+
+/// Sweeps until there is a file `go` in the store.
+const SLOW: &str = "*--dry-run*) ;;\ngarbage-collect*) touch /var/lib/registry/sweeps\n\
+    while [ ! -e /var/lib/registry/go ]; do sleep 0.1; done ;;";
+
+/// Puts a container of the same name and settings in the place of one, as `docker compose up --force-recreate` does.
+async fn make_anew(container: &Container, started: bool) {
+    let (docker, name) = (container.engine.docker(), &container.name);
+    let found = container.engine.inspect(name).await;
+    let options = RemoveContainerOptionsBuilder::default().force(true).build();
+    docker.remove_container(name, Some(options)).await.unwrap();
+    let config = found.config.unwrap();
+    let body = ContainerCreateBody {
+        image: config.image,
+        env: config.env,
+        host_config: found.host_config,
+        ..ContainerCreateBody::default()
+    };
+    let options = CreateContainerOptionsBuilder::default().name(name).build();
+    docker.create_container(Some(options), body).await.unwrap();
+    if started {
+        docker.start_container(name, None).await.unwrap();
+    }
+}
+
+/// Does something in the middle of a sweep, and tells how the collection ended.
+async fn in_the_sweep(
+    container: &Container,
+    notes: &Notes,
+    act: impl AsyncFnOnce(&std::path::Path),
+) -> Result<Outcome, Error> {
+    let mounts = container.engine.inspect(&container.name).await.mounts.unwrap();
+    let volume = mounts.iter().find(|one| one.destination.as_deref() == Some("/var/lib/registry")).unwrap();
+    let store = std::path::PathBuf::from(volume.source.as_ref().unwrap());
+    let gc = docker(container, Method::Offline);
+    let meanwhile = async {
+        until("it sweeps", async || store.join("sweeps").exists()).await;
+        act(&store).await;
+    };
+    tokio::join!(collect(&gc, container, notes), meanwhile).0
+}
+
+#[tokio::test]
+async fn a_registry_that_someone_starts_in_the_middle_of_a_sweep_ends_it() {
+    let Some((container, filled)) = filled(script(SLOW)).await else { return };
+    let notes = Notes::default();
+    let started = std::sync::Mutex::new(String::new());
+    let ended = in_the_sweep(&container, &notes, async |_| {
+        container.engine.docker().start_container(&container.name, None).await.unwrap();
+        *started.lock().unwrap() = container.state().await.1;
+    });
+    let error = ended.await.unwrap_err();
+    // What it remembers of the time of the sweep, it must forget.
+    assert_ne!(container.state().await.1, *started.lock().unwrap());
+    back(&container, &filled, &error, "interfered", &notes).await;
+}
+
+#[tokio::test]
+async fn a_container_that_is_made_anew_in_the_middle_of_a_sweep_runs_afterwards() {
+    for started in [true, false] {
+        let made = Contained { volume: Volume::Named, ..script(SLOW) };
+        let Some((container, filled)) = filled(made).await else { return };
+        let notes = Notes::default();
+        let ended = in_the_sweep(&container, &notes, async |store| {
+            make_anew(&container, started).await;
+            if !started {
+                std::fs::write(store.join("go"), "").unwrap();
+            }
+        });
+        let ended = ended.await;
+        assert!(container.state().await.0 && container.answers_now().await, "{ended:?}");
+        assert!(container.engine.collectors(&container.name).await.is_empty());
+        assert_eq!(notes.calls().last(), Some(&"restored"));
+        if started {
+            assert_eq!(ended.unwrap_err().kind(), "interfered");
+        }
+        assert_sound(&container.host(), &filled).await;
+    }
+}
+
+#[tokio::test]
+async fn a_store_without_repositories_is_no_empty_store() {
+    let Some((container, filled)) = filled(Contained::default()).await else { return };
+    let mounts = container.engine.inspect(&container.name).await.mounts.unwrap();
+    let volume = mounts.iter().find(|one| one.destination.as_deref() == Some("/var/lib/registry")).unwrap();
+    let root = format!("{}/docker/registry/v2", volume.source.as_ref().unwrap());
+    std::fs::rename(format!("{root}/repositories"), format!("{root}/lost")).unwrap();
+    for method in METHODS {
+        untouched(&docker(&container, method), &container, "no_repositories", "restore it").await;
+    }
+    let store = container.store().await;
+    assert!(filled.garbage.keys().all(|digest| store.has_blob(digest.as_str())));
+}

@@ -1,0 +1,203 @@
+//! Clients that hold on to what they have: none of them keeps others from an answer, and none stays.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use regsweep::http::{Admin, Board, Patience, router, serve};
+use regsweep::metrics::Metrics;
+use regsweep::state::State;
+use reqwest::StatusCode;
+use secrecy::SecretString;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::{sleep, timeout};
+
+use super::harness::{config, now};
+
+/// Longer than any of these tests.
+const LONG: Duration = Duration::from_secs(3600);
+
+/// What is borne in a test that is about something else.
+const MUCH: Patience = Patience { head: LONG, answer: LONG, connection: LONG, connections: 100 };
+
+/// A web server as the service has it, and where it is.
+async fn server(patience: Patience, admin: Admin) -> String {
+    let board = Board::default();
+    board.configured(&config("enforce"), now());
+    board.beat(now());
+    let folder = tempfile::tempdir().unwrap();
+    let state = State::open(folder.path()).unwrap();
+    let router = router(board, Metrics::new("", "").unwrap().into(), state, admin, Arc::new(now));
+    start(router, patience).await
+}
+
+async fn start(router: Router, patience: Patience) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(serve(listener, router, patience, std::future::pending()));
+    address
+}
+
+async fn served(patience: Patience) -> String {
+    server(patience, Admin::new().0).await
+}
+
+async fn connect(address: &str, begin: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(begin.as_bytes()).await.unwrap();
+    stream
+}
+
+/// What comes until the server closes, which it must do.
+async fn rest(mut stream: TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let end = timeout(Duration::from_secs(60), stream.read_to_end(&mut bytes)).await;
+    // A reset is an end as well.
+    let _ = end.expect("the server closes the connection");
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The first line of the answer.
+async fn status(stream: &mut TcpStream) -> String {
+    let mut bytes = [0; 4096];
+    let read = timeout(Duration::from_secs(60), stream.read(&mut bytes)).await.unwrap().unwrap();
+    String::from_utf8_lossy(&bytes[..read]).lines().next().unwrap_or_default().to_owned()
+}
+
+async fn assert_answers(address: &str) {
+    assert_eq!(reqwest::get(format!("http://{address}/healthz")).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn heads_that_do_not_end_keep_nobody_waiting_and_are_not_waited_for() {
+    let address = served(Patience { head: Duration::from_secs(2), ..MUCH }).await;
+    let silent = connect(&address, "").await;
+    let mut slow = Vec::new();
+    for _ in 0..50 {
+        slow.push(connect(&address, "GET /healthz HTTP/1.1\r\nX-Slow: ").await);
+    }
+    let mut closed = Vec::new();
+    for stream in slow {
+        closed.push(tokio::spawn(async move {
+            let (mut reader, mut writer) = stream.into_split();
+            let drip = tokio::spawn(async move {
+                while writer.write_all(b"x").await.is_ok() {
+                    sleep(Duration::from_millis(100)).await;
+                }
+            });
+            let end = timeout(Duration::from_secs(60), reader.read(&mut [0; 100])).await;
+            drip.abort();
+            end.is_ok_and(|end| end.is_err() || end.unwrap() == 0)
+        }));
+    }
+    for _ in 0..20 {
+        assert_answers(&address).await;
+    }
+    for closed in closed {
+        assert!(closed.await.unwrap());
+    }
+    assert_eq!(rest(silent).await, "");
+}
+
+#[tokio::test]
+async fn a_connection_that_asks_nothing_more_is_closed() {
+    let address = served(Patience { head: Duration::from_secs(1), ..MUCH }).await;
+    let said = rest(connect(&address, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await).await;
+    assert!(said.starts_with("HTTP/1.1 200 ") && said.ends_with("\r\n\r\nok\n"), "{said}");
+}
+
+#[tokio::test]
+async fn a_connection_that_asks_for_ever_is_closed() {
+    let address = served(Patience { connection: Duration::from_secs(1), ..MUCH }).await;
+    let mut stream = connect(&address, "").await;
+    let mut answers = 0;
+    let ask = async {
+        while stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.is_ok() {
+            match stream.read(&mut [0; 4096]).await {
+                Ok(0) | Err(_) => break,
+                Ok(_) => answers += 1,
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(60), ask).await.expect("the server closes the connection");
+    assert!(answers > 0);
+}
+
+#[tokio::test]
+async fn one_connection_too_many_costs_the_oldest() {
+    let address = served(Patience { connections: 4, ..MUCH }).await;
+    let mut silent = Vec::new();
+    for _ in 0..4 {
+        silent.push(connect(&address, "").await);
+    }
+    assert_answers(&address).await;
+    assert_eq!(rest(silent.remove(0)).await, "");
+    for mut stream in silent {
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        assert_eq!(status(&mut stream).await, "HTTP/1.1 200 OK");
+    }
+}
+
+#[tokio::test]
+async fn who_does_not_read_a_large_answer_is_cut() {
+    // More than the system takes in for us, here and there.
+    let large = get(async || "x".repeat(32 << 20));
+    let patience = Patience { connection: Duration::from_secs(1), ..MUCH };
+    let address = start(Router::new().route("/", large), patience).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(address.parse().unwrap()).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    assert_eq!(status(&mut stream).await, "HTTP/1.1 200 OK");
+    // Only where nobody is there any more can nothing be said.
+    let gone = async {
+        while stream.write_all(b"x").await.is_ok() {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(Duration::from_secs(60), gone).await.expect("the server cuts the connection");
+}
+
+#[tokio::test]
+async fn what_nobody_asked_to_be_sent_is_not_waited_for() {
+    let address = served(MUCH).await;
+    let lengths = ["Content-Length: 10000", "Transfer-Encoding: chunked"];
+    for (method, path, length) in [("GET", "/", lengths[0]), ("POST", "/api/v1/run", lengths[1])] {
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{length}\r\n\r\n1");
+        let said = rest(connect(&address, &request).await).await;
+        assert!(said.starts_with("HTTP/1.1 200 ") || said.starts_with("HTTP/1.1 404 "), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn heads_that_are_too_large_are_refused() {
+    let address = served(MUCH).await;
+    let large = format!("X-Large: {}\r\n", "x".repeat(20_000));
+    let long = format!("/{}", "x".repeat(20_000));
+    let many = "X-Many: x\r\n".repeat(101);
+    for (path, header) in [("/", &large), (&*long, &String::new()), ("/", &many)] {
+        let mut stream = connect(&address, "").await;
+        let _ = stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n{header}\r\n").as_bytes()).await;
+        assert_eq!(status(&mut stream).await, "HTTP/1.1 431 Request Header Fields Too Large");
+    }
+    let path = format!("/{}", "x".repeat(10_000));
+    let mut stream = connect(&address, &format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+    assert_eq!(status(&mut stream).await, "HTTP/1.1 404 Not Found");
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_finds_is_not_waited_for() {
+    // Who begins runs hears of the wish and never says what came of it.
+    let (admin, _asked) = Admin::new();
+    admin.set_token(Some(SecretString::from("token")));
+    let address = server(Patience { answer: Duration::from_millis(300), ..MUCH }, admin).await;
+    let request = reqwest::Client::new().post(format!("http://{address}/api/v1/run")).bearer_auth("token");
+    let request = request.timeout(Duration::from_secs(60));
+    let response = request.send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    assert_eq!(response.text().await.unwrap(), "the answer was not found in time: try again later\n");
+}

@@ -1,0 +1,28 @@
+//! The integration tests, in one binary, by subject.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "this is test code: a failure is a panic"
+)]
+
+mod architecture;
+mod cli;
+mod compatibility;
+mod credentials;
+mod fake_conformance;
+mod fake_scripts;
+mod faults;
+mod gc;
+mod http;
+mod monitoring;
+mod packaging;
+mod restore;
+mod safety;
+mod scale;
+mod service;
+mod state;
+mod support;
+mod support_checks;
+mod untrusted;

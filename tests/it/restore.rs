@@ -1,0 +1,290 @@
+//! What a real registry makes of undoing: pushed, deleted, put back; and what it says of blobs that a
+//! collection swept.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::support::image::{
+    self, Artifact, Content, Image, Index, OCI_MANIFEST, fallback_index, fallback_tag, signature_tag,
+};
+use crate::support::push::Pusher;
+use crate::support::server::{Options, RealRegistry};
+use regsweep::config;
+use regsweep::model::{Digest, RepositoryName, Tag};
+use regsweep::registry::{Kind, Raw, Reader, Reference, Resolved, Restore, Retry, read_manifest};
+
+/// A registry, and the way to its repository `app`.
+struct World {
+    registry: RealRegistry,
+    reader: Reader,
+    pusher: Pusher,
+    app: RepositoryName,
+}
+
+impl World {
+    fn start(options: Options) -> Self {
+        let registry = options.start();
+        let text = format!(
+            "registries:\n  - name: main\n    url: {}\n    tls: {{ insecure_skip_verify: true }}\n\
+             policies:\n  - {{ name: all, repositories: '.*', rules: [{{ name: all, tags: '.*', keep: all }}] }}\n",
+            registry.url()
+        );
+        let config = config::parse(&text, "f", &|_: &str| None).unwrap();
+        let (short, quick) = (Duration::from_millis(1), Duration::from_millis(20));
+        let retry = Retry { attempts: 3, first_wait: short, longest_wait: quick, ..Retry::default() };
+        let reader = Reader::new(&config.registries[0], retry, Arc::new(())).unwrap();
+        let pusher = Pusher::new(&registry.url());
+        Self { registry, reader, pusher, app: RepositoryName::parse("app").unwrap() }
+    }
+
+    async fn push(&self, tag: &str, content: &Content) {
+        self.pusher.push("app", tag, content).await.unwrap();
+    }
+
+    async fn raw(&self, content: &Content) -> Option<Raw> {
+        self.reader.raw(&self.app, &digest(&content.digest)).await.unwrap()
+    }
+
+    async fn delete(&self, content: &Content) {
+        self.reader.deleter().manifest(&self.app, &digest(&content.digest)).await.unwrap();
+    }
+
+    async fn put(&self, reference: Restore<'_>, content: &Content) -> Result<(), String> {
+        let raw = Raw { media_type: content.media_type.into(), body: content.manifest.clone().into() };
+        let put = self.reader.restorer().put(&self.app, reference, &raw, &digest(&content.digest)).await;
+        put.map_err(|error| {
+            assert_eq!(error.kind, Kind::Invalid, "{error}");
+            error.codes.join(" ")
+        })
+    }
+
+    async fn has(&self, blob: &str) -> Result<bool, Kind> {
+        self.reader.has_blob(&self.app, &digest(blob)).await.map_err(|error| error.kind)
+    }
+
+    /// Takes bytes away behind the registry's back, as a collection by another process does.
+    fn sweep(&self, digest: &str) {
+        std::fs::remove_dir_all(self.registry.store().blob_path(digest).parent().unwrap()).unwrap();
+    }
+}
+
+fn digest(text: &str) -> Digest {
+    Digest::parse(text).unwrap()
+}
+
+fn plain() -> World {
+    World::start(RealRegistry::options())
+}
+
+fn cached() -> World {
+    World::start(RealRegistry::options().cache())
+}
+
+/// One of everything, each with its tag.
+fn everything() -> BTreeMap<String, Content> {
+    let amd64 = Image::new("amd64").build();
+    let arm64 = Image::new("arm64").platform("linux", "arm64").build();
+    let provenance = Artifact::provenance("amd64").build();
+    let index = Index::oci().child(&amd64).child(&arm64).attestation(&provenance, &amd64).build();
+    let docker = Image::new("docker").docker().build();
+    let list = Index::docker().child(&docker).build();
+    let sbom = Artifact::referrer("sbom", "application/spdx+json", &index).build();
+    BTreeMap::from([
+        ("image".to_owned(), Image::new("image").build()),
+        ("silent".to_owned(), silent()),
+        ("index".to_owned(), index.clone()),
+        ("docker".to_owned(), docker.clone()),
+        ("list".to_owned(), list),
+        (fallback_tag(&index.digest), fallback_index(&[&sbom])),
+        (signature_tag(&index.digest), Artifact::signature(&index.digest).build()),
+    ])
+}
+
+/// An image that does not say its own type, as OCI 1.0 allowed.
+fn silent() -> Content {
+    let image = Image::new("silent").build();
+    let mut manifest = image.json();
+    manifest.as_object_mut().unwrap().remove("mediaType");
+    let manifest = manifest.to_string().into_bytes();
+    Content { digest: image::digest(&manifest), manifest, ..image }
+}
+
+#[tokio::test]
+async fn everything_comes_back_byte_for_byte() {
+    for world in [plain(), cached()] {
+        let all = everything();
+        for (tag, content) in &all {
+            world.push(tag, content).await;
+        }
+        let before = world.registry.store().repository("app");
+        let parts: BTreeMap<&str, &Content> =
+            all.values().flat_map(Content::tree).map(|part| (part.digest.as_str(), part)).collect();
+        let mut kept = BTreeMap::new();
+        for (name, part) in &parts {
+            let raw = world.raw(part).await.unwrap();
+            assert_eq!((raw.media_type.as_str(), &raw.body[..]), (part.media_type, &part.manifest[..]));
+            kept.insert(digest(name), raw);
+        }
+        for part in parts.values() {
+            world.delete(part).await;
+            assert_eq!(world.raw(part).await, None);
+        }
+        assert_eq!(world.registry.store().repository("app").manifests, [].into());
+        // What needs nothing first, then what needs that.
+        let mut open: Vec<_> = kept.iter().collect();
+        let restorer = world.reader.restorer();
+        while !open.is_empty() {
+            let (ready, waiting): (Vec<_>, Vec<_>) = open.iter().partition(|(digest, raw)| {
+                let manifest = read_manifest(digest, &raw.media_type, &raw.body).unwrap();
+                !manifest.children.iter().any(|child| open.iter().any(|(digest, _)| *digest == child))
+            });
+            for (digest, raw) in ready {
+                restorer.put(&world.app, Restore::Digest, raw, digest).await.unwrap();
+                assert_eq!(world.reader.raw(&world.app, digest).await.unwrap().as_ref(), Some(raw));
+            }
+            open = waiting;
+        }
+        for (tag, content) in &all {
+            let (name, raw) = (Tag::parse(tag).unwrap(), &kept[&digest(&content.digest)]);
+            restorer.put(&world.app, Restore::Tag(&name), raw, &digest(&content.digest)).await.unwrap();
+            let reference = Reference::Tag { tag: &name, known: None };
+            let found = world.reader.manifest(&world.app, reference).await.unwrap();
+            let Resolved::Found(found) = found else { panic!("{tag}: {found:?}") };
+            assert_eq!(found.digest.as_str(), content.digest);
+        }
+        assert_eq!(world.registry.store().repository("app"), before);
+        for blob in parts.values().flat_map(|part| &part.blobs) {
+            assert_eq!(world.has(&image::digest(blob)).await, Ok(true));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_lacks_a_part_is_refused_by_its_code() {
+    let world = plain();
+    let one = Image::new("one").build();
+    let index = Index::oci().child(&one).build();
+    let list = Index::docker().child(&Image::new("docker").docker().build()).build();
+    world.push("index", &index).await;
+    world.delete(&index).await;
+    world.delete(&one).await;
+    let refused = Err("MANIFEST_BLOB_UNKNOWN".to_owned());
+    let tag = Tag::parse("v1").unwrap();
+    for content in [&index, &list] {
+        assert_eq!(world.put(Restore::Digest, content).await, refused);
+        assert_eq!(world.put(Restore::Tag(&tag), content).await, refused);
+    }
+    let layer = image::digest(&one.blobs[1]);
+    world.sweep(&layer);
+    assert_eq!(world.put(Restore::Digest, &one).await, refused);
+    assert_eq!(world.put(Restore::Tag(&tag), &one).await, refused);
+    world.sweep(&one.config_digest());
+    assert_eq!(world.put(Restore::Digest, &one).await, Err("MANIFEST_BLOB_UNKNOWN ".repeat(2).trim().into()));
+    assert_eq!(world.registry.store().repository("app"), Default::default());
+    assert_eq!(world.raw(&one).await, None);
+}
+
+#[tokio::test]
+async fn a_referrer_comes_back_before_its_subject() {
+    let world = plain();
+    let subject = Image::new("subject").build();
+    let sbom = Artifact::referrer("sbom", "application/spdx+json", &subject).build();
+    world.push("sbom", &sbom).await;
+    world.delete(&sbom).await;
+    assert_eq!(world.put(Restore::Digest, &sbom).await, Ok(()));
+    assert_eq!(world.raw(&sbom).await.unwrap().body, sbom.manifest);
+}
+
+#[tokio::test]
+async fn a_tag_that_leads_elsewhere_by_now_is_taken() {
+    let world = plain();
+    let (one, two) = (Image::new("one").build(), Image::new("two").build());
+    world.push("v1", &one).await;
+    world.push("v1", &two).await;
+    assert_eq!(world.put(Restore::Tag(&Tag::parse("v1").unwrap()), &one).await, Ok(()));
+    assert_eq!(world.registry.store().repository("app").tags["v1"], one.digest);
+    assert!(world.raw(&two).await.is_some(), "by digest it stays");
+}
+
+#[tokio::test]
+async fn blobs_are_there_until_they_are_swept() {
+    let one = Image::new("one").build();
+    let layer = image::digest(&one.blobs[1]);
+    // Of an empty blob that was swept, a cache knows all there is, and so it is served as it should be.
+    for (world, swept, empty) in
+        [(plain(), Ok(false), Ok(false)), (cached(), Err(Kind::Interrupted), Ok(true))]
+    {
+        world.push("v1", &one).await;
+        world.pusher.put_blob("app", b"").await.unwrap();
+        for blob in [layer.clone(), one.config_digest(), image::digest(b"")] {
+            assert_eq!(world.has(&blob).await, Ok(true));
+        }
+        assert_eq!(world.has(&image::digest(b"never pushed")).await, Ok(false));
+        assert_eq!(world.has(&one.digest).await, Ok(false), "a manifest is no blob");
+        let other = RepositoryName::parse("other").unwrap();
+        assert!(!world.reader.has_blob(&other, &digest(&layer)).await.unwrap(), "it is not there");
+        world.sweep(&layer);
+        world.sweep(&image::digest(b""));
+        assert_eq!(world.has(&layer).await, swept);
+        assert_eq!(world.has(&image::digest(b"")).await, empty);
+        assert_eq!(world.has(&one.config_digest()).await, Ok(true));
+    }
+}
+
+#[tokio::test]
+async fn a_blob_whose_file_was_emptied_is_no_yes() {
+    let one = Image::new("one").build();
+    let layer = image::digest(&one.blobs[1]);
+    for (world, emptied) in [(plain(), Kind::DigestMismatch), (cached(), Kind::Interrupted)] {
+        world.push("v1", &one).await;
+        std::fs::write(world.registry.store().blob_path(&layer), b"").unwrap();
+        assert_eq!(world.has(&layer).await, Err(emptied));
+    }
+}
+
+/// The registry looks into its cache, finds what a collection swept, and takes the manifest without a
+/// look at the storage and without writing it. Only to read it shows that.
+#[tokio::test]
+async fn a_yes_of_a_registry_with_a_cache_is_no_proof() {
+    let one = Image::new("one").build();
+    let mut world = cached();
+    world.push("v1", &one).await;
+    world.delete(&one).await;
+    world.registry.garbage_collect(&[]);
+    assert!(!world.registry.store().has_blob(&one.digest), "the collection has swept it");
+    assert_eq!(world.has(&image::digest(&one.blobs[1])).await, Err(Kind::Interrupted));
+    assert_eq!(world.put(Restore::Digest, &one).await, Ok(()));
+    assert_eq!(world.raw(&one).await, None, "it said yes, and does not have it");
+    // It has no cache of what was before it started.
+    world.delete(&one).await;
+    world.registry.stop();
+    world.registry.start_again();
+    assert_eq!(world.has(&image::digest(&one.blobs[1])).await, Ok(false));
+    let refused = "MANIFEST_BLOB_UNKNOWN MANIFEST_BLOB_UNKNOWN";
+    assert_eq!(world.put(Restore::Digest, &one).await, Err(refused.to_owned()));
+}
+
+/// Where only the manifest's own bytes are gone, a registry without a cache writes them again.
+#[tokio::test]
+async fn a_manifest_whose_bytes_alone_were_swept_comes_back() {
+    let one = Image::new("one").build();
+    for (world, comes_back) in [(plain(), true), (cached(), false)] {
+        world.push("v1", &one).await;
+        world.delete(&one).await;
+        world.sweep(&one.digest);
+        assert_eq!(world.put(Restore::Digest, &one).await, Ok(()));
+        assert_eq!(world.raw(&one).await.is_some(), comes_back);
+    }
+}
+
+#[tokio::test]
+async fn a_registry_in_maintenance_takes_nothing() {
+    let world = World::start(RealRegistry::options().readonly());
+    let one = Image::new("one").build();
+    world.registry.store().write("app", &["v1"], &one);
+    let raw = world.raw(&one).await.unwrap();
+    assert_eq!(raw.media_type, OCI_MANIFEST);
+    let put = world.reader.restorer().put(&world.app, Restore::Digest, &raw, &digest(&one.digest)).await;
+    assert_eq!(put.unwrap_err().kind, Kind::Unsupported);
+}

@@ -1,0 +1,198 @@
+//! The world goes on between a plan and its deletions: whatever changed meanwhile is left alone.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::harness::{OLD_GOES, assert_holds, assert_whole, image, sweeper};
+use crate::support::gate::Gate;
+use crate::support::image::{Artifact, Content, Index, signature_tag};
+use crate::support::push::Pusher;
+use crate::support::regsweep::Regsweep;
+use crate::support::server::RealRegistry;
+
+/// What happens between the plan and the deletions.
+enum Meanwhile<'a> {
+    Push { repository: &'a str, tag: &'a str, content: &'a Content },
+    Delete { content: &'a Content },
+}
+use Meanwhile::{Delete, Push};
+
+/// Plans, lets all of it happen, carries the plan out, and tells what was deleted and what was spared
+/// in the repository `app`.
+async fn run_around(registry: &RealRegistry, meanwhile: &[Meanwhile<'_>]) -> (Vec<String>, Vec<String>) {
+    run_of(&sweeper(registry), registry, meanwhile).await
+}
+
+/// The same with what this one remembers.
+async fn run_of(
+    regsweep: &Regsweep,
+    registry: &RealRegistry,
+    meanwhile: &[Meanwhile<'_>],
+) -> (Vec<String>, Vec<String>) {
+    let library = regsweep.in_process();
+    let survey = library.survey().await;
+    for event in meanwhile {
+        match event {
+            Push { repository, tag, content } => {
+                Pusher::new(&registry.url()).push(repository, tag, content).await.unwrap();
+            }
+            Delete { content } => {
+                let url = format!("{}/v2/app/manifests/{}", registry.url(), content.digest);
+                assert_eq!(reqwest::Client::new().delete(url).send().await.unwrap().status(), 202);
+            }
+        }
+    }
+    let report = library.apply(&survey).await;
+    assert_eq!(report.failures, []);
+    let deleted = report.deleted.iter().filter(|one| !one.already_gone).map(|one| one.digest.to_string());
+    (deleted.collect(), report.spared.iter().map(|one| one.digest.to_string()).collect())
+}
+
+#[tokio::test]
+async fn a_new_tag_saves_its_manifest() {
+    let registry = RealRegistry::start();
+    let [kept, saved, doomed] = ["kept", "saved", "doomed"].map(image);
+    for (tag, content) in [("keep", &kept), ("old-1", &saved), ("old-2", &doomed)] {
+        registry.store().write("app", &[tag], content);
+    }
+    let push = Push { repository: "app", tag: "release", content: &saved };
+    let (deleted, spared) = run_around(&registry, &[push]).await;
+    assert_eq!((deleted, spared), (vec![doomed.digest], vec![saved.digest.clone()]));
+    assert_holds(&registry, "app", &[("keep", &kept), ("old-1", &saved), ("release", &saved)]);
+    assert_whole(&registry);
+}
+
+#[tokio::test]
+async fn a_tag_that_moved_saves_its_new_manifest_and_dooms_nothing() {
+    let registry = RealRegistry::start();
+    let [before, after, doomed] = ["before", "after", "doomed"].map(image);
+    for (tag, content) in [("stable", &before), ("old-1", &after), ("old-2", &doomed)] {
+        registry.store().write("app", &[tag], content);
+    }
+    let push = Push { repository: "app", tag: "stable", content: &after };
+    let (deleted, spared) = run_around(&registry, &[push]).await;
+    assert_eq!((deleted, spared), (vec![doomed.digest], vec![after.digest.clone()]));
+    assert_holds(&registry, "app", &[("stable", &after), ("old-1", &after), ("", &before)]);
+    assert_whole(&registry);
+}
+
+#[tokio::test]
+async fn an_expired_tag_that_moved_saves_both_manifests() {
+    let registry = RealRegistry::start();
+    let [before, after] = ["before", "after"].map(image);
+    registry.store().write("app", &["old"], &before);
+    let push = Push { repository: "app", tag: "old", content: &after };
+    let (deleted, spared) = run_around(&registry, &[push]).await;
+    assert_eq!((deleted, spared), (vec![], vec![before.digest.clone()]));
+    assert_holds(&registry, "app", &[("old", &after), ("", &before)]);
+}
+
+/// An expired index of two children, and a new one that lists one of them and is not pushed yet.
+struct Family {
+    registry: RealRegistry,
+    kept: Content,
+    child: Content,
+    other: Content,
+    doomed: Content,
+    new: Content,
+}
+
+impl Family {
+    fn new() -> Self {
+        let registry = RealRegistry::start();
+        let [kept, child, other] = ["kept", "child", "other"].map(image);
+        let doomed = Index::oci().child(&child).child(&other).build();
+        let new = Index::docker().child(&child).build();
+        registry.store().write("app", &["keep"], &kept);
+        registry.store().write("app", &["old"], &doomed);
+        Self { registry, kept, child, other, doomed, new }
+    }
+}
+
+#[tokio::test]
+async fn a_new_index_saves_the_child_that_it_lists() {
+    let Family { registry, kept, child, other, doomed, new } = Family::new();
+    let push = Push { repository: "app", tag: "new", content: &new };
+    let (deleted, spared) = run_around(&registry, &[push]).await;
+    assert_eq!((deleted, spared), (vec![doomed.digest, other.digest], vec![child.digest]));
+    assert_holds(&registry, "app", &[("keep", &kept), ("new", &new)]);
+    assert_whole(&registry);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_index_saves_the_child_whose_old_one_is_being_deleted() {
+    let Family { registry, kept, other, doomed, new, .. } = Family::new();
+    let gate = Gate::before(&registry.host(), 1);
+    let library = Regsweep::new(&gate.url(), OLD_GOES).in_process();
+    let survey = library.survey().await;
+    let (url, pushed) = (registry.url(), new.clone());
+    let push = std::thread::spawn(move || {
+        gate.wait_until_held();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(Pusher::new(&url).push("app", "release", &pushed)).unwrap();
+        // Longer than a recheck is good for.
+        std::thread::sleep(Duration::from_millis(1500));
+        gate.release();
+    });
+    let report = library.apply(&survey).await;
+    push.join().unwrap();
+    assert_eq!(report.failures, []);
+    let digests = |one: &regsweep::report::Deleted| one.digest.to_string();
+    let deleted: Vec<String> = report.deleted.iter().map(digests).collect();
+    assert_eq!(deleted, [doomed.digest, other.digest]);
+    assert_holds(&registry, "app", &[("keep", &kept), ("release", &new)]);
+    assert_whole(&registry);
+}
+
+#[tokio::test]
+async fn what_only_the_second_plan_would_delete_is_left_for_the_next_run() {
+    let registry = RealRegistry::start();
+    let [kept, doomed, new, elsewhere] = ["kept", "doomed", "new", "elsewhere"].map(image);
+    registry.store().write("app", &["keep"], &kept);
+    registry.store().write("app", &["old-1"], &doomed);
+    let signature = Artifact::signature(&doomed.digest).build();
+    let signed = signature_tag(&doomed.digest);
+    let meanwhile = [
+        Push { repository: "app", tag: "old-2", content: &new },
+        Push { repository: "app", tag: &signed, content: &signature },
+        Push { repository: "other", tag: "old", content: &elsewhere },
+    ];
+    let regsweep = sweeper(&registry);
+    let (deleted, _) = run_of(&regsweep, &registry, &meanwhile).await;
+    assert_eq!(deleted, [doomed.digest]);
+    assert_holds(&registry, "app", &[("keep", &kept), ("old-2", &new), (&signed, &signature)]);
+    assert_holds(&registry, "other", &[("old", &elsewhere)]);
+    let (deleted, _) = run_of(&regsweep, &registry, &[]).await;
+    let expected = [&new, &signature, &elsewhere].map(|content| content.digest.clone());
+    assert_eq!(BTreeSet::from_iter(deleted), BTreeSet::from(expected));
+    assert_holds(&registry, "app", &[("keep", &kept)]);
+}
+
+#[tokio::test]
+async fn what_somebody_else_deleted_first_is_no_failure() {
+    let registry = RealRegistry::start();
+    let [kept, doomed, other] = ["kept", "doomed", "other"].map(image);
+    for (tag, content) in [("keep", &kept), ("old-1", &doomed), ("old-2", &other)] {
+        registry.store().write("app", &[tag], content);
+    }
+    let (deleted, _) = run_around(&registry, &[Delete { content: &doomed }]).await;
+    assert_eq!(deleted, [other.digest]);
+    assert_holds(&registry, "app", &[("keep", &kept)]);
+}
+
+#[tokio::test]
+async fn a_kept_image_that_goes_meanwhile_brings_at_least_to_life() {
+    let registry = RealRegistry::start();
+    let [kept, doomed] = ["kept", "doomed"].map(image);
+    registry.store().write("app", &["keep"], &kept);
+    registry.store().write("app", &["old"], &doomed);
+    let rules = super::harness::OLD_GOES.replace("at_least: 0", "at_least: 1");
+    let regsweep = Regsweep::new(&registry.url(), &rules);
+    let library = regsweep.in_process();
+    let survey = library.survey().await;
+    let url = format!("{}/v2/app/manifests/{}", registry.url(), kept.digest);
+    assert_eq!(reqwest::Client::new().delete(url).send().await.unwrap().status(), 202);
+    let report = library.apply(&survey).await;
+    assert_eq!(report.deleted, []);
+    assert_holds(&registry, "app", &[("old", &doomed)]);
+}

@@ -1,0 +1,90 @@
+//! A run that is told to stop, or that dies, leaves a whole registry and work for the next one.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, Command};
+
+use serde_json::Value;
+
+use super::harness::{OLD_GOES, assert_holds, assert_whole, deletions, image, manifests, sweeper};
+use crate::support::gate::Gate;
+use crate::support::image::{Artifact, Image, Index, signature_tag};
+use crate::support::regsweep::{Ran, Regsweep};
+use crate::support::server::RealRegistry;
+
+/// A registry with one image to keep and three families of four to delete, the oldest first.
+fn registry() -> RealRegistry {
+    let registry = RealRegistry::start();
+    let mut store = registry.store();
+    store.write("app", &["keep"], &image("kept"));
+    for number in 0..3 {
+        let image = |name: &str| Image::new(name).created(format!("202{number}-01-01T00:00:00Z")).build();
+        let index = Index::oci().child(&image("one")).child(&image("two")).build();
+        store.write("app", &[&format!("old-{number}")], &index);
+        let signature = Artifact::signature(&index.digest).build();
+        store.write("app", &[&signature_tag(&index.digest)], &signature);
+    }
+    registry
+}
+
+fn send(signal: &str, child: &Child) {
+    let kill = format!("kill -{signal} {}", child.id());
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+}
+
+#[test]
+fn a_terminated_run_stops_between_two_deletions_and_the_next_one_completes_it() {
+    let registry = registry();
+    let gate = Gate::before(&registry.host(), 3);
+    let regsweep = Regsweep::new(&gate.url(), OLD_GOES);
+    let mut child = regsweep.spawn(&["run", "--output", "json"]);
+    gate.wait_until_held();
+    send("TERM", &child);
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("stopping after the deletion under way") {
+        line.clear();
+        assert!(stderr.read_line(&mut line).unwrap() > 0, "it ended without a word");
+    }
+    gate.release();
+    stderr.read_to_string(&mut line).unwrap();
+    let run = Ran::from(child.wait_with_output().unwrap()).exits(1);
+    // The third deletion was under way, and the fourth completes its family.
+    assert_eq!(run.deleted().len(), 4);
+    assert_eq!(deletions(&registry).len(), 4);
+    assert_eq!(manifests(&registry).len(), 1 + 12 - 4);
+    let json = run.json();
+    assert_eq!(json["outcome"], "interrupted");
+    assert!(json["cut_off"].as_str().unwrap().contains("the next run does the rest"), "{json}");
+    let spared = json["spared"].as_array().unwrap();
+    assert_eq!(spared.len(), 8);
+    let stopped = |spared: &Value| spared["why"] == "the run was stopped";
+    assert!(spared.iter().all(stopped), "{json}");
+    let next = sweeper(&registry).run(&["run", "--output", "json"]).exits(0);
+    assert_eq!(next.deleted().len(), 8);
+    assert_holds(&registry, "app", &[("keep", &image("kept"))]);
+    assert_whole(&registry);
+}
+
+#[test]
+fn a_killed_run_leaves_what_is_kept_whole() {
+    let registry = registry();
+    let gate = Gate::before(&registry.host(), 6);
+    let regsweep = Regsweep::new(&gate.url(), OLD_GOES);
+    let mut child = regsweep.spawn(&["run"]);
+    gate.wait_until_held();
+    send("KILL", &child);
+    assert_eq!(child.wait().unwrap().code(), None);
+    let left = manifests(&registry).len();
+    assert_eq!(left, 1 + 12 - 5);
+    assert_holds_at_least_what_is_kept(&registry);
+    sweeper(&registry).run(&["run"]).exits(0);
+    assert_holds_at_least_what_is_kept(&registry);
+}
+
+fn assert_holds_at_least_what_is_kept(registry: &RealRegistry) {
+    let kept = image("kept");
+    let held = registry.store().repository("app");
+    assert_eq!(held.tags.get("keep"), Some(&kept.digest));
+    assert!(held.manifests.contains(&kept.digest));
+    assert_whole(registry);
+}

@@ -1,0 +1,335 @@
+//! When the service collects, and when it does not.
+
+use std::os::unix::net::UnixDatagram;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use rusqlite::Connection;
+
+use super::harness::{Commands, EACH_SECOND, Filled, Host, NEVER, Place, Serving, fill, until};
+use crate::support::faults::{Fault, Faults};
+use crate::support::gate::Gate;
+use crate::support::program::registry_program;
+use crate::support::regsweep::hours_ago;
+
+/// A service, and how often its loop has looked around.
+struct Watched {
+    serving: Serving,
+    beats: Arc<AtomicUsize>,
+    _folder: tempfile::TempDir,
+}
+
+impl Watched {
+    async fn serve(place: &Place) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = UnixDatagram::bind(folder.path().join("notify")).unwrap();
+        let beats = Arc::new(AtomicUsize::new(0));
+        let count = beats.clone();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(length) = socket.recv(&mut buffer) {
+                count.fetch_add(usize::from(&buffer[..length] == b"WATCHDOG=1\n"), Ordering::SeqCst);
+            }
+        });
+        let mut command = place.command(&["serve", "--log-format", "json"]);
+        command.env("NOTIFY_SOCKET", folder.path().join("notify")).env("WATCHDOG_USEC", "3000000");
+        Self { serving: place.serve_by(command).await, beats, _folder: folder }
+    }
+
+    /// Waits until the loop has looked around so many times more: what is due by then has begun.
+    async fn beats(&self, more: usize) {
+        let wanted = self.beats.load(Ordering::SeqCst) + more;
+        until("more beats", async || self.beats.load(Ordering::SeqCst) >= wanted).await;
+    }
+}
+
+/// A registry from which a run by hand has deleted, and that a grace of a moment has kept from being collected.
+async fn deleted(more: &str) -> (Host, Filled, Place, String) {
+    let host = Host::start().await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    let lines = host.lines().replace("gc:\n", &format!("gc:\n  grace: 1s\n{more}"));
+    let place = Place::new(NEVER, std::slice::from_ref(&lines));
+    place.configure(NEVER, &[lines.replace("grace: 1s", "grace: 1h")], "");
+    assert_eq!(place.run(&["run", "--output", "json"]).await.exits(0).deleted().len(), 4);
+    place.configure(NEVER, std::slice::from_ref(&lines), "");
+    assert_eq!(filled.freed(), 0);
+    (host, filled, place, lines)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collection_that_is_not_worth_it_is_not_begun_again_and_again() {
+    let (_host, filled, place, _) = deleted("  min_reclaimable: 1GiB\n").await;
+    let watched = Watched::serve(&place).await;
+    watched.serving.until_at_least("gc_runs_total", &["outcome=\"skipped\""], 1.0).await;
+    watched.beats(6).await;
+    assert_eq!(watched.serving.metric("gc_runs_total", &[]).await, 1.0, "{}", watched.serving.log());
+    assert_eq!(filled.freed(), 0);
+    watched.serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collection_that_is_not_worth_it_can_be_forced() {
+    let (_host, filled, place, _) = deleted("  min_reclaimable: 1GiB\n").await;
+    let left = place.run(&["gc", "--no-grace"]).await.exits(0);
+    assert!(left.stdout.contains("`regsweep gc --force`"), "{}", left.stdout);
+    assert_eq!(filled.freed(), 0);
+    let forced = place.run(&["gc", "--no-grace", "--force", "--output", "json"]).await.exits(0);
+    assert_eq!(forced.json()["outcome"], "success");
+    assert_eq!(forced.json()["bytes"], filled.freed());
+    assert!(filled.freed() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collection_that_fails_does_not_stop_the_registry_again_and_again() {
+    let (_host, filled, place, lines) = deleted("").await;
+    let folder = tempfile::tempdir().unwrap();
+    let (program, stops) = (folder.path().join("program"), folder.path().join("stops"));
+    let registry = registry_program();
+    let text = format!(
+        "case \"$*\" in *--dry-run*) exec {registry} \"$@\" ;; esac\necho >>{}\nexit 3\n",
+        stops.display()
+    );
+    std::fs::write(&program, text).unwrap();
+    let lines = lines.replace(&format!("[{registry}, "), &format!("[sh, {}, ", program.display()));
+    place.configure(NEVER, &[lines], "");
+    let watched = Watched::serve(&place).await;
+    watched.serving.until_at_least("gc_runs_total", &["outcome=\"failed\""], 1.0).await;
+    watched.beats(6).await;
+    assert_eq!(watched.serving.metric("gc_runs_total", &[]).await, 1.0, "{}", watched.serving.log());
+    assert_eq!(std::fs::read_to_string(&stops).unwrap(), "\n");
+    assert_eq!((filled.freed(), place.open_ends()), (0, (0, 0)));
+    watched.serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collection_that_was_cut_off_is_not_begun_again_as_soon_as_the_registry_is_back() {
+    let (_host, filled, place, lines) = deleted("").await;
+    let folder = tempfile::tempdir().unwrap();
+    let (program, sweeps) = (folder.path().join("program"), folder.path().join("sweeps"));
+    let text = format!(
+        "case \"$*\" in *--dry-run*) exec {} \"$@\" ;; esac\necho >>{}\nsleep 600\n",
+        registry_program(),
+        sweeps.display()
+    );
+    std::fs::write(&program, text).unwrap();
+    let lines =
+        lines.replace(&format!("[{}, ", registry_program()), &format!("[sh, {}, ", program.display()));
+    place.configure(NEVER, &[lines], "");
+    let serving = place.serve().await;
+    until("a sweep", async || sweeps.exists()).await;
+    serving.kill();
+    let watched = Watched::serve(&place).await;
+    watched.serving.until_at_least("gc_runs_total", &["outcome=\"failed\""], 1.0).await;
+    watched.beats(6).await;
+    assert_eq!(std::fs::read_to_string(&sweeps).unwrap(), "\n", "{}", watched.serving.log());
+    assert_eq!((filled.freed(), place.open_ends()), (0, (0, 0)));
+    watched.serving.stop().await;
+}
+
+/// The same configuration with another mode.
+fn in_mode_plan(place: &Place) {
+    let text = std::fs::read_to_string(place.config()).unwrap();
+    place.write(&text.replace("mode: enforce", "mode: plan"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_mode_plan_nothing_is_collected_by_any_way() {
+    let (_host, filled, place, lines) = deleted("").await;
+    // At the end of the grace, and after a run.
+    place.configure(EACH_SECOND, std::slice::from_ref(&lines), "");
+    in_mode_plan(&place);
+    let watched = Watched::serve(&place).await;
+    watched.serving.until_at_least("runs_total", &["outcome=\"success\""], 2.0).await;
+    watched.beats(3).await;
+    assert_eq!(watched.serving.metric("gc_runs_total", &[]).await, 0.0, "{}", watched.serving.log());
+    watched.serving.stop().await;
+    // By a schedule of its own.
+    let own = lines.replace("gc:\n", &format!("gc:\n  schedule: '{EACH_SECOND}'\n"));
+    place.configure(NEVER, &[own], "");
+    in_mode_plan(&place);
+    let serving = place.serve().await;
+    serving.until_at_least("gc_runs_total", &["outcome=\"skipped\""], 2.0).await;
+    let history =
+        reqwest::get(format!("{}/api/v1/history", serving.url)).await.unwrap().text().await.unwrap();
+    assert!(history.contains("the mode is plan"), "{history}");
+    serving.stop().await;
+    // By hand.
+    for arguments in [["gc", "--output=table"], ["gc", "--no-grace"]] {
+        let ran = place.run(&arguments).await.exits(0);
+        assert!(ran.stdout.contains("nothing was collected: the mode is plan"), "{ran:?}");
+    }
+    assert_eq!(filled.freed(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_of_mode_plan_keeps_nobody_from_collecting() {
+    let (_host, filled, place, _) = deleted("").await;
+    let text = std::fs::read_to_string(place.config()).unwrap();
+    place.write(&text.replace("  - name: apps\n", "  - name: apps\n    mode: plan\n"));
+    let ran = place.run(&["gc", "--no-grace", "--output", "json"]).await.exits(0);
+    assert_eq!(ran.json()["bytes"].as_u64(), Some(filled.freed()), "{ran:?}");
+    assert!(filled.is_swept());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_collected_while_a_deletion_has_got_no_answer() {
+    let (host, filled, place, lines) = deleted("").await;
+    let (silent, digest) = (Arc::new(AtomicBool::new(true)), filled.old[0].digest.clone());
+    let is_silent = silent.clone();
+    let faults = Faults::before(&host.registry.host(), move |seen| {
+        let asks = seen.path.contains(&digest) && is_silent.load(Ordering::SeqCst);
+        if asks { Fault::Status(403, None) } else { Fault::None }
+    });
+    let lines = lines.replace(&host.registry.url(), &faults.url());
+    let own = lines.replace("gc:\n", &format!("gc:\n  schedule: '{EACH_SECOND}'\n"));
+    place.configure(NEVER, &[own], "");
+    let connection = Connection::open(place.state_dir().join("state.sqlite")).unwrap();
+    let sql = "UPDATE entry SET fate = 'sent' WHERE digest = ?1";
+    assert_eq!(connection.execute(sql, [&filled.old[0].digest]).unwrap(), 1);
+    drop(connection);
+    let ran = place.run(&["gc", "--no-grace"]).await.exits(0);
+    assert!(ran.stdout.contains("nothing was collected: deletions whose answer was lost"), "{ran:?}");
+    let serving = place.serve().await;
+    serving.until_at_least("gc_runs_total", &["outcome=\"skipped\""], 2.0).await;
+    assert!(!serving.log().contains("the collection begins"), "{}", serving.log());
+    assert_eq!(filled.freed(), 0);
+    // As soon as it is known what became of it, it goes on.
+    silent.store(false, Ordering::SeqCst);
+    serving.until_at_least("gc_runs_total", &["outcome=\"success\""], 1.0).await;
+    assert!(filled.is_swept(), "{}", serving.log());
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_and_a_collection_that_are_due_at_the_same_moment_take_turns() {
+    let host = Host::start().await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    let place = Place::new(NEVER, &[host.lines()]);
+    let serving = place.serve().await;
+    // A moment that comes once, and not before the service knows of it.
+    loop {
+        let moment = hours_ago(0) + TimeDelta::seconds(8);
+        let line = moment.format("%-S %-M %-H %-d %-m *").to_string();
+        let lines = host.lines().replace("gc:\n", &format!("gc:\n  schedule: '{line}'\n"));
+        let before = serving.log().matches("the configuration was loaded again").count();
+        place.configure(&line, &[lines], "");
+        until("a reload", async || {
+            serving.log().matches("the configuration was loaded again").count() > before
+        })
+        .await;
+        if moment - hours_ago(0) > TimeDelta::seconds(2) {
+            break;
+        }
+    }
+    serving.until_metric("runs_total", &["outcome=\"success\""], 1.0).await;
+    serving.until_metric("gc_runs_total", &["outcome=\"success\""], 1.0).await;
+    assert_eq!(serving.metric("runs_total", &["outcome=\"skipped\""]).await, 0.0);
+    assert_eq!(serving.metric("gc_runs_total", &["outcome=\"skipped\""]).await, 0.0);
+    assert_eq!(filled.left(), 0);
+    let log = serving.stop().await;
+    assert!(log.contains("this one waits for its turn"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collection_that_waits_longer_than_its_period_says_so() {
+    let host = Host::start().await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    let gate = Gate::before(&host.registry.host(), 2);
+    let lines = host.lines().replace(&host.registry.url(), &gate.url());
+    let lines = lines.replace("gc:\n", &format!("gc:\n  schedule: '{EACH_SECOND}'\n"));
+    let place = Place::new(EACH_SECOND, &[lines]);
+    let serving = place.serve().await;
+    tokio::task::block_in_place(|| gate.wait_until_held());
+    serving.until_logged("still waits for its turn and is due again").await;
+    gate.release();
+    until("it is swept", async || filled.is_swept()).await;
+    serving.until_at_least("gc_runs_total", &["outcome=\"success\""], 1.0).await;
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_ends_the_survey_of_a_collection_at_once() {
+    let host = Host::start().await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    // No request for a manifest is answered in any time that a client waits, nor is another try.
+    let asked = Arc::new(AtomicBool::new(false));
+    let seen_one = asked.clone();
+    let faults = Faults::before(&host.registry.host(), move |seen| {
+        let held = seen.path.starts_with("/v2/team/app/manifests/");
+        seen_one.fetch_or(held, Ordering::SeqCst);
+        if held { Fault::Latency(Duration::from_secs(600)) } else { Fault::None }
+    });
+    let lines = host.lines().replace(&host.registry.url(), &faults.url());
+    let lines = lines.replace("gc:\n", &format!("gc:\n  schedule: '{EACH_SECOND}'\n"));
+    let place = Place::new(NEVER, &[lines]);
+    let serving = place.serve().await;
+    until("a survey", async || asked.load(Ordering::SeqCst)).await;
+    let log = serving.stop().await;
+    assert!(!log.contains("the collection begins") && filled.freed() == 0, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grace_that_has_changed_in_the_middle_of_a_run_counts_for_what_it_deletes() {
+    let host = Host::start().await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    let gate = Gate::before(&host.registry.host(), 2);
+    let lines = host.lines().replace(&host.registry.url(), &gate.url());
+    let graced = |grace: &str| lines.replace("gc:\n", &format!("gc:\n  grace: {grace}\n"));
+    let place = Place::new(EACH_SECOND, &[graced("10h")]);
+    let serving = place.serve().await;
+    tokio::task::block_in_place(|| gate.wait_until_held());
+    place.configure(NEVER, &[graced("1s")], "");
+    serving.until_logged("the configuration was loaded again").await;
+    gate.release();
+    filled.settled(&place, serving, &host.registry.host()).await;
+}
+
+/// A registry that is neither stopped nor started for its collection.
+fn runs_on(lines: &str) -> String {
+    let stays = |line: &&str| !line.starts_with("    before:") && !line.starts_with("    after:");
+    let lines: Vec<&str> = lines.lines().filter(stays).collect();
+    lines.join("\n")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registry_is_collected_while_it_runs_only_where_the_operator_says_so_and_was_not_down_then() {
+    let host = Host::start().await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    let lines = runs_on(&host.lines());
+    let place = Place::new(NEVER, std::slice::from_ref(&lines));
+    let refused = place.run(&["run"]).await.exits(78);
+    assert!(refused.stderr.contains("`interruption: none`"), "{}", refused.stderr);
+    assert_eq!(filled.freed(), 0);
+    place.configure(NEVER, &[lines.replace("gc:\n", "gc:\n  interruption: none\n")], "");
+    assert_eq!(place.run(&["run", "--output", "json"]).await.exits(0).deleted().len(), 4);
+    assert!(filled.freed() > 0);
+    assert_eq!(place.number("SELECT count(*) FROM collection WHERE outcome = 'success'"), 1);
+    assert_eq!(place.number("SELECT count(*) FROM collection WHERE downtime > 0"), 0, "it ran all the time");
+    assert_eq!((place.total("reclaimed_bytes"), place.open_ends()), (filled.freed(), (0, 0)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_sweeps_a_running_registry_is_ended_after_a_kill_before_it_is_counted() {
+    let commands = Commands::new().await;
+    let sweeps = commands.file("sweeps");
+    let sweep =
+        format!("[ -e {0} ] || {{ echo $$ >{0}.new; mv {0}.new {0}; exec sleep 600; }}", sweeps.display());
+    let lines = runs_on(&commands.lines(&sweep, "", "  interruption: none\n"));
+    let place = Place::new(EACH_SECOND, std::slice::from_ref(&lines));
+    let serving = place.serve().await;
+    until("a sweep", async || sweeps.exists()).await;
+    serving.kill();
+    let (stopped, open) = place.open_ends();
+    assert!(stopped == 0 && open > 0, "{stopped} {open}");
+    place.configure(NEVER, &[lines], "");
+    let serving = place.serve().await;
+    let pid = std::fs::read_to_string(&sweeps).unwrap();
+    let program = format!("/proc/{}/exe", pid.trim());
+    until("the cut is counted", async || place.open_ends() == (0, 0)).await;
+    assert!(std::fs::read_link(&program).is_err(), "it goes on beside what is counted");
+    assert_eq!(commands.filled.freed(), 0);
+    assert_eq!(place.number("SELECT count(*) FROM collection WHERE outcome = 'failed'"), 1);
+    serving.stop().await;
+}

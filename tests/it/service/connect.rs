@@ -1,0 +1,92 @@
+//! `regsweep check --connect`: what stands in the way is told before anything is deleted.
+
+use serde_json::Value;
+
+use super::harness::{Host, NEVER, Place, aged, contained, fill};
+use crate::support::engine::{Contained, Engine};
+use crate::support::push::Pusher;
+use crate::support::server::RealRegistry;
+
+/// What is said of each registry: each check with whether nothing stands in its way, and its text.
+async fn checked(place: &Place, exit: i32) -> Vec<Vec<(String, bool, String)>> {
+    let ran = place.run(&["check", "--connect", "--output", "json"]).await.exits(exit);
+    let documents = ran.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let checks = |document: Value| {
+        let checks = document["checks"].as_array().unwrap().clone();
+        let text = |one: &Value, key: &str| one[key].as_str().unwrap().to_owned();
+        let checks: Vec<_> = checks
+            .iter()
+            .map(|one| (text(one, "check"), one["ok"].as_bool().unwrap(), text(one, "text")))
+            .collect();
+        assert_eq!(document["ok"], checks.iter().all(|(_, ok, _)| *ok), "{document}");
+        checks
+    };
+    documents.map(checks).collect()
+}
+
+/// The words of the checks, each with whether nothing stands in its way.
+fn results(checks: &[(String, bool, String)]) -> Vec<(&str, bool)> {
+    checks.iter().map(|(check, ok, _)| (check.as_str(), *ok)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registry_is_asked_whether_it_deletes_and_nothing_is_deleted() {
+    let (open, closed) = (RealRegistry::start(), RealRegistry::options().delete_disabled().start());
+    for registry in [&open, &closed] {
+        let image = aged("old", 40).build();
+        Pusher::new(&registry.url()).push("team/app", "build-1", &image).await.unwrap();
+    }
+    let before = [&open, &closed].map(|registry| registry.store().contents());
+    let url = |registry: &RealRegistry| format!("url: {}", registry.url());
+    let place = Place::new(NEVER, &[url(&open), url(&closed), "url: http://127.0.0.1:1".to_owned()]);
+    let said = checked(&place, 1).await;
+    assert_eq!(results(&said[0]), [("reach", true), ("repositories", true), ("deletion", true)]);
+    assert_eq!(said[0][1].2, "1, of which policies claim 1");
+    assert_eq!(results(&said[1]), [("reach", true), ("repositories", true), ("deletion", false)]);
+    assert!(said[1][2].2.contains("REGISTRY_STORAGE_DELETE_ENABLED=true"), "{said:?}");
+    assert_eq!(results(&said[2]), [("reach", false)]);
+    assert_eq!([&open, &closed].map(|registry| registry.store().contents()), before);
+    assert!(!place.state_dir().exists());
+
+    place.configure(NEVER, &[url(&open)], "");
+    let table = place.run(&["check", "--connect"]).await.exits(0);
+    assert!(table.stdout.contains("1 registry, 1 policy"), "{}", table.stdout);
+    assert!(table.stdout.contains("allowed, as team/app shows"), "{}", table.stdout);
+    // Without being asked, it asks nobody.
+    let requests = open.requests().len();
+    place.run(&["check"]).await.exits(0);
+    assert_eq!(open.requests().len(), requests);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_collects_is_looked_for_and_not_run() {
+    let host = Host::start().await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    let place = Place::new(NEVER, &[host.lines()]);
+    let said = checked(&place, 0).await;
+    assert_eq!(said[0][3].0, "collection");
+    assert_eq!(said[0][3].2, "every command is there, its store can be seen");
+    place.configure(NEVER, &[host.lines().replace("before: [sh,", "before: [no-such-program,")], "");
+    let said = checked(&place, 1).await;
+    assert!(!said[0][3].1 && said[0][3].2.contains("there is no program `no-such-program`"), "{said:?}");
+    assert_eq!((filled.left(), filled.freed()), (4, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_container_is_looked_for_and_not_stopped() {
+    let Some(engine) = Engine::shared() else { return };
+    let container = Contained::default().start(engine).await;
+    let filled = fill(&container.url(), container.store().await).await;
+    let started = container.state().await;
+    let lines = contained(&container.url(), &engine.host(), &container, "offline");
+    let place = Place::new(NEVER, std::slice::from_ref(&lines));
+    let said = checked(&place, 0).await;
+    let expected = format!("the container {} is there, its store can be seen", container.name);
+    assert_eq!((said[0][3].1, &said[0][3].2), (true, &expected));
+    place.configure(NEVER, &[lines.replace(&container.name, "no-such-container")], "");
+    let said = checked(&place, 1).await;
+    assert!(!said[0][3].1 && said[0][3].2.contains("no-such-container"), "{said:?}");
+    place.configure(NEVER, &[lines.replace(&engine.host(), "unix:///nowhere")], "");
+    assert!(!checked(&place, 1).await[0][3].1);
+    assert_eq!((filled.left(), container.state().await), (4, started));
+}

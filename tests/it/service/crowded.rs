@@ -1,0 +1,100 @@
+//! The web server of the real service while others take all they can: clients, descriptors, runs.
+
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::harness::{EACH_SECOND, NEVER, Place, Serving, until};
+use crate::support::fake::{FakeRegistry, Personality};
+use crate::support::image::Image;
+use crate::support::server::RealRegistry;
+
+/// How long an answer may take where two cores are busy with everything else. A server that waits for
+/// others takes many times this.
+const SOON: Duration = Duration::from_secs(5);
+
+/// Asks for what is shown, as whoever watches does: each on a connection of its own.
+async fn assert_answers(serving: &Serving) {
+    for path in ["/healthz", "/metrics", "/", "/api/v1/status"] {
+        let begin = Instant::now();
+        let client = reqwest::Client::builder().timeout(SOON).build().unwrap();
+        let response = client.get(format!("{}{path}", serving.url)).send().await;
+        let response = response.unwrap_or_else(|error| panic!("{path}: {error}: {:?}", begin.elapsed()));
+        assert_eq!(response.status(), 200, "{path}");
+        response.bytes().await.unwrap();
+    }
+}
+
+async fn sockets(place: &Place, number: usize) -> Vec<TcpStream> {
+    let mut sockets = Vec::new();
+    for _ in 0..number {
+        let mut socket = TcpStream::connect(("127.0.0.1", place.port())).await.unwrap();
+        // It may be cut at once, where there are more than enough.
+        let _ = socket.write_all(b"GET / HTTP/1.1\r\nX-Slow: ").await;
+        sockets.push(socket);
+    }
+    sockets
+}
+
+#[tokio::test]
+async fn more_clients_than_there_may_be_keep_nobody_waiting() {
+    let fake = FakeRegistry::start(Personality::V2_8);
+    let place = Place::new(NEVER, &[format!("url: {}", fake.url())]);
+    let serving = place.serve().await;
+    let held = sockets(&place, 400).await;
+    for _ in 0..5 {
+        assert_answers(&serving).await;
+    }
+    for mut socket in held {
+        let end = tokio::time::timeout(Duration::from_secs(60), socket.read(&mut [0; 10])).await;
+        assert!(matches!(end.unwrap(), Ok(0) | Err(_)), "a slow client is cut");
+    }
+    serving.stop().await;
+}
+
+#[tokio::test]
+async fn without_descriptors_it_waits_and_goes_on() {
+    let fake = FakeRegistry::start(Personality::V2_8);
+    let place = Place::new(NEVER, &[format!("url: {}", fake.url())]);
+    let serve = place.command(&["serve", "--log-format", "json"]);
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", "ulimit -n 60; exec \"$@\"", "sh"]).arg(serve.get_program()).args(serve.get_args());
+    let serving = place.serve_by(limited).await;
+    let held = sockets(&place, 100).await;
+    serving.until_logged("no connection can be taken").await;
+    drop(held);
+    until("it answers again", async || reqwest::get(format!("{}/healthz", serving.url)).await.is_ok()).await;
+    assert_answers(&serving).await;
+    let log = serving.stop().await;
+    // It does not try again all the time.
+    assert!(log.matches("no connection can be taken").count() < 100, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_answers_while_a_run_takes_all_it_can() {
+    let registry = RealRegistry::options().in_memory().start();
+    let mut store = registry.store();
+    for number in 0..3000 {
+        let tag = format!("build-{number}");
+        let image = Image::new(&tag).created("2020-01-01T00:00:00Z").layer("base").build();
+        store.write(&format!("team/app{}", number % 8), &[&tag], &image);
+    }
+    let place = Place::new(EACH_SECOND, &[format!("url: {}\nconcurrency: 64", registry.url())]);
+    // What is planned is never done, so that there is always as much to plan.
+    let text = std::fs::read_to_string(place.config()).unwrap();
+    let text = text.replace("mode: enforce", "mode: plan");
+    place.write(&text.replace("max_percent: 100", "max_percent: 100, max_deletions: 10000"));
+    let serving = place.serve().await;
+    let ended = async || serving.metric("runs_total", &["outcome=\"success\""]).await;
+    let begin = Instant::now();
+    let mut rounds = 0;
+    while rounds < 25 || ended().await < 2.0 {
+        assert_answers(&serving).await;
+        rounds += 1;
+        assert!(begin.elapsed() < Duration::from_secs(240), "no run ends: {}", serving.log());
+    }
+    let plan = reqwest::get(format!("{}/api/v1/plan", serving.url)).await.unwrap();
+    assert!(plan.text().await.unwrap().contains("build-2999"));
+    serving.stop().await;
+}

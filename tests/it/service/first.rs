@@ -1,0 +1,63 @@
+//! The service as somebody meets it who has just installed it.
+
+use super::harness::{NEVER, Place, aged, until};
+use crate::support::push::Pusher;
+use crate::support::server::RealRegistry;
+
+/// What is installed by the README, about this registry. `listen` and `state_dir` are a test's own.
+fn installed(place: &Place, registry: &RealRegistry) -> String {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config/small.yaml");
+    let text = std::fs::read_to_string(path).unwrap().replace("http://localhost:5000", &registry.url());
+    assert!(text.contains(&registry.url()));
+    format!("listen: 127.0.0.1:{}\nstate_dir: {}\n{text}", place.port(), place.state_dir().display())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_was_just_installed_shows_a_plan_and_deletes_nothing() {
+    let registry = RealRegistry::start();
+    let pusher = Pusher::new(&registry.url());
+    for tag in ["v1", "pr-1", "pr-2"] {
+        pusher.push("team/app", tag, &aged(tag, 40).build()).await.unwrap();
+    }
+    let place = Place::new(NEVER, &[]);
+    place.write(&installed(&place, &registry));
+    let checked = place.run(&["check"]).await.exits(0);
+    assert!(checked.stdout.contains("mode plan") && !checked.stdout.contains("note:"), "{}", checked.stdout);
+    let serving = place.serve().await;
+    let plan = async || {
+        let answer = reqwest::get(format!("{}/api/v1/plan", serving.url)).await.unwrap();
+        answer.text().await.unwrap()
+    };
+    until("a plan", async || plan().await.contains("pr-2")).await;
+    assert_eq!(registry.store().repository("team/app").tags.len(), 3);
+    let runs = serving.metric("runs_total", &[]).await;
+    // Once is enough: it is no way to begin runs by restarts.
+    serving.stop().await;
+    let serving = place.serve().await;
+    serving.until_at_least("next_run_timestamp_seconds", &[], 1.0).await;
+    assert!(!serving.log().contains("it is planned now"), "{}", serving.log());
+    assert!(runs >= 1.0);
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_without_a_schedule_says_that_it_does_nothing_by_itself() {
+    let registry = RealRegistry::start();
+    let place = Place::new(NEVER, &[]);
+    let text = installed(&place, &registry).replace("schedule: \"0 3 * * *\"\n", "");
+    place.write(&format!("mode: enforce\n{text}"));
+    let told = "there is no `schedule`: `regsweep serve` begins no run by itself";
+    let checked = place.run(&["check"]).await.exits(0);
+    assert!(checked.stdout.contains(told), "{}", checked.stdout);
+    let serving = place.serve().await;
+    serving.until_logged(told).await;
+    // Also when it comes by a reload, and what would delete begins nothing by itself.
+    place.write(
+        &format!("mode: enforce\n{text}").replace("registries:", "schedule: '0 0 29 2 *'\nregistries:"),
+    );
+    serving.until_logged("the configuration was loaded again").await;
+    place.write(&format!("mode: enforce\n{text}"));
+    until("it says so again", async || serving.log().matches(told).count() == 2).await;
+    assert_eq!(serving.metric("runs_total", &[]).await, 0.0);
+    serving.stop().await;
+}

@@ -1,0 +1,359 @@
+//! Collections by `regsweep gc` and `regsweep run` that do not come to their end: the registry is back, nothing
+//! sweeps beside it, and what is told of it is true.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use super::harness::{Commands, Filled, NEVER, Place, contained, fill, until};
+use crate::support::engine::{CONFIG, Contained, Container, Engine};
+use crate::support::regsweep::Ran;
+
+/// Deletes the first of the old images by hand, so that there is something to collect.
+async fn delete_one(filled: &Filled, url: &str) {
+    let url = format!("{url}/v2/team/app/manifests/{}", filled.old[0].digest);
+    assert!(reqwest::Client::new().delete(url).send().await.unwrap().status().is_success());
+}
+
+/// A sweep that does not end and says by which processes, what it has started among them.
+fn endless(commands: &Commands) -> String {
+    format!("sleep 600 & echo $! $$ >{}; wait", commands.file("sweeps").display())
+}
+
+async fn until_it_sweeps(commands: &Commands) {
+    let file = commands.file("sweeps");
+    until("it sweeps", async || std::fs::read_to_string(&file).is_ok_and(|text| text.contains('\n'))).await;
+}
+
+/// Notes what of the sweep goes on when the registry is started.
+fn look_beside(commands: &Commands) -> String {
+    let (sweeps, beside) = (commands.file("sweeps"), commands.file("beside"));
+    format!(
+        "for one in $(cat {}); do [ -e /proc/$one/exe ] && echo $one >>{}; done",
+        sweeps.display(),
+        beside.display()
+    )
+}
+
+fn signal(child: &Child, name: &str) {
+    let kill = format!("kill -{name} {}", child.id());
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+}
+
+/// Everything is as it was before the collection, and nothing is noted for later.
+async fn assert_back(commands: &Commands, place: &Place) {
+    assert!(!commands.file("beside").exists(), "it swept beside the registry");
+    assert!(reqwest::get(format!("{}/v2/", commands.host.registry.url())).await.is_ok());
+    assert_eq!((place.open_ends().0, commands.filled.freed()), (0, 0));
+}
+
+/// A collection that gets a signal, and another while it brings the registry back.
+async fn signalled(command: &str, name: &str) {
+    let commands = Commands::new().await;
+    let (begun, go) = (commands.file("begun"), commands.file("go"));
+    let wait = format!("touch {}; while [ ! -e {} ]; do sleep 0.05; done", begun.display(), go.display());
+    let after = format!("{}\n{wait}", look_beside(&commands));
+    let place = Place::new(NEVER, &[commands.lines(&endless(&commands), &after, "")]);
+    delete_one(&commands.filled, &commands.host.registry.url()).await;
+    let mut child = place.command(&[command]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let mut said = |words: &str| {
+        tokio::task::block_in_place(|| {
+            let mut before = Vec::new();
+            let found = lines.by_ref().any(|line| {
+                before.push(line.clone());
+                line.contains(words)
+            });
+            assert!(found, "{command} {name}: it never said {words:?}: {before:?}");
+        });
+    };
+    until_it_sweeps(&commands).await;
+    signal(&child, name);
+    said("a collection is ended, and its registry brought back");
+    until("the bringing back", async || begun.exists()).await;
+    signal(&child, name);
+    said("no registry may be left stopped");
+    std::fs::write(go, "").unwrap();
+    said("regsweep was asked to stop");
+    let code = tokio::task::block_in_place(|| {
+        lines.by_ref().for_each(drop);
+        child.wait().unwrap().code()
+    });
+    assert_eq!(code, Some(1), "{command} {name}");
+    assert_back(&commands, &place).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupt_brings_the_registry_back() {
+    for command in ["gc", "run"] {
+        signalled(command, "INT").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_termination_brings_the_registry_back() {
+    for command in ["gc", "run"] {
+        signalled(command, "TERM").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hangup_brings_the_registry_back() {
+    for command in ["gc", "run"] {
+        signalled(command, "HUP").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_terminal_that_is_closed_brings_the_registry_back() {
+    for command in ["gc", "run"] {
+        let commands = Commands::new().await;
+        // What starts the registry has something to say, and gives up where that cannot be said.
+        let after = format!("{}\nset -e\necho starting\necho starting >&2\nset +e", look_beside(&commands));
+        let place = Place::new(NEVER, &[commands.lines(&endless(&commands), &after, "")]);
+        delete_one(&commands.filled, &commands.host.registry.url()).await;
+        let line = format!(
+            "echo $$ >{}; exec env --default-signal {} {command} --config {}",
+            commands.file("process").display(),
+            env!("CARGO_BIN_EXE_regsweep"),
+            place.config().display()
+        );
+        // The terminal is there as long as this program.
+        let mut terminal = Command::new("script")
+            .args(["--quiet", "--command", &line, "/dev/null"])
+            .env("RUST_LOG", "info")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        until_it_sweeps(&commands).await;
+        terminal.kill().unwrap();
+        terminal.wait().unwrap();
+        let pid = std::fs::read_to_string(commands.file("process")).unwrap();
+        let program = format!("/proc/{}/exe", pid.trim());
+        until("its end", async || std::fs::read_link(&program).is_err()).await;
+        assert_back(&commands, &place).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pipe_that_is_closed_keeps_no_registry_down() {
+    let commands = Commands::new().await;
+    let after = format!("{}\necho starting", look_beside(&commands));
+    let place = Place::new(NEVER, &[commands.lines(&endless(&commands), &after, "")]);
+    delete_one(&commands.filled, &commands.host.registry.url()).await;
+    let mut command = place.command(&["gc"]);
+    command.env("RUST_LOG", "info").stderr(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    until_it_sweeps(&commands).await;
+    drop((child.stderr.take(), child.stdout.take()));
+    signal(&child, "TERM");
+    let code = tokio::task::block_in_place(|| child.wait().unwrap().code());
+    assert_eq!(code, Some(1));
+    assert_back(&commands, &place).await;
+}
+
+/// A registry in a container whose first sweep does not end, with something to collect.
+struct Endless {
+    container: Container,
+    filled: Filled,
+    sweeps: PathBuf,
+}
+
+impl Endless {
+    async fn new(engine: &'static Engine) -> Self {
+        let script = "#!/bin/sh\ncase \"$*\" in *--dry-run*) ;;\n\
+            garbage-collect*) touch /var/lib/registry/sweeps; sleep 600 ;; esac\n\
+            exec /usr/bin/docker-registry \"$@\"\n";
+        let made = Contained { script: Some(script.to_owned()), ..Contained::default() };
+        let container = made.start(engine).await;
+        let filled = fill(&container.url(), container.store().await).await;
+        let mounts = engine.inspect(&container.name).await.mounts.unwrap();
+        let store = mounts.iter().find(|one| one.destination.as_deref() == Some("/var/lib/registry"));
+        let sweeps = PathBuf::from(store.unwrap().source.as_ref().unwrap()).join("sweeps");
+        delete_one(&filled, &container.url()).await;
+        Self { container, filled, sweeps }
+    }
+
+    /// Ends a collection in the middle of its sweep, and looks at the world.
+    async fn signalled(&self, place: &Place, name: &str) {
+        let started = self.container.state().await.1;
+        let mut child = place.command(&["gc"]).spawn().unwrap();
+        until("it sweeps", async || self.sweeps.exists()).await;
+        signal(&child, name);
+        let code = tokio::task::block_in_place(|| child.wait().unwrap().code());
+        assert_eq!(code, Some(1));
+        let (runs, since) = self.container.state().await;
+        // What swept inside the container has ended with it.
+        assert!(runs && since != started && self.container.answers_now().await);
+        assert!(self.container.engine.collectors(&self.container.name).await.is_empty());
+        assert_eq!((place.open_ends().0, self.filled.freed()), (0, 0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signal_ends_a_collection_in_containers() {
+    let Some(engine) = Engine::shared() else { return };
+    for (method, name) in [("offline", "TERM"), ("exec", "HUP")] {
+        let endless = Endless::new(engine).await;
+        let container = &endless.container;
+        let place = Place::new(NEVER, &[contained(&container.url(), &engine.host(), container, method)]);
+        endless.signalled(&place, name).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sweep_of_docker_run_is_cancelled_before_the_registry_is_back() {
+    let Some(engine) = Engine::shared() else { return };
+    let endless = Endless::new(engine).await;
+    let (name, docker) = (&endless.container.name, format!("docker, --host, '{}'", engine.host()));
+    let run = format!("run, --rm, --name, gc-{name}, --network, none, --volumes-from, {name}, registry:test");
+    let place = Place::new(
+        NEVER,
+        &[format!(
+            "url: {}\ngc:\n  command:\n    before: [{docker}, stop, {name}]\n    \
+             run: [{docker}, {run}, garbage-collect, {CONFIG}]\n    cancel: [{docker}, rm, --force, gc-{name}]\n    \
+             after: [{docker}, start, {name}]",
+            endless.container.url()
+        )],
+    );
+    endless.signalled(&place, "INT").await;
+    // What was named so is gone: it did not go on.
+    assert!(engine.docker().inspect_container(&format!("gc-{name}"), None).await.is_err());
+}
+
+/// The downtimes that the state knows, oldest first, in milliseconds.
+fn downtimes(place: &Place) -> Vec<u64> {
+    let count = place.number("SELECT count(*) FROM collection");
+    let one = |row| {
+        place.number(&format!(
+            "SELECT CAST(downtime * 1000 AS INTEGER) FROM collection ORDER BY id LIMIT 1 OFFSET {row}"
+        ))
+    };
+    (0..count).map(one).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collection_that_fails_tells_how_long_the_registry_was_away() {
+    let commands = Commands::new().await;
+    let place = Place::new(NEVER, &[commands.lines("exit 3", "", "")]);
+    let ran = place.run(&["run", "--output", "json"]).await.exits(1);
+    let collection = &ran.json()["collection"];
+    assert_eq!(collection["outcome"], "failed");
+    assert!(collection["downtime_seconds"].as_f64().unwrap() > 0.0, "{collection}");
+    assert!(downtimes(&place)[0] > 0);
+    commands.filled.assert_sound(&commands.host.registry.host()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registry_that_is_brought_back_later_was_away_until_then() {
+    let commands = Commands::new().await;
+    let fixed = commands.file("fixed");
+    let after = format!("[ -e {} ] || exit 1", fixed.display());
+    let place = Place::new(NEVER, &[commands.lines("", &after, "")]);
+    let begin = Instant::now();
+    let ran = place.run(&["run"]).await.exits(1);
+    assert!(ran.stderr.contains("the registry is down"), "{}", ran.stderr);
+    let pause = Instant::now();
+    assert!(place.run(&["gc"]).await.exits(1).stderr.contains("exit code 1"));
+    std::fs::write(fixed, "").unwrap();
+    let pause = pause.elapsed();
+    place.run(&["gc"]).await.exits(0);
+    // One that failed, which came to its end when the registry was back, and one that had nothing to do.
+    let downtimes = downtimes(&place);
+    assert!(matches!(downtimes[..], [_, 0]), "{downtimes:?}");
+    let downtime = u128::from(downtimes[0]);
+    assert!(downtime > pause.as_millis() && downtime <= begin.elapsed().as_millis(), "{downtimes:?}");
+    assert_eq!(place.open_ends(), (0, 0));
+    commands.filled.assert_sound(&commands.host.registry.host()).await;
+}
+
+/// Starts the registry as an operator would who does not know of the collection.
+fn start_by_hand(commands: &Commands) {
+    let mut shell = Command::new("sh");
+    assert!(shell.args(["-c", &commands.host.after()]).status().unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registry_that_somebody_starts_ends_the_sweep_at_once() {
+    let commands = Commands::new().await;
+    let after = look_beside(&commands);
+    let place = Place::new(NEVER, &[commands.lines(&endless(&commands), &after, "  timeout: 60s\n")]);
+    delete_one(&commands.filled, &commands.host.registry.url()).await;
+    let mut command = place.command(&["gc", "--output", "json"]);
+    let child = command.stdout(Stdio::piped()).spawn().unwrap();
+    until_it_sweeps(&commands).await;
+    start_by_hand(&commands);
+    let program = format!("/proc/{}/exe", child.id());
+    until("its end", async || std::fs::read_link(&program).is_err()).await;
+    let ran = Ran::from(child.wait_with_output().unwrap()).exits(1);
+    let error = ran.json()["error"].as_str().unwrap().to_owned();
+    assert!(error.contains("the registry answered during the collection"), "{error}");
+    assert_back(&commands, &place).await;
+}
+
+/// A registry whose collection goes on elsewhere when its client is ended, as that of `docker run` does; with a
+/// command that ends it, which fails as long as a file is there.
+async fn elsewhere(timeout: &str) -> (Commands, Place) {
+    let commands = Commands::new().await;
+    let (sweeps, broken) = (commands.file("sweeps"), commands.file("broken"));
+    let file = sweeps.display();
+    // The first sweep is a long one.
+    let long = format!("env -u REGSWEEP_COLLECTION setsid sh -c 'echo $$ >{file}; exec sleep 600' & wait");
+    let sweep = format!("[ -e {file} ] || {{ {long}; }}");
+    let cancel = commands.file("cancel");
+    let text = format!(
+        "[ ! -e {} ] || exit 4\n[ -e {file} ] || exit 0\none=$(cat {file})\nkill -9 $one\n\
+         while [ -e /proc/$one/exe ]; do :; done\n",
+        broken.display()
+    );
+    std::fs::write(&cancel, text).unwrap();
+    let lines = commands.lines(&sweep, &look_beside(&commands), &format!("  timeout: {timeout}\n"));
+    let key = format!("\n    cancel: [sh, {}]\n    after:", cancel.display());
+    let place = Place::new(NEVER, &[lines.replace("\n    after:", &key)]);
+    delete_one(&commands.filled, &commands.host.registry.url()).await;
+    (commands, place)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sweep_that_goes_on_elsewhere_is_cancelled_before_the_registry_is_back() {
+    for name in ["TERM", "KILL", "a timeout"] {
+        let (commands, place) = elsewhere(if name == "a timeout" { "20s" } else { "10min" }).await;
+        let mut child = place.command(&["gc"]).spawn().unwrap();
+        until_it_sweeps(&commands).await;
+        if name != "a timeout" {
+            signal(&child, name);
+        }
+        let code = tokio::task::block_in_place(|| child.wait().unwrap().code());
+        if name == "KILL" {
+            // The next one puts the registry back, and then does what the first one should have done.
+            place.run(&["gc"]).await.exits(0);
+            assert!(commands.filled.freed() > 0);
+        } else {
+            assert_eq!(code, Some(1), "{name}");
+            assert_back(&commands, &place).await;
+        }
+        assert!(!commands.file("beside").exists(), "{name}: it swept beside the registry");
+        assert_eq!(place.open_ends(), (0, 0), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sweep_that_cannot_be_cancelled_keeps_the_registry_down_until_it_can() {
+    let (commands, place) = elsewhere("10min").await;
+    std::fs::write(commands.file("broken"), "").unwrap();
+    let child = place.command(&["gc"]).stderr(Stdio::piped()).spawn().unwrap();
+    until_it_sweeps(&commands).await;
+    signal(&child, "TERM");
+    let ran = tokio::task::spawn_blocking(|| Ran::from(child.wait_with_output().unwrap())).await.unwrap();
+    let ran = ran.exits(1);
+    assert!(ran.stderr.contains("gc.command.cancel has to succeed"), "{}", ran.stderr);
+    assert!(reqwest::get(format!("{}/v2/", commands.host.registry.url())).await.is_err());
+    assert_eq!(place.open_ends().0, 1);
+    std::fs::remove_file(commands.file("broken")).unwrap();
+    place.run(&["gc"]).await.exits(0);
+    assert!(commands.filled.freed() > 0 && place.open_ends() == (0, 0));
+    assert!(!commands.file("beside").exists(), "it swept beside the registry");
+    assert!(reqwest::get(format!("{}/v2/", commands.host.registry.url())).await.is_ok());
+}

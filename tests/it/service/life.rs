@@ -1,0 +1,79 @@
+//! The whole life of images under a service, and under the commands that do the same once.
+
+use super::harness::{Host, NEVER, Place, contained, fill};
+use crate::support::engine::{Contained, Engine};
+
+async fn check_container(method: &str) {
+    let Some(engine) = Engine::shared() else { return };
+    let container = Contained::default().start(engine).await;
+    let filled = fill(&container.url(), container.store().await).await;
+    let lines = contained(&container.url(), &engine.host(), &container, method);
+    let place = Place::new("*/2 * * * * *", &[lines]);
+    let serving = place.serve().await;
+    serving.until_at_least("gc_runs_total", &["outcome=\"success\""], 1.0).await;
+    assert_eq!(serving.metric("deleted_manifests_total", &["policy=\"apps\""]).await, 4.0);
+    filled.settled(&place, serving, &container.host()).await;
+    assert!(container.state().await.0);
+    assert!(engine.collectors(&container.name).await.is_empty());
+    assert_eq!(place.number("SELECT count(*) FROM collection"), 1);
+}
+
+#[tokio::test]
+async fn what_is_too_old_goes_and_its_bytes_with_it() {
+    check_container("offline").await;
+}
+
+#[tokio::test]
+async fn the_same_with_a_collection_inside_the_container() {
+    check_container("exec").await;
+}
+
+#[tokio::test]
+async fn the_same_with_commands_on_the_host() {
+    let host = Host::start().await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    let place = Place::new("*/2 * * * * *", &[host.lines()]);
+    let serving = place.serve().await;
+    serving.until_at_least("gc_runs_total", &["outcome=\"success\""], 1.0).await;
+    filled.settled(&place, serving, &host.registry.host()).await;
+}
+
+#[tokio::test]
+async fn a_run_by_hand_deletes_and_collects_and_so_does_a_collection_by_hand() {
+    let Some(engine) = Engine::shared() else { return };
+    let container = Contained::default().start(engine).await;
+    let filled = fill(&container.url(), container.store().await).await;
+    let lines = contained(&container.url(), &engine.host(), &container, "offline");
+    let place = Place::new(NEVER, &[lines]);
+    let ran = place.run(&["run", "--output", "json"]).await.exits(0);
+    assert_eq!(ran.deleted().len(), 4);
+    assert!(filled.is_swept());
+    let first = filled.freed();
+    assert_eq!(place.total("reclaimed_bytes"), first);
+    filled.assert_sound(&container.host()).await;
+    // What is deleted past us is collected by hand.
+    let url = format!("{}/v2/team/app/manifests/{}", container.url(), filled.old[0].digest);
+    assert!(reqwest::Client::new().delete(url).send().await.unwrap().status().is_success());
+    let before = filled.freed();
+    let ran = place.run(&["gc", "--output", "json"]).await.exits(0);
+    let freed = filled.freed() - before;
+    assert_eq!(ran.json()["bytes"].as_u64(), Some(freed), "{ran:?}");
+    assert!(freed > 0 && container.answers_now().await);
+    assert_eq!(place.total("reclaimed_bytes"), first + freed);
+}
+
+#[tokio::test]
+async fn health_tells_whether_the_service_answers_and_whether_it_is_ready() {
+    let host = Host::start().await;
+    let place = Place::new(super::harness::EACH_SECOND, &[format!("url: {}", host.registry.url())]);
+    place.run(&["health"]).await.exits(1);
+    let serving = place.serve().await;
+    serving.until_at_least("runs_total", &["outcome=\"success\""], 1.0).await;
+    place.run(&["health"]).await.exits(0);
+    place.run(&["health", "--ready"]).await.exits(0);
+    drop(host);
+    serving.until_at_least("runs_total", &["outcome=\"failed\""], 1.0).await;
+    place.run(&["health"]).await.exits(0);
+    place.run(&["health", "--ready"]).await.exits(1);
+    serving.stop().await;
+}

@@ -1,0 +1,338 @@
+//! What the numbers say while something goes on, after it, and after a restart.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::harness::{Commands, Host, NEVER, Place, Serving, fill, until};
+use crate::support::gate::Gate;
+
+pub(crate) const MAIN: &str = "registry=\"main\"";
+
+/// A place whose runs begin when they are asked for.
+pub(crate) fn place(lines: &str) -> Place {
+    let place = Place::new(NEVER, &[]);
+    let token = place.config().with_file_name("token");
+    std::fs::write(&token, "sesame\n").unwrap();
+    place.configure(NEVER, &[lines.to_owned()], &format!("admin_token: {{ file: {} }}\n", token.display()));
+    place
+}
+
+/// Replaces something in the configuration.
+pub(crate) fn change(place: &Place, from: &str, to: &str) {
+    let text = std::fs::read_to_string(place.config()).unwrap();
+    assert!(text.contains(from), "{text}");
+    place.write(&text.replace(from, to));
+}
+
+/// Begins a run.
+pub(crate) async fn begin(serving: &Serving) {
+    let url = format!("{}/api/v1/run", serving.url);
+    // The one before may still be at its last words.
+    until("a run begins", async || {
+        let answer = reqwest::Client::new().post(&url).bearer_auth("sesame").send().await.unwrap();
+        answer.status() == 202
+    })
+    .await;
+}
+
+/// Waits for so many runs that ended so, since the start of the service.
+pub(crate) async fn runs(serving: &Serving, outcome: &str, number: u32) {
+    let label = format!("outcome=\"{outcome}\"");
+    serving.until_metric("runs_total", &[MAIN, &label], number.into()).await;
+}
+
+pub(crate) async fn get(serving: &Serving, path: &str) -> String {
+    reqwest::get(format!("{}{path}", serving.url)).await.unwrap().text().await.unwrap()
+}
+
+pub(crate) async fn status(serving: &Serving) -> Value {
+    serde_json::from_str(&get(serving, "/api/v1/status").await).unwrap()
+}
+
+/// Asserts what a metric is now, and that it is there.
+pub(crate) async fn is(serving: &Serving, name: &str, labels: &[&str], expected: f64) {
+    let found = serving.series(name, labels).await;
+    assert_eq!(found, [expected], "{name}{labels:?}: {}", serving.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_is_shown_for_as_long_as_it_is_under_way() {
+    let host = Host::start().await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    let gate = Gate::before(&host.registry.host(), 2);
+    let place = place(&format!("url: {}\nrun_timeout: 2h", gate.url()));
+    let serving = place.serve().await;
+    is(&serving, "run_timeout_seconds", &[MAIN], 7200.0).await;
+    is(&serving, "run_started_timestamp_seconds", &[MAIN], 0.0).await;
+    begin(&serving).await;
+    tokio::task::block_in_place(|| gate.wait_until_held());
+    let began = place.number("SELECT CAST(strftime('%s', started) AS INTEGER) FROM run") as f64;
+    is(&serving, "run_started_timestamp_seconds", &[MAIN], began).await;
+    gate.release();
+    runs(&serving, "success", 1).await;
+    is(&serving, "run_started_timestamp_seconds", &[MAIN], 0.0).await;
+    // The moment of a run is its start, as docs/json.md says.
+    let at = status(&serving).await["registries"][0]["last_run"]["at"].as_str().unwrap().to_owned();
+    assert_eq!(at.parse::<chrono::DateTime<chrono::Utc>>().unwrap().timestamp() as f64, began);
+    assert_eq!(filled.left(), 0);
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_nothing_is_collected_nothing_waits_for_a_collection() {
+    let host = Host::start().await;
+    fill(&host.registry.url(), host.registry.store()).await;
+    let place = place(&format!("url: {}", host.registry.url()));
+    let serving = place.serve().await;
+    begin(&serving).await;
+    runs(&serving, "success", 1).await;
+    let bytes = place.total("reclaimable");
+    assert!(bytes > 0);
+    serving.until_metric("deleted_uncollected_bytes", &[MAIN], bytes as f64).await;
+    assert!(serving.series("reclaimable_bytes", &[]).await.is_empty());
+    let status = &status(&serving).await["registries"][0];
+    assert_eq!((&status["collects"], &status["reclaimable_bytes"]), (&false.into(), &0.into()), "{status}");
+    assert_eq!(status["deleted_uncollected_bytes"], bytes);
+    let page = get(&serving, "/").await;
+    assert!(page.contains("not collected by regsweep") && !page.contains("next collection"), "{page}");
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_is_shown_until_a_run_comes_through() {
+    let host = Host::start().await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    let place = place(&format!("url: {}", host.registry.url()));
+    change(&place, "max_percent: 100", "max_percent: 100, max_deletions: 1");
+    let serving = place.serve().await;
+    let labels = [MAIN, "limit=\"max_deletions\""];
+    begin(&serving).await;
+    runs(&serving, "refused", 1).await;
+    is(&serving, "last_run_refusals", &labels, 1.0).await;
+    is(&serving, "last_run_refusals", &[MAIN, "limit=\"max_percent\""], 0.0).await;
+    serving.stop().await;
+    let serving = place.serve().await;
+    is(&serving, "last_run_refusals", &labels, 1.0).await;
+    is(&serving, "last_run_outcome", &[MAIN, "outcome=\"refused\""], 1.0).await;
+    is(&serving, "last_run_outcome", &[MAIN, "outcome=\"success\""], 0.0).await;
+    change(&place, "max_deletions: 1", "max_deletions: 9");
+    serving.until_logged("the configuration was loaded again").await;
+    begin(&serving).await;
+    runs(&serving, "success", 1).await;
+    is(&serving, "last_run_refusals", &labels, 0.0).await;
+    is(&serving, "last_run_outcome", &[MAIN, "outcome=\"refused\""], 0.0).await;
+    is(&serving, "last_run_outcome", &[MAIN, "outcome=\"success\""], 1.0).await;
+    assert_eq!(filled.left(), 0);
+    serving.stop().await;
+}
+
+/// A registry whose collections fail as long as a file is there.
+async fn breakable() -> (Commands, PathBuf, String) {
+    let commands = Commands::new().await;
+    let broken = commands.file("broken");
+    std::fs::write(&broken, "").unwrap();
+    let lines = commands.lines(&format!("[ -e {} ] && exit 3", broken.display()), "", "");
+    (commands, broken, lines)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collection_that_failed_is_shown_until_one_succeeds_also_after_a_restart() {
+    let (commands, broken, lines) = breakable().await;
+    let place = place(&lines);
+    let serving = place.serve().await;
+    assert!(serving.series("gc_last_run_successful", &[]).await.is_empty(), "there was none");
+    begin(&serving).await;
+    runs(&serving, "success", 1).await;
+    serving.until_metric("gc_runs_total", &[MAIN, "outcome=\"failed\""], 1.0).await;
+    is(&serving, "gc_last_run_successful", &[MAIN], 0.0).await;
+    serving.stop().await;
+    let serving = place.serve().await;
+    is(&serving, "gc_runs_total", &[MAIN, "outcome=\"failed\""], 0.0).await;
+    is(&serving, "gc_last_run_successful", &[MAIN], 0.0).await;
+    std::fs::remove_file(broken).unwrap();
+    begin(&serving).await;
+    serving.until_metric("gc_runs_total", &[MAIN, "outcome=\"success\""], 1.0).await;
+    is(&serving, "gc_last_run_successful", &[MAIN], 1.0).await;
+    assert!(commands.filled.is_swept());
+    // Without `gc` there is nothing more to tell of it.
+    serving.until_metric("reclaimable_bytes", &[MAIN], 0.0).await;
+    let text = std::fs::read_to_string(place.config()).unwrap();
+    let (before, rest) = text.split_once("    gc:\n").unwrap();
+    let (_, after) = rest.split_once("protect:").unwrap();
+    place.write(&format!("{before}protect:{after}"));
+    serving.until_logged("the configuration was loaded again").await;
+    is(&serving, "deleted_uncollected_bytes", &[MAIN], 0.0).await;
+    for gone in ["gc_last_run_successful", "reclaimable_bytes"] {
+        assert!(serving.series(gone, &[]).await.is_empty(), "{gone}");
+    }
+    serving.stop().await;
+}
+
+/// What the plan says of each manifest, over all repositories: whether it is gone.
+async fn gone(serving: &Serving) -> Vec<bool> {
+    let plans: Value = serde_json::from_str(&get(serving, "/api/v1/plan").await).unwrap();
+    let repositories = plans[0]["repositories"].as_array().unwrap();
+    let manifests = repositories.iter().flat_map(|one| one["manifests"].as_array().unwrap());
+    manifests.map(|one| one["gone"].as_bool().unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_deleted_is_not_expired_any_more() {
+    let host = Host::start().await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    let place = place(&format!("url: {}", host.registry.url()));
+    let expired = async |serving: &Serving, manifests: f64, bytes: f64| {
+        is(serving, "expired_manifests", &[MAIN], manifests).await;
+        is(serving, "expired_bytes", &[MAIN], bytes).await;
+    };
+    // First nobody may delete, then the policy may not, and then one does.
+    change(&place, "mode: enforce", "mode: plan");
+    let serving = place.serve().await;
+    // In mode plan a registry of which there is no plan is planned at once.
+    runs(&serving, "success", 1).await;
+    serving.until_metric("expired_manifests", &[MAIN], 4.0).await;
+    let bytes = serving.series("expired_bytes", &[MAIN]).await[0];
+    assert!(bytes > 0.0);
+    assert_eq!(gone(&serving).await, [false; 4]);
+    change(&place, "mode: plan", "mode: enforce");
+    change(&place, "- name: apps\n", "- name: apps\n    mode: plan\n");
+    serving.signal("HUP");
+    serving.until_logged("the configuration was loaded again").await;
+    begin(&serving).await;
+    runs(&serving, "success", 2).await;
+    serving.until_metric("held_back_manifests", &[MAIN], 4.0).await;
+    is(&serving, "held_back_bytes", &[MAIN], bytes).await;
+    expired(&serving, 0.0, 0.0).await;
+    assert_eq!((gone(&serving).await, filled.left()), (vec![false; 4], 4));
+    serving.stop().await;
+    change(&place, "    mode: plan\n", "");
+    let serving = place.serve().await;
+    begin(&serving).await;
+    runs(&serving, "success", 1).await;
+    serving.until_metric("deleted_manifests_total", &[MAIN], 4.0).await;
+    assert_eq!(gone(&serving).await, [true; 4]);
+    expired(&serving, 0.0, 0.0).await;
+    is(&serving, "held_back_manifests", &[MAIN], 0.0).await;
+    let plan = &status(&serving).await["registries"][0]["plan"];
+    assert_eq!((&plan["totals"]["delete"], &plan["expired"]["manifests"]), (&4.into(), &0.into()), "{plan}");
+    let page = get(&serving, "/").await;
+    assert_eq!(page.matches(">deleted<").count(), 4, "{page}");
+    assert!(page.contains("<dt>Expired, not yet deleted</dt><dd>0 B</dd>"), "{page}");
+    // What is put back is not gone.
+    let undo =
+        reqwest::Client::new().post(format!("{}/api/v1/undo?run=3", serving.url)).bearer_auth("sesame");
+    assert_eq!(undo.send().await.unwrap().status(), 200);
+    assert_eq!(gone(&serving).await, [false; 4]);
+    is(&serving, "expired_manifests", &[MAIN], 4.0).await;
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_known_yet_is_not_there_instead_of_zero() {
+    let host = Host::start().await;
+    let place = place(&format!("url: {}", host.registry.url()));
+    let serving = place.serve().await;
+    const OF_A_PLAN: [&str; 8] = [
+        "repositories",
+        "tags",
+        "manifests",
+        "referenced_bytes",
+        "expired_manifests",
+        "expired_bytes",
+        "held_back_manifests",
+        "held_back_bytes",
+    ];
+    for name in OF_A_PLAN.into_iter().chain(["last_run_refusals", "last_run_outcome", "registry_up"]) {
+        assert!(serving.series(name, &[]).await.is_empty(), "{name}");
+    }
+    begin(&serving).await;
+    runs(&serving, "success", 1).await;
+    for name in OF_A_PLAN {
+        is(&serving, name, &[MAIN], 0.0).await;
+    }
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_loses_sight_of_nothing() {
+    let host = Host::start().await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    let place = place(&format!("url: {}", host.registry.url()));
+    let seen = async |serving: &Serving| {
+        let mut status = status(serving).await["registries"][0].take();
+        // Nobody has asked yet; and the state knows when a run ended, which is some milliseconds more than it took.
+        status["up"].take();
+        status["last_run"]["duration_seconds"].take();
+        let plan: Value = serde_json::from_str(&get(serving, "/api/v1/plan").await).unwrap();
+        let mut numbers = Vec::new();
+        for name in
+            ["repositories", "tags", "manifests", "referenced_bytes", "expired_manifests", "expired_bytes"]
+        {
+            numbers.push((name, serving.series(name, &[MAIN]).await));
+        }
+        let page = get(serving, "/").await;
+        let rows = page.matches("<tr><td data-label=\"Repository\"").count();
+        (status, plan, numbers, (rows, page.matches(">deleted<").count()))
+    };
+    change(&place, "mode: enforce", "mode: plan");
+    for (mode, deleted) in [("plan", 0), ("enforce", 4)] {
+        change(&place, "mode: plan", &format!("mode: {mode}"));
+        let serving = place.serve().await;
+        // In mode plan a registry of which there is no plan is planned at once.
+        if mode == "enforce" {
+            begin(&serving).await;
+        }
+        runs(&serving, "success", 1).await;
+        serving.until_metric("deleted_manifests_total", &[MAIN], deleted.into()).await;
+        let before = seen(&serving).await;
+        assert_eq!(before.3, (4, deleted as usize), "{mode}");
+        assert_eq!(before.0["last_run"]["applied"], deleted > 0);
+        serving.stop().await;
+        let serving = place.serve().await;
+        assert_eq!(seen(&serving).await, before, "{mode}");
+        serving.stop().await;
+    }
+    // What an undo has put back is not gone.
+    let one = format!("team/app@{}", filled.old[1].digest);
+    place.run(&["undo", "2", &one]).await.exits(0);
+    let serving = place.serve().await;
+    let gone = gone(&serving).await;
+    assert_eq!((gone.len(), gone.iter().filter(|gone| **gone).count()), (4, 3));
+    is(&serving, "expired_manifests", &[MAIN], 1.0).await;
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_next_collection_is_told() {
+    let host = Host::start().await;
+    fill(&host.registry.url(), host.registry.store()).await;
+    let place = place(&host.lines());
+    let serving = place.serve().await;
+    let told = async |serving: &Serving| {
+        let numbers = serving.series("gc_next_timestamp_seconds", &[MAIN]).await;
+        let at = status(serving).await["registries"][0]["next_collection"].take();
+        let at = at.as_str().map(|at| at.parse::<chrono::DateTime<chrono::Utc>>().unwrap().timestamp());
+        (numbers, at)
+    };
+    let next_run = serving.series("next_run_timestamp_seconds", &[MAIN]).await[0];
+    assert_eq!(told(&serving).await, (vec![next_run], Some(next_run as i64)), "it follows the next run");
+    // With a grace, by itself when that is over.
+    change(&place, "gc:\n", "gc:\n      grace: 5h\n");
+    serving.until_metric("gc_next_timestamp_seconds", &[MAIN], next_run + 5.0 * 3600.0).await;
+    begin(&serving).await;
+    runs(&serving, "success", 1).await;
+    let youngest = "SELECT CAST(strftime('%s', max(at)) AS INTEGER) FROM entry";
+    let ends = place.number(youngest) + 5 * 3600;
+    serving.until_metric("gc_next_timestamp_seconds", &[MAIN], ends as f64).await;
+    assert_eq!(told(&serving).await, (vec![ends as f64], Some(ends as i64)));
+    // By a schedule of its own, in mode plan not at all, and without `gc` there is nothing to tell.
+    change(&place, "gc:\n", "gc:\n      schedule: '0 0 1 1 *'\n");
+    let january = |at: i64| chrono::DateTime::from_timestamp(at, 0).unwrap().format("%m-%d %T").to_string();
+    until("a new year", async || told(&serving).await.1.is_some_and(|at| january(at) == "01-01 00:00:00"))
+        .await;
+    change(&place, "mode: enforce", "mode: plan");
+    serving.until_metric("gc_next_timestamp_seconds", &[MAIN], 0.0).await;
+    assert_eq!(told(&serving).await, (vec![0.0], None));
+    serving.stop().await;
+}

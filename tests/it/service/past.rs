@@ -1,0 +1,72 @@
+//! What the service tells of its runs, beside what the command line tells of them.
+
+use serde_json::Value;
+
+use super::harness::{EACH_SECOND, Host, NEVER, Place, Serving, fill};
+
+async fn get(serving: &Serving, path: &str) -> String {
+    let response = reqwest::get(format!("{}{path}", serving.url)).await.unwrap();
+    assert_eq!(response.status(), 200, "{path}");
+    response.text().await.unwrap()
+}
+
+/// Both, which are to be the same to the last character.
+async fn same(place: &Place, serving: &Serving, query: &str, arguments: &[&str]) -> Value {
+    let told = get(serving, &format!("/api/v1/runs{query}")).await;
+    let ran = place.run(&[&["history", "-o", "json"], arguments].concat()).await.exits(0);
+    assert_eq!(told, ran.stdout.trim_end());
+    serde_json::from_str(&told).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_service_tells_of_its_runs_what_the_command_line_tells() {
+    let host = Host::start().await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    let lines = format!("url: {}", host.registry.url());
+    let place = Place::new(EACH_SECOND, std::slice::from_ref(&lines));
+    let serving = place.serve().await;
+    serving.until_metric("deleted_manifests_total", &["policy=\"apps\""], 4.0).await;
+    let told = same(&place, &serving, "?run=1", &["1"]).await;
+    let deletions = told["runs"][0]["deletions"].as_array().unwrap();
+    let page = get(&serving, "/runs/1").await;
+    for old in &filled.old {
+        assert!(deletions.iter().any(|one| one["digest"] == old.digest.as_str()), "{told}");
+        assert!(page.contains(old.digest.as_str()), "{} is not on the page:\n{page}", old.digest);
+    }
+    assert_eq!(deletions.len(), 4);
+    serving.until_at_least("runs_total", &["outcome=\"success\""], 3.0).await;
+    serving.stop().await;
+    // Without new runs all of it can be compared, and a restart has lost nothing.
+    place.configure(NEVER, &[lines], "");
+    let serving = place.serve().await;
+    let all = same(&place, &serving, "", &[]).await;
+    assert!(all["runs"].as_array().unwrap().len() >= 3, "{all}");
+    same(&place, &serving, "?limit=2&registry=main", &["--limit", "2", "--registry", "main"]).await;
+    let narrow = ["--repository", "team/.*", "--since", "2026-01-01"];
+    let some = same(&place, &serving, "?repository=team/.*&since=2026-01-01", &narrow).await;
+    assert_eq!(some["runs"], told["runs"]);
+    assert!(get(&serving, "/").await.contains("href=\"/runs/1\""));
+    // An undo beside the service is refused, and without it the page tells of it afterwards.
+    let refused = place.run(&["undo", "1"]).await.exits(1);
+    assert!(refused.stderr.contains("in use by another regsweep"), "{refused:?}");
+    assert!(get(&serving, "/runs/1").await.contains("regsweep undo 1<"));
+    serving.stop().await;
+    place.run(&["undo", "1"]).await.exits(0);
+    let serving = place.serve().await;
+    let page = get(&serving, "/runs/1").await;
+    assert_eq!(page.matches(">put back<").count(), 4, "{page}");
+    assert!(!page.contains("regsweep undo"), "{page}");
+    same(&place, &serving, "", &[]).await;
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_failed_as_a_whole_has_its_page_too() {
+    let closed = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+    let place = Place::new(EACH_SECOND, &[format!("url: http://{closed}")]);
+    let serving = place.serve().await;
+    serving.until_at_least("runs_total", &["outcome=\"failed\""], 1.0).await;
+    assert!(get(&serving, "/").await.contains("href=\"/runs/1\""));
+    assert!(get(&serving, "/runs/1").await.contains("is the registry running"));
+    serving.stop().await;
+}

@@ -1,0 +1,285 @@
+//! What a service knows of registries between their runs. The tests set the clock of the service, so that no minute has
+//! to pass.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+
+use chrono::{TimeDelta, Utc};
+use regsweep::report::Outcome;
+use regsweep::state::State;
+use regsweep::{config, daemon};
+use serde_json::Value;
+
+use crate::support::fake::{Auth, Canned, FakeRegistry, Personality};
+use crate::support::image::Image;
+
+/// More than a minute with all that is left to chance.
+const A_WHILE: i64 = 80;
+
+/// A folder with a configuration, a state and a clock.
+struct Place {
+    folder: tempfile::TempDir,
+    listen: String,
+    /// By so many seconds the clock is ahead.
+    ahead: Arc<AtomicI64>,
+    /// How often the configuration was written.
+    written: AtomicI64,
+}
+
+impl Place {
+    fn new(registry: &str, more: &str) -> Self {
+        let listen = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().to_string();
+        let place = Self {
+            folder: tempfile::tempdir().unwrap(),
+            listen,
+            ahead: Arc::default(),
+            written: AtomicI64::new(0),
+        };
+        std::fs::write(place.path("password"), "hunter2").unwrap();
+        std::fs::write(place.path("token"), "correct horse").unwrap();
+        place.configure(registry, more);
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes the configuration, as one step.
+    fn configure(&self, registry: &str, more: &str) {
+        let text = format!(
+            "# {}\nmode: enforce\nschedule: '0 0 29 2 *'\nlisten: {}\nstate_dir: {}\nadmin_token: {{ file: {} }}\nregistries:\n  \
+             - name: main\n    url: {registry}\n{more}policies:\n  - name: all\n    repositories: '.*'\n    \
+             rules: [{{ name: old, tags: '.*', keep: {{ newest: 3 }} }}]\n",
+            self.written.fetch_add(1, Ordering::Relaxed),
+            self.listen,
+            self.path("state").display(),
+            self.path("token").display(),
+        );
+        std::fs::write(self.path("draft"), text).unwrap();
+        std::fs::rename(self.path("draft"), self.path("config.yaml")).unwrap();
+    }
+
+    fn basic(&self) -> String {
+        let password = self.path("password");
+        format!("    auth: {{ basic: {{ username: ann, password: {{ file: {} }} }} }}\n", password.display())
+    }
+
+    /// Serves until the scenario has come to its end.
+    async fn while_serving(&self, scenario: impl Future<Output = ()>) {
+        let path = self.path("config.yaml");
+        let env = |_: &str| None;
+        let (begin, ahead) = (Utc::now(), self.ahead.clone());
+        let clock = Arc::new(move || begin + TimeDelta::seconds(ahead.load(Ordering::Relaxed)));
+        let seen = config::bytes(&path).ok();
+        let config = config::load(&path, &env).unwrap();
+        let scenario = async {
+            until("it serves", async || {
+                reqwest::get(self.url("/healthz")).await.is_ok_and(|one| one.status() == 200)
+            })
+            .await;
+            scenario.await;
+        };
+        tokio::select! {
+            ended = daemon::serve(config, &path, seen, &env, clock) => panic!("it has ended: {ended:?}"),
+            () = scenario => {}
+        }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.listen)
+    }
+
+    /// Lets time pass.
+    fn later(&self) {
+        self.ahead.fetch_add(A_WHILE, Ordering::Relaxed);
+    }
+
+    /// `registry_up`; `None` where it is absent.
+    async fn up(&self) -> Option<bool> {
+        let text = reqwest::get(self.url("/metrics")).await.unwrap().text().await.unwrap();
+        let value =
+            text.lines().find_map(|line| line.strip_prefix("regsweep_registry_up{registry=\"main\"} "));
+        value.map(|value| value == "1")
+    }
+
+    async fn until_up(&self, up: bool) {
+        until("up changes", async || self.up().await == Some(up)).await;
+    }
+
+    /// What stands in the way of readiness.
+    async fn causes(&self) -> Vec<String> {
+        let answer: Value = reqwest::get(self.url("/readyz")).await.unwrap().json().await.unwrap();
+        let causes = answer["causes"].as_array().unwrap();
+        causes.iter().map(|cause| format!("{}: {}", cause["cause"], cause["text"])).collect()
+    }
+
+    /// Waits until a change of the configuration is in force: by then the service has looked around.
+    async fn until_loaded(&self, registry: &str, more: &str) {
+        let loaded_at = async || {
+            let status: Value = reqwest::get(self.url("/api/v1/status")).await.unwrap().json().await.unwrap();
+            status["configuration"]["loaded_at"].clone()
+        };
+        let before = loaded_at().await;
+        self.ahead.fetch_add(1, Ordering::Relaxed);
+        self.configure(registry, more);
+        until("it is loaded", async || loaded_at().await != before).await;
+    }
+}
+
+async fn until(what: &str, happened: impl AsyncFn() -> bool) {
+    for _ in 0..1600 {
+        if happened().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("a long time passed without: {what}");
+}
+
+/// The requests since they were last forgotten, with the scheme of what was shown.
+fn requests(fake: &FakeRegistry) -> Vec<String> {
+    let line = |one: &crate::support::fake::Logged| {
+        format!("{} {} {}", one.method, one.path, one.authorization.as_deref().unwrap_or("-"))
+    };
+    fake.requests().iter().map(line).collect()
+}
+
+/// A fake that answers with this status for as long as the flag is up.
+fn failing(fake: &FakeRegistry, status: u16) -> Arc<AtomicBool> {
+    let fails = Arc::new(AtomicBool::new(false));
+    let flag = fails.clone();
+    fake.on(move |_| flag.load(Ordering::Relaxed).then(|| Canned::status(status)));
+    fails
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registry_is_asked_once_a_minute_and_that_costs_no_token() {
+    let fake = FakeRegistry::options(Personality::V2_8).auth(Auth::bearer("ann", "hunter2")).start();
+    let place = Place::new(&fake.url(), "");
+    place.configure(&fake.url(), &place.basic());
+    place
+        .while_serving(async {
+            assert_eq!((place.up().await, place.causes().await.len()), (None, 0), "nobody has asked");
+            assert_eq!(requests(&fake), [""; 0]);
+            place.later();
+            place.until_up(true).await;
+            assert_eq!(fake.tokens_issued(), 1, "the first time it is to let us in");
+            for _ in 0..5 {
+                fake.forget_requests();
+                place.later();
+                until("it is asked", async || !fake.requests().is_empty()).await;
+                // Once the configuration is loaded again, the service has looked around since.
+                place.until_loaded(&fake.url(), &place.basic()).await;
+                assert_eq!(requests(&fake), ["GET /v2/ -"]);
+            }
+            assert_eq!((fake.tokens_issued(), place.up().await), (1, Some(true)));
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_goes_down_between_runs_is_seen_and_so_is_what_comes_back() {
+    // A registry that fails, and a proxy that no longer knows it.
+    for status in [503, 404] {
+        let fake = FakeRegistry::start(Personality::V2_8);
+        let fails = failing(&fake, status);
+        let place = Place::new(&fake.url(), "");
+        place
+            .while_serving(async {
+                place.later();
+                place.until_up(true).await;
+                assert_eq!(place.causes().await, [""; 0]);
+                fails.store(true, Ordering::Relaxed);
+                place.later();
+                place.until_up(false).await;
+                let causes = place.causes().await;
+                assert!(causes.len() == 1 && causes[0].starts_with("\"unreachable\": "), "{causes:?}");
+                fails.store(false, Ordering::Relaxed);
+                place.later();
+                place.until_up(true).await;
+                assert_eq!(place.causes().await, [""; 0]);
+            })
+            .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_does_not_make_a_failed_last_run_ready() {
+    let fake = FakeRegistry::options(Personality::V2_8).auth(Auth::basic("ann", "hunter2")).start();
+    let place = Place::new(&fake.url(), "");
+    std::fs::write(place.path("password"), "wrong").unwrap();
+    place.configure(&fake.url(), &place.basic());
+    let state = State::open(&place.path("state")).unwrap();
+    let run = state.begin_run("main", Utc::now()).unwrap();
+    state.finish_run(run, Utc::now(), Outcome::Failed, Some("connection refused")).unwrap();
+    drop(state);
+    place
+        .while_serving(async {
+            let causes = place.causes().await;
+            assert!(causes.len() == 1 && causes[0].contains("has not been asked since"), "{causes:?}");
+            assert_eq!(place.up().await, None);
+            // That it answers strangers is not enough: the run may have failed for what we show.
+            place.later();
+            place.until_up(false).await;
+            assert_eq!(place.causes().await.len(), 1);
+            std::fs::write(place.path("password"), "hunter2").unwrap();
+            place.until_loaded(&fake.url(), &place.basic()).await;
+            assert_eq!(place.up().await, Some(false), "nobody has asked");
+            place.later();
+            place.until_up(true).await;
+            assert_eq!(place.causes().await, [""; 0]);
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_registry_of_the_same_name_is_unknown_until_it_is_asked() {
+    let (first, second) = (FakeRegistry::start(Personality::V2_8), FakeRegistry::start(Personality::V2_8));
+    let place = Place::new(&first.url(), "");
+    place
+        .while_serving(async {
+            place.later();
+            place.until_up(true).await;
+            place.until_loaded(&second.url(), "").await;
+            assert_eq!(place.up().await, None);
+            first.forget_requests();
+            place.later();
+            place.until_up(true).await;
+            assert_eq!((requests(&first), requests(&second)), (vec![], vec!["GET /v2/ -".to_owned()]));
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registry_with_a_job_under_way_is_left_alone() {
+    let fake = FakeRegistry::start(Personality::V2_8);
+    fake.push("team/app", "v1", &Image::new("v1").build());
+    // The run waits for so long, and its clock is not ours.
+    let waits = Arc::new(AtomicBool::new(true));
+    let flag = waits.clone();
+    fake.on(move |request| {
+        let held = request.path.contains("/tags/list") && flag.load(Ordering::Relaxed);
+        held.then(|| Canned::status(429).header("retry-after", "5"))
+    });
+    let place = Place::new(&fake.url(), "");
+    place
+        .while_serving(async {
+            let run = reqwest::Client::new().post(place.url("/api/v1/run")).bearer_auth("correct horse");
+            assert_eq!(run.send().await.unwrap().status(), 202);
+            until("the run waits", async || requests(&fake).iter().any(|one| one.contains("/tags/list")))
+                .await;
+            for _ in 0..3 {
+                place.later();
+                place.until_loaded(&fake.url(), "").await;
+            }
+            let asked = requests(&fake).iter().filter(|one| one.starts_with("GET /v2/ ")).count();
+            assert_eq!(asked, 1, "by the run: {:?}", requests(&fake));
+            waits.store(false, Ordering::Relaxed);
+            place.until_up(true).await;
+        })
+        .await;
+}

@@ -1,0 +1,125 @@
+//! A configuration that changes while the service runs.
+
+use std::process::Command;
+
+use super::harness::{EACH_SECOND, Host, NEVER, Place, fill, until};
+use crate::support::server::RealRegistry;
+
+const RELOADED: &str = "the configuration was loaded again";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_file_is_in_force_and_a_bad_one_is_not() {
+    let host = Host::start().await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    let place = Place::new(NEVER, &[host.lines()]);
+    let serving = place.serve().await;
+    let successful = "config_last_reload_successful";
+    serving.until_metric(successful, &[], 1.0).await;
+    assert_eq!(serving.metric("runs_total", &[]).await, 0.0);
+
+    // A schedule that comes: what is too old goes.
+    place.configure(EACH_SECOND, &[host.lines()], "");
+    serving.until_logged(RELOADED).await;
+    serving.until_metric("deleted_manifests_total", &[], 4.0).await;
+    serving.until_at_least("gc_runs_total", &["outcome=\"success\""], 1.0).await;
+    let freed = filled.freed() as f64;
+    serving.until_metric("reclaimed_bytes_total", &[], freed).await;
+
+    // A bad file: all goes on as before, and it is said.
+    place.write("mode: enforce\nschedule: nonsense\n");
+    serving.until_metric(successful, &[], 0.0).await;
+    assert!(serving.log().contains("the configuration is bad"), "{}", serving.log());
+    assert!(serving.log().contains("schedule: line 2"), "{}", serving.log());
+    let runs = serving.metric("runs_total", &["outcome=\"success\""]).await;
+    serving.until_at_least("runs_total", &["outcome=\"success\""], runs + 1.0).await;
+    assert_eq!(serving.metric(successful, &[]).await, 0.0);
+
+    // Good again, and asked for many times: nothing is counted twice.
+    place.configure(NEVER, &[host.lines()], "");
+    serving.until_metric(successful, &[], 1.0).await;
+    for number in 0..3 {
+        let before = serving.log().matches(RELOADED).count();
+        serving.signal("HUP");
+        super::harness::until("a reload", async || serving.log().matches(RELOADED).count() > before).await;
+        assert_eq!(serving.metric("reclaimed_bytes_total", &[]).await, freed, "reload {number}");
+        assert_eq!(serving.metric("deleted_manifests_total", &[]).await, 4.0, "reload {number}");
+    }
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sighup_takes_up_a_changed_policy() {
+    let host = Host::start().await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    let url = format!("url: {}", host.registry.url());
+    let place = Place::new(EACH_SECOND, std::slice::from_ref(&url));
+    let text = std::fs::read_to_string(place.config()).unwrap();
+    place.write(&text.replace("newer_than: 14d", "newer_than: 36500d"));
+    let serving = place.serve().await;
+    serving.until_at_least("runs_total", &["outcome=\"success\""], 1.0).await;
+    assert_eq!(filled.left(), 4);
+    place.write(&text.replace("newer_than: 14d", "newer_than: 22d"));
+    serving.signal("HUP");
+    serving.until_metric("deleted_manifests_total", &[], 2.0).await;
+    assert_eq!(filled.left(), 2);
+    // What was counted of a registry goes on under its other name, and when it has its former one again.
+    place.write(&text.replace("name: main\n", "name: other\n").replace("14d", "36500d"));
+    serving.signal("HUP");
+    serving.until_at_least("runs_total", &["registry=\"other\"", "outcome=\"success\""], 1.0).await;
+    assert_eq!(serving.metric("deleted_manifests_total", &["registry=\"other\""]).await, 2.0);
+    assert_eq!(serving.metric("deleted_manifests_total", &["registry=\"main\""]).await, 0.0);
+    assert_eq!(serving.metric("next_run_timestamp_seconds", &["registry=\"main\""]).await, 0.0);
+    place.write(&text);
+    serving.signal("HUP");
+    serving.until_metric("deleted_manifests_total", &["registry=\"main\""], 4.0).await;
+    assert_eq!(place.total("deleted_manifests"), 4);
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_configuration_that_is_gone_is_told_once_and_taken_up_when_it_is_back() {
+    let registry = RealRegistry::start();
+    let place = Place::new(EACH_SECOND, &[format!("url: {}", registry.url())]);
+    let text = std::fs::read_to_string(place.config()).unwrap();
+    let serving = place.serve().await;
+    let (successful, told) = ("config_last_reload_successful", "cannot be read: No such file");
+    std::fs::remove_file(place.config()).unwrap();
+    serving.until_metric(successful, &[], 0.0).await;
+    assert!(serving.log().contains(told), "{}", serving.log());
+    let status = reqwest::get(format!("{}/api/v1/status", serving.url)).await.unwrap().text().await.unwrap();
+    assert!(status.contains("\"last_reload_ok\":false"), "{status}");
+    // All goes on as before, and nothing is said again.
+    let runs = serving.metric("runs_total", &[]).await;
+    serving.until_at_least("runs_total", &[], runs + 3.0).await;
+    assert_eq!(serving.log().matches("the configuration is bad").count(), 1, "{}", serving.log());
+    place.write(&text);
+    serving.until_metric(successful, &[], 1.0).await;
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_mounted_by_itself_and_was_replaced_outside_is_told() {
+    let registry = RealRegistry::start();
+    let place = Place::new(NEVER, &[format!("url: {}", registry.url())]);
+    let outside = tempfile::tempdir().unwrap();
+    let (file, draft) = (outside.path().join("config.yaml"), outside.path().join("draft"));
+    std::fs::copy(place.config(), &file).unwrap();
+    // As a container has it: the service sees the file of outside at its own place.
+    let program = place.command(&["serve", "--log-format", "json"]);
+    let mut command = Command::new("unshare");
+    let mount = "mount --bind \"$1\" \"$2\" && shift 2 && exec \"$@\"";
+    command.args(["--mount", "sh", "-c", mount, "sh"]).args([&file, &place.config()]);
+    command.arg(program.get_program()).args(program.get_args());
+    let serving = place.serve_by(command).await;
+    let successful = "config_last_reload_successful";
+    serving.until_metric(successful, &[], 1.0).await;
+    std::fs::copy(place.config(), &draft).unwrap();
+    std::fs::rename(&draft, &file).unwrap();
+    serving.until_metric(successful, &[], 0.0).await;
+    assert!(serving.log().contains("mount the directory"), "{}", serving.log());
+    // Nor does it believe that it has loaded something.
+    serving.signal("HUP");
+    until("it is told again", async || serving.log().matches("mount the directory").count() == 2).await;
+    assert!(!serving.log().contains("the configuration was loaded again"), "{}", serving.log());
+    serving.stop().await;
+}

@@ -1,0 +1,213 @@
+//! What a service has to bear that is reloaded again and again. It has a process of its own, as it counts the tasks of
+//! its runtime.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use regsweep::{config, daemon};
+
+/// So many reloads show a leak of one task each.
+const RELOADS: usize = 12;
+
+/// A configuration in its so-manieth form: the first has another mode than the others.
+fn write(path: &Path, listen: &str, number: usize) {
+    write_with(path, listen, number, 1);
+}
+
+/// The same with another port of the registry, on which nobody listens either.
+fn write_with(path: &Path, listen: &str, number: usize, port: u16) {
+    let folder = path.parent().unwrap();
+    let state = folder.join("state");
+    let mode = if number == 0 { "plan" } else { "enforce" };
+    let text = format!(
+        "# {number}\nmode: {mode}\nschedule: '0 0 29 2 *'\nlisten: {listen}\nstate_dir: {}\nregistries:\n  \
+         - {{ name: main, url: 'http://127.0.0.1:{port}' }}\npolicies:\n  - name: all\n    repositories: '.*'\n    \
+         rules: [{{ name: old, tags: '.*', keep: {{ newest: 3 }} }}]\n",
+        state.display()
+    );
+    std::fs::write(folder.join("draft"), text).unwrap();
+    std::fs::rename(folder.join("draft"), path).unwrap();
+}
+
+/// When the configuration in force was loaded, if its mode is enforce; `None` while nobody answers.
+async fn loaded_at(listen: &str) -> Option<String> {
+    let answer = reqwest::get(format!("http://{listen}/api/v1/status")).await.ok()?;
+    let status: serde_json::Value = answer.json().await.unwrap();
+    let configuration = &status["configuration"];
+    (configuration["mode"] == "enforce").then(|| configuration["loaded_at"].as_str().unwrap().to_owned())
+}
+
+async fn until_loaded_after(listen: &str, before: Option<&str>) -> String {
+    for _ in 0..1600 {
+        match loaded_at(listen).await {
+            Some(at) if Some(at.as_str()) != before => return at,
+            _ => tokio::time::sleep(Duration::from_millis(25)).await,
+        }
+    }
+    panic!("it was not loaded again");
+}
+
+async fn until(what: &str, happened: impl AsyncFn() -> bool) {
+    for _ in 0..1600 {
+        if happened().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("a long time passed without: {what}");
+}
+
+/// Tasks that are there all the time: those of connections come and go.
+async fn lasting_tasks() -> usize {
+    let metrics = tokio::runtime::Handle::current().metrics();
+    let mut fewest = usize::MAX;
+    for _ in 0..40 {
+        fewest = fewest.min(metrics.num_alive_tasks());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    fewest
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_change_is_taken_up_and_leaves_no_task_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yaml");
+    let listen = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().to_string();
+    write(&path, &listen, 0);
+    let env = |_: &str| None;
+    // Moments are told in whole seconds: so that no two are the same, each look at this clock is one later.
+    let (begin, looks) = (Utc::now(), AtomicI64::new(0));
+    let clock = Arc::new(move || begin + TimeDelta::seconds(looks.fetch_add(1, Ordering::Relaxed)));
+    let seen = config::bytes(&path).ok();
+    let config = config::load(&path, &env).unwrap();
+    // What changes before the service has begun is found as well.
+    write(&path, &listen, 1);
+    let reloads = async {
+        let mut at = until_loaded_after(&listen, None).await;
+        let before = lasting_tasks().await;
+        for number in 2..2 + RELOADS {
+            write(&path, &listen, number);
+            at = until_loaded_after(&listen, Some(&at)).await;
+        }
+        (before, lasting_tasks().await)
+    };
+    let (before, after) = tokio::select! {
+        ended = daemon::serve(config, &path, seen, &env, clock) => panic!("it has ended: {ended:?}"),
+        counted = reloads => counted,
+    };
+    assert!(after < before + RELOADS, "{before} tasks before {RELOADS} reloads, {after} after them");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_is_due_at_the_moment_of_a_reload_is_not_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yaml");
+    let listen = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().to_string();
+    write(&path, &listen, 1);
+    let env = |_: &str| None;
+    // The timer of the service tells the time by itself, and does not know that the year is over.
+    let (begin, late) = (Utc::now(), Arc::new(AtomicI64::new(0)));
+    let days = late.clone();
+    let clock = Arc::new(move || begin + TimeDelta::days(days.load(Ordering::Relaxed)));
+    let seen = config::bytes(&path).ok();
+    let config = config::load(&path, &env).unwrap();
+    let runs = async || {
+        let text = reqwest::get(format!("http://{listen}/metrics")).await.unwrap().text().await.unwrap();
+        text.contains("regsweep_runs_total{outcome=\"failed\",registry=\"main\"} 1")
+    };
+    let reload = async {
+        let at = until_loaded_after(&listen, None).await;
+        assert!(!runs().await);
+        // Four years have a 29th of February.
+        late.store(4 * 366, Ordering::Relaxed);
+        write(&path, &listen, 2);
+        until_loaded_after(&listen, Some(&at)).await;
+        for _ in 0..1600 {
+            if runs().await {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("the run is lost");
+    };
+    tokio::select! {
+        ended = daemon::serve(config, &path, seen, &env, clock) => panic!("it has ended: {ended:?}"),
+        () = reload => {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_begins_before_its_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yaml");
+    let listen = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().to_string();
+    write(&path, &listen, 1);
+    let env = |_: &str| None;
+    // The timer counts seconds by itself; this clock stands still shortly before the time.
+    let begin: DateTime<Utc> = "2028-02-28T23:59:59.600Z".parse().unwrap();
+    let later = Arc::new(AtomicI64::new(0));
+    let millis = later.clone();
+    let clock = Arc::new(move || begin + TimeDelta::milliseconds(millis.load(Ordering::Relaxed)));
+    let seen = config::bytes(&path).ok();
+    let config = config::load(&path, &env).unwrap();
+    let begins = async {
+        let runs = async || {
+            let text = reqwest::get(format!("http://{listen}/metrics")).await.unwrap().text().await.unwrap();
+            text.contains("regsweep_runs_total{outcome=\"failed\",registry=\"main\"} 1")
+        };
+        let shows = async |port: u16| {
+            let Ok(answer) = reqwest::get(format!("http://{listen}/api/v1/status")).await else {
+                return false;
+            };
+            let status: serde_json::Value = answer.json().await.unwrap();
+            status["registries"][0]["url"] == format!("http://127.0.0.1:{port}/")
+        };
+        // Each reload takes at least one beat of a second, and the timer has one second to wait.
+        for port in [1, 2, 1, 2, 1] {
+            write_with(&path, &listen, 1, port);
+            until("it is loaded", async || shows(port).await).await;
+            assert!(!runs().await);
+        }
+        later.store(400, Ordering::Relaxed);
+        until("it begins", runs).await;
+    };
+    tokio::select! {
+        ended = daemon::serve(config, &path, seen, &env, clock) => panic!("it has ended: {ended:?}"),
+        () = begins => {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn times_are_computed_anew_when_the_clock_is_set_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yaml");
+    let listen = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().to_string();
+    write(&path, &listen, 1);
+    let env = |_: &str| None;
+    let begin: DateTime<Utc> = "2026-11-28T12:00:00Z".parse().unwrap();
+    // As of a machine that has lost the time and is told it later.
+    let ahead = Arc::new(AtomicI64::new(10 * 365));
+    let days = ahead.clone();
+    let clock = Arc::new(move || begin + TimeDelta::days(days.load(Ordering::Relaxed)));
+    let seen = config::bytes(&path).ok();
+    let config = config::load(&path, &env).unwrap();
+    let next_run = async |wanted: &str| {
+        let status = reqwest::get(format!("http://{listen}/api/v1/status")).await;
+        let Ok(status) = status else { return false };
+        let status: serde_json::Value = status.json().await.unwrap();
+        status["registries"][0]["next_run"] == wanted
+    };
+    let set_back = async {
+        until("the time of a clock that is ahead", async || next_run("2040-02-29T00:00:00Z").await).await;
+        ahead.store(0, Ordering::Relaxed);
+        until("the time of a clock that is right", async || next_run("2028-02-29T00:00:00Z").await).await;
+    };
+    tokio::select! {
+        ended = daemon::serve(config, &path, seen, &env, clock) => panic!("it has ended: {ended:?}"),
+        () = set_back => {}
+    }
+}

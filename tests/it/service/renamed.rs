@@ -1,0 +1,184 @@
+//! Registries that have another name, or another address, than the state remembers.
+
+use super::harness::{Commands, EACH_SECOND, Host, NEVER, Place, Serving, aged, fill, until};
+use crate::support::gate::{Behind, Gate};
+use crate::support::push::Pusher;
+use crate::support::server::RealRegistry;
+
+/// Gives the registry of this place another name.
+fn rename(place: &Place, old: &str, new: &str) {
+    let text = std::fs::read_to_string(place.config()).unwrap();
+    place.write(&text.replace(&format!("name: {old}\n"), &format!("name: {new}\n")));
+}
+
+/// A registry in which an old image was promoted after the first look, so that only the state knows that it is young.
+async fn promoted(registry: &RealRegistry) -> Place {
+    let pusher = Pusher::new(&registry.url());
+    pusher.push("team/app", "v1", &aged("v1", 40).build()).await.unwrap();
+    let place = Place::new(NEVER, &[format!("url: {}", registry.url())]);
+    place.run(&["run"]).await.exits(0);
+    pusher.push("team/app", "build-1", &aged("promoted", 40).build()).await.unwrap();
+    assert!(place.run(&["run", "--output", "json"]).await.exits(0).deleted().is_empty());
+    place
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_promoted_image_is_as_young_after_its_registry_was_renamed() {
+    let registry = RealRegistry::start();
+    let place = promoted(&registry).await;
+    rename(&place, "main", "other");
+    let planned = place.run(&["plan"]).await.exits(0);
+    assert!(planned.stdout.contains("other: 0 of 2 manifests"), "{}", planned.stdout);
+    assert!(place.run(&["run", "--output", "json"]).await.exits(0).deleted().is_empty());
+    let checked = place.run(&["check"]).await.exits(0);
+    assert!(!checked.stdout.contains("remembers"), "{}", checked.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_was_renamed_and_has_moved_is_told_of_until_its_former_name_is_written() {
+    let registry = RealRegistry::start();
+    let place = promoted(&registry).await;
+    let text = std::fs::read_to_string(place.config()).unwrap();
+    let moved = text.replace("name: main\n", "name: other\n").replace("//127.0.0.1:", "//localhost:");
+    assert!(moved.contains("//localhost:"), "{moved}");
+    place.write(&moved.replace("mode: enforce", "mode: plan").replace(NEVER, EACH_SECOND));
+    let told = "the state remembers a registry main (at 127.0.0.1:";
+    let checked = place.run(&["check"]).await.exits(0);
+    assert!(checked.stdout.contains(told) && checked.stdout.contains("`was: main`"), "{}", checked.stdout);
+    let serving = place.serve().await;
+    serving.until_at_least("runs_total", &["registry=\"other\"", "outcome=\"success\""], 1.0).await;
+    assert_eq!(serving.metric("unknown_registries", &[]).await, 1.0);
+    assert!(serving.log().contains(told), "{}", serving.log());
+    let page = reqwest::get(&serving.url).await.unwrap().text().await.unwrap();
+    assert!(page.contains(told), "{page}");
+
+    // Also after it was looked at under the new name.
+    place.write(&moved.replace("name: other\n", "name: other\n    was: main\n"));
+    serving.until_metric("unknown_registries", &[], 0.0).await;
+    serving.stop().await;
+    assert!(place.run(&["run", "--output", "json"]).await.exits(0).deleted().is_empty());
+    let checked = place.run(&["check"]).await.exits(0);
+    assert!(!checked.stdout.contains("remembers"), "{}", checked.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_went_before_a_rename_comes_back_after_it() {
+    let host = Host::start().await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    let place = Place::new(NEVER, &[format!("url: {}", host.registry.url())]);
+    assert_eq!(place.run(&["run", "--output", "json"]).await.exits(0).deleted().len(), 4);
+    rename(&place, "main", "other");
+    let history = place.run(&["history", "--registry", "other"]).await.exits(0);
+    assert!(history.stdout.contains("run 1 of other"), "{}", history.stdout);
+    place.run(&["undo", "1"]).await.exits(0);
+    assert_eq!(filled.left(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registry_that_a_killed_collection_has_stopped_is_started_under_its_new_name() {
+    let commands = Commands::new().await;
+    let sweeps = commands.file("sweeps");
+    let sweep = format!("[ -e {0} ] || {{ touch {0}; exec sleep 600; }}", sweeps.display());
+    let place = Place::new(EACH_SECOND, &[commands.lines(&sweep, "", "")]);
+    let serving = place.serve().await;
+    until("a sweep", async || sweeps.exists()).await;
+    serving.kill();
+    rename(&place, "main", "other");
+    let serving = place.serve().await;
+    let url = format!("{}/v2/", commands.host.registry.url());
+    until("it is back", async || reqwest::get(&url).await.is_ok() && place.open_ends() == (0, 0)).await;
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rename_waits_for_the_run_that_is_under_way() {
+    let registry = RealRegistry::start();
+    Pusher::new(&registry.url()).push("team/app", "v1", &aged("v1", 40).build()).await.unwrap();
+    let host = registry.url().trim_start_matches("http://").to_owned();
+    let asks = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains("/tags/list");
+    let gate = Gate::holding(Behind::Host(host), asks);
+    let place = Place::new(EACH_SECOND, &[format!("url: {}", gate.url())]);
+    let serving = place.serve().await;
+    tokio::task::block_in_place(|| gate.wait_until_held());
+    rename(&place, "main", "other");
+    serving.until_logged("it gives registry main another name").await;
+    serving.until_metric("config_last_reload_successful", &[], 0.0).await;
+    gate.release();
+    serving.until_at_least("runs_total", &["registry=\"other\"", "outcome=\"success\""], 1.0).await;
+    serving.until_metric("config_last_reload_successful", &[], 1.0).await;
+    assert_eq!(serving.log().matches("it gives registry main another name").count(), 1, "{}", serving.log());
+    let page = reqwest::get(&serving.url).await.unwrap().text().await.unwrap();
+    assert!(!page.contains("remembers"), "{page}");
+    serving.stop().await;
+    assert_eq!(place.number("SELECT count(DISTINCT registry) FROM run"), 1);
+}
+
+/// What the status says of the only registry: its name, its address, how much was deleted there, and whether its last run
+/// and its plan are shown.
+async fn shown(serving: &Serving) -> (String, String, u64, bool) {
+    let status: serde_json::Value =
+        reqwest::get(format!("{}/api/v1/status", serving.url)).await.unwrap().json().await.unwrap();
+    let one = &status["registries"][0];
+    let text = |key: &str| one[key].as_str().unwrap().to_owned();
+    let is_whole = one["last_run"]["run"] == 1 && one["plan"]["now"].is_string();
+    (text("registry"), text("url"), one["deleted_manifests"].as_u64().unwrap(), is_whole)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_shown_of_a_registry_goes_on_through_reloads() {
+    let host = Host::start().await;
+    fill(&host.registry.url(), host.registry.store()).await;
+    let place = Place::new(NEVER, &[format!("url: {}", host.registry.url())]);
+    place.run(&["run"]).await.exits(0);
+    let serving = place.serve().await;
+    let text = std::fs::read_to_string(place.config()).unwrap();
+    let called = |name: &str| text.replace("name: main\n", &format!("name: {name}\n"));
+    let elsewhere = RealRegistry::start();
+    let empty = called("empty").replace(&host.registry.url(), &elsewhere.url());
+    let moved = text.replace("//127.0.0.1:", "//localhost:");
+    assert!(moved.contains("//localhost:") && empty.contains(&elsewhere.url()), "{empty}");
+    let steps = [
+        ("as it was", "main", text.clone()),
+        ("renamed", "other", called("other")),
+        ("renamed back", "main", text.clone()),
+        ("taken out", "empty", empty),
+        ("put back", "main", text.clone()),
+        ("moved", "main", moved),
+    ];
+    for (step, name, config) in steps {
+        let host = if step == "moved" { "//localhost:" } else { "//127.0.0.1:" };
+        place.write(&config);
+        until(step, async || {
+            let (named, url, ..) = shown(&serving).await;
+            named == name && url.contains(host)
+        })
+        .await;
+        if name != "empty" {
+            let (.., deleted, is_whole) = shown(&serving).await;
+            assert_eq!((deleted, is_whole), (4, true), "{step}");
+            let label = format!("registry=\"{name}\"");
+            assert_eq!(serving.metric("deleted_manifests_total", &[&label]).await, 4.0, "{step}");
+            assert!(serving.metric("last_success_timestamp_seconds", &[&label]).await > 0.0, "{step}");
+            assert_eq!(serving.metric("expired_manifests", &[&label]).await, 0.0, "{step}");
+        }
+    }
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_goes_to_another_registry_takes_no_numbers_along() {
+    let host = Host::start().await;
+    fill(&host.registry.url(), host.registry.store()).await;
+    let other = RealRegistry::start();
+    let place = Place::new(NEVER, &[format!("url: {}", host.registry.url())]);
+    place.run(&["run"]).await.exits(0);
+    let serving = place.serve().await;
+    assert_eq!(serving.metric("deleted_manifests_total", &["registry=\"main\""]).await, 4.0);
+    let text = std::fs::read_to_string(place.config()).unwrap().replace("name: main\n", "name: old\n");
+    let new = format!("registries:\n  - name: main\n    url: {}\n", other.url());
+    place.write(&text.replace("registries:\n", &new));
+    serving.until_metric("deleted_manifests_total", &["registry=\"old\""], 4.0).await;
+    assert_eq!(serving.metric("deleted_manifests_total", &["registry=\"main\""]).await, 0.0);
+    assert_eq!(serving.metric("last_success_timestamp_seconds", &["registry=\"main\""]).await, 0.0);
+    serving.stop().await;
+}

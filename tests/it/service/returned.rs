@@ -1,0 +1,182 @@
+//! Registries that get another name, another address, or leave the configuration, while the service runs: what is told
+//! of them is what it would be after a restart.
+
+use serde_json::Value;
+
+use super::harness::{Commands, Host, Serving, fill, until};
+use crate::service::numbers::{MAIN, begin, change, get, is, place, runs, status};
+use crate::support::gate::Gate;
+
+const RELOADED: &str = "the configuration was loaded again";
+
+/// What the service tells of its only registry, but for its name and address and whether somebody has asked it.
+async fn told(serving: &Serving) -> (Value, Value, Vec<(&'static str, Vec<f64>)>) {
+    let mut status = status(serving).await["registries"][0].take();
+    for one in ["registry", "url", "up"] {
+        status[one].take();
+    }
+    status["last_run"]["registry"].take();
+    // The state knows when a run ended, which is some milliseconds more than it took.
+    status["last_run"]["duration_seconds"].take();
+    let name = get(serving, "/api/v1/status").await;
+    let name: Value = serde_json::from_str(&name).unwrap();
+    let label = format!("registry={}", name["registries"][0]["registry"]);
+    let mut plan: Value = serde_json::from_str(&get(serving, "/api/v1/plan").await).unwrap();
+    plan[0]["registry"].take();
+    let names = [
+        "deleted_manifests_total",
+        "deleted_tags_total",
+        "expired_manifests",
+        "last_run_outcome",
+        "last_run_refusals",
+        "last_run_timestamp_seconds",
+        "last_success_timestamp_seconds",
+        "manifests",
+    ];
+    let mut numbers = Vec::new();
+    for name in names {
+        numbers.push((name, serving.series(name, &[&label]).await));
+    }
+    (status, plan, numbers)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_told_of_a_registry_goes_on_when_it_is_renamed_moves_or_comes_back() {
+    let host = Host::start().await;
+    fill(&host.registry.url(), host.registry.store()).await;
+    let place = place(&format!("url: {}", host.registry.url()));
+    let serving = place.serve().await;
+    begin(&serving).await;
+    runs(&serving, "success", 1).await;
+    serving.until_metric("deleted_manifests_total", &[MAIN], 4.0).await;
+    let before = told(&serving).await;
+    assert_eq!((&before.0["deleted_manifests"], &before.0["last_run"]["deleted"]), (&4.into(), &4.into()));
+    let moved = host.registry.url().replace("127.0.0.1", "localhost");
+    let changes = [
+        // Another name, and the former one again.
+        ("name: main\n", "name: other\n".to_owned()),
+        ("name: other\n", "name: main\n".to_owned()),
+        // Another address.
+        (host.registry.url().leak() as &str, moved),
+    ];
+    for (number, (from, to)) in changes.into_iter().enumerate() {
+        change(&place, from, &to);
+        until("a reload", async || serving.log().matches(RELOADED).count() == number + 1).await;
+        assert_eq!(told(&serving).await, before, "{from} to {to}");
+    }
+    // And from here it is counted as it happens.
+    begin(&serving).await;
+    runs(&serving, "success", 2).await;
+    assert_eq!(told(&serving).await.0["deleted_manifests"], 4);
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registry_that_leaves_during_a_run_is_told_of_no_more_and_as_before_when_it_is_back() {
+    let host = Host::start().await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    let gate = Gate::before(&host.registry.host(), 2);
+    let place = place(&format!("url: {}", gate.url()));
+    let serving = place.serve().await;
+    begin(&serving).await;
+    tokio::task::block_in_place(|| gate.wait_until_held());
+    // In its stead another one, which nobody asks.
+    let away = "name: away\n    url: http://127.0.0.1:1\n";
+    let here = format!("name: main\n    url: {}\n", gate.url());
+    change(&place, &here, away);
+    serving.until_logged(RELOADED).await;
+    gate.release();
+    serving.until_logged("the run ended").await;
+    until("nothing is told of it", async || {
+        let told = ["registry_up", "last_run_outcome", "last_success_timestamp_seconds", "expired_manifests"];
+        for name in told {
+            if !serving.series(name, &[MAIN]).await.is_empty() {
+                return false;
+            }
+        }
+        true
+    })
+    .await;
+    assert_eq!(serving.metric("deleted_manifests_total", &[MAIN]).await, 4.0, "what was counted stays");
+    change(&place, away, &here);
+    until("a reload", async || serving.log().matches(RELOADED).count() == 2).await;
+    is(&serving, "last_run_outcome", &[MAIN, "outcome=\"success\""], 1.0).await;
+    assert!(serving.metric("last_success_timestamp_seconds", &[MAIN]).await > 0.0);
+    let status = status(&serving).await["registries"][0].take();
+    assert_eq!((&status["deleted_manifests"], &status["last_run"]["deleted"]), (&4.into(), &4.into()));
+    assert_eq!((filled.left(), serving.metric("deleted_manifests_total", &[MAIN]).await), (0, 4.0));
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collection_that_failed_is_tried_again_after_a_restart_and_under_another_name() {
+    let commands = Commands::new().await;
+    let place = place(&commands.lines("exit 3", "", ""));
+    let serving = place.serve().await;
+    begin(&serving).await;
+    serving.until_metric("gc_runs_total", &[MAIN, "outcome=\"failed\""], 1.0).await;
+    // The next run is years away.
+    let soon = async |serving: &Serving| {
+        let status = status(serving).await;
+        let moment =
+            |value: &Value| value.as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+        moment(&status["registries"][0]["next_collection"]) - moment(&status["now"])
+            <= chrono::TimeDelta::minutes(5)
+    };
+    until("it is to be tried again", async || soon(&serving).await).await;
+    serving.stop().await;
+    let serving = place.serve().await;
+    assert!(soon(&serving).await, "after a restart");
+    change(&place, "name: main\n", "name: other\n");
+    serving.until_logged(RELOADED).await;
+    assert!(soon(&serving).await, "under another name");
+    assert_eq!(serving.metric("gc_runs_total", &[]).await, 0.0, "nothing begins at once");
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collection_that_failed_is_forgotten_after_a_restart_if_it_was_before() {
+    let commands = Commands::new().await;
+    let broken = commands.file("broken");
+    std::fs::write(&broken, "").unwrap();
+    let place = place(&commands.lines(&format!("[ -e {} ] && exit 3", broken.display()), "", ""));
+    let serving = place.serve().await;
+    begin(&serving).await;
+    serving.until_metric("gc_runs_total", &[MAIN, "outcome=\"failed\""], 1.0).await;
+    is(&serving, "gc_last_run_successful", &[MAIN], 0.0).await;
+    // A collection could be made, and has too little to free.
+    std::fs::remove_file(broken).unwrap();
+    change(&place, "    gc:\n", "    gc:\n      min_reclaimable: 1GiB\n");
+    serving.until_logged(RELOADED).await;
+    begin(&serving).await;
+    serving.until_metric("gc_runs_total", &[MAIN, "outcome=\"skipped\""], 1.0).await;
+    serving.until_metric("gc_last_run_successful", &[MAIN], 1.0).await;
+    serving.stop().await;
+    let serving = place.serve().await;
+    is(&serving, "gc_last_run_successful", &[MAIN], 1.0).await;
+    let page = get(&serving, "/").await;
+    assert!(!page.contains("Needs attention"), "{page}");
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_service_puts_back_is_not_gone_any_more() {
+    let host = Host::start().await;
+    fill(&host.registry.url(), host.registry.store()).await;
+    let place = place(&format!("url: {}", host.registry.url()));
+    let serving = place.serve().await;
+    begin(&serving).await;
+    runs(&serving, "success", 1).await;
+    serving.until_metric("deleted_manifests_total", &[MAIN], 4.0).await;
+    is(&serving, "expired_manifests", &[MAIN], 0.0).await;
+    let url = format!("{}/api/v1/undo?run=1&image=team/app:build-1", serving.url);
+    let undone = reqwest::Client::new().post(&url).bearer_auth("sesame").send().await.unwrap();
+    assert_eq!(undone.status(), 200);
+    serving.until_metric("expired_manifests", &[MAIN], 1.0).await;
+    let before = told(&serving).await;
+    assert_eq!(before.0["plan"]["expired"]["manifests"], 1);
+    serving.stop().await;
+    let serving = place.serve().await;
+    assert_eq!(told(&serving).await, before, "as after a restart");
+    serving.stop().await;
+}

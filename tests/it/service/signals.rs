@@ -1,0 +1,242 @@
+//! A service that is asked to stop.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::harness::{
+    Commands, EACH_SECOND, Host, NEVER, Place, Serving, before_container, contained, fill, until,
+};
+use crate::support::engine::{Contained, Engine};
+use crate::support::gate::{Behind, Gate};
+use crate::support::regsweep::Ran;
+
+/// Asked to stop between two deletions: the one under way is finished, and nothing begins.
+async fn in_a_run(signal: &str) {
+    let host = Host::start().await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    let gate = Gate::before(&host.registry.host(), 2);
+    let lines = host.lines().replace(&host.registry.url(), &gate.url());
+    let place = Place::new(EACH_SECOND, &[lines]);
+    let serving = place.serve().await;
+    tokio::task::block_in_place(|| gate.wait_until_held());
+    serving.signal(signal);
+    serving.until_logged("stopping: no run begins any more").await;
+    gate.release();
+    let (code, log) = serving.ended().await;
+    assert_eq!(code, Some(0), "{log}");
+    assert_eq!((filled.left(), place.total("deleted_manifests")), (2, 2));
+    assert!(!log.contains("the collection begins") && filled.freed() == 0, "{log}");
+    assert_eq!(place.number("SELECT count(*) FROM run WHERE finished IS NULL"), 0);
+    assert_eq!(interrupted(&place), [1]);
+    // The next one does the rest, and collects all of it.
+    let serving = place.serve().await;
+    filled.settled(&place, serving, &host.registry.host()).await;
+    assert_eq!(place.total("deleted_manifests"), 4);
+}
+
+/// The numbers of runs that were interrupted.
+fn interrupted(place: &Place) -> Vec<u64> {
+    let run = "FROM run WHERE outcome = 'interrupted'";
+    let numbers =
+        [format!("SELECT min(id) {run}"), format!("SELECT max(id) {run}")].map(|sql| place.number(&sql));
+    if numbers[0] == numbers[1] { vec![numbers[0]] } else { numbers.to_vec() }
+}
+
+/// What the service tells of its last run.
+async fn last_run(serving: &Serving) -> serde_json::Value {
+    let status = reqwest::get(format!("{}/api/v1/status", serving.url)).await.unwrap();
+    let status: serde_json::Value = status.json().await.unwrap();
+    status["registries"][0]["last_run"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_signal_cut_short_is_no_success_and_is_made_up_after_the_restart() {
+    let host = Host::start().await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    let gate = Gate::before(&host.registry.host(), 2);
+    let lines = host.lines().replace(&host.registry.url(), &gate.url());
+    let place = Place::new(EACH_SECOND, std::slice::from_ref(&lines));
+    let serving = place.serve().await;
+    tokio::task::block_in_place(|| gate.wait_until_held());
+    serving.signal("TERM");
+    serving.until_logged("stopping: no run begins any more").await;
+    gate.release();
+    let (_, log) = serving.ended().await;
+    assert!(log.contains("\"outcome\":\"interrupted\""), "{log}");
+    // Where the next time is far away, its first run begins by itself, and collects as well.
+    place.configure(NEVER, &[lines], "");
+    let serving = place.serve().await;
+    serving.until_logged("the run that the last stop interrupted is made up").await;
+    serving.until_at_least("runs_total", &["outcome=\"success\""], 1.0).await;
+    assert_eq!(serving.metric("runs_total", &[]).await, 1.0);
+    filled.settled(&place, serving, &host.registry.host()).await;
+    assert_eq!((place.total("deleted_manifests"), interrupted(&place)), (4, vec![1]));
+    // Once is enough.
+    let log = place.serve().await.stop().await;
+    assert!(!log.contains("is made up"), "{log}");
+    assert_eq!(place.number("SELECT count(*) FROM run"), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_a_signal_ended_while_it_read_was_interrupted_and_not_skipped() {
+    let host = Host::start().await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    let gate = Gate::holding(Behind::Host(host.registry.host()), |bytes| {
+        String::from_utf8_lossy(bytes).starts_with("GET /v2/team/app/manifests/")
+    });
+    let lines = host.lines().replace(&host.registry.url(), &gate.url());
+    let place = Place::new(EACH_SECOND, &[lines]);
+    let serving = place.serve().await;
+    tokio::task::block_in_place(|| gate.wait_until_held());
+    serving.stop().await;
+    gate.release();
+    assert_eq!((filled.left(), interrupted(&place)), (4, vec![1]));
+    // A registry without a schedule has runs only when somebody asks, so what was interrupted can be looked at.
+    let bare =
+        std::fs::read_to_string(place.config()).unwrap().replace(&format!("schedule: '{EACH_SECOND}'\n"), "");
+    place.write(&bare);
+    let serving = place.serve().await;
+    let last = last_run(&serving).await;
+    assert_eq!((&last["outcome"], &last["run"]), (&"interrupted".into(), &1.into()), "{last}");
+    assert!(
+        last["problems"][0].as_str().unwrap().contains("was stopped before it had read everything"),
+        "{last}"
+    );
+    let page = reqwest::get(&serving.url).await.unwrap().text().await.unwrap();
+    assert!(page.contains(">interrupted<") && !page.contains("another run was under way"), "{page}");
+    // Nobody makes it up, so it is among what the page begins with; and it did nothing.
+    let trouble = page.split("<dl").next().unwrap();
+    assert!(trouble.contains("Needs attention") && trouble.contains(">interrupted<"), "{page}");
+    assert_eq!(last["applied"], false, "{last}");
+    assert_eq!(serving.metric("last_success_timestamp_seconds", &[]).await, 0.0);
+    let log = serving.stop().await;
+    assert!(!log.contains("is made up"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_by_hand_that_a_signal_cut_short_is_not_made_up_by_the_service() {
+    let host = Host::start().await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    let gate = Gate::before(&host.registry.host(), 2);
+    let lines = host.lines().replace(&host.registry.url(), &gate.url());
+    let place = Place::new(NEVER, &[lines]);
+    let mut command = place.command(&["run", "--output", "json"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    tokio::task::block_in_place(|| gate.wait_until_held());
+    let kill = format!("kill -INT {}", child.id());
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(said.any(|line| line.unwrap().contains("stopping after the deletion under way")));
+    gate.release();
+    let ran = Ran::from(child.wait_with_output().unwrap()).exits(1);
+    assert_eq!(ran.json()["outcome"], "interrupted", "{ran:?}");
+    assert_eq!((filled.left(), interrupted(&place)), (2, vec![1]));
+    let serving = place.serve().await;
+    assert_eq!(last_run(&serving).await["outcome"], "interrupted");
+    let log = serving.stop().await;
+    assert!(!log.contains("is made up") && filled.left() == 2, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_ends_a_run_between_two_deletions() {
+    in_a_run("TERM").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigint_ends_a_run_between_two_deletions() {
+    in_a_run("INT").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_stopped_run_deleted_last_is_collected_by_the_next() {
+    let host = Host::start().await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    let gate = Gate::before(&host.registry.host(), 4);
+    let lines = host.lines().replace(&host.registry.url(), &gate.url());
+    let place = Place::new(EACH_SECOND, &[lines]);
+    let serving = place.serve().await;
+    tokio::task::block_in_place(|| gate.wait_until_held());
+    serving.signal("TERM");
+    serving.until_logged("stopping: no run begins any more").await;
+    gate.release();
+    assert_eq!(serving.ended().await.0, Some(0));
+    assert_eq!((filled.left(), filled.freed()), (0, 0));
+    let serving = place.serve().await;
+    filled.settled(&place, serving, &host.registry.host()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_lets_a_collection_end_and_the_registry_is_back() {
+    let Some(engine) = Engine::shared() else { return };
+    let container = Contained::default().start(engine).await;
+    let filled = fill(&container.url(), container.store().await).await;
+    let gate = before_container(engine, 3);
+    let lines = contained(&container.url(), &gate.url(), &container, "offline");
+    let place = Place::new(EACH_SECOND, &[lines]);
+    let serving = place.serve().await;
+    tokio::task::block_in_place(|| gate.wait_until_held());
+    assert!(!container.state().await.0);
+    serving.signal("TERM");
+    serving.until_logged("stopping: no run begins any more").await;
+    gate.release();
+    let (code, log) = serving.ended().await;
+    assert_eq!(code, Some(0), "{log}");
+    assert!(container.answers_now().await && filled.is_swept());
+    assert_eq!((place.total("reclaimed_bytes"), place.open_ends()), (filled.freed(), (0, 0)));
+    filled.assert_sound(&container.host()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collection_by_its_own_schedule_does_not_begin_after_sigterm() {
+    let host = Host::start().await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    let url = format!("{}/v2/team/app/manifests/{}", host.registry.url(), filled.old[0].digest);
+    assert!(reqwest::Client::new().delete(url).send().await.unwrap().status().is_success());
+    let gate = Gate::holding(Behind::Host(host.registry.host()), |bytes| {
+        String::from_utf8_lossy(bytes).starts_with("GET /v2/team/app/manifests/")
+    });
+    let lines = host.lines().replace(&host.registry.url(), &gate.url());
+    let lines = lines.replace("gc:\n", &format!("gc:\n  schedule: '{EACH_SECOND}'\n"));
+    let place = Place::new(NEVER, &[lines]);
+    let serving = place.serve().await;
+    tokio::task::block_in_place(|| gate.wait_until_held());
+    serving.signal("TERM");
+    serving.until_logged("stopping: no run begins any more").await;
+    gate.release();
+    let (code, log) = serving.ended().await;
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!log.contains("the collection begins") && filled.freed() == 0, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_does_not_wait_for_a_registry_that_is_gone() {
+    let closed = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+    let place = Place::new(EACH_SECOND, &[format!("url: http://{closed}")]);
+    let serving = place.serve().await;
+    serving.until_at_least("runs_total", &["outcome=\"failed\""], 1.0).await;
+    // The next run finds that nothing has answered for so often, and waits for a minute.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let begin = Instant::now();
+    let log = serving.stop().await;
+    assert!(begin.elapsed() < Duration::from_secs(20), "{log}");
+    assert!(log.contains("the run was stopped before it had read everything"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_ends_a_dry_run_at_once_and_the_registry_is_not_stopped() {
+    let commands = Commands::new().await;
+    let place = Place::new(EACH_SECOND, &[commands.lines("", "touch $0-ran", "")]);
+    let looks = commands.file("looks");
+    std::fs::write(commands.file("program"), format!("echo $$ >{}; sleep 600", looks.display())).unwrap();
+    let serving = place.serve().await;
+    until("it looks", async || std::fs::read_to_string(&looks).is_ok_and(|text| text.contains('\n'))).await;
+    serving.signal("TERM");
+    let (code, log) = serving.ended().await;
+    assert_eq!(code, Some(0), "{log}");
+    let process = std::fs::read_to_string(&looks).unwrap();
+    assert!(!std::path::Path::new(&format!("/proc/{}/exe", process.trim())).exists());
+    assert!(reqwest::get(format!("{}/v2/", commands.host.registry.url())).await.is_ok());
+    assert!(!commands.file("after-ran").exists() && commands.filled.freed() == 0);
+    assert_eq!((place.open_ends(), place.number("SELECT count(*) FROM collection")), ((0, 0), 1));
+}

@@ -1,0 +1,125 @@
+//! Things at the same time: ticks, registries, processes; and things one after the other, across restarts.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::harness::{EACH_SECOND, Host, NEVER, Place, fill};
+use crate::support::fake::{FakeRegistry, Personality};
+use crate::support::faults::{Fault, Faults};
+use crate::support::gate::{Gate, only_asks};
+use crate::support::program::registry_program;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tick_during_a_run_is_skipped_and_another_registry_runs_on() {
+    let held = Host::start().await;
+    let filled = fill(&held.registry.url(), held.registry.store()).await;
+    let gate = Gate::before(&held.registry.host(), 2);
+    let free = FakeRegistry::start(Personality::V2_8);
+    let place = Place::new(EACH_SECOND, &[format!("url: {}", gate.url()), format!("url: {}", free.url())]);
+    let serving = place.serve().await;
+    tokio::task::block_in_place(|| gate.wait_until_held());
+    let main = "registry=\"main\"";
+    serving.until_at_least("runs_total", &[main, "outcome=\"skipped\""], 2.0).await;
+    let before = serving.metric("runs_total", &["registry=\"main1\"", "outcome=\"success\""]).await;
+    serving.until_at_least("runs_total", &["registry=\"main1\"", "outcome=\"success\""], before + 1.0).await;
+    assert_eq!(serving.metric("runs_total", &[main, "outcome=\"success\""]).await, 0.0);
+    assert_eq!(filled.left(), 3);
+    gate.release();
+    serving.until_metric("deleted_manifests_total", &[main], 4.0).await;
+    serving.until_at_least("runs_total", &[main, "outcome=\"success\""], 1.0).await;
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn collections_of_one_registry_under_two_addresses_take_turns() {
+    let host = Host::start().await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (program, marks) = (folder.path().join("program"), folder.path().join("marks"));
+    // The first lasts until another one begins beside it, or long enough for that to happen.
+    let script = format!(
+        "case \"$*\" in *--dry-run*) exec {registry} \"$@\" ;; esac\n\
+         echo begin >>{marks}\n\
+         for _ in $(seq 60); do [ $(wc -l <{marks}) -gt 1 ] && break; sleep 0.05; done\n\
+         {registry} \"$@\"\ncode=$?\necho end >>{marks}\nexit $code\n",
+        registry = registry_program(),
+        marks = marks.display(),
+    );
+    std::fs::write(&program, script).unwrap();
+    let lines = host.lines().replace(registry_program(), &format!("sh, {}", program.display()));
+    let lines = lines.replace("gc:", "gc:\n  schedule: '* * * * * *'");
+    let other = lines.replacen("127.0.0.1", "localhost", 1);
+    for old in &filled.old {
+        let url = format!("{}/v2/team/app/manifests/{}", host.registry.url(), old.digest);
+        reqwest::Client::new().delete(url).send().await.unwrap().error_for_status().unwrap();
+    }
+    let place = Place::new(NEVER, &[lines, other]);
+    let serving = place.serve().await;
+    for name in ["main", "main1"] {
+        let label = format!("registry=\"{name}\"");
+        serving.until_at_least("gc_runs_total", &[&label, "outcome=\"success\""], 1.0).await;
+    }
+    assert_eq!(serving.metric("reclaimed_bytes_total", &[]).await, filled.freed() as f64);
+    serving.stop().await;
+    let marks = std::fs::read_to_string(marks).unwrap();
+    assert!(
+        marks.lines().zip(["begin", "end"].into_iter().cycle()).all(|(mark, next)| mark == next),
+        "{marks}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_service_on_the_same_state_ends_at_once_and_says_why() {
+    let fake = FakeRegistry::start(Personality::V2_8);
+    let place = Place::new(NEVER, &[format!("url: {}", fake.url())]);
+    let serving = place.serve().await;
+    let second = tokio::time::timeout(Duration::from_secs(10), place.run(&["serve"])).await.unwrap();
+    let second = second.exits(1);
+    assert!(second.stderr.contains("in use by another regsweep: stop that one first"), "{second:?}");
+    let by_hand = place.run(&["run"]).await.exits(1);
+    assert!(by_hand.stderr.contains("in use by another regsweep"), "{by_hand:?}");
+    serving.stop().await;
+    place.run(&["run"]).await.exits(0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn numbers_go_on_after_a_restart() {
+    let host = Host::start().await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    let place = Place::new(EACH_SECOND, &[host.lines()]);
+    let serving = place.serve().await;
+    serving.until_at_least("gc_runs_total", &["outcome=\"success\""], 1.0).await;
+    serving.stop().await;
+    place.configure(NEVER, &[host.lines()], "");
+    let last = "SELECT CAST(strftime('%s', max(finished)) AS INTEGER) FROM run WHERE finished IS NOT NULL";
+    let last = place.number(last) as f64;
+    let serving = place.serve().await;
+    assert_eq!(serving.metric("deleted_manifests_total", &["policy=\"apps\""]).await, 4.0);
+    assert_eq!(serving.metric("deleted_tags_total", &["policy=\"apps\""]).await, 4.0);
+    assert_eq!(serving.metric("reclaimed_bytes_total", &[]).await, filled.freed() as f64);
+    assert_eq!(serving.metric("last_run_timestamp_seconds", &[]).await, last);
+    assert_eq!(serving.metric("last_success_timestamp_seconds", &[]).await, last);
+    assert!(serving.metric("gc_last_success_timestamp_seconds", &[]).await > 0.0);
+    serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_whose_answer_was_lost_is_counted_when_it_is_settled() {
+    let host = Host::start().await;
+    let filled = fill(&host.registry.url(), host.registry.store()).await;
+    let first = AtomicBool::new(true);
+    let weather = Faults::before(&host.registry.host(), move |seen| {
+        let is_deletion = seen.method == "DELETE" && !only_asks(seen.path.as_bytes());
+        if is_deletion && first.swap(false, Ordering::Relaxed) { Fault::Masked(404) } else { Fault::None }
+    });
+    let place = Place::new(EACH_SECOND, &[format!("url: {}", weather.url())]);
+    let serving = place.serve().await;
+    serving.until_logged("a deletion whose answer was lost is settled").await;
+    serving.until_metric("deleted_manifests_total", &["policy=\"apps\""], 4.0).await;
+    serving.until_metric("deleted_tags_total", &["policy=\"apps\""], 4.0).await;
+    let status = reqwest::get(format!("{}/api/v1/status", serving.url)).await.unwrap();
+    let status: serde_json::Value = status.json().await.unwrap();
+    assert_eq!(status["registries"][0]["deleted_manifests"], 4);
+    assert_eq!((filled.left(), place.total("deleted_manifests")), (0, 4));
+    serving.stop().await;
+}

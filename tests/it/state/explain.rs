@@ -1,0 +1,119 @@
+//! `explain` shows all that tells the age of an image, and what of it counted.
+
+use regsweep::state::State;
+use serde_json::{Value, json};
+
+use super::harness::{FORTNIGHT, image, list, place, run};
+use crate::service::harness::Place;
+use crate::support::image::{Artifact, Content, Image, Index};
+use crate::support::regsweep::hours_ago;
+use crate::support::server::RealRegistry;
+
+/// What is told of the age of an image: each source with its weight.
+fn evidence(json: &Value) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    list(&json["evidence"]).iter().map(|one| (text(&one["source"]), text(&one["weight"]))).collect()
+}
+
+/// Asserts what is told, in both forms, and how old that makes the image: in hours, if anybody knows.
+fn check(place: &Place, tag: &str, expected: &[(&str, &str)], hours: Option<i64>) -> String {
+    let name = format!("app:{tag}");
+    let json = run(place, &["explain", &name, "--output", "json"]).exits(0).json();
+    let expected: Vec<_> = expected.iter().map(|(one, other)| ((*one).into(), (*other).into())).collect();
+    assert_eq!(evidence(&json), expected, "{tag}");
+    let age = json["age_seconds"].as_i64().map(|seconds| (seconds + 600) / 3600);
+    assert_eq!(age, hours, "{tag}: {json}");
+    let counts = list(&json["evidence"]).iter().filter(|one| one["weight"] == "counts");
+    assert_eq!(counts.count(), usize::from(hours.is_some()), "{tag}");
+    // The plan tells the same.
+    let plan = run(place, &["plan", "--all", "--output", "json"]).exits(0).json();
+    let planned =
+        list(&plan["repositories"][0]["manifests"]).iter().find(|one| one["digest"] == json["digest"]);
+    assert_eq!(planned.unwrap()["evidence"], json["evidence"], "{tag}");
+    let shown = run(place, &["explain", &name]).exits(0).stdout;
+    assert_eq!(shown.matches("(this counts)").count(), usize::from(hours.is_some()), "{tag}: {shown}");
+    assert_eq!(shown.contains("so nobody knows, and it is kept"), hours.is_none(), "{tag}: {shown}");
+    shown
+}
+
+#[test]
+fn every_evidence_is_shown_and_what_counts_is_marked() {
+    let registry = RealRegistry::start();
+    let place = place(&format!("url: {}", registry.url()), FORTNIGHT);
+    drop(State::open(&place.state_dir()).unwrap());
+    let made = |name: &str, moment: &str| Image::new(name).created(moment).build();
+    let write = |tag: &str, content: &Content| registry.store().write("app", &[tag], content);
+    let (ten_days, long_ago) = (hours_ago(240).to_rfc3339(), "1970-01-01T00:00:00Z");
+    let old_index = Index::oci().child(&image("old child")).child(&made("child", &ten_days)).build();
+    write("old", &image("old"));
+    write("reproducible", &made("reproducible", long_ago));
+    write("undated", &Image::new("undated").undated().build());
+    write("ahead", &made("ahead", &hours_ago(-48).to_rfc3339()));
+    write("chart", &Artifact::helm("chart").build());
+    write("index", &old_index);
+    run(&place, &["plan"]).exits(0);
+    write("new", &made("new", &ten_days));
+    write("promoted", &image("promoted"));
+    write("retagged", &image("old"));
+    write("new-reproducible", &made("new reproducible", long_ago));
+    write("new-undated", &Image::new("new undated").undated().build());
+    run(&place, &["plan"]).exits(0);
+
+    // What was there at the first look is as old as it says.
+    let first_look = [("first-look", "too-recent")];
+    let shown = check(&place, "undated", &first_look, None);
+    assert!(shown.contains("it was there when regsweep first looked, "), "{shown}");
+    assert!(shown.contains("(it may be much older, and counts only when that is 30d ago)"), "{shown}");
+    check(&place, "chart", &first_look, None);
+    let shown = check(&place, "reproducible", &[("created", "too-old"), first_look[0]], None);
+    assert!(
+        shown.contains("it says that it was created 1970-01-01 00:00:00 UTC (not believed: no image"),
+        "{shown}"
+    );
+    let shown = check(&place, "ahead", &[("created", "future"), first_look[0]], None);
+    assert!(shown.contains("(not believed: it is in the future)"), "{shown}");
+    let index = [("youngest-child", "counts"), ("first-look", "weaker")];
+    let shown = check(&place, "index", &index, Some(240));
+    assert!(shown.contains("its youngest child says that it was created "), "{shown}");
+    assert!(shown.contains("(it may be much older, and something better is known)"), "{shown}");
+
+    // What came later is as old as that.
+    let noticed = [("created", "outdated"), ("noticed", "counts")];
+    for tag in ["new", "promoted", "old", "retagged"] {
+        let shown = check(&place, tag, &noticed, Some(0));
+        assert!(shown.contains("(something later counts)"), "{shown}");
+        assert!(shown.contains("regsweep noticed that it, or a tag on it, was new "), "{shown}");
+        assert!(shown.contains("verdict  keep"), "{shown}");
+    }
+    check(&place, "new-reproducible", &[("created", "too-old"), ("noticed", "counts")], Some(0));
+    check(&place, "new-undated", &[("noticed", "counts")], Some(0));
+
+    // Asked about the past, it does not make up looks of then.
+    for tag in ["undated", "new-undated"] {
+        let asked = ["explain", &format!("app:{tag}"), "--at", "2026-01-01T00:00:00Z"];
+        let json = run(&place, &[&asked[..], &["--output", "json"]].concat()).exits(0).json();
+        let at = json["evidence"][0]["at"].as_str().unwrap();
+        assert!(at > "2026-01-01T00:00:00Z" && at[..10] >= *"2026-01-02", "{json}");
+        let shown = run(&place, &asked).exits(0).stdout;
+        assert!(!shown.contains("2026-01-01"), "{shown}");
+    }
+    let shown = run(&place, &["explain", "app:new-undated", "--at", "2026-01-01T00:00:00Z"]).exits(0).stdout;
+    assert!(shown.contains("(this counts, as if it were the moment that you ask about)"), "{shown}");
+}
+
+#[test]
+fn without_a_state_an_image_is_as_old_as_it_says() {
+    let registry = RealRegistry::start();
+    let place = place(&format!("url: {}", registry.url()), FORTNIGHT);
+    registry.store().write("app", &["old"], &image("old"));
+    registry.store().write("app", &["undated"], &Image::new("undated").undated().build());
+    let json = run(&place, &["explain", "app:old", "--output", "json"]).exits(0).json();
+    assert_eq!(
+        json["evidence"][0],
+        json!({ "source": "created", "at": "2020-01-01T00:00:00Z", "weight": "counts" })
+    );
+    let json = run(&place, &["explain", "app:undated", "--output", "json"]).exits(0).json();
+    assert_eq!(json["age_seconds"], Value::Null);
+    let first_look = ("first-look".to_owned(), "too-recent".to_owned());
+    assert_eq!((&json["verdict"], evidence(&json)), (&json!("keep"), vec![first_look]));
+}

@@ -1,0 +1,150 @@
+//! `kill -9` at every step of a run: whatever reached the registry is in the journal, the next run completes
+//! the work, nothing is counted twice, and all of it can be undone.
+
+use std::collections::BTreeSet;
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use super::harness::{OLD_GOES, assert_whole, held, history, image, list, place, rewrite, run, text};
+use crate::service::harness::Place;
+use crate::state::tap::{Step, Tap};
+use crate::support::image::{Artifact, Content, Image, Index, signature_tag};
+use crate::support::server::RealRegistry;
+use crate::support::store::Held;
+
+/// A registry with something to keep, and six manifests to delete: an index with two children and a
+/// signature, and two images.
+pub(crate) struct Doomed {
+    pub(crate) registry: RealRegistry,
+    pub(crate) kept: [(&'static str, Content); 2],
+    pub(crate) before: Held,
+    count: usize,
+    pub(crate) index: Content,
+}
+
+impl Doomed {
+    pub(crate) fn new() -> Self {
+        let registry = RealRegistry::start();
+        let named = |name: &str, year: u32| Image::new(name).created(format!("{year}-01-01T00:00:00Z"));
+        let [one, two] = [named("one", 2018), named("two", 2018)].map(Image::build);
+        let index = Index::oci().child(&one).child(&two).build();
+        let kept = [("keep", image("kept")), ("keep-index", Index::oci().child(&image("child")).build())];
+        let mut store = registry.store();
+        for (tag, content) in &kept {
+            store.write("app", &[tag], content);
+        }
+        store.write("app", &["old-index"], &index);
+        store.write("app", &[&signature_tag(&index.digest)], &Artifact::signature(&index.digest).build());
+        store.write("app", &["old-1", "old-1b"], &named("first", 2017).build());
+        store.write("app", &["old-2"], &named("last", 2019).docker().build());
+        Self { before: registry.store().repository("app"), registry, kept, count: 6, index }
+    }
+
+    pub(crate) fn expected(&self) -> Held {
+        held(&self.kept.each_ref().map(|(tag, content)| (*tag, content)))
+    }
+
+    pub(crate) fn now(&self) -> Held {
+        self.registry.store().repository("app")
+    }
+
+    /// A place in which a run was killed at this step.
+    pub(crate) fn killed(&self, step: Step) -> Place {
+        let tap = Tap::before(&self.registry.host(), step);
+        let place = place(&format!("url: {}", tap.url()), OLD_GOES);
+        kill(&place, &["run"], &tap);
+        rewrite(&place, &format!("url: {}", self.registry.url()), OLD_GOES);
+        place
+    }
+
+    /// Kills a run at this step, has the next one complete it, and undoes both.
+    fn check(&self, step: Step, latest_first: bool) {
+        let place = self.killed(step);
+        let gone: BTreeSet<String> =
+            self.before.manifests.difference(&self.now().manifests).cloned().collect();
+        let (Step::Sent(number) | Step::Done(number) | Step::Answered(number)) = step;
+        assert_eq!(gone.len(), if matches!(step, Step::Sent(_)) { number - 1 } else { number }, "{step:?}");
+        let past = history(&place, &[]);
+        let (journaled, unanswered) = (entries(&past), unanswered(&past));
+        assert!(gone.iter().all(|digest| journaled.contains(digest)), "{step:?}: {journaled:?}");
+        // What belongs to the index, which goes second, was read before that went. So the next request is
+        // the next deletion, which is in the journal and never reaches the registry.
+        let begun = usize::from(matches!(step, Step::Answered(2..=4)));
+        assert_eq!(journaled.len(), number + begun, "{step:?}");
+        let is_answered = matches!(step, Step::Answered(_));
+        assert_eq!(unanswered, if is_answered { begun } else { 1 }, "{step:?}");
+        assert!(self.expected().manifests.is_subset(&self.now().manifests));
+
+        run(&place, &["run"]).exits(0);
+        assert_eq!(self.now(), self.expected(), "{step:?}");
+        let all: BTreeSet<String> =
+            self.before.manifests.difference(&self.now().manifests).cloned().collect();
+        let runs = history(&place, &[]);
+        let journaled = entries(&runs);
+        assert_eq!((journaled.len(), journaled.into_iter().collect()), (self.count, all), "{step:?}");
+        assert_eq!(self::unanswered(&runs), 0, "{step:?}");
+        assert_eq!((runs.len(), &runs[1]["outcome"]), (2, &Value::Null), "{step:?}");
+        let deleted: Vec<u64> = runs.iter().map(|run| run["deleted"].as_u64().unwrap()).collect();
+        assert_eq!((deleted[1], deleted.iter().sum()), (gone.len() as u64, self.count as u64), "{step:?}");
+        assert_eq!(place.total("deleted_manifests"), self.count as u64, "{step:?}");
+        let tags = self.before.tags.len() - self.expected().tags.len();
+        assert_eq!(place.total("deleted_tags"), tags as u64, "{step:?}");
+        assert!(place.total("reclaimable") > 0);
+        // A run that has nothing left to do finds nothing left to count.
+        run(&place, &["run"]).exits(0);
+        assert_eq!(place.total("deleted_manifests"), self.count as u64, "{step:?}");
+
+        for number in if latest_first { ["2", "1"] } else { ["1", "2"] } {
+            // The one may have brought all of the other.
+            let undone = run(&place, &["undo", number]);
+            let nothing = undone.stderr.contains("there is nothing of run");
+            assert_eq!(undone.code, Some(i32::from(nothing)), "{step:?}: {}", undone.stderr);
+        }
+        assert_eq!(self.now(), self.before, "{step:?}");
+        assert_eq!(place.total("reclaimable"), 0, "{step:?}");
+    }
+}
+
+/// Runs the program until it comes to the step of the tap, and kills it there.
+pub(crate) fn kill(place: &Place, arguments: &[&str], tap: &Tap) {
+    let mut command = place.command(arguments);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    tap.wait();
+    child.kill().unwrap();
+    assert_eq!(child.wait().unwrap().code(), None);
+}
+
+fn deletions(runs: &[Value]) -> impl Iterator<Item = &Value> {
+    runs.iter().flat_map(|run| list(&run["deletions"]))
+}
+
+/// What the journal has, and twice what it has twice.
+fn entries(runs: &[Value]) -> Vec<String> {
+    deletions(runs).map(|one| text(&one["digest"]).to_owned()).collect()
+}
+
+fn unanswered(runs: &[Value]) -> usize {
+    deletions(runs).filter(|one| one["answered"] == false).count()
+}
+
+#[test]
+fn a_run_that_is_killed_before_a_deletion_reaches_the_registry() {
+    let doomed = Doomed::new();
+    (1..=6).for_each(|number| doomed.check(Step::Sent(number), number % 2 == 0));
+    assert_whole(&doomed.registry);
+}
+
+#[test]
+fn a_run_that_is_killed_before_the_answer_arrives() {
+    let doomed = Doomed::new();
+    (1..=6).for_each(|number| doomed.check(Step::Done(number), number % 2 == 1));
+    assert_whole(&doomed.registry);
+}
+
+#[test]
+fn a_run_that_is_killed_between_two_deletions() {
+    let doomed = Doomed::new();
+    (1..=5).for_each(|number| doomed.check(Step::Answered(number), number % 2 == 0));
+    assert_whole(&doomed.registry);
+}

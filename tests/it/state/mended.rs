@@ -1,0 +1,154 @@
+//! Undo after a run that was killed, undo that is killed itself, and what a killed run leaves behind for
+//! somebody else to use.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::Value;
+
+use super::harness::{OLD_GOES, assert_whole, history, image, list, place, rewrite, run, sweeper, text};
+use crate::state::killed::{Doomed, kill};
+use crate::state::tap::{Step, Tap};
+use crate::support::fake::{FakeRegistry, Personality};
+use crate::support::faults::{Fault, Faults};
+use crate::support::gate::only_asks;
+use crate::support::image::{Artifact, Image, Index};
+use crate::support::push::Pusher;
+
+#[test]
+fn a_killed_run_can_be_undone_at_once() {
+    let doomed = Doomed::new();
+    for number in 1..=6 {
+        for step in [Step::Sent(number), Step::Done(number)] {
+            let place = doomed.killed(step);
+            let undone = run(&place, &["undo", "1"]);
+            assert_eq!(undone.code, Some(i32::from(step == Step::Sent(1))), "{step:?}: {}", undone.stderr);
+            assert_eq!(doomed.now(), doomed.before, "{step:?}");
+            assert_eq!(place.total("reclaimable"), 0, "{step:?}");
+            let past = history(&place, &[]);
+            let deletions = list(&past[0]["deletions"]);
+            assert!(
+                deletions.iter().all(|one| one["restored"].is_string() && one["answered"] == true),
+                "{step:?}"
+            );
+            // What is back is left alone, with what belongs to it: no plan but what the first run left undone.
+            let plan = run(&place, &["plan", "--output", "json"]).exits(0).doomed();
+            let back = |one: &String| deletions.iter().any(|entry| one.ends_with(text(&entry["digest"])));
+            assert!(!plan.iter().any(back), "{step:?}: {plan:?}");
+            let whole = deletions.iter().any(|entry| entry["digest"] == doomed.index.digest.as_str());
+            let family = doomed.index.tree();
+            let torn = family.iter().any(|part| plan.iter().any(|one| one.ends_with(&part.digest)));
+            assert!(!(whole && torn), "{step:?}: {plan:?}");
+        }
+    }
+    assert_whole(&doomed.registry);
+}
+
+#[test]
+fn a_deletion_is_not_forgotten_because_a_stranger_answered_for_the_registry() {
+    for status in [404, 403, 400] {
+        let doomed = Doomed::new();
+        let first = AtomicBool::new(true);
+        let weather = Faults::before(&doomed.registry.host(), move |seen| {
+            let is_deletion = seen.method == "DELETE" && !only_asks(seen.path.as_bytes());
+            let masked = is_deletion && first.swap(false, Ordering::Relaxed);
+            if masked { Fault::Masked(status) } else { Fault::None }
+        });
+        let place = place(&format!("url: {}", weather.url()), OLD_GOES);
+        run(&place, &["run"]).exits(1);
+        let now = doomed.now();
+        let gone: Vec<&String> = doomed.before.manifests.difference(&now.manifests).collect();
+        let past = history(&place, &[]);
+        let noted: Vec<&Value> = list(&past[0]["deletions"]).iter().collect();
+        assert!(
+            gone.iter().all(|gone| noted.iter().any(|one| text(&one["digest"]) == *gone)),
+            "{status}: {noted:?}"
+        );
+        assert_eq!(noted.iter().filter(|one| one["answered"] == false).count(), 1, "{status}: {noted:?}");
+
+        run(&place, &["run"]).exits(0);
+        assert_eq!(doomed.now(), doomed.expected(), "{status}");
+        assert_eq!(place.total("deleted_manifests"), 6, "{status}");
+        for number in ["2", "1"] {
+            run(&place, &["undo", number]);
+        }
+        assert_eq!(doomed.now(), doomed.before, "{status}");
+        assert_eq!(place.total("reclaimable"), 0, "{status}");
+    }
+}
+
+#[test]
+fn an_undo_that_is_killed_is_completed_by_the_next() {
+    let doomed = Doomed::new();
+    // Six manifests by digest, and four tags.
+    for (number, kind) in (1..=10).zip([Step::Sent, Step::Done, Step::Answered].into_iter().cycle()) {
+        let place = sweeper(&doomed.registry);
+        run(&place, &["run"]).exits(0);
+        assert_eq!(doomed.now(), doomed.expected());
+        let tap = Tap::of_puts(&doomed.registry.host(), kind(number));
+        rewrite(&place, &format!("url: {}", tap.url()), OLD_GOES);
+        kill(&place, &["undo", "1"], &tap);
+        rewrite(&place, &format!("url: {}", doomed.registry.url()), OLD_GOES);
+        run(&place, &["undo", "1"]).exits(0);
+        assert_eq!(doomed.now(), doomed.before, "{number}");
+        assert_eq!(place.total("reclaimable"), 0, "{number}");
+        run(&place, &["undo", "1"]).exits(1);
+    }
+    assert_whole(&doomed.registry);
+}
+
+#[tokio::test]
+async fn what_a_killed_run_left_is_nobodys_leftover_once_somebody_has_tagged_it() {
+    for by_index in [false, true] {
+        let doomed = Doomed::new();
+        let place = doomed.killed(Step::Answered(2));
+        assert!(!doomed.now().manifests.contains(&doomed.index.digest));
+        let child = doomed.index.children.iter().find(|child| doomed.now().manifests.contains(&child.digest));
+        let child = child.unwrap();
+        let pusher = Pusher::new(&doomed.registry.url());
+        let adopted = if by_index { Index::docker().child(child).build() } else { child.clone() };
+        pusher.push("app", "adopted", &adopted).await.unwrap();
+        run(&place, &["run"]).exits(0);
+        assert!(doomed.now().manifests.contains(&child.digest));
+        // Its tag moves on, and no rule says anything of what has no tag.
+        pusher.push("app", "adopted", &image("another")).await.unwrap();
+        for _ in 0..2 {
+            run(&place, &["run"]).exits(0);
+            assert!(doomed.now().manifests.contains(&child.digest), "{by_index}");
+            assert!(doomed.now().manifests.contains(&adopted.digest), "{by_index}");
+        }
+    }
+}
+
+#[test]
+fn tags_that_went_alone_and_referrers_come_back_where_a_registry_knows_them() {
+    for personality in [Personality::V3_0, Personality::V3_1, Personality::Oci11] {
+        let fake = FakeRegistry::start(personality);
+        let [kept, child, plain] = ["kept", "child", "plain"].map(image);
+        let index = Index::oci().child(&child).build();
+        let sbom = Artifact::referrer("sbom", "application/spdx+json", &index).build();
+        let about_kept = Image::new("about").subject(&kept).build();
+        for (tag, content) in [
+            ("keep", &kept),
+            ("old-alias", &kept),
+            ("old-index", &index),
+            ("old", &plain),
+            ("about", &about_kept),
+        ] {
+            fake.push("app", tag, content);
+        }
+        fake.push_untagged("app", &sbom);
+        let before = (fake.tags("app"), fake.manifests("app"));
+        let place = place(&format!("url: {}", fake.url()), OLD_GOES);
+        run(&place, &["run"]).exits(0);
+        assert_eq!(fake.tags("app").into_keys().collect::<Vec<_>>(), ["about", "keep"], "{personality:?}");
+        let alone = history(&place, &[]);
+        let alone: Vec<_> = list(&alone[0]["deletions"]).iter().filter(|one| one["what"] == "tag").collect();
+        assert_eq!(alone.len(), 1);
+        run(&place, &["undo", "1"]).exits(0);
+        assert_eq!((fake.tags("app"), fake.manifests("app")), before, "{personality:?}");
+        assert_eq!(place.total("reclaimable"), 0);
+        let plan = run(&place, &["plan", "--output", "json"]).exits(0);
+        assert_eq!((plan.doomed().len(), list(&plan.json()["repositories"][0]["untag"]).len()), (0, 0));
+        run(&place, &["undo", "1"]).exits(1);
+    }
+}

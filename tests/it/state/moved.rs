@@ -1,0 +1,172 @@
+//! Tags that move on: what they leave behind is known, and goes only where the operator says so and nothing
+//! needs it.
+
+use std::collections::BTreeSet;
+
+use regsweep::plan::Verdict;
+
+use super::harness::{FORTNIGHT, Looker, assert_whole, day, held, verdict};
+use crate::support::image::{Content, Image, Index};
+use crate::support::server::RealRegistry;
+
+/// Nothing with a tag goes; what has none does after two weeks.
+const UNTAGGED: &str = "\
+protect: { newer_than: 0s, at_least: 0 }
+limits: { max_percent: 100 }
+policies:
+  - name: all
+    repositories: '.*'
+    rules: [{ name: all, tags: '.*', keep: all }]
+    untagged: { newer_than: 14d }
+";
+
+fn looker(registry: &RealRegistry, rules: &str) -> Looker {
+    Looker::new(&registry.url(), rules)
+}
+
+/// An image that was made a day before these tests begin.
+fn fresh(name: &str) -> Content {
+    Image::new(name).created(day(-1).to_rfc3339()).build()
+}
+
+fn digests<'a>(contents: impl IntoIterator<Item = &'a Content>) -> BTreeSet<String> {
+    contents.into_iter().map(|content| content.digest.clone()).collect()
+}
+
+#[tokio::test]
+async fn what_a_tag_has_left_goes_when_it_is_old_enough() {
+    let registry = RealRegistry::start();
+    let looker = looker(&registry, UNTAGGED);
+    let [first, second] = ["first", "second"].map(fresh);
+    registry.store().write("app", &["latest"], &first);
+    assert_eq!(looker.doomed(day(0)).await, BTreeSet::new());
+    registry.store().write("app", &["latest"], &second);
+    for number in [1, 14] {
+        assert_eq!(looker.doomed(day(number)).await, BTreeSet::new(), "day {number}");
+        let planned = looker.inspect("app", day(number)).await;
+        assert_eq!(verdict(&planned, &first), (Verdict::Keep, vec!["untagged-newer-than".into()]));
+    }
+    // It lost its tag on day 1.
+    assert_eq!(looker.doomed(day(15)).await, digests([&first]));
+    let run = looker.run(day(16)).await.unwrap();
+    assert_eq!(run.report.deleted.len(), 1);
+    assert_eq!(registry.store().repository("app"), held(&[("latest", &second)]));
+    assert_whole(&registry);
+}
+
+#[tokio::test]
+async fn without_such_a_rule_it_stays() {
+    let registry = RealRegistry::start();
+    let without = looker(&registry, &UNTAGGED.replace("    untagged: { newer_than: 14d }\n", ""));
+    let [first, second] = ["first", "second"].map(fresh);
+    registry.store().write("app", &["latest"], &first);
+    without.look(day(0)).await;
+    registry.store().write("app", &["latest"], &second);
+    for number in [1, 100] {
+        let run = without.run(day(number)).await.unwrap();
+        assert_eq!((run.report.deleted, run.report.failures), (vec![], vec![]));
+    }
+    let planned = without.inspect("app", day(100)).await;
+    assert_eq!(verdict(&planned, &first), (Verdict::Keep, vec!["untagged".into()]));
+    assert_eq!(registry.store().repository("app"), held(&[("latest", &second), ("", &first)]));
+}
+
+#[tokio::test]
+async fn an_index_or_a_returning_tag_saves_what_a_tag_had_left() {
+    let registry = RealRegistry::start();
+    let looker = looker(&registry, UNTAGGED);
+    let [listed, returned, gone, last] = ["listed", "returned", "gone", "last"].map(fresh);
+    for (number, content) in [&listed, &returned, &gone, &last].into_iter().enumerate() {
+        registry.store().write("app", &["latest"], content);
+        assert_eq!(looker.doomed(day(number as i64)).await, BTreeSet::new());
+    }
+    let index = Index::oci().child(&listed).build();
+    registry.store().write("app", &["index"], &index);
+    registry.store().write("app", &["rollback"], &returned);
+    let run = looker.run(day(50)).await.unwrap();
+    assert_eq!(
+        run.report.deleted.iter().map(|one| one.digest.to_string()).collect::<Vec<_>>(),
+        [gone.digest.as_str()]
+    );
+    let expected = [("latest", &last), ("index", &index), ("rollback", &returned)];
+    assert_eq!(registry.store().repository("app"), held(&expected));
+    // The tag leaves again, and is found to have on day 63.
+    registry.store().write("app", &["rollback"], &last);
+    assert_eq!(looker.doomed(day(63)).await, BTreeSet::new());
+    assert_eq!(looker.doomed(day(76)).await, BTreeSet::new());
+    assert_eq!(looker.doomed(day(77)).await, digests([&returned]));
+    assert_whole(&registry);
+}
+
+#[tokio::test]
+async fn a_tag_that_returns_between_the_plan_and_the_deletion_saves_it_too() {
+    let registry = RealRegistry::start();
+    let looker = looker(&registry, UNTAGGED);
+    let [first, second] = ["first", "second"].map(fresh);
+    registry.store().write("app", &["latest"], &first);
+    looker.look(day(0)).await;
+    registry.store().write("app", &["latest"], &second);
+    looker.look(day(1)).await;
+    assert_eq!(looker.doomed(day(20)).await, digests([&first]));
+    registry.store().write("app", &["stable"], &first);
+    let run = looker.run(day(21)).await.unwrap();
+    assert_eq!(run.report.deleted, []);
+    assert_eq!(registry.store().repository("app"), held(&[("latest", &second), ("stable", &first)]));
+}
+
+#[tokio::test]
+async fn an_untagged_index_that_is_remembered_protects_the_children_that_it_shares() {
+    for (untagged, shared_stays) in [("", true), ("    untagged: { newer_than: 14d }\n", false)] {
+        let registry = RealRegistry::start();
+        let looker = looker(&registry, &format!("{FORTNIGHT}{untagged}"));
+        let [shared, own, other, kept] = ["shared", "own", "other", "kept"].map(fresh);
+        let left = Index::oci().child(&shared).child(&own).build();
+        let expired = Index::oci().child(&shared).child(&other).build();
+        registry.store().write("app", &["moving"], &left);
+        looker.look(day(0)).await;
+        // From here on nothing but the memory leads to the first index.
+        registry.store().write("app", &["moving"], &expired);
+        looker.look(day(1)).await;
+        registry.store().write("app", &["moved"], &expired);
+        registry.store().write("app", &["moving"], &kept);
+        looker.look(day(20)).await;
+        // What was tagged on day 20 goes two weeks after that; what lost its tag on day 1 was never younger.
+        assert!(!looker.doomed(day(33)).await.contains(&expired.digest));
+        let run = looker.run(day(34)).await.unwrap();
+        assert_eq!(run.report.failures, []);
+        let now = registry.store().repository("app");
+        assert_eq!(now.manifests.contains(&left.digest), shared_stays, "{untagged}");
+        assert_eq!(now.manifests.contains(&shared.digest), shared_stays, "{untagged}");
+        assert_eq!(now.manifests.contains(&own.digest), shared_stays, "{untagged}");
+        assert!(!now.manifests.contains(&expired.digest) && !now.manifests.contains(&other.digest));
+    }
+}
+
+#[tokio::test]
+async fn a_list_of_tags_that_is_suddenly_empty_dooms_nothing() {
+    let registry = RealRegistry::start();
+    let looker = looker(&registry, UNTAGGED);
+    let [first, second] = ["first", "second"].map(fresh);
+    registry.store().write("app", &["v1"], &first);
+    registry.store().write("app", &["v2"], &second);
+    looker.look(day(0)).await;
+    let tags = registry.store_path().join("docker/registry/v2/repositories/app/_manifests/tags");
+    let aside = registry.store_path().join("tags");
+    std::fs::rename(&tags, &aside).unwrap();
+    for number in [30, 31, 90] {
+        assert_eq!(looker.doomed(day(number)).await, BTreeSet::new(), "day {number}");
+    }
+    let run = looker.run(day(91)).await.unwrap();
+    assert_eq!(run.report.deleted, []);
+    std::fs::rename(&aside, &tags).unwrap();
+    assert_eq!(registry.store().repository("app"), held(&[("v1", &first), ("v2", &second)]));
+    assert_eq!(looker.doomed(day(92)).await, BTreeSet::new());
+    // Where somebody has deleted all of it, there is nothing to be left alone any more.
+    for content in [&first, &second] {
+        let url = format!("{}/v2/app/manifests/{}", registry.url(), content.digest);
+        assert_eq!(reqwest::Client::new().delete(url).send().await.unwrap().status(), 202);
+    }
+    looker.look(day(93)).await;
+    let app = regsweep::model::RepositoryName::parse("app").unwrap();
+    assert!(looker.open().recall("main", &app).unwrap().tags.is_empty());
+}

@@ -1,0 +1,177 @@
+//! Who only looks makes nothing in `state_dir`, whoever runs it, and says what it could not read there.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use regsweep::state::State;
+use serde_json::json;
+
+use super::harness::{FORTNIGHT, Looker, day, image, place, requests_since, run};
+use crate::service::harness::Place;
+use crate::support::regsweep::Ran;
+use crate::support::server::RealRegistry;
+
+/// A user that none of the tests runs as.
+const SERVICE: u32 = 65_532;
+
+const LOOKS: [&[&str]; 4] = [
+    &["plan", "--output", "json"],
+    &["ls", "--output", "json"],
+    &["explain", "app:new", "--output", "json"],
+    &["plan", "--require-state", "--output", "json"],
+];
+
+/// Every file of a folder with its owner and, but for what SQLite counts in shared memory, its content.
+fn files(folder: &Path) -> BTreeMap<String, (u32, Vec<u8>)> {
+    let entries = fs::read_dir(folder).unwrap().map(Result::unwrap);
+    let content =
+        |path: PathBuf| if path.ends_with("state.sqlite-shm") { vec![] } else { fs::read(path).unwrap() };
+    entries
+        .map(|one| {
+            (one.file_name().into_string().unwrap(), (one.metadata().unwrap().uid(), content(one.path())))
+        })
+        .collect()
+}
+
+fn give_away(folder: &Path) {
+    for one in fs::read_dir(folder).unwrap() {
+        chown(one.unwrap().path(), Some(SERVICE), Some(SERVICE)).unwrap();
+    }
+    chown(folder, Some(SERVICE), Some(SERVICE)).unwrap();
+}
+
+/// A registry with two images, and a place for it.
+fn filled() -> (RealRegistry, Place) {
+    let registry = RealRegistry::start();
+    registry.store().write("app", &["old"], &image("old"));
+    registry.store().write("app", &["new"], &image("new"));
+    let place = place(&format!("url: {}", registry.url()), FORTNIGHT);
+    (registry, place)
+}
+
+/// Asserts that every look sees the state and leaves it as it is. What is remembered is not asked for again.
+fn check_looks(registry: &RealRegistry, place: &Place) {
+    let before = files(&place.state_dir());
+    for arguments in LOOKS {
+        let asked = requests_since(registry, 0).len();
+        let ran = run(place, arguments).exits(0);
+        assert_eq!(ran.json()["memory"], "used", "{arguments:?}: {}", ran.stderr);
+        assert!(!ran.stderr.contains("warning"), "{arguments:?}: {}", ran.stderr);
+        let requests = requests_since(registry, asked);
+        let tags = requests.iter().filter(|one| one.path.contains("/manifests/"));
+        assert!(tags.clone().count() > 0 && tags.clone().all(|one| one.status == 304), "{requests:?}");
+        assert_eq!(files(&place.state_dir()), before, "{arguments:?}");
+    }
+}
+
+#[test]
+fn in_an_empty_directory_nothing_is_made() {
+    let (_registry, place) = filled();
+    fs::create_dir(place.state_dir()).unwrap();
+    for owner in [None, Some(SERVICE)] {
+        chown(place.state_dir(), owner, owner).unwrap();
+        for arguments in &LOOKS[..3] {
+            let ran = run(&place, arguments).exits(0);
+            assert_eq!(ran.json()["memory"], "none", "{arguments:?}");
+            assert!(!ran.stderr.contains("warning"), "{}", ran.stderr);
+        }
+        let ran = run(&place, LOOKS[3]).exits(1);
+        assert!(ran.stderr.contains("there is no state in"), "{}", ran.stderr);
+        run(&place, &["history"]);
+        assert!(files(&place.state_dir()).is_empty(), "{:?}", files(&place.state_dir()).keys());
+    }
+}
+
+#[tokio::test]
+async fn a_state_of_another_user_is_read_and_left_as_it_is() {
+    let (registry, place) = filled();
+    let looker = Looker::new(&registry.url(), FORTNIGHT);
+    looker.look(day(0)).await;
+    fs::create_dir(place.state_dir()).unwrap();
+    let take =
+        |name: &str| fs::copy(looker.config.state_dir.join(name), place.state_dir().join(name)).unwrap();
+
+    // As a service leaves it that comes to its end.
+    for name in ["state.sqlite", "lock"] {
+        take(name);
+    }
+    give_away(&place.state_dir());
+    check_looks(&registry, &place);
+
+    // As it is beside a service.
+    let holder = State::open(&place.state_dir()).unwrap();
+    holder.begin_run("main", day(0)).unwrap();
+    give_away(&place.state_dir());
+    assert_eq!(files(&place.state_dir()).len(), 4);
+    check_looks(&registry, &place);
+
+    // As one leaves it that is killed: with a log of what is not in the file yet.
+    drop(holder);
+    let open = looker.open();
+    open.begin_run("main", day(0)).unwrap();
+    for name in ["state.sqlite", "lock", "state.sqlite-wal", "state.sqlite-shm"] {
+        take(name);
+    }
+    drop(open);
+    give_away(&place.state_dir());
+    assert!(fs::metadata(place.state_dir().join("state.sqlite-wal")).unwrap().len() > 0);
+    check_looks(&registry, &place);
+    assert_eq!(State::open(&place.state_dir()).unwrap().runs(9).unwrap().len(), 1);
+}
+
+#[test]
+fn what_root_begins_in_the_directory_of_the_service_is_the_service_s() {
+    let (_registry, place) = filled();
+    fs::create_dir(place.state_dir()).unwrap();
+    fs::write(place.state_dir().join("notes"), "root's own").unwrap();
+    chown(place.state_dir(), Some(SERVICE), Some(SERVICE)).unwrap();
+    for damage in [None, Some("garbage")] {
+        if let Some(damage) = damage {
+            fs::write(place.state_dir().join("state.sqlite"), damage).unwrap();
+        }
+        run(&place, &["run"]).exits(0);
+        for (name, (owner, _)) in files(&place.state_dir()) {
+            assert_eq!(owner, if name == "notes" { 0 } else { SERVICE }, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_state_that_may_not_be_read_is_not_passed_over_without_a_word() {
+    let (registry, place) = filled();
+    drop(State::open(&place.state_dir()).unwrap());
+    run(&place, &["plan"]).exits(0);
+    fs::set_permissions(place.state_dir(), fs::Permissions::from_mode(0o700)).unwrap();
+    // The other user needs a program and a configuration that it may read.
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let (program, config) = (folder.path().join("regsweep"), folder.path().join("config.yaml"));
+    // Not by this process: what another test starts meanwhile would hold it open for writing.
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_regsweep")).arg(&program).status().unwrap();
+    assert!(copied.success());
+    fs::copy(place.config(), &config).unwrap();
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(place.config().parent().unwrap(), fs::Permissions::from_mode(0o755)).unwrap();
+    let other = |arguments: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", "65533", "--regid", "65533", "--clear-groups"]).arg(&program);
+        command.args(arguments).arg("--config").arg(&config).env_remove("RUST_LOG");
+        Ran::from(command.output().unwrap())
+    };
+    for arguments in &LOOKS[..3] {
+        let ran = other(arguments).exits(0);
+        assert_eq!(ran.json()["memory"], "unreadable", "{arguments:?}");
+        let said = format!("warning: the state in {} cannot be read: ", place.state_dir().display());
+        assert!(ran.stderr.contains(&said) && ran.stderr.contains("run this as the user"), "{}", ran.stderr);
+    }
+    let asked = requests_since(&registry, 0).len();
+    let ran = other(LOOKS[3]).exits(1);
+    assert!(ran.stderr.contains("error: the state in"), "{}", ran.stderr);
+    assert_eq!((&ran.json()["memory"], &ran.json()["error_kind"]), (&json!("unreadable"), &json!("state")));
+    assert_eq!(requests_since(&registry, asked).len(), 0);
+    let ran = other(&["history"]).exits(1);
+    assert!(ran.stderr.contains("cannot be read"), "{}", ran.stderr);
+}

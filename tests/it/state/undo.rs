@@ -1,0 +1,217 @@
+//! What a run deleted comes back, as it was and where it was, and nothing else is touched.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::harness::{
+    OLD_GOES, assert_whole, fill, held, history, image, list, manifests, place, rewrite, run, served,
+    sweeper, text,
+};
+use crate::service::harness::Place;
+use crate::support::image::{Index, digest, signature_tag};
+use crate::support::push::Pusher;
+use crate::support::server::RealRegistry;
+use crate::support::skopeo::skopeo_pull_whole;
+
+const CREATED: &str = "org.opencontainers.image.created";
+const LONG_AGO: &str = "2020-01-01T00:00:00Z";
+
+/// The results of an undo by result, as digests.
+fn results(json: &Value, result: &str) -> Vec<String> {
+    let with = list(&json["results"]).iter().filter(|one| one["result"] == result);
+    with.map(|one| text(&one["digest"]).to_owned()).collect()
+}
+
+/// Runs, and tells the number of the run.
+fn swept(place: &Place) -> String {
+    run(place, &["run"]).exits(0);
+    history(place, &["--limit", "1"])[0]["run"].to_string()
+}
+
+fn undo(place: &Place, arguments: &[&str]) -> Value {
+    run(place, &[&["undo", "--output", "json"], arguments].concat()).exits(0).json()
+}
+
+#[tokio::test]
+async fn an_undone_run_never_was() {
+    let registry = RealRegistry::start();
+    let all = fill(&registry);
+    let (before, bytes) = (registry.store().contents(), served(&registry).await);
+    let place = sweeper(&registry);
+    let number = swept(&place);
+    assert_eq!(registry.store().repository("team/app"), held(&[("keep", &all.kept)]));
+    let count = bytes.keys().filter(|url| url.contains("/sha256:")).count() - 2;
+    assert_eq!(place.total("deleted_manifests"), count as u64);
+    assert!(place.total("reclaimable") > 0);
+
+    let json = undo(&place, &[&number]);
+    assert_eq!(registry.store().contents(), before);
+    assert!(served(&registry).await == bytes);
+    assert_whole(&registry);
+    assert_eq!((&json["registry"], &json["run"], &json["version"]), (&json!("main"), &json!(1), &json!(1)));
+    let restored = results(&json, "restored");
+    assert_eq!((restored.len(), list(&json["results"]).len()), (count, count));
+    for parent in [&all.index, &all.list, &all.about_index[2].1] {
+        let place = |digest: &str| restored.iter().position(|one| one == digest).unwrap();
+        assert!(parent.children.iter().all(|child| place(&child.digest) < place(&parent.digest)));
+    }
+    assert_eq!(place.total("reclaimable"), 0);
+
+    let again = run(&place, &["undo", &number]).exits(1);
+    assert!(again.stderr.contains("there is nothing of run 1 to put back"), "{}", again.stderr);
+    let shown = run(&place, &["history"]).exits(0).stdout;
+    assert_eq!(shown.matches("put back").count(), count, "{shown}");
+    let entries = history(&place, &[]);
+    assert!(list(&entries[0]["deletions"]).iter().all(|one| one["restored"].is_string()));
+
+    // The same rules still stand, and leave it alone.
+    let plan = run(&place, &["plan", "--all", "--output", "json"]).exits(0);
+    assert_eq!(plan.doomed(), BTreeSet::new());
+    let tagged = [&all.plain, &all.index, &all.docker, &all.list, &all.chart, &all.signed];
+    assert!(tagged.iter().all(|one| plan.reasons(&one.digest).contains(&"restored".to_owned())));
+    let next = run(&place, &["run", "--output", "json"]).exits(0);
+    assert_eq!(next.deleted(), BTreeSet::new());
+    assert_eq!(registry.store().contents(), before);
+}
+
+#[tokio::test]
+async fn one_image_comes_back_with_all_that_belongs_to_it_and_nothing_else() {
+    let registry = RealRegistry::start();
+    let all = fill(&registry);
+    let place = sweeper(&registry);
+    let number = swept(&place);
+    let mut expected = vec![("keep", &all.kept), ("old-index", &all.index)];
+    expected.extend(all.about_index.iter().map(|(tag, content)| (tag.as_str(), content)));
+    undo(&place, &[&number, "team/app:old-index"]);
+    assert_eq!(registry.store().repository("team/app"), held(&expected));
+    assert_whole(&registry);
+    // By digest, with all its tags; and by the name of the registry or of its host.
+    undo(&place, &[&number, &format!("main/team/app@{}", all.plain.digest)]);
+    expected.extend([("old-plain", &all.plain), ("old-too", &all.plain)]);
+    assert_eq!(registry.store().repository("team/app"), held(&expected));
+    undo(&place, &[&number, &format!("{}/team/app:old-signed", registry.host())]);
+    let signature = signature_tag(&all.signed.digest);
+    expected.extend([("old-signed", &all.signed), (signature.as_str(), &all.signature)]);
+    assert_eq!(registry.store().repository("team/app"), held(&expected));
+    assert_eq!(registry.store().repository("other"), held(&[("keep", &all.kept)]));
+    let again = run(&place, &["undo", &number, "team/app:old-index"]).exits(1);
+    assert!(again.stderr.contains("there is no team/app:old-index of run 1 to put back"), "{}", again.stderr);
+    for unknown in ["team/app:keep", "other:old-index", "nobody:old"] {
+        run(&place, &["undo", &number, unknown]).exits(1);
+    }
+    run(&place, &["undo", &number, "nonsense"]).exits(2);
+    assert_eq!(registry.store().repository("team/app"), held(&expected));
+    // What is left comes with the rest of it.
+    undo(&place, &[&number]);
+    expected.extend([("old-docker", &all.docker), ("old-list", &all.list), ("old-chart", &all.chart)]);
+    assert_eq!(registry.store().repository("team/app"), held(&expected));
+    assert_whole(&registry);
+}
+
+#[tokio::test]
+async fn a_tag_that_was_pushed_since_stays_as_it_is() {
+    let registry = RealRegistry::start();
+    let all = fill(&registry);
+    for form in ["json", "table"] {
+        let place = sweeper(&registry);
+        let number = swept(&place);
+        let new = image(&format!("new {form}"));
+        let pusher = Pusher::new(&registry.url());
+        pusher.push("team/app", "old-plain", &new).await.unwrap();
+        pusher.push("team/app", "old-docker", &all.docker).await.unwrap();
+        let undone = run(&place, &["undo", &number, "--output", form]).exits(0);
+        let held = registry.store().repository("team/app");
+        assert_eq!(held.tags["old-plain"], new.digest);
+        assert_eq!(held.tags["old-too"], all.plain.digest);
+        skopeo_pull_whole(&format!("{}/team/app@{}", registry.host(), all.plain.digest));
+        skopeo_pull_whole(&format!("{}/team/app:old-plain", registry.host()));
+        if form == "table" {
+            let said = "pushed anew since, and left as they are: old-plain";
+            assert!(undone.stdout.contains(said), "{}", undone.stdout);
+            assert!(undone.stdout.contains("was there again already"), "{}", undone.stdout);
+            continue;
+        }
+        let json = undone.json();
+        let of = |digest: &str| {
+            let found = list(&json["results"]).iter().find(|one| one["digest"] == digest);
+            found.unwrap().clone()
+        };
+        let plain = of(&all.plain.digest);
+        assert_eq!(plain["tags_moved"], json!(["old-plain"]));
+        assert_eq!((&plain["tags_back"], &plain["result"]), (&json!(["old-too"]), &json!("restored")));
+        assert_eq!(of(&all.docker.digest)["result"], "was-there");
+        assert_eq!(of(&all.docker.digest)["tags_back"], json!(["old-docker"]));
+        // To be deleted once more by the next, which remembers no undo.
+        pusher.push("team/app", "old-plain", &all.plain).await.unwrap();
+    }
+}
+
+/// Its layers are blobs and no manifests, and without them it is lost.
+#[tokio::test]
+async fn a_build_cache_comes_back_if_its_blobs_are_there() {
+    let registry = RealRegistry::start();
+    let [cache, damaged] =
+        ["cache", "damaged"].map(|name| Index::buildkit_cache(name).annotation(CREATED, LONG_AGO).build());
+    let pusher = Pusher::new(&registry.url());
+    for (tag, content) in [("keep", &image("kept")), ("old-cache", &cache), ("old-damaged", &damaged)] {
+        pusher.push("app", tag, content).await.unwrap();
+    }
+    let place = sweeper(&registry);
+    let number = swept(&place);
+    assert_eq!(registry.store().repository("app"), held(&[("keep", &image("kept"))]));
+    let layer = digest(&damaged.blobs[0]);
+    std::fs::remove_file(registry.store().blob_path(&layer)).unwrap();
+    let json = run(&place, &["undo", &number, "--output", "json"]).exits(1).json();
+    assert_eq!(results(&json, "restored"), [cache.digest.as_str()]);
+    assert_eq!(results(&json, "lost"), [damaged.digest.as_str()]);
+    let lost = list(&json["results"]).iter().find(|one| one["result"] == "lost").unwrap();
+    assert!(text(&lost["error"]).contains(&layer), "{lost}");
+    let expected = [("keep", &image("kept")), ("old-cache", &cache)];
+    assert_eq!(registry.store().repository("app"), held(&expected));
+}
+
+#[test]
+fn a_child_that_another_run_deleted_comes_back_too() {
+    let registry = RealRegistry::start();
+    let [kept, shared, first, second] = ["kept", "shared", "first", "second"].map(image);
+    let one = Index::oci().child(&shared).child(&first).build();
+    let two = Index::oci().child(&shared).child(&second).build();
+    for (tag, content) in [("keep", &kept), ("old-one", &one), ("then-two", &two)] {
+        registry.store().write("app", &[tag], content);
+    }
+    let url = format!("url: {}", registry.url());
+    let place = place(&url, OLD_GOES);
+    assert_eq!(swept(&place), "1");
+    assert_eq!(registry.store().repository("app"), held(&[("keep", &kept), ("then-two", &two)]));
+    rewrite(&place, &url, &OLD_GOES.replace("old.*", "then.*"));
+    assert_eq!(swept(&place), "2");
+    assert_eq!(registry.store().repository("app"), held(&[("keep", &kept)]));
+    let json = undo(&place, &["1"]);
+    let expected: BTreeSet<String> = one.tree().iter().map(|part| part.digest.clone()).collect();
+    assert_eq!(results(&json, "restored").into_iter().collect::<BTreeSet<_>>(), expected);
+    assert_eq!(registry.store().repository("app"), held(&[("keep", &kept), ("old-one", &one)]));
+    assert_whole(&registry);
+    undo(&place, &["2"]);
+    let all = [("keep", &kept), ("old-one", &one), ("then-two", &two)];
+    assert_eq!(registry.store().repository("app"), held(&all));
+    assert_whole(&registry);
+}
+
+#[test]
+fn a_run_that_is_unknown_or_did_nothing_cannot_be_undone() {
+    let registry = RealRegistry::start();
+    registry.store().write("app", &["keep"], &image("kept"));
+    let place = sweeper(&registry);
+    let number = swept(&place);
+    let before = (manifests(&registry), registry.mutating_requests());
+    let unknown = run(&place, &["undo", "99"]).exits(1);
+    assert!(unknown.stderr.contains("there is no run 99: `regsweep history` lists"), "{}", unknown.stderr);
+    let nothing = run(&place, &["undo", &number]).exits(1);
+    assert!(
+        nothing.stderr.contains(&format!("there is nothing of run {number} to put back")),
+        "{}",
+        nothing.stderr
+    );
+    assert_eq!((manifests(&registry), registry.mutating_requests()), before);
+}

@@ -1,0 +1,183 @@
+//! `untag: always`: expired tags leave a manifest that other tags keep, on a registry that can delete a
+//! manifest only with all its tags.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use super::harness::{OLD_GOES, assert_whole, held, history, image, list, place, rewrite, run};
+use crate::service::harness::Place;
+use crate::state::killed::kill;
+use crate::state::tap::{Step, Tap};
+use crate::support::fake::{FakeRegistry, Personality};
+use crate::support::gate::{Behind, Gate};
+use crate::support::image::{Content, Image, Index};
+use crate::support::push::Pusher;
+use crate::support::server::RealRegistry;
+
+fn rules(untag: &str) -> String {
+    OLD_GOES.replace("repositories: '.*'\n", &format!("repositories: '.*'\n    untag: {untag}\n"))
+}
+
+fn swept(registry: &RealRegistry, untag: &str) -> Place {
+    let place = place(&format!("url: {}", registry.url()), &rules(untag));
+    run(&place, &["run"]).exits(0);
+    place
+}
+
+/// The tags that were removed alone, by the journal.
+fn journaled(place: &Place) -> BTreeSet<String> {
+    let runs = history(place, &[]);
+    let deletions = runs.iter().flat_map(|run| list(&run["deletions"]));
+    let alone = deletions.filter(|one| one["what"] == "tag" && one["answered"] == true);
+    alone.flat_map(|one| list(&one["tags"])).map(|tag| tag.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn every_expired_tag_goes_and_what_it_pointed_to_stays() {
+    let registry = RealRegistry::start();
+    let docker = Image::new("docker").created("2020-01-01T00:00:00Z").docker().build();
+    let index = Index::oci().child(&image("child")).build();
+    let mut store = registry.store();
+    store.write("app", &["keep", "old-1", "old-2", "old-3"], &image("shared"));
+    store.write("app", &["keep-docker", "old-4"], &docker);
+    store.write("app", &["keep-index", "old-5"], &index);
+    store.write("app", &["old-6"], &image("gone"));
+    let place = swept(&registry, "always");
+    let kept = [("keep", &image("shared")), ("keep-docker", &docker), ("keep-index", &index)];
+    assert_eq!(registry.store().repository("app"), held(&kept), "and no placeholder is left");
+    assert_whole(&registry);
+    let alone = ["old-1", "old-2", "old-3", "old-4", "old-5"].map(str::to_owned);
+    assert_eq!(journaled(&place), alone.clone().into());
+    assert_eq!(place.total("deleted_tags"), 6);
+    assert_eq!(place.total("deleted_manifests"), 1);
+
+    let second = run(&place, &["run"]).exits(0);
+    assert!(second.stdout.contains("deleted 0 manifests"), "{}", second.stdout);
+    // Somebody pushes one of them again, and another one to something else.
+    registry.store().write("app", &["old-4"], &docker);
+    registry.store().write("app", &["old-5"], &image("other"));
+    let undone = run(&place, &["undo", "1", "--output", "json"]).exits(0).json();
+    let results: BTreeSet<(&str, &str)> = list(&undone["results"])
+        .iter()
+        .map(|one| (one["tags"][0].as_str().unwrap(), one["result"].as_str().unwrap()))
+        .collect();
+    let expected = [
+        ("old-1", "restored"),
+        ("old-2", "restored"),
+        ("old-3", "restored"),
+        ("old-4", "was-there"),
+        ("old-5", "was-there"),
+        ("old-6", "restored"),
+    ];
+    assert_eq!(results, expected.into(), "{undone}");
+    let tags: BTreeSet<String> = registry.store().repository("app").tags.into_keys().collect();
+    assert!(tags.is_superset(&alone.into()) && tags.contains("old-6"), "{tags:?}");
+    assert_whole(&registry);
+}
+
+#[test]
+fn without_it_or_with_never_the_tag_stays_with_its_manifest() {
+    for untag in ["native", "never"] {
+        let registry = RealRegistry::start();
+        registry.store().write("app", &["keep", "old-1"], &image("shared"));
+        swept(&registry, untag);
+        let expected = image("shared");
+        assert_eq!(registry.store().repository("app"), held(&[("keep", &expected), ("old-1", &expected)]));
+        // It was asked what it can do, and nothing else.
+        assert!(registry.mutating_requests().iter().all(|one| matches!(one.status, 400 | 404)));
+    }
+    for (untag, left) in [("native", 1), ("always", 1), ("never", 2)] {
+        let fake = FakeRegistry::start(Personality::V3_1);
+        for tag in ["keep", "old-1"] {
+            fake.push("app", tag, &image("shared"));
+        }
+        run(&place(&format!("url: {}", fake.url()), &rules(untag)), &["run"]).exits(0);
+        assert_eq!(fake.tags("app").len(), left, "{untag}");
+        assert!(fake.mutating_requests().iter().all(|one| one.method == "DELETE"), "{untag}: by its own way");
+    }
+}
+
+#[test]
+fn a_run_that_is_killed_at_any_step_is_completed_by_the_next() {
+    // Two blobs and the placeholder are put there, and the placeholder is deleted.
+    let puts = (1..=3).flat_map(|number| [Step::Sent(number), Step::Done(number), Step::Answered(number)]);
+    let puts = puts.map(|step| (step, true));
+    let deletions = [Step::Sent(1), Step::Done(1)].map(|step| (step, false));
+    for (step, is_put) in puts.chain(deletions) {
+        let registry = RealRegistry::start();
+        registry.store().write("app", &["keep", "old-1"], &image("shared"));
+        let host = registry.host();
+        let tap = if is_put { Tap::of_puts(&host, step) } else { Tap::before(&host, step) };
+        let place = place(&format!("url: {}", tap.url()), &rules("always"));
+        kill(&place, &["run"], &tap);
+        // A plan carries nothing out, not even the rest of this.
+        rewrite(&place, &format!("url: {}", registry.url()), &rules("always"));
+        let text = fs::read_to_string(place.config()).unwrap();
+        place.write(&text.replace("mode: enforce", "mode: plan"));
+        let before = registry.mutating_requests().len();
+        run(&place, &["run"]).exits(0);
+        assert_eq!(registry.mutating_requests().len(), before, "{step:?}");
+
+        place.write(&text);
+        run(&place, &["run"]).exits(0);
+        assert_eq!(registry.store().repository("app"), held(&[("keep", &image("shared"))]), "{step:?}");
+        assert_eq!(journaled(&place), ["old-1".to_owned()].into(), "{step:?}");
+        assert_eq!(place.total("deleted_tags"), 1, "{step:?}");
+        assert_whole(&registry);
+    }
+}
+
+#[test]
+fn a_placeholder_is_known_again_when_nothing_is_remembered() {
+    let registry = RealRegistry::start();
+    registry.store().write("app", &["keep", "old-1"], &image("shared"));
+    let tap = Tap::of_puts(&registry.host(), Step::Done(3));
+    let killed = place(&format!("url: {}", tap.url()), &rules("always"));
+    kill(&killed, &["run"], &tap);
+    let expected = held(&[("keep", &image("shared"))]);
+    assert_ne!(registry.store().repository("app"), expected);
+    // Whoever never asked for placeholders has none recognised: the rules judge it like any image.
+    let keeps = rules("native").replace("keep: none", "keep: { newest: 1 }");
+    let plan = run(&place(&format!("url: {}", registry.url()), &keeps), &["plan", "--output", "json"]);
+    assert!(plan.exits(0).doomed().is_empty());
+    let always = rules("always").replace("keep: none", "keep: { newest: 1 }");
+    let place = place(&format!("url: {}", registry.url()), &always);
+    run(&place, &["run"]).exits(0);
+    assert_eq!(registry.store().repository("app"), expected);
+    assert_whole(&registry);
+}
+
+/// Pushes the expired tag while a run is held at a gate before the registry.
+async fn pushed_at(gate: impl FnOnce(String) -> Gate) -> (RealRegistry, Content, String) {
+    let registry = RealRegistry::start();
+    registry.store().write("app", &["keep", "old-1"], &image("shared"));
+    let gate = gate(registry.host());
+    let place = place(&format!("url: {}", gate.url()), &rules("always"));
+    let mut command = place.command(&["run"]);
+    let running = std::thread::spawn(move || command.output().unwrap());
+    let pushed = image("pushed meanwhile");
+    gate.wait_until_held();
+    Pusher::new(&registry.url()).push("app", "old-1", &pushed).await.unwrap();
+    gate.release();
+    let output = running.join().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    (registry, pushed, String::from_utf8(output.stdout).unwrap())
+}
+
+#[tokio::test]
+async fn a_tag_that_is_pushed_before_the_placeholder_takes_it_stays() {
+    let upload = |host| Gate::holding(Behind::Host(host), |bytes| bytes.starts_with(b"POST "));
+    let (registry, pushed, told) = pushed_at(upload).await;
+    let expected = held(&[("keep", &image("shared")), ("old-1", &pushed)]);
+    assert_eq!(registry.store().repository("app"), expected);
+    assert!(told.contains("old-1 was left alone: somebody has just pushed it"), "{told}");
+    assert_whole(&registry);
+}
+
+#[tokio::test]
+async fn a_tag_that_is_pushed_after_the_placeholder_took_it_stays() {
+    let (registry, pushed, _) = pushed_at(|host| Gate::before(&host, 1)).await;
+    let expected = held(&[("keep", &image("shared")), ("old-1", &pushed)]);
+    assert_eq!(registry.store().repository("app"), expected);
+    assert_whole(&registry);
+}

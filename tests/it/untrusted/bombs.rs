@@ -1,0 +1,89 @@
+//! Configurations that would take all time or all memory: they are refused, as any bad configuration is.
+
+use super::harness::assert_fit_to_be_shown;
+use crate::support::sweep::Sweep;
+
+const REGISTRY: &str = "registries: [{ name: main, url: 'http://127.0.0.1:1' }]\n";
+
+/// What `check` says of it.
+#[track_caller]
+fn refused(text: &[u8]) -> String {
+    let sweep = Sweep::new("");
+    std::fs::write(sweep.file("regsweep.yaml", ""), text).unwrap();
+    let said = sweep.run(&["check"]);
+    assert_eq!((said.code, said.out.as_str()), (78, ""), "{}", said.err);
+    assert_fit_to_be_shown(&said);
+    assert!(said.err.lines().count() <= 101, "{}", said.err.lines().count());
+    said.err
+}
+
+fn list(element: &str, count: usize) -> String {
+    format!("[{}]", vec![element; count].join(","))
+}
+
+#[test]
+fn files_that_are_no_configuration() {
+    for (text, words) in [
+        (" ".repeat(100 << 20).into_bytes(), "longer than"),
+        ("[".repeat(1 << 20).into_bytes(), "opening brackets"),
+        ("[".repeat(9_000).into_bytes(), "recursion limit"),
+        ("- ".repeat(1 << 19).into_bytes(), "recursion limit"),
+        (b"mode: \0plan\n".to_vec(), "not valid YAML"),
+        (b"mode: \xff\xfe\n".to_vec(), "no text in UTF-8"),
+        (b"mode: \x1b[31m\n".to_vec(), "not valid YAML"),
+        (b"mode: \"\\e[31m\\u202e\"\n".to_vec(), r"\u{1b}"),
+    ] {
+        let said = refused(&text);
+        assert!(said.contains(words), "{said}");
+    }
+}
+
+#[test]
+fn aliases_that_repeat_without_end() {
+    let laughs = (1..9).fold(format!("l0: &l0 {}\n", list("lol", 10)), |text, level| {
+        text + &format!("l{level}: &l{level} {}\n", list(&format!("*l{}", level - 1), 10))
+    });
+    let said = refused(laughs.as_bytes());
+    assert!(said.contains("repetition limit") || said.contains("repeat too much"), "{said}");
+    let flat = format!("protect: {{ tags: &a {} }}\npolicies: {}\n", list("x", 50_000), list("*a", 50_000));
+    let said = refused(flat.as_bytes());
+    assert!(said.contains("its aliases (`*name`) repeat too much"), "{said}");
+}
+
+#[test]
+fn a_file_that_is_all_wrong() {
+    let keys: String = (0..5_000).map(|number| format!("k{number}: 1\n")).collect();
+    let said = refused(keys.as_bytes());
+    assert!(said.ends_with("there are more problems: mend these first\n"), "{said}");
+    let names: String = (0..2_000).map(|number| format!("- {{ name: same, x{number}: 1 }}\n")).collect();
+    refused(format!("{REGISTRY}policies:\n{names}").as_bytes());
+    let zone = format!("timezone: {}\n", "Europe/".repeat(100_000));
+    refused(format!("{zone}{REGISTRY}").as_bytes());
+    refused(format!("{REGISTRY}limits: {{ max_deletions: 1{} }}\n", "0".repeat(500_000)).as_bytes());
+}
+
+fn rules(patterns: impl Iterator<Item = String>) -> String {
+    let rules: String = patterns
+        .enumerate()
+        .map(|(number, tags)| format!("  - {{ name: r{number}, tags: '{tags}', keep: all }}\n"))
+        .collect();
+    format!("{REGISTRY}policies:\n- name: a\n  repositories: '.*'\n  rules:\n{rules}")
+}
+
+#[test]
+fn regexes_that_are_too_large() {
+    for pattern in ["(((a{100}){100}){100})", r"\w{1000}", "((((a{9}){9}){9}){9}){9}{9}"] {
+        let said = refused(rules(std::iter::once(pattern.to_owned())).as_bytes());
+        assert!(said.contains("exceeds size limit"), "{said}");
+    }
+    let many: String = (0..500).map(|number| format!("  - '{number}\\w{{60}}'\n")).collect();
+    let said = refused(format!("protect:\n  tags:\n{many}{REGISTRY}").as_bytes());
+    assert!(said.contains("too large together: write `[0-9]`"), "{said}");
+}
+
+#[test]
+fn many_rules_are_no_bomb() {
+    let text = rules((0..400).map(|number| format!("(a|b)*{number}(a|b){{14}}")));
+    let said = Sweep::new(&text).run(&["check"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+}

@@ -1,0 +1,67 @@
+//! What a registry says is never written raw to a terminal or a log.
+
+use serde_json::json;
+
+use super::harness::{TAGS, answers, assert_fit_to_be_shown, fails, filled, sweep};
+use crate::support::fake::Canned;
+
+const ESCAPES: &str = "\u{1b}]0;owned\u{7}\u{9b}31m\u{202e}\u{200b}\r\n\0";
+
+#[test]
+fn names_that_are_none_are_shown_and_move_nothing() {
+    let fake = filled();
+    let names = json!([ESCAPES, "../..", "a/b", "x".repeat(10 << 20), "old-1", "keep", ""]);
+    answers(&fake, TAGS, json!({ "name": "evil", "tags": names }).to_string());
+    let sweep = sweep(&fake).env("RUST_LOG", "trace");
+    for command in [&["ls"][..], &["ls", "-o", "json"], &["plan", "--all"], &["plan", "-o", "json"]] {
+        let said = sweep.run(command);
+        assert_eq!(said.code, 0, "{command:?}: {}", said.err);
+        assert_fit_to_be_shown(&said);
+        assert!(said.out.len() < 100_000, "{command:?}");
+    }
+    let said = sweep.run(&["ls"]);
+    assert!(said.out.contains(r"\u{1b}") && said.out.contains("../.."), "{}", said.out);
+}
+
+#[test]
+fn what_a_registry_says_of_an_error_moves_nothing() {
+    let spec = json!({ "errors": [{ "code": ESCAPES, "message": ESCAPES.repeat(100_000) }] }).to_string();
+    let many = json!({ "errors": vec![json!({ "code": "A", "message": ESCAPES }); 100_000] }).to_string();
+    let plain = ESCAPES.repeat(1000);
+    for body in [spec, many, plain] {
+        let fake = filled();
+        fake.on(move |request| request.is("GET", TAGS).then(|| Canned::status(403).body(body.clone())));
+        let (kind, error) = fails(&fake);
+        assert_eq!(kind, "forbidden");
+        assert!(error.len() < 4000, "{}", error.len());
+    }
+}
+
+#[test]
+fn headers_that_say_too_much_are_an_error_of_the_repository() {
+    let digest = |value: String| Canned::status(200).header("docker-content-digest", value).body("{}");
+    for (path, answer) in [
+        (
+            TAGS,
+            Canned::status(401).header("www-authenticate", format!("Bearer {}", "a=\"b\",".repeat(10_000))),
+        ),
+        (
+            TAGS,
+            Canned::status(401)
+                .header("www-authenticate", format!("Bearer realm=\"{}", "\\\"".repeat(30_000))),
+        ),
+        (
+            TAGS,
+            Canned::status(200)
+                .header("link", format!("<http://{}>; rel=next", "x".repeat(60_000)))
+                .body(r#"{"name":"evil","tags":[]}"#),
+        ),
+        ("/v2/evil/manifests/old-1", digest("sha256:../../x".to_owned())),
+        ("/v2/evil/manifests/old-1", digest("a".repeat(60_000))),
+    ] {
+        let fake = filled();
+        fake.on(move |request| request.is("GET", path).then(|| answer.clone()));
+        let (kind, error) = fails(&fake);
+        assert!(["invalid", "unauthorized"].contains(&kind.as_str()), "{kind}: {error}");
+    }
+}
