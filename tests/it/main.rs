@@ -23,6 +23,7 @@ mod safety;
 mod scale;
 mod service;
 mod state;
+#[allow(unreachable_pub, reason = "the same files serve the examples, through #[path]")]
 mod support;
 mod support_checks;
 mod untrusted;

@@ -6,7 +6,7 @@ mod connect;
 mod crowded;
 mod down;
 mod first;
-mod harness;
+pub(crate) mod harness;
 mod interrupted;
 mod killed;
 mod life;

@@ -26,7 +26,7 @@ impl Machine {
         std::fs::write(path.join("prepare.sh"), prepare).unwrap();
         std::fs::write(path.join("scenario.sh"), format!("trap 'touch /run/shared/done' EXIT\n{scenario}\n"))
             .unwrap();
-        let boot = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/booted/boot.sh");
+        let boot = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/packaging/boot.sh");
         let log = File::create(path.join("console")).unwrap();
         let mut command = Command::new("unshare");
         command.args(["--fork", "--kill-child", "--pid", "--mount", "--ipc", "--uts", "--net", "--cgroup"]);
