@@ -2,11 +2,11 @@
 //!
 //! Only here is it decided when something begins. What a run does is the engine's business.
 
+mod active_config;
 mod attempts;
 mod collecting;
 mod contacts;
 mod docker;
-mod generation;
 mod interrupted;
 mod jobs;
 mod names;
@@ -31,8 +31,8 @@ use tokio::task::LocalSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::config::{self, Config, Env};
-use crate::http::{self, Ask, Clock, Patience};
-use generation::Generation;
+use crate::http::{self, AdminRequest, Clock, ServerLimits};
+use active_config::ActiveConfig;
 use schedule::Times;
 use service::Service;
 use timer::Timer;
@@ -75,24 +75,24 @@ async fn serve_here(
     let listener = listener.with_context(|| format!("{} cannot be listened on", config.listen))?;
     tracing::info!(listen = %config.listen, config = %path.display(), "serving");
     config.advice().iter().for_each(|advice| tracing::warn!("{advice}"));
-    let mut generation = Generation::begin(config, &service)?;
+    let mut active = ActiveConfig::begin(config, &service)?;
     let mut timer = Timer::start().await?;
-    let mut times = Times::of(&generation, &service);
+    let mut times = Times::of(&active, &service);
     // Only now: a counter that is seen before it has gone on from the state looks like one that jumps.
-    let (board, metrics) = (service.board.clone(), service.metrics.clone());
+    let (status_store, metrics) = (service.status_store.clone(), service.metrics.clone());
     let (admin, mut asked) = http::Admin::new();
-    admin.set_token(generation.config.admin_token.clone());
-    let router = http::router(board, metrics, service.state.clone(), admin.clone(), clock.clone());
+    admin.set_token(active.config.admin_token.clone());
+    let router = http::router(status_store, metrics, service.state.clone(), admin.clone(), clock.clone());
     let (finish, finished) = oneshot::channel::<()>();
-    let web = tokio::spawn(http::serve(listener, router, Patience::default(), async {
+    let web = tokio::spawn(http::serve(listener, router, ServerLimits::default(), async {
         // An error means that the sender is gone, which is an end as well.
         let _ = finished.await;
     }));
-    service.put_in_force(&generation);
-    service.recover(&generation);
-    service.make_up(&generation);
-    service.look_first(&generation);
-    systemd::ready(&generation.status());
+    service.put_in_force(&active);
+    service.recover(&active);
+    service.make_up(&active);
+    service.look_first(&active);
+    systemd::ready(&active.status());
     let mut held_up = None;
     let mut missing = false;
     let mut last = clock();
@@ -109,30 +109,30 @@ async fn serve_here(
             _ = hangup.recv() => true,
             Some(ask) = asked.recv() => {
                 match ask {
-                    Ask::Run { registry, limits, answer } => {
-                        let begun = service.begin_asked(&generation, registry.as_deref(), limits);
+                    AdminRequest::Run { registry, limits, answer } => {
+                        let begun = service.begin_asked(&active, registry.as_deref(), limits);
                         // Whoever asked may have gone away.
                         let _ = answer.send(begun);
                     }
-                    Ask::Undo(undo) => service.begin_undo(&generation, undo),
+                    AdminRequest::Undo(undo) => service.begin_undo(&active, undo),
                 }
                 false
             }
             () = timer.rung() => {
-                times.due(&generation, &service).iter().for_each(|job| service.begin(job));
+                times.due(&active, &service).iter().for_each(|job| service.begin(job));
                 false
             }
             _ = beat.tick() => {
                 let before = std::mem::replace(&mut last, clock());
                 if before - last > SET_BACK {
                     tracing::warn!(before = %before, now = %last, "the clock was set back, so all times are computed anew");
-                    times = Times::of(&generation, &service);
-                    service.arm_collections(&generation);
+                    times = Times::of(&active, &service);
+                    service.arm_collections(&active);
                 }
-                service.board.beat(last);
+                service.status_store.beat(last);
                 systemd::alive();
                 service.begin_what_waited();
-                service.ask_registries(&generation);
+                service.ask_registries(&active);
                 let now = config::bytes(path).ok();
                 // Some editors take a file away for a moment before they write it anew.
                 let is_other = now != seen && (now.is_some() || missing);
@@ -146,19 +146,19 @@ async fn serve_here(
             match reloaded(path, env, &service) {
                 Ok(next) => {
                     // What is due by now would not be among the times of what comes after.
-                    let due = times.due(&generation, &service);
-                    service.forget(&generation, &next);
-                    tell_what_waits_for_a_restart(&generation.config, &next.config);
+                    let due = times.due(&active, &service);
+                    service.forget(&active, &next);
+                    tell_what_waits_for_a_restart(&active.config, &next.config);
                     admin.set_token(next.config.admin_token.clone());
-                    generation = next;
-                    service.put_in_force(&generation);
-                    times = Times::of(&generation, &service);
+                    active = next;
+                    service.put_in_force(&active);
+                    times = Times::of(&active, &service);
                     // A registry that is new here may have been left stopped by a process before us.
-                    service.recover(&generation);
+                    service.recover(&active);
                     due.iter().for_each(|job| service.begin(job));
-                    service.look_first(&generation);
+                    service.look_first(&active);
                     held_up = None;
-                    generation.config.advice().iter().for_each(|advice| tracing::warn!("{advice}"));
+                    active.config.advice().iter().for_each(|advice| tracing::warn!("{advice}"));
                     tracing::info!("the configuration was loaded again");
                 }
                 Err(refused) => {
@@ -172,7 +172,7 @@ async fn serve_here(
                     held_up = Some(refused);
                 }
             }
-            systemd::ready(&generation.status());
+            systemd::ready(&active.status());
         }
     }
     tracing::info!("stopping: no run begins any more, and what is under way comes to a safe end");
@@ -187,7 +187,7 @@ async fn serve_here(
     let mut asked = Instant::now();
     while service.is_busy() {
         waiting.tick().await;
-        service.board.beat(clock());
+        service.status_store.beat(clock());
         systemd::alive();
         if asked.elapsed() > Duration::from_secs(10) {
             systemd::needs_more_time();
@@ -226,11 +226,11 @@ impl Refused {
     }
 }
 
-fn reloaded(path: &Path, env: Env<'_>, service: &Arc<Service>) -> Result<Arc<Generation>, Refused> {
+fn reloaded(path: &Path, env: Env<'_>, service: &Arc<Service>) -> Result<Arc<ActiveConfig>, Refused> {
     let config = config::load(path, env).map_err(Refused::bad)?;
     match service.held_up(&config).map_err(Refused::bad)? {
         Some(why) => Err(Refused::ForNow(why)),
-        None => Generation::begin(config, service).map_err(Refused::bad),
+        None => ActiveConfig::begin(config, service).map_err(Refused::bad),
     }
 }
 

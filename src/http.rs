@@ -1,23 +1,23 @@
 //! What is seen with a browser, a probe or a scraper. All of it can be read, and nothing can be changed but by
 //! whoever has the admin token.
 //!
-//! It knows only what the [`Board`] was last told, what [`Metrics`] counted and what the state remembers;
+//! It knows only what the [`StatusStore`] was last told, what [`Metrics`] counted and what the state remembers;
 //! it asks nobody.
 
 mod admin;
 mod api;
-mod board;
 mod entry;
 mod health;
 mod page;
 mod parameters;
 mod runs;
 mod serve;
+mod status_store;
 
-pub use admin::{Admin, Ask, Begun, NotUndone, Undo, Undone};
-pub use board::Board;
+pub use admin::{Admin, AdminRequest, StartedRuns, Undo, UndoError, UndoResult};
 pub use entry::{Entry, Run};
-pub use serve::{Patience, serve};
+pub use serve::{ServerLimits, serve};
+pub use status_store::StatusStore;
 
 use std::sync::{Arc, LazyLock};
 
@@ -61,7 +61,7 @@ static POLICY: LazyLock<Option<HeaderValue>> = LazyLock::new(|| {
 
 #[derive(Clone)]
 struct Context {
-    board: Board,
+    status_store: StatusStore,
     metrics: Arc<Metrics>,
     past: Past,
     admin: Admin,
@@ -69,7 +69,13 @@ struct Context {
 }
 
 /// Everything that is served.
-pub fn router(board: Board, metrics: Arc<Metrics>, past: state::State, admin: Admin, clock: Clock) -> Router {
+pub fn router(
+    status_store: StatusStore,
+    metrics: Arc<Metrics>,
+    past: state::State,
+    admin: Admin,
+    clock: Clock,
+) -> Router {
     Router::new()
         .route("/", taking(&[], get(show_page)))
         .route("/runs/{run}", taking(&[], get(show_run)))
@@ -86,10 +92,10 @@ pub fn router(board: Board, metrics: Arc<Metrics>, past: state::State, admin: Ad
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .layer(middleware::from_fn(refuse_bodies))
         .layer(middleware::map_response(async |mut response: Response| {
-            harden(response.headers_mut());
+            set_security_headers(response.headers_mut());
             response
         }))
-        .with_state(Context { board, metrics, past: Past::of(past), admin, clock })
+        .with_state(Context { status_store, metrics, past: Past::of(past), admin, clock })
 }
 
 /// A route that takes these query parameters and no others.
@@ -114,7 +120,7 @@ async fn refuse_bodies(request: Request, next: Next) -> Response {
     }
 }
 
-fn harden(headers: &mut HeaderMap) {
+fn set_security_headers(headers: &mut HeaderMap) {
     let fixed = HeaderValue::from_static;
     headers.insert(X_CONTENT_TYPE_OPTIONS, fixed("nosniff"));
     headers.insert(X_FRAME_OPTIONS, fixed("DENY"));
@@ -135,18 +141,18 @@ fn harden(headers: &mut HeaderMap) {
 }
 
 async fn show_page(State(context): State<Context>) -> Html<String> {
-    Html(page::page(&context.board.state(), (context.clock)()).into_string())
+    Html(page::page(&context.status_store.state(), (context.clock)()).into_string())
 }
 
 async fn healthz(State(context): State<Context>) -> (StatusCode, String) {
-    match health::stalled(&context.board.state(), (context.clock)()) {
+    match health::stalled(&context.status_store.state(), (context.clock)()) {
         None => (StatusCode::OK, "ok\n".to_owned()),
         Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
     }
 }
 
 async fn readyz(State(context): State<Context>) -> Response {
-    let (state, now) = (context.board.state(), (context.clock)());
+    let (state, now) = (context.status_store.state(), (context.clock)());
     let causes = health::causes(&state, now);
     let status = if causes.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(api::readiness(&state, &causes, now))).into_response()
@@ -163,36 +169,36 @@ async fn show_metrics(State(context): State<Context>) -> Response {
 }
 
 async fn status(State(context): State<Context>) -> Response {
-    Json(api::status(&context.board.state(), (context.clock)())).into_response()
+    Json(api::status(&context.status_store.state(), (context.clock)())).into_response()
 }
 
 async fn plan(State(context): State<Context>, Extension(parameters): Extension<Parameters>) -> Response {
-    let state = context.board.state();
+    let state = context.status_store.state();
     context.past.read(move |_| Ok(answer(api::plans(&state, parameters.get("registry"))))).await
 }
 
 async fn history(State(context): State<Context>, Extension(parameters): Extension<Parameters>) -> Response {
-    answer(api::history(&context.board.state(), parameters.get("registry")))
+    answer(api::history(&context.status_store.state(), parameters.get("registry")))
 }
 
 async fn past_runs(State(context): State<Context>, Extension(parameters): Extension<Parameters>) -> Response {
-    let configuration = &context.board.state().configuration;
+    let configuration = &context.status_store.state().configuration;
     let timezone = configuration.as_ref().map_or(Tz::UTC, |loaded| loaded.timezone);
     let question = match Question::read(&parameters, timezone) {
         Ok(question) => question,
         Err(why) => return refused(StatusCode::BAD_REQUEST, &why),
     };
-    if !api::knows(&context.board.state(), question.registry()) {
+    if !api::knows(&context.status_store.state(), question.registry()) {
         return answer(None);
     }
     context.past.read(|state| question.answer(state)).await
 }
 
 async fn show_run(State(context): State<Context>, run: Result<Path<String>, PathRejection>) -> Response {
-    let (board, now) = (context.board.state(), (context.clock)());
+    let (status_store, now) = (context.status_store.state(), (context.clock)());
     // What cannot be read as text is no number either.
     let run = run.map(|Path(run)| run).unwrap_or_default();
-    context.past.read(move |state| runs::page(state, &run, &board, now)).await
+    context.past.read(move |state| runs::page(state, &run, &status_store, now)).await
 }
 
 async fn begin_run(

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
+use super::active_config::ActiveConfig;
 use super::attempts::{Attempts, End, Waiting, earliest};
-use super::generation::Generation;
 use super::schedule::Job;
 use super::service::{Service, lock};
 use crate::config::{self, Config, Gc, GcSchedule};
@@ -20,20 +20,16 @@ impl Service {
     /// Finds out when the next collection begins by itself after something that has ended, by the configuration that
     /// is in force now.
     pub(super) fn arm_next_collection(&self, name: &str) {
-        let generation = self.current();
-        let registry = generation.as_deref().and_then(|one| Some((&one.config, one.registry(name)?)));
+        let active = self.current();
+        let registry = active.as_deref().and_then(|one| Some((&one.config, one.registry(name)?)));
         if let Some((config, registry)) = registry {
             self.arm_collection(config, registry);
         }
     }
 
     /// The same for all registries.
-    pub(super) fn arm_collections(&self, generation: &Generation) {
-        generation
-            .config
-            .registries
-            .iter()
-            .for_each(|registry| self.arm_collection(&generation.config, registry));
+    pub(super) fn arm_collections(&self, active: &ActiveConfig) {
+        active.config.registries.iter().for_each(|registry| self.arm_collection(&active.config, registry));
     }
 
     /// Finds out when a collection begins by itself. Those that have a schedule of their own begin by that.
@@ -49,7 +45,7 @@ impl Service {
     /// Shows when a collection begins at the earliest.
     pub(super) fn show_next_collection(&self, config: &Config, registry: &config::Registry) {
         let name = registry.name.as_str();
-        let Some(gc) = &registry.gc else { return self.board.next_collection(name, None) };
+        let Some(gc) = &registry.gc else { return self.status_store.next_collection(name, None) };
         let upcoming = lock(&self.upcoming).get(name).copied().unwrap_or_default();
         let at = match gc.schedule {
             _ if config.mode == Mode::Plan => None,
@@ -57,7 +53,7 @@ impl Service {
             GcSchedule::AfterRun => earliest(lock(&self.waiting).get(name).copied(), upcoming.run, gc.grace),
         };
         self.metrics.next_collection(name, at);
-        self.board.next_collection(name, at);
+        self.status_store.next_collection(name, at);
     }
 
     fn next_collection(
@@ -65,7 +61,7 @@ impl Service {
         config: &Config,
         registry: &config::Registry,
     ) -> Result<Option<chrono::DateTime<chrono::Utc>>, state::Error> {
-        self.board.collection_waits(&registry.name, grace_ends(registry, &self.state)?);
+        self.status_store.collection_waits(&registry.name, grace_ends(registry, &self.state)?);
         let follows_runs = |gc: &&Gc| matches!(gc.schedule, GcSchedule::AfterRun);
         let Some(gc) = registry.gc.as_ref().filter(follows_runs).filter(|_| config.mode == Mode::Enforce)
         else {
@@ -93,10 +89,9 @@ impl Service {
     }
 
     /// A collection that no run makes.
-    pub(super) async fn collect(&self, generation: &Generation, name: &str) {
+    pub(super) async fn collect(&self, active: &ActiveConfig, name: &str) {
         let at = (self.clock)();
-        let (Some(site), Some(collector)) = (generation.site(name, at, self), generation.collector(name))
-        else {
+        let (Some(site), Some(collector)) = (active.site(name, at, self), active.collector(name)) else {
             return;
         };
         let prepared = self.stop.cuts(self.prepare(site)).await.filter(|_| !self.stop.is_requested());
@@ -106,7 +101,7 @@ impl Service {
                 end
             }
             Ok(kept) => {
-                self.board.collection_began(name, at);
+                self.status_store.collection_began(name, at);
                 match collect(site, collector, &self.state, &kept, &self.stop, &*self.clock).await {
                     Ok(collected) => Some(self.collection_ended(name, collected).await),
                     Err(error) => {
@@ -138,7 +133,7 @@ impl Service {
                 let document = PlanDocument::of(&found.plan);
                 keep(&self.state, None, &document);
                 self.metrics.planned(&document);
-                self.board.planned(document);
+                self.status_store.planned(document);
                 Ok(found.kept)
             }
             Err(error) => {
@@ -152,7 +147,7 @@ impl Service {
     pub(super) fn attempted(&self, name: &str, end: Option<End>) {
         let Some(end) = end else { return };
         if end == End::NotWorthIt {
-            self.board.collection_not_worth_it(name);
+            self.status_store.collection_not_worth_it(name);
             self.metrics.collection_not_worth_it(name);
         }
         let youngest = self.state.youngest_waiting(name).unwrap_or_else(|error| {
@@ -174,7 +169,7 @@ impl Service {
     /// Shows a collection that has ended, or did not begin.
     pub(super) fn collected(&self, name: &str, collected: Collected) {
         self.metrics.collected(name, &collected);
-        self.board.collected(name, collected);
+        self.status_store.collected(name, collected);
         self.show_reclaimable(name);
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::generation::Generation;
+use super::active_config::ActiveConfig;
 use super::service::{Service, lock};
 use crate::registry::{self, Probe, Reader};
 
@@ -103,26 +103,26 @@ fn soon(now: DateTime<Utc>) -> DateTime<Utc> {
 
 impl Service {
     /// Asks every registry for which it is time. None of these questions is waited for, here or at the end.
-    pub(super) fn ask_registries(self: &Arc<Self>, generation: &Arc<Generation>) {
+    pub(super) fn ask_registries(self: &Arc<Self>, active: &Arc<ActiveConfig>) {
         let now = (self.clock)();
-        for registry in &generation.config.registries {
+        for registry in &active.config.registries {
             let name = &registry.name;
             if lock(&self.jobs).is_busy(name) {
                 lock(&self.contacts).busy(name, now);
                 continue;
             }
             let Some(round) = lock(&self.contacts).ask(name, now) else { continue };
-            let (service, generation, name) = (self.clone(), generation.clone(), name.clone());
-            tokio::task::spawn_local(async move { service.ask(&generation, &name, round).await });
+            let (service, active, name) = (self.clone(), active.clone(), name.clone());
+            tokio::task::spawn_local(async move { service.ask(&active, &name, round).await });
         }
     }
 
-    async fn ask(&self, generation: &Arc<Generation>, name: &str, round: u64) {
-        let Some(reader) = generation.reader(name) else { return };
+    async fn ask(&self, active: &Arc<ActiveConfig>, name: &str, round: u64) {
+        let Some(reader) = active.reader(name) else { return };
         let before = lock(&self.contacts).is_up(name);
         let answer = patiently(reader, before == Some(true)).await;
         let counts = lock(&self.contacts).asked(name, round, (self.clock)());
-        let in_force = self.current().is_some_and(|current| Arc::ptr_eq(&current, generation));
+        let in_force = self.current().is_some_and(|current| Arc::ptr_eq(&current, active));
         if !counts || !in_force {
             return;
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 
-use super::generation::Generation;
+use super::active_config::ActiveConfig;
 use super::schedule::Job;
 use super::service::Service;
 
@@ -21,13 +21,13 @@ impl Service {
 
     /// Begins the runs that the end of a process before this one cut short, where the schedule would leave the
     /// registry alone for long. A registry without a schedule has runs only when somebody asks.
-    pub(super) fn make_up(self: &Arc<Self>, generation: &Generation) {
+    pub(super) fn make_up(self: &Arc<Self>, active: &ActiveConfig) {
         let interrupted = self.state.interrupted().unwrap_or_else(|error| {
             tracing::error!(%error, "the state cannot be read, so no run is made up");
             Vec::new()
         });
         for name in interrupted {
-            let schedule = generation.registry(&name).and_then(|registry| registry.schedule.as_ref());
+            let schedule = active.registry(&name).and_then(|registry| registry.schedule.as_ref());
             if schedule.is_some_and(|schedule| schedule.pauses_longer_than(SOON)) {
                 tracing::info!(registry = %name, "the run that the last stop interrupted is made up");
                 self.begin(&Job::Run(name));

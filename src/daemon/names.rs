@@ -14,10 +14,10 @@ impl Service {
         for unknown in &recognized.unknown {
             tracing::warn!(registry = %unknown.name, "{unknown}");
         }
-        self.board.renamed(&recognized.renamed);
+        self.status_store.renamed(&recognized.renamed);
         self.count_anew(config, &recognized.renamed);
         self.metrics.unknown_registries(recognized.unknown.len());
-        self.board.unknown(recognized.unknown);
+        self.status_store.unknown(recognized.unknown);
         Ok(())
     }
 

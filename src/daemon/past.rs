@@ -53,7 +53,7 @@ pub(super) fn go_on(service: &Service, registry: &str) -> Result<(), state::Erro
     if carried.last_collection_succeeded == Some(false) {
         service.try_collection_again(registry);
     }
-    service.board.carry_on(registry, &carried, run, collected);
+    service.status_store.carry_on(registry, &carried, run, collected);
     show_plan(service, registry)
 }
 
@@ -88,7 +88,7 @@ fn carried(state: &State, registry: &str) -> Result<Carried, state::Error> {
 pub(super) fn show_plan(service: &Service, registry: &str) -> Result<(), state::Error> {
     if let Some(plan) = service.state.last_plan(registry)? {
         service.metrics.planned(&plan);
-        service.board.planned(plan);
+        service.status_store.planned(plan);
     }
     if let Some(summary) = service.state.last_summary(registry)? {
         service.metrics.refused(registry, &summary.refusals);
@@ -102,7 +102,7 @@ pub(super) fn catch_up(service: &Service, registry: &str) {
     match carried(&service.state, registry) {
         Ok(carried) => {
             service.metrics.catch_up(registry, &carried);
-            service.board.catch_up(registry, &carried);
+            service.status_store.catch_up(registry, &carried);
         }
         Err(error) => tracing::error!(registry, %error, "the state cannot be read"),
     }

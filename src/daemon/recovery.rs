@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 
+use super::active_config::ActiveConfig;
 use super::attempts::End;
-use super::generation::Generation;
 use super::jobs::Work;
 use super::service::Service;
 use crate::engine::{answers_now, recover_after, recovery_pause};
@@ -20,19 +20,18 @@ const NOTHING_STARTS: &str = "the configuration no longer says how to start it: 
 
 impl Service {
     /// Finishes what a process before this one left open, before anything else is done there.
-    pub(super) fn recover(self: &Arc<Self>, generation: &Generation) {
+    pub(super) fn recover(self: &Arc<Self>, active: &ActiveConfig) {
         let stopped = self.state.stopped().unwrap_or_else(|error| {
             tracing::error!(%error, "nobody knows what a process before this one left open");
             Vec::new()
         });
-        let retired = &generation.config.retired;
-        for name in
-            stopped.iter().filter(|name| generation.registry(name).is_none() && !retired.contains(*name))
+        let retired = &active.config.retired;
+        for name in stopped.iter().filter(|name| active.registry(name).is_none() && !retired.contains(*name))
         {
             tell_that_nothing_starts(name);
         }
-        for registry in &generation.config.registries {
-            if generation.collector(&registry.name).is_some() || stopped.contains(&registry.name) {
+        for registry in &active.config.registries {
+            if active.collector(&registry.name).is_some() || stopped.contains(&registry.name) {
                 self.begin_work(&registry.name, Work::Recover);
             }
         }
@@ -67,16 +66,16 @@ impl Service {
             self.stopped(name, Some(CUT_OFF));
         }
         loop {
-            let generation = self.current();
-            let site = generation.as_deref().and_then(|one| one.site(name, (self.clock)(), self));
-            let (Some(generation), Some(site)) = (generation.as_deref(), site) else {
+            let active = self.current();
+            let site = active.as_deref().and_then(|one| one.site(name, (self.clock)(), self));
+            let (Some(active), Some(site)) = (active.as_deref(), site) else {
                 // Under its new name it has been begun already.
                 if !self.state.is_renamed(name) {
                     tell_that_nothing_starts(name);
                 }
                 return;
             };
-            let back = match generation.collector(name) {
+            let back = match active.collector(name) {
                 Some(collector) => recover_after(site, collector, &self.state, &*self.clock, failed).await,
                 // The note of it stays: whatever can start it one day may have to make it forget what was swept.
                 None if answers_now(site.reader).await => Ok(None),
@@ -117,9 +116,9 @@ impl Service {
     /// Shows whether a registry is down because of a collection, as long as it is one of ours: the configuration may
     /// have changed while it was tried to bring it back.
     fn stopped(&self, name: &str, why: Option<&str>) {
-        if self.current().is_some_and(|generation| generation.registry(name).is_some()) {
+        if self.current().is_some_and(|active| active.registry(name).is_some()) {
             self.metrics.stopped(name, why.is_some());
-            self.board.stopped(name, why);
+            self.status_store.stopped(name, why);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
-use super::generation::Generation;
+use super::active_config::ActiveConfig;
 use super::past;
 use super::service::{Service, lock};
 use crate::engine::{self, Conducted, Limits, Means, conduct};
@@ -13,15 +13,15 @@ use crate::http::Run;
 
 impl Service {
     /// Makes a run of a registry.
-    pub(super) async fn run(&self, generation: &Generation, name: &str, limits: Limits) {
+    pub(super) async fn run(&self, active: &ActiveConfig, name: &str, limits: Limits) {
         let begin = Instant::now();
         let at = (self.clock)();
-        let Some(site) = generation.site(name, at, self) else { return };
-        self.board.run_began(name, at);
+        let Some(site) = active.site(name, at, self) else { return };
+        self.status_store.run_began(name, at);
         self.metrics.run_under_way(name, Some(at));
         let means = Means {
             state: &self.state,
-            collector: generation.collector(name),
+            collector: active.collector(name),
             limits,
             stop: &self.stop,
             clock: &*self.clock,
@@ -33,8 +33,8 @@ impl Service {
             Ok(Conducted { run, document, report, collected, taken, .. }) => {
                 self.up(name, true);
                 self.metrics.planned(&document);
-                self.board.planned(document);
-                self.board.run_ended(Run { id: Some(run), ..Run::of(&report, at, taken) });
+                self.status_store.planned(document);
+                self.status_store.run_ended(Run { id: Some(run), ..Run::of(&report, at, taken) });
                 if report.interrupted {
                     self.make_up_later(run);
                 }
@@ -76,7 +76,7 @@ impl Service {
         self.metrics.run_failed(name, taken, (self.clock)());
         // Without a number it has no page of its own, and is told all the same.
         let id = self.state.run_that_began(name, at).ok().flatten();
-        self.board.run_ended(Run { id, ..Run::failed(name, &error.to_string(), at, taken) });
+        self.status_store.run_ended(Run { id, ..Run::failed(name, &error.to_string(), at, taken) });
     }
 
     /// A run that a stop ended while it read.
@@ -84,7 +84,7 @@ impl Service {
         tracing::info!(registry = name, "{error}");
         self.metrics.run_interrupted(name, taken, (self.clock)());
         let id = self.state.run_that_began(name, at).ok().flatten();
-        self.board.run_ended(Run { id, ..Run::interrupted(name, &error.to_string(), at, taken) });
+        self.status_store.run_ended(Run { id, ..Run::interrupted(name, &error.to_string(), at, taken) });
         if let Some(run) = id {
             self.make_up_later(run);
         }

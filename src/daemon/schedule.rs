@@ -5,7 +5,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::generation::Generation;
+use super::active_config::ActiveConfig;
 use super::service::Service;
 use crate::config::{GcSchedule, Schedule};
 
@@ -23,13 +23,13 @@ pub(super) struct Times(Vec<(Job, DateTime<Utc>)>);
 
 impl Times {
     /// The first time of everything that has a schedule.
-    pub(super) fn of(generation: &Generation, service: &Service) -> Self {
+    pub(super) fn of(active: &ActiveConfig, service: &Service) -> Self {
         let now = (service.clock)();
-        let jobs = generation.config.registries.iter().flat_map(|registry| {
+        let jobs = active.config.registries.iter().flat_map(|registry| {
             let name = &registry.name;
             [Job::Run(name.clone()), Job::Collect(name.clone())]
         });
-        let times = jobs.filter_map(|job| next(&job, now, generation, service).map(|at| (job, at)));
+        let times = jobs.filter_map(|job| next(&job, now, active, service).map(|at| (job, at)));
         Self(times.collect())
     }
 
@@ -39,7 +39,7 @@ impl Times {
     }
 
     /// What begins now. Of each that does, the next time follows; of times that have gone by unseen, one counts.
-    pub(super) fn due(&mut self, generation: &Generation, service: &Service) -> Vec<Job> {
+    pub(super) fn due(&mut self, active: &ActiveConfig, service: &Service) -> Vec<Job> {
         let now = (service.clock)();
         let mut due = Vec::new();
         self.0.retain_mut(|(job, at)| {
@@ -47,28 +47,23 @@ impl Times {
                 return true;
             }
             due.push(job.clone());
-            next(job, now, generation, service).inspect(|next| *at = *next).is_some()
+            next(job, now, active, service).inspect(|next| *at = *next).is_some()
         });
         due
     }
 }
 
 /// The next time of a job, which is shown as well.
-fn next(
-    job: &Job,
-    after: DateTime<Utc>,
-    generation: &Generation,
-    service: &Service,
-) -> Option<DateTime<Utc>> {
-    let next = schedule(job, generation).and_then(|one| one.next_after(after, generation.config.timezone));
-    service.next_time(generation, job, next);
+fn next(job: &Job, after: DateTime<Utc>, active: &ActiveConfig, service: &Service) -> Option<DateTime<Utc>> {
+    let next = schedule(job, active).and_then(|one| one.next_after(after, active.config.timezone));
+    service.next_time(active, job, next);
     next
 }
 
-fn schedule<'a>(job: &Job, generation: &'a Generation) -> Option<&'a Schedule> {
+fn schedule<'a>(job: &Job, active: &'a ActiveConfig) -> Option<&'a Schedule> {
     match job {
-        Job::Run(registry) => generation.registry(registry)?.schedule.as_ref(),
-        Job::Collect(registry) => match &generation.registry(registry)?.gc.as_ref()?.schedule {
+        Job::Run(registry) => active.registry(registry)?.schedule.as_ref(),
+        Job::Collect(registry) => match &active.registry(registry)?.gc.as_ref()?.schedule {
             GcSchedule::AfterRun => None,
             GcSchedule::Cron(schedule) => Some(schedule),
         },

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::active_config::ActiveConfig;
 use super::attempts::Attempts;
 use super::contacts::Contacts;
 use super::docker::DockerDefaults;
-use super::generation::Generation;
 use super::jobs::{Jobs, Turn, Work};
 use super::past;
 use super::recovery::CUT_OFF;
@@ -19,7 +19,7 @@ use super::undo::Wish;
 use crate::config::{self, Config, Env, GcSchedule};
 use crate::engine::{Limits, Stop};
 use crate::gc::Turns;
-use crate::http::{Begun, Board, Clock, Entry, Run};
+use crate::http::{Clock, Entry, Run, StartedRuns, StatusStore};
 use crate::metrics::Metrics;
 use crate::policy::Mode;
 use crate::report::{Collected, moment};
@@ -29,7 +29,7 @@ use crate::state::State;
 pub(super) struct Service {
     pub(super) state: State,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) board: Board,
+    pub(super) status_store: StatusStore,
     pub(super) clock: Clock,
     pub(super) stop: Stop,
     pub(super) docker: DockerDefaults,
@@ -48,7 +48,7 @@ pub(super) struct Service {
     /// By registry, when its schedules begin something next.
     pub(super) upcoming: Mutex<BTreeMap<String, Upcoming>>,
     /// The configuration in force.
-    generation: Mutex<Option<Arc<Generation>>>,
+    active: Mutex<Option<Arc<ActiveConfig>>>,
 }
 
 /// When the schedules of a registry begin something next.
@@ -66,16 +66,16 @@ impl Service {
         state.adopt(config)?;
         let revision = option_env!("REGSWEEP_REVISION").unwrap_or("unknown");
         let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), revision)?;
-        let board = Board::default();
+        let status_store = StatusStore::default();
         // First, or what is remembered finds no registry that it was the last of.
-        board.configured(config, clock());
+        status_store.configured(config, clock());
         for entry in past::entries(&state, config)? {
-            board.remember(entry);
+            status_store.remember(entry);
         }
         Ok(Arc::new(Self {
             state,
             metrics: Arc::new(metrics),
-            board,
+            status_store,
             clock,
             stop: Stop::default(),
             docker: DockerDefaults::of(env),
@@ -86,14 +86,14 @@ impl Service {
             attempts: Mutex::default(),
             waiting: Mutex::default(),
             upcoming: Mutex::default(),
-            generation: Mutex::default(),
+            active: Mutex::default(),
         }))
     }
 
     /// Makes a configuration known, and lets the numbers of its registries go on from the state.
-    pub(super) fn announce(&self, generation: &Generation) -> anyhow::Result<()> {
+    pub(super) fn announce(&self, active: &ActiveConfig) -> anyhow::Result<()> {
         let now = (self.clock)();
-        let config = &generation.config;
+        let config = &active.config;
         let before = self.current();
         self.take_names(config)?;
         for registry in &config.registries {
@@ -101,7 +101,7 @@ impl Service {
             self.metrics.registry(&registry.name, &policies);
             lock(&self.contacts).configured(&registry.name, now);
         }
-        self.board.configured(config, now);
+        self.status_store.configured(config, now);
         self.metrics.config_reloaded(true, now);
         for registry in &config.registries {
             // Of one that was here before, what happens is counted as it happens. One that has another name or place
@@ -111,7 +111,7 @@ impl Service {
                 past::go_on(self, &registry.name)?;
                 if self.state.ledger(&registry.name).is_stopped()? {
                     self.metrics.stopped(&registry.name, true);
-                    self.board.stopped(&registry.name, Some(CUT_OFF));
+                    self.status_store.stopped(&registry.name, Some(CUT_OFF));
                 }
             }
             self.metrics.run_timeout(&registry.name, longest(registry));
@@ -124,11 +124,11 @@ impl Service {
     pub(super) fn reload_failed(&self, error: &str) {
         let now = (self.clock)();
         self.metrics.config_reloaded(false, now);
-        self.board.reload_failed(error, now);
+        self.status_store.reload_failed(error, now);
     }
 
     /// Shows no more of registries that are no longer configured.
-    pub(super) fn forget(&self, before: &Generation, now: &Generation) {
+    pub(super) fn forget(&self, before: &ActiveConfig, now: &ActiveConfig) {
         for registry in &before.config.registries {
             let name = &registry.name;
             match now.registry(name) {
@@ -146,14 +146,14 @@ impl Service {
 
     /// Shows no more of a registry that has left the configuration while something was under way there.
     fn forget_if_gone(&self, name: &str) {
-        if self.current().is_some_and(|generation| generation.registry(name).is_none()) {
+        if self.current().is_some_and(|active| active.registry(name).is_none()) {
             self.metrics.forget(name);
             lock(&self.contacts).forget(name);
         }
     }
 
     /// Shows when a schedule of this configuration begins something next; `None` if it does not.
-    pub(super) fn next_time(&self, generation: &Generation, job: &Job, at: Option<DateTime<Utc>>) {
+    pub(super) fn next_time(&self, active: &ActiveConfig, job: &Job, at: Option<DateTime<Utc>>) {
         let (Job::Run(name) | Job::Collect(name)) = job;
         let upcoming = {
             let mut all = lock(&self.upcoming);
@@ -165,20 +165,20 @@ impl Service {
             *upcoming
         };
         self.metrics.next_run(name, upcoming.run);
-        self.board.next_run(name, upcoming.run);
-        if let Some(registry) = generation.registry(name) {
-            self.show_next_collection(&generation.config, registry);
+        self.status_store.next_run(name, upcoming.run);
+        if let Some(registry) = active.registry(name) {
+            self.show_next_collection(&active.config, registry);
         }
     }
 
     /// From now on this configuration is in force.
-    pub(super) fn put_in_force(&self, generation: &Arc<Generation>) {
-        *lock(&self.generation) = Some(generation.clone());
+    pub(super) fn put_in_force(&self, active: &Arc<ActiveConfig>) {
+        *lock(&self.active) = Some(active.clone());
     }
 
     /// The configuration in force.
-    pub(super) fn current(&self) -> Option<Arc<Generation>> {
-        lock(&self.generation).clone()
+    pub(super) fn current(&self) -> Option<Arc<ActiveConfig>> {
+        lock(&self.active).clone()
     }
 
     pub(super) fn is_busy(&self) -> bool {
@@ -200,7 +200,7 @@ impl Service {
             (Turn::UnderWay | Turn::Waiting(_), Work::Run(_)) => {
                 tracing::warn!(registry = %name, "another run of this registry is under way or waits, so this one is skipped");
                 self.metrics.run_skipped(name);
-                self.board.remember(Entry::Run(Run::skipped(name, (self.clock)())));
+                self.status_store.remember(Entry::Run(Run::skipped(name, (self.clock)())));
             }
             (Turn::UnderWay, Work::Collect) => {
                 self.skip_collection(name, "another collection of this registry was under way");
@@ -229,12 +229,12 @@ impl Service {
             tokio::task::spawn_local(async move {
                 let (service, name) = (&place.service, &place.registry);
                 let mut work = Some(work);
-                while let (Some(one), Some(generation)) = (work, service.current()) {
+                while let (Some(one), Some(active)) = (work, service.current()) {
                     match one {
-                        Work::Run(limits) => service.run(&generation, name, limits).await,
-                        Work::Collect => service.collect(&generation, name).await,
+                        Work::Run(limits) => service.run(&active, name, limits).await,
+                        Work::Collect => service.collect(&active, name).await,
                         Work::Recover => service.bring_back(name, None).await,
-                        Work::Undo => service.undo(&generation, name).await,
+                        Work::Undo => service.undo(&active, name).await,
                     }
                     service.forget_if_gone(name);
                     // Once the service is to stop nothing begins any more.
@@ -248,12 +248,12 @@ impl Service {
     /// Begins runs that somebody asked for, where nothing else is under way.
     pub(super) fn begin_asked(
         self: &Arc<Self>,
-        generation: &Generation,
+        active: &ActiveConfig,
         only: Option<&str>,
         limits: Limits,
-    ) -> Begun {
-        let mut begun = Begun::default();
-        for registry in &generation.config.registries {
+    ) -> StartedRuns {
+        let mut begun = StartedRuns::default();
+        for registry in &active.config.registries {
             let name = &registry.name;
             if only.is_some_and(|only| only != name) {
                 continue;
@@ -272,11 +272,11 @@ impl Service {
 
     /// Where nothing is ever deleted, registries of which there is no plan yet are planned at once: whoever has just
     /// set this up wants to see what it would do.
-    pub(super) fn look_first(self: &Arc<Self>, generation: &Generation) {
-        if generation.config.mode != Mode::Plan {
+    pub(super) fn look_first(self: &Arc<Self>, active: &ActiveConfig) {
+        if active.config.mode != Mode::Plan {
             return;
         }
-        for registry in &generation.config.registries {
+        for registry in &active.config.registries {
             match self.state.last_plan(&registry.name) {
                 Ok(None) if !lock(&self.jobs).is_busy(&registry.name) => {
                     tracing::info!(registry = %registry.name, "there is no plan of it yet, so it is planned now");
@@ -291,13 +291,13 @@ impl Service {
     pub(super) fn up(&self, name: &str, up: bool) {
         lock(&self.contacts).heard(name, up, (self.clock)());
         self.metrics.up(name, up);
-        self.board.up(name, up);
+        self.status_store.up(name, up);
     }
 
     /// Shows what has been deleted and not been collected, by the configuration that is in force now.
     pub(super) fn show_reclaimable(&self, name: &str) {
-        let generation = self.current();
-        if let Some(registry) = generation.as_deref().and_then(|one| one.registry(name)) {
+        let active = self.current();
+        if let Some(registry) = active.as_deref().and_then(|one| one.registry(name)) {
             self.show_reclaimable_of(registry);
         }
     }
@@ -306,7 +306,7 @@ impl Service {
         let name = registry.name.as_str();
         match self.state.reclaimable(name) {
             Ok(bytes) => {
-                self.board.uncollected(name, bytes);
+                self.status_store.uncollected(name, bytes);
                 if registry.gc.is_some() {
                     self.metrics.reclaimable(name, bytes);
                 } else {

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot::Sender;
 
-use super::generation::Generation;
+use super::active_config::ActiveConfig;
 use super::jobs::{Turn, Work};
 use super::past;
 use super::service::{Service, lock};
 use crate::engine::{Target, Unclear, undo, undo_document};
-use crate::http::{NotUndone, Undo, Undone};
+use crate::http::{Undo, UndoError, UndoResult};
 
 /// An undo that waits for its turn.
 pub(super) struct Wish {
@@ -17,14 +17,14 @@ pub(super) struct Wish {
     /// As it was asked for.
     image: Option<String>,
     target: Option<Target>,
-    answer: Sender<Undone>,
+    answer: Sender<UndoResult>,
 }
 
 impl Service {
     /// Lets an undo wait for its turn, or says why there is none.
-    pub(super) fn begin_undo(self: &Arc<Self>, generation: &Generation, asked: Undo) {
+    pub(super) fn begin_undo(self: &Arc<Self>, active: &ActiveConfig, asked: Undo) {
         let Undo { run, image, answer } = asked;
-        match self.find(generation, run, image.as_deref()) {
+        match self.find(active, run, image.as_deref()) {
             Ok((registry, target)) => {
                 tracing::info!(%registry, run, image, "an undo was asked for");
                 let wish = Wish { run, image, target, answer };
@@ -42,19 +42,19 @@ impl Service {
     /// The registry of a run, and what is meant by the name of an image.
     fn find(
         &self,
-        generation: &Generation,
+        active: &ActiveConfig,
         run: i64,
         image: Option<&str>,
-    ) -> Result<(String, Option<Target>), NotUndone> {
-        let unreadable = |error: crate::state::Error| NotUndone::Failed(error.to_string());
+    ) -> Result<(String, Option<Target>), UndoError> {
+        let unreadable = |error: crate::state::Error| UndoError::Failed(error.to_string());
         let noted = self.state.run(run).map_err(unreadable)?.ok_or_else(|| {
-            NotUndone::NotThere(format!(
+            UndoError::NotFound(format!(
                 "there is no run {run}: /api/v1/runs lists those that are remembered"
             ))
         })?;
         let name = noted.registry;
-        let registry = generation.registry(&name).ok_or_else(|| {
-            NotUndone::NotThere(format!(
+        let registry = active.registry(&name).ok_or_else(|| {
+            UndoError::NotFound(format!(
                 "run {run} was of the registry {name}, which the configuration does not have any more"
             ))
         })?;
@@ -63,8 +63,8 @@ impl Service {
             Some(image) => {
                 Some(Target::find(&self.state, run, registry, image).map_err(|error| match error {
                     Unclear::State(error) => unreadable(error),
-                    Unclear::NotThere(why) => NotUndone::NotThere(why),
-                    unclear => NotUndone::Unclear(unclear.to_string()),
+                    Unclear::NotThere(why) => UndoError::NotFound(why),
+                    unclear => UndoError::Ambiguous(unclear.to_string()),
                 })?)
             }
         };
@@ -72,12 +72,12 @@ impl Service {
     }
 
     /// Makes every undo that waits for its turn in this registry.
-    pub(super) async fn undo(&self, generation: &Generation, name: &str) {
+    pub(super) async fn undo(&self, active: &ActiveConfig, name: &str) {
         // The lock is not held any longer than this takes.
         let next = || lock(&self.undos).get_mut(name)?.pop_front();
         while let Some(wish) = next() {
             // It can be cut anywhere: another one finds what is back already.
-            let Some(answer) = self.stop.cuts(self.put_back(generation, name, &wish)).await else {
+            let Some(answer) = self.stop.cuts(self.put_back(active, name, &wish)).await else {
                 tracing::info!(
                     registry = name,
                     run = wish.run,
@@ -92,19 +92,19 @@ impl Service {
         self.arm_next_collection(name);
     }
 
-    async fn put_back(&self, generation: &Generation, name: &str, wish: &Wish) -> Undone {
+    async fn put_back(&self, active: &ActiveConfig, name: &str, wish: &Wish) -> UndoResult {
         let Wish { run, image, target, .. } = wish;
-        let Some(site) = generation.site(name, (self.clock)(), self) else {
-            return Err(NotUndone::NotThere(format!("the configuration does not have {name} any more")));
+        let Some(site) = active.site(name, (self.clock)(), self) else {
+            return Err(UndoError::NotFound(format!("the configuration does not have {name} any more")));
         };
         let undone = undo(site, &self.state, *run, target.as_ref(), &*self.clock).await;
         let undone = undone.map_err(|error| {
             tracing::error!(registry = name, run, %error, "the undo failed");
-            NotUndone::Failed(error.to_string())
+            UndoError::Failed(error.to_string())
         })?;
         if undone.is_empty() {
             let what = image.as_deref().map_or("nothing".to_owned(), |image| format!("no {image}"));
-            return Err(NotUndone::NotThere(format!(
+            return Err(UndoError::NotFound(format!(
                 "there is {what} of run {run} to put back: /api/v1/runs?run={run} tells what it deleted, and what \
                  was put back before"
             )));

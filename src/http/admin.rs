@@ -35,12 +35,12 @@ const BEARER: &[u8] = b"Bearer";
 #[derive(Clone)]
 pub struct Admin {
     token: Arc<RwLock<Option<SecretString>>>,
-    asked: mpsc::UnboundedSender<Ask>,
+    asked: mpsc::UnboundedSender<AdminRequest>,
 }
 
 /// Somebody with the token wants something.
 #[derive(Debug)]
-pub enum Ask {
+pub enum AdminRequest {
     /// Runs are to begin.
     Run {
         /// Of this registry; `None` means all.
@@ -48,7 +48,7 @@ pub enum Ask {
         /// Whether the limits of the configuration hold.
         limits: Limits,
         /// Who waits for what came of it.
-        answer: oneshot::Sender<Begun>,
+        answer: oneshot::Sender<StartedRuns>,
     },
     /// What a run deleted is to come back.
     Undo(Undo),
@@ -62,26 +62,26 @@ pub struct Undo {
     /// The only image that is to come back, with what belongs to it.
     pub image: Option<String>,
     /// Who may wait for what came of it.
-    pub answer: oneshot::Sender<Undone>,
+    pub answer: oneshot::Sender<UndoResult>,
 }
 
 /// The document of an undo, or why there is none.
-pub type Undone = Result<Value, NotUndone>;
+pub type UndoResult = Result<Value, UndoError>;
 
 /// Why nothing was put back, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NotUndone {
+pub enum UndoError {
     /// There is nothing of that kind to put back.
-    NotThere(String),
+    NotFound(String),
     /// Nobody can tell what is meant.
-    Unclear(String),
+    Ambiguous(String),
     /// It could not be done.
     Failed(String),
 }
 
 /// What came of it, by the names of registries.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-pub struct Begun {
+pub struct StartedRuns {
     /// Runs of these have begun.
     pub begun: Vec<String>,
     /// These have a job under way, so no other one has begun.
@@ -90,7 +90,7 @@ pub struct Begun {
 
 impl Admin {
     /// Without a token nobody may ask. Whoever begins runs hears of each wish by the receiver.
-    pub fn new() -> (Self, mpsc::UnboundedReceiver<Ask>) {
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<AdminRequest>) {
         let (asked, wishes) = mpsc::unbounded_channel();
         (Self { token: Arc::default(), asked }, wishes)
     }
@@ -119,7 +119,7 @@ impl Admin {
             }
         };
         let (answer, answered) = oneshot::channel();
-        let _ = self.asked.send(Ask::Run { registry, limits, answer });
+        let _ = self.asked.send(AdminRequest::Run { registry, limits, answer });
         let Ok(begun) = answered.await else { return stopping() };
         let status = match (begun.begun.is_empty(), begun.busy.is_empty()) {
             (false, _) => StatusCode::ACCEPTED,
@@ -150,12 +150,12 @@ impl Admin {
         };
         let image = parameters.get("image").map(str::to_owned);
         let (answer, answered) = oneshot::channel();
-        let _ = self.asked.send(Ask::Undo(Undo { run, image, answer }));
+        let _ = self.asked.send(AdminRequest::Undo(Undo { run, image, answer }));
         match timeout(UNDO_ANSWER, answered).await {
             Ok(Ok(Ok(document))) => Json(document).into_response(),
-            Ok(Ok(Err(NotUndone::NotThere(why)))) => refused(StatusCode::NOT_FOUND, &why),
-            Ok(Ok(Err(NotUndone::Unclear(why)))) => bad(&why),
-            Ok(Ok(Err(NotUndone::Failed(why)))) => refused(StatusCode::INTERNAL_SERVER_ERROR, &why),
+            Ok(Ok(Err(UndoError::NotFound(why)))) => refused(StatusCode::NOT_FOUND, &why),
+            Ok(Ok(Err(UndoError::Ambiguous(why)))) => bad(&why),
+            Ok(Ok(Err(UndoError::Failed(why)))) => refused(StatusCode::INTERNAL_SERVER_ERROR, &why),
             Ok(Err(_)) => stopping(),
             Err(_) => {
                 let document = json!({ "version": 1, "registry": null, "run": run, "results": null });

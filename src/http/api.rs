@@ -7,9 +7,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::board::{Registry, State};
 use super::entry::{Entry, Run};
 use super::health::Cause;
+use super::status_store::{Registry, State};
 use crate::policy::Mode;
 use crate::report::{Collected, moment};
 use crate::state::Unknown;

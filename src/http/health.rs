@@ -1,11 +1,11 @@
 //! Whether the service is alive, and whether it is in a state to do its work.
 //!
-//! It judges what the board says as of a moment, and knows nothing of HTTP.
+//! It judges what the status_store says as of a moment, and knows nothing of HTTP.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::board::State;
 use super::entry::Run;
+use super::status_store::State;
 use crate::plan::span;
 use crate::report::Outcome;
 

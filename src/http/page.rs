@@ -3,20 +3,20 @@
 //! All text goes through maud, which escapes it: names and errors come from registries, and a hostile one
 //! can say anything.
 
+mod alerts;
+mod format;
 mod plan;
 mod run;
-mod troubles;
-mod words;
 
 use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::api::mode;
-use super::board::{Registry, State};
 use super::entry::{Entry, Run};
+use super::status_store::{Registry, State};
 use crate::policy::Mode;
 use crate::report::{Collected, CollectionOutcome, Outcome};
-use words::{bytes, count, left, short, some, took, when};
+use format::{bytes, count, left, short, some, took, when};
 
 pub(super) use run::{no_run, run};
 
@@ -34,7 +34,7 @@ pub(super) fn page(state: &State, now: DateTime<Utc>) -> Markup {
     let mode = state.configuration.as_ref().map(|configuration| configuration.mode);
     let folded = state.registries.len() > UNFOLDED;
     let content = html! {
-        (troubles::troubles(state, now))
+        (alerts::alerts(state, now))
         (sums(state))
         @for (place, registry) in state.registries.iter().enumerate() {
             section id=(anchor(place)) { (section(registry, mode, folded, now)) }

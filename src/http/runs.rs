@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::parameters::Parameters;
-use super::{board, page};
+use super::{page, status_store};
 use crate::engine::{Asked, history, history_document};
 use crate::policy::{Pattern, Patterns};
 use crate::state::{Error, Filter, State};
@@ -127,15 +127,15 @@ fn pattern_advice(why: &str) -> String {
 pub(super) fn page(
     state: &State,
     asked: &str,
-    board: &board::State,
+    status_store: &status_store::State,
     now: DateTime<Utc>,
 ) -> Result<Response, Error> {
     let filter = asked.parse().ok().map(|run| Filter { run: Some(run), ..Filter::default() });
     let past = filter.map(|filter| history(state, &filter, None)).transpose()?.unwrap_or_default();
     Ok(match past.first() {
-        Some(past) => Html(page::run(past, board, now).into_string()).into_response(),
+        Some(past) => Html(page::run(past, status_store, now).into_string()).into_response(),
         None => {
-            let page = page::no_run(asked, board, now).into_string();
+            let page = page::no_run(asked, status_store, now).into_string();
             (StatusCode::NOT_FOUND, Html(page)).into_response()
         }
     })

@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-use super::harden;
+use super::set_security_headers;
 
 /// The longest head of a request, in bytes. What is asked for here fits into a tenth of it.
 const HEAD_BYTES: usize = 16 << 10;
@@ -35,7 +35,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// How much is borne of those who ask.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub struct ServerLimits {
     /// How long the head of a request may take to arrive, counted from the connection or the answer before.
     pub head: Duration,
     /// How long an answer may take to be found.
@@ -46,7 +46,7 @@ pub struct Patience {
     pub connections: usize,
 }
 
-impl Default for Patience {
+impl Default for ServerLimits {
     fn default() -> Self {
         Self {
             head: Duration::from_secs(10),
@@ -62,7 +62,7 @@ impl Default for Patience {
 pub async fn serve(
     listener: TcpListener,
     router: Router,
-    patience: Patience,
+    patience: ServerLimits,
     shutdown: impl Future<Output = ()>,
 ) {
     let in_time = middleware::from_fn(move |request, next| find_in_time(patience.answer, request, next));
@@ -80,7 +80,7 @@ pub async fn serve(
         match accepted {
             Ok((stream, _)) => {
                 let connection = protocol.serve_connection(TokioIo::new(stream), service.clone());
-                let task = tokio::spawn(converse(connection, patience.connection, ended.clone()));
+                let task = tokio::spawn(serve_connection(connection, patience.connection, ended.clone()));
                 open.add(task.abort_handle(), patience.connections);
             }
             Err(error) if is_of_one_client(&error) => {}
@@ -99,7 +99,7 @@ pub async fn serve(
 }
 
 /// Answers on one connection for as long as it may last.
-async fn converse(
+async fn serve_connection(
     connection: http1::Connection<TokioIo<TcpStream>, TowerToHyperService<Router>>,
     lasts: Duration,
     mut ending: watch::Receiver<()>,
@@ -120,7 +120,7 @@ async fn find_in_time(limit: Duration, request: Request, next: Next) -> Response
     timeout(limit, next.run(request)).await.unwrap_or_else(|_| {
         let why = "the answer was not found in time: try again later\n";
         let mut response = (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
-        harden(response.headers_mut());
+        set_security_headers(response.headers_mut());
         response
     })
 }

@@ -11,13 +11,13 @@ use std::process::{Command, Stdio};
 
 use chrono::TimeDelta;
 use regsweep::config;
-use regsweep::http::{Board, Run};
+use regsweep::http::{Run, StatusStore};
 use regsweep::metrics::Metrics;
 use regsweep::report::{Collected, CollectionOutcome, Gone, PlanDocument, RunReport};
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 
-use harness::{HOSTILE, board, metrics, now, start};
+use harness::{HOSTILE, metrics, now, start, status_store};
 
 /// Every metric of the design with its labels.
 const METRICS: [(&str, &[&str]); 41] = [
@@ -66,15 +66,15 @@ const METRICS: [(&str, &[&str]); 41] = [
 
 async fn busy() -> String {
     let config = harness::config("enforce");
-    start(board(&config), metrics(&config)).await
+    start(status_store(&config), metrics(&config)).await
 }
 
-/// A service that has nothing to complain about, and its board.
-async fn healthy() -> (String, Board) {
-    let board = Board::default();
-    board.configured(&harness::config("enforce"), now());
-    board.beat(now());
-    (start(board.clone(), Metrics::new("0.1.0", "").unwrap()).await, board)
+/// A service that has nothing to complain about, and its status_store.
+async fn healthy() -> (String, StatusStore) {
+    let status_store = StatusStore::default();
+    status_store.configured(&harness::config("enforce"), now());
+    status_store.beat(now());
+    (start(status_store.clone(), Metrics::new("0.1.0", "").unwrap()).await, status_store)
 }
 
 async fn get(url: &str) -> Response {
@@ -151,11 +151,11 @@ async fn every_metric_is_there_with_its_labels() {
 
 #[tokio::test]
 async fn the_history_begins_with_what_began_last() {
-    let (url, board) = healthy().await;
+    let (url, status_store) = healthy().await;
     // A long run ends after another that began later.
     for minutes in [5, 2, 9] {
         let at = now() - TimeDelta::minutes(minutes);
-        board.run_ended(Run::failed("main", "", at, std::time::Duration::from_secs(1)));
+        status_store.run_ended(Run::failed("main", "", at, std::time::Duration::from_secs(1)));
     }
     let history = json(&format!("{url}/api/v1/history")).await;
     let began: Vec<_> = history["history"].as_array().unwrap().iter().map(|one| one["at"].as_str()).collect();
@@ -165,17 +165,17 @@ async fn the_history_begins_with_what_began_last() {
 
 #[tokio::test]
 async fn the_probe_of_life_follows_the_heartbeat() {
-    let (url, board) = healthy().await;
+    let (url, status_store) = healthy().await;
     let health = async || {
         let response = get(&format!("{url}/healthz")).await;
         (response.status().as_u16(), response.text().await.unwrap())
     };
     assert_eq!(health().await, (200, "ok\n".to_owned()));
-    board.beat(now() - TimeDelta::seconds(60));
+    status_store.beat(now() - TimeDelta::seconds(60));
     assert_eq!(health().await.0, 200);
-    board.beat(now() - TimeDelta::seconds(150));
+    status_store.beat(now() - TimeDelta::seconds(150));
     assert_eq!(health().await, (503, "the loop has not answered for 2min\n".to_owned()));
-    let url = start(Board::default(), Metrics::new("", "").unwrap()).await;
+    let url = start(StatusStore::default(), Metrics::new("", "").unwrap()).await;
     let response = get(&format!("{url}/healthz")).await;
     assert_eq!(response.status(), 503);
     assert_eq!(response.text().await.unwrap(), "the loop has not begun\n");
@@ -183,12 +183,12 @@ async fn the_probe_of_life_follows_the_heartbeat() {
 
 #[tokio::test]
 async fn readiness_names_each_cause() {
-    let (url, board) = healthy().await;
+    let (url, status_store) = healthy().await;
     assert_eq!(causes(&url).await, []);
-    board.up("main", false);
+    status_store.up("main", false);
     assert_eq!(causes(&url).await, [("unreachable".to_owned(), "main".into())]);
-    board.up("main", true);
-    board.stopped("main", Some("the Docker Engine is not reachable"));
+    status_store.up("main", true);
+    status_store.stopped("main", Some("the Docker Engine is not reachable"));
     assert_eq!(causes(&url).await, [("stopped".to_owned(), "main".into())]);
     let document = json(&format!("{url}/readyz")).await;
     let text = document["causes"][0]["text"].as_str().unwrap();
@@ -196,29 +196,29 @@ async fn readiness_names_each_cause() {
         text.contains("main was stopped") && text.ends_with("the Docker Engine is not reachable"),
         "{text}"
     );
-    board.stopped("main", None);
-    board.next_run("main", Some(now() - TimeDelta::minutes(5)));
+    status_store.stopped("main", None);
+    status_store.next_run("main", Some(now() - TimeDelta::minutes(5)));
     assert_eq!(causes(&url).await, []);
-    board.next_run("main", Some(now() - TimeDelta::minutes(6)));
-    board.up("edge & co", false);
+    status_store.next_run("main", Some(now() - TimeDelta::minutes(6)));
+    status_store.up("edge & co", false);
     let both = [("overdue".to_owned(), "main".into()), ("unreachable".to_owned(), "edge & co".into())];
     assert_eq!(causes(&url).await, both);
-    board.run_began("main", now() - TimeDelta::minutes(6));
+    status_store.run_began("main", now() - TimeDelta::minutes(6));
     assert_eq!(causes(&url).await, both[1..], "a run that is under way is not overdue");
 }
 
 #[tokio::test]
 async fn nothing_is_ready_before_there_is_a_configuration() {
-    let board = Board::default();
-    let url = start(board.clone(), Metrics::new("", "").unwrap()).await;
+    let status_store = StatusStore::default();
+    let url = start(status_store.clone(), Metrics::new("", "").unwrap()).await;
     assert_eq!(causes(&url).await, [("not_configured".to_owned(), Value::Null)]);
-    board.reload_failed("no such file", now());
+    status_store.reload_failed("no such file", now());
     let document = json(&format!("{url}/readyz")).await;
     assert_eq!(document["causes"][0]["text"], "no configuration is in force: no such file");
     assert_eq!(document["configuration"]["last_reload_ok"], false);
-    board.configured(&harness::config("plan"), now());
+    status_store.configured(&harness::config("plan"), now());
     assert_eq!(causes(&url).await, []);
-    board.reload_failed("line 3", now());
+    status_store.reload_failed("line 3", now());
     assert_eq!(causes(&url).await, [], "the configuration before it stays in force");
     assert_eq!(json(&format!("{url}/readyz")).await["configuration"]["error"]["text"], "line 3");
 }
@@ -226,9 +226,9 @@ async fn nothing_is_ready_before_there_is_a_configuration() {
 #[tokio::test]
 async fn the_page_shows_what_hostile_registries_say_as_text() {
     let config = harness::config("plan");
-    let board = board(&config);
-    board.reload_failed(HOSTILE, now());
-    let page = get(&start(board, metrics(&config)).await).await.text().await.unwrap();
+    let status_store = status_store(&config);
+    status_store.reload_failed(HOSTILE, now());
+    let page = get(&start(status_store, metrics(&config)).await).await.text().await.unwrap();
     assert!(!page.to_lowercase().contains("<script"), "{page}");
     assert!(!page.contains("\"onload="), "{page}");
     let escaped = "&lt;/li&gt;&lt;script&gt;alert('x')&lt;/script&gt;&quot;onload=&quot;&amp;amp;";
@@ -261,17 +261,17 @@ async fn the_page_says_what_matters() {
 
 #[tokio::test]
 async fn without_gc_nothing_is_said_to_wait_for_a_collection() {
-    let (url, board) = healthy().await;
+    let (url, status_store) = healthy().await;
     let mut config = harness::config("enforce");
     let gc = config.registries[0].gc.take();
-    board.configured(&config, now());
-    board.uncollected("main", 1 << 30);
+    status_store.configured(&config, now());
+    status_store.uncollected("main", 1 << 30);
     let page = get(&url).await.text().await.unwrap();
     assert!(page.contains("1.00 GiB deleted and not collected by regsweep"), "{page}");
     assert!(!page.contains("wait for the next collection"), "{page}");
     // It is known anew at each reload.
     config.registries[0].gc = gc;
-    board.configured(&config, now());
+    status_store.configured(&config, now());
     let page = get(&url).await.text().await.unwrap();
     assert!(page.contains("1.00 GiB wait for the next collection"), "{page}");
     assert!(!page.contains("not collected by regsweep"), "{page}");
@@ -279,10 +279,10 @@ async fn without_gc_nothing_is_said_to_wait_for_a_collection() {
 
 #[tokio::test]
 async fn a_plan_that_was_carried_out_says_what_is_gone() {
-    let (url, board) = healthy().await;
+    let (url, status_store) = healthy().await;
     let plan = harness::plan_of(&harness::config("enforce"), "main", 20);
     let mut document = PlanDocument::of(&plan);
-    board.planned(document.clone());
+    status_store.planned(document.clone());
     let page = get(&url).await.text().await.unwrap();
     assert!(page.contains("What a run would delete") && !page.contains(">deleted<"), "{page}");
     let status = json(&format!("{url}/api/v1/status")).await["registries"][0]["plan"].clone();
@@ -290,7 +290,7 @@ async fn a_plan_that_was_carried_out_says_what_is_gone() {
     // Four of six are gone.
     document.applied = true;
     document.mark(&Gone::of(&harness::report(&harness::config("enforce"), 4, 0)));
-    board.planned(document);
+    status_store.planned(document);
     let page = get(&url).await.text().await.unwrap();
     assert!(page.contains("What the last run was to delete"), "{page}");
     assert_eq!((page.matches(">deleted<").count(), page.matches(">left alone<").count()), (4, 2), "{page}");
@@ -309,7 +309,7 @@ async fn a_plan_that_was_carried_out_says_what_is_gone() {
 
 #[tokio::test]
 async fn the_page_begins_with_what_is_wrong_and_leads_there() {
-    let (url, board) = healthy().await;
+    let (url, status_store) = healthy().await;
     let page = get(&url).await.text().await.unwrap();
     assert!(!page.contains("Needs attention"), "{page}");
     let page = get(&busy().await).await.text().await.unwrap();
@@ -330,24 +330,25 @@ async fn the_page_begins_with_what_is_wrong_and_leads_there() {
     assert!(rest.contains("<section id=\"registry-1\">") && rest.contains("<section id=\"registry-2\">"));
     // A collection that could not begin mends nothing; one that could have been made does.
     for mended in [
-        |board: &Board| board.collection_not_worth_it("main"),
-        |board: &Board| {
-            board.collected("main", harness::collected(CollectionOutcome::Success, 0, None));
+        |status_store: &StatusStore| status_store.collection_not_worth_it("main"),
+        |status_store: &StatusStore| {
+            status_store.collected("main", harness::collected(CollectionOutcome::Success, 0, None));
         },
     ] {
-        board.collected("main", harness::collected(CollectionOutcome::Failed, 0, Some("exit code 3".into())));
-        board.collected("main", Collected::skipped(now(), "the grace is not over".into()));
+        status_store
+            .collected("main", harness::collected(CollectionOutcome::Failed, 0, Some("exit code 3".into())));
+        status_store.collected("main", Collected::skipped(now(), "the grace is not over".into()));
         let page = get(&url).await.text().await.unwrap();
         assert!(page.contains("Needs attention") && page.matches("exit code 3").count() == 2, "{page}");
-        mended(&board);
+        mended(&status_store);
         assert!(!get(&url).await.text().await.unwrap().contains("Needs attention"));
     }
     // A run that succeeds ends it.
-    board.run_ended(Run::failed("main", "it broke", now(), std::time::Duration::ZERO));
+    status_store.run_ended(Run::failed("main", "it broke", now(), std::time::Duration::ZERO));
     assert!(get(&url).await.text().await.unwrap().contains("Needs attention"));
     let plan = harness::plan_of(&harness::config("enforce"), "main", 20);
     let report = RunReport { failures: Vec::new(), ..RunReport::of_plan(&plan) };
-    board.run_ended(Run::of(&report, now(), std::time::Duration::ZERO));
+    status_store.run_ended(Run::of(&report, now(), std::time::Duration::ZERO));
     let page = get(&url).await.text().await.unwrap();
     assert!(!page.contains("Needs attention"), "{page}");
 }
@@ -362,13 +363,13 @@ async fn the_plans_of_many_registries_are_folded() {
             one.url = format!("https://r{number}.example.com/").parse().unwrap();
             config.registries.push(one);
         }
-        let board = Board::default();
-        board.configured(&config, now());
-        board.beat(now());
+        let status_store = StatusStore::default();
+        status_store.configured(&config, now());
+        status_store.beat(now());
         for registry in &config.registries {
-            board.planned(PlanDocument::of(&harness::plan_of(&config, &registry.name, 20)));
+            status_store.planned(PlanDocument::of(&harness::plan_of(&config, &registry.name, 20)));
         }
-        let page = get(&start(board, Metrics::new("", "").unwrap()).await).await.text().await.unwrap();
+        let page = get(&start(status_store, Metrics::new("", "").unwrap()).await).await.text().await.unwrap();
         assert_eq!(page.matches("<details class=\"plan\"><summary><h3>").count(), folded, "{registries}");
         assert_eq!(page.matches("What a run would delete").count(), registries, "{registries}");
         assert_eq!(page.matches("<tr><td data-label=\"Repository\"").count(), 6 * registries);
@@ -377,7 +378,7 @@ async fn the_plans_of_many_registries_are_folded() {
 
 #[tokio::test]
 async fn the_page_tells_when_the_next_collection_comes() {
-    let (url, board) = healthy().await;
+    let (url, status_store) = healthy().await;
     let shown = async || {
         let page = get(&url).await.text().await.unwrap();
         let (_, rest) = page.split_once("<dt>Next collection</dt><dd>").unwrap();
@@ -387,7 +388,7 @@ async fn the_page_tells_when_the_next_collection_comes() {
             .into_owned()
     };
     assert_eq!(shown().await, "after a run that leaves something to collect");
-    board.next_collection("main", Some(now() + TimeDelta::hours(4)));
+    status_store.next_collection("main", Some(now() + TimeDelta::hours(4)));
     assert_eq!(shown().await, "in 4h at the earliest, if there is something to collect then");
     let status = json(&format!("{url}/api/v1/status")).await["registries"][0].clone();
     assert_eq!(status["next_collection"], "2026-06-17T16:00:00Z");
@@ -400,25 +401,25 @@ async fn the_page_tells_when_the_next_collection_comes() {
     );
     let weekly = weekly.unwrap().registries[0].schedule.clone().unwrap();
     config.registries[0].gc.as_mut().unwrap().schedule = config::GcSchedule::Cron(weekly);
-    board.configured(&config, now());
+    status_store.configured(&config, now());
     assert_eq!(shown().await, "in 4h");
-    board.next_collection("main", None);
+    status_store.next_collection("main", None);
     assert_eq!(shown().await, "none is scheduled");
     config.mode = regsweep::policy::Mode::Plan;
-    board.configured(&config, now());
+    status_store.configured(&config, now());
     assert_eq!(shown().await, "none in mode plan");
     config.registries[0].gc = None;
-    board.configured(&config, now());
+    status_store.configured(&config, now());
     assert_eq!(shown().await, "none: regsweep does not collect here (no gc)");
 }
 
 #[tokio::test]
 async fn a_long_plan_is_cut_and_says_so() {
     let config = harness::config("enforce");
-    let board = Board::default();
-    board.configured(&config, now());
-    board.planned(PlanDocument::of(&harness::plan_of(&config, "main", 514)));
-    let page = get(&start(board, metrics(&config)).await).await.text().await.unwrap();
+    let status_store = StatusStore::default();
+    status_store.configured(&config, now());
+    status_store.planned(PlanDocument::of(&harness::plan_of(&config, "main", 514)));
+    let page = get(&start(status_store, metrics(&config)).await).await.text().await.unwrap();
     assert_eq!(page.matches("<tr><td data-label=\"Repository\"").count(), 100);
     assert!(page.contains("400 rows are not shown here"), "{page}");
 }
@@ -462,16 +463,16 @@ fn a_run_counts_only_its_own_deletions() {
 
 #[tokio::test]
 async fn a_reload_keeps_what_is_known_of_registries_that_stay() {
-    let (url, board) = healthy().await;
-    board.up("main", true);
+    let (url, status_store) = healthy().await;
+    status_store.up("main", true);
     let mut changed = harness::config("plan");
     changed.registries.remove(1);
-    board.configured(&changed, now());
+    status_store.configured(&changed, now());
     let status = json(&format!("{url}/api/v1/status")).await;
     assert_eq!(status["registries"].as_array().unwrap().len(), 1);
     assert_eq!(status["registries"][0]["up"], true);
     changed.registries[0].url = "https://user:secret@registry.example.com/".parse().unwrap();
-    board.configured(&changed, now());
+    status_store.configured(&changed, now());
     let status = json(&format!("{url}/api/v1/status")).await;
     assert!(!status.to_string().contains("secret"), "{status}");
 }
@@ -484,14 +485,14 @@ async fn the_server_leaves_when_it_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let state = regsweep::state::State::open(folder.path()).unwrap();
     let router = regsweep::http::router(
-        Board::default(),
+        StatusStore::default(),
         metrics,
         state,
         regsweep::http::Admin::new().0,
         std::sync::Arc::new(now),
     );
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let patience = regsweep::http::Patience::default();
+    let patience = regsweep::http::ServerLimits::default();
     let server =
         tokio::spawn(regsweep::http::serve(listener, router, patience, async { drop(stopped.await) }));
     assert_eq!(get(&format!("http://{address}/healthz")).await.status(), 503);

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
 
-use super::words::{bytes, count, short, some, when};
+use super::format::{bytes, count, short, some, when};
 use crate::model::Tag;
 use crate::plan::span;
 use crate::report::{ManifestDocument, PlanDocument, RepositoryDocument, UntagDocument};

@@ -3,9 +3,9 @@
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
-use super::super::board::State;
+use super::super::status_store::State;
+use super::format::{bytes, count, left, short, some, took, when};
 use super::plan::{REASON, tags};
-use super::words::{bytes, count, left, short, some, took, when};
 use super::{frame, outcome};
 use crate::engine::{NO_END, Past, Standing, what_went};
 use crate::state::{Entry, Run};

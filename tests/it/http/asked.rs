@@ -1,7 +1,7 @@
 //! A run or an undo that somebody asks for: who may, and what they hear.
 
 use regsweep::engine::Limits;
-use regsweep::http::{Admin, Ask, Begun, Board, NotUndone, Undo};
+use regsweep::http::{Admin, AdminRequest, StartedRuns, StatusStore, Undo, UndoError};
 use regsweep::metrics::Metrics;
 use reqwest::{Client, Method, StatusCode};
 use secrecy::SecretString;
@@ -19,13 +19,13 @@ async fn served(token: Option<&str>, begun: &[&str], busy: &[&str]) -> String {
     let (begun, busy) = (names(begun), names(busy));
     tokio::spawn(async move {
         while let Some(ask) = asked.recv().await {
-            let Ask::Run { registry, answer, .. } = ask else { panic!("{ask:?}") };
+            let AdminRequest::Run { registry, answer, .. } = ask else { panic!("{ask:?}") };
             let asked_for = |name: &String| registry.as_ref().is_none_or(|only| only == name);
             let of = |names: &Vec<String>| names.iter().filter(|name| asked_for(name)).cloned().collect();
-            answer.send(Begun { begun: of(&begun), busy: of(&busy) }).unwrap();
+            answer.send(StartedRuns { begun: of(&begun), busy: of(&busy) }).unwrap();
         }
     });
-    start_for(Board::default(), Metrics::new("0.1.0", "abc").unwrap(), admin).await.0
+    start_for(StatusStore::default(), Metrics::new("0.1.0", "abc").unwrap(), admin).await.0
 }
 
 async fn ask(url: &str, query: &str, header: Option<&str>) -> (StatusCode, String) {
@@ -119,10 +119,10 @@ async fn a_typo_begins_nothing() {
 }
 
 /// A web server, and everything that it was asked for, unanswered.
-async fn heard() -> (String, tokio::sync::mpsc::UnboundedReceiver<Ask>) {
+async fn heard() -> (String, tokio::sync::mpsc::UnboundedReceiver<AdminRequest>) {
     let (admin, asked) = Admin::new();
     admin.set_token(Some(SecretString::from(TOKEN)));
-    (start_for(Board::default(), Metrics::new("0.1.0", "abc").unwrap(), admin).await.0, asked)
+    (start_for(StatusStore::default(), Metrics::new("0.1.0", "abc").unwrap(), admin).await.0, asked)
 }
 
 #[tokio::test]
@@ -139,9 +139,9 @@ async fn a_run_minds_its_limits_unless_somebody_says_so() {
     for (query, expected) in cases {
         let (response, ()) = tokio::join!(post(query), async {
             let ask = asked.recv().await.unwrap();
-            let Ask::Run { limits, answer, .. } = ask else { panic!("{ask:?}") };
+            let AdminRequest::Run { limits, answer, .. } = ask else { panic!("{ask:?}") };
             assert_eq!(limits, expected, "{query}");
-            answer.send(Begun { begun: vec!["main".into()], busy: vec![] }).unwrap();
+            answer.send(StartedRuns { begun: vec!["main".into()], busy: vec![] }).unwrap();
         });
         assert_eq!(response.status(), StatusCode::ACCEPTED, "{query}");
     }
@@ -173,14 +173,14 @@ async fn who_asks_for_an_undo_hears_what_came_of_it() {
     let why = || "because".to_owned();
     let answers = [
         (Ok(json!({ "results": [] })), 200),
-        (Err(NotUndone::NotThere(why())), 404),
-        (Err(NotUndone::Unclear(why())), 400),
-        (Err(NotUndone::Failed(why())), 500),
+        (Err(UndoError::NotFound(why())), 404),
+        (Err(UndoError::Ambiguous(why())), 400),
+        (Err(UndoError::Failed(why())), 500),
     ];
     for (undone, expected) in answers {
         let ((status, document), ()) = tokio::join!(post("?run=12&image=team%2Fapp:v1"), async {
             let ask = asked.recv().await.unwrap();
-            let Ask::Undo(Undo { run, image, answer }) = ask else { panic!("{ask:?}") };
+            let AdminRequest::Undo(Undo { run, image, answer }) = ask else { panic!("{ask:?}") };
             assert_eq!((run, image.as_deref()), (12, Some("team/app:v1")));
             answer.send(undone.clone()).unwrap();
         });

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use regsweep::http::{Admin, Ask, Begun, Board};
+use regsweep::http::{Admin, AdminRequest, StartedRuns, StatusStore};
 use regsweep::metrics::Metrics;
 use reqwest::{Client, Method, StatusCode};
 use secrecy::SecretString;
@@ -54,16 +54,16 @@ async fn server() -> (String, tokio::sync::mpsc::UnboundedReceiver<Option<String
     let (heard, wishes) = tokio::sync::mpsc::unbounded_channel();
     tokio::spawn(async move {
         while let Some(ask) = asked.recv().await {
-            let Ask::Run { registry, answer, .. } = ask else { panic!("{ask:?}") };
+            let AdminRequest::Run { registry, answer, .. } = ask else { panic!("{ask:?}") };
             heard.send(registry).unwrap();
-            let _ = answer.send(Begun { begun: vec!["main".to_owned()], busy: Vec::new() });
+            let _ = answer.send(StartedRuns { begun: vec!["main".to_owned()], busy: Vec::new() });
         }
     });
-    let board = Board::default();
-    board.configured(&config("enforce"), now());
-    board.beat(now());
+    let status_store = StatusStore::default();
+    status_store.configured(&config("enforce"), now());
+    status_store.beat(now());
     let metrics = Metrics::new("0.1.0", "").unwrap();
-    (start_for(board, metrics, admin).await.0, wishes)
+    (start_for(status_store, metrics, admin).await.0, wishes)
 }
 
 /// The answer to a request as it is written here: clients tidy addresses up before they send them.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use regsweep::config::{self, Config};
-use regsweep::http::{Admin, Board, Entry, Patience, Run, router, serve};
+use regsweep::http::{Admin, Entry, Run, ServerLimits, StatusStore, router, serve};
 use regsweep::metrics::{Carried, DeletedCount, Metrics};
 use regsweep::model::{Blob, Digest, Facts, Kind, Manifest, RepositoryName, Snapshot, Tag};
 use regsweep::plan::{Failure, Plan, TagDeletion, Terms, plan};
@@ -82,39 +82,43 @@ pub(crate) fn plan_of(config: &Config, registry: &str, images: usize) -> Plan {
     Plan::new(registry, terms.now, vec![one], vec![failure], &config.limits)
 }
 
-/// The board of a service that has run for a while: one registry does well, the other does not.
-pub(crate) fn board(config: &Config) -> Board {
-    let board = Board::default();
-    board.configured(config, now() - TimeDelta::days(3));
-    board.beat(now());
+/// The status_store of a service that has run for a while: one registry does well, the other does not.
+pub(crate) fn status_store(config: &Config) -> StatusStore {
+    let status_store = StatusStore::default();
+    status_store.configured(config, now() - TimeDelta::days(3));
+    status_store.beat(now());
     let deleted = [("apps".to_owned(), DeletedCount { manifests: 4182, tags: 4300 })].into();
     let carried = Carried { deleted, reclaimed_bytes: 181_193_932_800, ..Carried::default() };
-    board.carry_on("main", &carried, None, None);
+    status_store.carry_on("main", &carried, None, None);
     for (days, outcome) in [(9, CollectionOutcome::Success), (2, CollectionOutcome::Success)] {
         let error = None;
-        board.remember(Entry::Run(Run::of(&report(config, 12, days), now() - TimeDelta::days(days), TAKEN)));
-        board.collected("main", collected(outcome, days, error));
+        status_store.remember(Entry::Run(Run::of(
+            &report(config, 12, days),
+            now() - TimeDelta::days(days),
+            TAKEN,
+        )));
+        status_store.collected("main", collected(outcome, days, error));
     }
-    board.remember(Entry::Run(Run::skipped("main", now() - TimeDelta::days(1))));
+    status_store.remember(Entry::Run(Run::skipped("main", now() - TimeDelta::days(1))));
     let plan = plan_of(config, "main", 80);
     let report = RunReport { applied: false, ..RunReport::of_plan(&plan) };
-    board.up("main", true);
-    board.planned(PlanDocument::of(&plan));
-    board.run_ended(Run::of(&report, now() - TimeDelta::hours(3), TAKEN));
-    board.next_run("main", Some(now() + TimeDelta::hours(21)));
-    board.uncollected("main", 9_663_676_416);
-    board.up("edge & co", false);
-    board.run_ended(Run::failed(
+    status_store.up("main", true);
+    status_store.planned(PlanDocument::of(&plan));
+    status_store.run_ended(Run::of(&report, now() - TimeDelta::hours(3), TAKEN));
+    status_store.next_run("main", Some(now() + TimeDelta::hours(21)));
+    status_store.uncollected("main", 9_663_676_416);
+    status_store.up("edge & co", false);
+    status_store.run_ended(Run::failed(
         "edge & co",
         &format!("GET http://edge.example.com:5000/v2/: connection refused {HOSTILE}"),
         now() - TimeDelta::hours(1),
         Duration::from_millis(320),
     ));
-    board.next_run("edge & co", Some(now() + TimeDelta::minutes(30)));
-    board.uncollected("edge & co", 5_368_709_120);
+    status_store.next_run("edge & co", Some(now() + TimeDelta::minutes(30)));
+    status_store.uncollected("edge & co", 5_368_709_120);
     let error = Some(format!("no such container {HOSTILE}"));
-    board.collected("edge & co", collected(CollectionOutcome::Failed, 1, error));
-    board
+    status_store.collected("edge & co", collected(CollectionOutcome::Failed, 1, error));
+    status_store
 }
 
 const TAKEN: Duration = Duration::from_secs(48);
@@ -173,25 +177,25 @@ pub(crate) fn metrics(config: &Config) -> Metrics {
 }
 
 /// Serves them at a free port as of [`now`], and tells where. The state is empty.
-pub(crate) async fn start(board: Board, metrics: Metrics) -> String {
-    start_with(board, metrics).await.0
+pub(crate) async fn start(status_store: StatusStore, metrics: Metrics) -> String {
+    start_with(status_store, metrics).await.0
 }
 
 /// The same, with the state.
-pub(crate) async fn start_with(board: Board, metrics: Metrics) -> (String, State) {
-    start_for(board, metrics, Admin::new().0).await
+pub(crate) async fn start_with(status_store: StatusStore, metrics: Metrics) -> (String, State) {
+    start_for(status_store, metrics, Admin::new().0).await
 }
 
 /// The same, for whoever has a token.
-pub(crate) async fn start_for(board: Board, metrics: Metrics, admin: Admin) -> (String, State) {
+pub(crate) async fn start_for(status_store: StatusStore, metrics: Metrics, admin: Admin) -> (String, State) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let state = State::open(folder.path()).unwrap();
-    let router = router(board, Arc::new(metrics), state.clone(), admin, Arc::new(now));
+    let router = router(status_store, Arc::new(metrics), state.clone(), admin, Arc::new(now));
     tokio::spawn(async move {
         let _folder = folder;
-        serve(listener, router, Patience::default(), std::future::pending()).await
+        serve(listener, router, ServerLimits::default(), std::future::pending()).await
     });
     (format!("http://{address}"), state)
 }

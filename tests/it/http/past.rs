@@ -1,7 +1,7 @@
 //! What runs did, as the web server tells it from the state.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use regsweep::http::{Board, Entry as Happened, Run};
+use regsweep::http::{Entry as Happened, Run, StatusStore};
 use regsweep::metrics::Metrics;
 use regsweep::model::{Digest, Kind, RepositoryName, Tag};
 use regsweep::report::{CollectionOutcome, Outcome};
@@ -45,12 +45,12 @@ fn ran(state: &State, registry: &str, minutes: i64, gone: &[Departure]) -> Vec<i
     entries
 }
 
-/// A server, its state, and its board.
-async fn server() -> (String, State, Board) {
-    let board = Board::default();
-    board.configured(&config("enforce"), now());
-    let (url, state) = start_with(board.clone(), Metrics::new("0.1.0", "").unwrap()).await;
-    (url, state, board)
+/// A server, its state, and its status_store.
+async fn server() -> (String, State, StatusStore) {
+    let status_store = StatusStore::default();
+    status_store.configured(&config("enforce"), now());
+    let (url, state) = start_with(status_store.clone(), Metrics::new("0.1.0", "").unwrap()).await;
+    (url, state, status_store)
 }
 
 async fn get(url: &str, parameters: &[(&str, &str)]) -> Response {
@@ -70,7 +70,7 @@ async fn page(url: &str, run: &str) -> String {
 
 #[tokio::test]
 async fn runs_are_narrowed_down_as_on_the_command_line() {
-    let (url, state, board) = server().await;
+    let (url, state, status_store) = server().await;
     ran(&state, "main", 300, &[departure("team/app", "pr-1"), departure("team/web", "pr-2")]);
     ran(&state, "edge & co", 200, &[departure("team/app", "pr-3")]);
     ran(&state, "main", 100, &[]);
@@ -104,7 +104,7 @@ async fn runs_are_narrowed_down_as_on_the_command_line() {
     // Days are those of the configuration: there, the last one began after midnight.
     let mut elsewhere = config("enforce");
     elsewhere.timezone = chrono_tz::Tz::Pacific__Kiritimati;
-    board.configured(&elsewhere, now());
+    status_store.configured(&elsewhere, now());
     check(&[("since", "2026-06-18")], &[(3, 0)]).await;
     check(&[("until", "2026-06-17")], &[(2, 1), (1, 2)]).await;
     for _ in 0..20 {
@@ -148,7 +148,7 @@ async fn what_cannot_be_asked_is_said_with_the_way_out() {
 
 #[tokio::test]
 async fn a_run_has_a_page_that_tells_what_went_and_how_it_comes_back() {
-    let (url, state, board) = server().await;
+    let (url, state, status_store) = server().await;
     let gone: Vec<Departure> = (1..=3).map(|one| departure("team/app", &format!("pr-{one}"))).collect();
     let entries = ran(&state, "main", 3000, &gone[..2]);
     state.restored(entries[0], &gone[0].tags, at(2990)).unwrap();
@@ -157,7 +157,7 @@ async fn a_run_has_a_page_that_tells_what_went_and_how_it_comes_back() {
     ran(&state, "main", 90, &[gone[2].clone(), alone]);
     let open = state.begin_run("main", at(5)).unwrap();
     state.departing(open, "main", &departure("team/app", "pr-4"), at(4)).unwrap();
-    board.collection_waits("main", Some(now() + TimeDelta::hours(21)));
+    status_store.collection_waits("main", Some(now() + TimeDelta::hours(21)));
 
     let first = page(&url, "1").await;
     for text in [
@@ -278,12 +278,12 @@ async fn a_long_run_is_cut_and_leads_to_the_whole() {
 
 #[tokio::test]
 async fn the_history_leads_to_the_page_of_each_run() {
-    let (url, _, board) = server().await;
+    let (url, _, status_store) = server().await;
     let run = Run::failed("main", "", at(5), std::time::Duration::from_secs(1));
-    board.remember(Happened::Run(Run { id: Some(12), ..run }));
-    board.remember(Happened::Run(Run::skipped("main", at(4))));
-    board.uncollected("main", 1 << 30);
-    board.collection_waits("main", Some(now() + TimeDelta::hours(21)));
+    status_store.remember(Happened::Run(Run { id: Some(12), ..run }));
+    status_store.remember(Happened::Run(Run::skipped("main", at(4))));
+    status_store.uncollected("main", 1 << 30);
+    status_store.collection_waits("main", Some(now() + TimeDelta::hours(21)));
     let page = get(&url, &[]).await.text().await.unwrap();
     assert!(page.contains("<a href=\"/runs/12\">run 12</a>"), "{page}");
     assert_eq!(page.matches("href=\"/runs/").count(), 1, "a run that was skipped has no number: {page}");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
-use regsweep::http::{Admin, Board, Patience, router, serve};
+use regsweep::http::{Admin, ServerLimits, StatusStore, router, serve};
 use regsweep::metrics::Metrics;
 use regsweep::state::State;
 use reqwest::StatusCode;
@@ -20,27 +20,27 @@ use super::harness::{config, now};
 const LONG: Duration = Duration::from_secs(3600);
 
 /// What is borne in a test that is about something else.
-const MUCH: Patience = Patience { head: LONG, answer: LONG, connection: LONG, connections: 100 };
+const MUCH: ServerLimits = ServerLimits { head: LONG, answer: LONG, connection: LONG, connections: 100 };
 
 /// A web server as the service has it, and where it is.
-async fn server(patience: Patience, admin: Admin) -> String {
-    let board = Board::default();
-    board.configured(&config("enforce"), now());
-    board.beat(now());
+async fn server(patience: ServerLimits, admin: Admin) -> String {
+    let status_store = StatusStore::default();
+    status_store.configured(&config("enforce"), now());
+    status_store.beat(now());
     let folder = tempfile::tempdir().unwrap();
     let state = State::open(folder.path()).unwrap();
-    let router = router(board, Metrics::new("", "").unwrap().into(), state, admin, Arc::new(now));
+    let router = router(status_store, Metrics::new("", "").unwrap().into(), state, admin, Arc::new(now));
     start(router, patience).await
 }
 
-async fn start(router: Router, patience: Patience) -> String {
+async fn start(router: Router, patience: ServerLimits) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     tokio::spawn(serve(listener, router, patience, std::future::pending()));
     address
 }
 
-async fn served(patience: Patience) -> String {
+async fn served(patience: ServerLimits) -> String {
     server(patience, Admin::new().0).await
 }
 
@@ -72,7 +72,7 @@ async fn assert_answers(address: &str) {
 
 #[tokio::test]
 async fn heads_that_do_not_end_keep_nobody_waiting_and_are_not_waited_for() {
-    let address = served(Patience { head: Duration::from_secs(2), ..MUCH }).await;
+    let address = served(ServerLimits { head: Duration::from_secs(2), ..MUCH }).await;
     let silent = connect(&address, "").await;
     let mut slow = Vec::new();
     for _ in 0..50 {
@@ -103,14 +103,14 @@ async fn heads_that_do_not_end_keep_nobody_waiting_and_are_not_waited_for() {
 
 #[tokio::test]
 async fn a_connection_that_asks_nothing_more_is_closed() {
-    let address = served(Patience { head: Duration::from_secs(1), ..MUCH }).await;
+    let address = served(ServerLimits { head: Duration::from_secs(1), ..MUCH }).await;
     let said = rest(connect(&address, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await).await;
     assert!(said.starts_with("HTTP/1.1 200 ") && said.ends_with("\r\n\r\nok\n"), "{said}");
 }
 
 #[tokio::test]
 async fn a_connection_that_asks_for_ever_is_closed() {
-    let address = served(Patience { connection: Duration::from_secs(1), ..MUCH }).await;
+    let address = served(ServerLimits { connection: Duration::from_secs(1), ..MUCH }).await;
     let mut stream = connect(&address, "").await;
     let mut answers = 0;
     let ask = async {
@@ -128,7 +128,7 @@ async fn a_connection_that_asks_for_ever_is_closed() {
 
 #[tokio::test]
 async fn one_connection_too_many_costs_the_oldest() {
-    let address = served(Patience { connections: 4, ..MUCH }).await;
+    let address = served(ServerLimits { connections: 4, ..MUCH }).await;
     let mut silent = Vec::new();
     for _ in 0..4 {
         silent.push(connect(&address, "").await);
@@ -145,7 +145,7 @@ async fn one_connection_too_many_costs_the_oldest() {
 async fn who_does_not_read_a_large_answer_is_cut() {
     // More than the system takes in for us, here and there.
     let large = get(async || "x".repeat(32 << 20));
-    let patience = Patience { connection: Duration::from_secs(1), ..MUCH };
+    let patience = ServerLimits { connection: Duration::from_secs(1), ..MUCH };
     let address = start(Router::new().route("/", large), patience).await;
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
@@ -193,7 +193,7 @@ async fn an_answer_that_nobody_finds_is_not_waited_for() {
     // Who begins runs hears of the wish and never says what came of it.
     let (admin, _asked) = Admin::new();
     admin.set_token(Some(SecretString::from("token")));
-    let address = server(Patience { answer: Duration::from_millis(300), ..MUCH }, admin).await;
+    let address = server(ServerLimits { answer: Duration::from_millis(300), ..MUCH }, admin).await;
     let request = reqwest::Client::new().post(format!("http://{address}/api/v1/run")).bearer_auth("token");
     let request = request.timeout(Duration::from_secs(60));
     let response = request.send().await.unwrap();

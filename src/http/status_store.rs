@@ -19,9 +19,9 @@ use crate::state::Unknown;
 /// Runs and collections that are remembered, of all registries together.
 const REMEMBERED: usize = 200;
 
-/// The state of the service. Clones are the same board.
+/// The state of the service. Clones are the same status_store.
 #[derive(Clone, Default)]
-pub struct Board(Arc<RwLock<Arc<State>>>);
+pub struct StatusStore(Arc<RwLock<Arc<State>>>);
 
 /// Everything that was known at one moment.
 #[derive(Clone, Default)]
@@ -80,7 +80,7 @@ pub(super) struct Registry {
     pub(super) plan: Option<Arc<PlanDocument>>,
 }
 
-impl Board {
+impl StatusStore {
     /// The loop of the daemon answers.
     pub fn beat(&self, now: DateTime<Utc>) {
         self.update(|state| state.heartbeat = Some(now));
@@ -118,7 +118,7 @@ impl Board {
         self.update(|state| state.unknown = unknown);
     }
 
-    /// These registries have other names now: the old one and the new one of each. Before [`Board::configured`].
+    /// These registries have other names now: the old one and the new one of each. Before [`StatusStore::configured`].
     pub fn renamed(&self, names: &[(String, String)]) {
         let rename = |name: &mut String| {
             if let Some((_, new)) = names.iter().find(|(old, _)| old == name) {
@@ -200,7 +200,7 @@ impl Board {
         self.registry(&name, |registry| registry.plan = Some(Arc::new(plan)));
     }
 
-    /// A run ended. For one that was skipped use [`Board::remember`]: the other one goes on.
+    /// A run ended. For one that was skipped use [`StatusStore::remember`]: the other one goes on.
     pub fn run_ended(&self, run: Run) {
         self.registry(&run.registry, |registry| {
             registry.running_since = None;

@@ -14,13 +14,13 @@ use crate::policy::Mode;
 use crate::registry::{Reader, Retry};
 
 /// A configuration and what was made of it. Runs that began under it end under it.
-pub(super) struct Generation {
+pub(super) struct ActiveConfig {
     pub(super) config: Config,
     readers: BTreeMap<String, Reader>,
     collectors: BTreeMap<String, Collector>,
 }
 
-impl Generation {
+impl ActiveConfig {
     /// Prepares everything that the configuration asks for, and makes it known.
     pub(super) fn begin(config: Config, service: &Service) -> anyhow::Result<Arc<Self>> {
         let mut readers = BTreeMap::new();
@@ -38,9 +38,9 @@ impl Generation {
                 collectors.insert(name.clone(), collector.with_context(cannot)?);
             }
         }
-        let generation = Arc::new(Self { config, readers, collectors });
-        service.announce(&generation)?;
-        Ok(generation)
+        let active = Arc::new(Self { config, readers, collectors });
+        service.announce(&active)?;
+        Ok(active)
     }
 
     pub(super) fn registry(&self, name: &str) -> Option<&config::Registry> {

@@ -3,17 +3,17 @@
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
-use super::words::{short, when};
+use super::format::{short, when};
 use super::{anchor, collection_outcome, outcome};
-use crate::http::board::{Registry, State};
 use crate::http::health;
+use crate::http::status_store::{Registry, State};
 use crate::policy::Mode;
 use crate::report::Outcome;
 
 /// Of a text that stands in full with its registry, this much.
 const TEXT: usize = 240;
 
-pub(super) fn troubles(state: &State, now: DateTime<Utc>) -> Markup {
+pub(super) fn alerts(state: &State, now: DateTime<Utc>) -> Markup {
     let causes = health::causes(state, now);
     let stalled = health::stalled(state, now);
     let reload = state.configuration_error.as_ref().filter(|_| state.configuration.is_some());
