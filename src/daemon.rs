@@ -1,6 +1,6 @@
 //! The service: runs and collections at their times, reloads, signals, and what others see of it.
 //!
-//! Only here is it decided when something begins. What a run does is the engine's business.
+//! Only here is it decided when something begins. What a run does is decided in [`crate::run`].
 
 mod active_config;
 mod attempts;

@@ -5,10 +5,10 @@
 //! # The life of one run
 //!
 //! [`cli`] takes the arguments and has [`config`] read the file; by the schedule, [`daemon`] begins the
-//! run. [`engine::survey`] asks [`registry::Reader`] for every repository that a policy claims, reads
+//! run. [`run::survey`] asks [`registry::Reader`] for every repository that a policy claims, reads
 //! each into a [`model::Snapshot`], and has [`plan::plan`] judge it. The [`plan::Plan`] is what people
-//! see. If it is to be carried out, [`engine::apply`] reads each repository once more, judges it again,
-//! and has [`registry::Deleter`] delete what both plans agree on. [`engine::collect`] has [`gc`] free the
+//! see. If it is to be carried out, [`run::apply`] reads each repository once more, judges it again,
+//! and has [`registry::Deleter`] delete what both plans agree on. [`run::collect`] has [`gc`] free the
 //! bytes. [`state`] notes each step as it is made, [`report`] says what was done, and [`metrics`] and
 //! [`http`] show it.
 //!
@@ -24,7 +24,7 @@
 //! 5. [`registry`]: the HTTP API, in a reading, a deleting and a restoring half. [`gc`]: the collection of freed blobs.
 //!    [`state`]: what outlives the process. Below them [`group`](#the-modules-lowest-first)
 //!    ends programs with all that they started.
-//! 6. [`engine`]: one run, start to end.
+//! 6. [`run`]: one run, start to end.
 //! 7. [`metrics`]: what Prometheus sees. [`http`]: what is seen with a browser, a probe or a scraper.
 //! 8. [`daemon`]: the service: when something begins, reloads, signals.
 //! 9. [`telemetry`], [`cli`]: the face. Only here are the clock and the environment read.
@@ -43,7 +43,6 @@
 pub mod cli;
 pub mod config;
 pub mod daemon;
-pub mod engine;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -56,5 +55,6 @@ pub mod plan;
 pub mod policy;
 pub mod registry;
 pub mod report;
+pub mod run;
 pub mod state;
 pub mod telemetry;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::engine::Asked;
 use crate::policy::{Pattern, Patterns};
+use crate::run::Asked;
 use crate::telemetry::LogFormat;
 
 /// Where the configuration is unless something else is said.

@@ -6,8 +6,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::narrowed::Narrowed;
 use super::output::is_json;
-use crate::engine::Progress;
 use crate::model::RepositoryName;
+use crate::run::Progress;
 
 /// The bar of one registry: first repositories that are read, then deletions.
 pub(super) struct Bar<'a> {

@@ -12,8 +12,8 @@ use super::args::{CheckArguments, Form};
 use super::session::{self, Session};
 use super::table::{count, table};
 use crate::config::{Config, Env, Registry, load};
-use crate::engine::connect::{self, Checked, Subject};
 use crate::policy::Mode;
+use crate::run::connect::{self, Checked, Subject};
 
 pub(super) async fn check(
     config: &Config,

@@ -8,11 +8,11 @@ use super::args::{ExplainArguments, Form};
 use super::session::{Recalled, Usage, open_for};
 use super::table::{age, bytes, verdict};
 use crate::config::Config;
-use crate::engine::{Name, Site, inspect, no_image, parse_image};
 use crate::model::{Digest, Snapshot, Tag};
 use crate::plan::{A_WHILE, Evidence, Plan, Planned, RepositoryPlan, Source, Verdict, Weight, span};
 use crate::policy::Mode;
 use crate::report::ManifestDocument;
+use crate::run::{Name, Site, inspect, no_image, parse_image};
 
 pub(super) async fn explain(config: &Config, arguments: &ExplainArguments) -> anyhow::Result<Exit> {
     let Recalled { state, memory, missing } = Recalled::of(config, &arguments.remembering);

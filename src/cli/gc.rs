@@ -10,8 +10,8 @@ use super::session::{Session, clock, open, selected, state};
 use super::signals;
 use super::table::bytes;
 use crate::config::{Config, Env, Registry};
-use crate::engine::{Grace, Stop, blocked, collect, recover, survey};
 use crate::report::{Collected, CollectionOutcome, collection_document};
+use crate::run::{Grace, Stop, blocked, collect, recover, survey};
 use crate::state::State;
 
 /// Why a registry is not collected after a signal.

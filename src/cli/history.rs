@@ -8,7 +8,7 @@ use super::args::{Form, HistoryArguments};
 use super::session::{Usage, beside};
 use super::table::{bytes, count, right, table, tags};
 use crate::config::Config;
-use crate::engine::{NO_END, Past, Standing, history, history_document, what_went};
+use crate::run::{NO_END, Past, Standing, history, history_document, what_went};
 use crate::state::{Filter, State};
 
 pub(super) fn show(config: &Config, arguments: &HistoryArguments) -> anyhow::Result<Exit> {

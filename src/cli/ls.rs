@@ -11,10 +11,10 @@ use super::narrowed::Narrowed;
 use super::session::{Recalled, Session, open};
 use super::table::{age, bytes, count, right, table, tags};
 use crate::config::Config;
-use crate::engine::{Progress as _, inspect, repositories};
 use crate::model::RepositoryName;
 use crate::plan::{Failure, RepositoryPlan};
 use crate::report::{FailureDocument, StateUse, Trouble};
+use crate::run::{Progress as _, inspect, repositories};
 
 pub(super) async fn ls(config: &Config, arguments: &LsArguments) -> anyhow::Result<Exit> {
     let narrowed = Narrowed::to(&arguments.selection.repository);
@@ -50,9 +50,9 @@ pub(super) async fn ls(config: &Config, arguments: &LsArguments) -> anyhow::Resu
     Ok(if whole { exit.and(narrowed.complain()) } else { exit })
 }
 
-type Listed = (RepositoryName, Result<RepositoryPlan, crate::engine::Error>);
+type Listed = (RepositoryName, Result<RepositoryPlan, crate::run::Error>);
 
-async fn list(session: &Session<'_>, narrowed: &Narrowed) -> Result<Vec<Listed>, crate::engine::Error> {
+async fn list(session: &Session<'_>, narrowed: &Narrowed) -> Result<Vec<Listed>, crate::run::Error> {
     let site = session.site(narrowed.only());
     let bar = Bar::among(&session.registry.name, narrowed);
     let names = repositories(site).await?;

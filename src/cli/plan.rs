@@ -18,10 +18,10 @@ use super::output::{self, Saying};
 use super::session::{Recalled, Session, open};
 use super::table::{age, bytes, count, right, table, tags, verdict, why};
 use crate::config::Config;
-use crate::engine::{Error, Progress, Survey, survey};
 use crate::model::RepositoryName;
 use crate::plan::{Failure, Plan, Refusal, RepositoryPlan, Verdict};
 use crate::report::{PlanWriter, StateUse, Trouble};
+use crate::run::{Error, Progress, Survey, survey};
 
 pub(super) async fn plan(config: &Config, arguments: &PlanArguments) -> anyhow::Result<Exit> {
     let Recalled { state, memory, missing } = Recalled::of(config, &arguments.remembering);

@@ -14,8 +14,8 @@ use super::session::{clock, open, selected, state};
 use super::signals;
 use super::table::count;
 use crate::config::{Config, Env};
-use crate::engine::{Conducted, Error, Limits, Means, Stop, conduct, recover};
 use crate::report::{Outcome, RunReport, Trouble, no_run_document, run_document};
+use crate::run::{Conducted, Error, Limits, Means, Stop, conduct, recover};
 
 pub(super) async fn run(
     config: &Config,

@@ -9,11 +9,11 @@ use chrono::{DateTime, Utc};
 use super::args::{Remembering, Selection};
 use crate::config::{Config, Env, Registry};
 use crate::daemon::DockerDefaults;
-use crate::engine::{Site, prefixes};
 use crate::gc::{Collector, Turns};
 use crate::policy::Patterns;
 use crate::registry::{Reader, Retry};
 use crate::report::StateUse;
+use crate::run::{Site, prefixes};
 use crate::state::{State, Unknown};
 
 /// A registry of the configuration with a way to it.

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
-use crate::engine::Stop;
+use crate::run::Stop;
 
 /// Listens as long as it lives.
 pub(super) struct Watcher(JoinHandle<()>);

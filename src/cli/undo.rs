@@ -8,8 +8,8 @@ use super::args::{Form, UndoArguments};
 use super::session::{Usage, clock, named, open_one, state};
 use super::table::{count, table, tags};
 use crate::config::Config;
-use crate::engine::{Return, Target, Unclear, Undone, undo, undo_document};
 use crate::plan::{RESTORED_STAYS, span};
+use crate::run::{Return, Target, Unclear, Undone, undo, undo_document};
 
 pub(super) async fn put_back(config: &Config, arguments: &UndoArguments) -> anyhow::Result<Exit> {
     let state = state(config)?;

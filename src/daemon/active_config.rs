@@ -8,10 +8,10 @@ use chrono::{DateTime, Utc};
 
 use super::service::Service;
 use crate::config::{self, Config};
-use crate::engine::Site;
 use crate::gc::Collector;
 use crate::policy::Mode;
 use crate::registry::{Reader, Retry};
+use crate::run::Site;
 
 /// A configuration and what was made of it. Runs that began under it end under it.
 pub(super) struct ActiveConfig {
@@ -55,7 +55,7 @@ impl ActiveConfig {
         self.collectors.get(name)
     }
 
-    /// The registry of this name as the engine wants it.
+    /// The registry of this name as a run takes it.
     pub(super) fn site<'a>(
         &'a self,
         name: &str,

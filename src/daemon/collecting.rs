@@ -8,9 +8,9 @@ use super::attempts::{Attempts, End, Waiting, earliest};
 use super::schedule::Job;
 use super::service::{Service, lock};
 use crate::config::{self, Config, Gc, GcSchedule};
-use crate::engine::{Blocked, Grace, Kept, Site, blocked, collect, grace_ends, keep, survey};
 use crate::policy::Mode;
 use crate::report::{Collected, CollectionOutcome, PlanDocument};
+use crate::run::{Blocked, Grace, Kept, Site, blocked, collect, grace_ends, keep, survey};
 use crate::state;
 
 /// Why a collection did not begin: for people, and what that is for the next one, unless it is nothing.

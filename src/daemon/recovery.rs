@@ -9,8 +9,8 @@ use super::active_config::ActiveConfig;
 use super::attempts::End;
 use super::jobs::Work;
 use super::service::Service;
-use crate::engine::{answers_now, recover_after, recovery_pause};
 use crate::report::Collected;
+use crate::run::{answers_now, recover_after, recovery_pause};
 
 /// Why a registry is down that was so when this process began.
 pub(super) const CUT_OFF: &str = "a process before this one was cut off in a collection";

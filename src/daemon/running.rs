@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use super::active_config::ActiveConfig;
 use super::past;
 use super::service::{Service, lock};
-use crate::engine::{self, Conducted, Limits, Means, conduct};
 use crate::http::Run;
+use crate::run::{self, Conducted, Limits, Means, conduct};
 
 impl Service {
     /// Makes a run of a registry.
@@ -55,7 +55,7 @@ impl Service {
                 }
             }
             // The process is about to leave, and the next one begins anew.
-            Err(error @ engine::Error::Stopped) => self.interrupted(name, &error, at, begin.elapsed()),
+            Err(error @ run::Error::Stopped) => self.interrupted(name, &error, at, begin.elapsed()),
             Err(error) => {
                 self.failed(name, &error, at, begin.elapsed());
                 self.leave_nothing_down(name).await;
@@ -70,7 +70,7 @@ impl Service {
         self.arm_next_collection(name);
     }
 
-    fn failed(&self, name: &str, error: &engine::Error, at: DateTime<Utc>, taken: Duration) {
+    fn failed(&self, name: &str, error: &run::Error, at: DateTime<Utc>, taken: Duration) {
         tracing::error!(registry = name, kind = error.kind(), %error, "the run failed, and nothing was done");
         self.up(name, error.was_reached());
         self.metrics.run_failed(name, taken, (self.clock)());
@@ -80,7 +80,7 @@ impl Service {
     }
 
     /// A run that a stop ended while it read.
-    fn interrupted(&self, name: &str, error: &engine::Error, at: DateTime<Utc>, taken: Duration) {
+    fn interrupted(&self, name: &str, error: &run::Error, at: DateTime<Utc>, taken: Duration) {
         tracing::info!(registry = name, "{error}");
         self.metrics.run_interrupted(name, taken, (self.clock)());
         let id = self.state.run_that_began(name, at).ok().flatten();

@@ -17,12 +17,12 @@ use super::recovery::CUT_OFF;
 use super::schedule::Job;
 use super::undo::Wish;
 use crate::config::{self, Config, Env, GcSchedule};
-use crate::engine::{Limits, Stop};
 use crate::gc::Turns;
 use crate::http::{Clock, Entry, Run, StartedRuns, StatusStore};
 use crate::metrics::Metrics;
 use crate::policy::Mode;
 use crate::report::{Collected, moment};
+use crate::run::{Limits, Stop};
 use crate::state::State;
 
 /// What lives as long as the process.

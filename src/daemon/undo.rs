@@ -8,8 +8,8 @@ use super::active_config::ActiveConfig;
 use super::jobs::{Turn, Work};
 use super::past;
 use super::service::{Service, lock};
-use crate::engine::{Target, Unclear, undo, undo_document};
 use crate::http::{Undo, UndoError, UndoResult};
+use crate::run::{Target, Unclear, undo, undo_document};
 
 /// An undo that waits for its turn.
 pub(super) struct Wish {

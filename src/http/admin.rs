@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use super::parameters::Parameters;
 use super::runs::refused;
 use super::{BODY_BYTES, nothing_here};
-use crate::engine::Limits;
+use crate::run::Limits;
 
 /// The parameter that lets a run mind no limits.
 const OVERRIDE: &str = "override_limits";

@@ -14,8 +14,8 @@ use tokio::sync::Semaphore;
 
 use super::parameters::Parameters;
 use super::{page, status_store};
-use crate::engine::{Asked, history, history_document};
 use crate::policy::{Pattern, Patterns};
+use crate::run::{Asked, history, history_document};
 use crate::state::{Error, Filter, State};
 
 /// So many runs are told if nobody asks for another number.

@@ -11,7 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["report", "config"],
     &["group"],
     &["registry", "gc", "state"],
-    &["engine"],
+    &["run"],
     &["metrics"],
     &["http"],
     &["daemon"],

@@ -7,7 +7,7 @@ use super::super::status_store::State;
 use super::format::{bytes, count, left, short, some, took, when};
 use super::plan::{REASON, tags};
 use super::{frame, outcome};
-use crate::engine::{NO_END, Past, Standing, what_went};
+use crate::run::{NO_END, Past, Standing, what_went};
 use crate::state::{Entry, Run};
 
 /// Of the deletions, this many are shown.

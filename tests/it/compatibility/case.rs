@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use regsweep::config::{self, Config};
-use regsweep::engine::{
-    self, Clock, Journal, Limits, Means, Progress, Site, Stop, Survey, Undone, apply, conduct, inspect,
-    survey, undo,
-};
 use regsweep::gc::Collector;
 use regsweep::model::RepositoryName;
 use regsweep::plan::RepositoryPlan;
 use regsweep::registry::{Reader, Retry};
 use regsweep::report::RunReport;
+use regsweep::run::{
+    self, Clock, Journal, Limits, Means, Progress, Site, Stop, Survey, Undone, apply, conduct, inspect,
+    survey, undo,
+};
 use regsweep::state::State;
 
 use crate::support::fake::{Canned, FakeRegistry, Personality, Request};
@@ -95,7 +95,7 @@ impl Case {
     }
 
     /// Reads and plans.
-    pub(crate) async fn survey(&self) -> Result<Survey, engine::Error> {
+    pub(crate) async fn survey(&self) -> Result<Survey, run::Error> {
         survey(self.site(), &(), async |_| Ok(None)).await
     }
 
@@ -120,7 +120,7 @@ impl Case {
     }
 
     /// Reads, plans and carries out.
-    pub(crate) async fn run(&self) -> Result<RunReport, engine::Error> {
+    pub(crate) async fn run(&self) -> Result<RunReport, run::Error> {
         let survey = self.survey().await?;
         Ok(self.apply(&survey, Limits::Respected).await)
     }
@@ -131,15 +131,12 @@ impl Case {
     }
 
     /// Makes a run as the service does, which asks the registry first what it can do.
-    pub(crate) async fn conduct(&self) -> Result<RunReport, engine::Error> {
+    pub(crate) async fn conduct(&self) -> Result<RunReport, run::Error> {
         self.conduct_with(None).await
     }
 
     /// The same, with what collects.
-    pub(crate) async fn conduct_with(
-        &self,
-        collector: Option<&Collector>,
-    ) -> Result<RunReport, engine::Error> {
+    pub(crate) async fn conduct_with(&self, collector: Option<&Collector>) -> Result<RunReport, run::Error> {
         let limits = Limits::Respected;
         let means = Means { state: &self.state, collector, limits, stop: &self.stop, clock: &now };
         Ok(conduct(self.site(), &means, &()).await?.report)
@@ -240,7 +237,7 @@ pub(crate) fn spared(report: &RunReport) -> Vec<(&str, &str)> {
 
 /// Why there was no run at all.
 #[track_caller]
-pub(crate) fn no_run(result: Result<RunReport, engine::Error>) -> (&'static str, String) {
+pub(crate) fn no_run(result: Result<RunReport, run::Error>) -> (&'static str, String) {
     match result {
         Ok(report) => panic!("there was a run: {report:?}"),
         Err(error) => (error.kind(), error.to_string()),

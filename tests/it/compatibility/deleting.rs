@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use regsweep::engine::Limits;
 use regsweep::model::Tag;
 use regsweep::report::Outcome;
+use regsweep::run::Limits;
 
 use crate::compatibility::case::{
     Case, EVERY, assert_holds, assert_swept, assert_untouched, deleted, failures, filled, html, image,

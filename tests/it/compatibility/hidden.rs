@@ -1,9 +1,9 @@
 //! Distribution 3.1.0 and 3.1.1 on S3, which do not list a tag whose name begins with the name of another tag: they
 //! are told by how they answer, and nothing is deleted there. Others that answer nearly so are not meant.
 
-use regsweep::engine::Limits;
 use regsweep::gc::{Collector, Turns};
 use regsweep::report::Outcome;
+use regsweep::run::Limits;
 
 use crate::compatibility::case::{
     Case, assert_holds, assert_swept, fill, filled, html, image, refusal, tags, yaml,

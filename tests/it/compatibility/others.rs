@@ -2,8 +2,8 @@
 //!
 //! They are imitations, made from the sources and documents of the real ones.
 
-use regsweep::engine::{Limits, Return};
 use regsweep::report::Outcome;
+use regsweep::run::{Limits, Return};
 
 use crate::compatibility::case::{
     Case, EVERY, assert_holds, assert_swept, assert_untouched, failures, fill, filled, html, image, no_run,

@@ -1,8 +1,8 @@
 //! The same repositories on every kind of server: what differs is what becomes of an expired tag that
 //! shares its manifest with a kept one.
 
-use regsweep::engine::Limits;
 use regsweep::report::Outcome;
+use regsweep::run::Limits;
 
 use crate::compatibility::case::{Case, EVERY, assert_holds, assert_swept, fill, image, tags};
 use crate::support::fake::{FakeRegistry, Personality};

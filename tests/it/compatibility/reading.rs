@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use regsweep::engine::Limits;
 use regsweep::plan::Reason;
 use regsweep::report::{Outcome, RunReport};
+use regsweep::run::Limits;
 
 use crate::compatibility::case::{
     Case, EVERY, assert_holds, assert_swept, assert_untouched, failures, filled, html, image, list, old,

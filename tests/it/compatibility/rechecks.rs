@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
-use regsweep::engine::Limits;
 use regsweep::model::{Digest, Facts, Kind, Manifest, RepositoryName, Sighting};
 use regsweep::report::Outcome;
+use regsweep::run::Limits;
 
 use crate::compatibility::case::{Case, assert_swept, filled, image, now, old, tags};
 use crate::support::fake::{Canned, Personality};

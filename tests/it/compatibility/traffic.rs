@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use regsweep::engine::Limits;
 use regsweep::report::Outcome;
+use regsweep::run::Limits;
 
 use crate::compatibility::case::{
     Case, EVERY, assert_swept, assert_untouched, fill, filled, image, old, tags,

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use regsweep::config::{Config, parse};
-use regsweep::engine::{self, Conducted, Limits, Means, Site, Stop, conduct};
 use regsweep::gc::{Collector, Turns};
 use regsweep::registry::{Reader, Retry};
 use regsweep::report::{Outcome, RunReport};
+use regsweep::run::{self, Conducted, Limits, Means, Site, Stop, conduct};
 use regsweep::state::{Entry, Fate, Filter, State};
 
 use crate::support::faults::{Fault, Faults, Seen};
@@ -114,7 +114,7 @@ impl World {
     }
 
     /// A run, whatever comes of it.
-    pub(crate) async fn run(&self) -> Result<Conducted, engine::Error> {
+    pub(crate) async fn run(&self) -> Result<Conducted, run::Error> {
         let (limits, stop) = (Limits::Respected, Stop::default());
         let (state, collector) = (&self.state, self.collector.as_ref());
         conduct(self.site(), &Means { state, collector, limits, stop: &stop, clock: &now }, &()).await

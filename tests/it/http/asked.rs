@@ -1,8 +1,8 @@
 //! A run or an undo that somebody asks for: who may, and what they hear.
 
-use regsweep::engine::Limits;
 use regsweep::http::{Admin, AdminRequest, StartedRuns, StatusStore, Undo, UndoError};
 use regsweep::metrics::Metrics;
+use regsweep::run::Limits;
 use reqwest::{Client, Method, StatusCode};
 use secrecy::SecretString;
 use serde_json::{Value, json};

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use regsweep::config::{Config, parse};
-use regsweep::engine::{self, Clock, Conducted, Limits, Means, Site, Stop, conduct, inspect, survey};
 use regsweep::model::RepositoryName;
 use regsweep::plan::{Plan, Planned, RepositoryPlan, Verdict};
 use regsweep::registry::{Reader, Retry};
+use regsweep::run::{self, Clock, Conducted, Limits, Means, Site, Stop, conduct, inspect, survey};
 use regsweep::state::State;
 use serde_json::Value;
 
@@ -229,7 +229,7 @@ impl Looker {
     }
 
     /// A run.
-    pub(crate) async fn run(&self, at: DateTime<Utc>) -> Result<Conducted, engine::Error> {
+    pub(crate) async fn run(&self, at: DateTime<Utc>) -> Result<Conducted, run::Error> {
         let state = self.open();
         let clock = move || at;
         let (limits, stop) = (Limits::Respected, Stop::default());

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use regsweep::config::{Config, parse};
-use regsweep::engine::{Journal, Limits, Site, Stop, Survey, apply, survey};
 use regsweep::registry::{Reader, Retry};
 use regsweep::report::RunReport;
+use regsweep::run::{Journal, Limits, Site, Stop, Survey, apply, survey};
 use regsweep::state::State;
 use serde_json::Value;
 use tempfile::TempDir;
