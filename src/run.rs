@@ -59,7 +59,7 @@ use crate::config::{self, Config};
 use crate::model::{Digest, RepositoryName, Snapshot};
 use crate::plan::{Failure, Plan, RepositoryPlan, TagDeletion, Terms, Verdict, plan, span};
 use crate::policy::{Mode, Patterns, Policy, Untagging};
-use crate::registry::{self, Features, Hides, Reader};
+use crate::registry::{self, Features, Reader, TagCompleteness};
 use crate::state::State;
 
 /// One registry and everything that is wanted of it.
@@ -91,7 +91,7 @@ pub struct Survey {
     /// What a collection must not sweep; empty where none is configured.
     pub kept: Kept,
     features: Features,
-    hides: Hides,
+    tag_completeness: TagCompleteness,
 }
 
 /// Whoever watches a run while it goes on.
@@ -236,8 +236,8 @@ async fn read_and_plan(
     drop(results);
     forget(site).await;
     let mut plan = Plan::new(&site.registry.name, site.now, plans, failures, &site.config.limits);
-    let hides = hidden::refuse(site, features, &samples, &mut plan).await?;
-    Ok(Survey { plan, unclaimed, kept, features, hides })
+    let tag_completeness = hidden::refuse(site, features, &samples, &mut plan).await?;
+    Ok(Survey { plan, unclaimed, kept, features, tag_completeness })
 }
 
 /// What a run knows of a repository in which it deletes, from one recheck to the next.

@@ -27,12 +27,12 @@ pub(super) struct Session<'a> {
 }
 
 /// Whoever only wants to know whether a registry answers does not wait for it.
-const IMPATIENT: Duration = Duration::from_secs(2);
+const OUTAGE_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl<'a> Session<'a> {
     /// A way to a registry for a look whether it answers now.
     pub(super) fn glance(config: &'a Config, registry: &'a Registry) -> anyhow::Result<Self> {
-        let retry = Retry { attempts: 2, patience: IMPATIENT, ..Retry::default() };
+        let retry = Retry { attempts: 2, outage_timeout: OUTAGE_TIMEOUT, ..Retry::default() };
         Self::with(config, registry, clock(), None, &Turns::default(), retry)
     }
 

@@ -36,7 +36,7 @@ impl Requests {
 }
 
 impl Observer for Requests {
-    fn exchanged(&self, method: &'static str, status: Option<u16>, taken: Duration) {
+    fn request_finished(&self, method: &'static str, status: Option<u16>, taken: Duration) {
         // A server could make up hundreds of statuses; those with a name are few.
         let named = |status: &StatusCode| status.canonical_reason().is_some();
         let status = status.map(|status| StatusCode::from_u16(status).ok().filter(named));
@@ -49,7 +49,7 @@ impl Observer for Requests {
         self.durations.with_label_values(&[self.registry.as_str(), method]).observe(taken.as_secs_f64());
     }
 
-    fn retried(&self) {
+    fn request_retried(&self) {
         self.retries.inc();
     }
 }

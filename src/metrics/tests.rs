@@ -229,9 +229,9 @@ fn requests_are_counted_with_few_codes() {
     let metrics = fresh();
     let observer = metrics.observer("main");
     for status in [Some(404), Some(799), Some(42), None] {
-        observer.exchanged("GET", status, Duration::from_millis(500));
+        observer.request_finished("GET", status, Duration::from_millis(500));
     }
-    observer.retried();
+    observer.request_retried();
     check(
         &metrics,
         &[

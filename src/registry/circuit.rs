@@ -210,7 +210,7 @@ impl Standing {
         if let State::Broken { failures, give_up, .. } = &self.state
             && *give_up <= now
         {
-            let (failures, again) = (failures.clone(), now + self.retry.rest);
+            let (failures, again) = (failures.clone(), now + self.retry.open_duration);
             self.state = State::Down { failures, again, asking: false };
         }
         let held = self.held.filter(|held| *held > now);
@@ -289,7 +289,7 @@ impl Standing {
         let held = self.held.map_or(now, |held| held + FIRST_WAIT);
         self.state = State::Broken {
             failures: failures.clone(),
-            give_up: (now + self.retry.patience).max(held),
+            give_up: (now + self.retry.outage_timeout).max(held),
             next: now,
             wait: FIRST_WAIT,
             asking: false,
@@ -312,7 +312,7 @@ impl Standing {
             State::Down { failures, again, asking } => {
                 *asking = false;
                 if let Some(why) = why {
-                    (failures.last, *again) = (why, now + self.retry.rest);
+                    (failures.last, *again) = (why, now + self.retry.open_duration);
                 }
             }
         }

@@ -46,11 +46,11 @@ pub struct Deleter {
 
 /// Whether a registry would delete at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ready {
+pub enum DeletionSupport {
     /// It would.
-    Yes,
+    Supported,
     /// It would not, and this is why and what to do.
-    No(&'static str),
+    Unsupported(&'static str),
 }
 
 /// What a deletion came to.
@@ -71,26 +71,28 @@ impl Deleter {
 
     /// Finds out whether deletion is possible by deleting what cannot exist: nobody knows bytes whose
     /// digest is all zeros.
-    pub async fn ready(&self, repository: &RepositoryName) -> Result<Ready, Error> {
+    pub async fn probe_deletion(&self, repository: &RepositoryName) -> Result<DeletionSupport, Error> {
         let nothing = format!("sha256:{}", "0".repeat(64));
         let error = match self.send(repository, &nothing, false).await {
             Ok((request, response)) if response.status == StatusCode::METHOD_NOT_ALLOWED => {
                 Error::status("DELETE", &request.url, response.status, &response.body)
             }
-            Ok(_) => return Ok(Ready::Yes),
+            Ok(_) => return Ok(DeletionSupport::Supported),
             Err(error) => error,
         };
         match (error.kind, self.transport.product().other_way()) {
-            (Kind::Unsupported, _) => Ok(Ready::No(refusal(&error, self.transport.product()))),
+            (Kind::Unsupported, _) => {
+                Ok(DeletionSupport::Unsupported(refusal(&error, self.transport.product())))
+            }
             // Where nobody is given the right to delete, the registry itself is never reached.
-            (Kind::Unauthorized | Kind::Forbidden, Some(way)) => Ok(Ready::No(way)),
+            (Kind::Unauthorized | Kind::Forbidden, Some(way)) => Ok(DeletionSupport::Unsupported(way)),
             _ => Err(error),
         }
     }
 
     /// Finds out whether a tag can be removed alone by removing one that does not exist; that it does
     /// not is looked up first. `None` if that does not tell, whatever the reason.
-    pub async fn removes_tags(&self, repository: &RepositoryName) -> Option<TagDeletion> {
+    pub async fn probe_tag_deletion(&self, repository: &RepositoryName) -> Option<TagDeletion> {
         let tag = Tag::parse(&format!("{PROBE}{:016x}", fastrand::u64(..))).ok()?;
         let reader = Reader { transport: self.transport.clone() };
         let found = reader.manifest(repository, Reference::Tag { tag: &tag, known: None }).await;
@@ -170,7 +172,7 @@ impl Deleter {
             return Ok(Deletion::Done);
         }
         let error = Error::status("DELETE", &request.url, response.status, &response.body);
-        let error = Error { perhaps_done: response.perhaps_done || error.leaves_doubt(), ..error };
+        let error = Error { may_be_applied: response.may_be_applied || error.is_ambiguous(), ..error };
         let absent = match response.status {
             StatusCode::NOT_FOUND => error.has_any(NO_MANIFEST),
             // Zot says 400 of a repository that it does not have.
@@ -179,7 +181,7 @@ impl Deleter {
         };
         match response.status {
             // The answer to the first try may have been lost on its way.
-            _ if absent && response.perhaps_done => Ok(Deletion::Done),
+            _ if absent && response.may_be_applied => Ok(Deletion::Done),
             _ if absent => Ok(Deletion::AlreadyGone),
             // An index still lists it (GitLab, Harbor), it has several tags (zot), or one of them is
             // immutable (Harbor).

@@ -40,7 +40,7 @@ pub struct Error {
     /// What happened, for people.
     pub message: String,
     /// Whether the registry may have done all the same what it was asked for.
-    pub perhaps_done: bool,
+    pub may_be_applied: bool,
     pub(super) source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -126,7 +126,7 @@ impl Error {
             codes: Vec::new(),
             kind,
             message: shown(&message.into(), MESSAGE_SHOWN),
-            perhaps_done: false,
+            may_be_applied: false,
             source: None,
         }
     }
@@ -189,16 +189,16 @@ impl Error {
     }
 
     /// Whether it may be the whole registry that does not answer.
-    pub(super) fn tells_of_outage(&self) -> bool {
+    pub(super) fn indicates_outage(&self) -> bool {
         matches!(self.kind, Kind::Connect | Kind::Timeout | Kind::Interrupted | Kind::Server)
     }
 
     /// Whether the registry may have got the request and done it. What answers without a code of the
     /// specification may be somebody between it and us.
-    pub(super) fn leaves_doubt(&self) -> bool {
+    pub(super) fn is_ambiguous(&self) -> bool {
         match self.status {
-            Some(_) => self.tells_of_outage() || self.codes.is_empty(),
-            None => self.tells_of_outage() && self.kind != Kind::Connect,
+            Some(_) => self.indicates_outage() || self.codes.is_empty(),
+            None => self.indicates_outage() && self.kind != Kind::Connect,
         }
     }
 

@@ -33,13 +33,13 @@ const BEYOND_ALL: &str = "~";
 
 /// Whether a registry's lists of tags leave some out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hides {
+pub enum TagCompleteness {
     /// They do not.
-    No,
+    Complete,
     /// They do if it stores in S3, which cannot be seen from outside.
-    OnS3,
+    IncompleteOnS3,
     /// They may.
-    Perhaps,
+    PossiblyIncomplete,
 }
 
 impl Reader {
@@ -47,10 +47,13 @@ impl Reader {
     /// theirs, the more the better: where one leads shows where the registry stores. Where none is found, it may.
     ///
     /// Asks harmless questions, and only a registry without the referrers API needs to be asked.
-    pub async fn may_hide_tags(&self, blobs: &[(RepositoryName, Option<Digest>)]) -> Result<Hides, Error> {
-        let Some((repository, _)) = blobs.first() else { return Ok(Hides::No) };
+    pub async fn tag_completeness(
+        &self,
+        blobs: &[(RepositoryName, Option<Digest>)],
+    ) -> Result<TagCompleteness, Error> {
+        let Some((repository, _)) = blobs.first() else { return Ok(TagCompleteness::Complete) };
         if self.transport.product() != Product::Other || !self.is_distribution_3_1(repository).await? {
-            return Ok(Hides::No);
+            return Ok(TagCompleteness::Complete);
         }
         for (repository, digest) in blobs {
             let Some(digest) = digest else { continue };
@@ -59,7 +62,7 @@ impl Reader {
             let request = Request { method: Method::HEAD, ..request };
             let response = self.transport.send(&request).await?;
             match response.status {
-                StatusCode::OK => return Ok(Hides::OnS3),
+                StatusCode::OK => return Ok(TagCompleteness::IncompleteOnS3),
                 StatusCode::NOT_FOUND => {}
                 _ => {
                     if let Some(hides) = store(&request.url, &response) {
@@ -68,7 +71,7 @@ impl Reader {
                 }
             }
         }
-        Ok(Hides::Perhaps)
+        Ok(TagCompleteness::PossiblyIncomplete)
     }
 
     /// Only distribution 3 has this code for a page size that is no number of entries, and others give any list
@@ -123,13 +126,13 @@ impl Reader {
 
 /// What a redirect of a blob tells of where the registry stores. One that leaves the path as it is tells nothing: a
 /// proxy before the registry wants another scheme or host.
-fn store(asked: &Url, response: &Response) -> Option<Hides> {
+fn store(asked: &Url, response: &Response) -> Option<TagCompleteness> {
     let Some(target) = response.header("location").and_then(|target| asked.join(target).ok()) else {
-        return Some(Hides::Perhaps);
+        return Some(TagCompleteness::PossiblyIncomplete);
     };
     let host = target.host_str().unwrap_or_default();
     let is_complete = COMPLETE.iter().any(|end| host.ends_with(end) || host == &end[1..]);
-    let hides = if is_complete { Hides::No } else { Hides::Perhaps };
+    let hides = if is_complete { TagCompleteness::Complete } else { TagCompleteness::PossiblyIncomplete };
     (target.path() != asked.path()).then_some(hides)
 }
 
@@ -142,24 +145,33 @@ mod tests {
     #[test]
     fn a_redirect_to_s3_is_told_from_others() {
         let asked = Url::parse("http://r.example.com/v2/app/blobs/sha256:ab").unwrap();
-        let check = |target: &str, expected: Option<Hides>| {
+        let check = |target: &str, expected: Option<TagCompleteness>| {
             let headers = HeaderMap::from_iter([(LOCATION, target.parse().unwrap())]);
             let (status, body) = (StatusCode::TEMPORARY_REDIRECT, Vec::new().into());
-            let response = Response { status, headers, body, perhaps_done: false };
+            let response = Response { status, headers, body, may_be_applied: false };
             assert_eq!(store(&asked, &response), expected, "{target}");
         };
         check(
             "https://bucket.s3.amazonaws.com/docker/registry/v2/blobs/sha256/ab/ab/data?X-Amz-Signature=1",
-            Some(Hides::Perhaps),
+            Some(TagCompleteness::PossiblyIncomplete),
         );
-        check("http://minio:9000/bucket/docker/registry/v2/blobs/sha256/ab/ab/data", Some(Hides::Perhaps));
-        check("https://d111.cloudfront.net/docker/registry/v2/blobs/sha256/ab/ab/data", Some(Hides::Perhaps));
+        check(
+            "http://minio:9000/bucket/docker/registry/v2/blobs/sha256/ab/ab/data",
+            Some(TagCompleteness::PossiblyIncomplete),
+        );
+        check(
+            "https://d111.cloudfront.net/docker/registry/v2/blobs/sha256/ab/ab/data",
+            Some(TagCompleteness::PossiblyIncomplete),
+        );
         check(
             "https://storage.googleapis.com/bucket/docker/registry/v2/blobs/sha256/ab/ab/data",
-            Some(Hides::No),
+            Some(TagCompleteness::Complete),
         );
-        check("https://account.blob.core.windows.net/container/docker/registry/v2/blobs", Some(Hides::No));
+        check(
+            "https://account.blob.core.windows.net/container/docker/registry/v2/blobs",
+            Some(TagCompleteness::Complete),
+        );
         check("https://r.example.com/v2/app/blobs/sha256:ab", None);
-        check("https://fakegoogleapis.com/data", Some(Hides::Perhaps));
+        check("https://fakegoogleapis.com/data", Some(TagCompleteness::PossiblyIncomplete));
     }
 }

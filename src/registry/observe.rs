@@ -8,13 +8,13 @@ use std::time::Duration;
 pub trait Observer: Send + Sync {
     /// A request was sent. `status` is `None` if no whole answer came back; `taken` is the time from
     /// sending it to the end of the answer, without any wait for our own turn.
-    fn exchanged(&self, method: &'static str, status: Option<u16>, taken: Duration);
+    fn request_finished(&self, method: &'static str, status: Option<u16>, taken: Duration);
     /// A request is about to be sent once more.
-    fn retried(&self);
+    fn request_retried(&self);
 }
 
 /// Nobody counts.
 impl Observer for () {
-    fn exchanged(&self, _method: &'static str, _status: Option<u16>, _taken: Duration) {}
-    fn retried(&self) {}
+    fn request_finished(&self, _method: &'static str, _status: Option<u16>, _taken: Duration) {}
+    fn request_retried(&self) {}
 }

@@ -14,9 +14,9 @@ use super::auth::Scope;
 use super::delete::{Deleter, Deletion};
 use super::error::{Error, Kind};
 use super::link;
-use super::read::{Holder, Reader};
+use super::read::{Reader, TagTarget};
 use super::restore::{Restore, Restorer};
-use super::stored::Raw;
+use super::stored::RawManifest;
 use super::transport::Request;
 use crate::model::{Digest, PLACEHOLDER, RepositoryName, Tag};
 
@@ -37,18 +37,18 @@ const DOCKER: [&str; 2] = [
 /// A manifest that is made to take one tag over.
 #[derive(Debug, Clone)]
 pub struct Placeholder {
-    raw: Raw,
+    raw: RawManifest,
     digest: Digest,
     configuration: Bytes,
 }
 
 /// Why a placeholder did not remove its tag.
 #[derive(Debug)]
-pub struct Stuck {
+pub struct PlaceholderError {
     /// What failed.
     pub error: Error,
     /// Whether the placeholder may have the tag by now.
-    pub placed: bool,
+    pub tag_moved: bool,
 }
 
 impl Placeholder {
@@ -83,7 +83,7 @@ impl Placeholder {
             "annotations": words,
         }));
         let digest = Digest::of(&body);
-        Self { raw: Raw { media_type: manifest_type.to_owned(), body }, digest, configuration }
+        Self { raw: RawManifest { media_type: manifest_type.to_owned(), body }, digest, configuration }
     }
 }
 
@@ -103,28 +103,28 @@ impl Deleter {
         tag: &Tag,
         digest: &Digest,
         placeholder: &Placeholder,
-    ) -> Result<Deletion, Stuck> {
-        let before = |error| Stuck { error, placed: false };
-        let after = |error| Stuck { error, placed: true };
+    ) -> Result<Deletion, PlaceholderError> {
+        let before = |error| PlaceholderError { error, tag_moved: false };
+        let after = |error| PlaceholderError { error, tag_moved: true };
         for blob in [&placeholder.configuration, &Bytes::from_static(EMPTY)] {
             self.upload(repository, blob).await.map_err(before)?;
         }
         let reader = Reader { transport: self.transport.clone() };
-        match reader.holder(repository, tag, digest).await.map_err(before)? {
-            Holder::This => {}
-            Holder::Nobody => return Ok(Deletion::AlreadyGone),
-            Holder::Another => return Ok(Deletion::Moved),
+        match reader.tag_target(repository, tag, digest).await.map_err(before)? {
+            TagTarget::Expected => {}
+            TagTarget::Missing => return Ok(Deletion::AlreadyGone),
+            TagTarget::Other => return Ok(Deletion::Moved),
         }
         let restorer = Restorer::new(self.transport.clone());
         let placed = restorer.put(repository, Restore::Tag(tag), &placeholder.raw, &placeholder.digest).await;
         // Even a refusal may be the answer to a second try after a first one that came through.
         placed.map_err(after)?;
-        let holder = reader.holder(repository, tag, &placeholder.digest).await.map_err(after)?;
+        let target = reader.tag_target(repository, tag, &placeholder.digest).await.map_err(after)?;
         // A tag that was pushed meanwhile is not the placeholder's, and stays when that goes.
         self.again(repository, &placeholder.digest).await.map_err(after)?;
-        Ok(match holder {
-            Holder::This | Holder::Nobody => Deletion::Done,
-            Holder::Another => Deletion::Moved,
+        Ok(match target {
+            TagTarget::Expected | TagTarget::Missing => Deletion::Done,
+            TagTarget::Other => Deletion::Moved,
         })
     }
 

@@ -91,13 +91,13 @@ pub enum Resolved {
 
 /// Which manifest has a tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Holder {
+pub enum TagTarget {
     /// The one that was asked about.
-    This,
+    Expected,
     /// Another one.
-    Another,
+    Other,
     /// None: there is no such tag.
-    Nobody,
+    Missing,
 }
 
 impl Reader {
@@ -149,7 +149,7 @@ impl Reader {
     }
 
     /// Whether anybody answers at all, now. It is asked once, also while other requests would wait.
-    pub async fn knock(&self) -> bool {
+    pub async fn is_reachable(&self) -> bool {
         let answers = self.transport.knock().await.is_ok();
         if answers {
             self.transport.circuit.answered();
@@ -158,20 +158,20 @@ impl Reader {
     }
 
     /// What is wrong with a repository that holds more than can be read.
-    pub fn too_much(&self, repository: &RepositoryName, message: String) -> Error {
+    pub fn too_large(&self, repository: &RepositoryName, message: String) -> Error {
         let url = self.transport.url(&format!("{repository}/manifests/"));
         Error::new("GET", &url, Kind::TooLarge, message)
     }
 
     /// Waits until no other repository of this registry is read that may take much memory, and lets none be
     /// for as long as what it gives lives.
-    pub async fn alone(&self) -> Option<SemaphorePermit<'_>> {
+    pub async fn acquire_large(&self) -> Option<SemaphorePermit<'_>> {
         // The semaphore is never closed.
         self.transport.alone.acquire().await.ok()
     }
 
     /// The same without waiting; `None` if there is another.
-    pub fn try_alone(&self) -> Option<SemaphorePermit<'_>> {
+    pub fn try_acquire_large(&self) -> Option<SemaphorePermit<'_>> {
         self.transport.alone.try_acquire().ok()
     }
 
@@ -216,7 +216,7 @@ impl Reader {
 
     /// Whether the registry has a manifest. This loads it there, unlike a conditional request, which
     /// distribution answers with 304 before it looks for the manifest.
-    pub async fn has(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
+    pub async fn has_manifest(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
         if self.shows(repository, digest.as_str(), digest).await? {
             return Ok(true);
         }
@@ -257,18 +257,18 @@ impl Reader {
     }
 
     /// Whether a tag points to this manifest.
-    pub async fn holder(
+    pub async fn tag_target(
         &self,
         repository: &RepositoryName,
         tag: &Tag,
         digest: &Digest,
-    ) -> Result<Holder, Error> {
+    ) -> Result<TagTarget, Error> {
         let reference = Reference::Tag { tag, known: Some(digest) };
         Ok(match self.manifest(repository, reference).await? {
-            Resolved::Unchanged => Holder::This,
-            Resolved::Found(found) if found.digest == *digest => Holder::This,
-            Resolved::Found(_) => Holder::Another,
-            Resolved::Absent => Holder::Nobody,
+            Resolved::Unchanged => TagTarget::Expected,
+            Resolved::Found(found) if found.digest == *digest => TagTarget::Expected,
+            Resolved::Found(_) => TagTarget::Other,
+            Resolved::Absent => TagTarget::Missing,
         })
     }
 
@@ -305,7 +305,7 @@ impl Reader {
     /// is no. An error says something of this repository, and nothing of the registry.
     ///
     /// Whether tags go alone is inferred here, since asking would be a deletion; a run asks
-    /// ([`Deleter::removes_tags`]).
+    /// ([`Deleter::probe_tag_deletion`]).
     pub async fn features(&self, repository: &RepositoryName) -> Result<Features, Error> {
         let digest = Digest::of(b"");
         let url = self.transport.url(&format!("{repository}/referrers/{digest}"));

@@ -10,7 +10,7 @@ use reqwest::{Method, StatusCode};
 
 use super::auth::Scope;
 use super::error::{Error, Kind};
-use super::stored::Raw;
+use super::stored::RawManifest;
 use super::transport::{Request, Transport};
 use super::wire;
 use crate::model::{Digest, RepositoryName, Tag};
@@ -47,7 +47,7 @@ impl Restorer {
         &self,
         repository: &RepositoryName,
         reference: Restore<'_>,
-        raw: &Raw,
+        raw: &RawManifest,
         digest: &Digest,
     ) -> Result<(), Error> {
         let name = match reference {

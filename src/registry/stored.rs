@@ -19,7 +19,7 @@ const PROBE_BYTES: usize = 64 << 10;
 
 /// A manifest as the registry stores it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Raw {
+pub struct RawManifest {
     /// Its type, without parameters: what it was pushed with, and has to be pushed with again.
     pub media_type: String,
     /// Its bytes.
@@ -31,7 +31,11 @@ impl Reader {
     ///
     /// They are the ones that the digest names, except for schema 1, whose digest does not cover the
     /// signatures among them.
-    pub async fn raw(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<Raw>, Error> {
+    pub async fn raw(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<RawManifest>, Error> {
         let accepted = &[StatusCode::OK, StatusCode::NOT_FOUND];
         let url = self.transport.url(&format!("{repository}/manifests/{digest}"));
         let request = Request::get(url, Scope::pull(repository.as_str()), accepted, MANIFEST_BYTES)
@@ -51,7 +55,7 @@ impl Reader {
         if !wire::is_named_by(digest, &media_type, &response.body) {
             return Err(invalid(Kind::DigestMismatch, "the manifest does not match its digest"));
         }
-        Ok(Some(Raw { media_type, body: response.body }))
+        Ok(Some(RawManifest { media_type, body: response.body }))
     }
 
     /// Whether the registry can serve a blob. `false` is its own word for it; whatever leaves a doubt

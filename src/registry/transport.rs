@@ -33,23 +33,23 @@ pub struct Retry {
     /// Tries in all, the first one included.
     pub attempts: u32,
     /// The wait before the second try; it doubles from then on, and half of it is left to chance.
-    pub first_wait: Duration,
+    pub initial_backoff: Duration,
     /// No wait is longer than this, whatever `Retry-After` says.
-    pub longest_wait: Duration,
+    pub max_backoff: Duration,
     /// So long all requests wait for a registry from which no answer comes at all.
-    pub patience: Duration,
+    pub outage_timeout: Duration,
     /// So long nobody asks a registry after that.
-    pub rest: Duration,
+    pub open_duration: Duration,
 }
 
 impl Default for Retry {
     fn default() -> Self {
         Self {
             attempts: 5,
-            first_wait: Duration::from_millis(250),
-            longest_wait: Duration::from_secs(60),
-            patience: Duration::from_secs(60),
-            rest: Duration::from_secs(30),
+            initial_backoff: Duration::from_millis(250),
+            max_backoff: Duration::from_secs(60),
+            outage_timeout: Duration::from_secs(60),
+            open_duration: Duration::from_secs(30),
         }
     }
 }
@@ -120,7 +120,7 @@ pub(super) struct Response {
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
     /// Whether an earlier try may have done already what this one was to do.
-    pub(super) perhaps_done: bool,
+    pub(super) may_be_applied: bool,
 }
 
 impl Response {
@@ -192,12 +192,12 @@ impl Transport {
 
     /// Sends the request until it gets an accepted answer or a failure that another try cannot mend.
     pub(super) async fn send(&self, request: &Request<'_>) -> Result<Response, Error> {
-        let mut perhaps_done = false;
-        let result = self.keep_trying(request, &mut perhaps_done).await;
-        result.map_err(|error| Error { perhaps_done, ..error })
+        let mut may_be_applied = false;
+        let result = self.keep_trying(request, &mut may_be_applied).await;
+        result.map_err(|error| Error { may_be_applied, ..error })
     }
 
-    async fn keep_trying(&self, request: &Request<'_>, perhaps_done: &mut bool) -> Result<Response, Error> {
+    async fn keep_trying(&self, request: &Request<'_>, may_be_applied: &mut bool) -> Result<Response, Error> {
         let mut attempt = 1;
         let mut refusals = Refusals::default();
         let mut again = false;
@@ -213,7 +213,7 @@ impl Transport {
             let (error, wait) = match result {
                 Ok((status, headers, body)) if request.accepted.contains(&status) => {
                     self.circuit.answered();
-                    return Ok(Response { status, headers, body, perhaps_done: *perhaps_done });
+                    return Ok(Response { status, headers, body, may_be_applied: *may_be_applied });
                 }
                 Ok((StatusCode::UNAUTHORIZED, headers, body)) => {
                     self.circuit.answered();
@@ -231,13 +231,13 @@ impl Transport {
                 Err(error) => (error, None),
             };
             self.tell_circuit(&error);
-            *perhaps_done |= error.leaves_doubt();
+            *may_be_applied |= error.is_ambiguous();
             if request.once {
                 return Err(error);
             }
             if error.is_transient() && attempt >= self.retry.attempts {
                 // Perhaps it is not this request that has failed, but the registry.
-                if !error.tells_of_outage()
+                if !error.indicates_outage()
                     || !self.circuit.doubt()
                     || !self.pass(request.method_name(), &request.url).await?
                 {
@@ -278,7 +278,7 @@ impl Transport {
     }
 
     fn tell_circuit(&self, error: &Error) {
-        if error.tells_of_outage() {
+        if error.indicates_outage() {
             self.circuit.failed(error.to_string());
         } else if error.status.is_some() {
             self.circuit.answered();
@@ -287,7 +287,7 @@ impl Transport {
 
     /// How long the registry wants to be left alone, which then holds for all requests to it.
     fn asked_to_wait(&self, status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
-        let wait = retry_after(headers)?.min(self.retry.longest_wait);
+        let wait = retry_after(headers)?.min(self.retry.max_backoff);
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             self.circuit.hold(wait);
         }
@@ -317,7 +317,7 @@ impl Transport {
         if !error.is_transient() || attempt >= self.retry.attempts {
             return Err(error);
         }
-        let wait = asked.unwrap_or_else(|| self.backoff(attempt)).min(self.retry.longest_wait);
+        let wait = asked.unwrap_or_else(|| self.backoff(attempt)).min(self.retry.max_backoff);
         tracing::debug!(%error, attempt, wait_seconds = wait.as_secs_f64(), "trying again");
         tokio::time::sleep(wait).await;
         Ok(())
@@ -325,11 +325,11 @@ impl Transport {
 
     fn count_retry(&self) {
         self.retries.fetch_add(1, Ordering::Relaxed);
-        self.observer.retried();
+        self.observer.request_retried();
     }
 
     fn backoff(&self, attempt: u32) -> Duration {
-        let whole = self.retry.first_wait.saturating_mul(1 << (attempt - 1).min(16));
+        let whole = self.retry.initial_backoff.saturating_mul(1 << (attempt - 1).min(16));
         whole.mul_f64(0.5 + 0.5 * fastrand::f64())
     }
 
@@ -392,7 +392,7 @@ impl Transport {
         let begin = Instant::now();
         let result = receive(method, url, builder, limit, &self.large).await;
         let status = result.as_ref().ok().map(|(status, ..)| status.as_u16());
-        self.observer.exchanged(method, status, begin.elapsed());
+        self.observer.request_finished(method, status, begin.elapsed());
         result
     }
 }

@@ -140,7 +140,7 @@ impl<'a> Bounds<'a> {
     }
 
     fn too_much(&self, message: String) -> Error {
-        self.site.reader.too_much(&self.repository, message)
+        self.site.reader.too_large(&self.repository, message)
     }
 }
 

@@ -284,7 +284,7 @@ fn sums(gone: BTreeMap<Digest, u64>) -> (u64, u64) {
 
 /// Whether the registry answers at this moment.
 pub async fn answers_now(reader: &Reader) -> bool {
-    let answer = async { reader.knock().await && reader.ping().await.is_ok() };
+    let answer = async { reader.is_reachable().await && reader.ping().await.is_ok() };
     timeout(PROBE, answer).await.unwrap_or(false)
 }
 
@@ -292,7 +292,7 @@ pub async fn answers_now(reader: &Reader) -> bool {
 async fn answers(reader: &Reader) -> bool {
     let until = Instant::now() + PATIENCE;
     while Instant::now() < until {
-        if reader.knock().await && reader.ping().await.is_ok() {
+        if reader.is_reachable().await && reader.ping().await.is_ok() {
             return true;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;

@@ -14,7 +14,7 @@ use super::{Error, Progress, Site, Survey, hidden, in_time, survey};
 use crate::config::GcSchedule;
 use crate::gc::Collector;
 use crate::policy::Mode;
-use crate::registry::{Deleter, Ready};
+use crate::registry::{Deleter, DeletionSupport};
 use crate::report::{Collected, CollectionOutcome, Gone, Outcome, PlanDocument, RunReport};
 use crate::state::State;
 
@@ -142,9 +142,9 @@ async fn survey_and_apply(
         }
         Mode::Enforce => {
             let deleter: Deleter = site.reader.deleter();
-            let ready = async |repository: &_| match deleter.ready(repository).await? {
-                Ready::Yes => Ok(deleter.removes_tags(repository).await),
-                Ready::No(why) => Err(Error::NotReady(why)),
+            let ready = async |repository: &_| match deleter.probe_deletion(repository).await? {
+                DeletionSupport::Supported => Ok(deleter.probe_tag_deletion(repository).await),
+                DeletionSupport::Unsupported(why) => Err(Error::NotReady(why)),
             };
             let mut survey = unless_stopped(means.stop, survey(site, progress, ready)).await?;
             let looked = async {

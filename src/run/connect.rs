@@ -4,7 +4,7 @@
 use super::{Site, policy_of, repositories};
 use crate::gc::{Collector, Findings};
 use crate::model::RepositoryName;
-use crate::registry::Ready;
+use crate::registry::DeletionSupport;
 
 /// So many repositories are asked whether something could be deleted before it counts as not known.
 const ASKED: usize = 5;
@@ -90,9 +90,9 @@ async fn deletes(site: Site<'_>, claimed: &[&RepositoryName]) -> Result<String, 
     let deleter = site.reader.deleter();
     let mut failed = None;
     for repository in claimed.iter().take(ASKED) {
-        match deleter.ready(repository).await {
-            Ok(Ready::Yes) => return Ok(format!("allowed, as {repository} shows")),
-            Ok(Ready::No(why)) => return Err(why.to_owned()),
+        match deleter.probe_deletion(repository).await {
+            Ok(DeletionSupport::Supported) => return Ok(format!("allowed, as {repository} shows")),
+            Ok(DeletionSupport::Unsupported(why)) => return Err(why.to_owned()),
             Err(error) => failed = Some(error.to_string()),
         }
     }

@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 
 use crate::model::{Digest, RepositoryName};
 use crate::plan::Planned;
-use crate::registry::{self, Raw, Reader};
+use crate::registry::{self, RawManifest, Reader};
 
 /// Everything in one repository that goes because something else goes.
 pub(super) struct Family<'a> {
     reader: &'a Reader,
     repository: &'a RepositoryName,
     dependents: BTreeMap<&'a Digest, Vec<Digest>>,
-    read: BTreeMap<Digest, Raw>,
+    read: BTreeMap<Digest, RawManifest>,
 }
 
 impl<'a> Family<'a> {
@@ -54,7 +54,7 @@ impl<'a> Family<'a> {
     }
 
     /// The bytes of this one, if they were read because it belongs to another.
-    pub(super) fn take(&mut self, digest: &Digest) -> Option<Raw> {
+    pub(super) fn take(&mut self, digest: &Digest) -> Option<RawManifest> {
         self.read.remove(digest)
     }
 }

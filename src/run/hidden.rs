@@ -7,7 +7,7 @@ use super::{Error, Features, Site, Survey};
 use crate::gc::Collector;
 use crate::model::{Digest, RepositoryName, Snapshot};
 use crate::plan::{Plan, RepositoryPlan};
-use crate::registry::Hides;
+use crate::registry::TagCompleteness;
 
 /// So many blobs are looked for, each in a repository of its own, to see where a registry stores them.
 const SAMPLES: usize = 5;
@@ -33,22 +33,24 @@ pub(super) async fn refuse(
     features: Features,
     samples: &Samples,
     plan: &mut Plan,
-) -> Result<Hides, Error> {
+) -> Result<TagCompleteness, Error> {
     // That it deletes tags alone is no condition: a question about that may have got no answer.
     if features.referrers || features.ignores_page_size || site.registry.tags_complete {
-        return Ok(Hides::No);
+        return Ok(TagCompleteness::Complete);
     }
-    let hides = site.reader.may_hide_tags(&samples.0).await?;
-    if hides == Hides::Perhaps {
+    let tag_completeness = site.reader.tag_completeness(&samples.0).await?;
+    if tag_completeness == TagCompleteness::PossiblyIncomplete {
         plan.refuse_for_hidden_tags();
     }
-    Ok(hides)
+    Ok(tag_completeness)
 }
 
 /// Refuses what a registry on S3 may hide tags of, where that is not seen from outside, and what collects for it
 /// sees the registry's configuration.
 pub(super) async fn look_for_s3(site: Site<'_>, collector: Option<&Collector>, survey: &mut Survey) {
-    let (Hides::OnS3, Some(collector)) = (survey.hides, collector) else { return };
+    let (TagCompleteness::IncompleteOnS3, Some(collector)) = (survey.tag_completeness, collector) else {
+        return;
+    };
     match collector.is_on_s3().await {
         Ok(true) => survey.plan.refuse_for_hidden_tags(),
         Ok(false) => {}

@@ -4,7 +4,7 @@
 
 use super::{Clock, Site};
 use crate::policy::Mode;
-use crate::registry::{self, Deletion, Holder, Reference, Resolved};
+use crate::registry::{self, Deletion, Reference, Resolved, TagTarget};
 use crate::state::{self, Departure, Entry, State};
 
 /// Where one run writes.
@@ -96,11 +96,11 @@ async fn still_there(site: Site<'_>, entry: &Entry) -> Result<Option<bool>, regi
 /// Whether a manifest was not deleted. One that is there with none of the tags that it had was, and then
 /// somebody pushed it again; or else the tags have moved, and then an entry too many harms nobody.
 async fn stayed(site: Site<'_>, entry: &Entry) -> Result<bool, registry::Error> {
-    if !site.reader.has(&entry.repository, &entry.digest).await? {
+    if !site.reader.has_manifest(&entry.repository, &entry.digest).await? {
         return Ok(false);
     }
     for tag in &entry.tags {
-        if site.reader.holder(&entry.repository, tag, &entry.digest).await? == Holder::This {
+        if site.reader.tag_target(&entry.repository, tag, &entry.digest).await? == TagTarget::Expected {
             return Ok(true);
         }
     }

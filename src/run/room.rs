@@ -74,7 +74,7 @@ pub(super) async fn judge_beside(
     let timed = |begin: Instant| move |(snapshot, plan)| (snapshot, plan, begin.elapsed());
     let begin = Instant::now();
     // Where no other is large, it need not be read twice.
-    let alone = site.reader.try_alone();
+    let alone = site.reader.try_acquire_large();
     let room = if alone.is_some() { Room::Whole } else { Room::beside(readers) };
     let mut bounds = Bounds::of(site, repository, room);
     let judged = judge(features, repository, policy, depth, context.as_deref_mut(), &mut bounds).await;
@@ -82,7 +82,7 @@ pub(super) async fn judge_beside(
         return judged.map(timed(begin));
     }
     drop(judged);
-    let _alone = site.reader.alone().await;
+    let _alone = site.reader.acquire_large().await;
     // What was waited for is no part of what takes long to read.
     let begin = Instant::now();
     let mut bounds = Bounds::of(site, repository, Room::Whole);

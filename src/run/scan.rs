@@ -112,7 +112,7 @@ pub(super) async fn confirm(
 ) -> Result<bool, Error> {
     let repository = &snapshot.repository;
     let answers: Vec<(&Digest, bool)> = stream::iter(digests)
-        .map(async |digest| Ok::<_, Error>((digest, site.reader.has(repository, digest).await?)))
+        .map(async |digest| Ok::<_, Error>((digest, site.reader.has_manifest(repository, digest).await?)))
         .buffer_unordered(site.registry.concurrency.get())
         .try_collect()
         .await?;

@@ -10,7 +10,7 @@ use super::failure;
 use super::look::{Blind, Look};
 use crate::model::{Digest, Kind};
 use crate::plan::{TagDeletion, Untag};
-use crate::registry::{self, Deletion, Holder, Placeholder, Stuck};
+use crate::registry::{self, Deletion, Placeholder, PlaceholderError, TagTarget};
 use crate::state::{self, Departure};
 
 /// What became of a deletion that failed.
@@ -30,14 +30,14 @@ impl Work<'_> {
         &self,
         departure: &Departure,
         look: &mut Look,
-        send: impl AsyncFn() -> Result<Deletion, Stuck>,
+        send: impl AsyncFn() -> Result<Deletion, PlaceholderError>,
         done: &mut Done,
     ) -> Option<Deletion> {
         let entry = self.noted(self.journal.departing(departure), done)?;
         let mut attempt = 1;
         let mut doubtful = false;
         loop {
-            let Stuck { error, placed } = match send().await {
+            let PlaceholderError { error, tag_moved } = match send().await {
                 Ok(deletion) => {
                     let ours = doubtful && deletion == Deletion::AlreadyGone;
                     let deletion = if ours { Deletion::Done } else { deletion };
@@ -46,9 +46,9 @@ impl Work<'_> {
                 }
                 Err(stuck) => stuck,
             };
-            doubtful |= placed || error.perhaps_done;
+            doubtful |= tag_moved || error.may_be_applied;
             // Half of a placeholder's work is never done again: the next run ends it.
-            let pause = if placed { Err(error) } else { self.deleter.pause(error, attempt).await };
+            let pause = if tag_moved { Err(error) } else { self.deleter.pause(error, attempt).await };
             let came = match pause {
                 Ok(()) => self.came_of(departure, look).await,
                 Err(error) => Err(error),
@@ -80,13 +80,13 @@ impl Work<'_> {
         let Departure { repository, digest, tags, alone, .. } = departure;
         if *alone {
             for tag in tags {
-                match self.site.reader.holder(repository, tag, digest).await? {
-                    Holder::This => {}
-                    Holder::Another => return Ok(Came::Changed),
-                    Holder::Nobody => return Ok(Came::Gone),
+                match self.site.reader.tag_target(repository, tag, digest).await? {
+                    TagTarget::Expected => {}
+                    TagTarget::Other => return Ok(Came::Changed),
+                    TagTarget::Missing => return Ok(Came::Gone),
                 }
             }
-        } else if !self.site.reader.has(repository, digest).await? {
+        } else if !self.site.reader.has_manifest(repository, digest).await? {
             return Ok(Came::Gone);
         }
         match self.look(Some(look), Duration::ZERO).await {
@@ -103,14 +103,24 @@ impl Work<'_> {
     }
 
     /// Removes a tag in the way that the registry has, or in one that all have.
-    pub(super) async fn remove(&self, untag: &Untag, departure: &Departure) -> Result<Deletion, Stuck> {
+    pub(super) async fn remove(
+        &self,
+        untag: &Untag,
+        departure: &Departure,
+    ) -> Result<Deletion, PlaceholderError> {
         let repository = &self.planned.repository;
         match self.features.tag_deletion {
             TagDeletion::Supported => {
-                match self.site.reader.holder(repository, &untag.tag, &untag.digest).await.map_err(whole)? {
-                    Holder::This => self.deleter.tag(repository, &untag.tag).await.map_err(whole),
-                    Holder::Another => Ok(Deletion::Moved),
-                    Holder::Nobody => Ok(Deletion::AlreadyGone),
+                match self
+                    .site
+                    .reader
+                    .tag_target(repository, &untag.tag, &untag.digest)
+                    .await
+                    .map_err(whole)?
+                {
+                    TagTarget::Expected => self.deleter.tag(repository, &untag.tag).await.map_err(whole),
+                    TagTarget::Other => Ok(Deletion::Moved),
+                    TagTarget::Missing => Ok(Deletion::AlreadyGone),
                 }
             }
             TagDeletion::Unsupported => {
@@ -173,6 +183,6 @@ impl Work<'_> {
 }
 
 /// What fails as a whole leaves nothing behind.
-pub(super) fn whole(error: registry::Error) -> Stuck {
-    Stuck { error, placed: false }
+pub(super) fn whole(error: registry::Error) -> PlaceholderError {
+    PlaceholderError { error, tag_moved: false }
 }

@@ -11,7 +11,7 @@ use super::journal::settle;
 use super::naming::{Name, Target};
 use super::{Clock, Error, Site};
 use crate::model::{Digest, Manifest, RepositoryName, Tag};
-use crate::registry::{self, Holder, Raw, Restore, Restorer, read_manifest};
+use crate::registry::{self, RawManifest, Restore, Restorer, TagTarget, read_manifest};
 use crate::report::listed;
 use crate::state::{Entry, Fate, Filter, State};
 
@@ -78,7 +78,7 @@ pub async fn undo(
 /// One deletion with the manifest that it took.
 struct Part {
     entry: Entry,
-    raw: Raw,
+    raw: RawManifest,
     /// `None` if nobody can read it.
     manifest: Option<Manifest>,
 }
@@ -87,7 +87,7 @@ impl Part {
     fn read(state: &State, entry: Entry) -> Result<Self, Error> {
         let (media_type, body) = state.entry_body(entry.id)?.unwrap_or_default();
         let manifest = read_manifest(&entry.digest, &media_type, &body).ok();
-        Ok(Self { entry, raw: Raw { media_type, body: body.into() }, manifest })
+        Ok(Self { entry, raw: RawManifest { media_type, body: body.into() }, manifest })
     }
 
     fn key(&self) -> (RepositoryName, Digest) {
@@ -194,7 +194,7 @@ impl Work<'_> {
         moved: &mut Vec<Tag>,
     ) -> Result<Return, registry::Error> {
         let Entry { repository, digest, .. } = &part.entry;
-        let there = self.site.reader.has(repository, digest).await?;
+        let there = self.site.reader.has_manifest(repository, digest).await?;
         if !there {
             if let Some(why) = self.missing(part).await? {
                 return Ok(Return::Lost { why });
@@ -214,10 +214,10 @@ impl Work<'_> {
         }
         let mut placed = false;
         for tag in &part.entry.tags {
-            match self.site.reader.holder(repository, tag, digest).await? {
-                Holder::This => tags.push(tag.clone()),
-                Holder::Another => moved.push(tag.clone()),
-                Holder::Nobody => {
+            match self.site.reader.tag_target(repository, tag, digest).await? {
+                TagTarget::Expected => tags.push(tag.clone()),
+                TagTarget::Other => moved.push(tag.clone()),
+                TagTarget::Missing => {
                     self.restorer.put(repository, Restore::Tag(tag), &part.raw, digest).await?;
                     tags.push(tag.clone());
                     placed = true;
@@ -244,7 +244,7 @@ impl Work<'_> {
         }
         for child in &manifest.children {
             let is_back = self.back.contains(&(repository.clone(), child.clone()));
-            if !is_back && !self.site.reader.has(repository, child).await? {
+            if !is_back && !self.site.reader.has_manifest(repository, child).await? {
                 lost.push(format!("child {child}"));
             }
         }

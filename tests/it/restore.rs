@@ -12,7 +12,7 @@ use crate::support::push::Pusher;
 use crate::support::server::{Options, RealRegistry};
 use regsweep::config;
 use regsweep::model::{Digest, RepositoryName, Tag};
-use regsweep::registry::{Kind, Raw, Reader, Reference, Resolved, Restore, Retry, read_manifest};
+use regsweep::registry::{Kind, RawManifest, Reader, Reference, Resolved, Restore, Retry, read_manifest};
 
 /// A registry, and the way to its repository `app`.
 struct World {
@@ -32,7 +32,7 @@ impl World {
         );
         let config = config::parse(&text, "f", &|_: &str| None).unwrap();
         let (short, quick) = (Duration::from_millis(1), Duration::from_millis(20));
-        let retry = Retry { attempts: 3, first_wait: short, longest_wait: quick, ..Retry::default() };
+        let retry = Retry { attempts: 3, initial_backoff: short, max_backoff: quick, ..Retry::default() };
         let reader = Reader::new(&config.registries[0], retry, Arc::new(())).unwrap();
         let pusher = Pusher::new(&registry.url());
         Self { registry, reader, pusher, app: RepositoryName::parse("app").unwrap() }
@@ -42,7 +42,7 @@ impl World {
         self.pusher.push("app", tag, content).await.unwrap();
     }
 
-    async fn raw(&self, content: &Content) -> Option<Raw> {
+    async fn raw(&self, content: &Content) -> Option<RawManifest> {
         self.reader.raw(&self.app, &digest(&content.digest)).await.unwrap()
     }
 
@@ -51,7 +51,8 @@ impl World {
     }
 
     async fn put(&self, reference: Restore<'_>, content: &Content) -> Result<(), String> {
-        let raw = Raw { media_type: content.media_type.into(), body: content.manifest.clone().into() };
+        let raw =
+            RawManifest { media_type: content.media_type.into(), body: content.manifest.clone().into() };
         let put = self.reader.restorer().put(&self.app, reference, &raw, &digest(&content.digest)).await;
         put.map_err(|error| {
             assert_eq!(error.kind, Kind::Invalid, "{error}");

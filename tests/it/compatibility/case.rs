@@ -28,10 +28,10 @@ pub(crate) const EVERY: [Personality; 5] =
 /// Tries that cost a test no time.
 pub(crate) const QUICK: Retry = Retry {
     attempts: 3,
-    first_wait: Duration::from_millis(1),
-    longest_wait: Duration::from_millis(20),
-    patience: Duration::from_millis(200),
-    rest: Duration::from_millis(200),
+    initial_backoff: Duration::from_millis(1),
+    max_backoff: Duration::from_millis(20),
+    outage_timeout: Duration::from_millis(200),
+    open_duration: Duration::from_millis(200),
 };
 
 /// A configuration for one registry, and the way to it.

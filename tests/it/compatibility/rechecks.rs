@@ -37,7 +37,7 @@ async fn to_wait_for_memory_makes_no_recheck_good_for_longer() {
     let case = Case::of(&fake);
     let survey = case.survey().await.unwrap();
     crowd(&case, "app");
-    let alone = case.reader.alone().await;
+    let alone = case.reader.acquire_large().await;
     let released = Arc::new(Mutex::new(Instant::now()));
     let (path, since) = (format!("/v2/app/manifests/{}", old("app", 1).digest), released.clone());
     fake.before(move |request, state| {

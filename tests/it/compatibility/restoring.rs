@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use regsweep::model::{Digest, RepositoryName, Tag};
-use regsweep::registry::{Error, Kind, Observer, Raw, Reader, Restore, Restorer, read_manifest};
+use regsweep::registry::{Error, Kind, Observer, RawManifest, Reader, Restore, Restorer, read_manifest};
 
 use crate::compatibility::auth::scopes;
 use crate::compatibility::case::{Case, EVERY, QUICK, filled, html, image, old, once, refusal};
@@ -20,8 +20,8 @@ pub(crate) fn digest(text: &str) -> Digest {
     Digest::parse(text).unwrap()
 }
 
-fn raw(content: &Content) -> Raw {
-    Raw { media_type: content.media_type.to_owned(), body: Bytes::from(content.manifest.clone()) }
+fn raw(content: &Content) -> RawManifest {
+    RawManifest { media_type: content.media_type.to_owned(), body: Bytes::from(content.manifest.clone()) }
 }
 
 async fn put(restorer: &Restorer, content: &Content) -> Result<(), Error> {
@@ -165,7 +165,7 @@ async fn what_cannot_be_meant_is_not_sent() {
     let tag = Tag::parse("v1").unwrap();
     let error = restorer.put(&app(), Restore::Tag(&tag), &raw(&one), &digest(&other.digest)).await;
     assert_eq!(error.unwrap_err().kind, Kind::DigestMismatch);
-    let split = Raw { media_type: "text/plain\r\nx: y".into(), ..raw(&one) };
+    let split = RawManifest { media_type: "text/plain\r\nx: y".into(), ..raw(&one) };
     let error = restorer.put(&app(), Restore::Digest, &split, &digest(&one.digest)).await;
     assert_eq!(error.unwrap_err().kind, Kind::Invalid);
     assert_eq!(fake.requests(), []);
@@ -209,11 +209,11 @@ async fn a_token_to_push_is_asked_for() {
 struct Methods(Mutex<Vec<(&'static str, Option<u16>)>>);
 
 impl Observer for Methods {
-    fn exchanged(&self, method: &'static str, status: Option<u16>, _taken: Duration) {
+    fn request_finished(&self, method: &'static str, status: Option<u16>, _taken: Duration) {
         self.0.lock().unwrap().push((method, status));
     }
 
-    fn retried(&self) {}
+    fn request_retried(&self) {}
 }
 
 #[tokio::test]

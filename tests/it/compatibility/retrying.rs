@@ -92,7 +92,7 @@ async fn a_registry_that_asks_for_time_gets_it() {
     let fake = filled(Personality::V3_1, &["app"]);
     let busy = refusal(429, "TOOMANYREQUESTS").header("retry-after", "1");
     fake.on(once(|request| request.path == "/v2/app/tags/list", busy));
-    let retry = Retry { longest_wait: Duration::from_secs(60), ..QUICK };
+    let retry = Retry { max_backoff: Duration::from_secs(60), ..QUICK };
     let case = Case::of(&fake).patient(retry);
     let begin = Instant::now();
     let report = case.run().await.unwrap();

@@ -25,10 +25,10 @@ const PLAIN: &str = "tls: { insecure_skip_verify: true }";
 /// Tries that cost a test no time.
 const QUICK: Retry = Retry {
     attempts: 3,
-    first_wait: Duration::from_millis(1),
-    longest_wait: Duration::from_millis(20),
-    patience: Duration::from_millis(200),
-    rest: Duration::from_millis(200),
+    initial_backoff: Duration::from_millis(1),
+    max_backoff: Duration::from_millis(20),
+    outage_timeout: Duration::from_millis(200),
+    open_duration: Duration::from_millis(200),
 };
 
 pub(crate) fn base64(text: &str) -> String {

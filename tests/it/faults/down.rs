@@ -14,7 +14,8 @@ use crate::support::faults::Fault;
 use crate::support::regsweep::OLD_GOES;
 
 /// Waits for two seconds, and asks again after three.
-const SHORT: Retry = Retry { patience: Duration::from_secs(2), rest: Duration::from_secs(3), ..HASTY };
+const SHORT: Retry =
+    Retry { outage_timeout: Duration::from_secs(2), open_duration: Duration::from_secs(3), ..HASTY };
 
 #[tokio::test]
 async fn a_registry_that_is_down_gets_one_small_question_now_and_then() {
@@ -48,7 +49,7 @@ async fn a_registry_that_is_down_gets_one_small_question_now_and_then() {
     let more = world.faults.log().len() - before;
     assert!(more <= 1, "{more}");
     world.faults.calm();
-    tokio::time::sleep(SHORT.rest).await;
+    tokio::time::sleep(SHORT.open_duration).await;
     world.then_good_weather("up again").await;
 }
 
@@ -67,7 +68,7 @@ async fn a_registry_that_goes_down_in_the_middle_of_deletions_ends_the_run() {
     assert_eq!(report.deleted.len() + report.spared.len(), world.doomed().len(), "{report:?}");
     world.assert_sound("down").await;
     world.faults.calm();
-    tokio::time::sleep(SHORT.rest).await;
+    tokio::time::sleep(SHORT.open_duration).await;
     world.then_good_weather("up again").await;
 }
 
@@ -86,7 +87,7 @@ async fn a_deletion_that_was_not_sent_is_not_in_the_journal() {
     assert!(world.journal().is_empty());
     world.assert_sound("not sent").await;
     world.faults.calm();
-    tokio::time::sleep(SHORT.rest).await;
+    tokio::time::sleep(SHORT.open_duration).await;
     world.then_good_weather("not sent").await;
 }
 
@@ -97,6 +98,6 @@ async fn a_name_that_nobody_knows_is_no_outage_to_wait_for() {
     let reader = Reader::new(&config.registries[0], HASTY, Arc::new(())).unwrap();
     let error = reader.ping().await.unwrap_err();
     assert_eq!(error.kind, Kind::Connect, "{error}");
-    assert!(!error.perhaps_done);
+    assert!(!error.may_be_applied);
     assert_eq!((reader.traffic().requests, reader.traffic().retries), (5, 4));
 }

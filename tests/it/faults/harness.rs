@@ -21,10 +21,10 @@ use crate::support::server::RealRegistry;
 /// Tries and waits that cost a test little time.
 pub(crate) const HASTY: Retry = Retry {
     attempts: 5,
-    first_wait: Duration::from_millis(2),
-    longest_wait: Duration::from_secs(2),
-    patience: Duration::from_secs(30),
-    rest: Duration::from_secs(2),
+    initial_backoff: Duration::from_millis(2),
+    max_backoff: Duration::from_secs(2),
+    outage_timeout: Duration::from_secs(30),
+    open_duration: Duration::from_secs(2),
 };
 
 /// The path of the deletion by which a run finds out whether it may delete.

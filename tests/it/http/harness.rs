@@ -167,7 +167,7 @@ pub(crate) fn metrics(config: &Config) -> Metrics {
     metrics.run_finished(&report(config, 6, 0), TAKEN, now());
     metrics.run_failed("edge & co", TAKEN, now());
     metrics.collected("main", &collected(CollectionOutcome::Success, 1, None));
-    metrics.observer("main").exchanged("GET", Some(200), Duration::from_millis(3));
+    metrics.observer("main").request_finished("GET", Some(200), Duration::from_millis(3));
     metrics.up("main", true);
     metrics.run_timeout("main", Duration::from_secs(43_200));
     metrics.reclaimable("main", 9_663_676_416);
