@@ -1,5 +1,7 @@
 //! The house rules that a compiler does not know: who may use whom, and that every file says its duty.
 
+mod guarantees;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -51,7 +53,7 @@ fn module(path: &Path) -> Option<String> {
 
 fn layer(module: &str) -> usize {
     let found = LAYERS.iter().position(|layer| layer.contains(&module));
-    found.unwrap_or_else(|| panic!("{module} has no layer: give it one in tests/layers.rs and in lib.rs"))
+    found.unwrap_or_else(|| panic!("{module} has no layer: give it one in LAYERS and in src/lib.rs"))
 }
 
 /// The modules of the first level that code uses, by `crate::name` or inside `crate::{…}`.
@@ -142,18 +144,5 @@ fn the_map_names_every_module() {
     let map = include_str!("../../src/lib.rs");
     for module in LAYERS.iter().flat_map(|layer| layer.iter()) {
         assert!(map.contains(&format!("[`{module}`]")), "lib.rs does not say what {module} is for");
-    }
-}
-
-#[test]
-fn the_promises_name_tests_that_exist() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let page = std::fs::read_to_string(root.join("docs/promises.md")).unwrap();
-    let named: Vec<(&str, &str)> = page.split('`').filter_map(|word| word.split_once("::")).collect();
-    assert!(named.len() > 30, "{named:?}");
-    for (file, test) in named.into_iter().filter(|(file, _)| *file != "file") {
-        let text = std::fs::read_to_string(root.join("tests").join(file).with_extension("rs"));
-        let text = text.unwrap_or_else(|error| panic!("{file}: {error}"));
-        assert!(text.contains(&format!("fn {test}(")), "{file} has no {test}");
     }
 }
