@@ -2,23 +2,18 @@
 //!
 //! Ages are relative to the day it runs, so that a policy always has something old and something new.
 
-#![allow(dead_code, reason = "the files of the tests can do more than is needed here")]
-#![allow(unreachable_pub, reason = "the files of the tests are public within theirs")]
-#![allow(clippy::expect_used, reason = "the files of the tests may panic")]
 #![allow(clippy::print_stdout, reason = "it prints what it did")]
 
-#[path = "../tests/it/support/image.rs"]
-mod image;
-#[path = "../tests/it/support/push.rs"]
-mod push;
+#[path = "support/mod.rs"]
+mod support;
 
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
-use image::{Artifact, Content, Image, Index, signature_tag};
-use push::Pusher;
+use support::image::{Artifact, Content, Image, Index, signature_tag};
+use support::push::Pusher;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {

@@ -10,7 +10,7 @@ use futures_util::{StreamExt as _, stream};
 use tokio::runtime::Handle;
 
 use super::filling::{Filled, Repository};
-use super::server::RealRegistry;
+use crate::support::real_registry::RealRegistry;
 use super::{CONCURRENCY, REGISTRY, now};
 
 /// How many tags the repositories have. Distribution 2.8 reads each of them at every deletion.

@@ -7,8 +7,8 @@ use std::thread;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
-use super::image::{Content, OCI_MANIFEST, digest};
-use super::store::Store;
+use crate::support::image::{Content, OCI_MANIFEST, digest};
+use crate::support::store::Store;
 
 /// How many tags the repositories have, over and over: a thousand in five.
 const REPOSITORIES: [usize; 5] = [500, 250, 100, 100, 50];

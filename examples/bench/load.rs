@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::CONCURRENCY;
 use super::filling::Filled;
-use super::image::ACCEPT_ALL;
+use crate::support::image::ACCEPT_ALL;
 
 /// Whether regsweep has seen the registry before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

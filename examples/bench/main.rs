@@ -2,19 +2,11 @@
 //! the very same requests and next to a shell loop over `skopeo inspect`, and `regsweep run` next to a bare
 //! loop of deletions: `bench <regsweep> plans|deletions [size]...`.
 
-#![allow(dead_code, reason = "the files of the tests can do more than is needed here")]
-#![allow(unreachable_pub, reason = "the files of the tests are public within theirs")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that fails panics, like a test")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the face of the benchmark")]
 
-#[path = "../../tests/it/support/image.rs"]
-mod image;
-#[path = "../../tests/it/support/program.rs"]
-mod program;
-#[path = "../../tests/it/support/server.rs"]
-mod server;
-#[path = "../../tests/it/support/store.rs"]
-mod store;
+#[path = "../support/mod.rs"]
+mod support;
 
 mod deleting;
 mod filling;
@@ -29,7 +21,7 @@ use std::time::Instant;
 use filling::Filled;
 use load::{Load, Scan};
 use measure::{Ran, plan, skopeo_loop};
-use server::RealRegistry;
+use support::real_registry::RealRegistry;
 use table::{Row, machine};
 
 /// Requests in flight at one time, of regsweep (its default) and of the load generator alike.

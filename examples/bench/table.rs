@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::load::Scan;
 use super::measure::Ran;
-use super::program::registry_program;
+use crate::support::registry_program::registry_program;
 
 /// Everything about one size, cold or warm.
 pub struct Row {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
 use crate::Soak;
-use crate::image::Content;
+use crate::support::image::Content;
 use crate::model::Push;
 
 /// Who asked.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use crate::Soak;
-use crate::image::digest;
+use crate::support::image::digest;
 use crate::pusher::REPOSITORIES;
 use crate::report::Promise;
 use crate::service::Variant;
@@ -53,7 +53,7 @@ async fn deletion(soak: &Soak, random: &mut Rng) {
 /// A tag that leads nowhere, as a crash of the registry leaves it.
 fn ghost(soak: &Soak, random: &mut Rng) {
     let repository = random.choice(REPOSITORIES).unwrap_or("bulk");
-    soak.host.store().write_ghost(repository, &format!("ghost-{}", random.u32(0..8)));
+    soak.host.store().write_dangling_tag(repository, &format!("ghost-{}", random.u32(0..8)));
     soak.report.count("chaos: ghost tag");
 }
 
@@ -126,9 +126,9 @@ async fn refuse(soak: &Arc<Soak>, random: &mut Rng) {
     soak.report.count("chaos: connections refused");
     let (refusing, pause) = (soak.clone(), Duration::from_millis(random.u64(100..3000)));
     tokio::task::spawn_blocking(move || {
-        refusing.weather.proxy.refuse(true);
+        refusing.weather.proxy.refuse_connections(true);
         std::thread::sleep(pause);
-        refusing.weather.proxy.refuse(false);
+        refusing.weather.proxy.refuse_connections(false);
     })
     .await
     .unwrap();

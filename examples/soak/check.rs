@@ -8,7 +8,7 @@ use fastrand::Rng;
 use reqwest::StatusCode;
 
 use crate::access::Access;
-use crate::image::{ACCEPT_ALL, Content, digest};
+use crate::support::image::{ACCEPT_ALL, Content, digest};
 use crate::model::{Tagged, is_held};
 use crate::report::Promise;
 use crate::service::PROTECTED;

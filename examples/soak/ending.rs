@@ -11,7 +11,7 @@ use crate::Soak;
 use crate::access::Access;
 use crate::audit;
 use crate::check::{self, Trouble, everything, expect};
-use crate::image::{Artifact, Image, Index, signature_tag};
+use crate::support::image::{Artifact, Image, Index, signature_tag};
 use crate::pusher::{REPOSITORIES, push};
 use crate::report::Promise;
 use crate::service::{PROTECTED, Variant};

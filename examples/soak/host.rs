@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::program::registry_program;
-use crate::store::Store;
+use crate::support::registry_program::registry_program;
+use crate::support::store::Store;
 
 /// A registry and its scripts in one folder.
 #[derive(Debug, Clone)]

@@ -3,21 +3,11 @@
 //!
 //! It ends with 1 and names what was broken, if anything was. Then its files are kept.
 
-#![allow(dead_code, unused_imports, reason = "the files of the tests can do more than is needed here")]
-#![allow(unreachable_pub, reason = "the files of the tests are public within theirs")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a soak that cannot go on panics, like a test")]
 #![allow(clippy::print_stdout, reason = "this is the face of the soak")]
 
-#[path = "../../tests/it/support/faults.rs"]
-mod faults;
-#[path = "../../tests/it/support/image.rs"]
-mod image;
-#[path = "../../tests/it/support/program.rs"]
-mod program;
-#[path = "../../tests/it/support/push.rs"]
-mod push;
-#[path = "../../tests/it/support/store.rs"]
-mod store;
+#[path = "../support/mod.rs"]
+mod support;
 
 mod access;
 mod audit;

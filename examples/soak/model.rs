@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, Utc};
 use fastrand::Rng;
 
-use crate::image::{Content, fallback_tag};
+use crate::support::image::{Content, fallback_tag};
 
 /// What every variant of the policies protects, or keeps by a rule that keeps all, or leaves unclaimed.
 pub fn is_held(tag: &str) -> bool {

@@ -6,9 +6,9 @@ use std::time::Duration;
 use chrono::{SecondsFormat, TimeDelta};
 use fastrand::Rng;
 
-use crate::image::{Artifact, Content, Image, Index, signature_tag};
+use crate::support::image::{Artifact, Content, Image, Index, signature_tag};
 use crate::model::{Signed, is_held};
-use crate::push::Pusher;
+use crate::support::push::Pusher;
 use crate::report::Promise;
 use crate::{Soak, now};
 

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::faults::{Fault, Faults, Seen};
+use crate::support::fault_proxy::{Fault, FaultProxy, ProxiedRequest};
 use crate::report::Report;
 
 /// The proxy, and whether the weather is bad.
 pub struct Weather {
-    pub proxy: Faults,
+    pub proxy: FaultProxy,
     storm: Arc<AtomicBool>,
 }
 
@@ -19,7 +19,7 @@ impl Weather {
     pub fn before(host: &str, seed: u64, report: Arc<Report>) -> Self {
         let storm = Arc::new(AtomicBool::new(false));
         let bad = storm.clone();
-        let proxy = Faults::before(host, move |seen| {
+        let proxy = FaultProxy::before(host, move |seen| {
             let fault = if bad.load(Ordering::Relaxed) { choose(seen, seed) } else { Fault::None };
             if fault != Fault::None {
                 report.count(&format!("fault: {}", name(fault)));
@@ -35,7 +35,7 @@ impl Weather {
 }
 
 /// What is done to a request. Deletions, which matter most, meet more of it.
-fn choose(seen: &Seen, seed: u64) -> Fault {
+fn choose(seen: &ProxiedRequest, seed: u64) -> Fault {
     let mut chance = seen.chance(seed);
     let often = if seen.method == "DELETE" { 5 } else { 25 };
     if chance.u32(0..often) > 0 {

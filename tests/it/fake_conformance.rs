@@ -3,12 +3,12 @@
 use reqwest::{Client, Method};
 use serde_json::Value;
 
-use crate::support::fake::{Auth, FakeRegistry, Options as FakeOptions, Personality};
+use crate::support::fake_registry::{Auth, FakeRegistry, Options as FakeOptions, Personality};
 use crate::support::image::{
     ACCEPT_ALL, Artifact, Content, DOCKER_LIST, DOCKER_MANIFEST, Image, Index, OCI_INDEX, OCI_MANIFEST,
-    digest, ghost_digest, signature_tag,
+    digest, dangling_digest, signature_tag,
 };
-use crate::support::server::{Options as RealOptions, RealRegistry};
+use crate::support::real_registry::{Options as RealOptions, RealRegistry};
 
 /// What is compared of an answer.
 #[derive(Debug, PartialEq)]
@@ -106,8 +106,8 @@ impl Both {
         }
         both.real.store().write("untagged", &[], &image);
         both.fake.push_untagged("untagged", &image);
-        both.real.store().write_ghost("app", "ghost");
-        both.fake.ghost("app", "ghost");
+        both.real.store().write_dangling_tag("app", "ghost");
+        both.fake.add_dangling_tag("app", "ghost");
         (both, Held { image, docker, index, list })
     }
 
@@ -353,7 +353,7 @@ async fn what_a_client_knows_already() {
         }
     }
     // The condition is answered before anyone looks whether there is such a manifest, or a type for it.
-    for (reference, etag) in [("ghost", ghost_digest("ghost")), (ZEROS, ZEROS.into()), ("v1", bare.into())] {
+    for (reference, etag) in [("ghost", dangling_digest("ghost")), (ZEROS, ZEROS.into()), ("v1", bare.into())] {
         both.agree(&format!("GET /v2/app/manifests/{reference}"), &[("if-none-match", &etag)]).await;
     }
     let config = held.image.config_digest();
@@ -380,7 +380,7 @@ async fn deletion() {
         "GET /v2/app/manifests/index",
         &format!("GET /v2/app/blobs/{}", image.config_digest()),
         &format!("DELETE /v2/app/manifests/{}", image.digest),
-        &format!("DELETE /v2/app/manifests/{}", ghost_digest("ghost")),
+        &format!("DELETE /v2/app/manifests/{}", dangling_digest("ghost")),
         "GET /v2/app/tags/list",
         &format!("DELETE /v2/app/manifests/{}", docker.digest),
         &format!("DELETE /v2/a/manifests/{}", Image::new("a").build().digest),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
 
-use crate::support::fake::{Auth, Bearer, Canned, FakeRegistry, Links, Personality};
+use crate::support::fake_registry::{Auth, Bearer, Canned, FakeRegistry, Links, Personality};
 use crate::support::image::{
     ACCEPT_ALL, Artifact, DOCKER_LIST, DOCKER_MANIFEST, Image, Index, OCI_INDEX, OCI_MANIFEST, digest,
 };

@@ -9,11 +9,11 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::engine::free_port;
+use crate::support::docker_engine::free_port;
 use crate::support::image::Image;
-use crate::support::program::registry_program;
+use crate::support::registry_program::registry_program;
 use crate::support::push::Pusher;
-use crate::support::server::RealRegistry;
+use crate::support::real_registry::RealRegistry;
 
 /// Waits for something that the world has to bring about.
 async fn until<T>(what: &str, happened: impl AsyncFn() -> Option<T>) -> T {

@@ -9,7 +9,7 @@ use crate::support::image::{
     self, Artifact, Content, Image, Index, OCI_MANIFEST, fallback_index, fallback_tag, signature_tag,
 };
 use crate::support::push::Pusher;
-use crate::support::server::{Options, RealRegistry};
+use crate::support::real_registry::{Options, RealRegistry};
 use regsweep::config;
 use regsweep::model::{Digest, RepositoryName, Tag};
 use regsweep::registry::{Kind, RawManifest, Reader, Reference, Resolved, Restore, Retry, read_manifest};

@@ -2,7 +2,7 @@
 
 use crate::support::image::{Content, Image};
 use crate::support::regsweep::Regsweep;
-use crate::support::server::RealRegistry;
+use crate::support::real_registry::RealRegistry;
 
 const REPOSITORIES: usize = 200;
 const TAGS: usize = 50;

@@ -2,17 +2,17 @@
 //!
 //! All but `regsweep`, which runs it, know nothing of regsweep, so they cannot agree with it by accident.
 
-pub mod engine;
-pub mod fake;
-pub mod faults;
-pub mod gate;
-pub mod held;
+pub mod docker_engine;
+pub mod fake_registry;
+pub mod fault_proxy;
+pub mod holding_proxy;
+pub mod contents;
 pub mod image;
-pub mod program;
+pub mod registry_program;
 pub mod push;
 pub mod redis;
 pub mod regsweep;
-pub mod server;
+pub mod real_registry;
 pub mod skopeo;
 pub mod store;
-pub mod sweep;
+pub mod cli;

@@ -4,11 +4,11 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::support::faults::{Fault, Faults};
+use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::image::{Artifact, Content, Image, Index, fallback_index, fallback_tag, signature_tag};
 use crate::support::push::Pusher;
-use crate::support::server::RealRegistry;
-use crate::support::skopeo::{skopeo_can_pull, skopeo_inspect_raw, skopeo_pull_whole};
+use crate::support::real_registry::RealRegistry;
+use crate::support::skopeo::{skopeo_can_pull, skopeo_inspect_raw, skopeo_pull_all};
 
 /// One of everything, with the tag it goes by.
 fn everything() -> Vec<(String, Content)> {
@@ -45,7 +45,7 @@ async fn what_is_pushed_can_be_pulled_whole() {
         pusher.push("team/app", &tag, &content).await.unwrap();
         let image = format!("{}/team/app:{tag}", registry.host());
         assert_eq!(skopeo_inspect_raw(&image), content.manifest, "{tag}");
-        skopeo_pull_whole(&image);
+        skopeo_pull_all(&image);
     }
 }
 
@@ -55,7 +55,7 @@ fn what_is_written_into_a_store_is_served_whole() {
     let mut store = registry.store();
     for (tag, content) in everything() {
         store.write("team/app", &[&tag, &format!("{tag}.again")], &content);
-        skopeo_pull_whole(&format!("{}/team/app:{tag}.again", registry.host()));
+        skopeo_pull_all(&format!("{}/team/app:{tag}.again", registry.host()));
     }
 }
 
@@ -89,7 +89,7 @@ async fn a_collection_takes_what_was_deleted_and_no_more() {
     let output = registry.garbage_collect(&[]);
     assert!(output.contains("3 blobs marked, 2 blobs and 0 manifests eligible for deletion"), "{output}");
     registry.start_again();
-    skopeo_pull_whole(&format!("{}/app:kept", registry.host()));
+    skopeo_pull_all(&format!("{}/app:kept", registry.host()));
     assert!(!skopeo_can_pull(&format!("{}/app:gone", registry.host())));
     let deleted: Vec<_> = registry.mutating_requests().into_iter().map(|logged| logged.status).collect();
     assert_eq!(deleted, [202]);
@@ -118,7 +118,7 @@ async fn through(
 ) -> (Result<(u16, Vec<u8>), reqwest::Error>, Vec<u16>, Option<u16>) {
     let registry = RealRegistry::start();
     registry.store().write("app", &["v1"], &Image::new("one").layer("base").build());
-    let faults = Faults::before(&registry.host(), move |_| fault);
+    let faults = FaultProxy::before(&registry.host(), move |_| fault);
     let answer = async {
         let answer = reqwest::get(format!("{}{path}", faults.url())).await?;
         let status = answer.status().as_u16();
@@ -172,7 +172,7 @@ async fn a_chunked_answer_stays_chunked_and_can_lack_its_end() {
     let tags: Vec<String> = (0..400).map(|number| format!("tag-{number}")).collect();
     let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
     registry.store().write("app", &tags, &image);
-    let faults = Faults::before(&registry.host(), |seen| match seen.times {
+    let faults = FaultProxy::before(&registry.host(), |seen| match seen.times {
         1 => Fault::None,
         2 => Fault::Truncate(2000),
         _ => Fault::ResetIn(2000),
@@ -198,11 +198,11 @@ async fn a_chunked_answer_stays_chunked_and_can_lack_its_end() {
 #[tokio::test]
 async fn a_body_goes_through_and_a_connection_goes_on() {
     let registry = RealRegistry::start();
-    let faults = Faults::before(&registry.host(), |_| Fault::None);
+    let faults = FaultProxy::before(&registry.host(), |_| Fault::None);
     let image = Image::new("one").layer_bytes(100_000).build();
     Pusher::new(&faults.url()).push("app", "v1", &image).await.unwrap();
-    skopeo_pull_whole(&format!("{}/app:v1", faults.host()));
-    skopeo_pull_whole(&format!("{}/app:v1", registry.host()));
+    skopeo_pull_all(&format!("{}/app:v1", faults.host()));
+    skopeo_pull_all(&format!("{}/app:v1", registry.host()));
     let mut client = TcpStream::connect(faults.host()).unwrap();
     let mut buffer = [0; 4096];
     for _ in 0..3 {
@@ -219,15 +219,15 @@ async fn a_body_goes_through_and_a_connection_goes_on() {
 #[tokio::test]
 async fn a_host_that_is_down_refuses_and_comes_back() {
     let registry = RealRegistry::start();
-    let faults = Faults::before(&registry.host(), |_| Fault::None);
+    let faults = FaultProxy::before(&registry.host(), |_| Fault::None);
     let client = reqwest::Client::new();
     let url = format!("{}/v2/", faults.url());
     assert_eq!(client.get(&url).send().await.unwrap().status(), 200);
     for _ in 0..3 {
-        faults.refuse(true);
+        faults.refuse_connections(true);
         assert!(client.get(&url).send().await.is_err(), "what stood is cut");
         assert!(reqwest::get(&url).await.unwrap_err().is_connect());
-        faults.refuse(false);
+        faults.refuse_connections(false);
         assert_eq!(client.get(&url).send().await.unwrap().status(), 200);
     }
     assert_eq!(faults.log().len(), 4);

@@ -4,20 +4,20 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use crate::support::fake::{Auth, FakeRegistry, Personality};
+use crate::support::fake_registry::{Auth, FakeRegistry, Personality};
 use crate::support::image::{Content, Image, Index};
-use crate::support::sweep::{Said, Sweep};
+use crate::support::cli::{CliOutput, Cli};
 
 const REGISTRY: &str = "registries: [{ name: main, url: 'http://127.0.0.1:1' }]\n";
 
 /// What is said about a configuration that cannot be used, by every command alike.
 #[track_caller]
 fn problems(config: &str) -> String {
-    let sweep = Sweep::new(config);
-    let said = sweep.run(&["check"]);
+    let cli = Cli::new(config);
+    let said = cli.run(&["check"]);
     assert_eq!((said.code, said.out.as_str()), (78, ""), "{}", said.err);
     for command in [&["plan"][..], &["run"], &["ls"], &["explain", "app:v1"]] {
-        assert_eq!(sweep.run(command), said, "{command:?}");
+        assert_eq!(cli.run(command), said, "{command:?}");
     }
     said.err
 }
@@ -86,11 +86,11 @@ fn secrets_that_are_not_there() {
     let config = "registries:\n- name: main\n  url: 'http://127.0.0.1:1'\n  auth:\n    basic:\n\
         \x20     username: ann\n      password: { file: FOLDER/password }\n\
         policies: [{ name: a, repositories: '.*', rules: [{ name: r, tags: '.*', keep: all }] }]\n";
-    let sweep = Sweep::new(config);
-    let said = sweep.run(&["plan"]);
+    let cli = Cli::new(config);
+    let said = cli.run(&["plan"]);
     assert_eq!((said.code, said.out.as_str()), (78, ""), "{}", said.err);
     // Whoever checks a configuration need not be who may read the secrets.
-    let checked = sweep.run(&["check"]);
+    let checked = cli.run(&["check"]);
     assert_eq!(checked.code, 0, "{}", checked.err);
     assert!(
         checked.out.contains("\nnote: registries[0].auth.basic.password.file: line 7: cannot read"),
@@ -117,40 +117,40 @@ fn memories_that_are_too_short() {
 
 #[test]
 fn a_grace_that_never_ends_is_worth_a_note() {
-    let said = Sweep::new(&collected("180d", "1w")).run(&["check"]);
+    let said = Cli::new(&collected("180d", "1w")).run(&["check"]);
     assert_eq!((said.code, said.err.as_str()), (0, ""));
     insta::assert_snapshot!(said.out, @r"
     FOLDER/regsweep.yaml: 1 registry, 1 policy, 1 rule; mode plan: nothing is ever deleted
     note: registry main: its `gc.grace` of 7d is not shorter than the time between two runs (`schedule: 0 3 * * *`): as long as every run deletes something, the youngest deletion never gets that old, and nothing is ever collected: choose a rarer `schedule` or a shorter `grace`
     ");
-    let said = Sweep::new(&collected("180d", "20h")).run(&["check"]);
+    let said = Cli::new(&collected("180d", "20h")).run(&["check"]);
     assert_eq!((said.code, said.out.lines().count()), (0, 1), "{}", said.out);
 }
 
 #[test]
 fn a_configuration_that_is_not_there() {
-    let sweep = Sweep::new("");
-    let said = sweep.run_bare(&["--config", "elsewhere.yaml", "check"]);
+    let cli = Cli::new("");
+    let said = cli.run_bare(&["--config", "elsewhere.yaml", "check"]);
     assert_eq!(said.code, 78);
     insta::assert_snapshot!(said.err, @r#"elsewhere.yaml: cannot be read: No such file or directory (os error 2): write one (config/regsweep.yaml is an example), or name another with --config or $REGSWEEP_CONFIG"#);
 }
 
 #[test]
 fn a_configuration_that_is_there_and_cannot_be_read_is_not_to_be_written() {
-    let sweep = Sweep::new("");
-    std::fs::write(sweep.absolute("FOLDER/binary.yaml"), [b'a', 0xff]).unwrap();
+    let cli = Cli::new("");
+    std::fs::write(cli.absolute("FOLDER/binary.yaml"), [b'a', 0xff]).unwrap();
     let cases = [
         ("FOLDER", "Is a directory (os error 21): mend that, or name another with --config"),
         ("FOLDER/binary.yaml", "as byte 2 shows: mend that, or name another with --config"),
     ];
     for (file, words) in cases {
-        let said = sweep.run_bare(&["--config", &sweep.absolute(file), "check"]);
+        let said = cli.run_bare(&["--config", &cli.absolute(file), "check"]);
         assert!(said.code == 78 && said.err.contains(words), "{}", said.err);
     }
 }
 
 /// A registry with two repositories, and what the program is told about it.
-fn world() -> (FakeRegistry, Sweep) {
+fn world() -> (FakeRegistry, Cli) {
     let fake = FakeRegistry::start(Personality::V3_1);
     for repository in ["team/app", "team/web"] {
         fake.push(repository, "v1", &image(&format!("{repository} v1"), "2026-01-01"));
@@ -158,16 +158,16 @@ fn world() -> (FakeRegistry, Sweep) {
         fake.push(repository, "pr-2", &image(&format!("{repository} v1"), "2026-01-01"));
     }
     fake.push("other", "pr-1", &image("other", "2026-01-01"));
-    let sweep = sweep(&fake, "");
-    (fake, sweep)
+    let cli = cli(&fake, "");
+    (fake, cli)
 }
 
 fn image(name: &str, day: &str) -> Content {
     Image::new(name).created(format!("{day}T00:00:00Z")).build()
 }
 
-fn sweep(fake: &FakeRegistry, auth: &str) -> Sweep {
-    Sweep::new(&format!(
+fn cli(fake: &FakeRegistry, auth: &str) -> Cli {
+    Cli::new(&format!(
         "mode: enforce\nlimits: {{ max_percent: 100 }}\nregistries: [{{ name: main, url: '{}'{auth} }}]\n\
          policies:\n- name: apps\n  repositories: 'team/.*'\n  rules:\n\
          \x20 - {{ name: prs, tags: 'pr-.*', keep: {{ newer_than: 14d }} }}\n",
@@ -177,7 +177,7 @@ fn sweep(fake: &FakeRegistry, auth: &str) -> Sweep {
 
 #[test]
 fn wrong_usage_ends_with_2_before_anything_is_asked() {
-    let (fake, sweep) = world();
+    let (fake, cli) = world();
     for (arguments, words) in [
         (&[][..], "requires a subcommand"),
         (&["sweep"], "unrecognized subcommand"),
@@ -190,7 +190,7 @@ fn wrong_usage_ends_with_2_before_anything_is_asked() {
         (&["explain", "Team/App:v1"], "write REPOSITORY:TAG or REPOSITORY@DIGEST"),
         (&["explain", "team/app@sha256:abc"], "write REPOSITORY:TAG or REPOSITORY@DIGEST"),
     ] {
-        let said = sweep.run(arguments);
+        let said = cli.run(arguments);
         assert_eq!((said.code, said.out.as_str()), (2, ""), "{arguments:?}: {}", said.err);
         assert!(said.err.contains(words), "{arguments:?}: {}", said.err);
     }
@@ -199,9 +199,9 @@ fn wrong_usage_ends_with_2_before_anything_is_asked() {
 
 #[test]
 fn a_registry_that_is_not_configured_is_told_with_those_that_are() {
-    let (fake, sweep) = world();
+    let (fake, cli) = world();
     for command in ["plan", "run", "ls"] {
-        let said = sweep.run(&[command, "--registry", "mian"]);
+        let said = cli.run(&[command, "--registry", "mian"]);
         assert_eq!(said.code, 2, "{command}");
         assert_eq!(said.err, "error: the configuration has no registry mian; it has main\n", "{command}");
     }
@@ -210,22 +210,22 @@ fn a_registry_that_is_not_configured_is_told_with_those_that_are() {
 
 #[test]
 fn an_image_is_explained_or_is_not_there() {
-    let (fake, sweep) = world();
+    let (fake, cli) = world();
     let host = fake.host();
     for image in ["team/app:pr-1".to_owned(), "main/team/app:pr-1".into(), format!("{host}/team/app:pr-1")] {
-        let said = sweep.run(&["explain", &image]);
+        let said = cli.run(&["explain", &image]);
         assert_eq!(said.code, 0, "{}", said.err);
         assert!(said.out.contains("delete") && said.out.contains("[expired]"), "{}", said.out);
     }
     let nothing = format!("team/app@sha256:{}", "0".repeat(64));
     for image in ["team/app:v2", "no/body:v1", nothing.as_str()] {
-        let said = sweep.run(&["explain", image]);
+        let said = cli.run(&["explain", image]);
         assert_eq!((said.code, said.out.as_str()), (1, ""), "{image}: {}", said.err);
         assert!(said.err.contains("has no such image"), "{}", said.err);
     }
 }
 
-fn document(said: &Said) -> Value {
+fn document(said: &CliOutput) -> Value {
     assert_eq!(said.out.lines().count(), 1, "one document a line: {}", said.out);
     serde_json::from_str(&said.out).unwrap()
 }
@@ -245,10 +245,10 @@ fn a_plan_in_json_is_as_documented() {
     fake.push("team/odd", "pr-3", &broken);
     fake.on(|request| {
         let odd = request.path == "/v2/team/odd/manifests/pr-3";
-        odd.then(|| crate::support::fake::Canned::status(403))
+        odd.then(|| crate::support::fake_registry::Canned::status(403))
     });
     let before = crate::support::regsweep::hours_ago(0);
-    let said = sweep(&fake, "").run(&["plan", "-o", "json", "--at", "2026-06-01"]);
+    let said = cli(&fake, "").run(&["plan", "-o", "json", "--at", "2026-06-01"]);
     assert_eq!(said.code, 1, "a repository failed: {}", said.err);
     let mut plan = document(&said);
     let error = plan["failures"][0]["error"].take();
@@ -312,8 +312,8 @@ fn a_plan_in_json_is_as_documented() {
 
 #[test]
 fn a_run_in_json_tells_what_went() {
-    let (fake, sweep) = world();
-    let said = sweep.run(&["run", "-o", "json", "--repository", "team/app"]);
+    let (fake, cli) = world();
+    let said = cli.run(&["run", "-o", "json", "--repository", "team/app"]);
     assert_eq!(said.code, 0, "{}", said.err);
     let run = document(&said);
     let gone = image("team/app pr", "2026-02-01");
@@ -337,7 +337,7 @@ fn a_run_in_json_tells_what_went() {
 }
 
 /// The documents, one a line.
-fn documents(said: &Said) -> Vec<Value> {
+fn documents(said: &CliOutput) -> Vec<Value> {
     said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
@@ -346,7 +346,7 @@ fn keys(document: &Value) -> Vec<&String> {
 }
 
 /// Registries `main`, which is well, `locked`, which lets nobody in, and `gone`, which does not answer.
-fn three() -> (FakeRegistry, FakeRegistry, Sweep) {
+fn three() -> (FakeRegistry, FakeRegistry, Cli) {
     let (fake, _) = world();
     let locked = FakeRegistry::options(Personality::V3_1).auth(Auth::basic("ann", "other")).start();
     let gc = "gc: { command: { before: ['true'], run: ['true'], after: ['true'] } }";
@@ -357,14 +357,14 @@ fn three() -> (FakeRegistry, FakeRegistry, Sweep) {
         locked.url(),
         fake.url()
     );
-    (fake, locked, Sweep::new(&config))
+    (fake, locked, Cli::new(&config))
 }
 
 #[test]
 fn every_registry_has_its_document_also_one_that_fails() {
-    let (_fake, _locked, sweep) = three();
+    let (_fake, _locked, cli) = three();
     for command in ["plan", "ls", "run"] {
-        let said = sweep.run(&[command, "-o", "json"]);
+        let said = cli.run(&[command, "-o", "json"]);
         assert_eq!(said.code, 1, "{}", said.err);
         let all = documents(&said);
         let told: Vec<_> =
@@ -379,20 +379,20 @@ fn every_registry_has_its_document_also_one_that_fails() {
             assert_eq!((&all[0]["outcome"], &all[0]["applied"]), (&json!("failed"), &json!(false)));
             // Each by the number that it has in the history.
             for one in &all {
-                let past = document(&sweep.run(&["history", &one["run"].to_string(), "-o", "json"]));
+                let past = document(&cli.run(&["history", &one["run"].to_string(), "-o", "json"]));
                 assert_eq!(past["runs"][0]["registry"], one["registry"], "{past}");
             }
         }
         // A plan of one registry is printed while it is made.
-        let said = sweep.run(&[command, "--registry", "locked", "-o", "json"]);
+        let said = cli.run(&[command, "--registry", "locked", "-o", "json"]);
         assert_eq!(keys(&document(&said)), keys(&all[2]), "{command}");
     }
-    let said = sweep.run(&["gc", "-o", "json"]);
+    let said = cli.run(&["gc", "-o", "json"]);
     let failed = document(&said);
     assert_eq!((said.code, &failed["registry"], &failed["outcome"]), (1, &json!("locked"), &json!("failed")));
     assert!(failed["error"].as_str().unwrap().contains("401"), "{failed}");
     for (image, kind) in [("locked/team/app:v1", "unauthorized"), ("main/team/app:v7", "no_such_image")] {
-        let said = sweep.run(&["explain", image, "-o", "json"]);
+        let said = cli.run(&["explain", image, "-o", "json"]);
         let failed = document(&said);
         assert_eq!((said.code, &failed["error_kind"]), (1, &json!(kind)), "{failed}");
         assert_eq!(
@@ -401,7 +401,7 @@ fn every_registry_has_its_document_also_one_that_fails() {
             "{failed}"
         );
     }
-    let said = sweep.run(&["undo", "1", "-o", "json"]);
+    let said = cli.run(&["undo", "1", "-o", "json"]);
     let failed = document(&said);
     assert_eq!((said.code, &failed["run"], &failed["results"]), (1, &json!(1), &json!([])), "{failed}");
     assert!(failed["error"].is_string(), "{failed}");
@@ -409,9 +409,9 @@ fn every_registry_has_its_document_also_one_that_fails() {
 
 #[test]
 fn a_state_that_is_required_and_missing_is_told_in_every_document() {
-    let (fake, locked, sweep) = three();
+    let (fake, locked, cli) = three();
     for command in ["plan", "ls"] {
-        let said = sweep.run(&[command, "-o", "json", "--require-state"]);
+        let said = cli.run(&[command, "-o", "json", "--require-state"]);
         assert_eq!(said.code, 1);
         let all = documents(&said);
         assert_eq!(all.len(), 3, "{command}");
@@ -419,20 +419,20 @@ fn a_state_that_is_required_and_missing_is_told_in_every_document() {
             assert_eq!((&one["memory"], &one["error_kind"]), (&json!("none"), &json!("state")), "{one}");
         }
     }
-    let said = sweep.run(&["explain", "main/team/app:v1", "-o", "json", "--require-state"]);
+    let said = cli.run(&["explain", "main/team/app:v1", "-o", "json", "--require-state"]);
     assert_eq!((said.code, &document(&said)["error_kind"]), (1, &json!("state")));
     assert_eq!((fake.requests(), locked.requests()), (vec![], vec![]), "nobody was asked");
 }
 
 #[test]
 fn a_state_that_cannot_be_used_is_told_in_every_document() {
-    let (fake, locked, sweep) = three();
-    let file = sweep.absolute("FOLDER/regsweep.yaml");
+    let (fake, locked, cli) = three();
+    let file = cli.absolute("FOLDER/regsweep.yaml");
     let text = std::fs::read_to_string(&file).unwrap();
     // A file is no directory.
     std::fs::write(&file, format!("state_dir: {file}\n{text}")).unwrap();
     for (command, names) in [("run", &["locked", "gone", "main"][..]), ("gc", &["locked"])] {
-        let said = sweep.run(&[command, "-o", "json"]);
+        let said = cli.run(&[command, "-o", "json"]);
         let all = documents(&said);
         let told: Vec<_> = all.iter().map(|one| one["registry"].as_str().unwrap()).collect();
         assert_eq!((said.code, told.as_slice()), (1, names), "{command}");
@@ -442,7 +442,7 @@ fn a_state_that_cannot_be_used_is_told_in_every_document() {
             assert_eq!(one["error_kind"].as_str(), (command == "run").then_some("state"), "{one}");
         }
     }
-    let said = sweep.run(&["run", "--registry", "main", "-o", "json"]);
+    let said = cli.run(&["run", "--registry", "main", "-o", "json"]);
     assert_eq!((said.code, document(&said)["run"].is_null()), (1, true));
     assert_eq!(said.err.matches("File exists").count(), 1, "it is said once: {}", said.err);
     assert_eq!((fake.requests(), locked.requests()), (vec![], vec![]), "nobody was asked");
@@ -450,36 +450,36 @@ fn a_state_that_cannot_be_used_is_told_in_every_document() {
 
 #[test]
 fn a_run_prints_its_number_and_the_command_that_takes_it_back() {
-    let (fake, sweep) = world();
+    let (fake, cli) = world();
     let tags = fake.tags("team/app");
-    let said = sweep.run(&["run"]);
+    let said = cli.run(&["run"]);
     let line = said.out.lines().find(|line| line.contains("this was run 1")).unwrap();
     let (told, command) = line.split_once(": regsweep ").unwrap();
     assert_eq!(told, "main: this was run 1; to put back what it deleted");
     assert_ne!(fake.tags("team/app"), tags);
-    let words: Vec<String> = command.split(' ').map(|word| sweep.absolute(word)).collect();
-    let said = sweep.run_bare(&words.iter().map(String::as_str).collect::<Vec<_>>());
+    let words: Vec<String> = command.split(' ').map(|word| cli.absolute(word)).collect();
+    let said = cli.run_bare(&words.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(said.code, 0, "{command}: {}", said.err);
     assert_eq!(fake.tags("team/app"), tags);
     // There is nothing to take back of one that did nothing.
-    let said = sweep.run(&["run"]);
+    let said = cli.run(&["run"]);
     assert!(said.out.ends_with("main: this was run 2\n"), "{}", said.out);
 }
 
 #[test]
 fn a_plan_can_be_made_as_of_another_moment() {
-    let (fake, sweep) = world();
+    let (fake, cli) = world();
     for (at, expected) in [
         ("2026-01-10", (0, 0)),
         ("2026-01-20", (0, 2)),
         ("2026-02-15T00:00:00Z", (2, 2)),
         ("2026-02-15T00:00:00+02:00", (0, 2)),
     ] {
-        let plan = document(&sweep.run(&["plan", "-o", "json", "--at", at]));
+        let plan = document(&cli.run(&["plan", "-o", "json", "--at", at]));
         let totals = (plan["totals"]["delete"].as_i64().unwrap(), plan["totals"]["untag"].as_i64().unwrap());
         assert_eq!(totals, expected, "{at}: {plan}");
     }
-    let plan = document(&sweep.run(&["plan", "-o", "json", "--repository", ".*/web", "--at", "2026-06-01"]));
+    let plan = document(&cli.run(&["plan", "-o", "json", "--repository", ".*/web", "--at", "2026-06-01"]));
     assert_eq!(plan["repositories"].as_array().unwrap().len(), 1);
     assert_eq!(plan["repositories"][0]["repository"], "team/web");
     assert_eq!(fake.mutating_requests(), [], "a plan only asks");
@@ -493,12 +493,12 @@ fn a_run_says_beforehand_that_nothing_can_be_deleted() {
     ] {
         let fake = options.start();
         fake.push("team/app", "pr-1", &image("gone", "2026-01-01"));
-        let sweep = sweep(&fake, "");
-        let said = sweep.run(&["run"]);
+        let cli = cli(&fake, "");
+        let said = cli.run(&["run"]);
         assert_eq!(said.code, 1, "{}", said.err);
         assert!(said.err.contains(words), "{}", said.err);
         assert_eq!(fake.requests().iter().filter(|one| one.path.contains("/manifests/pr-1")).count(), 0);
-        let said = sweep.run(&["plan"]);
+        let said = cli.run(&["plan"]);
         assert_eq!(said.code, 0, "a plan needs no deletion: {}", said.err);
     }
 }
@@ -511,7 +511,7 @@ fn a_run_in_mode_plan_deletes_nothing_and_says_so() {
          \x20 rules: [{{ name: prs, tags: 'pr-.*', keep: none }}]\n",
         fake.url()
     );
-    let said = Sweep::new(&config).run(&["run"]);
+    let said = Cli::new(&config).run(&["run"]);
     assert_eq!(said.code, 0, "{}", said.err);
     assert!(said.out.contains("nothing was deleted, because the mode is plan"), "{}", said.out);
     assert_eq!(fake.mutating_requests(), []);
@@ -525,16 +525,16 @@ fn a_limit_ends_with_3_and_an_override_with_0() {
          policies:\n- name: apps\n  repositories: 'team/.*'\n  rules: [{{ name: prs, tags: 'pr-.*', keep: none }}]\n",
         fake.url()
     );
-    let sweep = Sweep::new(&config);
+    let cli = Cli::new(&config);
     let refused = "refused: main: 2 manifests would be deleted, and limits.max_deletions allows 1; look at it with \
         `regsweep plan`, then run once by hand with `regsweep run --override-limits`, or raise the limit\n";
     for command in ["plan", "run"] {
-        let said = sweep.run(&[command]);
+        let said = cli.run(&[command]);
         assert_eq!(said.code, 3, "{command}: {}", said.err);
         assert!(said.err.ends_with(refused), "{command}: {}", said.err);
         assert_eq!(fake.tags("team/app").len(), 3, "{command}");
     }
-    let said = sweep.run(&["run", "--override-limits"]);
+    let said = cli.run(&["run", "--override-limits"]);
     assert_eq!(said.code, 0, "{}", said.err);
     assert_eq!(fake.tags("team/app").len(), 1);
 }
@@ -553,7 +553,7 @@ fn no_secret_is_ever_shown() {
     ] {
         let fake = FakeRegistry::options(Personality::V3_1).auth(locked.clone()).start();
         fake.push("team/app", "pr-1", &image("gone", "2026-01-01"));
-        let sweep = sweep(&fake, auth).env("PASSWORD", PASSWORD).env("RUST_LOG", "trace");
+        let cli = cli(&fake, auth).env("PASSWORD", PASSWORD).env("RUST_LOG", "trace");
         let mut all = String::new();
         for arguments in [
             &["plan"][..],
@@ -561,7 +561,7 @@ fn no_secret_is_ever_shown() {
             &["explain", "team/app:pr-1"],
             &["run", "--log-format", "json", "-o", "json"],
         ] {
-            let said = sweep.run(arguments);
+            let said = cli.run(arguments);
             assert_eq!(said.code, code, "{locked:?} {arguments:?}: {}", said.err);
             all += &(said.out + &said.err);
         }

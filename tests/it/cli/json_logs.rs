@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::support::fake::{Auth, FakeRegistry, Personality};
+use crate::support::fake_registry::{Auth, FakeRegistry, Personality};
 use crate::support::image::Image;
-use crate::support::sweep::{Said, Sweep};
+use crate::support::cli::{CliOutput, Cli};
 
 /// The lines, each of which says when, how grave, and what.
 #[track_caller]
-fn lines(said: &Said) -> Vec<Value> {
+fn lines(said: &CliOutput) -> Vec<Value> {
     let parse = |line: &str| {
         let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         for name in ["timestamp", "level", "message"] {
@@ -21,8 +21,8 @@ fn lines(said: &Said) -> Vec<Value> {
 
 /// Asserts how it ends, and that this is said with this level.
 #[track_caller]
-fn check(sweep: &Sweep, arguments: &[&str], code: i32, level: &str, words: &str) {
-    let said = sweep.run(&[arguments, &["--log-format", "json"]].concat());
+fn check(cli: &Cli, arguments: &[&str], code: i32, level: &str, words: &str) {
+    let said = cli.run(&[arguments, &["--log-format", "json"]].concat());
     assert_eq!(said.code, code, "{arguments:?}: {}", said.err);
     let lines = lines(&said);
     let found = lines.iter().find(|line| line["message"].as_str().unwrap().contains(words));
@@ -46,8 +46,8 @@ fn pushed(auth: Option<Auth>) -> FakeRegistry {
     fake
 }
 
-fn sweep(fake: &FakeRegistry, more: &str) -> Sweep {
-    Sweep::new(&format!(
+fn cli(fake: &FakeRegistry, more: &str) -> Cli {
+    Cli::new(&format!(
         "mode: enforce\nprotect: {{ at_least: 0 }}\nregistries: [{{ name: main, url: '{}' }}]\n{more}{RULES}",
         fake.url()
     ))
@@ -56,7 +56,7 @@ fn sweep(fake: &FakeRegistry, more: &str) -> Sweep {
 #[test]
 fn lists_are_arrays() {
     let fake = pushed(None);
-    let said = sweep(&fake, "limits: { max_percent: 100 }\n").run(&["run", "--log-format", "json"]);
+    let said = cli(&fake, "limits: { max_percent: 100 }\n").run(&["run", "--log-format", "json"]);
     assert_eq!(said.code, 0, "{}", said.err);
     let lines = lines(&said);
     let deleted = lines.iter().find(|line| line["message"] == "deleted a manifest").unwrap();
@@ -68,14 +68,14 @@ fn lists_are_arrays() {
     assert!(said.err.find("\"timestamp\"") < said.err.find("\"level\""), "{}", said.err);
     // People read the same.
     let fake = pushed(None);
-    let said = sweep(&fake, "limits: { max_percent: 100 }\n").run(&["run"]);
+    let said = cli(&fake, "limits: { max_percent: 100 }\n").run(&["run"]);
     assert!(said.err.contains(r#"tags=["pr-1","pr-2"]"#), "{}", said.err);
 }
 
 #[test]
 fn whatever_is_said_is_json() {
     let fake = pushed(None);
-    let well = sweep(&fake, "limits: { max_deletions: 1, max_percent: 100 }\n");
+    let well = cli(&fake, "limits: { max_deletions: 1, max_percent: 100 }\n");
     check(&well, &["plan", "--nope"], 2, "ERROR", "unexpected argument '--nope'");
     check(&well, &["explain"], 2, "ERROR", "required arguments");
     check(&well, &["plan", "--registry", "other"], 2, "ERROR", "has no registry other");
@@ -85,20 +85,20 @@ fn whatever_is_said_is_json() {
     check(&well, &["undo", "7"], 1, "ERROR", "there is no run 7");
     let two = pushed(None);
     two.push("team/app", "pr-3", &Image::new("pr-3").created("2026-01-01T00:00:00Z").build());
-    let limited = sweep(&two, "limits: { max_deletions: 1, max_percent: 100 }\n");
+    let limited = cli(&two, "limits: { max_deletions: 1, max_percent: 100 }\n");
     check(&limited, &["run"], 3, "ERROR", "refused: main: 2 manifests would be deleted");
 
     let locked = pushed(Some(Auth::basic("ann", "other")));
     for command in ["plan", "ls", "run", "explain"] {
         let image: &[&str] = if command == "explain" { &["team/app:v1"] } else { &[] };
-        check(&sweep(&locked, ""), &[&[command][..], image].concat(), 1, "ERROR", "401");
+        check(&cli(&locked, ""), &[&[command][..], image].concat(), 1, "ERROR", "401");
     }
-    let broken = Sweep::new("modes: enforce\nregistries: [{ name: main, ulr: 'http://127.0.0.1:1' }]\n");
+    let broken = Cli::new("modes: enforce\nregistries: [{ name: main, ulr: 'http://127.0.0.1:1' }]\n");
     for words in ["unknown key: did you mean `mode`?", "unknown key: did you mean `url`?"] {
         check(&broken, &["check"], 78, "ERROR", words);
     }
     check(&broken, &["serve"], 78, "ERROR", "unknown key");
-    let unreadable = sweep(&fake, "");
+    let unreadable = cli(&fake, "");
     unreadable.file("state", "no directory");
     check(&unreadable, &["plan"], 0, "WARN", "cannot be read");
     check(&unreadable, &["serve"], 1, "ERROR", "the state in");
@@ -114,13 +114,13 @@ fn however_much_is_logged() {
     let fake = pushed(Some(Auth::bearer("ann", "secret")));
     let auth = "basic: { username: ann, password: { env: PASSWORD } }";
     let text = format!("registries: [{{ name: main, url: '{}', auth: {{ {auth} }} }}]\n{RULES}", fake.url());
-    let said = Sweep::new(&text)
+    let said = Cli::new(&text)
         .env("PASSWORD", "secret")
         .env("RUST_LOG", "trace")
         .run(&["run", "--log-format=json"]);
     assert_eq!(said.code, 0, "{}", said.err);
     assert!(lines(&said).iter().any(|line| line["level"] == "TRACE"), "{}", said.err);
     // Help is no error, and is for people.
-    let said = Sweep::new(&text).run(&["--log-format", "json", "--help"]);
+    let said = Cli::new(&text).run(&["--log-format", "json", "--help"]);
     assert!(said.code == 0 && said.err.is_empty() && said.out.contains("Usage"), "{}", said.err);
 }

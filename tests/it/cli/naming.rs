@@ -2,16 +2,16 @@
 
 use serde_json::{Value, json};
 
-use crate::support::fake::{FakeRegistry, Personality};
+use crate::support::fake_registry::{FakeRegistry, Personality};
 use crate::support::image::{Content, Image};
-use crate::support::sweep::{Said, Sweep};
+use crate::support::cli::{CliOutput, Cli};
 
 fn image(name: &str) -> Content {
     Image::new(name).created("2026-01-01T00:00:00Z").build()
 }
 
 /// Registries `main`, with `team/app`, and `other`, with `team/web` and `lone`, which no policy claims.
-fn world() -> ([FakeRegistry; 2], Sweep) {
+fn world() -> ([FakeRegistry; 2], Cli) {
     let registries = [(); 2].map(|()| FakeRegistry::start(Personality::V3_1));
     for (registry, repository) in [(0, "team/app"), (1, "team/web"), (1, "lone")] {
         for tag in ["pr-1", "pr-2", "v1"] {
@@ -20,26 +20,26 @@ fn world() -> ([FakeRegistry; 2], Sweep) {
     }
     let [main, other] = registries.each_ref().map(FakeRegistry::url);
     let gc = "gc: { schedule: '0 0 29 2 *', cache: none, command: { before: ['true'], run: ['true'], after: ['true'] } }";
-    let sweep = Sweep::new(&format!(
+    let cli = Cli::new(&format!(
         "mode: enforce\nprotect: {{ at_least: 0 }}\nlimits: {{ max_percent: 100 }}\nregistries:\n\
          - {{ name: main, url: '{main}', {gc} }}\n- {{ name: other, url: '{other}' }}\n\
          policies: [{{ name: a, repositories: 'team/.*', rules: [{{ name: prs, tags: 'pr-.*', keep: none }}] }}]\n"
     ));
-    (registries, sweep)
+    (registries, cli)
 }
 
 /// The lines on standard error that are no log.
-fn complaints(said: &Said) -> Vec<&str> {
+fn complaints(said: &CliOutput) -> Vec<&str> {
     said.err.lines().filter(|line| line.starts_with("error: ")).collect()
 }
 
 #[test]
 fn a_filter_that_matches_nothing_is_named() {
-    let (_registries, sweep) = world();
+    let (_registries, cli) = world();
     for command in ["plan", "ls", "run"] {
         let check = |filters: &[&str], expected: &[&str]| {
             let filters = filters.iter().flat_map(|filter| ["--repository", filter]);
-            let said = sweep.run(&[command].into_iter().chain(filters).collect::<Vec<_>>());
+            let said = cli.run(&[command].into_iter().chain(filters).collect::<Vec<_>>());
             assert_eq!(said.code, i32::from(!expected.is_empty()), "{command}: {}", said.err);
             let complaints = complaints(&said);
             assert_eq!(complaints.len(), expected.len(), "{command}: {}", said.err);
@@ -55,17 +55,17 @@ fn a_filter_that_matches_nothing_is_named() {
         check(&["team/.*", "tema/.*", "lone", "alone"], &["tema/.*", "alone"]);
     }
     // In JSON the documents are there all the same.
-    let said = sweep.run(&["plan", "--repository", "nothing", "--output", "json"]);
+    let said = cli.run(&["plan", "--repository", "nothing", "--output", "json"]);
     assert_eq!((said.code, said.out.lines().count()), (1, 2), "{}", said.err);
-    let said = sweep.run(&["gc", "--registry", "other", "--output", "json"]);
+    let said = cli.run(&["gc", "--registry", "other", "--output", "json"]);
     assert_eq!((said.code, said.out.lines().count()), (1, 1), "{}", said.err);
-    let said = sweep.run(&["gc", "--registry", "main", "--registry", "other"]);
+    let said = cli.run(&["gc", "--registry", "main", "--registry", "other"]);
     assert!(complaints(&said).iter().any(|one| one.starts_with("error: other: ")), "{}", said.err);
-    let said = sweep.run(&["gc", "--registry", "main", "--registry", "other", "--output", "json"]);
+    let said = cli.run(&["gc", "--registry", "main", "--registry", "other", "--output", "json"]);
     assert!(said.out.lines().any(|line| line.contains(r#""registry":"other""#)), "{}", said.out);
     // That nothing was done somewhere, or at some time, is an answer.
     for filter in [["--repository", "nothing"], ["--since", "2126-01-01"]] {
-        let said = sweep.run(&["history", filter[0], filter[1]]);
+        let said = cli.run(&["history", filter[0], filter[1]]);
         assert_eq!((said.code, said.out.as_str()), (0, ""), "{}", said.err);
         assert!(said.err.starts_with("no run fits"), "{}", said.err);
     }
@@ -74,23 +74,23 @@ fn a_filter_that_matches_nothing_is_named() {
 #[test]
 fn a_registry_that_could_not_be_read_may_have_it() {
     let (_registries, _) = world();
-    let sweep = Sweep::new(
+    let cli = Cli::new(
         "registries: [{ name: main, url: 'http://127.0.0.1:1' }]\n\
          policies: [{ name: a, repositories: '.*', rules: [{ name: all, tags: '.*', keep: all }] }]\n",
     );
-    let said = sweep.run(&["ls", "--repository", "team/app"]);
+    let said = cli.run(&["ls", "--repository", "team/app"]);
     assert_eq!((said.code, said.err.contains("no repository matches")), (1, false), "{}", said.err);
 }
 
 #[test]
 fn twelve_characters_of_a_digest_are_enough() {
-    let (registries, sweep) = world();
-    let table = sweep.run(&["ls", "--registry", "main"]).out;
+    let (registries, cli) = world();
+    let table = cli.run(&["ls", "--registry", "main"]).out;
     let [first, second] = ["pr-1", "pr-2"].map(|tag| image(tag).digest);
     let short = |digest: &str| digest[7..19].to_owned();
     assert!(table.contains(&short(&first)), "{table}");
     for name in [short(&first), format!("sha256:{}", short(&first)), first[7..40].to_owned()] {
-        let said = sweep.run(&["explain", &format!("main/team/app@{name}"), "--output", "json"]);
+        let said = cli.run(&["explain", &format!("main/team/app@{name}"), "--output", "json"]);
         let document: Value = serde_json::from_str(&said.out).unwrap();
         assert_eq!(
             (said.code, document["digest"].as_str()),
@@ -99,19 +99,19 @@ fn twelve_characters_of_a_digest_are_enough() {
             said.err
         );
     }
-    let said = sweep.run(&["explain", "main/team/app@000000000000"]);
+    let said = cli.run(&["explain", "main/team/app@000000000000"]);
     assert!(said.code == 1 && said.err.contains("no such image"), "{}", said.err);
-    let said = sweep.run(&["explain", &format!("main/team/app@{}", &first[7..18])]);
+    let said = cli.run(&["explain", &format!("main/team/app@{}", &first[7..18])]);
     assert!(said.code == 2 && said.err.contains("12 digits are enough"), "{}", said.err);
 
     let there = || registries[0].tags("team/app").into_keys().collect::<Vec<_>>();
-    assert_eq!(sweep.run(&["run", "--registry", "main"]).code, 0);
+    assert_eq!(cli.run(&["run", "--registry", "main"]).code, 0);
     assert_eq!(there(), ["v1"]);
-    let said = sweep.run(&["undo", "1", "team/app@000000000000"]);
+    let said = cli.run(&["undo", "1", "team/app@000000000000"]);
     assert!(said.code == 1 && said.err.contains("run 1 deleted no team/app@000000000000"), "{}", said.err);
     // It has its document as one that is named by its tag has, or by its whole digest.
     for name in ["team/app@000000000000", "team/app:v9"] {
-        let said = sweep.run(&["undo", "1", name, "--output", "json"]);
+        let said = cli.run(&["undo", "1", name, "--output", "json"]);
         let document: Value =
             serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{name}: {error}"));
         let error = document["error"].as_str().unwrap();
@@ -119,7 +119,7 @@ fn twelve_characters_of_a_digest_are_enough() {
         assert!(error.contains(name), "{error}");
     }
     assert_eq!(there(), ["v1"]);
-    let said = sweep.run(&["undo", "1", &format!("team/app@{}", short(&second))]);
+    let said = cli.run(&["undo", "1", &format!("team/app@{}", short(&second))]);
     assert_eq!(said.code, 0, "{}", said.err);
     assert_eq!(there(), ["pr-2", "v1"]);
 }

@@ -7,7 +7,7 @@ use regsweep::report::Outcome;
 use crate::compatibility::case::{
     Case, EVERY, assert_swept, assert_untouched, failures, fill, filled, html, no_run, once, yaml,
 };
-use crate::support::fake::{Auth, Bearer, Canned, FakeRegistry, Personality};
+use crate::support::fake_registry::{Auth, Bearer, Canned, FakeRegistry, Personality};
 
 const BASIC: &str = "auth: { basic: { username: ann, password: { env: SECRET } } }";
 

@@ -4,7 +4,7 @@ use regsweep::registry::{Error, Kind};
 
 use crate::compatibility::case::{Case, EVERY, html, image, refusal};
 use crate::compatibility::restoring::{app, digest};
-use crate::support::fake::{Auth, Canned, FakeRegistry, Personality};
+use crate::support::fake_registry::{Auth, Canned, FakeRegistry, Personality};
 use crate::support::image::{self, Content};
 
 async fn has(fake: &FakeRegistry, blob: &str) -> Result<bool, Error> {

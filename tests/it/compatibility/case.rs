@@ -18,7 +18,7 @@ use regsweep::run::{
 };
 use regsweep::state::State;
 
-use crate::support::fake::{Canned, FakeRegistry, Personality, Request};
+use crate::support::fake_registry::{Canned, FakeRegistry, Personality, Request};
 use crate::support::image::{Content, Image};
 
 /// Every server whose abilities can be told without a deletion, by anybody. The others are in `others.rs`.

@@ -7,7 +7,7 @@ use regsweep::report::Outcome;
 use crate::compatibility::case::{
     Case, EVERY, assert_swept, assert_untouched, fill, filled, html, image, no_run, refusal, tags, yaml,
 };
-use crate::support::fake::{Auth, Canned, FakeRegistry, Links, Personality};
+use crate::support::fake_registry::{Auth, Canned, FakeRegistry, Links, Personality};
 
 const NAMES: [&str; 5] = ["a", "b/c", "b/d", "e", "f"];
 

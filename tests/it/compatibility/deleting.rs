@@ -12,7 +12,7 @@ use crate::compatibility::case::{
     Case, EVERY, assert_holds, assert_swept, assert_untouched, deleted, failures, filled, html, image,
     no_run, old, refusal, spared, tags,
 };
-use crate::support::fake::{Auth, Canned, FakeRegistry, Personality};
+use crate::support::fake_registry::{Auth, Canned, FakeRegistry, Personality};
 use crate::support::image::{Artifact, Content, Index, signature_tag};
 
 /// Answers every deletion of this manifest.
@@ -76,7 +76,7 @@ impl Family {
         Self { fake, index, children, signature, kept }
     }
 
-    fn assert_whole(&self) {
+    fn assert_all_pullable(&self) {
         let [first, second] = &self.children;
         let held = self.fake.manifests("app");
         for part in [&self.index, first, second, &self.signature] {
@@ -101,7 +101,7 @@ async fn the_children_of_an_index_that_stays_stay() {
             refuse(&family.fake, "app", &family.index, answer);
             let report = Case::of(&family.fake).run().await.unwrap();
             assert_eq!(report.outcome(), Outcome::Partial, "{report:?}");
-            family.assert_whole();
+            family.assert_all_pullable();
             let after = tags(&family.fake, "app").contains(&"old-after".to_owned());
             assert_eq!(after, !others_go, "{personality:?}: {report:?}");
             assert!(!tags(&family.fake, "app").contains(&"old-before".to_owned()), "it went before");

@@ -8,7 +8,7 @@ use regsweep::run::Limits;
 use crate::compatibility::case::{
     Case, assert_holds, assert_swept, fill, filled, html, image, refusal, tags, yaml,
 };
-use crate::support::fake::{Auth, Canned, FakeRegistry, Personality};
+use crate::support::fake_registry::{Auth, Canned, FakeRegistry, Personality};
 use crate::support::image::Content;
 
 /// The object store of the fake itself.

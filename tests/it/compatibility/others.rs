@@ -9,7 +9,7 @@ use crate::compatibility::case::{
     Case, EVERY, assert_holds, assert_swept, assert_untouched, failures, fill, filled, html, image, no_run,
     old, refusal, spared, tags,
 };
-use crate::support::fake::{Auth, Bearer, Canned, FakeRegistry, Logged, Personality};
+use crate::support::fake_registry::{Auth, Bearer, Canned, FakeRegistry, Logged, Personality};
 use crate::support::image::{Artifact, Content, Index, signature_tag};
 
 /// Those that delete.
@@ -20,7 +20,7 @@ const KEEPING: [Personality; 2] = [Personality::DockerHub, Personality::Ghcr];
 
 const BASIC: &str = "auth: { basic: { username: ann, password: { env: SECRET } } }";
 
-fn tokens(personality: Personality) -> crate::support::fake::Options {
+fn tokens(personality: Personality) -> crate::support::fake_registry::Options {
     FakeRegistry::options(personality).auth(Auth::bearer("ann", "secret"))
 }
 

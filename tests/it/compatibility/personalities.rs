@@ -5,7 +5,7 @@ use regsweep::report::Outcome;
 use regsweep::run::Limits;
 
 use crate::compatibility::case::{Case, EVERY, assert_holds, assert_swept, fill, image, tags};
-use crate::support::fake::{FakeRegistry, Personality};
+use crate::support::fake_registry::{FakeRegistry, Personality};
 use crate::support::image::{Artifact, Content, Index, signature_tag};
 
 /// Whether this server can delete a tag alone.
@@ -39,7 +39,7 @@ async fn a_mixed_repository_keeps_exactly_what_is_kept() {
         let kept_signatures = [signed(&fake, &kept), signed(&fake, &ours)];
         signed(&fake, &expired);
         signed(&fake, &theirs);
-        fake.ghost("app", "old-ghost");
+        fake.add_dangling_tag("app", "old-ghost");
 
         let case = Case::of(&fake);
         let report = case.run().await.unwrap();

@@ -12,7 +12,7 @@ use crate::compatibility::case::{
     Case, EVERY, assert_holds, assert_swept, assert_untouched, failures, filled, html, image, list, old,
     refusal,
 };
-use crate::support::fake::{Canned, FakeRegistry, Personality, Request};
+use crate::support::fake_registry::{Canned, FakeRegistry, Personality, Request};
 use crate::support::image::{Image, Index, digest};
 
 /// What is spoiled, the kind of failure that comes of it, and how it is done.

@@ -12,7 +12,7 @@ use regsweep::report::Outcome;
 use regsweep::run::Limits;
 
 use crate::compatibility::case::{Case, assert_swept, filled, image, now, old, tags};
-use crate::support::fake::{Canned, Personality};
+use crate::support::fake_registry::{Canned, Personality};
 
 /// More than a repository may take in memory beside others.
 fn crowd(case: &Case, repository: &str) {

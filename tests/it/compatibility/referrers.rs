@@ -4,7 +4,7 @@ use regsweep::report::Outcome;
 use serde_json::json;
 
 use crate::compatibility::case::{Case, assert_holds, deleted, failures, html, image, refusal, tags};
-use crate::support::fake::{Canned, FakeRegistry, Personality};
+use crate::support::fake_registry::{Canned, FakeRegistry, Personality};
 use crate::support::image::{Artifact, Content, Index, OCI_INDEX};
 
 fn sbom(name: &str, subject: &Content) -> Content {

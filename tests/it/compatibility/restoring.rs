@@ -9,7 +9,7 @@ use regsweep::registry::{Error, Kind, Observer, RawManifest, Reader, Restore, Re
 
 use crate::compatibility::auth::scopes;
 use crate::compatibility::case::{Case, EVERY, QUICK, filled, html, image, old, once, refusal};
-use crate::support::fake::{Auth, Canned, FakeRegistry, Personality};
+use crate::support::fake_registry::{Auth, Canned, FakeRegistry, Personality};
 use crate::support::image::{Artifact, Content, DOCKER_MANIFEST, Image, Index, OCI_MANIFEST, signature_tag};
 
 pub(crate) fn app() -> RepositoryName {

@@ -8,7 +8,7 @@ use regsweep::report::Outcome;
 use crate::compatibility::case::{
     Case, QUICK, assert_swept, failures, filled, html, list, no_run, old, once, refusal,
 };
-use crate::support::fake::{Canned, FakeRegistry, Personality, Request};
+use crate::support::fake_registry::{Canned, FakeRegistry, Personality, Request};
 
 fn asked(fake: &FakeRegistry, path: &str) -> Vec<u16> {
     let requests = fake.requests().into_iter();

@@ -5,7 +5,7 @@ use regsweep::report::Outcome;
 use crate::compatibility::case::{
     Case, EVERY, assert_holds, assert_swept, assert_untouched, failures, filled, image, list, tags,
 };
-use crate::support::fake::{Canned, FakeRegistry, Personality};
+use crate::support::fake_registry::{Canned, FakeRegistry, Personality};
 
 const LIST: &str = "/v2/odd/tags/list";
 
@@ -169,8 +169,8 @@ async fn names_that_are_no_tags_are_told_and_do_no_harm() {
 async fn a_tag_without_a_manifest_is_a_ghost_and_the_others_go_on() {
     for personality in EVERY {
         let fake = filled(personality, &["app"]);
-        fake.ghost("app", "old-ghost");
-        fake.ghost("app", "lost");
+        fake.add_dangling_tag("app", "old-ghost");
+        fake.add_dangling_tag("app", "lost");
         let case = Case::of(&fake);
         let plan = case.survey().await.unwrap().plan;
         assert_eq!(plan.repositories[0].ghosts, ["lost", "old-ghost"], "{personality:?}");

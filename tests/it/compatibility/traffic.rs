@@ -11,7 +11,7 @@ use regsweep::run::Limits;
 use crate::compatibility::case::{
     Case, EVERY, assert_swept, assert_untouched, fill, filled, image, old, tags,
 };
-use crate::support::fake::{Canned, FakeRegistry, Personality, Request};
+use crate::support::fake_registry::{Canned, FakeRegistry, Personality, Request};
 use crate::support::image::{ACCEPT_ALL, Artifact, Index, signature_tag};
 
 #[tokio::test]
@@ -134,7 +134,7 @@ fn tangled(personality: Personality) -> FakeRegistry {
         fake.push("app", tag, &three);
     }
     fake.push("app", &signature_tag(&two.digest), &Artifact::signature(&two.digest).build());
-    fake.ghost("app", "old-ghost");
+    fake.add_dangling_tag("app", "old-ghost");
     fake
 }
 

@@ -1,7 +1,7 @@
 //! Registries that want to see a certificate, and those whose own comes from a private authority.
 
 use super::harness::{Place, SECRET, started};
-use crate::support::server::RealRegistry;
+use crate::support::real_registry::RealRegistry;
 
 /// How the connection is encrypted, with these lines more.
 fn tls(registry: &RealRegistry, more: &str) -> String {
@@ -20,7 +20,7 @@ fn a_client_certificate_opens_a_registry_that_wants_one() {
     let place = Place::new();
     place.configure(&registry.url(), &tls(&registry, &shown(&registry)));
     let plan = place.run(&["plan", "--output", "json"]).exits(0);
-    assert_eq!(plan.doomed().len(), 1);
+    assert_eq!(plan.to_delete().len(), 1);
     assert_eq!(place.run(&["run", "--output", "json"]).exits(0).deleted().len(), 1);
 }
 

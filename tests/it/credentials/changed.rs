@@ -1,9 +1,9 @@
 //! Credentials that end while regsweep runs, and others that come in their place.
 
 use super::harness::{Place, auths, fill, pair, read, read_all};
-use crate::support::fake::{Auth, Bearer, Canned, FakeRegistry, Personality};
+use crate::support::fake_registry::{Auth, Bearer, Canned, FakeRegistry, Personality};
 use crate::support::image::Image;
-use crate::support::server::RealRegistry;
+use crate::support::real_registry::RealRegistry;
 
 #[tokio::test]
 async fn a_new_password_in_the_file_is_taken_up() {

@@ -2,7 +2,7 @@
 
 use super::harness::{Place, SECRET, assert_hidden, auths, base64, pair};
 use crate::support::image::Image;
-use crate::support::server::RealRegistry;
+use crate::support::real_registry::RealRegistry;
 
 /// A registry that only Ann may use, with one image to keep and one to delete.
 fn locked() -> RealRegistry {
@@ -37,7 +37,7 @@ fn every_form_of_an_entry_opens_a_registry() {
         let place = Place::new();
         place.configure_docker(&registry.url(), &auths(&key, &entry));
         let plan = place.run(&["plan", "--output", "json"]).exits(0);
-        assert_eq!(plan.doomed().len(), 1, "{key} {entry}");
+        assert_eq!(plan.to_delete().len(), 1, "{key} {entry}");
     }
 }
 

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use super::harness::{Place, SECRET, assert_hidden, auths, base64, fill, pair, read};
-use crate::support::fake::{Auth, Bearer, Canned, FakeRegistry, Personality};
-use crate::support::server::RealRegistry;
+use crate::support::fake_registry::{Auth, Bearer, Canned, FakeRegistry, Personality};
+use crate::support::real_registry::RealRegistry;
 
 /// A server that answers so, and all that it was ever sent.
 fn listening(answer: Canned) -> (FakeRegistry, Arc<Mutex<String>>) {

@@ -11,10 +11,10 @@ use regsweep::config;
 use regsweep::model::{RepositoryName, Tag};
 use regsweep::registry::{Error, Reader, Reference, Resolved, Retry};
 
-use crate::support::fake::FakeRegistry;
+use crate::support::fake_registry::FakeRegistry;
 use crate::support::image::Image;
-use crate::support::regsweep::{OLD_GOES, Ran};
-use crate::support::server::{Options, RealRegistry};
+use crate::support::regsweep::{OLD_TAGS_EXPIRE, ProgramOutput};
+use crate::support::real_registry::{Options, RealRegistry};
 
 /// What nobody but the registry and its token service may see.
 pub(crate) const SECRET: &str = "hunter2-of-ann";
@@ -93,7 +93,7 @@ impl Place {
     pub(crate) fn configure(&self, url: &str, lines: &str) -> PathBuf {
         let lines = lines.replace('\n', "\n    ");
         let head = format!("mode: enforce\nregistries:\n  - name: main\n    url: {url}\n    {lines}\n");
-        self.file("regsweep.yaml", &(head + OLD_GOES))
+        self.file("regsweep.yaml", &(head + OLD_TAGS_EXPIRE))
     }
 
     /// The same, with this as the Docker configuration.
@@ -113,8 +113,8 @@ impl Place {
         command
     }
 
-    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
-        Ran::from(self.command(arguments).output().unwrap())
+    pub(crate) fn run(&self, arguments: &[&str]) -> ProgramOutput {
+        ProgramOutput::from(self.command(arguments).output().unwrap())
     }
 
     /// A reader of the registry that [`Place::configure`] was told of.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use super::harness::{Place, SECRET, assert_hidden, base64, started};
-use crate::support::server::RealRegistry;
+use crate::support::real_registry::RealRegistry;
 
 /// A forward proxy. It remembers the heads of requests; its threads end with their connections.
 struct Proxy {

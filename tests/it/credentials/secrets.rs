@@ -8,11 +8,11 @@ use std::time::Duration;
 use regsweep::config;
 
 use super::harness::{Place, SECRET, assert_hidden, auths, base64, pair};
-use crate::support::engine::free_port;
-use crate::support::fake::{Auth, Bearer, FakeRegistry, Personality};
+use crate::support::docker_engine::free_port;
+use crate::support::fake_registry::{Auth, Bearer, FakeRegistry, Personality};
 use crate::support::image::Image;
-use crate::support::regsweep::Ran;
-use crate::support::server::RealRegistry;
+use crate::support::regsweep::ProgramOutput;
+use crate::support::real_registry::RealRegistry;
 
 /// All that is secret here: what is configured, and what services give for it.
 fn secrets() -> Vec<String> {
@@ -74,7 +74,7 @@ fn place(fake: &FakeRegistry, form: &str) -> Place {
 }
 
 #[track_caller]
-fn check(ran: &Ran, case: &str) {
+fn check(ran: &ProgramOutput, case: &str) {
     assert!(ran.stderr.contains("TRACE"), "{case}: {}", ran.stderr);
     assert_hidden(&[&ran.stdout, &ran.stderr], &secrets());
 }
@@ -223,7 +223,7 @@ fn what_speaks_to_no_registry_needs_no_secret_and_the_rest_finds_it_where_the_un
     let strict = by_hand.read("regsweep.yaml").replace("    tls: { ca_file: /nowhere/ca.pem }\n", "");
     let as_the_unit = |arguments: &[&str]| {
         let mut command = by_hand.command(arguments);
-        Ran::from(command.env("CREDENTIALS_DIRECTORY", by_hand.path("credentials")).output().unwrap())
+        ProgramOutput::from(command.env("CREDENTIALS_DIRECTORY", by_hand.path("credentials")).output().unwrap())
     };
     let lenient = format!("listen: 127.0.0.1:{listen}\n{}", by_hand.read("regsweep.yaml"));
     by_hand.file("regsweep.yaml", &strict);

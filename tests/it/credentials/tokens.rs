@@ -6,7 +6,7 @@ use std::time::Duration;
 use url::form_urlencoded::parse;
 
 use super::harness::{Place, SECRET, auths, base64, fill, read, read_all};
-use crate::support::fake::{Auth, Bearer, Canned, FakeRegistry, Options, Personality};
+use crate::support::fake_registry::{Auth, Bearer, Canned, FakeRegistry, Options, Personality};
 
 const BASIC: &str = "auth: { basic: { username: ann, password: { env: SECRET } } }";
 

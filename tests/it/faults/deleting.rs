@@ -1,4 +1,4 @@
-//! Faults that hit deletions: whatever the registry did, it is noted once.
+//! FaultProxy that hit deletions: whatever the registry did, it is noted once.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use regsweep::report::Outcome;
 use regsweep::state::Fate;
 
 use super::harness::{World, deletes};
-use crate::support::faults::Fault;
+use crate::support::fault_proxy::Fault;
 
 #[tokio::test]
 async fn a_deletion_that_is_disturbed_once_is_done_and_noted_once() {
@@ -30,7 +30,7 @@ async fn a_deletion_that_is_disturbed_once_is_done_and_noted_once() {
         let report = world.report().await;
         assert_eq!(report.outcome(), Outcome::Success, "{case}: {report:?}");
         assert!(report.deleted.iter().all(|one| !one.already_gone), "{case}: {report:?}");
-        assert_eq!(report.deleted.len(), world.doomed().len(), "{case}: {report:?}");
+        assert_eq!(report.deleted.len(), world.to_delete().len(), "{case}: {report:?}");
         world.assert_swept(&case).await;
         world.then_good_weather(&case).await;
     }
@@ -70,7 +70,7 @@ async fn a_deletion_whose_every_answer_is_lost_is_looked_for_and_noted() {
         world.faults.set(move |seen| if deletes(seen) { fault } else { Fault::None });
         let report = world.report().await;
         assert_eq!((report.outcome(), report.unanswered), (Outcome::Success, false), "{case}: {report:?}");
-        assert_eq!(report.deleted.len(), world.doomed().len(), "{case}: {report:?}");
+        assert_eq!(report.deleted.len(), world.to_delete().len(), "{case}: {report:?}");
         world.assert_swept(&case).await;
         world.then_good_weather(&case).await;
     }

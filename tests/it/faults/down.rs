@@ -10,8 +10,8 @@ use regsweep::registry::{Kind, Reader, Retry};
 use regsweep::report::Outcome;
 
 use super::harness::{HASTY, World, deletes};
-use crate::support::faults::Fault;
-use crate::support::regsweep::OLD_GOES;
+use crate::support::fault_proxy::Fault;
+use crate::support::regsweep::OLD_TAGS_EXPIRE;
 
 /// Waits for two seconds, and asks again after three.
 const SHORT: Retry =
@@ -48,7 +48,7 @@ async fn a_registry_that_is_down_gets_one_small_question_now_and_then() {
     }
     let more = world.faults.log().len() - before;
     assert!(more <= 1, "{more}");
-    world.faults.calm();
+    world.faults.stop_faults();
     tokio::time::sleep(SHORT.open_duration).await;
     world.then_good_weather("up again").await;
 }
@@ -65,9 +65,9 @@ async fn a_registry_that_goes_down_in_the_middle_of_deletions_ends_the_run() {
     assert_eq!(report.outcome(), Outcome::Partial);
     assert!(report.failures.iter().all(|one| one.kind == "unavailable"), "{:?}", report.failures);
     assert!(report.unanswered, "{report:?}");
-    assert_eq!(report.deleted.len() + report.spared.len(), world.doomed().len(), "{report:?}");
+    assert_eq!(report.deleted.len() + report.spared.len(), world.to_delete().len(), "{report:?}");
     world.assert_sound("down").await;
-    world.faults.calm();
+    world.faults.stop_faults();
     tokio::time::sleep(SHORT.open_duration).await;
     world.then_good_weather("up again").await;
 }
@@ -86,14 +86,14 @@ async fn a_deletion_that_was_not_sent_is_not_in_the_journal() {
     assert_eq!((report.outcome(), report.deleted.len()), (Outcome::Partial, 0), "{report:?}");
     assert!(world.journal().is_empty());
     world.assert_sound("not sent").await;
-    world.faults.calm();
+    world.faults.stop_faults();
     tokio::time::sleep(SHORT.open_duration).await;
     world.then_good_weather("not sent").await;
 }
 
 #[tokio::test]
 async fn a_name_that_nobody_knows_is_no_outage_to_wait_for() {
-    let text = format!("registries: [{{ name: main, url: 'http://registry.invalid' }}]\n{OLD_GOES}");
+    let text = format!("registries: [{{ name: main, url: 'http://registry.invalid' }}]\n{OLD_TAGS_EXPIRE}");
     let config = parse(&text, "f", &|_| None).unwrap();
     let reader = Reader::new(&config.registries[0], HASTY, Arc::new(())).unwrap();
     let error = reader.ping().await.unwrap_err();

@@ -5,16 +5,16 @@ use std::time::Duration;
 use regsweep::report::Outcome;
 
 use super::harness::{HASTY, World};
-use crate::support::faults::Fault;
+use crate::support::fault_proxy::Fault;
 
 /// Slow enough to be in the middle of something.
 const SLOW: Fault = Fault::Latency(Duration::from_millis(20));
 
 async fn refused_after(world: &World, count: usize, such: impl Fn(&str, &str) -> bool) {
     world.wait_for(count, such).await;
-    world.faults.refuse(true);
+    world.faults.refuse_connections(true);
     tokio::time::sleep(Duration::from_millis(1500)).await;
-    world.faults.refuse(false);
+    world.faults.refuse_connections(false);
 }
 
 async fn restarted_after(world: &World, count: usize, such: impl Fn(&str, &str) -> bool) {
@@ -58,7 +58,7 @@ async fn connections_that_are_refused_for_a_while_cost_deletions_nothing_but_tim
     world.faults.set(|_| SLOW);
     let (report, ()) = tokio::join!(world.report(), refused_after(&world, 2, is_deletion));
     assert_eq!(report.outcome(), Outcome::Success, "{report:?}");
-    assert_eq!(report.deleted.len(), world.doomed().len(), "{report:?}");
+    assert_eq!(report.deleted.len(), world.to_delete().len(), "{report:?}");
     world.then_good_weather("refused").await;
 }
 
@@ -68,6 +68,6 @@ async fn a_registry_that_is_restarted_in_the_middle_of_deletions_costs_nothing_b
     world.faults.set(|_| SLOW);
     let (report, ()) = tokio::join!(world.report(), restarted_after(&world, 2, is_deletion));
     assert_eq!(report.outcome(), Outcome::Success, "{report:?}");
-    assert_eq!(report.deleted.len(), world.doomed().len(), "{report:?}");
+    assert_eq!(report.deleted.len(), world.to_delete().len(), "{report:?}");
     world.then_good_weather("restarted").await;
 }

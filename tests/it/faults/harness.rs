@@ -12,11 +12,11 @@ use regsweep::report::{Outcome, RunReport};
 use regsweep::run::{self, Conducted, Limits, Means, Site, Stop, conduct};
 use regsweep::state::{Entry, Fate, Filter, State};
 
-use crate::support::faults::{Fault, Faults, Seen};
-use crate::support::held::{held, manifests};
+use crate::support::fault_proxy::{Fault, FaultProxy, ProxiedRequest};
+use crate::support::contents::{expected_content, stored_manifests};
 use crate::support::image::{ACCEPT_ALL, Artifact, Content, Image, Index, digest, signature_tag};
-use crate::support::regsweep::OLD_GOES;
-use crate::support::server::RealRegistry;
+use crate::support::regsweep::OLD_TAGS_EXPIRE;
+use crate::support::real_registry::RealRegistry;
 
 /// Tries and waits that cost a test little time.
 pub(crate) const HASTY: Retry = Retry {
@@ -31,7 +31,7 @@ pub(crate) const HASTY: Retry = Retry {
 const PROBE: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 pub(crate) struct World {
-    pub(crate) faults: Faults,
+    pub(crate) faults: FaultProxy,
     pub(crate) reader: Reader,
     pub(crate) state: State,
     registry: Mutex<RealRegistry>,
@@ -53,7 +53,7 @@ fn image(name: &str) -> Content {
 }
 
 /// Whether this is the deletion of a manifest that may be there.
-pub(crate) fn deletes(seen: &Seen) -> bool {
+pub(crate) fn deletes(seen: &ProxiedRequest) -> bool {
     seen.method == "DELETE" && !seen.path.contains(PROBE)
 }
 
@@ -65,7 +65,7 @@ impl World {
     /// With these lines more about the registry, and this patience.
     pub(crate) fn with(lines: &str, retry: Retry) -> Self {
         let registry = RealRegistry::start();
-        let faults = Faults::before(&registry.host(), |_| Fault::None);
+        let faults = FaultProxy::before(&registry.host(), |_| Fault::None);
         let shared = image("shared");
         let index = Index::oci().child(&image("amd64")).child(&shared).build();
         let kept_index = Index::oci().child(&shared).child(&image("arm64")).build();
@@ -85,12 +85,12 @@ impl World {
         store.write("app", &[&signature_tag(&index.digest)], &signature);
         store.write("web", &["old-1"], &image("one"));
         store.write("web", &["old-3"], &image("three"));
-        let before = manifests(&registry);
+        let before = stored_manifests(&registry);
         let folder = tempfile::tempdir().unwrap();
         let lines: String = lines.lines().map(|line| format!("    {line}\n")).collect();
         let text = format!(
             "mode: enforce\nstate_dir: {}\nregistries:\n  - name: main\n    url: {}\n    \
-             tls: {{ insecure_skip_verify: true }}\n{lines}{OLD_GOES}",
+             tls: {{ insecure_skip_verify: true }}\n{lines}{OLD_TAGS_EXPIRE}",
             folder.path().join("state").display(),
             faults.url(),
         );
@@ -132,7 +132,7 @@ impl World {
 
     /// `repository@digest` of what is gone.
     pub(crate) fn gone(&self) -> BTreeSet<String> {
-        let left = manifests(&self.registry());
+        let left = stored_manifests(&self.registry());
         self.before.difference(&left).cloned().collect()
     }
 
@@ -156,7 +156,7 @@ impl World {
     /// noted as done is open.
     pub(crate) async fn assert_sound(&self, case: &str) {
         let gone = self.gone();
-        assert!(gone.is_subset(&self.doomed()), "{case}: {gone:#?}");
+        assert!(gone.is_subset(&self.to_delete()), "{case}: {gone:#?}");
         let journal = self.journal();
         let of = |fate: Fate| -> Vec<String> {
             let entries = journal.iter().filter(|entry| entry.fate == fate);
@@ -175,11 +175,11 @@ impl World {
         if self.collector.is_none() {
             assert_eq!(self.state.reclaimable("main").unwrap(), bytes, "{case}");
         }
-        self.assert_whole(case).await;
+        self.assert_all_pullable(case).await;
     }
 
     /// All that stays can be had, byte for byte.
-    async fn assert_whole(&self, case: &str) {
+    async fn assert_all_pullable(&self, case: &str) {
         let url = self.registry().url();
         let client = reqwest::Client::new();
         let get = async |path: String| {
@@ -208,17 +208,17 @@ impl World {
     /// each deletion once, but may lack those that it was killed in the middle of.
     pub(crate) async fn assert_swept(&self, case: &str) {
         self.assert_sound(case).await;
-        assert_eq!(self.gone(), self.doomed(), "{case}");
+        assert_eq!(self.gone(), self.to_delete(), "{case}");
         for repository in ["app", "web"] {
             let kept = self.kept.iter().filter(|(one, ..)| *one == repository);
             let kept: Vec<(&str, &Content)> = kept.map(|(_, tag, content)| (tag.as_str(), content)).collect();
-            assert_eq!(self.registry().store().repository(repository), held(&kept), "{case}: {repository}");
+            assert_eq!(self.registry().store().repository(repository), expected_content(&kept), "{case}: {repository}");
         }
         let journal = self.journal();
         assert!(journal.iter().all(|entry| entry.fate == Fate::Deleted), "{case}: {journal:#?}");
         let noted = journal.iter().map(|entry| format!("{}@{}", entry.repository, entry.digest));
         let noted: BTreeSet<String> = noted.collect();
-        assert_eq!(noted, self.doomed(), "{case}");
+        assert_eq!(noted, self.to_delete(), "{case}");
         let logged = self.logged();
         let once: BTreeSet<String> = logged.iter().cloned().collect();
         assert_eq!(once.len(), logged.len(), "{case}: the registry deleted each once: {logged:#?}");
@@ -237,8 +237,8 @@ impl World {
 
     /// The next run, in good weather.
     pub(crate) async fn then_good_weather(&self, case: &str) -> RunReport {
-        self.faults.refuse(false);
-        self.faults.calm();
+        self.faults.refuse_connections(false);
+        self.faults.stop_faults();
         let report = self.report().await;
         assert_eq!(report.outcome(), Outcome::Success, "{case}: {report:?}");
         self.assert_swept(case).await;

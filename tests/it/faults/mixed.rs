@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::harness::World;
-use crate::support::faults::{Fault, Seen};
+use crate::support::fault_proxy::{Fault, ProxiedRequest};
 
 /// What a request meets: mostly nothing.
-fn any(seed: u64, seen: &Seen) -> Fault {
+fn any(seed: u64, seen: &ProxiedRequest) -> Fault {
     let mut chance = seen.chance(seed);
     if chance.f64() < 0.65 {
         return Fault::None;

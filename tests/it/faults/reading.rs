@@ -1,4 +1,4 @@
-//! Faults that hit questions: each is asked again, and the run does all that it was to do.
+//! FaultProxy that hit questions: each is asked again, and the run does all that it was to do.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use regsweep::report::Outcome;
 
 use super::harness::{HASTY, World};
-use crate::support::faults::Fault;
+use crate::support::fault_proxy::Fault;
 
 /// Each first look at anything meets this, and the run does everything.
 async fn weathered(fault: Fault) {

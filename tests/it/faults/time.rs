@@ -5,7 +5,7 @@ use std::time::Duration;
 use regsweep::report::Outcome;
 
 use super::harness::{HASTY, World, deletes};
-use crate::support::faults::Fault;
+use crate::support::fault_proxy::Fault;
 
 #[tokio::test]
 async fn a_scan_that_takes_too_long_is_an_error_that_says_what_to_do() {
@@ -17,7 +17,7 @@ async fn a_scan_that_takes_too_long_is_an_error_that_says_what_to_do() {
     assert!(world.gone().is_empty() && world.journal().is_empty());
     assert_eq!(world.state.runs(9).unwrap()[0].outcome, Some(Outcome::Failed));
     world.assert_sound("too long").await;
-    world.faults.calm();
+    world.faults.stop_faults();
     // Two seconds are enough in good weather, but perhaps not at once on every machine.
     world.run_to_the_end().await;
     world.assert_swept("in time").await;
@@ -43,13 +43,13 @@ async fn a_run_whose_time_is_up_stops_between_two_deletions_and_collects_nothing
     assert!(report.failures.is_empty(), "{report:?}");
     assert!(report.spared.iter().any(|one| one.why == "the run's time was up"), "{report:?}");
     assert_eq!(report.deleted.len(), world.gone().len());
-    assert_eq!(report.deleted.len() + report.spared.len(), world.doomed().len());
+    assert_eq!(report.deleted.len() + report.spared.len(), world.to_delete().len());
     let noted = world.state.runs(9).unwrap().remove(0);
     assert_eq!(noted.outcome, Some(Outcome::Partial));
     assert!(noted.error.unwrap().contains("run_timeout"));
     assert!(!swept.exists(), "a run whose time was up begins no collection");
     world.assert_sound("time up").await;
-    world.faults.calm();
+    world.faults.stop_faults();
     world.run_to_the_end().await;
     world.assert_swept("the rest").await;
     assert!(swept.exists(), "a run that comes to its end does");

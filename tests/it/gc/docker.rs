@@ -8,10 +8,10 @@ use regsweep::gc::{Collector, Outcome, Turns};
 use super::harness::{
     Notes, assert_freed, assert_sound, collect, collected, collector, docker, fill, filled,
 };
-use crate::support::engine::{CONFIG, Contained, Engine, Volume};
+use crate::support::docker_engine::{CONFIG, ContainerOptions, Engine, Volume};
 
 /// Fills a registry, collects it, and looks at the world afterwards.
-async fn check(contained: Contained, method: Method) {
+async fn check(contained: ContainerOptions, method: Method) {
     let Some((container, filled)) = filled(contained).await else { return };
     let store = container.store().await;
     let (before, started) = (store.blob_bytes(), container.state().await.1);
@@ -34,28 +34,28 @@ async fn check(contained: Contained, method: Method) {
 
 #[tokio::test]
 async fn offline_frees_what_nobody_needs() {
-    check(Contained::default(), Method::Offline).await;
+    check(ContainerOptions::default(), Method::Offline).await;
 }
 
 #[tokio::test]
 async fn exec_frees_what_nobody_needs() {
-    check(Contained::default(), Method::Exec).await;
+    check(ContainerOptions::default(), Method::Exec).await;
 }
 
 #[tokio::test]
 async fn a_named_volume_is_collected() {
-    check(Contained { volume: Volume::Named, ..Contained::default() }, Method::Offline).await;
+    check(ContainerOptions { volume: Volume::Named, ..ContainerOptions::default() }, Method::Offline).await;
 }
 
 #[tokio::test]
 async fn a_folder_of_the_host_is_collected() {
-    check(Contained { volume: Volume::Bind, ..Contained::default() }, Method::Offline).await;
+    check(ContainerOptions { volume: Volume::Bind, ..ContainerOptions::default() }, Method::Offline).await;
 }
 
 #[tokio::test]
 async fn a_root_directory_from_the_environment_is_measured() {
     let env = vec!["REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY=/var/lib/registry/deep".to_owned()];
-    let contained = Contained { env, ..Contained::default() };
+    let contained = ContainerOptions { env, ..ContainerOptions::default() };
     let Some((container, filled)) = filled(contained).await else { return };
     let done = collected(
         collect(&docker(&container, Method::Offline), &container, &Notes::default()).await.unwrap(),
@@ -67,7 +67,7 @@ async fn a_root_directory_from_the_environment_is_measured() {
 #[tokio::test]
 async fn a_registry_that_was_stopped_is_collected_and_stays_stopped() {
     for method in [Method::Offline, Method::Exec] {
-        let Some((container, filled)) = filled(Contained::default()).await else { return };
+        let Some((container, filled)) = filled(ContainerOptions::default()).await else { return };
         let store = container.store().await;
         container.engine.docker().stop_container(&container.name, None).await.unwrap();
         let (before, notes) = (store.blob_bytes(), Notes::default());
@@ -84,7 +84,7 @@ async fn a_registry_that_was_stopped_is_collected_and_stays_stopped() {
 #[tokio::test]
 async fn an_empty_store_is_nothing_to_do() {
     let Some(engine) = Engine::shared() else { return };
-    let container = Contained::default().start(engine).await;
+    let container = ContainerOptions::default().start(engine).await;
     let started = container.state().await;
     for method in [Method::Offline, Method::Exec] {
         let notes = Notes::default();
@@ -97,7 +97,7 @@ async fn an_empty_store_is_nothing_to_do() {
 
 #[tokio::test]
 async fn too_little_is_left_for_another_day() {
-    let Some((container, filled)) = filled(Contained::default()).await else { return };
+    let Some((container, filled)) = filled(ContainerOptions::default()).await else { return };
     let started = container.state().await;
     let garbage: u64 = filled.garbage.values().sum();
     for method in [Method::Offline, Method::Exec] {
@@ -116,7 +116,7 @@ async fn too_little_is_left_for_another_day() {
 
 #[tokio::test]
 async fn what_comes_between_the_first_look_and_the_stop_is_seen() {
-    let Some((container, filled)) = filled(Contained::default()).await else { return };
+    let Some((container, filled)) = filled(ContainerOptions::default()).await else { return };
     let (store, url) = (container.store().await, container.url());
     // The ledger is told just before the stop: here an image is pushed, and it stays whole.
     let late = crate::support::image::Image::new("late").layer("gone").layer_bytes(20_000).build();
@@ -141,13 +141,13 @@ async fn what_comes_between_the_first_look_and_the_stop_is_seen() {
     assert!(!done.removed.iter().any(|digest| digest.as_str() == layer));
     assert_eq!(done.removed.len(), filled.garbage.len() - 1);
     assert!(done.bytes < filled.garbage.values().sum() && done.bytes <= before);
-    crate::support::skopeo::skopeo_pull_whole(&format!("{}/late:v1", container.host()));
+    crate::support::skopeo::skopeo_pull_all(&format!("{}/late:v1", container.host()));
 }
 
 #[tokio::test]
 async fn an_engine_is_spoken_to_over_tls() {
     let Some(engine) = Engine::shared() else { return };
-    let container = Contained::default().start(engine).await;
+    let container = ContainerOptions::default().start(engine).await;
     let filled = fill(&container.url()).await;
     let (host, certificates) = engine.tls();
     let mut gc = docker(&container, Method::Exec);
@@ -167,7 +167,7 @@ async fn an_engine_is_spoken_to_over_tls() {
 
 #[tokio::test]
 async fn a_collection_can_be_a_task_of_its_own() {
-    let Some((container, filled)) = filled(Contained::default()).await else { return };
+    let Some((container, filled)) = filled(ContainerOptions::default()).await else { return };
     let gc = docker(&container, Method::Offline);
     let url = format!("{}/v2/", container.url());
     let task = tokio::spawn(async move {

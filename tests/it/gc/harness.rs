@@ -10,10 +10,10 @@ use regsweep::config::{self, Collector as Kind, Gc, GcSchedule, Interruption, Me
 use regsweep::gc::{Collected, Collector, Error, Ledger, Outcome, Turns};
 use regsweep::model::Digest;
 
-use crate::support::engine::{Contained, Container};
+use crate::support::docker_engine::{ContainerOptions, Container};
 use crate::support::image::{Content, Image, Index, digest};
 use crate::support::push::Pusher;
-use crate::support::skopeo::skopeo_pull_whole;
+use crate::support::skopeo::skopeo_pull_all;
 use crate::support::store::Store;
 
 /// A ledger that remembers its calls, and can be told to do something when called.
@@ -108,8 +108,8 @@ pub(crate) async fn fill(url: &str) -> Filled {
 }
 
 /// A container with such a registry.
-pub(crate) async fn filled(contained: Contained) -> Option<(Container, Filled)> {
-    let container = contained.start(crate::support::engine::Engine::shared()?).await;
+pub(crate) async fn filled(contained: ContainerOptions) -> Option<(Container, Filled)> {
+    let container = contained.start(crate::support::docker_engine::Engine::shared()?).await;
     let filled = fill(&container.url()).await;
     Some((container, filled))
 }
@@ -167,10 +167,10 @@ pub(crate) fn assert_freed(collected: &Collected, filled: &Filled, before: u64, 
 /// remembers swept blobs would say that it has them already.
 pub(crate) async fn assert_sound(host: &str, filled: &Filled) {
     for (tag, _) in &filled.kept {
-        skopeo_pull_whole(&format!("{host}/team/app:{tag}"));
+        skopeo_pull_all(&format!("{host}/team/app:{tag}"));
     }
     Pusher::new(&format!("http://{host}")).push("team/app", "again", &filled.gone).await.unwrap();
-    skopeo_pull_whole(&format!("{host}/team/app:again"));
+    skopeo_pull_all(&format!("{host}/team/app:again"));
 }
 
 /// Waits for something that the world has to bring about.

@@ -9,8 +9,8 @@ use regsweep::config::{Collector as Kind, Gc, Method};
 use tokio::sync::Notify;
 
 use super::harness::{Filled, Notes, assert_sound, collector, docker, filled, until};
-use crate::support::engine::{Contained, Container};
-use crate::support::gate::{Behind, Gate};
+use crate::support::docker_engine::{ContainerOptions, Container};
+use crate::support::holding_proxy::{Upstream, HoldingProxy};
 
 /// Begins a collection in a runtime of its own and kills that when the ledger is called so, or when a blob
 /// is gone: nothing of it runs on, not even what it does when it is dropped.
@@ -85,7 +85,7 @@ async fn check(container: &Container, filled: &Filled, method: Method, at: At, s
 #[tokio::test]
 async fn killed_while_stopping() {
     for method in [Method::Offline, Method::Exec] {
-        let Some((container, filled)) = filled(Contained::default()).await else { return };
+        let Some((container, filled)) = filled(ContainerOptions::default()).await else { return };
         check(&container, &filled, method, At::Call("stopping"), false).await;
     }
 }
@@ -95,7 +95,7 @@ async fn killed_while_a_slow_registry_stops() {
     // It still answers when `restore` looks at it, and would be gone a moment later.
     let script = "#!/bin/sh\ncase \"$1\" in serve) trap 'sleep 3; kill $registry; exit 0' TERM\n\
         /usr/bin/docker-registry \"$@\" & registry=$!; wait; wait ;; esac\nexec /usr/bin/docker-registry \"$@\"\n";
-    let contained = Contained { script: Some(script.to_owned()), ..Contained::default() };
+    let contained = ContainerOptions { script: Some(script.to_owned()), ..ContainerOptions::default() };
     let Some((container, filled)) = filled(contained).await else { return };
     let (store, started) = (container.store().await, container.state().await.1);
     check(&container, &filled, Method::Offline, At::Call("stopping"), false).await;
@@ -109,7 +109,7 @@ async fn killed_before_the_sweep() {
     for method in [Method::Offline, Method::Exec] {
         let script = "#!/bin/sh\ncase \"$*\" in *--dry-run*) ;; garbage-collect*) sleep 600 ;; esac\n\
             exec /usr/bin/docker-registry \"$@\"\n";
-        let contained = Contained { script: Some(script.to_owned()), ..Contained::default() };
+        let contained = ContainerOptions { script: Some(script.to_owned()), ..ContainerOptions::default() };
         let Some((container, filled)) = filled(contained).await else { return };
         check(&container, &filled, method, At::Call("sweeping"), false).await;
     }
@@ -121,7 +121,7 @@ async fn killed_in_the_sweep() {
         let script = "#!/bin/sh\ncase \"$*\" in *--dry-run*) ;;\n\
             garbage-collect*) /usr/bin/docker-registry \"$@\"; sleep 600 ;; esac\n\
             exec /usr/bin/docker-registry \"$@\"\n";
-        let contained = Contained { script: Some(script.to_owned()), ..Contained::default() };
+        let contained = ContainerOptions { script: Some(script.to_owned()), ..ContainerOptions::default() };
         let Some((container, filled)) = filled(contained).await else { return };
         let blobs = filled.garbage.keys().map(|digest| digest.as_str().to_owned()).collect();
         check(&container, &filled, method, At::Gone(blobs), true).await;
@@ -131,7 +131,7 @@ async fn killed_in_the_sweep() {
 #[tokio::test]
 async fn killed_after_all_of_it() {
     for method in [Method::Offline, Method::Exec] {
-        let Some((container, filled)) = filled(Contained::default()).await else { return };
+        let Some((container, filled)) = filled(ContainerOptions::default()).await else { return };
         check(&container, &filled, method, At::Call("restored"), true).await;
     }
 }
@@ -140,7 +140,7 @@ async fn killed_after_all_of_it() {
 async fn what_is_only_cancelled_puts_the_registry_back_by_itself() {
     let script = "#!/bin/sh\ncase \"$*\" in *--dry-run*) ;; garbage-collect*) sleep 600 ;; esac\n\
         exec /usr/bin/docker-registry \"$@\"\n";
-    let contained = Contained { script: Some(script.to_owned()), ..Contained::default() };
+    let contained = ContainerOptions { script: Some(script.to_owned()), ..ContainerOptions::default() };
     let Some((container, filled)) = filled(contained).await else { return };
     for call in ["stopping", "sweeping"] {
         let started = container.state().await.1;
@@ -175,11 +175,11 @@ async fn what_is_only_cancelled_puts_the_registry_back_by_itself() {
 
 #[tokio::test]
 async fn a_collector_that_the_engine_makes_after_all_is_removed() {
-    let Some((container, filled)) = filled(Contained::default()).await else { return };
+    let Some((container, filled)) = filled(ContainerOptions::default()).await else { return };
     let started = container.state().await.1;
     let mut created = 0;
     // Those before the last one only look: the first while the registry runs, the second after it was stopped.
-    let gate = Gate::holding(Behind::Socket(container.engine.socket()), move |bytes| {
+    let gate = HoldingProxy::holding(Upstream::Socket(container.engine.socket()), move |bytes| {
         let creates = bytes.windows(18).any(|words| words == b"/containers/create");
         created += usize::from(creates);
         creates && created == 3
@@ -211,7 +211,7 @@ async fn a_collector_that_the_engine_makes_after_all_is_removed() {
 
 #[tokio::test]
 async fn a_panic_of_the_ledger_puts_the_registry_back() {
-    let Some((container, filled)) = filled(Contained::default()).await else { return };
+    let Some((container, filled)) = filled(ContainerOptions::default()).await else { return };
     let (gc, url) = (docker(&container, Method::Offline), container.url());
     let task = tokio::spawn(async move {
         let notes = Notes::with(|call| if call == "sweeping" { panic!("a bug") } else { Ok(()) });
@@ -224,7 +224,7 @@ async fn a_panic_of_the_ledger_puts_the_registry_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_registry_that_is_not_heard_of_is_restarted_once_and_not_again_and_again() {
-    let Some((container, _)) = filled(Contained::default()).await else { return };
+    let Some((container, _)) = filled(ContainerOptions::default()).await else { return };
     let gc = docker(&container, Method::Offline);
     let collector = collector(&gc);
     let mut starts = vec![container.state().await];

@@ -4,12 +4,12 @@ use regsweep::config::{self, Cache, ClientCertificate, Gc, Method, RedisTls};
 
 use super::harness::{Filled, Notes, assert_sound, collect, collected, collector, docker, fill, until};
 use crate::gc::commands::Host;
-use crate::support::engine::{Contained, Engine};
-use crate::support::program::registry_program;
+use crate::support::docker_engine::{ContainerOptions, Engine};
+use crate::support::registry_program::registry_program;
 use crate::support::push::Pusher;
 use crate::support::redis::Redis;
-use crate::support::server::RealRegistry;
-use crate::support::skopeo::skopeo_pull_whole;
+use crate::support::real_registry::RealRegistry;
+use crate::support::skopeo::skopeo_pull_all;
 
 fn at(redis: &Redis, db: u16) -> config::Redis {
     config::Redis {
@@ -71,7 +71,7 @@ async fn what_is_pushed_after_a_collection_is_whole_with_a_cache_in_redis() {
     assert_eq!(redis.keys(3).await, kept);
     assert_sound(&host.host(), &host.filled).await;
     Pusher::new(&host.registry.url()).push("team/other", "again", &host.filled.gone).await.unwrap();
-    skopeo_pull_whole(&format!("{}/team/other:again", host.host()));
+    skopeo_pull_all(&format!("{}/team/other:again", host.host()));
 }
 
 #[tokio::test]
@@ -165,7 +165,7 @@ async fn a_container_s_cache_in_redis_is_cleared() {
             format!("REGISTRY_REDIS_ADDR={}", redis.address()),
             "REGISTRY_REDIS_DB=2".to_owned(),
         ];
-        let container = Contained { env: env.to_vec(), ..Contained::default() }.start(engine).await;
+        let container = ContainerOptions { env: env.to_vec(), ..ContainerOptions::default() }.start(engine).await;
         let filled = fill(&container.url()).await;
         let mut gc = docker(&container, method);
         let started = container.state().await;

@@ -14,15 +14,15 @@ use regsweep::config::{Collector as Kind, Gc, Method};
 use regsweep::gc::{Error, Outcome};
 
 use super::harness::{Filled, Notes, assert_sound, collect, collected, collector, docker, filled, gc, until};
-use crate::support::engine::{CONFIG, Contained, Container, Engine, Volume};
+use crate::support::docker_engine::{CONFIG, ContainerOptions, Container, Engine, Volume};
 
 const METHODS: [Method; 2] = [Method::Offline, Method::Exec];
 /// The program, after a word of the test's own about `garbage-collect`.
 const REST: &str = "exec /usr/bin/docker-registry \"$@\"\n";
 
-fn script(case: &str) -> Contained {
+fn script(case: &str) -> ContainerOptions {
     let script = format!("#!/bin/sh\ncase \"$*\" in\n{case}\nesac\n{REST}");
-    Contained { script: Some(script), ..Contained::default() }
+    ContainerOptions { script: Some(script), ..ContainerOptions::default() }
 }
 
 /// Tries to collect: an error of this kind whose text has these words, before anything was touched.
@@ -67,7 +67,7 @@ async fn a_container_that_is_not_there_is_named() {
 #[tokio::test]
 async fn a_paused_container_is_left_alone() {
     let Some(engine) = Engine::shared() else { return };
-    let container = Contained::default().start(engine).await;
+    let container = ContainerOptions::default().start(engine).await;
     engine.docker().pause_container(&container.name).await.unwrap();
     for method in METHODS {
         untouched(&docker(&container, method), &container, "container_state", "is paused").await;
@@ -78,12 +78,12 @@ async fn a_paused_container_is_left_alone() {
 #[tokio::test]
 async fn a_container_that_must_not_be_stopped_is_left_alone() {
     let Some(engine) = Engine::shared() else { return };
-    let gone = Contained { auto_remove: true, ..Contained::default() }.start(engine).await;
+    let gone = ContainerOptions { auto_remove: true, ..ContainerOptions::default() }.start(engine).await;
     for method in METHODS {
         untouched(&docker(&gone, method), &gone, "not_ours", "--rm").await;
     }
     let label = ("com.docker.swarm.task.id".to_owned(), "x".to_owned());
-    let task = Contained { labels: vec![label], ..Contained::default() }.start(engine).await;
+    let task = ContainerOptions { labels: vec![label], ..ContainerOptions::default() }.start(engine).await;
     for method in METHODS {
         untouched(&docker(&task, method), &task, "not_ours", "Swarm").await;
     }
@@ -146,7 +146,7 @@ async fn exit_code_0_without_a_summary_is_a_failure() {
 #[tokio::test]
 async fn a_configuration_file_that_is_not_there_is_named() {
     let Some(engine) = Engine::shared() else { return };
-    let container = Contained::default().start(engine).await;
+    let container = ContainerOptions::default().start(engine).await;
     for method in METHODS {
         let mut gc = docker(&container, method);
         if let Kind::Docker { config_file, .. } = &mut gc.collector {
@@ -158,7 +158,7 @@ async fn a_configuration_file_that_is_not_there_is_named() {
 
 #[tokio::test]
 async fn a_kept_blob_stops_everything() {
-    let Some((container, filled)) = filled(Contained::default()).await else { return };
+    let Some((container, filled)) = filled(ContainerOptions::default()).await else { return };
     let state = container.state().await;
     let kept = filled.garbage.keys().next().unwrap().clone();
     for method in METHODS {
@@ -176,7 +176,7 @@ async fn a_kept_blob_stops_everything() {
 
 #[tokio::test]
 async fn a_blob_that_is_kept_by_the_second_look_stops_everything_too() {
-    let Some((container, filled)) = filled(Contained::default()).await else { return };
+    let Some((container, filled)) = filled(ContainerOptions::default()).await else { return };
     let notes = Notes::default();
     // Something that is known only once the registry has been stopped.
     let is_kept = |_: &_| notes.calls().contains(&"stopping");
@@ -225,7 +225,7 @@ async fn a_sweep_that_fails_is_told_and_the_registry_runs() {
 
 #[tokio::test]
 async fn a_ledger_that_cannot_write_stops_everything() {
-    let Some((container, filled)) = filled(Contained::default()).await else { return };
+    let Some((container, filled)) = filled(ContainerOptions::default()).await else { return };
     let failing = |at: &'static str| {
         Notes::with(move |call| if call == at { bail!("the disk is full") } else { Ok(()) })
     };
@@ -244,7 +244,7 @@ async fn a_ledger_that_cannot_write_stops_everything() {
 #[tokio::test]
 async fn a_store_on_no_volume_is_refused_offline_and_collected_by_exec() {
     let env = vec!["REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY=/data".to_owned()];
-    let contained = Contained { env, ..Contained::default() };
+    let contained = ContainerOptions { env, ..ContainerOptions::default() };
     let Some((container, filled)) = filled(contained).await else { return };
     untouched(&docker(&container, Method::Offline), &container, "not_shared", "/data").await;
     let done = collect(&docker(&container, Method::Exec), &container, &Notes::default()).await;
@@ -253,7 +253,7 @@ async fn a_store_on_no_volume_is_refused_offline_and_collected_by_exec() {
 
 #[tokio::test]
 async fn a_configuration_that_a_second_container_would_not_see_is_refused_offline() {
-    let Some((container, _)) = filled(Contained::default()).await else { return };
+    let Some((container, _)) = filled(ContainerOptions::default()).await else { return };
     // As `docker cp` does it: into the container itself, not into its image or volumes.
     let text = "version: 0.1\nstorage: { filesystem: { rootdirectory: /var/lib/registry } }\n";
     let mut archive = tar::Builder::new(Vec::new());
@@ -270,7 +270,7 @@ async fn a_configuration_that_a_second_container_would_not_see_is_refused_offlin
 
 #[tokio::test]
 async fn a_registry_that_someone_starts_meanwhile_is_not_swept() {
-    let Some((container, filled)) = filled(Contained::default()).await else { return };
+    let Some((container, filled)) = filled(ContainerOptions::default()).await else { return };
     let (engine, name) = (container.engine, container.name.clone());
     let notes = Notes::with(move |call| {
         if call == "sweeping" {
@@ -347,7 +347,7 @@ async fn a_registry_that_someone_starts_in_the_middle_of_a_sweep_ends_it() {
 #[tokio::test]
 async fn a_container_that_is_made_anew_in_the_middle_of_a_sweep_runs_afterwards() {
     for started in [true, false] {
-        let made = Contained { volume: Volume::Named, ..script(SLOW) };
+        let made = ContainerOptions { volume: Volume::Named, ..script(SLOW) };
         let Some((container, filled)) = filled(made).await else { return };
         let notes = Notes::default();
         let ended = in_the_sweep(&container, &notes, async |store| {
@@ -369,7 +369,7 @@ async fn a_container_that_is_made_anew_in_the_middle_of_a_sweep_runs_afterwards(
 
 #[tokio::test]
 async fn a_store_without_repositories_is_no_empty_store() {
-    let Some((container, filled)) = filled(Contained::default()).await else { return };
+    let Some((container, filled)) = filled(ContainerOptions::default()).await else { return };
     let mounts = container.engine.inspect(&container.name).await.mounts.unwrap();
     let volume = mounts.iter().find(|one| one.destination.as_deref() == Some("/var/lib/registry")).unwrap();
     let root = format!("{}/docker/registry/v2", volume.source.as_ref().unwrap());

@@ -18,10 +18,10 @@ use bollard::query_parameters::{
 use futures_util::TryStreamExt as _;
 use serde_json::Value;
 
-use crate::support::engine::{Contained, Engine, Files, free_port};
+use crate::support::docker_engine::{ContainerOptions, Engine, Files, free_port};
 use crate::support::image::Image;
 use crate::support::push::Pusher;
-use crate::support::skopeo::skopeo_pull_whole;
+use crate::support::skopeo::skopeo_pull_all;
 
 const REVISION: &str = "abc1234";
 
@@ -128,7 +128,7 @@ async fn the_image_keeps_the_registry_beside_it_tidy() {
     assert_eq!(image.user.as_deref(), Some("65532:65532"));
     assert_eq!(image.exposed_ports, Some(vec!["9717/tcp".to_owned()]));
 
-    let registry = Contained::default().start(engine).await;
+    let registry = ContainerOptions::default().start(engine).await;
     let pusher = Pusher::new(&registry.url());
     for tag in ["v1", "pr-1", "pr-2", "pr-3"] {
         let image = Image::new(tag).layer("base").layer(tag).layer_bytes(50_000).build();
@@ -209,7 +209,7 @@ async fn the_image_keeps_the_registry_beside_it_tidy() {
     assert!(gone > 150_000, "{gone}");
     let reclaimed = metric("regsweep_reclaimed_bytes_total{registry=\"main\"}").await;
     assert_eq!(reclaimed, Some(gone.to_string()));
-    skopeo_pull_whole(&format!("{}/team/app:v1", registry.host()));
+    skopeo_pull_all(&format!("{}/team/app:v1", registry.host()));
     assert!(engine.collectors(&registry.name).await.is_empty());
 
     // A configuration that is saved as a new file is seen.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::support::image::Image;
 use crate::support::push::Pusher;
-use crate::support::server::RealRegistry;
+use crate::support::real_registry::RealRegistry;
 
 /// A machine on which systemd has been booted. It ends with the value.
 struct Machine {

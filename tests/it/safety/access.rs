@@ -1,8 +1,8 @@
 //! Registries that do not let just anyone do anything: the way in is found or clearly missed.
 
-use super::harness::{OLD_GOES, assert_holds, image, sweeper};
+use super::harness::{OLD_TAGS_EXPIRE, assert_holds, image, sweeper};
 use crate::support::regsweep::Regsweep;
-use crate::support::server::{Options, RealRegistry};
+use crate::support::real_registry::{Options, RealRegistry};
 
 /// A registry with one image to keep and one to delete.
 fn started(options: Options) -> RealRegistry {
@@ -32,7 +32,7 @@ fn check_not_ready(registry: &RealRegistry, message: &str) {
     }
     let before = registry.mutating_requests();
     let plan = sweeper(registry).run(&["plan", "--output", "json"]).exits(0);
-    assert_eq!(plan.doomed().len(), 1);
+    assert_eq!(plan.to_delete().len(), 1);
     assert_eq!(registry.mutating_requests(), before);
 }
 
@@ -83,9 +83,9 @@ fn a_registry_can_stand_below_a_path_with_all_of_it_at_once() {
         registry.store().write(repository, &["old"], &image(repository));
     }
     for url in [registry.url(), format!("{}/", registry.url())] {
-        let regsweep = Regsweep::new(&url, OLD_GOES).basic("ann", "secret").ca_file(&registry.ca_file());
+        let regsweep = Regsweep::new(&url, OLD_TAGS_EXPIRE).basic("ann", "secret").ca_file(&registry.ca_file());
         let plan = regsweep.run(&["plan", "--output", "json"]).exits(0);
-        assert_eq!(plan.doomed().len(), 3, "{url}");
+        assert_eq!(plan.to_delete().len(), 3, "{url}");
     }
     let regsweep = sweeper(&registry).basic("ann", "secret").ca_file(&registry.ca_file());
     regsweep.run(&["run"]).exits(0);

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::harness::{assert_holds, assert_whole, sweeper};
+use super::harness::{assert_holds, assert_all_pullable, sweeper};
 use crate::support::image::{
     Artifact, Content, Image, Index, digest, fallback_index, fallback_tag, signature_tag,
 };
-use crate::support::server::RealRegistry;
+use crate::support::real_registry::RealRegistry;
 
 /// One of everything, tagged with `prefix` where a rule could claim it. The base layer is everybody's.
 fn everything(prefix: &str) -> Vec<(String, Content)> {
@@ -44,12 +44,12 @@ fn after_a_run_and_a_collection_what_is_kept_is_whole_and_the_rest_is_freed() {
     sweeper(&registry).run(&["run"]).exits(0);
     let expected: Vec<(&str, &Content)> = kept.iter().map(|(tag, content)| (tag.as_str(), content)).collect();
     assert_holds(&registry, "team/app", &expected);
-    assert_whole(&registry);
+    assert_all_pullable(&registry);
     registry.stop();
     registry.garbage_collect(&[]);
     registry.start_again();
     assert_holds(&registry, "team/app", &expected);
-    assert_whole(&registry);
+    assert_all_pullable(&registry);
     for blob in blobs(&kept) {
         assert!(registry.store().has_blob(&digest(&blob)));
     }

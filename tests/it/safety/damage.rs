@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use super::harness::{OLD_GOES, assert_holds, assert_whole, image, manifests, named, sweeper};
+use super::harness::{OLD_TAGS_EXPIRE, assert_holds, assert_all_pullable, image, manifests, named, sweeper};
 use crate::support::image::{Image, Index};
 use crate::support::regsweep::Regsweep;
-use crate::support::server::RealRegistry;
+use crate::support::real_registry::RealRegistry;
 
 #[test]
 fn a_tag_without_a_manifest_stops_nobody_and_saves_nobody() {
@@ -14,8 +14,8 @@ fn a_tag_without_a_manifest_stops_nobody_and_saves_nobody() {
     let (kept, expired, other) = (image("kept"), image("expired"), image("other"));
     registry.store().write("app", &["keep"], &kept);
     registry.store().write("app", &["old"], &expired);
-    registry.store().write_ghost("app", "old-ghost");
-    registry.store().write_ghost("app", "keep-ghost");
+    registry.store().write_dangling_tag("app", "old-ghost");
+    registry.store().write_dangling_tag("app", "keep-ghost");
     registry.store().write("other", &["old"], &other);
     let plan = sweeper(&registry).run(&["plan", "--output", "json"]).exits(0);
     assert_eq!(plan.json()["repositories"][0]["ghosts"].to_string(), r#"["keep-ghost","old-ghost"]"#);
@@ -23,7 +23,7 @@ fn a_tag_without_a_manifest_stops_nobody_and_saves_nobody() {
     let doomed: BTreeSet<String> = &named("app", [&expired]) | &named("other", [&other]);
     assert_eq!(run.deleted(), doomed);
     assert_holds(&registry, "app", &[("keep", &kept)]);
-    assert_whole(&registry);
+    assert_all_pullable(&registry);
 }
 
 #[test]
@@ -34,11 +34,11 @@ fn a_dangling_tag_takes_no_place_from_an_image_that_can_be_pulled() {
     for (tag, content) in [("1", &oldest), ("2", &older), ("3", &newest)] {
         registry.store().write("app", &[tag], content);
     }
-    let rules = OLD_GOES.replace("tags: 'old.*', keep: none", "tags: '.*', keep: { newest: 1 }");
+    let rules = OLD_TAGS_EXPIRE.replace("tags: 'old.*', keep: none", "tags: '.*', keep: { newest: 1 }");
     let regsweep = Regsweep::new(&registry.url(), &rules);
     // Its tags are remembered, so from now on they are only asked whether they have changed.
     let plan = regsweep.run(&["plan", "--output", "json"]).exits(0);
-    assert_eq!(plan.doomed(), named("app", [&oldest, &older]));
+    assert_eq!(plan.to_delete(), named("app", [&oldest, &older]));
     std::fs::create_dir_all(regsweep.state_dir()).unwrap();
     regsweep.run(&["plan"]).exits(0);
     // As a registry leaves it that is killed in the middle of a deletion: the tag still leads to it.
@@ -48,7 +48,7 @@ fn a_dangling_tag_takes_no_place_from_an_image_that_can_be_pulled() {
     assert_holds(&registry, "app", &[("2", &older)]);
     let plan = regsweep.run(&["plan", "--output", "json"]).exits(0);
     assert_eq!(plan.json()["repositories"][0]["ghosts"].to_string(), r#"["3"]"#);
-    assert_eq!(plan.doomed(), BTreeSet::new());
+    assert_eq!(plan.to_delete(), BTreeSet::new());
 }
 
 #[test]
@@ -131,8 +131,8 @@ fn a_catalog_in_small_pages_is_read_to_its_end() {
     }
     let run = sweeper(&registry).run(&["run", "--output", "json"]).exits(0);
     assert_eq!(run.deleted().len(), 40);
-    assert!(manifests(&registry).iter().all(|name| name.ends_with(&image("kept").digest)));
-    assert_eq!(manifests(&registry).len(), 40);
+    assert!(stored_manifests(&registry).iter().all(|name| name.ends_with(&image("kept").digest)));
+    assert_eq!(stored_manifests(&registry).len(), 40);
 }
 
 /// Where a page of these is full with `a/1x`, the catalog of 2.8 ends there without a word. Asked to go
@@ -153,9 +153,9 @@ fn a_catalog_that_ends_early_hides_next_to_nothing_and_loses_nothing() {
                 doomed.extend(named(repository, [&expired]));
             }
         }
-        let before = manifests(&registry);
+        let before = stored_manifests(&registry);
         let run = sweeper(&registry).run(&["run", "--output", "json"]).exits(0);
         assert_eq!(run.deleted(), doomed, "{entries}");
-        assert_eq!(manifests(&registry), &before - &doomed, "{entries}");
+        assert_eq!(stored_manifests(&registry), &before - &doomed, "{entries}");
     }
 }

@@ -1,9 +1,9 @@
 //! A manifest is the unit of deletion, and an index and its children are a family.
 
-use super::harness::{assert_holds, assert_whole, deletions, image, named, sweeper};
+use super::harness::{assert_holds, assert_all_pullable, deletions, image, named, sweeper};
 use crate::support::image::{Content, Image, Index, digest};
 use crate::support::push::Pusher;
-use crate::support::server::RealRegistry;
+use crate::support::real_registry::RealRegistry;
 
 const KINDS: [fn() -> Index; 2] = [Index::oci, Index::docker];
 
@@ -18,7 +18,7 @@ fn a_manifest_with_an_expired_and_a_kept_tag_survives_under_both() {
     let run = sweeper(&registry).run(&["run", "--output", "json"]).exits(0);
     assert_eq!(run.deleted(), named("app", [&expired]));
     assert_holds(&registry, "app", &[("keep", &shared), ("old-1", &shared)]);
-    assert_whole(&registry);
+    assert_all_pullable(&registry);
 }
 
 #[test]
@@ -33,7 +33,7 @@ fn an_expired_index_goes_with_its_children() {
         assert_eq!(run.deleted(), named("app", expired.tree()));
         assert_holds(&registry, "app", &[("keep", &kept)]);
         assert_eq!(deletions(&registry)[0], expired.digest, "the index goes before its children");
-        assert_whole(&registry);
+        assert_all_pullable(&registry);
     }
 }
 
@@ -48,7 +48,7 @@ fn a_child_that_a_kept_index_needs_stays() {
         registry.store().write("app", &["keep"], &kept);
         sweeper(&registry).run(&["run"]).exits(0);
         assert_holds(&registry, "app", &[("keep", &kept)]);
-        assert_whole(&registry);
+        assert_all_pullable(&registry);
     }
 }
 
@@ -61,7 +61,7 @@ fn a_child_with_a_kept_tag_of_its_own_stays() {
         registry.store().write("app", &["keep"], &tagged);
         sweeper(&registry).run(&["run"]).exits(0);
         assert_holds(&registry, "app", &[("keep", &tagged)]);
-        assert_whole(&registry);
+        assert_all_pullable(&registry);
     }
 }
 
@@ -77,7 +77,7 @@ fn a_kept_index_keeps_a_child_whose_own_tag_is_expired() {
         assert_eq!(plan.reasons(&child.digest), ["expired", "child-of-kept"]);
         sweeper(&registry).run(&["run"]).exits(0);
         assert_holds(&registry, "app", &[("keep", &kept), ("old", &child)]);
-        assert_whole(&registry);
+        assert_all_pullable(&registry);
     }
 }
 

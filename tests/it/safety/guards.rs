@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::harness::{OLD_GOES, assert_holds, image, named, sweeper};
+use super::harness::{OLD_TAGS_EXPIRE, assert_holds, image, named, sweeper};
 use crate::support::image::{Artifact, Image, Index};
 use crate::support::regsweep::{Regsweep, hours_ago};
-use crate::support::server::RealRegistry;
+use crate::support::real_registry::RealRegistry;
 
 #[test]
 fn an_image_whose_age_nobody_knows_is_kept() {
@@ -28,7 +28,7 @@ fn an_image_whose_age_nobody_knows_is_kept() {
     registry.store().write("app", &["old-younger"], &younger);
     registry.store().write("app", &["old-older"], &older);
     // Of those whose age is known the newest is kept: the others take no place.
-    let rules = OLD_GOES.replace("keep: none", "keep: { newest: 1 }");
+    let rules = OLD_TAGS_EXPIRE.replace("keep: none", "keep: { newest: 1 }");
     let regsweep = Regsweep::new(&registry.url(), &rules);
     let plan = regsweep.run(&["plan", "--output", "json"]).exits(0);
     for (tag, content) in &unknown {
@@ -63,7 +63,7 @@ fn protections_outweigh_rules() {
     }
     let protect =
         "protect: { tags: ['old-prod-.*'], labels: ['retention.keep=true'], newer_than: 24h, at_least: 0 }";
-    let rules = OLD_GOES.replace("protect: { newer_than: 0s, at_least: 0 }", protect);
+    let rules = OLD_TAGS_EXPIRE.replace("protect: { newer_than: 0s, at_least: 0 }", protect);
     let regsweep = Regsweep::new(&registry.url(), &rules);
     let plan = regsweep.run(&["plan", "--output", "json"]).exits(0);
     for (content, code) in [
@@ -91,7 +91,7 @@ fn at_least_so_many_images_are_left_in_every_repository() {
     }
     registry.store().write("mixed", &["keep"], &kept);
     registry.store().write("single", &["old"], &lone);
-    let rules = OLD_GOES.replace("at_least: 0", "at_least: 2");
+    let rules = OLD_TAGS_EXPIRE.replace("at_least: 0", "at_least: 2");
     Regsweep::new(&registry.url(), &rules).run(&["run"]).exits(0);
     assert_holds(&registry, "app", &[("old-2", &images[2]), ("old-3", &images[3])]);
     assert_holds(&registry, "mixed", &[("old-3", &images[3]), ("keep", &kept)]);
@@ -122,7 +122,7 @@ fn counts(expected: &[(&str, usize)]) -> Vec<(String, usize)> {
 #[test]
 fn a_repository_that_would_lose_too_much_is_refused_and_the_others_are_not() {
     let registry = twelve_each(&[("most", 10), ("some", 9)]);
-    let regsweep = Regsweep::new(&registry.url(), &OLD_GOES.replace("max_percent: 100", "max_percent: 75"));
+    let regsweep = Regsweep::new(&registry.url(), &OLD_TAGS_EXPIRE.replace("max_percent: 100", "max_percent: 75"));
     let plan = regsweep.run(&["plan"]).exits(3);
     assert!(plan.stderr.contains("10 of its 12 tagged manifests"), "{}", plan.stderr);
     let run = regsweep.run(&["run"]).exits(3);
@@ -136,7 +136,7 @@ fn a_repository_that_would_lose_too_much_is_refused_and_the_others_are_not() {
 #[test]
 fn a_run_that_would_delete_too_much_does_nothing_at_all() {
     let registry = twelve_each(&[("one", 5), ("two", 6)]);
-    let rules = OLD_GOES.replace("max_percent: 100", "max_percent: 100, max_deletions: 10");
+    let rules = OLD_TAGS_EXPIRE.replace("max_percent: 100", "max_percent: 100, max_deletions: 10");
     let regsweep = Regsweep::new(&registry.url(), &rules);
     let run = regsweep.run(&["run", "--output", "json"]).exits(3);
     assert!(run.stderr.contains("11 manifests would be deleted, and limits.max_deletions allows 10"));
@@ -153,7 +153,7 @@ fn a_policy_in_mode_plan_is_held_back_even_from_overridden_limits() {
     let registry = twelve_each(&[("held", 5), ("swept", 5)]);
     let held = "policies:\n  - name: held\n    repositories: held\n    mode: plan\n    \
         rules: [{ name: old, tags: 'old.*', keep: none }]";
-    let regsweep = Regsweep::new(&registry.url(), &OLD_GOES.replace("policies:", held));
+    let regsweep = Regsweep::new(&registry.url(), &OLD_TAGS_EXPIRE.replace("policies:", held));
     let plan = regsweep.run(&["plan", "--output", "json"]).exits(0);
     assert_eq!(plan.json()["totals"]["delete"], 10);
     regsweep.run(&["run", "--override-limits"]).exits(0);
@@ -163,7 +163,7 @@ fn a_policy_in_mode_plan_is_held_back_even_from_overridden_limits() {
 #[test]
 fn a_repository_that_no_policy_claims_is_not_even_read() {
     let registry = twelve_each(&[("team/app", 5), ("team/archive", 5), ("other", 5)]);
-    let rules = OLD_GOES.replace("'.*'", "'team/.*'\n    exclude: 'team/archive'");
+    let rules = OLD_TAGS_EXPIRE.replace("'.*'", "'team/.*'\n    exclude: 'team/archive'");
     let run = Regsweep::new(&registry.url(), &rules).run(&["run"]).exits(0);
     assert!(run.stdout.contains("2 repositories that no policy claims"), "{}", run.stdout);
     assert_eq!(tags(&registry), counts(&[("other", 12), ("team/app", 7), ("team/archive", 12)]));
@@ -180,7 +180,7 @@ fn the_first_policy_that_claims_a_repository_decides_it() {
     let registry = twelve_each(&[("app", 5)]);
     let first =
         "policies:\n  - { name: first, repositories: app, rules: [{ name: all, tags: '.*', keep: all }] }";
-    let regsweep = Regsweep::new(&registry.url(), &OLD_GOES.replace("policies:", first));
+    let regsweep = Regsweep::new(&registry.url(), &OLD_TAGS_EXPIRE.replace("policies:", first));
     regsweep.run(&["run"]).exits(0);
     assert_eq!(tags(&registry), counts(&[("app", 12)]));
     sweeper(&registry).run(&["run"]).exits(0);

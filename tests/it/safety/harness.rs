@@ -2,16 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use crate::support::held::held;
-pub(crate) use crate::support::held::{assert_whole, manifests};
+use crate::support::contents::held;
+pub(crate) use crate::support::contents::{assert_all_pullable, stored_manifests};
 use crate::support::image::{Content, Image};
-pub(crate) use crate::support::regsweep::OLD_GOES;
+pub(crate) use crate::support::regsweep::OLD_TAGS_EXPIRE;
 use crate::support::regsweep::Regsweep;
-use crate::support::server::RealRegistry;
+use crate::support::real_registry::RealRegistry;
 
-/// Regsweep for this registry, under [`OLD_GOES`].
+/// Regsweep for this registry, under [`OLD_TAGS_EXPIRE`].
 pub(crate) fn sweeper(registry: &RealRegistry) -> Regsweep {
-    Regsweep::new(&registry.url(), OLD_GOES)
+    Regsweep::new(&registry.url(), OLD_TAGS_EXPIRE)
 }
 
 /// An image that is some years old, whatever day it is.
@@ -22,7 +22,7 @@ pub(crate) fn image(name: &str) -> Content {
 /// Panics unless the repository holds these under these tags, with everything below them, and not one
 /// manifest more. Without a tag stands for untagged.
 pub(crate) fn assert_holds(registry: &RealRegistry, repository: &str, expected: &[(&str, &Content)]) {
-    assert_eq!(registry.store().repository(repository), held(expected), "{repository}");
+    assert_eq!(registry.store().repository(repository), expected_content(expected), "{repository}");
 }
 
 /// `repository@digest` of these.

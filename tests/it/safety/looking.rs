@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::harness::{assert_whole, image, manifests, sweeper};
+use super::harness::{assert_all_pullable, image, manifests, sweeper};
 use crate::support::image::{Artifact, Index, signature_tag};
-use crate::support::server::RealRegistry;
+use crate::support::real_registry::RealRegistry;
 
 /// A registry with something to keep and something to delete in several repositories.
 fn registry() -> RealRegistry {
@@ -53,17 +53,17 @@ fn looking_sends_nothing_that_could_change_a_registry() {
 #[test]
 fn a_run_deletes_exactly_what_a_plan_just_said() {
     let registry = registry();
-    let before = manifests(&registry);
+    let before = stored_manifests(&registry);
     let plan = sweeper(&registry).run(&["plan", "--output", "json"]).exits(0);
     let run = sweeper(&registry).run(&["run", "--output", "json"]).exits(0);
-    let gone: BTreeSet<String> = before.difference(&manifests(&registry)).cloned().collect();
+    let gone: BTreeSet<String> = before.difference(&stored_manifests(&registry)).cloned().collect();
     assert_eq!(gone.len(), 18);
     assert_eq!(run.deleted(), gone);
-    assert_eq!(plan.doomed(), gone);
-    assert_eq!(plan.kept(), manifests(&registry));
+    assert_eq!(plan.to_delete(), gone);
+    assert_eq!(plan.kept(), stored_manifests(&registry));
     assert_eq!((&run.json()["spared"], &run.json()["failures"]), (&json!([]), &json!([])));
     assert_eq!(plan.json()["totals"]["delete"], 18);
-    assert_whole(&registry);
+    assert_all_pullable(&registry);
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn a_second_run_finds_nothing_to_do() {
     sweeper(&registry).run(&["run"]).exits(0);
     let (before, sent) = (registry.store().contents(), super::harness::deletions(&registry));
     let plan = sweeper(&registry).run(&["plan", "--output", "json"]).exits(0);
-    assert_eq!(plan.doomed(), BTreeSet::new());
+    assert_eq!(plan.to_delete(), BTreeSet::new());
     let run = sweeper(&registry).run(&["run", "--output", "json"]).exits(0);
     assert_eq!(run.deleted(), BTreeSet::new());
     assert_eq!(registry.store().contents(), before);

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::harness::{OLD_GOES, assert_holds, assert_whole, image, sweeper};
-use crate::support::gate::Gate;
+use super::harness::{OLD_TAGS_EXPIRE, assert_holds, assert_all_pullable, image, sweeper};
+use crate::support::holding_proxy::HoldingProxy;
 use crate::support::image::{Artifact, Content, Index, signature_tag};
 use crate::support::push::Pusher;
 use crate::support::regsweep::Regsweep;
-use crate::support::server::RealRegistry;
+use crate::support::real_registry::RealRegistry;
 
 /// What happens between the plan and the deletions.
 enum Meanwhile<'a> {
@@ -59,7 +59,7 @@ async fn a_new_tag_saves_its_manifest() {
     let (deleted, spared) = run_around(&registry, &[push]).await;
     assert_eq!((deleted, spared), (vec![doomed.digest], vec![saved.digest.clone()]));
     assert_holds(&registry, "app", &[("keep", &kept), ("old-1", &saved), ("release", &saved)]);
-    assert_whole(&registry);
+    assert_all_pullable(&registry);
 }
 
 #[tokio::test]
@@ -73,7 +73,7 @@ async fn a_tag_that_moved_saves_its_new_manifest_and_dooms_nothing() {
     let (deleted, spared) = run_around(&registry, &[push]).await;
     assert_eq!((deleted, spared), (vec![doomed.digest], vec![after.digest.clone()]));
     assert_holds(&registry, "app", &[("stable", &after), ("old-1", &after), ("", &before)]);
-    assert_whole(&registry);
+    assert_all_pullable(&registry);
 }
 
 #[tokio::test]
@@ -116,14 +116,14 @@ async fn a_new_index_saves_the_child_that_it_lists() {
     let (deleted, spared) = run_around(&registry, &[push]).await;
     assert_eq!((deleted, spared), (vec![doomed.digest, other.digest], vec![child.digest]));
     assert_holds(&registry, "app", &[("keep", &kept), ("new", &new)]);
-    assert_whole(&registry);
+    assert_all_pullable(&registry);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_index_saves_the_child_whose_old_one_is_being_deleted() {
     let Family { registry, kept, other, doomed, new, .. } = Family::new();
-    let gate = Gate::before(&registry.host(), 1);
-    let library = Regsweep::new(&gate.url(), OLD_GOES).in_process();
+    let gate = HoldingProxy::before(&registry.host(), 1);
+    let library = Regsweep::new(&gate.url(), OLD_TAGS_EXPIRE).in_process();
     let survey = library.survey().await;
     let (url, pushed) = (registry.url(), new.clone());
     let push = std::thread::spawn(move || {
@@ -141,7 +141,7 @@ async fn a_new_index_saves_the_child_whose_old_one_is_being_deleted() {
     let deleted: Vec<String> = report.deleted.iter().map(digests).collect();
     assert_eq!(deleted, [doomed.digest, other.digest]);
     assert_holds(&registry, "app", &[("keep", &kept), ("release", &new)]);
-    assert_whole(&registry);
+    assert_all_pullable(&registry);
 }
 
 #[tokio::test]
@@ -186,7 +186,7 @@ async fn a_kept_image_that_goes_meanwhile_brings_at_least_to_life() {
     let [kept, doomed] = ["kept", "doomed"].map(image);
     registry.store().write("app", &["keep"], &kept);
     registry.store().write("app", &["old"], &doomed);
-    let rules = super::harness::OLD_GOES.replace("at_least: 0", "at_least: 1");
+    let rules = super::harness::OLD_TAGS_EXPIRE.replace("at_least: 0", "at_least: 1");
     let regsweep = Regsweep::new(&registry.url(), &rules);
     let library = regsweep.in_process();
     let survey = library.survey().await;

@@ -1,9 +1,9 @@
 //! Signatures, attestations and SBOMs live and die with what they are about.
 
-use super::harness::{OLD_GOES, assert_holds, assert_whole, image, named, sweeper};
+use super::harness::{OLD_TAGS_EXPIRE, assert_holds, assert_all_pullable, image, named, sweeper};
 use crate::support::image::{Artifact, Content, Index, fallback_index, fallback_tag, signature_tag};
 use crate::support::regsweep::Regsweep;
-use crate::support::server::RealRegistry;
+use crate::support::real_registry::RealRegistry;
 
 const CREATED: &str = "org.opencontainers.image.created";
 
@@ -23,7 +23,7 @@ fn a_signature_goes_with_an_expired_image_and_stays_with_a_kept_one() {
     let run = sweeper(&registry).run(&["run", "--output", "json"]).exits(0);
     assert_eq!(run.deleted(), named("app", [&expired, &gone]));
     assert_holds(&registry, "app", &[("keep", &kept), (&kept_tag, &kept_signature)]);
-    assert_whole(&registry);
+    assert_all_pullable(&registry);
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn the_signature_of_a_child_shares_the_fate_of_the_child() {
     let run = sweeper(&registry).run(&["run", "--output", "json"]).exits(0);
     assert_eq!(run.deleted(), named("app", [&expired, &alone, &gone]));
     assert_holds(&registry, "app", &[("keep", &kept), (&kept_tag, &kept_signature)]);
-    assert_whole(&registry);
+    assert_all_pullable(&registry);
 }
 
 /// Somebody else deletes a manifest.
@@ -69,11 +69,11 @@ fn an_orphaned_signature_goes_where_nothing_protects_it() {
     assert_eq!(stranger.reasons(&orphan.digest), ["unclaimed"]);
     for protection in ["tags: ['sha256-.*']", "at_least: 2"] {
         let protect = format!("protect: {{ newer_than: 0s, {protection} }}");
-        let with = OLD_GOES.replace("protect: { newer_than: 0s, at_least: 0 }", &protect);
+        let with = OLD_TAGS_EXPIRE.replace("protect: { newer_than: 0s, at_least: 0 }", &protect);
         let guarded = regsweep.with_rest(&with).run(&["plan", "--output", "json"]).exits(0);
-        assert!(guarded.doomed().is_empty(), "{protection}");
+        assert!(guarded.to_delete().is_empty(), "{protection}");
     }
-    regsweep.with_rest(OLD_GOES).run(&["run"]).exits(0);
+    regsweep.with_rest(OLD_TAGS_EXPIRE).run(&["run"]).exits(0);
     assert_holds(&registry, "app", &[("keep", &kept)]);
 }
 
@@ -90,7 +90,7 @@ fn an_orphan_stays_while_it_is_young_or_nobody_knows_its_age() {
     for (suffix, content) in [("young", &young), ("old", &old), ("undated", &undated)] {
         registry.store().write("app", &[&tag(suffix)], content);
     }
-    let regsweep = Regsweep::new(&registry.url(), &OLD_GOES.replace("newer_than: 0s", "newer_than: 24h"));
+    let regsweep = Regsweep::new(&registry.url(), &OLD_TAGS_EXPIRE.replace("newer_than: 0s", "newer_than: 24h"));
     regsweep.run(&["run"]).exits(0);
     delete(&registry, &lost);
     let plan = regsweep.run(&["plan", "--output", "json"]).exits(0);
@@ -144,7 +144,7 @@ fn signatures_of_images_in_another_repository_go_only_by_the_rules_for_images() 
     // Where no rule claims them, they stay.
     sweeper(&registry).run(&["run"]).exits(0);
     assert_holds(&registry, "signatures", &all[..3]);
-    assert_whole(&registry);
+    assert_all_pullable(&registry);
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn a_signature_of_an_image_elsewhere_takes_no_place_from_an_image() {
     registry.store().write("app", &["v1"], &kept);
     registry.store().write("app", &[&tag], &younger);
     let regsweep =
-        Regsweep::new(&registry.url(), &OLD_GOES.replace("'old.*', keep: none", "'.*', keep: { newest: 1 }"));
+        Regsweep::new(&registry.url(), &OLD_TAGS_EXPIRE.replace("'old.*', keep: none", "'.*', keep: { newest: 1 }"));
     regsweep.run(&["run"]).exits(0);
     assert_holds(&registry, "app", &[("v1", &kept), (&tag, &younger)]);
 }
@@ -176,7 +176,7 @@ fn an_attestation_lives_and_dies_with_the_index_that_lists_it() {
     let run = sweeper(&registry).run(&["run", "--output", "json"]).exits(0);
     assert_eq!(run.deleted(), named("app", expired.tree()));
     assert_holds(&registry, "app", &[("keep", &kept)]);
-    assert_whole(&registry);
+    assert_all_pullable(&registry);
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn what_a_fallback_index_lists_lives_and_dies_with_its_subject() {
     let run = sweeper(&registry).run(&["run", "--output", "json"]).exits(0);
     assert_eq!(run.deleted(), named("app", expired.tree().into_iter().chain(gone.tree())));
     assert_holds(&registry, "app", &[("keep", &kept), (&kept_tag, &kept_referrers)]);
-    assert_whole(&registry);
+    assert_all_pullable(&registry);
 }
 
 #[test]

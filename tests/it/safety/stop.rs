@@ -5,11 +5,11 @@ use std::process::{Child, Command};
 
 use serde_json::Value;
 
-use super::harness::{OLD_GOES, assert_holds, assert_whole, deletions, image, manifests, sweeper};
-use crate::support::gate::Gate;
+use super::harness::{OLD_TAGS_EXPIRE, assert_holds, assert_all_pullable, deletions, image, manifests, sweeper};
+use crate::support::holding_proxy::HoldingProxy;
 use crate::support::image::{Artifact, Image, Index, signature_tag};
-use crate::support::regsweep::{Ran, Regsweep};
-use crate::support::server::RealRegistry;
+use crate::support::regsweep::{ProgramOutput, Regsweep};
+use crate::support::real_registry::RealRegistry;
 
 /// A registry with one image to keep and three families of four to delete, the oldest first.
 fn registry() -> RealRegistry {
@@ -34,8 +34,8 @@ fn send(signal: &str, child: &Child) {
 #[test]
 fn a_terminated_run_stops_between_two_deletions_and_the_next_one_completes_it() {
     let registry = registry();
-    let gate = Gate::before(&registry.host(), 3);
-    let regsweep = Regsweep::new(&gate.url(), OLD_GOES);
+    let gate = HoldingProxy::before(&registry.host(), 3);
+    let regsweep = Regsweep::new(&gate.url(), OLD_TAGS_EXPIRE);
     let mut child = regsweep.spawn(&["run", "--output", "json"]);
     gate.wait_until_held();
     send("TERM", &child);
@@ -47,11 +47,11 @@ fn a_terminated_run_stops_between_two_deletions_and_the_next_one_completes_it() 
     }
     gate.release();
     stderr.read_to_string(&mut line).unwrap();
-    let run = Ran::from(child.wait_with_output().unwrap()).exits(1);
+    let run = ProgramOutput::from(child.wait_with_output().unwrap()).exits(1);
     // The third deletion was under way, and the fourth completes its family.
     assert_eq!(run.deleted().len(), 4);
     assert_eq!(deletions(&registry).len(), 4);
-    assert_eq!(manifests(&registry).len(), 1 + 12 - 4);
+    assert_eq!(stored_manifests(&registry).len(), 1 + 12 - 4);
     let json = run.json();
     assert_eq!(json["outcome"], "interrupted");
     assert!(json["cut_off"].as_str().unwrap().contains("the next run does the rest"), "{json}");
@@ -62,19 +62,19 @@ fn a_terminated_run_stops_between_two_deletions_and_the_next_one_completes_it() 
     let next = sweeper(&registry).run(&["run", "--output", "json"]).exits(0);
     assert_eq!(next.deleted().len(), 8);
     assert_holds(&registry, "app", &[("keep", &image("kept"))]);
-    assert_whole(&registry);
+    assert_all_pullable(&registry);
 }
 
 #[test]
 fn a_killed_run_leaves_what_is_kept_whole() {
     let registry = registry();
-    let gate = Gate::before(&registry.host(), 6);
-    let regsweep = Regsweep::new(&gate.url(), OLD_GOES);
+    let gate = HoldingProxy::before(&registry.host(), 6);
+    let regsweep = Regsweep::new(&gate.url(), OLD_TAGS_EXPIRE);
     let mut child = regsweep.spawn(&["run"]);
     gate.wait_until_held();
     send("KILL", &child);
     assert_eq!(child.wait().unwrap().code(), None);
-    let left = manifests(&registry).len();
+    let left = stored_manifests(&registry).len();
     assert_eq!(left, 1 + 12 - 5);
     assert_holds_at_least_what_is_kept(&registry);
     sweeper(&registry).run(&["run"]).exits(0);
@@ -86,5 +86,5 @@ fn assert_holds_at_least_what_is_kept(registry: &RealRegistry) {
     let held = registry.store().repository("app");
     assert_eq!(held.tags.get("keep"), Some(&kept.digest));
     assert!(held.manifests.contains(&kept.digest));
-    assert_whole(registry);
+    assert_all_pullable(registry);
 }

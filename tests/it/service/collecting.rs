@@ -9,9 +9,9 @@ use chrono::TimeDelta;
 use rusqlite::Connection;
 
 use super::harness::{Commands, EACH_SECOND, Filled, Host, NEVER, Place, Serving, fill, until};
-use crate::support::faults::{Fault, Faults};
-use crate::support::gate::Gate;
-use crate::support::program::registry_program;
+use crate::support::fault_proxy::{Fault, FaultProxy};
+use crate::support::holding_proxy::HoldingProxy;
+use crate::support::registry_program::registry_program;
 use crate::support::regsweep::hours_ago;
 
 /// A service, and how often its loop has looked around.
@@ -178,7 +178,7 @@ async fn nothing_is_collected_while_a_deletion_has_got_no_answer() {
     let (host, filled, place, lines) = deleted("").await;
     let (silent, digest) = (Arc::new(AtomicBool::new(true)), filled.old[0].digest.clone());
     let is_silent = silent.clone();
-    let faults = Faults::before(&host.registry.host(), move |seen| {
+    let faults = FaultProxy::before(&host.registry.host(), move |seen| {
         let asks = seen.path.contains(&digest) && is_silent.load(Ordering::SeqCst);
         if asks { Fault::Status(403, None) } else { Fault::None }
     });
@@ -236,7 +236,7 @@ async fn a_run_and_a_collection_that_are_due_at_the_same_moment_take_turns() {
 async fn a_collection_that_waits_longer_than_its_period_says_so() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
-    let gate = Gate::before(&host.registry.host(), 2);
+    let gate = HoldingProxy::before(&host.registry.host(), 2);
     let lines = host.lines().replace(&host.registry.url(), &gate.url());
     let lines = lines.replace("gc:\n", &format!("gc:\n  schedule: '{EACH_SECOND}'\n"));
     let place = Place::new(EACH_SECOND, &[lines]);
@@ -256,7 +256,7 @@ async fn sigterm_ends_the_survey_of_a_collection_at_once() {
     // No request for a manifest is answered in any time that a client waits, nor is another try.
     let asked = Arc::new(AtomicBool::new(false));
     let seen_one = asked.clone();
-    let faults = Faults::before(&host.registry.host(), move |seen| {
+    let faults = FaultProxy::before(&host.registry.host(), move |seen| {
         let held = seen.path.starts_with("/v2/team/app/manifests/");
         seen_one.fetch_or(held, Ordering::SeqCst);
         if held { Fault::Latency(Duration::from_secs(600)) } else { Fault::None }
@@ -274,7 +274,7 @@ async fn sigterm_ends_the_survey_of_a_collection_at_once() {
 async fn a_grace_that_has_changed_in_the_middle_of_a_run_counts_for_what_it_deletes() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
-    let gate = Gate::before(&host.registry.host(), 2);
+    let gate = HoldingProxy::before(&host.registry.host(), 2);
     let lines = host.lines().replace(&host.registry.url(), &gate.url());
     let graced = |grace: &str| lines.replace("gc:\n", &format!("gc:\n  grace: {grace}\n"));
     let place = Place::new(EACH_SECOND, &[graced("10h")]);

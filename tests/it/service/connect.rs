@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::harness::{Host, NEVER, Place, aged, contained, fill};
-use crate::support::engine::{Contained, Engine};
+use crate::support::docker_engine::{ContainerOptions, Engine};
 use crate::support::push::Pusher;
-use crate::support::server::RealRegistry;
+use crate::support::real_registry::RealRegistry;
 
 /// What is said of each registry: each check with whether nothing stands in its way, and its text.
 async fn checked(place: &Place, exit: i32) -> Vec<Vec<(String, bool, String)>> {
@@ -75,7 +75,7 @@ async fn what_collects_is_looked_for_and_not_run() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_container_is_looked_for_and_not_stopped() {
     let Some(engine) = Engine::shared() else { return };
-    let container = Contained::default().start(engine).await;
+    let container = ContainerOptions::default().start(engine).await;
     let filled = fill(&container.url(), container.store().await).await;
     let started = container.state().await;
     let lines = contained(&container.url(), &engine.host(), &container, "offline");

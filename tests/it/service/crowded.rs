@@ -6,9 +6,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::harness::{EACH_SECOND, NEVER, Place, Serving, until};
-use crate::support::fake::{FakeRegistry, Personality};
+use crate::support::fake_registry::{FakeRegistry, Personality};
 use crate::support::image::Image;
-use crate::support::server::RealRegistry;
+use crate::support::real_registry::RealRegistry;
 
 /// How long an answer may take where two cores are busy with everything else. A server that waits for
 /// others takes many times this.

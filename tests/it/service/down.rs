@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::harness::{
     Commands, EACH_SECOND, Filled, Host, NEVER, Place, Serving, before_container, contained, fill, until,
 };
-use crate::support::engine::{Contained, Engine};
+use crate::support::docker_engine::{ContainerOptions, Engine};
 
 /// A registry that `after` cannot start as long as a file is there, and a service that has collected it.
 struct Down {
@@ -108,7 +108,7 @@ async fn a_configuration_that_says_better_how_to_start_it_is_taken_up() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_registry_that_somebody_else_has_started_is_not_restarted_for_an_old_note() {
     let Some(engine) = Engine::shared() else { return };
-    let container = Contained::default().start(engine).await;
+    let container = ContainerOptions::default().start(engine).await;
     let filled = fill(&container.url(), container.store().await).await;
     let gate = before_container(engine, 2);
     let place = Place::new(EACH_SECOND, &[contained(&container.url(), &gate.url(), &container, "offline")]);

@@ -2,7 +2,7 @@
 
 use super::harness::{NEVER, Place, aged, until};
 use crate::support::push::Pusher;
-use crate::support::server::RealRegistry;
+use crate::support::real_registry::RealRegistry;
 
 /// What is installed by the README, about this registry. `listen` and `state_dir` are a test's own.
 fn installed(place: &Place, registry: &RealRegistry) -> String {

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::support::engine::{Container, Engine, free_port};
-use crate::support::gate::{Behind, Gate};
+use crate::support::docker_engine::{Container, Engine, free_port};
+use crate::support::holding_proxy::{Upstream, HoldingProxy};
 use crate::support::image::{Content, Image, Index, digest};
-use crate::support::program::registry_program;
+use crate::support::registry_program::registry_program;
 use crate::support::push::Pusher;
-use crate::support::regsweep::{Ran, hours_ago};
-use crate::support::server::{Options, RealRegistry};
-use crate::support::skopeo::skopeo_pull_whole;
+use crate::support::regsweep::{ProgramOutput, hours_ago};
+use crate::support::real_registry::{Options, RealRegistry};
+use crate::support::skopeo::skopeo_pull_all;
 use crate::support::store::Store;
 
 /// Every second.
@@ -96,9 +96,9 @@ impl Place {
     }
 
     /// Runs the program until it ends.
-    pub(crate) async fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) async fn run(&self, arguments: &[&str]) -> ProgramOutput {
         let mut command = self.command(arguments);
-        tokio::task::spawn_blocking(move || Ran::from(command.output().unwrap())).await.unwrap()
+        tokio::task::spawn_blocking(move || ProgramOutput::from(command.output().unwrap())).await.unwrap()
     }
 
     /// Starts the service, and waits until it serves.
@@ -322,10 +322,10 @@ impl Filled {
         let expected: Vec<_> = self.kept.iter().map(|(tag, _)| (*tag).to_owned()).collect();
         assert_eq!(held.tags.into_keys().collect::<Vec<_>>(), expected);
         for (tag, _) in &self.kept {
-            skopeo_pull_whole(&format!("{host}/team/app:{tag}"));
+            skopeo_pull_all(&format!("{host}/team/app:{tag}"));
         }
         Pusher::new(&format!("http://{host}")).push("team/app", "again", &self.old[0]).await.unwrap();
-        skopeo_pull_whole(&format!("{host}/team/app:again"));
+        skopeo_pull_all(&format!("{host}/team/app:again"));
     }
 
     /// How many old images are still there.
@@ -448,9 +448,9 @@ impl Drop for Host {
 }
 
 /// Holds the request for this container of a collection: the looks have one each, and then comes the sweep.
-pub(crate) fn before_container(engine: &Engine, number: usize) -> Gate {
+pub(crate) fn before_container(engine: &Engine, number: usize) -> HoldingProxy {
     let mut creates = 0;
-    Gate::holding(Behind::Socket(engine.socket()), move |bytes| {
+    HoldingProxy::holding(Upstream::Socket(engine.socket()), move |bytes| {
         let text = String::from_utf8_lossy(bytes);
         creates += usize::from(text.starts_with("POST") && text.contains("/containers/create"));
         creates == number

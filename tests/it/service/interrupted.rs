@@ -7,8 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use super::harness::{Commands, Filled, NEVER, Place, contained, fill, until};
-use crate::support::engine::{CONFIG, Contained, Container, Engine};
-use crate::support::regsweep::Ran;
+use crate::support::docker_engine::{CONFIG, ContainerOptions, Container, Engine};
+use crate::support::regsweep::ProgramOutput;
 
 /// Deletes the first of the old images by hand, so that there is something to collect.
 async fn delete_one(filled: &Filled, url: &str) {
@@ -166,7 +166,7 @@ impl Endless {
         let script = "#!/bin/sh\ncase \"$*\" in *--dry-run*) ;;\n\
             garbage-collect*) touch /var/lib/registry/sweeps; sleep 600 ;; esac\n\
             exec /usr/bin/docker-registry \"$@\"\n";
-        let made = Contained { script: Some(script.to_owned()), ..Contained::default() };
+        let made = ContainerOptions { script: Some(script.to_owned()), ..ContainerOptions::default() };
         let container = made.start(engine).await;
         let filled = fill(&container.url(), container.store().await).await;
         let mounts = engine.inspect(&container.name).await.mounts.unwrap();
@@ -287,7 +287,7 @@ async fn a_registry_that_somebody_starts_ends_the_sweep_at_once() {
     start_by_hand(&commands);
     let program = format!("/proc/{}/exe", child.id());
     until("its end", async || std::fs::read_link(&program).is_err()).await;
-    let ran = Ran::from(child.wait_with_output().unwrap()).exits(1);
+    let ran = ProgramOutput::from(child.wait_with_output().unwrap()).exits(1);
     let error = ran.json()["error"].as_str().unwrap().to_owned();
     assert!(error.contains("the registry answered during the collection"), "{error}");
     assert_back(&commands, &place).await;
@@ -346,7 +346,7 @@ async fn a_sweep_that_cannot_be_cancelled_keeps_the_registry_down_until_it_can()
     let child = place.command(&["gc"]).stderr(Stdio::piped()).spawn().unwrap();
     until_it_sweeps(&commands).await;
     signal(&child, "TERM");
-    let ran = tokio::task::spawn_blocking(|| Ran::from(child.wait_with_output().unwrap())).await.unwrap();
+    let ran = tokio::task::spawn_blocking(|| ProgramOutput::from(child.wait_with_output().unwrap())).await.unwrap();
     let ran = ran.exits(1);
     assert!(ran.stderr.contains("gc.command.cancel has to succeed"), "{}", ran.stderr);
     assert!(reqwest::get(format!("{}/v2/", commands.host.registry.url())).await.is_err());

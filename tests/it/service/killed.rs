@@ -4,18 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::harness::{EACH_SECOND, Filled, Host, Place, contained, fill, until};
-use crate::support::engine::{Contained, Container, Engine};
-use crate::support::gate::{Behind, Gate};
-use crate::support::program::registry_program;
+use crate::support::docker_engine::{ContainerOptions, Container, Engine};
+use crate::support::holding_proxy::{Upstream, HoldingProxy};
+use crate::support::registry_program::registry_program;
 use crate::support::redis::Redis;
-use crate::support::server::RealRegistry;
+use crate::support::real_registry::RealRegistry;
 
 /// A registry with old images, a service, and gates before the registry and before the Engine.
 struct Scene {
     container: Container,
     filled: Filled,
     place: Place,
-    gate: Gate,
+    gate: HoldingProxy,
 }
 
 /// Whether a request is the one to be held.
@@ -28,18 +28,18 @@ enum Holds {
 }
 
 impl Scene {
-    async fn new(method: &str, made: Contained, holds: Holds) -> Option<Self> {
+    async fn new(method: &str, made: ContainerOptions, holds: Holds) -> Option<Self> {
         let engine = Engine::shared()?;
         let container = made.start(engine).await;
         let filled = fill(&container.url(), container.store().await).await;
         let (gate, url, host) = match holds {
             Holds::Registry(holds) => {
-                let gate = Gate::holding(Behind::Host(container.host()), holds);
+                let gate = HoldingProxy::holding(Upstream::Host(container.host()), holds);
                 let url = gate.url();
                 (gate, url, engine.host())
             }
             Holds::Engine(holds) => {
-                let gate = Gate::holding(Behind::Socket(engine.socket()), holds);
+                let gate = HoldingProxy::holding(Upstream::Socket(engine.socket()), holds);
                 let host = gate.url();
                 (gate, container.url(), host)
             }
@@ -82,7 +82,7 @@ fn nth(number: usize, method: &'static str, part: &'static str) -> Holds {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_the_scan() {
     let holds = Holds::Registry(Box::new(|bytes| begins(bytes, "GET", &["/manifests/build-2"])));
-    let Some(scene) = Scene::new("offline", Contained::default(), holds).await else { return };
+    let Some(scene) = Scene::new("offline", ContainerOptions::default(), holds).await else { return };
     scene.kill().await;
     assert_eq!(scene.filled.left(), 4);
     scene.settle().await;
@@ -97,7 +97,7 @@ async fn between_two_deletions() {
         count += usize::from(is_one);
         count == 3
     }));
-    let Some(scene) = Scene::new("offline", Contained::default(), holds).await else { return };
+    let Some(scene) = Scene::new("offline", ContainerOptions::default(), holds).await else { return };
     scene.kill().await;
     assert_eq!((scene.filled.left(), scene.place.total("deleted_manifests")), (2, 2));
     scene.settle().await;
@@ -107,7 +107,7 @@ async fn between_two_deletions() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_the_last_deletion_and_before_the_collection() {
     let holds = nth(1, "GET", "/containers/");
-    let Some(scene) = Scene::new("offline", Contained::default(), holds).await else { return };
+    let Some(scene) = Scene::new("offline", ContainerOptions::default(), holds).await else { return };
     // The service asks for what it may have left behind only when it has left something.
     scene.kill().await;
     assert_eq!((scene.filled.left(), scene.place.total("deleted_manifests")), (0, 4));
@@ -117,7 +117,7 @@ async fn after_the_last_deletion_and_before_the_collection() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn before_the_container_was_stopped() {
-    let Some(scene) = Scene::new("offline", Contained::default(), nth(1, "POST", "/stop")).await else {
+    let Some(scene) = Scene::new("offline", ContainerOptions::default(), nth(1, "POST", "/stop")).await else {
         return;
     };
     scene.kill().await;
@@ -130,7 +130,7 @@ async fn before_the_container_was_stopped() {
 async fn after_the_container_was_stopped() {
     // The second container is the one that looks again once the registry stands still.
     let holds = nth(2, "POST", "/containers/create");
-    let Some(scene) = Scene::new("offline", Contained::default(), holds).await else { return };
+    let Some(scene) = Scene::new("offline", ContainerOptions::default(), holds).await else { return };
     scene.kill().await;
     assert_eq!(scene.place.open_ends(), (1, 0));
     assert!(!scene.container.state().await.0);
@@ -140,7 +140,7 @@ async fn after_the_container_was_stopped() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn before_the_sweep() {
     let holds = nth(3, "POST", "/containers/create");
-    let Some(scene) = Scene::new("offline", Contained::default(), holds).await else { return };
+    let Some(scene) = Scene::new("offline", ContainerOptions::default(), holds).await else { return };
     scene.kill().await;
     assert!(scene.place.open_ends().1 > 0 && !scene.container.state().await.0);
     assert_eq!(scene.filled.freed(), 0);
@@ -155,7 +155,7 @@ const ENDLESS: &str = "#!/bin/sh\ncase \"$*\" in *--dry-run*) ;;\n\
 /// Kills while the sweep goes on, of which everything is done but the end.
 async fn in_the_sweep(method: &str) {
     let never = Holds::Engine(Box::new(|_| false));
-    let contained = Contained { script: Some(ENDLESS.to_owned()), ..Contained::default() };
+    let contained = ContainerOptions { script: Some(ENDLESS.to_owned()), ..ContainerOptions::default() };
     let Some(scene) = Scene::new(method, contained, never).await else { return };
     let serving = scene.place.serve().await;
     until("a sweep", async || scene.filled.is_swept()).await;
@@ -177,7 +177,7 @@ async fn in_the_sweep_inside_the_container() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_the_sweep_and_before_the_start() {
     // Each of the three collectors is started first: two that look and one that sweeps.
-    let Some(scene) = Scene::new("offline", Contained::default(), nth(4, "POST", "/start")).await else {
+    let Some(scene) = Scene::new("offline", ContainerOptions::default(), nth(4, "POST", "/start")).await else {
         return;
     };
     scene.kill().await;
@@ -188,7 +188,7 @@ async fn after_the_sweep_and_before_the_start() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_the_sweep_and_before_the_restart_inside_the_container() {
-    let Some(scene) = Scene::new("exec", Contained::default(), nth(1, "POST", "/restart")).await else {
+    let Some(scene) = Scene::new("exec", ContainerOptions::default(), nth(1, "POST", "/restart")).await else {
         return;
     };
     scene.kill().await;
@@ -207,7 +207,7 @@ async fn after_the_start_and_before_it_was_noted() {
         }
         seen.load(Ordering::SeqCst) == 4 && begins(bytes, "GET", &["/v2/ "])
     }));
-    let Some(scene) = Scene::new("offline", Contained::default(), holds).await else { return };
+    let Some(scene) = Scene::new("offline", ContainerOptions::default(), holds).await else { return };
     scene.kill().await;
     assert!(scene.filled.is_swept() && scene.container.state().await.0);
     assert_eq!(scene.place.open_ends().0, 1);
@@ -220,7 +220,7 @@ async fn after_the_start_and_before_it_was_noted() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn again_and_again() {
     let holds = nth(1, "POST", "/stop");
-    let Some(scene) = Scene::new("offline", Contained::default(), holds).await else { return };
+    let Some(scene) = Scene::new("offline", ContainerOptions::default(), holds).await else { return };
     scene.kill().await;
     // Killed while it puts the registry back, too.
     for _ in 0..3 {

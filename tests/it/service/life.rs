@@ -1,11 +1,11 @@
 //! The whole life of images under a service, and under the commands that do the same once.
 
 use super::harness::{Host, NEVER, Place, contained, fill};
-use crate::support::engine::{Contained, Engine};
+use crate::support::docker_engine::{ContainerOptions, Engine};
 
 async fn check_container(method: &str) {
     let Some(engine) = Engine::shared() else { return };
-    let container = Contained::default().start(engine).await;
+    let container = ContainerOptions::default().start(engine).await;
     let filled = fill(&container.url(), container.store().await).await;
     let lines = contained(&container.url(), &engine.host(), &container, method);
     let place = Place::new("*/2 * * * * *", &[lines]);
@@ -41,7 +41,7 @@ async fn the_same_with_commands_on_the_host() {
 #[tokio::test]
 async fn a_run_by_hand_deletes_and_collects_and_so_does_a_collection_by_hand() {
     let Some(engine) = Engine::shared() else { return };
-    let container = Contained::default().start(engine).await;
+    let container = ContainerOptions::default().start(engine).await;
     let filled = fill(&container.url(), container.store().await).await;
     let lines = contained(&container.url(), &engine.host(), &container, "offline");
     let place = Place::new(NEVER, &[lines]);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::harness::{Commands, Host, NEVER, Place, Serving, fill, until};
-use crate::support::gate::Gate;
+use crate::support::holding_proxy::HoldingProxy;
 
 pub(crate) const MAIN: &str = "registry=\"main\"";
 
@@ -60,7 +60,7 @@ pub(crate) async fn is(serving: &Serving, name: &str, labels: &[&str], expected:
 async fn a_run_is_shown_for_as_long_as_it_is_under_way() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
-    let gate = Gate::before(&host.registry.host(), 2);
+    let gate = HoldingProxy::before(&host.registry.host(), 2);
     let place = place(&format!("url: {}\nrun_timeout: 2h", gate.url()));
     let serving = place.serve().await;
     is(&serving, "run_timeout_seconds", &[MAIN], 7200.0).await;

@@ -13,7 +13,7 @@ use regsweep::state::State;
 use regsweep::{config, daemon};
 use serde_json::Value;
 
-use crate::support::fake::{Auth, Canned, FakeRegistry, Personality};
+use crate::support::fake_registry::{Auth, Canned, FakeRegistry, Personality};
 use crate::support::image::Image;
 
 /// More than a minute with all that is left to chance.
@@ -142,7 +142,7 @@ async fn until(what: &str, happened: impl AsyncFn() -> bool) {
 
 /// The requests since they were last forgotten, with the scheme of what was shown.
 fn requests(fake: &FakeRegistry) -> Vec<String> {
-    let line = |one: &crate::support::fake::Logged| {
+    let line = |one: &crate::support::fake_registry::Logged| {
         format!("{} {} {}", one.method, one.path, one.authorization.as_deref().unwrap_or("-"))
     };
     fake.requests().iter().map(line).collect()

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::harness::{EACH_SECOND, Host, NEVER, Place, fill, until};
-use crate::support::server::RealRegistry;
+use crate::support::real_registry::RealRegistry;
 
 const RELOADED: &str = "the configuration was loaded again";
 

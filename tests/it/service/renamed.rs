@@ -1,9 +1,9 @@
 //! Registries that have another name, or another address, than the state remembers.
 
 use super::harness::{Commands, EACH_SECOND, Host, NEVER, Place, Serving, aged, fill, until};
-use crate::support::gate::{Behind, Gate};
+use crate::support::holding_proxy::{Upstream, HoldingProxy};
 use crate::support::push::Pusher;
-use crate::support::server::RealRegistry;
+use crate::support::real_registry::RealRegistry;
 
 /// Gives the registry of this place another name.
 fn rename(place: &Place, old: &str, new: &str) {
@@ -96,7 +96,7 @@ async fn a_rename_waits_for_the_run_that_is_under_way() {
     Pusher::new(&registry.url()).push("team/app", "v1", &aged("v1", 40).build()).await.unwrap();
     let host = registry.url().trim_start_matches("http://").to_owned();
     let asks = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains("/tags/list");
-    let gate = Gate::holding(Behind::Host(host), asks);
+    let gate = HoldingProxy::holding(Upstream::Host(host), asks);
     let place = Place::new(EACH_SECOND, &[format!("url: {}", gate.url())]);
     let serving = place.serve().await;
     tokio::task::block_in_place(|| gate.wait_until_held());

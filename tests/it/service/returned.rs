@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::harness::{Commands, Host, Serving, fill, until};
 use crate::service::numbers::{MAIN, begin, change, get, is, place, runs, status};
-use crate::support::gate::Gate;
+use crate::support::holding_proxy::HoldingProxy;
 
 const RELOADED: &str = "the configuration was loaded again";
 
@@ -75,7 +75,7 @@ async fn what_is_told_of_a_registry_goes_on_when_it_is_renamed_moves_or_comes_ba
 async fn a_registry_that_leaves_during_a_run_is_told_of_no_more_and_as_before_when_it_is_back() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
-    let gate = Gate::before(&host.registry.host(), 2);
+    let gate = HoldingProxy::before(&host.registry.host(), 2);
     let place = place(&format!("url: {}", gate.url()));
     let serving = place.serve().await;
     begin(&serving).await;

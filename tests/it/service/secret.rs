@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
 
 use super::harness::{EACH_SECOND, Place};
-use crate::support::server::RealRegistry;
+use crate::support::real_registry::RealRegistry;
 
 const PATHS: [&str; 13] = [
     "/",

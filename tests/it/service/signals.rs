@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 use super::harness::{
     Commands, EACH_SECOND, Host, NEVER, Place, Serving, before_container, contained, fill, until,
 };
-use crate::support::engine::{Contained, Engine};
-use crate::support::gate::{Behind, Gate};
-use crate::support::regsweep::Ran;
+use crate::support::docker_engine::{ContainerOptions, Engine};
+use crate::support::holding_proxy::{Upstream, HoldingProxy};
+use crate::support::regsweep::ProgramOutput;
 
 /// Asked to stop between two deletions: the one under way is finished, and nothing begins.
 async fn in_a_run(signal: &str) {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
-    let gate = Gate::before(&host.registry.host(), 2);
+    let gate = HoldingProxy::before(&host.registry.host(), 2);
     let lines = host.lines().replace(&host.registry.url(), &gate.url());
     let place = Place::new(EACH_SECOND, &[lines]);
     let serving = place.serve().await;
@@ -54,7 +54,7 @@ async fn last_run(serving: &Serving) -> serde_json::Value {
 async fn what_a_signal_cut_short_is_no_success_and_is_made_up_after_the_restart() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
-    let gate = Gate::before(&host.registry.host(), 2);
+    let gate = HoldingProxy::before(&host.registry.host(), 2);
     let lines = host.lines().replace(&host.registry.url(), &gate.url());
     let place = Place::new(EACH_SECOND, std::slice::from_ref(&lines));
     let serving = place.serve().await;
@@ -82,7 +82,7 @@ async fn what_a_signal_cut_short_is_no_success_and_is_made_up_after_the_restart(
 async fn a_run_that_a_signal_ended_while_it_read_was_interrupted_and_not_skipped() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
-    let gate = Gate::holding(Behind::Host(host.registry.host()), |bytes| {
+    let gate = HoldingProxy::holding(Upstream::Host(host.registry.host()), |bytes| {
         String::from_utf8_lossy(bytes).starts_with("GET /v2/team/app/manifests/")
     });
     let lines = host.lines().replace(&host.registry.url(), &gate.url());
@@ -118,7 +118,7 @@ async fn a_run_that_a_signal_ended_while_it_read_was_interrupted_and_not_skipped
 async fn a_run_by_hand_that_a_signal_cut_short_is_not_made_up_by_the_service() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
-    let gate = Gate::before(&host.registry.host(), 2);
+    let gate = HoldingProxy::before(&host.registry.host(), 2);
     let lines = host.lines().replace(&host.registry.url(), &gate.url());
     let place = Place::new(NEVER, &[lines]);
     let mut command = place.command(&["run", "--output", "json"]);
@@ -129,7 +129,7 @@ async fn a_run_by_hand_that_a_signal_cut_short_is_not_made_up_by_the_service() {
     let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
     assert!(said.any(|line| line.unwrap().contains("stopping after the deletion under way")));
     gate.release();
-    let ran = Ran::from(child.wait_with_output().unwrap()).exits(1);
+    let ran = ProgramOutput::from(child.wait_with_output().unwrap()).exits(1);
     assert_eq!(ran.json()["outcome"], "interrupted", "{ran:?}");
     assert_eq!((filled.left(), interrupted(&place)), (2, vec![1]));
     let serving = place.serve().await;
@@ -152,7 +152,7 @@ async fn sigint_ends_a_run_between_two_deletions() {
 async fn what_a_stopped_run_deleted_last_is_collected_by_the_next() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
-    let gate = Gate::before(&host.registry.host(), 4);
+    let gate = HoldingProxy::before(&host.registry.host(), 4);
     let lines = host.lines().replace(&host.registry.url(), &gate.url());
     let place = Place::new(EACH_SECOND, &[lines]);
     let serving = place.serve().await;
@@ -169,7 +169,7 @@ async fn what_a_stopped_run_deleted_last_is_collected_by_the_next() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_lets_a_collection_end_and_the_registry_is_back() {
     let Some(engine) = Engine::shared() else { return };
-    let container = Contained::default().start(engine).await;
+    let container = ContainerOptions::default().start(engine).await;
     let filled = fill(&container.url(), container.store().await).await;
     let gate = before_container(engine, 3);
     let lines = contained(&container.url(), &gate.url(), &container, "offline");
@@ -193,7 +193,7 @@ async fn a_collection_by_its_own_schedule_does_not_begin_after_sigterm() {
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let url = format!("{}/v2/team/app/manifests/{}", host.registry.url(), filled.old[0].digest);
     assert!(reqwest::Client::new().delete(url).send().await.unwrap().status().is_success());
-    let gate = Gate::holding(Behind::Host(host.registry.host()), |bytes| {
+    let gate = HoldingProxy::holding(Upstream::Host(host.registry.host()), |bytes| {
         String::from_utf8_lossy(bytes).starts_with("GET /v2/team/app/manifests/")
     });
     let lines = host.lines().replace(&host.registry.url(), &gate.url());

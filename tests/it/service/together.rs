@@ -4,16 +4,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::harness::{EACH_SECOND, Host, NEVER, Place, fill};
-use crate::support::fake::{FakeRegistry, Personality};
-use crate::support::faults::{Fault, Faults};
-use crate::support::gate::{Gate, only_asks};
-use crate::support::program::registry_program;
+use crate::support::fake_registry::{FakeRegistry, Personality};
+use crate::support::fault_proxy::{Fault, FaultProxy};
+use crate::support::holding_proxy::{HoldingProxy, is_probe};
+use crate::support::registry_program::registry_program;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tick_during_a_run_is_skipped_and_another_registry_runs_on() {
     let held = Host::start().await;
     let filled = fill(&held.registry.url(), held.registry.store()).await;
-    let gate = Gate::before(&held.registry.host(), 2);
+    let gate = HoldingProxy::before(&held.registry.host(), 2);
     let free = FakeRegistry::start(Personality::V2_8);
     let place = Place::new(EACH_SECOND, &[format!("url: {}", gate.url()), format!("url: {}", free.url())]);
     let serving = place.serve().await;
@@ -108,8 +108,8 @@ async fn a_deletion_whose_answer_was_lost_is_counted_when_it_is_settled() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let first = AtomicBool::new(true);
-    let weather = Faults::before(&host.registry.host(), move |seen| {
-        let is_deletion = seen.method == "DELETE" && !only_asks(seen.path.as_bytes());
+    let weather = FaultProxy::before(&host.registry.host(), move |seen| {
+        let is_deletion = seen.method == "DELETE" && !is_probe(seen.path.as_bytes());
         if is_deletion && first.swap(false, Ordering::Relaxed) { Fault::Masked(404) } else { Fault::None }
     });
     let place = Place::new(EACH_SECOND, &[format!("url: {}", weather.url())]);

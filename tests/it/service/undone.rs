@@ -4,7 +4,7 @@ use reqwest::{Client, StatusCode};
 use serde_json::Value;
 
 use super::harness::{EACH_SECOND, Filled, Host, NEVER, Place, Serving, fill, until};
-use crate::support::gate::{Behind, Gate};
+use crate::support::holding_proxy::{Upstream, HoldingProxy};
 
 /// A service with a token, and its registry with four images that are too old.
 struct World {
@@ -92,7 +92,7 @@ async fn an_undo_waits_for_the_run_that_is_under_way() {
     assert_eq!(post(&serving, "/api/v1/run").await.0, StatusCode::ACCEPTED);
     serving.until_at_least("runs_total", &["outcome=\"success\""], 1.0).await;
     assert_eq!(filled.left(), 0);
-    let held = Gate::holding(Behind::Host(host.registry.host()), |bytes| {
+    let held = HoldingProxy::holding(Upstream::Host(host.registry.host()), |bytes| {
         String::from_utf8_lossy(bytes).starts_with("GET /v2/team/app/tags/list")
     });
     serving.stop().await;

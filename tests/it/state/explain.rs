@@ -7,7 +7,7 @@ use super::harness::{FORTNIGHT, image, list, place, run};
 use crate::service::harness::Place;
 use crate::support::image::{Artifact, Content, Image, Index};
 use crate::support::regsweep::hours_ago;
-use crate::support::server::RealRegistry;
+use crate::support::real_registry::RealRegistry;
 
 /// What is told of the age of an image: each source with its weight.
 fn evidence(json: &Value) -> Vec<(String, String)> {

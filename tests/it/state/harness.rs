@@ -14,11 +14,11 @@ use regsweep::state::State;
 use serde_json::Value;
 
 use crate::service::harness::{NEVER, Place};
-pub(crate) use crate::support::held::{assert_whole, held, manifests};
+pub(crate) use crate::support::contents::{assert_all_pullable, expected_content, stored_manifests};
 use crate::support::image::{Artifact, Content, Image, Index, fallback_index, fallback_tag, signature_tag};
-pub(crate) use crate::support::regsweep::OLD_GOES;
-use crate::support::regsweep::Ran;
-use crate::support::server::{Logged, RealRegistry};
+pub(crate) use crate::support::regsweep::OLD_TAGS_EXPIRE;
+use crate::support::regsweep::ProgramOutput;
+use crate::support::real_registry::{Logged, RealRegistry};
 
 /// Everything is judged by its age.
 pub(crate) const FORTNIGHT: &str = "\
@@ -48,14 +48,14 @@ pub(crate) fn yaml(state: &Path, registry: &str, rules: &str) -> String {
     format!("mode: enforce\nstate_dir: {state}\nregistries:\n  - name: main\n    {registry}\n{rules}")
 }
 
-/// A place for this registry, under [`OLD_GOES`].
+/// A place for this registry, under [`OLD_TAGS_EXPIRE`].
 pub(crate) fn sweeper(registry: &RealRegistry) -> Place {
-    place(&format!("url: {}", registry.url()), OLD_GOES)
+    place(&format!("url: {}", registry.url()), OLD_TAGS_EXPIRE)
 }
 
 /// Runs the program until it ends.
-pub(crate) fn run(place: &Place, arguments: &[&str]) -> Ran {
-    Ran::from(place.command(arguments).output().unwrap())
+pub(crate) fn run(place: &Place, arguments: &[&str]) -> ProgramOutput {
+    ProgramOutput::from(place.command(arguments).output().unwrap())
 }
 
 /// Its history, as programs read it.

@@ -6,19 +6,19 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use super::harness::{OLD_GOES, assert_whole, held, history, image, list, place, rewrite, run, text};
+use super::harness::{OLD_TAGS_EXPIRE, assert_all_pullable, held, history, image, list, place, rewrite, run, text};
 use crate::service::harness::Place;
 use crate::state::tap::{Step, Tap};
 use crate::support::image::{Artifact, Content, Image, Index, signature_tag};
-use crate::support::server::RealRegistry;
-use crate::support::store::Held;
+use crate::support::real_registry::RealRegistry;
+use crate::support::store::RepositoryContent;
 
 /// A registry with something to keep, and six manifests to delete: an index with two children and a
 /// signature, and two images.
 pub(crate) struct Doomed {
     pub(crate) registry: RealRegistry,
     pub(crate) kept: [(&'static str, Content); 2],
-    pub(crate) before: Held,
+    pub(crate) before: RepositoryContent,
     count: usize,
     pub(crate) index: Content,
 }
@@ -41,20 +41,20 @@ impl Doomed {
         Self { before: registry.store().repository("app"), registry, kept, count: 6, index }
     }
 
-    pub(crate) fn expected(&self) -> Held {
-        held(&self.kept.each_ref().map(|(tag, content)| (*tag, content)))
+    pub(crate) fn expected(&self) -> RepositoryContent {
+        expected_content(&self.kept.each_ref().map(|(tag, content)| (*tag, content)))
     }
 
-    pub(crate) fn now(&self) -> Held {
+    pub(crate) fn now(&self) -> RepositoryContent {
         self.registry.store().repository("app")
     }
 
     /// A place in which a run was killed at this step.
     pub(crate) fn killed(&self, step: Step) -> Place {
         let tap = Tap::before(&self.registry.host(), step);
-        let place = place(&format!("url: {}", tap.url()), OLD_GOES);
+        let place = place(&format!("url: {}", tap.url()), OLD_TAGS_EXPIRE);
         kill(&place, &["run"], &tap);
-        rewrite(&place, &format!("url: {}", self.registry.url()), OLD_GOES);
+        rewrite(&place, &format!("url: {}", self.registry.url()), OLD_TAGS_EXPIRE);
         place
     }
 
@@ -132,19 +132,19 @@ fn unanswered(runs: &[Value]) -> usize {
 fn a_run_that_is_killed_before_a_deletion_reaches_the_registry() {
     let doomed = Doomed::new();
     (1..=6).for_each(|number| doomed.check(Step::Sent(number), number % 2 == 0));
-    assert_whole(&doomed.registry);
+    assert_all_pullable(&doomed.registry);
 }
 
 #[test]
 fn a_run_that_is_killed_before_the_answer_arrives() {
     let doomed = Doomed::new();
     (1..=6).for_each(|number| doomed.check(Step::Done(number), number % 2 == 1));
-    assert_whole(&doomed.registry);
+    assert_all_pullable(&doomed.registry);
 }
 
 #[test]
 fn a_run_that_is_killed_between_two_deletions() {
     let doomed = Doomed::new();
     (1..=5).for_each(|number| doomed.check(Step::Answered(number), number % 2 == 0));
-    assert_whole(&doomed.registry);
+    assert_all_pullable(&doomed.registry);
 }

@@ -11,7 +11,7 @@ use crate::service::harness::Place;
 use crate::support::image::{Artifact, Content, Image, Index, signature_tag};
 use crate::support::push::Pusher;
 use crate::support::regsweep::hours_ago;
-use crate::support::server::{Logged, RealRegistry};
+use crate::support::real_registry::{Logged, RealRegistry};
 
 const REPOSITORIES: [&str; 3] = ["app", "team/api", "team/web"];
 const TAGS: usize = 20;

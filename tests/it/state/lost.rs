@@ -9,9 +9,9 @@ use serde_json::json;
 
 use super::harness::{FORTNIGHT, Looker, day, held, image, place, run, verdict};
 use crate::service::harness::Place;
-use crate::support::fake::{FakeRegistry, Personality};
+use crate::support::fake_registry::{FakeRegistry, Personality};
 use crate::support::image::{Artifact, Content, Image};
-use crate::support::server::RealRegistry;
+use crate::support::real_registry::RealRegistry;
 
 type Loss = fn(&Path);
 
@@ -117,7 +117,7 @@ fn remembered(registry: &RealRegistry) -> Place {
     drop(State::open(&place.state_dir()).unwrap());
     registry.store().write("app", &["old"], &image("old"));
     let plan = run(&place, &["plan", "--all", "--output", "json"]).exits(0);
-    assert_eq!(plan.doomed().len(), 1);
+    assert_eq!(plan.to_delete().len(), 1);
     place
 }
 
@@ -139,7 +139,7 @@ fn the_program_says_that_its_memory_was_lost_and_keeps_what_it_finds() {
             assert!(ran.stderr.contains("Nothing is deleted sooner for it"), "{name}: {}", ran.stderr);
             if command == "plan" {
                 // It only looks, and tells what the run will make of it.
-                assert_eq!((&ran.json()["memory"], ran.doomed().len()), (&json!("lost"), 0), "{name}");
+                assert_eq!((&ran.json()["memory"], ran.to_delete().len()), (&json!("lost"), 0), "{name}");
                 assert_eq!(fs::read(place.state_dir().join("state.sqlite")).ok(), damaged, "{name}");
                 run(&place, &["plan", "--require-state"]).exits(1);
                 let past = run(&place, &["history"]).exits(1);
@@ -151,7 +151,7 @@ fn the_program_says_that_its_memory_was_lost_and_keeps_what_it_finds() {
             assert!(set_aside(&place.state_dir()) == Vec::from_iter(damaged), "{name}");
             // The old image counts as pushed just now.
             let plan = run(&place, &["plan", "--all", "--output", "json"]).exits(0);
-            assert_eq!((plan.doomed().len(), plan.kept().len()), (0, 1), "{name}");
+            assert_eq!((plan.to_delete().len(), plan.kept().len()), (0, 1), "{name}");
             assert!(plan.stderr.is_empty() && plan.json()["memory"] == "used", "{name}: {}", plan.stderr);
             assert_eq!(registry.store().repository("app").tags.len(), 1, "{name}");
         }
@@ -209,6 +209,6 @@ async fn a_clock_that_was_ahead_at_the_first_look_takes_no_youth_from_what_is_pr
     assert_eq!(looker.doomed(day(1)).await, [old.digest.clone()].into());
     let run = looker.run(day(14)).await.unwrap();
     assert_eq!(run.report.deleted.len(), 1);
-    assert_eq!(registry.store().repository("app"), held(&[("promoted", &promoted)]));
+    assert_eq!(registry.store().repository("app"), expected_content(&[("promoted", &promoted)]));
     assert_eq!(looker.doomed(day(15)).await, [promoted.digest].into());
 }

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
-use super::harness::{OLD_GOES, assert_whole, history, image, list, place, rewrite, run, sweeper, text};
+use super::harness::{OLD_TAGS_EXPIRE, assert_all_pullable, history, image, list, place, rewrite, run, sweeper, text};
 use crate::state::killed::{Doomed, kill};
 use crate::state::tap::{Step, Tap};
-use crate::support::fake::{FakeRegistry, Personality};
-use crate::support::faults::{Fault, Faults};
-use crate::support::gate::only_asks;
+use crate::support::fake_registry::{FakeRegistry, Personality};
+use crate::support::fault_proxy::{Fault, FaultProxy};
+use crate::support::holding_proxy::is_probe;
 use crate::support::image::{Artifact, Image, Index};
 use crate::support::push::Pusher;
 
@@ -31,7 +31,7 @@ fn a_killed_run_can_be_undone_at_once() {
                 "{step:?}"
             );
             // What is back is left alone, with what belongs to it: no plan but what the first run left undone.
-            let plan = run(&place, &["plan", "--output", "json"]).exits(0).doomed();
+            let plan = run(&place, &["plan", "--output", "json"]).exits(0).to_delete();
             let back = |one: &String| deletions.iter().any(|entry| one.ends_with(text(&entry["digest"])));
             assert!(!plan.iter().any(back), "{step:?}: {plan:?}");
             let whole = deletions.iter().any(|entry| entry["digest"] == doomed.index.digest.as_str());
@@ -40,7 +40,7 @@ fn a_killed_run_can_be_undone_at_once() {
             assert!(!(whole && torn), "{step:?}: {plan:?}");
         }
     }
-    assert_whole(&doomed.registry);
+    assert_all_pullable(&doomed.registry);
 }
 
 #[test]
@@ -48,12 +48,12 @@ fn a_deletion_is_not_forgotten_because_a_stranger_answered_for_the_registry() {
     for status in [404, 403, 400] {
         let doomed = Doomed::new();
         let first = AtomicBool::new(true);
-        let weather = Faults::before(&doomed.registry.host(), move |seen| {
-            let is_deletion = seen.method == "DELETE" && !only_asks(seen.path.as_bytes());
+        let weather = FaultProxy::before(&doomed.registry.host(), move |seen| {
+            let is_deletion = seen.method == "DELETE" && !is_probe(seen.path.as_bytes());
             let masked = is_deletion && first.swap(false, Ordering::Relaxed);
             if masked { Fault::Masked(status) } else { Fault::None }
         });
-        let place = place(&format!("url: {}", weather.url()), OLD_GOES);
+        let place = place(&format!("url: {}", weather.url()), OLD_TAGS_EXPIRE);
         run(&place, &["run"]).exits(1);
         let now = doomed.now();
         let gone: Vec<&String> = doomed.before.manifests.difference(&now.manifests).collect();
@@ -85,15 +85,15 @@ fn an_undo_that_is_killed_is_completed_by_the_next() {
         run(&place, &["run"]).exits(0);
         assert_eq!(doomed.now(), doomed.expected());
         let tap = Tap::of_puts(&doomed.registry.host(), kind(number));
-        rewrite(&place, &format!("url: {}", tap.url()), OLD_GOES);
+        rewrite(&place, &format!("url: {}", tap.url()), OLD_TAGS_EXPIRE);
         kill(&place, &["undo", "1"], &tap);
-        rewrite(&place, &format!("url: {}", doomed.registry.url()), OLD_GOES);
+        rewrite(&place, &format!("url: {}", doomed.registry.url()), OLD_TAGS_EXPIRE);
         run(&place, &["undo", "1"]).exits(0);
         assert_eq!(doomed.now(), doomed.before, "{number}");
         assert_eq!(place.total("reclaimable"), 0, "{number}");
         run(&place, &["undo", "1"]).exits(1);
     }
-    assert_whole(&doomed.registry);
+    assert_all_pullable(&doomed.registry);
 }
 
 #[tokio::test]
@@ -138,7 +138,7 @@ fn tags_that_went_alone_and_referrers_come_back_where_a_registry_knows_them() {
         }
         fake.push_untagged("app", &sbom);
         let before = (fake.tags("app"), fake.manifests("app"));
-        let place = place(&format!("url: {}", fake.url()), OLD_GOES);
+        let place = place(&format!("url: {}", fake.url()), OLD_TAGS_EXPIRE);
         run(&place, &["run"]).exits(0);
         assert_eq!(fake.tags("app").into_keys().collect::<Vec<_>>(), ["about", "keep"], "{personality:?}");
         let alone = history(&place, &[]);
@@ -148,7 +148,7 @@ fn tags_that_went_alone_and_referrers_come_back_where_a_registry_knows_them() {
         assert_eq!((fake.tags("app"), fake.manifests("app")), before, "{personality:?}");
         assert_eq!(place.total("reclaimable"), 0);
         let plan = run(&place, &["plan", "--output", "json"]).exits(0);
-        assert_eq!((plan.doomed().len(), list(&plan.json()["repositories"][0]["untag"]).len()), (0, 0));
+        assert_eq!((plan.to_delete().len(), list(&plan.json()["repositories"][0]["untag"]).len()), (0, 0));
         run(&place, &["undo", "1"]).exits(1);
     }
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 
 use regsweep::plan::Verdict;
 
-use super::harness::{FORTNIGHT, Looker, assert_whole, day, held, verdict};
+use super::harness::{FORTNIGHT, Looker, assert_all_pullable, day, held, verdict};
 use crate::support::image::{Content, Image, Index};
-use crate::support::server::RealRegistry;
+use crate::support::real_registry::RealRegistry;
 
 /// Nothing with a tag goes; what has none does after two weeks.
 const UNTAGGED: &str = "\
@@ -50,8 +50,8 @@ async fn what_a_tag_has_left_goes_when_it_is_old_enough() {
     assert_eq!(looker.doomed(day(15)).await, digests([&first]));
     let run = looker.run(day(16)).await.unwrap();
     assert_eq!(run.report.deleted.len(), 1);
-    assert_eq!(registry.store().repository("app"), held(&[("latest", &second)]));
-    assert_whole(&registry);
+    assert_eq!(registry.store().repository("app"), expected_content(&[("latest", &second)]));
+    assert_all_pullable(&registry);
 }
 
 #[tokio::test]
@@ -68,7 +68,7 @@ async fn without_such_a_rule_it_stays() {
     }
     let planned = without.inspect("app", day(100)).await;
     assert_eq!(verdict(&planned, &first), (Verdict::Keep, vec!["untagged".into()]));
-    assert_eq!(registry.store().repository("app"), held(&[("latest", &second), ("", &first)]));
+    assert_eq!(registry.store().repository("app"), expected_content(&[("latest", &second), ("", &first)]));
 }
 
 #[tokio::test]
@@ -89,13 +89,13 @@ async fn an_index_or_a_returning_tag_saves_what_a_tag_had_left() {
         [gone.digest.as_str()]
     );
     let expected = [("latest", &last), ("index", &index), ("rollback", &returned)];
-    assert_eq!(registry.store().repository("app"), held(&expected));
+    assert_eq!(registry.store().repository("app"), expected_content(&expected));
     // The tag leaves again, and is found to have on day 63.
     registry.store().write("app", &["rollback"], &last);
     assert_eq!(looker.doomed(day(63)).await, BTreeSet::new());
     assert_eq!(looker.doomed(day(76)).await, BTreeSet::new());
     assert_eq!(looker.doomed(day(77)).await, digests([&returned]));
-    assert_whole(&registry);
+    assert_all_pullable(&registry);
 }
 
 #[tokio::test]
@@ -111,7 +111,7 @@ async fn a_tag_that_returns_between_the_plan_and_the_deletion_saves_it_too() {
     registry.store().write("app", &["stable"], &first);
     let run = looker.run(day(21)).await.unwrap();
     assert_eq!(run.report.deleted, []);
-    assert_eq!(registry.store().repository("app"), held(&[("latest", &second), ("stable", &first)]));
+    assert_eq!(registry.store().repository("app"), expected_content(&[("latest", &second), ("stable", &first)]));
 }
 
 #[tokio::test]
@@ -159,7 +159,7 @@ async fn a_list_of_tags_that_is_suddenly_empty_dooms_nothing() {
     let run = looker.run(day(91)).await.unwrap();
     assert_eq!(run.report.deleted, []);
     std::fs::rename(&aside, &tags).unwrap();
-    assert_eq!(registry.store().repository("app"), held(&[("v1", &first), ("v2", &second)]));
+    assert_eq!(registry.store().repository("app"), expected_content(&[("v1", &first), ("v2", &second)]));
     assert_eq!(looker.doomed(day(92)).await, BTreeSet::new());
     // Where somebody has deleted all of it, there is nothing to be left alone any more.
     for content in [&first, &second] {

@@ -11,8 +11,8 @@ use serde_json::json;
 
 use super::harness::{FORTNIGHT, Looker, day, image, place, requests_since, run};
 use crate::service::harness::Place;
-use crate::support::regsweep::Ran;
-use crate::support::server::RealRegistry;
+use crate::support::regsweep::ProgramOutput;
+use crate::support::real_registry::RealRegistry;
 
 /// A user that none of the tests runs as.
 const SERVICE: u32 = 65_532;
@@ -159,7 +159,7 @@ fn a_state_that_may_not_be_read_is_not_passed_over_without_a_word() {
         let mut command = Command::new("setpriv");
         command.args(["--reuid", "65533", "--regid", "65533", "--clear-groups"]).arg(&program);
         command.args(arguments).arg("--config").arg(&config).env_remove("RUST_LOG");
-        Ran::from(command.output().unwrap())
+        ProgramOutput::from(command.output().unwrap())
     };
     for arguments in &LOOKS[..3] {
         let ran = other(arguments).exits(0);

@@ -5,12 +5,12 @@ use chrono_tz::Tz;
 use regsweep::state::State;
 use serde_json::{Value, json};
 
-use super::harness::{Looker, OLD_GOES, day, history, image, list, place, run, text};
+use super::harness::{Looker, OLD_TAGS_EXPIRE, day, history, image, list, place, run, text};
 use crate::service::harness::Place;
-use crate::support::fake::{FakeRegistry, Personality};
+use crate::support::fake_registry::{FakeRegistry, Personality};
 use crate::support::image::signature_tag;
 use crate::support::push::Pusher;
-use crate::support::server::RealRegistry;
+use crate::support::real_registry::RealRegistry;
 
 /// The numbers of the runs that are shown, in their order.
 fn runs(place: &Place, arguments: &[&str]) -> Vec<i64> {
@@ -26,7 +26,7 @@ fn deletions(run: &Value) -> Vec<(String, String)> {
 #[tokio::test]
 async fn history_can_be_narrowed_down_and_stands_beside_a_holder() {
     let (main, other) = (RealRegistry::start(), RealRegistry::start());
-    let more = format!("  - name: other\n    url: {}\n{OLD_GOES}", other.url());
+    let more = format!("  - name: other\n    url: {}\n{OLD_TAGS_EXPIRE}", other.url());
     let place = place(&format!("url: {}", main.url()), &more);
     let pusher = Pusher::new(&main.url());
     for (repository, tag) in [("team/app", "old-1"), ("team/app", "old-2"), ("team/web", "old")] {
@@ -111,7 +111,7 @@ fn a_day_is_one_of_the_configured_time_zone_and_until_means_its_end() {
     let fake = FakeRegistry::start(Personality::V2_8);
     // One of them has another day than UTC, whenever this runs.
     for timezone in [Tz::Pacific__Kiritimati, Tz::Etc__GMTPlus12, Tz::UTC] {
-        let place = place(&format!("url: {}", fake.url()), &format!("timezone: {timezone}\n{OLD_GOES}"));
+        let place = place(&format!("url: {}", fake.url()), &format!("timezone: {timezone}\n{OLD_TAGS_EXPIRE}"));
         run(&place, &["run"]).exits(0);
         let started = history(&place, &[])[0]["started"].as_str().unwrap().parse::<DateTime<Utc>>().unwrap();
         let today = started.with_timezone(&timezone).date_naive();
@@ -134,7 +134,7 @@ fn a_day_is_one_of_the_configured_time_zone_and_until_means_its_end() {
 #[tokio::test]
 async fn what_is_too_old_is_forgotten_and_can_no_more_be_undone() {
     let fake = FakeRegistry::start(Personality::V2_8);
-    let looker = Looker::new(&fake.url(), &format!("history: 1d\n{OLD_GOES}"));
+    let looker = Looker::new(&fake.url(), &format!("history: 1d\n{OLD_TAGS_EXPIRE}"));
     fake.push("app", "keep", &image("kept"));
     for number in 0..4 {
         let doomed = image(&format!("doomed {number}"));
@@ -155,7 +155,7 @@ async fn what_is_too_old_is_forgotten_and_can_no_more_be_undone() {
         state.totals().unwrap().iter().map(|total| total.value).filter(|value| *value == 8).sum();
     assert_eq!(total, 8 * 2, "{:?}", state.totals());
     drop(state);
-    let place = place(&format!("url: {}", fake.url()), OLD_GOES);
+    let place = place(&format!("url: {}", fake.url()), OLD_TAGS_EXPIRE);
     std::fs::create_dir(place.state_dir()).unwrap();
     std::fs::copy(looker.config.state_dir.join("state.sqlite"), place.state_dir().join("state.sqlite"))
         .unwrap();

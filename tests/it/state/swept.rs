@@ -3,13 +3,13 @@
 
 use serde_json::{Value, json};
 
-use super::harness::{OLD_GOES, assert_whole, history, list, place, rewrite, run, sweeper, text};
+use super::harness::{OLD_TAGS_EXPIRE, assert_all_pullable, history, list, place, rewrite, run, sweeper, text};
 use crate::service::harness::{Host, NEVER, Place, until};
 use crate::support::image::{Content, Image, Index, digest};
 use crate::support::push::Pusher;
-use crate::support::regsweep::Ran;
-use crate::support::server::RealRegistry;
-use crate::support::skopeo::{skopeo_can_pull, skopeo_pull_whole};
+use crate::support::regsweep::ProgramOutput;
+use crate::support::real_registry::RealRegistry;
+use crate::support::skopeo::{skopeo_can_pull, skopeo_pull_all};
 
 /// Images of which some need nothing that the kept one does not need, too.
 struct Images {
@@ -67,7 +67,7 @@ fn graceful(host: &Host, grace: &str) -> String {
 async fn what_was_collected_is_named_as_lost_and_the_rest_comes_back() {
     let host = Host::start().await;
     let images = Images::push(&host.registry.url()).await;
-    let place = place(&host.lines(), OLD_GOES);
+    let place = place(&host.lines(), OLD_TAGS_EXPIRE);
     let ran = run(&place, &["run", "--output", "json"]).exits(0);
     assert_eq!(ran.json()["collection"]["outcome"], "success");
     assert!(images.are_gone(&host.registry) && images.are_swept(&host.registry));
@@ -89,7 +89,7 @@ async fn what_was_collected_is_named_as_lost_and_the_rest_comes_back() {
     assert!(text(&index["error"]).contains(&format!("child {}", child.digest)), "{index}");
     let back = result(&json, &images.shared);
     assert_eq!((&back["result"], &back["tags_back"]), (&json!("restored"), &json!(["old-shared"])));
-    assert_whole(&host.registry);
+    assert_all_pullable(&host.registry);
     let held = host.registry.store().repository("app");
     assert_eq!(held.tags.keys().collect::<Vec<_>>(), ["keep", "old-shared"]);
 
@@ -128,14 +128,14 @@ async fn a_registry_that_only_believes_it_has_the_blobs_is_not_believed() {
     let json = run(&place, &["undo", "1", "--output", "json"]).exits(1).json();
     assert_eq!(result(&json, &images.shared)["result"], "restored");
     assert_eq!(result(&json, &images.own)["result"], "lost");
-    assert_whole(&registry);
+    assert_all_pullable(&registry);
 }
 
 #[tokio::test]
 async fn within_the_grace_nothing_is_collected_and_everything_can_be_undone() {
     let host = Host::start().await;
     let images = Images::push(&host.registry.url()).await;
-    let place = place(&graceful(&host, "7d"), OLD_GOES);
+    let place = place(&graceful(&host, "7d"), OLD_TAGS_EXPIRE);
     let ran = run(&place, &["run", "--output", "json"]).exits(0);
     assert_eq!(ran.json()["collection"], Value::Null);
     assert!(images.are_gone(&host.registry) && !images.are_swept(&host.registry));
@@ -154,7 +154,7 @@ async fn within_the_grace_nothing_is_collected_and_everything_can_be_undone() {
     assert!(!images.are_swept(&host.registry));
     run(&place, &["undo", "1"]).exits(0);
     for (tag, _) in images.tagged() {
-        skopeo_pull_whole(&format!("{}/app:{tag}", host.registry.host()));
+        skopeo_pull_all(&format!("{}/app:{tag}", host.registry.host()));
     }
     // With nothing left that waits, there is nothing to be held back, and nothing that goes.
     let bytes = host.registry.store().blob_bytes();
@@ -167,15 +167,15 @@ async fn within_the_grace_nothing_is_collected_and_everything_can_be_undone() {
 async fn who_wants_no_grace_collects_at_once() {
     let host = Host::start().await;
     let images = Images::push(&host.registry.url()).await;
-    let place = place(&graceful(&host, "7d"), OLD_GOES);
+    let place = place(&graceful(&host, "7d"), OLD_TAGS_EXPIRE);
     run(&place, &["run"]).exits(0);
     let before = host.registry.store().blob_bytes();
-    let done: Ran = run(&place, &["gc", "--no-grace", "--output", "json"]).exits(0);
+    let done: ProgramOutput = run(&place, &["gc", "--no-grace", "--output", "json"]).exits(0);
     assert!(images.are_swept(&host.registry));
     let freed = before - host.registry.store().blob_bytes();
     assert_eq!((&done.json()["outcome"], &done.json()["bytes"]), (&json!("success"), &json!(freed)));
     assert_eq!(place.total("reclaimable"), 0);
-    skopeo_pull_whole(&format!("{}/app:keep", host.registry.host()));
+    skopeo_pull_all(&format!("{}/app:keep", host.registry.host()));
 }
 
 async fn status(url: &str) -> Value {
@@ -188,7 +188,7 @@ async fn status(url: &str) -> Value {
 async fn a_collection_that_waited_begins_by_itself() {
     let host = Host::start().await;
     let images = Images::push(&host.registry.url()).await;
-    let place = place(&graceful(&host, "6s"), OLD_GOES);
+    let place = place(&graceful(&host, "6s"), OLD_TAGS_EXPIRE);
     run(&place, &["run"]).exits(0);
     assert!(!images.are_swept(&host.registry));
     serving(&place, &graceful(&host, "6s"));
@@ -208,12 +208,12 @@ async fn a_collection_that_waited_begins_by_itself() {
     assert!((0..30).contains(&late.num_seconds()), "{late}");
     let log = service.stop().await;
     assert!(!log.contains("ERROR"), "{log}");
-    skopeo_pull_whole(&format!("{}/app:keep", host.registry.host()));
+    skopeo_pull_all(&format!("{}/app:keep", host.registry.host()));
 }
 
 /// The same place for a service whose next run never comes.
 fn serving(place: &Place, lines: &str) {
-    rewrite(place, lines, OLD_GOES);
+    rewrite(place, lines, OLD_TAGS_EXPIRE);
     let text = std::fs::read_to_string(place.config()).unwrap();
     place.write(&format!("schedule: '{NEVER}'\nlisten: 127.0.0.1:{}\n{text}", place.port()));
 }

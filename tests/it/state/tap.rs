@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crate::support::gate::only_asks;
+use crate::support::holding_proxy::is_probe;
 
 /// A step of the deletion (or the upload) with a number, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +92,7 @@ fn requests(mut client: TcpStream, mut server: TcpStream, shared: &Shared, curre
     let mut buffer = [0; 16 << 10];
     while let Ok(length @ 1..) = client.read(&mut buffer) {
         let bytes = &buffer[..length];
-        let deletes = bytes.starts_with(shared.method) && !only_asks(bytes);
+        let deletes = bytes.starts_with(shared.method) && !is_probe(bytes);
         let number = if deletes { shared.sent.fetch_add(1, Ordering::SeqCst) + 1 } else { 0 };
         current.store(number, Ordering::SeqCst);
         let here = match shared.step {

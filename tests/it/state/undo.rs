@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::harness::{
-    OLD_GOES, assert_whole, fill, held, history, image, list, manifests, place, rewrite, run, served,
+    OLD_TAGS_EXPIRE, assert_all_pullable, fill, held, history, image, list, manifests, place, rewrite, run, served,
     sweeper, text,
 };
 use crate::service::harness::Place;
 use crate::support::image::{Index, digest, signature_tag};
 use crate::support::push::Pusher;
-use crate::support::server::RealRegistry;
-use crate::support::skopeo::skopeo_pull_whole;
+use crate::support::real_registry::RealRegistry;
+use crate::support::skopeo::skopeo_pull_all;
 
 const CREATED: &str = "org.opencontainers.image.created";
 const LONG_AGO: &str = "2020-01-01T00:00:00Z";
@@ -40,7 +40,7 @@ async fn an_undone_run_never_was() {
     let (before, bytes) = (registry.store().contents(), served(&registry).await);
     let place = sweeper(&registry);
     let number = swept(&place);
-    assert_eq!(registry.store().repository("team/app"), held(&[("keep", &all.kept)]));
+    assert_eq!(registry.store().repository("team/app"), expected_content(&[("keep", &all.kept)]));
     let count = bytes.keys().filter(|url| url.contains("/sha256:")).count() - 2;
     assert_eq!(place.total("deleted_manifests"), count as u64);
     assert!(place.total("reclaimable") > 0);
@@ -48,7 +48,7 @@ async fn an_undone_run_never_was() {
     let json = undo(&place, &[&number]);
     assert_eq!(registry.store().contents(), before);
     assert!(served(&registry).await == bytes);
-    assert_whole(&registry);
+    assert_all_pullable(&registry);
     assert_eq!((&json["registry"], &json["run"], &json["version"]), (&json!("main"), &json!(1), &json!(1)));
     let restored = results(&json, "restored");
     assert_eq!((restored.len(), list(&json["results"]).len()), (count, count));
@@ -67,7 +67,7 @@ async fn an_undone_run_never_was() {
 
     // The same rules still stand, and leave it alone.
     let plan = run(&place, &["plan", "--all", "--output", "json"]).exits(0);
-    assert_eq!(plan.doomed(), BTreeSet::new());
+    assert_eq!(plan.to_delete(), BTreeSet::new());
     let tagged = [&all.plain, &all.index, &all.docker, &all.list, &all.chart, &all.signed];
     assert!(tagged.iter().all(|one| plan.reasons(&one.digest).contains(&"restored".to_owned())));
     let next = run(&place, &["run", "--output", "json"]).exits(0);
@@ -84,29 +84,29 @@ async fn one_image_comes_back_with_all_that_belongs_to_it_and_nothing_else() {
     let mut expected = vec![("keep", &all.kept), ("old-index", &all.index)];
     expected.extend(all.about_index.iter().map(|(tag, content)| (tag.as_str(), content)));
     undo(&place, &[&number, "team/app:old-index"]);
-    assert_eq!(registry.store().repository("team/app"), held(&expected));
-    assert_whole(&registry);
+    assert_eq!(registry.store().repository("team/app"), expected_content(&expected));
+    assert_all_pullable(&registry);
     // By digest, with all its tags; and by the name of the registry or of its host.
     undo(&place, &[&number, &format!("main/team/app@{}", all.plain.digest)]);
     expected.extend([("old-plain", &all.plain), ("old-too", &all.plain)]);
-    assert_eq!(registry.store().repository("team/app"), held(&expected));
+    assert_eq!(registry.store().repository("team/app"), expected_content(&expected));
     undo(&place, &[&number, &format!("{}/team/app:old-signed", registry.host())]);
     let signature = signature_tag(&all.signed.digest);
     expected.extend([("old-signed", &all.signed), (signature.as_str(), &all.signature)]);
-    assert_eq!(registry.store().repository("team/app"), held(&expected));
-    assert_eq!(registry.store().repository("other"), held(&[("keep", &all.kept)]));
+    assert_eq!(registry.store().repository("team/app"), expected_content(&expected));
+    assert_eq!(registry.store().repository("other"), expected_content(&[("keep", &all.kept)]));
     let again = run(&place, &["undo", &number, "team/app:old-index"]).exits(1);
     assert!(again.stderr.contains("there is no team/app:old-index of run 1 to put back"), "{}", again.stderr);
     for unknown in ["team/app:keep", "other:old-index", "nobody:old"] {
         run(&place, &["undo", &number, unknown]).exits(1);
     }
     run(&place, &["undo", &number, "nonsense"]).exits(2);
-    assert_eq!(registry.store().repository("team/app"), held(&expected));
+    assert_eq!(registry.store().repository("team/app"), expected_content(&expected));
     // What is left comes with the rest of it.
     undo(&place, &[&number]);
     expected.extend([("old-docker", &all.docker), ("old-list", &all.list), ("old-chart", &all.chart)]);
-    assert_eq!(registry.store().repository("team/app"), held(&expected));
-    assert_whole(&registry);
+    assert_eq!(registry.store().repository("team/app"), expected_content(&expected));
+    assert_all_pullable(&registry);
 }
 
 #[tokio::test]
@@ -124,8 +124,8 @@ async fn a_tag_that_was_pushed_since_stays_as_it_is() {
         let held = registry.store().repository("team/app");
         assert_eq!(held.tags["old-plain"], new.digest);
         assert_eq!(held.tags["old-too"], all.plain.digest);
-        skopeo_pull_whole(&format!("{}/team/app@{}", registry.host(), all.plain.digest));
-        skopeo_pull_whole(&format!("{}/team/app:old-plain", registry.host()));
+        skopeo_pull_all(&format!("{}/team/app@{}", registry.host(), all.plain.digest));
+        skopeo_pull_all(&format!("{}/team/app:old-plain", registry.host()));
         if form == "table" {
             let said = "pushed anew since, and left as they are: old-plain";
             assert!(undone.stdout.contains(said), "{}", undone.stdout);
@@ -159,7 +159,7 @@ async fn a_build_cache_comes_back_if_its_blobs_are_there() {
     }
     let place = sweeper(&registry);
     let number = swept(&place);
-    assert_eq!(registry.store().repository("app"), held(&[("keep", &image("kept"))]));
+    assert_eq!(registry.store().repository("app"), expected_content(&[("keep", &image("kept"))]));
     let layer = digest(&damaged.blobs[0]);
     std::fs::remove_file(registry.store().blob_path(&layer)).unwrap();
     let json = run(&place, &["undo", &number, "--output", "json"]).exits(1).json();
@@ -168,7 +168,7 @@ async fn a_build_cache_comes_back_if_its_blobs_are_there() {
     let lost = list(&json["results"]).iter().find(|one| one["result"] == "lost").unwrap();
     assert!(text(&lost["error"]).contains(&layer), "{lost}");
     let expected = [("keep", &image("kept")), ("old-cache", &cache)];
-    assert_eq!(registry.store().repository("app"), held(&expected));
+    assert_eq!(registry.store().repository("app"), expected_content(&expected));
 }
 
 #[test]
@@ -181,21 +181,21 @@ fn a_child_that_another_run_deleted_comes_back_too() {
         registry.store().write("app", &[tag], content);
     }
     let url = format!("url: {}", registry.url());
-    let place = place(&url, OLD_GOES);
+    let place = place(&url, OLD_TAGS_EXPIRE);
     assert_eq!(swept(&place), "1");
-    assert_eq!(registry.store().repository("app"), held(&[("keep", &kept), ("then-two", &two)]));
-    rewrite(&place, &url, &OLD_GOES.replace("old.*", "then.*"));
+    assert_eq!(registry.store().repository("app"), expected_content(&[("keep", &kept), ("then-two", &two)]));
+    rewrite(&place, &url, &OLD_TAGS_EXPIRE.replace("old.*", "then.*"));
     assert_eq!(swept(&place), "2");
-    assert_eq!(registry.store().repository("app"), held(&[("keep", &kept)]));
+    assert_eq!(registry.store().repository("app"), expected_content(&[("keep", &kept)]));
     let json = undo(&place, &["1"]);
     let expected: BTreeSet<String> = one.tree().iter().map(|part| part.digest.clone()).collect();
     assert_eq!(results(&json, "restored").into_iter().collect::<BTreeSet<_>>(), expected);
-    assert_eq!(registry.store().repository("app"), held(&[("keep", &kept), ("old-one", &one)]));
-    assert_whole(&registry);
+    assert_eq!(registry.store().repository("app"), expected_content(&[("keep", &kept), ("old-one", &one)]));
+    assert_all_pullable(&registry);
     undo(&place, &["2"]);
     let all = [("keep", &kept), ("old-one", &one), ("then-two", &two)];
-    assert_eq!(registry.store().repository("app"), held(&all));
-    assert_whole(&registry);
+    assert_eq!(registry.store().repository("app"), expected_content(&all));
+    assert_all_pullable(&registry);
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn a_run_that_is_unknown_or_did_nothing_cannot_be_undone() {
     registry.store().write("app", &["keep"], &image("kept"));
     let place = sweeper(&registry);
     let number = swept(&place);
-    let before = (manifests(&registry), registry.mutating_requests());
+    let before = (stored_manifests(&registry), registry.mutating_requests());
     let unknown = run(&place, &["undo", "99"]).exits(1);
     assert!(unknown.stderr.contains("there is no run 99: `regsweep history` lists"), "{}", unknown.stderr);
     let nothing = run(&place, &["undo", &number]).exits(1);
@@ -213,5 +213,5 @@ fn a_run_that_is_unknown_or_did_nothing_cannot_be_undone() {
         "{}",
         nothing.stderr
     );
-    assert_eq!((manifests(&registry), registry.mutating_requests()), before);
+    assert_eq!((stored_manifests(&registry), registry.mutating_requests()), before);
 }

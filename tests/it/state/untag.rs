@@ -4,18 +4,18 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use super::harness::{OLD_GOES, assert_whole, held, history, image, list, place, rewrite, run};
+use super::harness::{OLD_TAGS_EXPIRE, assert_all_pullable, held, history, image, list, place, rewrite, run};
 use crate::service::harness::Place;
 use crate::state::killed::kill;
 use crate::state::tap::{Step, Tap};
-use crate::support::fake::{FakeRegistry, Personality};
-use crate::support::gate::{Behind, Gate};
+use crate::support::fake_registry::{FakeRegistry, Personality};
+use crate::support::holding_proxy::{Upstream, HoldingProxy};
 use crate::support::image::{Content, Image, Index};
 use crate::support::push::Pusher;
-use crate::support::server::RealRegistry;
+use crate::support::real_registry::RealRegistry;
 
 fn rules(untag: &str) -> String {
-    OLD_GOES.replace("repositories: '.*'\n", &format!("repositories: '.*'\n    untag: {untag}\n"))
+    OLD_TAGS_EXPIRE.replace("repositories: '.*'\n", &format!("repositories: '.*'\n    untag: {untag}\n"))
 }
 
 fn swept(registry: &RealRegistry, untag: &str) -> Place {
@@ -44,8 +44,8 @@ fn every_expired_tag_goes_and_what_it_pointed_to_stays() {
     store.write("app", &["old-6"], &image("gone"));
     let place = swept(&registry, "always");
     let kept = [("keep", &image("shared")), ("keep-docker", &docker), ("keep-index", &index)];
-    assert_eq!(registry.store().repository("app"), held(&kept), "and no placeholder is left");
-    assert_whole(&registry);
+    assert_eq!(registry.store().repository("app"), expected_content(&kept), "and no placeholder is left");
+    assert_all_pullable(&registry);
     let alone = ["old-1", "old-2", "old-3", "old-4", "old-5"].map(str::to_owned);
     assert_eq!(journaled(&place), alone.clone().into());
     assert_eq!(place.total("deleted_tags"), 6);
@@ -72,7 +72,7 @@ fn every_expired_tag_goes_and_what_it_pointed_to_stays() {
     assert_eq!(results, expected.into(), "{undone}");
     let tags: BTreeSet<String> = registry.store().repository("app").tags.into_keys().collect();
     assert!(tags.is_superset(&alone.into()) && tags.contains("old-6"), "{tags:?}");
-    assert_whole(&registry);
+    assert_all_pullable(&registry);
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn without_it_or_with_never_the_tag_stays_with_its_manifest() {
         registry.store().write("app", &["keep", "old-1"], &image("shared"));
         swept(&registry, untag);
         let expected = image("shared");
-        assert_eq!(registry.store().repository("app"), held(&[("keep", &expected), ("old-1", &expected)]));
+        assert_eq!(registry.store().repository("app"), expected_content(&[("keep", &expected), ("old-1", &expected)]));
         // It was asked what it can do, and nothing else.
         assert!(registry.mutating_requests().iter().all(|one| matches!(one.status, 400 | 404)));
     }
@@ -120,10 +120,10 @@ fn a_run_that_is_killed_at_any_step_is_completed_by_the_next() {
 
         place.write(&text);
         run(&place, &["run"]).exits(0);
-        assert_eq!(registry.store().repository("app"), held(&[("keep", &image("shared"))]), "{step:?}");
+        assert_eq!(registry.store().repository("app"), expected_content(&[("keep", &image("shared"))]), "{step:?}");
         assert_eq!(journaled(&place), ["old-1".to_owned()].into(), "{step:?}");
         assert_eq!(place.total("deleted_tags"), 1, "{step:?}");
-        assert_whole(&registry);
+        assert_all_pullable(&registry);
     }
 }
 
@@ -134,21 +134,21 @@ fn a_placeholder_is_known_again_when_nothing_is_remembered() {
     let tap = Tap::of_puts(&registry.host(), Step::Done(3));
     let killed = place(&format!("url: {}", tap.url()), &rules("always"));
     kill(&killed, &["run"], &tap);
-    let expected = held(&[("keep", &image("shared"))]);
+    let expected = expected_content(&[("keep", &image("shared"))]);
     assert_ne!(registry.store().repository("app"), expected);
     // Whoever never asked for placeholders has none recognised: the rules judge it like any image.
     let keeps = rules("native").replace("keep: none", "keep: { newest: 1 }");
     let plan = run(&place(&format!("url: {}", registry.url()), &keeps), &["plan", "--output", "json"]);
-    assert!(plan.exits(0).doomed().is_empty());
+    assert!(plan.exits(0).to_delete().is_empty());
     let always = rules("always").replace("keep: none", "keep: { newest: 1 }");
     let place = place(&format!("url: {}", registry.url()), &always);
     run(&place, &["run"]).exits(0);
     assert_eq!(registry.store().repository("app"), expected);
-    assert_whole(&registry);
+    assert_all_pullable(&registry);
 }
 
 /// Pushes the expired tag while a run is held at a gate before the registry.
-async fn pushed_at(gate: impl FnOnce(String) -> Gate) -> (RealRegistry, Content, String) {
+async fn pushed_at(gate: impl FnOnce(String) -> HoldingProxy) -> (RealRegistry, Content, String) {
     let registry = RealRegistry::start();
     registry.store().write("app", &["keep", "old-1"], &image("shared"));
     let gate = gate(registry.host());
@@ -166,18 +166,18 @@ async fn pushed_at(gate: impl FnOnce(String) -> Gate) -> (RealRegistry, Content,
 
 #[tokio::test]
 async fn a_tag_that_is_pushed_before_the_placeholder_takes_it_stays() {
-    let upload = |host| Gate::holding(Behind::Host(host), |bytes| bytes.starts_with(b"POST "));
+    let upload = |host| HoldingProxy::holding(Upstream::Host(host), |bytes| bytes.starts_with(b"POST "));
     let (registry, pushed, told) = pushed_at(upload).await;
-    let expected = held(&[("keep", &image("shared")), ("old-1", &pushed)]);
+    let expected = expected_content(&[("keep", &image("shared")), ("old-1", &pushed)]);
     assert_eq!(registry.store().repository("app"), expected);
     assert!(told.contains("old-1 was left alone: somebody has just pushed it"), "{told}");
-    assert_whole(&registry);
+    assert_all_pullable(&registry);
 }
 
 #[tokio::test]
 async fn a_tag_that_is_pushed_after_the_placeholder_took_it_stays() {
-    let (registry, pushed, _) = pushed_at(|host| Gate::before(&host, 1)).await;
-    let expected = held(&[("keep", &image("shared")), ("old-1", &pushed)]);
+    let (registry, pushed, _) = pushed_at(|host| HoldingProxy::before(&host, 1)).await;
+    let expected = expected_content(&[("keep", &image("shared")), ("old-1", &pushed)]);
     assert_eq!(registry.store().repository("app"), expected);
-    assert_whole(&registry);
+    assert_all_pullable(&registry);
 }

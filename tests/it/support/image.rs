@@ -89,18 +89,18 @@ pub fn fallback_tag(subject: &str) -> String {
     subject.replace(':', "-")
 }
 
-/// The digest that a ghost points to: a tag that is listed and whose manifest is nowhere.
-pub fn ghost_digest(tag: &str) -> String {
-    digest(format!("ghost of {tag}").as_bytes())
+/// The digest that a dangling tag points to: no manifest has it.
+pub fn dangling_digest(tag: &str) -> String {
+    digest(format!("dangling {tag}").as_bytes())
 }
 
 fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
     json!({ "mediaType": media_type, "digest": digest(bytes), "size": bytes.len() })
 }
 
-/// Whose media types a manifest has.
+/// The media types that a manifest has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Family {
+pub enum ManifestFormat {
     /// OCI image specification.
     Oci,
     /// Docker image manifest version 2, schema 2.
@@ -111,7 +111,7 @@ pub enum Family {
 #[derive(Debug, Clone)]
 pub struct Image {
     name: String,
-    family: Family,
+    format: ManifestFormat,
     created: Option<String>,
     labels: BTreeMap<String, String>,
     annotations: BTreeMap<String, String>,
@@ -127,7 +127,7 @@ impl Image {
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
-            family: Family::Oci,
+            format: ManifestFormat::Oci,
             created: Some("2026-01-01T00:00:00Z".into()),
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
@@ -141,7 +141,7 @@ impl Image {
 
     /// With Docker's media types.
     pub fn docker(mut self) -> Self {
-        self.family = Family::Docker;
+        self.format = ManifestFormat::Docker;
         self
     }
 
@@ -209,9 +209,9 @@ impl Image {
         if let Some(created) = self.created {
             config["created"] = created.into();
         }
-        let (media_type, config_type, layer_type) = match self.family {
-            Family::Oci => (OCI_MANIFEST, OCI_CONFIG, OCI_LAYER),
-            Family::Docker => (DOCKER_MANIFEST, DOCKER_CONFIG, DOCKER_LAYER),
+        let (media_type, config_type, layer_type) = match self.format {
+            ManifestFormat::Oci => (OCI_MANIFEST, OCI_CONFIG, OCI_LAYER),
+            ManifestFormat::Docker => (DOCKER_MANIFEST, DOCKER_CONFIG, DOCKER_LAYER),
         };
         let blobs: Vec<Vec<u8>> = [config.to_string().into_bytes()].into_iter().chain(layers).collect();
         let mut manifest = manifest_of(media_type, config_type, layer_type, &blobs);
@@ -227,7 +227,7 @@ impl Image {
 /// An index or manifest list to be built.
 #[derive(Debug, Clone)]
 pub struct Index {
-    family: Family,
+    format: ManifestFormat,
     annotations: BTreeMap<String, String>,
     entries: Vec<Value>,
     children: Vec<Content>,
@@ -237,17 +237,17 @@ pub struct Index {
 impl Index {
     /// An empty OCI image index.
     pub fn oci() -> Self {
-        Self::of(Family::Oci)
+        Self::of(ManifestFormat::Oci)
     }
 
     /// An empty Docker manifest list.
     pub fn docker() -> Self {
-        Self::of(Family::Docker)
+        Self::of(ManifestFormat::Docker)
     }
 
-    fn of(family: Family) -> Self {
+    fn of(format: ManifestFormat) -> Self {
         let (entries, children, blobs) = (Vec::new(), Vec::new(), Vec::new());
-        Self { family, annotations: BTreeMap::new(), entries, children, blobs }
+        Self { format, annotations: BTreeMap::new(), entries, children, blobs }
     }
 
     /// Lists this manifest, with the platform that it was built for.
@@ -308,9 +308,9 @@ impl Index {
 
     /// The index.
     pub fn build(self) -> Content {
-        let media_type = match self.family {
-            Family::Oci => OCI_INDEX,
-            Family::Docker => DOCKER_LIST,
+        let media_type = match self.format {
+            ManifestFormat::Oci => OCI_INDEX,
+            ManifestFormat::Docker => DOCKER_LIST,
         };
         let mut manifest = json!({ "schemaVersion": 2, "mediaType": media_type, "manifests": self.entries });
         annotate(&mut manifest, &self.annotations);

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::engine::free_port;
-use super::server::make_certificates;
+use super::docker_engine::free_port;
+use super::real_registry::make_certificates;
 
 /// A running Redis.
 #[derive(Debug)]

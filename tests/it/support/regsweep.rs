@@ -16,7 +16,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Tags that begin with `old` expire, and nothing else does; no protection and no limit stands in the way.
-pub const OLD_GOES: &str = "\
+pub const OLD_TAGS_EXPIRE: &str = "\
 protect: { newer_than: 0s, at_least: 0 }
 limits: { max_percent: 100 }
 policies:
@@ -36,7 +36,7 @@ pub struct Regsweep {
 
 /// How the program ended and what it said.
 #[derive(Debug)]
-pub struct Ran {
+pub struct ProgramOutput {
     /// The exit code; `None` if a signal ended it.
     pub code: Option<i32>,
     /// What it printed.
@@ -100,8 +100,8 @@ impl Regsweep {
     }
 
     /// Runs the program with these arguments until it ends.
-    pub fn run(&self, arguments: &[&str]) -> Ran {
-        Ran::from(self.command(arguments).output().unwrap())
+    pub fn run(&self, arguments: &[&str]) -> ProgramOutput {
+        ProgramOutput::from(self.command(arguments).output().unwrap())
     }
 
     /// Starts the program, with its output and errors in pipes. Its configuration is gone with `self`.
@@ -136,14 +136,14 @@ impl Regsweep {
     }
 }
 
-impl From<Output> for Ran {
+impl From<Output> for ProgramOutput {
     fn from(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 }
 
-impl Ran {
+impl ProgramOutput {
     /// Panics if the program ended in another way.
     pub fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{}\n{}", self.stdout, self.stderr);
@@ -162,7 +162,7 @@ impl Ran {
     }
 
     /// `repository@digest` of everything that a plan says is to be deleted.
-    pub fn doomed(&self) -> BTreeSet<String> {
+    pub fn to_delete(&self) -> BTreeSet<String> {
         self.planned("delete")
     }
 

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 /// Copies an image with all its children and their layers out of the registry, and panics if any of
 /// it is missing. The reference is `host:port/repository:tag` or `host:port/repository@digest`.
-pub fn skopeo_pull_whole(image: &str) {
+pub fn skopeo_pull_all(image: &str) {
     let output = pull(image);
     assert!(output.status.success(), "{image} is not whole: {}", String::from_utf8_lossy(&output.stderr));
 }

@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::image::{Content, digest, ghost_digest};
+use super::image::{Content, digest, dangling_digest};
 
 /// The storage of one registry.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub struct Store {
 
 /// What one repository holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Held {
+pub struct RepositoryContent {
     /// Tags and the digests they point to. Tags that point nowhere are left out.
     pub tags: BTreeMap<String, String>,
     /// Digests of the manifests that belong to it, tagged or not.
@@ -55,9 +55,9 @@ impl Store {
     }
 
     /// A tag that is listed and has no manifest, as a crash in the middle of a deletion leaves it.
-    pub fn write_ghost(&self, repository: &str, tag: &str) {
+    pub fn write_dangling_tag(&self, repository: &str, tag: &str) {
         let tags = self.root.join("repositories").join(repository).join("_manifests/tags");
-        put(&tags.join(tag).join("current/link"), ghost_digest(tag).as_bytes());
+        put(&tags.join(tag).join("current/link"), dangling_digest(tag).as_bytes());
     }
 
     /// Takes a manifest out of a repository, and leaves its tags, as a crash in the middle of a deletion does.
@@ -68,15 +68,15 @@ impl Store {
     }
 
     /// Repositories and what each holds. A repository whose last manifest went is listed, empty.
-    pub fn contents(&self) -> BTreeMap<String, Held> {
+    pub fn contents(&self) -> BTreeMap<String, RepositoryContent> {
         let mut found = BTreeMap::new();
         collect(&self.root.join("repositories"), "", &mut found);
         found
     }
 
     /// What one repository holds; nothing, if there is no such repository.
-    pub fn repository(&self, repository: &str) -> Held {
-        held(&self.root.join("repositories").join(repository))
+    pub fn repository(&self, repository: &str) -> RepositoryContent {
+        read_repository(&self.root.join("repositories").join(repository))
     }
 
     /// Whether a blob (or a manifest's content) is stored, whoever it belongs to.
@@ -111,9 +111,9 @@ impl Store {
     }
 }
 
-fn collect(folder: &Path, name: &str, found: &mut BTreeMap<String, Held>) {
+fn collect(folder: &Path, name: &str, found: &mut BTreeMap<String, RepositoryContent>) {
     if folder.join("_manifests").is_dir() || folder.join("_layers").is_dir() {
-        found.insert(name.to_owned(), held(folder));
+        found.insert(name.to_owned(), read_repository(folder));
     }
     for (part, path) in entries(folder) {
         if !part.starts_with('_') {
@@ -123,7 +123,7 @@ fn collect(folder: &Path, name: &str, found: &mut BTreeMap<String, Held>) {
     }
 }
 
-fn held(home: &Path) -> Held {
+fn read_repository(home: &Path) -> RepositoryContent {
     let tagged = entries(&home.join("_manifests/tags")).into_iter().filter_map(|(tag, path)| {
         let link = fs::read_to_string(path.join("current/link")).ok()?;
         let (algorithm, hex) = link.split_once(':')?;
@@ -133,7 +133,7 @@ fn held(home: &Path) -> Held {
     let algorithms = entries(&home.join("_manifests/revisions")).into_iter();
     let revisions = algorithms.flat_map(|(_, path)| entries(&path));
     let linked = revisions.filter_map(|(_, path)| fs::read_to_string(path.join("link")).ok());
-    Held { tags: tagged.collect(), manifests: linked.collect() }
+    RepositoryContent { tags: tagged.collect(), manifests: linked.collect() }
 }
 
 fn entries(folder: &Path) -> Vec<(String, PathBuf)> {

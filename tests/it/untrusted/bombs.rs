@@ -1,16 +1,16 @@
 //! Configurations that would take all time or all memory: they are refused, as any bad configuration is.
 
 use super::harness::assert_fit_to_be_shown;
-use crate::support::sweep::Sweep;
+use crate::support::cli::Cli;
 
 const REGISTRY: &str = "registries: [{ name: main, url: 'http://127.0.0.1:1' }]\n";
 
 /// What `check` says of it.
 #[track_caller]
 fn refused(text: &[u8]) -> String {
-    let sweep = Sweep::new("");
-    std::fs::write(sweep.file("regsweep.yaml", ""), text).unwrap();
-    let said = sweep.run(&["check"]);
+    let cli = Cli::new("");
+    std::fs::write(cli.file("regsweep.yaml", ""), text).unwrap();
+    let said = cli.run(&["check"]);
     assert_eq!((said.code, said.out.as_str()), (78, ""), "{}", said.err);
     assert_fit_to_be_shown(&said);
     assert!(said.err.lines().count() <= 101, "{}", said.err.lines().count());
@@ -84,6 +84,6 @@ fn regexes_that_are_too_large() {
 #[test]
 fn many_rules_are_no_bomb() {
     let text = rules((0..400).map(|number| format!("(a|b)*{number}(a|b){{14}}")));
-    let said = Sweep::new(&text).run(&["check"]);
+    let said = Cli::new(&text).run(&["check"]);
     assert_eq!(said.code, 0, "{}", said.err);
 }

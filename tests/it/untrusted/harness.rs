@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use crate::support::fake::{Canned, FakeRegistry, Personality, Request};
+use crate::support::fake_registry::{Canned, FakeRegistry, Personality, Request};
 use crate::support::image::{Content, Image};
-use crate::support::sweep::{Said, Sweep};
+use crate::support::cli::{CliOutput, Cli};
 
 /// The repository that is to be swept in spite of its neighbour.
 pub(crate) const GOOD: &str = "good";
@@ -27,8 +27,8 @@ pub(crate) fn filled() -> FakeRegistry {
 }
 
 /// A configuration that sweeps tags beginning with `old`.
-pub(crate) fn sweep(fake: &FakeRegistry) -> Sweep {
-    Sweep::new(&format!(
+pub(crate) fn cli(fake: &FakeRegistry) -> Cli {
+    Cli::new(&format!(
         "mode: enforce\nprotect: {{ newer_than: 0s, at_least: 0 }}\nlimits: {{ max_percent: 100 }}\n\
          registries: [{{ name: main, url: '{}' }}]\npolicies:\n- name: all\n  repositories: '.*'\n\
          \x20 rules: [{{ name: old, tags: 'old.*', keep: none }}]\n",
@@ -39,7 +39,7 @@ pub(crate) fn sweep(fake: &FakeRegistry) -> Sweep {
 /// Runs, and tells why the hostile repository failed. The good one is swept, and the other left alone.
 #[track_caller]
 pub(crate) fn fails(fake: &FakeRegistry) -> (String, String) {
-    let said = sweep(fake).run(&["run", "-o", "json"]);
+    let said = cli(fake).run(&["run", "-o", "json"]);
     assert_eq!(said.code, 1, "{}", said.err);
     assert_fit_to_be_shown(&said);
     let run: Value = serde_json::from_str(&said.out).unwrap();
@@ -54,7 +54,7 @@ pub(crate) fn fails(fake: &FakeRegistry) -> (String, String) {
 
 /// Nothing that was said is long, and nothing moves a terminal's cursor.
 #[track_caller]
-pub(crate) fn assert_fit_to_be_shown(said: &Said) {
+pub(crate) fn assert_fit_to_be_shown(said: &CliOutput) {
     for text in [&said.out, &said.err] {
         let hidden = |c: char| {
             (c.is_control() && c != '\n') || ('\u{202a}'..='\u{202e}').contains(&c) || c == '\u{200b}'

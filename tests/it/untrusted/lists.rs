@@ -1,7 +1,7 @@
 //! Lists that are too long, have no end, or are none.
 
 use super::harness::{TAGS, answers, fails, filled, sweep};
-use crate::support::fake::Canned;
+use crate::support::fake_registry::Canned;
 
 /// A list of tags of the hostile repository.
 fn list(names: impl Iterator<Item = String>) -> String {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::harness::{EVIL, assert_fit_to_be_shown, fails, filled, image, sweep};
-use crate::support::fake::{Canned, FakeRegistry, Personality};
+use crate::support::fake_registry::{Canned, FakeRegistry, Personality};
 use crate::support::image::{Content, Index, digest};
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::harness::{TAGS, answers, assert_fit_to_be_shown, fails, filled, sweep};
-use crate::support::fake::Canned;
+use crate::support::fake_registry::Canned;
 
 const ESCAPES: &str = "\u{1b}]0;owned\u{7}\u{9b}31m\u{202e}\u{200b}\r\n\0";
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::super::image::{Content, digest, ghost_digest};
+use super::super::image::{Content, digest, dangling_digest};
 use super::auth::{Auth, Tokens};
 
 /// The server whose behaviour is shown.
@@ -140,7 +140,7 @@ pub struct State {
 /// What one repository holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Repository {
-    /// Tags and digests. A tag whose digest is not in `manifests` is a ghost.
+    /// Tags and digests. A tag whose digest is not in `manifests` is dangling.
     pub tags: BTreeMap<String, String>,
     /// Manifests by digest: media type and bytes.
     pub manifests: BTreeMap<String, (String, Vec<u8>)>,
@@ -171,8 +171,8 @@ impl State {
     }
 
     /// Adds a tag that is listed and has no manifest.
-    pub fn ghost(&mut self, repository: &str, tag: &str) {
-        self.tag(repository, tag, &ghost_digest(tag));
+    pub fn add_dangling_tag(&mut self, repository: &str, tag: &str) {
+        self.tag(repository, tag, &dangling_digest(tag));
     }
 
     /// Lets no token that was handed out be good any longer.

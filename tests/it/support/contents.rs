@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use super::image::Content;
-use super::server::RealRegistry;
-use super::skopeo::skopeo_pull_whole;
-use super::store::Held;
+use super::real_registry::RealRegistry;
+use super::skopeo::skopeo_pull_all;
+use super::store::RepositoryContent;
 
 /// What a repository holds that holds these under these tags, and what is below them.
-pub fn held(contents: &[(&str, &Content)]) -> Held {
+pub fn expected_content(contents: &[(&str, &Content)]) -> RepositoryContent {
     let tags = contents.iter().filter(|(tag, _)| !tag.is_empty());
-    Held {
+    RepositoryContent {
         tags: tags.map(|(tag, content)| ((*tag).to_owned(), content.digest.clone())).collect(),
         manifests: contents
             .iter()
@@ -20,17 +20,17 @@ pub fn held(contents: &[(&str, &Content)]) -> Held {
 }
 
 /// Panics unless everything that has a tag can be pulled with everything below it.
-pub fn assert_whole(registry: &RealRegistry) {
+pub fn assert_all_pullable(registry: &RealRegistry) {
     for (repository, held) in registry.store().contents() {
         for tag in held.tags.keys() {
-            skopeo_pull_whole(&format!("{}/{repository}:{tag}", registry.host()));
+            skopeo_pull_all(&format!("{}/{repository}:{tag}", registry.host()));
         }
     }
 }
 
 /// `repository@digest` of every manifest in the storage.
-pub fn manifests(registry: &RealRegistry) -> BTreeSet<String> {
-    let named = |(repository, held): (String, Held)| {
+pub fn stored_manifests(registry: &RealRegistry) -> BTreeSet<String> {
+    let named = |(repository, held): (String, RepositoryContent)| {
         held.manifests.into_iter().map(move |digest| format!("{repository}@{digest}"))
     };
     registry.store().contents().into_iter().flat_map(named).collect()

@@ -18,13 +18,13 @@ const PROBES: [&[u8]; 2] =
     [b"sha256:0000000000000000000000000000000000000000000000000000000000000000", b"/regsweep-probe-"];
 
 /// Whether a request only asks what the registry can do.
-pub fn only_asks(bytes: &[u8]) -> bool {
+pub fn is_probe(bytes: &[u8]) -> bool {
     PROBES.iter().any(|probe| bytes.windows(probe.len()).any(|window| window == *probe))
 }
 
 /// A proxy on a port of its own. Its threads end with their connections.
 #[derive(Debug)]
-pub struct Gate {
+pub struct HoldingProxy {
     address: SocketAddr,
     held: Receiver<()>,
     release: SyncSender<()>,
@@ -32,26 +32,26 @@ pub struct Gate {
 
 /// What is behind a gate.
 #[derive(Debug, Clone)]
-pub enum Behind {
+pub enum Upstream {
     /// What listens at `host:port`.
     Host(String),
     /// What listens at this socket.
     Socket(PathBuf),
 }
 
-impl Gate {
+impl HoldingProxy {
     /// Before the registry at `host:port`; it holds the deletion with this number, counted from 1.
     pub fn before(host: &str, number: usize) -> Self {
         let mut count = 0;
-        Self::holding(Behind::Host(host.to_owned()), move |bytes| {
-            let deletes = bytes.starts_with(b"DELETE ") && !only_asks(bytes);
+        Self::holding(Upstream::Host(host.to_owned()), move |bytes| {
+            let deletes = bytes.starts_with(b"DELETE ") && !is_probe(bytes);
             count += usize::from(deletes);
             deletes && count == number
         })
     }
 
     /// Before this; it holds the first request of which the function says so, and no other.
-    pub fn holding(behind: Behind, holds: impl FnMut(&[u8]) -> bool + Send + 'static) -> Self {
+    pub fn holding(behind: Upstream, holds: impl FnMut(&[u8]) -> bool + Send + 'static) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let (tell, held) = sync_channel(1);
@@ -108,10 +108,10 @@ enum Wire {
 }
 
 impl Wire {
-    fn connect(to: &Behind) -> io::Result<Self> {
+    fn connect(to: &Upstream) -> io::Result<Self> {
         match to {
-            Behind::Host(host) => TcpStream::connect(host).map(Self::Tcp),
-            Behind::Socket(path) => UnixStream::connect(path).map(Self::Unix),
+            Upstream::Host(host) => TcpStream::connect(host).map(Self::Tcp),
+            Upstream::Socket(path) => UnixStream::connect(path).map(Self::Unix),
         }
     }
 

@@ -24,7 +24,7 @@ use bollard::{API_DEFAULT_VERSION, Docker, body_full};
 use chrono::DateTime;
 use futures_util::TryStreamExt as _;
 
-use super::server::make_certificates;
+use super::real_registry::make_certificates;
 use super::store::Store;
 
 /// The image that every test's registry runs: distribution with deletion on and the in-memory cache that
@@ -200,7 +200,7 @@ impl Engine {
         let changes = format!(
             "VOLUME /var/lib/registry\nENTRYPOINT [\"/bin/registry\"]\nCMD [\"serve\", \"{CONFIG}\"]"
         );
-        let program = Path::new(super::program::registry_program());
+        let program = Path::new(super::registry_program::registry_program());
         let files = Files::default()
             .libraries(program)
             .copy(program, "/usr/bin/docker-registry")
@@ -226,7 +226,7 @@ pub enum Volume {
 
 /// A registry's container to be made.
 #[derive(Debug, Clone, Default)]
-pub struct Contained {
+pub struct ContainerOptions {
     /// Where it stores.
     pub volume: Volume,
     /// A shell script instead of the program; the program is still at /usr/bin/docker-registry.
@@ -241,7 +241,7 @@ pub struct Contained {
     pub config: Option<String>,
 }
 
-impl Contained {
+impl ContainerOptions {
     /// Makes it, starts it and waits until it answers.
     pub async fn start(self, engine: &'static Engine) -> Container {
         let container = self.create(engine).await;

@@ -50,7 +50,7 @@ pub enum Fault {
 
 /// A request before its fault is chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
+pub struct ProxiedRequest {
     /// Its number, from 1.
     pub number: usize,
     /// The method.
@@ -61,7 +61,7 @@ pub struct Seen {
     pub times: usize,
 }
 
-impl Seen {
+impl ProxiedRequest {
     /// Chance that is the same for the same seed and request, in whatever order threads bring them.
     pub fn chance(&self, seed: u64) -> fastrand::Rng {
         let mut mixed = seed ^ 0xcbf2_9ce4_8422_2325;
@@ -74,7 +74,7 @@ impl Seen {
 
 /// A request and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Passed {
+pub struct ProxyLogEntry {
     /// Its number, from 1. They are in the log in the order in which they were decided on.
     pub number: usize,
     /// The method.
@@ -87,10 +87,10 @@ pub struct Passed {
     pub fault: Fault,
 }
 
-type Choose = dyn Fn(&Seen) -> Fault + Send + Sync;
+type Choose = dyn Fn(&ProxiedRequest) -> Fault + Send + Sync;
 
 /// The proxy. Its threads end with it.
-pub struct Faults {
+pub struct FaultProxy {
     address: SocketAddr,
     shared: Arc<Shared>,
 }
@@ -99,15 +99,15 @@ struct Shared {
     host: String,
     choose: Mutex<Arc<Choose>>,
     counts: Mutex<Counts>,
-    log: Mutex<Vec<Passed>>,
+    log: Mutex<Vec<ProxyLogEntry>>,
     clients: Mutex<Vec<Weak<TcpStream>>>,
     /// Whether connections are taken.
     open: Mutex<bool>,
 }
 
-impl Faults {
+impl FaultProxy {
     /// Before the registry at `host:port`, with what is to be done to each request.
-    pub fn before(host: &str, choose: impl Fn(&Seen) -> Fault + Send + Sync + 'static) -> Self {
+    pub fn before(host: &str, choose: impl Fn(&ProxiedRequest) -> Fault + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
@@ -134,17 +134,17 @@ impl Faults {
     }
 
     /// Chooses faults in another way from now on.
-    pub fn set(&self, choose: impl Fn(&Seen) -> Fault + Send + Sync + 'static) {
+    pub fn set(&self, choose: impl Fn(&ProxiedRequest) -> Fault + Send + Sync + 'static) {
         *lock(&self.shared.choose) = Arc::new(choose);
     }
 
     /// From now on the weather is good.
-    pub fn calm(&self) {
+    pub fn stop_faults(&self) {
         self.set(|_| Fault::None);
     }
 
     /// Whether connections are refused. Those that stand are cut, as by a host that goes down.
-    pub fn refuse(&self, refuse: bool) {
+    pub fn refuse_connections(&self, refuse: bool) {
         let was_open = std::mem::replace(&mut *lock(&self.shared.open), !refuse);
         if refuse && was_open {
             // Wakes the listener, which looks whether it is still to listen.
@@ -166,7 +166,7 @@ impl Faults {
     }
 
     /// What has come so far, and what was done to it.
-    pub fn log(&self) -> Vec<Passed> {
+    pub fn log(&self) -> Vec<ProxyLogEntry> {
         let mut log = lock(&self.shared.log).clone();
         log.sort_by_key(|passed| passed.number);
         log
@@ -178,10 +178,10 @@ impl Faults {
     }
 }
 
-impl Drop for Faults {
+impl Drop for FaultProxy {
     fn drop(&mut self) {
         if !thread::panicking() {
-            self.refuse(true);
+            self.refuse_connections(true);
         }
     }
 }
@@ -227,10 +227,10 @@ impl Shared {
         let asked = !matches!(fault, Fault::LostRequest | Fault::Status(..));
         // A registry that does not answer is no fault of ours: the client sees it go.
         let answer = if asked { self.ask(request, &seen.method).ok() } else { None };
-        let Seen { number, method, path, .. } = seen;
+        let ProxiedRequest { number, method, path, .. } = seen;
         let head = method == "HEAD";
         let status = answer.as_ref().map(Message::status);
-        lock(&self.log).push(Passed { number, method, path, status, fault });
+        lock(&self.log).push(ProxyLogEntry { number, method, path, status, fault });
         let answer = match (fault, answer) {
             (Fault::LostRequest, _) | (Fault::LostAnswer, Some(_)) => return reset(client),
             (Fault::Status(status, after), _) => Message::of_status(status, after, head),
@@ -241,7 +241,7 @@ impl Shared {
         answer.spoil(client, fault)
     }
 
-    fn see(&self, request: &Message) -> Seen {
+    fn see(&self, request: &Message) -> ProxiedRequest {
         let mut words = request.first.split(' ').map(str::to_owned);
         let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         let mut counts = lock(&self.counts);
@@ -249,7 +249,7 @@ impl Shared {
         let number = counts.all;
         let times = counts.each.entry(format!("{method} {path}")).or_default();
         *times += 1;
-        Seen { number, method, path, times: *times }
+        ProxiedRequest { number, method, path, times: *times }
     }
 
     /// The registry's whole answer, by a connection of its own.

@@ -5,14 +5,14 @@ use std::process::{Command, Output, Stdio};
 
 /// A folder with a configuration file, and the environment in which the program is run.
 #[derive(Debug)]
-pub struct Sweep {
+pub struct Cli {
     folder: tempfile::TempDir,
     environment: Vec<(String, String)>,
 }
 
 /// What the program said, and how it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Said {
+pub struct CliOutput {
     /// The exit code.
     pub code: i32,
     /// Standard output.
@@ -21,13 +21,13 @@ pub struct Said {
     pub err: String,
 }
 
-impl Sweep {
+impl Cli {
     /// With this configuration; `FOLDER` in it stands for the folder that it is in.
     pub fn new(config: &str) -> Self {
-        let sweep = Self { folder: tempfile::tempdir().unwrap(), environment: Vec::new() };
-        let folder = sweep.folder.path().display().to_string();
-        sweep.file("regsweep.yaml", &config.replace("FOLDER", &folder));
-        sweep
+        let cli = Self { folder: tempfile::tempdir().unwrap(), environment: Vec::new() };
+        let folder = cli.folder.path().display().to_string();
+        cli.file("regsweep.yaml", &config.replace("FOLDER", &folder));
+        cli
     }
 
     /// Puts a file beside the configuration.
@@ -49,13 +49,13 @@ impl Sweep {
     }
 
     /// Runs the program with these arguments and this configuration.
-    pub fn run(&self, arguments: &[&str]) -> Said {
+    pub fn run(&self, arguments: &[&str]) -> CliOutput {
         let config = self.folder.path().join("regsweep.yaml");
         self.run_bare(&[&["--config", config.to_str().unwrap()], arguments].concat())
     }
 
     /// Runs the program with this configuration and its standard output there, and tells the rest.
-    pub fn run_into(&self, out: impl Into<Stdio>, arguments: &[&str]) -> Said {
+    pub fn run_into(&self, out: impl Into<Stdio>, arguments: &[&str]) -> CliOutput {
         let mut command = self.command(arguments);
         command.arg("--config").arg(self.folder.path().join("regsweep.yaml"));
         self.said(command.stdout(out).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap())
@@ -63,7 +63,7 @@ impl Sweep {
 
     /// Runs the program with these arguments and nothing else. The folder is called `FOLDER` in what
     /// it says.
-    pub fn run_bare(&self, arguments: &[&str]) -> Said {
+    pub fn run_bare(&self, arguments: &[&str]) -> CliOutput {
         self.said(self.command(arguments).output().unwrap())
     }
 
@@ -75,10 +75,10 @@ impl Sweep {
         command
     }
 
-    fn said(&self, output: Output) -> Said {
+    fn said(&self, output: Output) -> CliOutput {
         let folder = self.folder.path().display().to_string();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace(&folder, "FOLDER");
-        Said {
+        CliOutput {
             code: output.status.code().expect("the program was killed"),
             out: text(output.stdout),
             err: text(output.stderr),

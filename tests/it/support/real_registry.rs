@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::program::registry_program;
+use super::registry_program::registry_program;
 use super::store::Store;
 
 /// How to run the registry. The default: anyone may read, write and delete, over plain HTTP.

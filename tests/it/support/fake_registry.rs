@@ -196,8 +196,8 @@ impl FakeRegistry {
     }
 
     /// Adds a tag that is listed and has no manifest.
-    pub fn ghost(&self, repository: &str, tag: &str) {
-        self.shared.lock().state.ghost(repository, tag);
+    pub fn add_dangling_tag(&self, repository: &str, tag: &str) {
+        self.shared.lock().state.add_dangling_tag(repository, tag);
     }
 
     /// Changes anything, now.
@@ -249,7 +249,7 @@ impl FakeRegistry {
         self.shared.lock().state.tokens.issued
     }
 
-    /// Tags of a repository and their digests; ghosts are left out.
+    /// Tags of a repository and their digests; dangling tags are left out.
     pub fn tags(&self, repository: &str) -> BTreeMap<String, String> {
         let inner = self.shared.lock();
         let Some(repository) = inner.state.repositories.get(repository) else { return BTreeMap::new() };
