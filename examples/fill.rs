@@ -18,7 +18,7 @@ use support::push::Pusher;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let url = std::env::args().nth(1).context("usage: fill <registry-url>")?;
-    #[expect(clippy::disallowed_methods, reason = "this is the face of the example")]
+    #[expect(clippy::disallowed_methods, reason = "an example reads the clock")]
     let now = Utc::now();
     let pusher = Pusher::new(&url);
     for (repository, tagged) in demo(now) {

@@ -1,4 +1,4 @@
-//! Deletions: `regsweep run` next to a bare loop that sends the same DELETEs and nothing else.
+//! Deletions: `regsweep run` beside a plain loop that sends the same DELETE requests and nothing else.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -13,28 +13,28 @@ use super::filling::{Filled, Repository};
 use crate::support::real_registry::RealRegistry;
 use super::{CONCURRENCY, REGISTRY, now};
 
-/// How many tags the repositories have. Distribution 2.8 reads each of them at every deletion.
+/// Tags of a repository. Distribution 2.8 reads all of them at every deletion.
 pub const TAGS: [usize; 2] = [500, 5_000];
-/// In how many repositories regsweep deletes side by side, and the loop likewise.
+/// Repositories in which regsweep, and the loop, delete at the same time.
 const REPOSITORIES: usize = 4;
-/// How much of a repository goes at most.
+/// The share of a repository that is deleted at most.
 const MOST_PERCENT: usize = 80;
 
-/// One number of deletions in repositories of one size.
+/// The measurements of one number of deletions in repositories of one size.
 pub struct Row {
     tags: usize,
     repositories: usize,
     deletions: usize,
-    /// The loop, which sends a request for each deletion.
+    /// The time of the loop.
     looped: Duration,
     /// A run that finds nothing to delete.
-    idle: Ran,
-    /// The run.
-    run: Ran,
+    idle: RunCost,
+    /// A run that deletes.
+    run: RunCost,
 }
 
-/// What a run took.
-struct Ran {
+/// The cost of a run.
+struct RunCost {
     requests: u64,
     wall: Duration,
 }
@@ -48,10 +48,10 @@ pub fn measure(program: &Path, tags: usize, deletions: usize) -> Row {
     let (idle, run) = on_a_new_registry(tags, repositories, |url, store, filled| {
         let folder = store.with_file_name("bench");
         fs::create_dir_all(folder.join("state")).unwrap();
-        // The service has seen the registry before.
-        ran(program, url, &folder, tags);
-        let idle = ran(program, url, &folder, tags);
-        let run = ran(program, url, &folder, keep);
+        // A first run, so that the next is not the first scan.
+        run(program, url, &folder, tags);
+        let idle = run(program, url, &folder, tags);
+        let run = run(program, url, &folder, keep);
         for repository in &filled.repositories {
             let left = store.join("docker/registry/v2/repositories").join(&repository.name);
             let left = fs::read_dir(left.join("_manifests/tags")).unwrap().count();
@@ -95,7 +95,7 @@ fn delete_all(url: &str, filled: &Filled, keep: usize) -> Duration {
 }
 
 /// Runs `regsweep run` by a rule that keeps so many images of each repository.
-fn ran(program: &Path, url: &str, folder: &Path, keep: usize) -> Ran {
+fn run(program: &Path, url: &str, folder: &Path, keep: usize) -> RunCost {
     let config = folder.join("config.yaml");
     let yaml = format!(
         "state_dir: {}\n\
@@ -116,7 +116,7 @@ fn ran(program: &Path, url: &str, folder: &Path, keep: usize) -> Ran {
     let status = command.status().unwrap();
     let wall = begin.elapsed();
     assert!(status.success(), "{}: {status}", program.display());
-    Ran { requests: requests() - before, wall }
+    RunCost { requests: requests() - before, wall }
 }
 
 /// How many requests the registry has answered.
@@ -126,15 +126,15 @@ fn requests() -> u64 {
 
 /// The table.
 pub fn markdown(rows: &[Row]) -> String {
-    let mut text = "| tags of a repository | repositories | deletions | bare loop | `regsweep run` | ratio | its requests \
+    let mut text = "| tags of a repository | repositories | deletions | plain loop | `regsweep run` | ratio | its requests \
                     | a run that finds nothing to delete | its requests |\n\
                     |---:|---:|---:|---:|---:|---:|---:|---:|---:|\n"
         .to_owned();
     for row in rows {
         let _ = writeln!(text, "{}", line(row));
     }
-    text += "\nOne round each. The loop sends a DELETE for each image, one after the other in up to four repositories at \
-             once, as regsweep does, and looks at nothing.";
+    text += "\nOne round each. The loop sends one DELETE after the other, in up to four repositories at the same time as \
+             regsweep does, and reads nothing.";
     text
 }
 

@@ -1,5 +1,5 @@
-//! A store as large registries have it: repositories of up to 500 tags, shared base layers, and for every
-//! tag its own configuration, layer and manifest, built over the last two years.
+//! Writes a store like that of a large registry: repositories of up to 500 tags, shared base layers, and for each
+//! tag a configuration, a layer and a manifest of its own, created over the last two years.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -10,14 +10,14 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use crate::support::image::{Content, OCI_MANIFEST, digest};
 use crate::support::store::Store;
 
-/// How many tags the repositories have, over and over: a thousand in five.
+/// Tags of the repositories, repeated: a thousand in five.
 const REPOSITORIES: [usize; 5] = [500, 250, 100, 100, 50];
-/// What images are built on; each of a team's has all of these layers.
+/// Base layers that all images of a team share.
 const BASE_LAYERS: usize = 5;
-/// Steps of the build that a configuration tells of.
+/// Steps in the history of a configuration.
 const STEPS: usize = 12;
 
-/// What was written.
+/// The written content.
 pub struct Filled {
     pub repositories: Vec<Repository>,
 }
@@ -25,11 +25,11 @@ pub struct Filled {
 /// One repository.
 pub struct Repository {
     pub name: String,
-    /// The youngest first.
+    /// Newest first.
     pub tags: Vec<Tagged>,
 }
 
-/// A tag, with what it leads to.
+/// A tag, with the digests of its manifest and configuration.
 pub struct Tagged {
     pub tag: String,
     pub digest: String,
@@ -91,7 +91,7 @@ impl Filled {
     }
 }
 
-/// An image with a manifest and a configuration of the usual size. Its layers are but a few bytes.
+/// An image with a manifest and a configuration of usual size. Its layers have a few bytes.
 fn image(name: &str, team: usize, created: DateTime<Utc>) -> Content {
     let created = created.to_rfc3339_opts(SecondsFormat::Nanos, true);
     let mut layers: Vec<Vec<u8>> =

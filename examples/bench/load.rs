@@ -1,4 +1,4 @@
-//! The load generator: what regsweep asks, asked by `wrk`, which does nothing with the answers.
+//! The load generator: `wrk` sends regsweep's requests, and does nothing with the answers.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,17 +10,17 @@ use super::CONCURRENCY;
 use super::filling::Filled;
 use crate::support::image::ACCEPT_ALL;
 
-/// Whether regsweep has seen the registry before.
+/// Whether regsweep has scanned the registry before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scan {
     /// Everything is read: each manifest by its tag, and its configuration.
     Cold,
-    /// Each tag is asked whether it still points where it did.
+    /// Each tag is read with a condition: whether it has changed.
     Warm,
 }
 
 impl Scan {
-    /// What people call it.
+    /// Its name in the table.
     pub fn name(self) -> &'static str {
         match self {
             Self::Cold => "cold",
@@ -29,7 +29,7 @@ impl Scan {
     }
 }
 
-/// So many of the requests are checked before anything is timed.
+/// Requests that are checked before the measurements.
 const CHECKED: usize = 20_000;
 
 /// The requests of one scan.
@@ -83,11 +83,11 @@ impl Load {
             [name, value] if name == "took" => value.parse().ok(),
             _ => None,
         });
-        Duration::from_micros(took.unwrap_or_else(|| panic!("wrk said {said:?}")))
+        Duration::from_micros(took.unwrap_or_else(|| panic!("wrk printed {said:?}")))
     }
 
-    /// Sends the first requests once and sees to it that the answers are the ones that regsweep would get.
-    /// This also wakes the registry up. The store, just written, is in memory anyway.
+    /// Sends the first requests once and checks that the statuses are those that regsweep gets. This also warms up the
+    /// registry. The store was just written, so it is in memory.
     pub fn check(&self, url: &str) {
         let all = fs::read_to_string(&self.list).unwrap();
         let first: Vec<&str> = all.lines().take(CHECKED).collect();

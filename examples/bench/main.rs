@@ -1,9 +1,9 @@
-//! `make bench`: times `regsweep plan` on stores of many tags, next to a plain load generator that sends
-//! the very same requests and next to a shell loop over `skopeo inspect`, and `regsweep run` next to a bare
-//! loop of deletions: `bench <regsweep> plans|deletions [size]...`.
+//! `make bench`: times `regsweep plan` on large stores, beside a load generator that sends the same requests and a
+//! shell loop over `skopeo inspect`; and `regsweep run` beside a plain loop of deletions:
+//! `bench <regsweep> plans|deletions [size]...`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that fails panics, like a test")]
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the face of the benchmark")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it reports to its user")]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -20,16 +20,16 @@ use std::time::Instant;
 
 use filling::Filled;
 use load::{Load, Scan};
-use measure::{Ran, plan, skopeo_loop};
+use measure::{PlanCost, plan, skopeo_loop};
 use support::real_registry::RealRegistry;
 use table::{Row, machine};
 
 /// Requests in flight at one time, of regsweep (its default) and of the load generator alike.
 const CONCURRENCY: usize = 16;
-/// So many tags the shell loop inspects; the rest is extrapolated.
+/// Tags that the shell loop inspects; its time is scaled to all tags.
 const LOOPED: usize = 200;
 
-/// What runs and what it serves, to be cleaned up however the benchmark ends: it is large, and in memory.
+/// The running registry. It is static so that its storage, which is large and in memory, is removed at every end.
 static REGISTRY: Mutex<Option<RealRegistry>> = Mutex::new(None);
 
 /// What is measured, with which program and at which sizes.
@@ -89,11 +89,11 @@ fn measure_size(program: &Path, tags: usize) -> [Row; 2] {
         load.check(&url);
     }
     let mut rows = [Scan::Cold, Scan::Warm].map(|scan| Row::new(tags, scan));
-    // The largest takes many minutes.
+    // The largest takes minutes.
     let rounds = if tags < 100_000 { 3 } else { 1 };
     for round in 0..rounds {
         let state = folder.join(format!("state-{round}"));
-        // A plan begins no state.
+        // A plan does not create a state.
         drop(regsweep::state::State::open(&state).unwrap());
         for (row, load) in rows.iter_mut().zip(&loads) {
             row.sent = load.requests();
@@ -109,7 +109,7 @@ fn measure_size(program: &Path, tags: usize) -> [Row; 2] {
     rows
 }
 
-fn report(row: &Row, ran: &Ran) {
+fn report(row: &Row, ran: &PlanCost) {
     let (load, wall) = (row.load.last().unwrap().as_secs_f64(), ran.wall.as_secs_f64());
     let (cpu, peak) = (ran.cpu.as_secs_f64(), ran.peak_kib / 1024);
     eprintln!(
@@ -120,7 +120,7 @@ fn report(row: &Row, ran: &Ran) {
 }
 
 fn now() -> chrono::DateTime<chrono::Utc> {
-    #[expect(clippy::disallowed_methods, reason = "this is the face of the benchmark")]
+    #[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
     chrono::Utc::now()
 }
 

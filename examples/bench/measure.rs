@@ -1,4 +1,4 @@
-//! One run of a program: how long, how much, how large.
+//! Runs a program and measures its time, its CPU time and its memory.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -8,21 +8,21 @@ use std::time::{Duration, Instant};
 use super::CONCURRENCY;
 use super::filling::Filled;
 
-/// A run of `regsweep plan`.
+/// The cost of a `regsweep plan`.
 #[derive(Debug, Clone)]
-pub struct Ran {
+pub struct PlanCost {
     /// From its start to its end.
     pub wall: Duration,
-    /// Processor time, its own and the kernel's for it.
+    /// CPU time, user and system.
     pub cpu: Duration,
-    /// The most memory that it held at one time, in KiB.
+    /// The peak of its resident memory, in KiB.
     pub peak_kib: u64,
-    /// Requests, as it says itself.
+    /// The number of requests that it reports.
     pub requests: Option<u64>,
 }
 
-/// Runs `regsweep plan` under rules that ask for the age of everything.
-pub fn plan(program: &Path, url: &str, folder: &Path, state: &Path) -> Ran {
+/// Runs `regsweep plan` with rules that need the age of every image.
+pub fn plan(program: &Path, url: &str, folder: &Path, state: &Path) -> PlanCost {
     let (config, said, costs) = (folder.join("config.yaml"), folder.join("said"), folder.join("costs"));
     let yaml = format!(
         "state_dir: {}\n\
@@ -45,8 +45,8 @@ pub fn plan(program: &Path, url: &str, folder: &Path, state: &Path) -> Ran {
     assert!(status.success(), "{}: {status}", program.display());
     let costs = fs::read_to_string(&costs).unwrap();
     let costs: Vec<f64> = costs.split_whitespace().map(|number| number.parse().unwrap()).collect();
-    let [user, system, peak] = costs.as_slice() else { panic!("/usr/bin/time said {costs:?}") };
-    Ran {
+    let [user, system, peak] = costs.as_slice() else { panic!("/usr/bin/time printed {costs:?}") };
+    PlanCost {
         wall,
         cpu: Duration::from_secs_f64(user + system),
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a size in KiB")]
@@ -61,7 +61,7 @@ fn requests(said: &str) -> Option<u64> {
     rest.split(' ').next()?.parse().ok()
 }
 
-/// The time of what people write by hand: one `skopeo inspect` after the other, for so many tags.
+/// The time of a shell loop that runs `skopeo inspect` for so many tags.
 pub fn skopeo_loop(host: &str, filled: &Filled, tags: usize) -> Duration {
     let references: Vec<String> = filled.references().take(tags).collect();
     let script = "for image; do \

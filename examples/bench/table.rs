@@ -1,4 +1,4 @@
-//! What was measured, as a Markdown table, and the machine that it was measured on.
+//! The measurements as a Markdown table, and a line about the machine.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -6,18 +6,18 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::load::Scan;
-use super::measure::Ran;
+use super::measure::PlanCost;
 use crate::support::registry_program::registry_program;
 
-/// Everything about one size, cold or warm.
+/// The measurements of one size, cold or warm.
 pub struct Row {
     pub tags: usize,
     pub scan: Scan,
     /// Requests of the load generator.
     pub sent: usize,
     pub load: Vec<Duration>,
-    pub ran: Vec<Ran>,
-    /// What a loop over all tags would take.
+    pub ran: Vec<PlanCost>,
+    /// The shell loop's time, scaled to all tags.
     pub looped: Option<Duration>,
 }
 
@@ -27,7 +27,7 @@ impl Row {
     }
 }
 
-/// The table: medians of all rounds, but the highest memory of any.
+/// The table: medians of all rounds, and the highest memory of any.
 pub fn markdown(rows: &[Row], looped: usize) -> String {
     let mut text = format!(
         "| tags | scan | requests | `regsweep plan` | CPU | peak memory | requests of wrk | wrk | ratio \
@@ -38,7 +38,7 @@ pub fn markdown(rows: &[Row], looped: usize) -> String {
         let wall = median(row.ran.iter().map(|ran| ran.wall));
         let cpu = median(row.ran.iter().map(|ran| ran.cpu));
         let load = median(row.load.iter().copied());
-        // Of each round by itself: its two runs saw the same machine, and the next round may see another.
+        // The ratio of each round: the machine's load is the same for both runs of a round, and may differ in the next.
         let ratio = median(row.ran.iter().zip(&row.load).map(|(ran, load)| ran.wall.div_duration_f64(*load)));
         let peak = row.ran.iter().map(|ran| ran.peak_kib).max().unwrap_or_default();
         let requests = row.ran.last().and_then(|ran| ran.requests);
@@ -57,19 +57,19 @@ pub fn markdown(rows: &[Row], looped: usize) -> String {
             row.looped.map_or_else(String::new, |looped| format!("{:.0} s", looped.as_secs_f64())),
         );
     }
-    text += "\nMedians of all rounds, also of their ratios; of memory the most of any. A cold scan begins with an empty state \
+    text += "\nMedians of all rounds, also of their ratios; of memory the highest. A cold scan begins with an empty state \
              directory, a warm one with what the cold one left there.";
     text
 }
 
-/// The middle; of an even number of values the upper one of the two.
+/// The median; of an even number of values the upper one of the two in the middle.
 fn median<T: PartialOrd + Copy>(values: impl Iterator<Item = T>) -> T {
     let mut values: Vec<T> = values.collect();
     values.sort_by(|one, other| one.partial_cmp(other).unwrap());
     values[values.len() / 2]
 }
 
-/// One line about where this runs.
+/// One line about the machine.
 pub fn machine() -> String {
     let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
@@ -88,13 +88,13 @@ pub fn machine() -> String {
     )
 }
 
-/// What stands after a name at the beginning of a line.
+/// The value after a name at the beginning of a line.
 fn value<'a>(text: &'a str, name: &str, separator: char) -> &'a str {
     let lines = text.lines().filter_map(|line| line.split_once(separator));
     lines.filter(|(found, _)| found.trim() == name).map(|(_, value)| value.trim()).next().unwrap_or("?")
 }
 
-/// The word in this place of the first line that a program says about itself.
+/// The word at this position in the first line of a program's version output.
 fn version(program: &str, argument: &str, place: usize) -> String {
     let said = Command::new(program).arg(argument).output().map(|output| output.stdout).unwrap_or_default();
     let said = String::from_utf8_lossy(&said).into_owned();

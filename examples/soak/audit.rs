@@ -1,4 +1,4 @@
-//! What regsweep says of itself, compared with what the registry and the disk say.
+//! Compares regsweep's history and metrics with the registry's access log and the disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,16 +6,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use crate::Soak;
-use crate::access::{Access, Who};
+use crate::access_log::{AccessLog, Who};
 use crate::model::Push;
-use crate::report::Promise;
+use crate::report::Guarantee;
 use crate::service::PROTECTED;
 
 /// A deletion as the journal has it.
 struct Entry {
     repository: String,
     digest: String,
-    /// Whether only its tags went.
+    /// Whether only its tags were deleted.
     tag_only: bool,
     policy: String,
     tags: Vec<String>,
@@ -27,7 +27,7 @@ struct Entry {
 }
 
 impl Entry {
-    /// What the requests named that it stands for.
+    /// The references of its requests.
     fn references(&self) -> &[String] {
         if self.tag_only { &self.tags } else { std::slice::from_ref(&self.digest) }
     }
@@ -61,18 +61,18 @@ fn entries(history: &Value) -> Vec<Entry> {
     entries
 }
 
-/// Compares what regsweep says of itself with what the registry and the disk say, while nothing goes on.
+/// Compares them while nothing else happens.
 pub async fn audit(soak: &Soak) {
     let (history, metrics) = {
         let service = soak.service.lock().await;
         match (service.json("api/v1/runs?limit=1000").await, service.metrics().await) {
             (Ok(history), Ok(metrics)) => (history, metrics),
             (Err(error), _) | (_, Err(error)) => {
-                return soak.report.broken(Promise::Alive, format!("it does not answer: {error}"));
+                return soak.report.violation(Guarantee::Alive, format!("the service does not answer: {error}"));
             }
         }
     };
-    let access = Access::read(soak);
+    let access = AccessLog::read(soak);
     let entries = entries(&history);
     journal(soak, &access, &entries);
     young(soak, &access, &entries);
@@ -81,7 +81,7 @@ pub async fn audit(soak: &Soak) {
         let got = metrics.sum(name, label);
         if got != expected {
             let text = format!("{name}{{{label}}} is {got}, and should be {expected}");
-            soak.report.broken(Promise::Counters, text);
+            soak.report.violation(Guarantee::Counters, text);
         }
     };
     for policy in policies {
@@ -97,10 +97,10 @@ pub async fn audit(soak: &Soak) {
     let reclaimed = metrics.sum("reclaimed_bytes_total", "");
     if reclaimed < sure {
         let text = format!("reclaimed_bytes_total lacks {} bytes that left the disk", sure - reclaimed);
-        soak.report.broken(Promise::Counters, text);
+        soak.report.violation(Guarantee::Counters, text);
     } else if reclaimed > all {
         let text = format!("reclaimed_bytes_total has {} bytes that never left the disk", reclaimed - all);
-        soak.report.broken(Promise::Counters, text);
+        soak.report.violation(Guarantee::Counters, text);
     }
     let open = entries.iter().filter(|one| one.open && one.answered && !one.tag_only);
     let open: u64 = open.map(|one| one.bytes).sum();
@@ -109,7 +109,7 @@ pub async fn audit(soak: &Soak) {
 }
 
 /// Each deletion of the log is in the journal once, and the other way round.
-fn journal(soak: &Soak, access: &Access, entries: &[Entry]) {
+fn journal(soak: &Soak, access: &AccessLog, entries: &[Entry]) {
     let mut logged: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for one in access.deletions() {
         *logged.entry((one.repository, one.reference)).or_default() += 1;
@@ -121,8 +121,8 @@ fn journal(soak: &Soak, access: &Access, entries: &[Entry]) {
         }
     }
     for entry in entries.iter().filter(|entry| !entry.answered) {
-        let text = format!("{}@{} is still unanswered at rest", entry.repository, entry.digest);
-        soak.report.broken(Promise::Journal, text);
+        let text = format!("{}@{} is still without an answer", entry.repository, entry.digest);
+        soak.report.violation(Guarantee::Journal, text);
     }
     let keys: BTreeSet<_> = logged.keys().chain(noted.keys()).copied().collect();
     for key in keys {
@@ -131,10 +131,10 @@ fn journal(soak: &Soak, access: &Access, entries: &[Entry]) {
         let by_others =
             access.lines.iter().any(|line| line.is(Who::Other, "DELETE", 202) && line.concerns(key.0, key.1));
         if log < journal && by_others {
-            // Its own answer was lost, or never sent; then it was gone, and nobody can tell by whom.
-            soak.report.once("excused: deleted by somebody else while an answer was missing", key.1);
+            // The answer was lost; then the manifest was absent, and either client may have deleted it.
+            soak.report.once("excused: deleted by another client while an answer was missing", key.1);
         } else if log < journal && access.is_half(key.0, key.1) {
-            // The manifest goes first; then distribution reads every tag, and stumbles over one that is being written.
+            // Distribution deletes the manifest, then reads every tag, and fails on a tag that is being written.
             soak.report.once("excused: deleted by the registry, which then failed", key.1);
         } else if log < journal
             && entries.iter().any(|one| {
@@ -144,20 +144,20 @@ fn journal(soak: &Soak, access: &Access, entries: &[Entry]) {
             })
         {
             soak.report.once("excused: its tags had moved while an answer was missing", key.1);
-        } else if log > journal && access.came_back(key.0, key.1) {
-            // The answer was lost, and when it was asked for it was there: nobody can tell whether again.
+        } else if log > journal && access.was_pushed_again(key.0, key.1) {
+            // The answer was lost, and the recheck found the manifest: it may have been pushed again.
             soak.report.once("excused: pushed again while an answer was missing", key.1);
         } else if log != journal {
-            let told = soak.model.content(key.1).map(|content| access.story(key.0, &content));
+            let told = soak.model.content(key.1).map(|content| access.describe(key.0, &content));
             let told = told.unwrap_or_default();
             let text = format!("{}@{}: {log} in the log, {journal} in the journal\n{told}", key.0, key.1);
-            soak.report.broken(Promise::Journal, text);
+            soak.report.violation(Guarantee::Journal, text);
         }
     }
 }
 
-/// Nothing that was pushed a moment before was deleted.
-fn young(soak: &Soak, access: &Access, entries: &[Entry]) {
+/// Checks that nothing was deleted that was pushed a moment before.
+fn young(soak: &Soak, access: &AccessLog, entries: &[Entry]) {
     for entry in entries.iter().filter(|entry| entry.answered) {
         let same = |push: &Push| {
             push.repository == entry.repository
@@ -167,7 +167,7 @@ fn young(soak: &Soak, access: &Access, entries: &[Entry]) {
         for (number, push) in access.pushes.iter().enumerate().filter(|(_, push)| same(push)) {
             let Some(at) = push.at else { continue };
             let age = entry.at - at;
-            // The journal tells its moments to the second; in that second the log tells what was first.
+            // The journal's times are whole seconds; within a second the log has the order.
             let unclear = age < TimeDelta::zero();
             if age < TimeDelta::seconds(-1)
                 || age > TimeDelta::seconds(PROTECTED - 1)
@@ -178,13 +178,13 @@ fn young(soak: &Soak, access: &Access, entries: &[Entry]) {
             let tagged = soak.model.tagged(&push.repository, &push.reference);
             if access.race(number).is_some() {
                 soak.report
-                    .once("excused: pushed between the last look and the deletion", &number.to_string());
+                    .once("excused: pushed between the last scan and the deletion", &number.to_string());
             } else if access.was_unseen(number) {
-                soak.report.once("excused: moved away and back between two looks", &number.to_string());
+                soak.report.once("excused: moved away and back between two scans", &number.to_string());
             } else if access.moved_on(number) {
-                soak.report.once("excused: moved on before the next look", &number.to_string());
+                soak.report.once("excused: moved on before the next scan", &number.to_string());
             } else {
-                let told = access.story(&push.repository, &push.content);
+                let told = access.describe(&push.repository, &push.content);
                 let text = format!(
                     "{}:{} ({}) was pushed {} and deleted {}, because {}, tagged now: {}\n{told}",
                     push.repository,
@@ -195,7 +195,7 @@ fn young(soak: &Soak, access: &Access, entries: &[Entry]) {
                     entry.reasons,
                     tagged.is_some_and(|one| one.content.is_some()),
                 );
-                soak.report.broken(Promise::Young, text);
+                soak.report.violation(Guarantee::Young, text);
             }
         }
     }

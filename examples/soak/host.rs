@@ -1,7 +1,7 @@
-//! A real registry of this host with the deceptive cache, which scripts stop, collect and start, as an
-//! init system would.
+//! A real registry on this host with the in-memory cache, which scripts stop, collect and start, as an init system
+//! does.
 //!
-//! The scripts also measure what leaves the disk, which nobody else can tell from outside.
+//! The scripts also measure the bytes that a sweep frees on the disk.
 
 use std::fs;
 use std::net::TcpListener;
@@ -19,7 +19,7 @@ pub struct Host {
     port: u16,
 }
 
-/// One sweep, as the disk tells it.
+/// One sweep, as measured on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sweep {
     pub bytes: u64,
@@ -71,9 +71,9 @@ impl Host {
         )
     }
 
-    /// How long the next sweeps take at least, before and after the work.
-    pub fn dawdle(&self, before: f32, after: f32) {
-        fs::write(self.folder.join("dawdle"), format!("{before} {after}\n")).unwrap();
+    /// Makes the next sweeps wait so many seconds before and after their work.
+    pub fn delay_sweeps(&self, before: f32, after: f32) {
+        fs::write(self.folder.join("delay_sweeps"), format!("{before} {after}\n")).unwrap();
     }
 
     /// Stops and starts it, unless a collection has it. Blocks for a moment.
@@ -105,8 +105,8 @@ impl Host {
         text.lines().filter_map(sweep).collect()
     }
 
-    /// Regsweep was killed. A sweep that has just ended it may not have noted, and count when others push again.
-    pub fn doubt(&self) {
+    /// Marks a sweep that ended just before regsweep was killed as cut: regsweep may not have recorded it.
+    pub fn mark_last_sweep_cut(&self) {
         let file = self.folder.join("sweeps");
         let changed = fs::metadata(&file).unwrap().modified().unwrap();
         let recent = changed.elapsed().is_ok_and(|elapsed| elapsed < Duration::from_secs(10));
@@ -120,7 +120,7 @@ impl Host {
         fs::read_to_string(self.folder.join("access.log")).unwrap_or_default()
     }
 
-    /// Ends it for good.
+    /// Stops it at the end.
     pub fn stop(&self) {
         self.run("before");
     }
@@ -138,8 +138,8 @@ impl Host {
         self.folder.join("registry.yml")
     }
 
-    /// It lets requests that are under way end: the registry's writes are not atomic, and what a kill in the
-    /// middle of one leaves is no matter of retention.
+    /// A stop lets pending requests end: the registry's writes are not atomic, and what a kill leaves of one is
+    /// not what this tests.
     fn yaml(&self) -> String {
         format!(
             "version: 0.1\nlog: {{ level: info }}\nstorage:\n  \
@@ -154,7 +154,7 @@ impl Host {
     }
 }
 
-/// A lock keeps somebody's restart and a collection apart, as `systemctl` would.
+/// A lock separates a restart from a collection, as `systemctl` does.
 const FUNCTIONS: &str = r#"cd FOLDER || exit 1
 exec 9>lock
 stop() {
@@ -172,10 +172,9 @@ bytes() { find FOLDER/store/docker/registry/v2/blobs -type f -name data -printf 
 
 const BEFORE: &str = "flock 9\ntouch collecting\nstop\n";
 
-/// A dry run is the registry's own. A sweep is measured, and takes as long as it is told to. One that has lost
-/// whoever began it is cut.
+/// A dry run is the registry's own. A sweep is measured and delayed. A sweep whose parent process ended is cut.
 const COLLECT: &str = r#"case "$*" in *--dry-run*) exec REGISTRY "$@" 9>&- ;; esac
-[ -s dawdle ] && read -r first last <dawdle
+[ -s delay_sweeps ] && read -r first last <delay_sweeps
 bytes >sweep-open
 sleep "${first:-0}"
 REGISTRY "$@" 9>&-

@@ -1,26 +1,26 @@
-//! `make soak`: a real registry, a real service, whoever pushes, and everything that can go wrong between
-//! them, all at once and at random: `soak <regsweep>`, with `SOAK_SECONDS` and `SOAK_SEED`.
+//! `make soak`: a real registry, a real service and clients that push, with faults, kills and other disturbances at
+//! random: `soak <regsweep>`, with `SOAK_SECONDS` and `SOAK_SEED`.
 //!
-//! It ends with 1 and names what was broken, if anything was. Then its files are kept.
+//! If a guarantee was violated, it names each violation, keeps its files and exits with 1.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a soak that cannot go on panics, like a test")]
-#![allow(clippy::print_stdout, reason = "this is the face of the soak")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a soak that cannot continue panics, like a test")]
+#![allow(clippy::print_stdout, reason = "it reports to its user")]
 
 #[path = "../support/mod.rs"]
 mod support;
 
-mod access;
+mod access_log;
 mod audit;
-mod chaos;
-mod check;
-mod ending;
+mod disturbances;
+mod checker;
+mod finish;
 mod host;
 mod model;
 mod pusher;
 mod report;
 mod service;
 mod watch;
-mod weather;
+mod faults;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -34,31 +34,31 @@ use tokio::sync::{Mutex, RwLock};
 
 use host::Host;
 use model::Model;
-use report::{Promise, Report};
+use report::{Guarantee, Report};
 use service::{Service, Variant};
-use weather::Weather;
+use faults::FaultInjector;
 
-/// Whoever pushes at one time.
+/// Clients that push at the same time.
 const PUSHERS: u64 = 4;
-/// Whoever checks at one time.
+/// Clients that check at the same time.
 const CHECKERS: u64 = 2;
-/// How long everything goes on between two quiet moments.
+/// The time between two audits, for which everything else pauses.
 const BETWEEN_AUDITS: Duration = Duration::from_secs(45);
 
-/// Everything that the parts of a soak share.
+/// What the parts of a soak share.
 pub struct Soak {
     folder: PathBuf,
     host: Host,
-    weather: Weather,
+    faults: FaultInjector,
     model: Model,
     report: Arc<Report>,
     service: Mutex<Service>,
-    /// For pulls and for deletions by others, straight to the registry.
+    /// For pulls and for deletions by another client, directly to the registry.
     puller: reqwest::Client,
-    /// Held by whoever pushes or disturbs, for as long as that takes; whoever wants peace waits for it.
+    /// Read-locked during each push and disturbance; write-locked for an audit, which waits for them.
     work: RwLock<()>,
-    /// One for each repository: shared by pushes, alone for a deletion by others.
-    gates: BTreeMap<&'static str, RwLock<()>>,
+    /// One for each repository: read-locked by pushes, write-locked by a deletion by another client.
+    repository_locks: BTreeMap<&'static str, RwLock<()>>,
     over: AtomicBool,
 }
 
@@ -66,20 +66,20 @@ impl Soak {
     fn new(program: &Path, folder: &Path, seed: u64) -> Self {
         let host = Host::start(folder);
         let report = Arc::new(Report::new());
-        // So that there is time to meet it in the middle of its work.
-        host.dawdle(0.4, 0.3);
-        let weather = Weather::before(&host.address(), seed, report.clone());
-        let service = Service::new(program, folder, weather.proxy.url(), host.commands());
+        // Slow sweeps give the kills time to hit one.
+        host.delay_sweeps(0.4, 0.3);
+        let faults = FaultInjector::before(&host.address(), seed, report.clone());
+        let service = Service::new(program, folder, faults.proxy.url(), host.commands());
         Self {
             folder: folder.to_owned(),
             host,
-            weather,
+            faults,
             model: Model::default(),
             report,
             service: Mutex::new(service),
             puller: reqwest::Client::builder().no_proxy().user_agent("soak-other").build().unwrap(),
             work: RwLock::default(),
-            gates: pusher::REPOSITORIES.map(|name| (name, RwLock::default())).into(),
+            repository_locks: pusher::REPOSITORIES.map(|name| (name, RwLock::default())).into(),
             over: AtomicBool::new(false),
         }
     }
@@ -88,10 +88,10 @@ impl Soak {
         self.over.load(Ordering::Relaxed)
     }
 
-    /// Starts the service, which has to come up.
+    /// Starts the service. That it does not start is a violation.
     async fn up(&self, service: &mut Service) {
         if let Err(why) = service.start().await {
-            self.report.broken(Promise::Alive, why);
+            self.report.violation(Guarantee::Alive, why);
         }
     }
 }
@@ -105,35 +105,35 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let program = std::fs::canonicalize(program).unwrap();
     let soak = Arc::new(Soak::new(&program, folder.path(), seed));
-    let whole = runtime.block_on(async {
+    let all_done = runtime.block_on(async {
         tokio::select! {
-            done = tokio::spawn(soaked(soak.clone(), seed, Duration::from_secs(seconds))) => done.is_ok(),
+            done = tokio::spawn(soak_all(soak.clone(), seed, Duration::from_secs(seconds))) => done.is_ok(),
             _ = asked_to_stop() => false,
         }
     });
     runtime.block_on(async { soak.service.lock().await.kill() });
     soak.host.stop();
-    println!("{}", soak.report.whole());
-    if whole && soak.report.is_sound() {
-        println!("every promise was kept in {seconds} seconds with SOAK_SEED={seed}");
+    println!("{}", soak.report.full());
+    if all_done && soak.report.all_guarantees_held() {
+        println!("every guarantee held for {seconds} seconds with SOAK_SEED={seed}");
         return;
     }
-    std::fs::write(folder.path().join("report"), soak.report.whole()).unwrap();
-    println!("not sound: look into {} or repeat it with SOAK_SEED={seed}", folder.keep().display());
+    std::fs::write(folder.path().join("report"), soak.report.full()).unwrap();
+    println!("a guarantee was violated: see {}, or repeat it with SOAK_SEED={seed}", folder.keep().display());
     std::process::exit(1);
 }
 
-/// The whole of it.
-async fn soaked(soak: Arc<Soak>, seed: u64, time: Duration) {
+/// Pushes, disturbs, checks and audits for this long, and then finishes.
+async fn soak_all(soak: Arc<Soak>, seed: u64, time: Duration) {
     let mut random = Rng::with_seed(seed);
     {
         let mut service = soak.service.lock().await;
-        service.configure(&Variant::calm());
-        pusher::begin(&soak, &mut random).await;
+        service.configure(&Variant::manual_only());
+        pusher::push_initial_images(&soak, &mut random).await;
         soak.up(&mut service).await;
     }
-    // From its first look on regsweep knows what was pushed since.
-    ending::run_once(&soak).await;
+    // After its first scan regsweep knows which images are pushed later.
+    finish::run_once(&soak).await;
     resume(&soak, &mut random).await;
 
     let mut tasks = Vec::new();
@@ -141,44 +141,44 @@ async fn soaked(soak: Arc<Soak>, seed: u64, time: Duration) {
         tasks.push(tokio::spawn(pusher::run(soak.clone(), random.fork())));
     }
     for _ in 0..CHECKERS {
-        tasks.push(tokio::spawn(check::run(soak.clone(), random.fork())));
+        tasks.push(tokio::spawn(checker::run(soak.clone(), random.fork())));
     }
-    tasks.push(tokio::spawn(chaos::run(soak.clone(), random.fork())));
+    tasks.push(tokio::spawn(disturbances::run(soak.clone(), random.fork())));
     let watch = tokio::spawn(watch::run(soak.clone()));
     while soak.report.elapsed() < time {
         let left = time.saturating_sub(soak.report.elapsed());
         tokio::time::sleep(BETWEEN_AUDITS.min(left)).await;
-        let _peace = soak.work.write().await;
-        ending::settle(&soak).await;
+        let _all_paused = soak.work.write().await;
+        finish::pause(&soak).await;
         audit::audit(&soak).await;
-        check::everything(&soak).await;
+        checker::everything(&soak).await;
         resume(&soak, &mut random).await;
     }
     soak.over.store(true, Ordering::Relaxed);
     for task in tasks {
         task.await.unwrap();
     }
-    ending::end(&soak, &mut random).await;
+    finish::finish(&soak, &mut random).await;
     watch.abort();
 }
 
-/// Back into the weather.
+/// Starts the faults again, with another configuration.
 async fn resume(soak: &Soak, random: &mut Rng) {
     let service = soak.service.lock().await;
     service.configure(&Variant::any(random));
     service.signal("HUP");
-    soak.weather.storm(true);
+    soak.faults.start();
 }
 
 fn setting(name: &str) -> Option<u64> {
-    #[expect(clippy::disallowed_methods, reason = "this is the face of the soak")]
+    #[expect(clippy::disallowed_methods, reason = "it reports to its user")]
     let value = std::env::var(name).ok().filter(|value| !value.is_empty())?;
-    Some(value.parse().unwrap_or_else(|_| panic!("{name} is no number: {value}")))
+    Some(value.parse().unwrap_or_else(|_| panic!("{name} is not a number: {value}")))
 }
 
-/// The moment.
+/// The present moment.
 fn now() -> DateTime<Utc> {
-    #[expect(clippy::disallowed_methods, reason = "this is the face of the soak")]
+    #[expect(clippy::disallowed_methods, reason = "it reports to its user")]
     Utc::now()
 }
 

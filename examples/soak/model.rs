@@ -1,4 +1,4 @@
-//! What whoever pushes was told: for each tag the last push that succeeded, and who was asked to spare it.
+//! What the registry must hold: for each tag the last successful push.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ pub fn is_held(tag: &str) -> bool {
     tag == "stable" || ["prod-", "keep-", "misc-"].iter().any(|prefix| tag.starts_with(prefix))
 }
 
-/// One push, whose number stands in the registry's access log.
+/// One push. Its number is in the registry's access log.
 #[derive(Debug, Clone)]
 pub struct Push {
     pub repository: String,
@@ -24,12 +24,12 @@ pub struct Push {
     pub at: Option<DateTime<Utc>>,
 }
 
-/// What is known of a tag. Its version changes with everything that somebody begins to do to it.
+/// The expected state of a tag. Its version changes with each action on it, from the action's beginning.
 #[derive(Debug, Clone)]
 pub struct Tagged {
     pub repository: String,
     pub tag: String,
-    /// `None` if somebody else deleted it.
+    /// `None` if another client deleted it.
     pub content: Option<Arc<Content>>,
     pub push: usize,
     pub at: DateTime<Utc>,
@@ -37,7 +37,7 @@ pub struct Tagged {
     pub busy: bool,
 }
 
-/// A signature of an image that a held tag held all the time since.
+/// A signature of an image that a protected tag has pointed to ever since.
 #[derive(Debug, Clone)]
 pub struct Signed {
     pub repository: String,
@@ -58,12 +58,12 @@ struct Inner {
     version: u64,
 }
 
-/// All of it. Nothing in here waits for anything.
+/// The model. No method blocks.
 #[derive(Default)]
 pub struct Model(Mutex<Inner>);
 
 impl Model {
-    /// Somebody begins to push; `None` if somebody is pushing to that tag already.
+    /// Begins a push; `None` if another push to that tag is pending.
     pub fn begin(&self, repository: &str, reference: &str, content: &Arc<Content>) -> Option<usize> {
         let inner = &mut *self.lock();
         let push = inner.pushes.len();
@@ -93,7 +93,7 @@ impl Model {
         Some(push)
     }
 
-    /// The registry said that it has it.
+    /// The registry accepted the push.
     pub fn succeeded(&self, push: usize, at: DateTime<Utc>) {
         let inner = &mut *self.lock();
         inner.version += 1;
@@ -109,23 +109,23 @@ impl Model {
         inner.digests.insert(content.digest.clone(), content);
     }
 
-    /// Notes a signature, if what it signs has been held by this tag since before it was pushed.
+    /// Adds a signature. This tag has pointed to the signed image since before the signature was pushed.
     pub fn signed(&self, signed: Signed) {
         self.lock().signed.push(signed);
     }
 
-    /// What is known of a tag now.
+    /// The expected state of a tag now.
     pub fn tagged(&self, repository: &str, tag: &str) -> Option<Tagged> {
         self.lock().tags.get(&(repository.to_owned(), tag.to_owned())).cloned()
     }
 
-    /// Tags that are as they were last pushed, and nobody is pushing to.
+    /// Tags with a content and without a pending push.
     pub fn quiet(&self, wanted: impl Fn(&Tagged) -> bool) -> Vec<Tagged> {
         let settled = |one: &&Tagged| !one.busy && one.content.is_some();
         self.lock().tags.values().filter(settled).filter(|one| wanted(one)).cloned().collect()
     }
 
-    /// Signatures of what a held tag still holds.
+    /// Signatures whose image a protected tag still points to.
     pub fn signatures(&self) -> Vec<Signed> {
         let inner = self.lock();
         let still = |signed: &&Signed| {
@@ -147,18 +147,18 @@ impl Model {
         self.lock().digests.get(digest).cloned()
     }
 
-    /// Something that was once pushed to a repository.
+    /// A content that was once pushed to a repository.
     pub fn any_of(&self, repository: &str, random: &mut Rng) -> Option<Arc<Content>> {
         let inner = self.lock();
         let contents = inner.contents.get(repository)?;
-        // Those that are about to go more often: whoever pushes them again comes just in time, or too late.
+        // Recent ones more often: they are about to expire, so a push of one again races with its deletion.
         let late = *random.choice(&[8, 30, 30, usize::MAX])?;
         let from = contents.len().saturating_sub(late);
         contents.get(random.usize(from..contents.len())).cloned()
     }
 
-    /// Chooses something that somebody else deletes: what nothing else needs, and nobody is working on. Its tags
-    /// are no longer expected.
+    /// Chooses a manifest for another client to delete: nothing needs it and no push is pending. Its tags are no
+    /// longer expected.
     pub fn delete_by_others(&self, repository: &str, random: &mut Rng) -> Option<String> {
         let inner = &mut *self.lock();
         let here = |tagged: &&Tagged| tagged.repository == repository;
@@ -193,7 +193,7 @@ impl Model {
         Some(digest)
     }
 
-    /// A tag was lost in a way that nobody could have prevented: it is expected no longer.
+    /// A tag was lost in a race that regsweep cannot prevent: it is no longer expected.
     pub fn lost(&self, repository: &str, tag: &str) {
         let inner = &mut *self.lock();
         inner.version += 1;

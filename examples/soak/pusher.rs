@@ -1,4 +1,4 @@
-//! Whoever builds images: pushes of every kind, repeated whole until the registry has taken them.
+//! Clients that push images of every kind, and repeat each push until the registry accepts it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,17 +9,17 @@ use fastrand::Rng;
 use crate::support::image::{Artifact, Content, Image, Index, signature_tag};
 use crate::model::{Signed, is_held};
 use crate::support::push::Pusher;
-use crate::report::Promise;
+use crate::report::Guarantee;
 use crate::{Soak, now};
 
 /// Repositories that have been there from the start.
 pub const REPOSITORIES: [&str; 5] = ["team/one", "team/two", "lib/one", "lib/deep/two", "bulk"];
 
-/// A push is tried so often before somebody calls the registry broken: for minutes.
+/// The tries of a push, which take minutes, before the registry counts as down.
 const TRIES: u32 = 240;
 
-/// What every repository holds before regsweep looks for the first time.
-pub async fn begin(soak: &Soak, random: &mut Rng) {
+/// Pushes an image to every repository before the first scan.
+pub async fn push_initial_images(soak: &Soak, random: &mut Rng) {
     for repository in REPOSITORIES {
         let image = Arc::new(fresh(random, "begin").build());
         push(soak, repository, "keep-0", &image, "push: first", random).await;
@@ -97,8 +97,8 @@ async fn burst(soak: &Soak, random: &mut Rng) {
     }
 }
 
-/// Pushes whole, again and again as people do, until the registry has it. Whether somebody else was pushing to
-/// the tag already, so that nothing was done, is told.
+/// Pushes a content with everything below it, and repeats that until the registry accepts it. Returns `false` if
+/// another push to the tag was pending, and nothing was done.
 pub async fn push(
     soak: &Soak,
     repository: &str,
@@ -107,8 +107,8 @@ pub async fn push(
     what: &str,
     random: &mut Rng,
 ) -> bool {
-    let Some(gate) = soak.gates.get(repository) else { return false };
-    let _shared = gate.read().await;
+    let Some(lock) = soak.repository_locks.get(repository) else { return false };
+    let _shared = lock.read().await;
     let Some(number) = soak.model.begin(repository, reference, content) else { return false };
     let client = reqwest::Client::builder().no_proxy().user_agent(format!("soak-push/{number}")).build();
     let pusher = Pusher::new(&soak.host.url()).client(client.unwrap());
@@ -135,8 +135,8 @@ pub async fn push(
         });
         tokio::time::sleep(Duration::from_millis(random.u64(50..500))).await;
     }
-    soak.report.broken(
-        Promise::Registry,
+    soak.report.violation(
+        Guarantee::Registry,
         format!("{repository}:{reference} could not be pushed in {TRIES} tries: {last}"),
     );
     false
@@ -191,7 +191,7 @@ fn any_image(soak: &Soak, repository: &str, random: &mut Rng) -> Content {
     }
 }
 
-/// Made just now, of a layer that many share and one of its own.
+/// An image created now, with a shared layer and one of its own.
 fn fresh(random: &mut Rng, name: &str) -> Image {
     let created = now().to_rfc3339_opts(SecondsFormat::Millis, true);
     let name = format!("{name} {:016x}", random.u64(..));
@@ -203,12 +203,12 @@ fn fresh(random: &mut Rng, name: &str) -> Image {
     if random.bool() { image.docker() } else { image }
 }
 
-/// Made long ago, and pushed only now.
+/// Created long ago, and pushed now.
 fn old(image: Image) -> Image {
     image.created((now() - TimeDelta::days(40)).to_rfc3339_opts(SecondsFormat::Secs, true))
 }
 
-/// Of new images and of such as other indexes list already, sometimes with a provenance.
+/// An index of a new image and one that other indexes may list, sometimes with a provenance.
 fn any_index(soak: &Soak, repository: &str, random: &mut Rng) -> Content {
     let mut index = if random.bool() { Index::oci() } else { Index::docker() };
     let new = fresh(random, "child").platform("linux", "arm64").build();

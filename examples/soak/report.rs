@@ -1,18 +1,18 @@
-//! What happened: counts, samples, and everything that should not have happened.
+//! Counts of what happened, and the violations of guarantees.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The promises that the soak watches over.
+/// The guarantees that the soak checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Promise {
-    /// What is protected, or held by a rule that keeps all, is there and can be pulled whole.
+pub enum Guarantee {
+    /// What is protected, or kept by a rule that keeps all, can be pulled completely.
     Held,
-    /// What a plan keeps can be pulled whole.
+    /// What a plan keeps can be pulled completely.
     Kept,
-    /// Nothing younger than `protect.newer_than` goes.
+    /// Nothing younger than `protect.newer_than` is deleted.
     Young,
     /// The journal and the registry's own log tell of the same deletions.
     Journal,
@@ -20,33 +20,33 @@ pub enum Promise {
     Counters,
     /// The service lives, answers, and stays small.
     Alive,
-    /// What was deleted last comes back byte for byte.
+    /// The last deletions can be undone byte for byte.
     Undo,
-    /// The registry is never left stopped, and whoever pushes succeeds in the end.
+    /// The registry is never left stopped, and every push succeeds in the end.
     Registry,
 }
 
-impl Promise {
+impl Guarantee {
     fn text(self) -> &'static str {
         match self {
-            Self::Held => "what is protected or held by `keep: all` can be pulled whole",
-            Self::Kept => "what the plan keeps can be pulled whole",
+            Self::Held => "what is protected or kept by `keep: all` can be pulled completely",
+            Self::Kept => "what the plan keeps can be pulled completely",
             Self::Young => "nothing younger than protect.newer_than is deleted",
             Self::Journal => "the journal has each deletion of the access log once, and no other",
             Self::Counters => "the metrics equal the journal and the disk",
             Self::Alive => "the service lives, answers and stays small",
             Self::Undo => "the last run can be undone byte for byte",
-            Self::Registry => "the registry comes back and takes every push in the end",
+            Self::Registry => "the registry is started again and accepts every push in the end",
         }
     }
 }
 
-/// Counts and complaints. It is shared by everything that runs.
+/// Counts and violations, shared by all tasks.
 #[derive(Debug)]
 pub struct Report {
     begin: Instant,
     counts: Mutex<BTreeMap<String, u64>>,
-    broken: Mutex<Vec<(Promise, String)>>,
+    violations: Mutex<Vec<(Guarantee, String)>>,
     notes: Mutex<Vec<String>>,
     known: Mutex<BTreeSet<String>>,
 }
@@ -56,7 +56,7 @@ impl Report {
         Self {
             begin: Instant::now(),
             counts: Mutex::default(),
-            broken: Mutex::default(),
+            violations: Mutex::default(),
             notes: Mutex::default(),
             known: Mutex::default(),
         }
@@ -66,12 +66,12 @@ impl Report {
         self.begin.elapsed()
     }
 
-    /// One more of these.
+    /// Counts one more of these.
     pub fn count(&self, what: &str) {
         *lock(&self.counts).entry(what.to_owned()).or_default() += 1;
     }
 
-    /// One more of these, unless this one was counted before.
+    /// Counts one more of these, unless this one was counted before.
     pub fn once(&self, what: &str, which: &str) {
         if lock(&self.known).insert(format!("{what} {which}")) {
             self.count(what);
@@ -89,16 +89,16 @@ impl Report {
         lock(&self.counts).get(what).copied().unwrap_or_default()
     }
 
-    /// A promise was not kept. What differs only after the first line is the same once more.
-    pub fn broken(&self, promise: Promise, text: String) {
-        let mut broken = lock(&self.broken);
-        if !broken.iter().any(|(_, known)| known.lines().next() == text.lines().next()) {
-            println!("{:>6.1} s  BROKEN: {}: {text}", self.elapsed().as_secs_f64(), promise.text());
-            broken.push((promise, text));
+    /// A guarantee was violated. A text whose first line is known is the same violation again.
+    pub fn violation(&self, guarantee: Guarantee, text: String) {
+        let mut violations = lock(&self.violations);
+        if !violations.iter().any(|(_, known)| known.lines().next() == text.lines().next()) {
+            println!("{:>6.1} s  VIOLATED: {}: {text}", self.elapsed().as_secs_f64(), guarantee.text());
+            violations.push((guarantee, text));
         }
     }
 
-    /// Something worth knowing that breaks no promise.
+    /// Something to know that violates no guarantee.
     pub fn note(&self, text: String) {
         let mut notes = lock(&self.notes);
         if !notes.contains(&text) {
@@ -106,11 +106,11 @@ impl Report {
         }
     }
 
-    pub fn is_sound(&self) -> bool {
-        lock(&self.broken).is_empty()
+    pub fn all_guarantees_held(&self) -> bool {
+        lock(&self.violations).is_empty()
     }
 
-    /// One line for whoever waits.
+    /// One line about the progress.
     pub fn line(&self) -> String {
         let sum = |prefix: &str| -> u64 {
             let counts = lock(&self.counts);
@@ -118,22 +118,22 @@ impl Report {
         };
         format!(
             "{:>6.1} s  {} pushes, {} tries more, {} checks, {} faults, {} disturbances, {} runs, {} deletions, \
-             {} collections, {} broken",
+             {} collections, {} violations",
             self.elapsed().as_secs_f64(),
             sum("push: "),
             sum("pushed again"),
             sum("check: "),
             sum("fault: "),
-            sum("chaos: "),
+            sum("disturbance: "),
             sum("total: runs"),
             sum("total: deletions"),
             sum("total: sweeps"),
-            lock(&self.broken).len(),
+            lock(&self.violations).len(),
         )
     }
 
-    /// Everything, at the end.
-    pub fn whole(&self) -> String {
+    /// The full report.
+    pub fn full(&self) -> String {
         let mut text = String::new();
         for (name, count) in lock(&self.counts).iter() {
             let _ = writeln!(text, "  {name}: {count}");
@@ -141,8 +141,8 @@ impl Report {
         for note in lock(&self.notes).iter() {
             let _ = writeln!(text, "  note: {note}");
         }
-        for (promise, what) in lock(&self.broken).iter() {
-            let _ = writeln!(text, "  BROKEN: {}: {what}", promise.text());
+        for (guarantee, what) in lock(&self.violations).iter() {
+            let _ = writeln!(text, "  VIOLATED: {}: {what}", guarantee.text());
         }
         text
     }

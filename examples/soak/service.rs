@@ -1,4 +1,4 @@
-//! The service under test, as a process: its configuration, its signals, what it says of itself.
+//! The service under test as a process: its configuration, its signals, its answers.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use serde_json::Value;
 
-/// Nothing younger goes, whatever variant is in force.
+/// Seconds for which every variant protects an image.
 pub const PROTECTED: i64 = 6;
 
 const TOKEN: &str = "soak-token";
 
-/// Not during a soak.
+/// A schedule that is never due during a soak.
 pub const NEVER: &str = "0 0 29 2 *";
 
-/// What changes from one configuration to the next. All of them are valid, and hold the same tags.
+/// What differs between the configurations. All are valid, and protect the same tags.
 #[derive(Debug, Clone)]
 pub struct Variant {
     pub schedule: String,
@@ -50,8 +50,8 @@ impl Variant {
         }
     }
 
-    /// Nothing begins by itself.
-    pub fn calm() -> Self {
+    /// Nothing starts by schedule.
+    pub fn manual_only() -> Self {
         Self {
             schedule: NEVER.into(),
             gc_schedule: "after-run".into(),
@@ -63,13 +63,13 @@ impl Variant {
         }
     }
 
-    /// Nothing is collected by itself either.
-    pub fn frozen() -> Self {
-        Self { gc_schedule: NEVER.into(), ..Self::calm() }
+    /// Nothing starts by schedule, and no collection after a run.
+    pub fn without_collection() -> Self {
+        Self { gc_schedule: NEVER.into(), ..Self::manual_only() }
     }
 }
 
-/// Where the program is, and what it is to work on.
+/// The program, its files and its registry.
 pub struct Service {
     program: PathBuf,
     folder: PathBuf,
@@ -77,7 +77,7 @@ pub struct Service {
     commands: String,
     port: u16,
     client: reqwest::Client,
-    /// `None` while it is meant to be down.
+    /// `None` while it is stopped on purpose.
     child: Option<Child>,
 }
 
@@ -96,7 +96,7 @@ impl Service {
         }
     }
 
-    /// Writes the configuration, in one step. The service takes it up by itself within a second.
+    /// Replaces the configuration atomically. The service reloads it within a second.
     pub fn configure(&self, variant: &Variant) {
         let draft = self.folder.join("draft.yaml");
         fs::write(&draft, self.yaml(variant)).unwrap();
@@ -162,14 +162,14 @@ policies:
                 return Ok(());
             }
             if let Some(status) = self.ended() {
-                return Err(format!("it ended as it was started: {status}"));
+                return Err(format!("it ended at its start: {status}"));
             }
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
         Err("it does not serve a minute after its start".into())
     }
 
-    /// How it ended, if it is meant to be up and is not.
+    /// Its exit status, if it ended by itself.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         let ended = self.child.as_mut()?.try_wait().unwrap();
         if ended.is_some() {
@@ -184,7 +184,7 @@ policies:
 
     pub fn signal(&self, name: &str) {
         if let Some(child) = &self.child {
-            // It may have ended just now, which somebody else is going to notice.
+            // It may have ended; `watch` reports that.
             let _ = Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()).status();
         }
     }
@@ -197,7 +197,7 @@ policies:
         }
     }
 
-    /// Asks it to stop, and waits until it has.
+    /// Stops it with SIGTERM, and waits for its end.
     pub async fn stop(&mut self) -> Result<(), String> {
         self.signal("TERM");
         let Some(mut child) = self.child.take() else { return Ok(()) };
@@ -205,16 +205,16 @@ policies:
         while begin.elapsed() < Duration::from_secs(180) {
             match child.try_wait().unwrap() {
                 Some(status) if status.success() => return Ok(()),
-                Some(status) => return Err(format!("asked to stop, it ended with {status}")),
+                Some(status) => return Err(format!("after SIGTERM it ended with {status}")),
                 None => tokio::time::sleep(Duration::from_millis(25)).await,
             }
         }
         let _ = child.kill();
         let _ = child.wait();
-        Err("asked to stop, it did not end within three minutes".into())
+        Err("it did not end within three minutes after SIGTERM".into())
     }
 
-    /// How long `/healthz` took.
+    /// The time that `/healthz` took.
     pub async fn healthy(&self) -> Result<Duration, String> {
         let begin = Instant::now();
         let answer = self.get("healthz").await?;
@@ -229,8 +229,8 @@ policies:
         self.get(path).await?.json().await.map_err(|error| error.to_string())
     }
 
-    /// Begins a run; whether it began.
-    pub async fn ask_for_a_run(&self) -> Result<bool, String> {
+    /// Requests a run. Returns whether it started.
+    pub async fn start_run(&self) -> Result<bool, String> {
         let url = format!("http://127.0.0.1:{}/api/v1/run", self.port);
         let answer =
             self.client.post(url).bearer_auth(TOKEN).send().await.map_err(|error| error.to_string())?;
@@ -246,14 +246,14 @@ policies:
         self.client.get(url).send().await.map_err(|error| format!("{error:?}"))
     }
 
-    /// Memory in KiB.
+    /// Resident memory in KiB.
     pub fn resident(&self) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.as_ref()?.id())).ok()?;
         let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
         line.split_whitespace().nth(1)?.parse().ok()
     }
 
-    /// Runs a command of the program to its end: its exit code, output and complaints.
+    /// Runs a command of the program: its exit code, standard output and standard error.
     pub async fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let mut command = self.command(arguments);
         let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
@@ -281,7 +281,7 @@ impl Drop for Service {
     }
 }
 
-/// What `/metrics` said.
+/// The text of `/metrics`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metrics(String);
 

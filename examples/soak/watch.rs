@@ -1,19 +1,19 @@
-//! Whether the service lives, answers and stays small, and whether the registry comes back, all the time.
+//! Watches that the service runs, answers and stays small, and that the registry is started again.
 
 use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::Soak;
-use crate::access::Access;
-use crate::report::Promise;
+use crate::access_log::AccessLog;
+use crate::report::Guarantee;
 
-/// `/healthz` computes nothing. Two cores that everything here shares may keep it waiting a little.
-const BOUND: Duration = Duration::from_secs(5);
+/// `/healthz` computes nothing, but all tasks here share two cores.
+const MAX_ANSWER_TIME: Duration = Duration::from_secs(5);
 /// A debug build with a few hundred images needs a few dozen.
-const MEMORY_KIB: u64 = 300 * 1024;
-/// A registry that is away for so long was left stopped.
-const AWAY: Duration = Duration::from_secs(90);
+const MAX_RESIDENT_KIB: u64 = 300 * 1024;
+/// A registry that is down for longer was left stopped.
+const MAX_DOWNTIME: Duration = Duration::from_secs(90);
 
 /// Watches until it is dropped.
 pub async fn run(soak: Arc<Soak>) {
@@ -26,33 +26,33 @@ pub async fn run(soak: Arc<Soak>) {
         if soak.puller.get(format!("{}/v2/", soak.host.url())).send().await.is_ok() {
             last_answer = Instant::now();
         }
-        soak.report.most("longest silence of the registry in seconds", last_answer.elapsed().as_secs());
-        if last_answer.elapsed() > AWAY {
-            soak.report.broken(Promise::Registry, "the registry was left stopped".into());
+        soak.report.most("longest downtime of the registry in seconds", last_answer.elapsed().as_secs());
+        if last_answer.elapsed() > MAX_DOWNTIME {
+            soak.report.violation(Guarantee::Registry, "the registry was left stopped".into());
         }
         if last_line.elapsed() > Duration::from_secs(5) {
             last_line = Instant::now();
             totals(&soak).await;
-            soak.weather.proxy.forget();
+            soak.faults.proxy.forget();
             println!("{}", soak.report.line());
         }
     }
 }
 
-/// What regsweep and the files tell.
+/// Totals from regsweep and the files.
 pub async fn totals(soak: &Soak) {
-    // It may be down just now.
+    // It may be down.
     if let Ok(runs) = soak.service.lock().await.json("api/v1/runs?limit=1").await {
         soak.report.most("total: runs", runs["runs"][0]["run"].as_u64().unwrap_or_default());
     }
-    soak.report.most("total: deletions", Access::read(soak).deleted() as u64);
+    soak.report.most("total: deletions", AccessLog::read(soak).deleted() as u64);
     soak.report.most("total: sweeps", soak.host.sweeps().len() as u64);
 }
 
 async fn service(soak: &Soak, first_memory: &mut Option<u64>) {
     let mut service = soak.service.lock().await;
     if let Some(status) = service.ended() {
-        soak.report.broken(Promise::Alive, format!("the service ended by itself: {status}"));
+        soak.report.violation(Guarantee::Alive, format!("the service ended by itself: {status}"));
         return soak.up(&mut service).await;
     }
     if !service.is_up() {
@@ -62,11 +62,11 @@ async fn service(soak: &Soak, first_memory: &mut Option<u64>) {
         Ok(taken) => {
             let milliseconds = u64::try_from(taken.as_millis()).unwrap_or(u64::MAX);
             soak.report.most("longest wait for /healthz in milliseconds", milliseconds);
-            if taken > BOUND {
-                soak.report.broken(Promise::Alive, format!("/healthz took {taken:?}"));
+            if taken > MAX_ANSWER_TIME {
+                soak.report.violation(Guarantee::Alive, format!("/healthz took {taken:?}"));
             }
         }
-        Err(why) => soak.report.broken(Promise::Alive, format!("/healthz: {why}")),
+        Err(why) => soak.report.violation(Guarantee::Alive, format!("/healthz: {why}")),
     }
     if let Some(memory) = service.resident() {
         soak.report.most("most memory in KiB", memory);
@@ -74,17 +74,17 @@ async fn service(soak: &Soak, first_memory: &mut Option<u64>) {
             *first_memory = Some(memory);
             soak.report.most("memory at first in KiB", memory);
         }
-        if memory > MEMORY_KIB {
-            soak.report.broken(Promise::Alive, format!("it holds {memory} KiB of memory"));
+        if memory > MAX_RESIDENT_KIB {
+            soak.report.violation(Guarantee::Alive, format!("it holds {memory} KiB of memory"));
         }
     }
 }
 
-/// What the log must not say.
+/// Panics and errors in the log.
 pub async fn log(soak: &Soak) {
     let log = fs::read_to_string(soak.service.lock().await.log_file()).unwrap_or_default();
     for line in log.lines().filter(|line| line.contains("panicked")) {
-        soak.report.broken(Promise::Alive, line.to_owned());
+        soak.report.violation(Guarantee::Alive, line.to_owned());
     }
     for line in log.lines().filter(|line| line.contains("\"ERROR\"")) {
         let message = line.split("\"message\":\"").nth(1).and_then(|rest| rest.split('"').next());

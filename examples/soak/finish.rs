@@ -1,4 +1,4 @@
-//! Peace: the last run, the last collection, and whether everything is as it was promised.
+//! The last run, the last collection and the last undo without faults, and whether every guarantee held.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,42 +8,42 @@ use fastrand::Rng;
 use serde_json::Value;
 
 use crate::Soak;
-use crate::access::Access;
+use crate::access_log::AccessLog;
 use crate::audit;
-use crate::check::{self, Trouble, everything, expect};
+use crate::checker::{self, Trouble, everything, expect};
 use crate::support::image::{Artifact, Image, Index, signature_tag};
 use crate::pusher::{REPOSITORIES, push};
-use crate::report::Promise;
+use crate::report::Guarantee;
 use crate::service::{PROTECTED, Variant};
 use crate::watch;
 
-/// Good weather, nothing that begins by itself, and a run to its end. Nobody else may be at work.
-pub async fn settle(soak: &Soak) {
-    soak.weather.storm(false);
+/// Stops the faults and the schedule, and does one run. The caller holds `work`.
+pub async fn pause(soak: &Soak) {
+    soak.faults.stop();
     {
         let service = soak.service.lock().await;
-        service.configure(&Variant::calm());
+        service.configure(&Variant::manual_only());
         service.signal("HUP");
     }
     tokio::time::sleep(Duration::from_millis(1500)).await;
     run_once(soak).await;
 }
 
-/// One run with what follows it.
+/// One run, and the collection that follows it.
 pub async fn run_once(soak: &Soak) {
     idle(soak).await;
     for _ in 0..100 {
-        match soak.service.lock().await.ask_for_a_run().await {
+        match soak.service.lock().await.start_run().await {
             Ok(true) => break,
             Ok(false) => {}
-            Err(why) => return soak.report.broken(Promise::Alive, why),
+            Err(why) => return soak.report.violation(Guarantee::Alive, why),
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     idle(soak).await;
 }
 
-/// Waits until nothing is under way.
+/// Waits until no run and no collection is under way.
 async fn idle(soak: &Soak) {
     let mut quiet = 0;
     for _ in 0..1200 {
@@ -62,14 +62,14 @@ async fn idle(soak: &Soak) {
             return;
         }
     }
-    soak.report.broken(Promise::Alive, "a run or a collection does not end within two minutes".into());
+    soak.report.violation(Guarantee::Alive, "a run or a collection does not end within two minutes".into());
 }
 
-/// The end of everything.
-pub async fn end(soak: &Arc<Soak>, random: &mut Rng) {
-    println!("peace: the last run, the last collection, the last undo");
-    settle(soak).await;
-    // Now everything that is to expire has.
+/// Does the last run, collection and undo, and checks everything.
+pub async fn finish(soak: &Arc<Soak>, random: &mut Rng) {
+    println!("no more faults: the last run, the last collection, the last undo");
+    pause(soak).await;
+    // By then everything has expired that ever will.
     tokio::time::sleep(Duration::from_secs(u64::try_from(PROTECTED).unwrap_or_default() + 16)).await;
     run_once(soak).await;
     audit::audit(soak).await;
@@ -80,7 +80,7 @@ pub async fn end(soak: &Arc<Soak>, random: &mut Rng) {
         soak.report.count(&format!("last 200: {what} {}", one["outcome"].as_str().unwrap_or("?")));
     }
     if let Err(why) = soak.service.lock().await.stop().await {
-        soak.report.broken(Promise::Alive, why);
+        soak.report.violation(Guarantee::Alive, why);
     }
     watch::log(soak).await;
     everything(soak).await;
@@ -90,28 +90,28 @@ pub async fn end(soak: &Arc<Soak>, random: &mut Rng) {
     kept(soak).await;
 }
 
-/// Everything that a plan keeps can be pulled whole.
+/// Checks that everything that a plan keeps can be pulled completely.
 async fn kept(soak: &Soak) {
     let (code, plan, errors) = soak.service.lock().await.run(&["plan", "--all", "--output", "json"]).await;
     let Ok(plan) = serde_json::from_str::<Value>(&plan) else {
-        return soak.report.broken(Promise::Kept, format!("no plan, but {code:?}: {errors}"));
+        return soak.report.violation(Guarantee::Kept, format!("no plan, but {code:?}: {errors}"));
     };
     for failure in plan["failures"].as_array().into_iter().flatten() {
-        soak.report.broken(Promise::Kept, format!("in good weather: {failure}"));
+        soak.report.violation(Guarantee::Kept, format!("without faults: {failure}"));
     }
     for repository in plan["repositories"].as_array().into_iter().flatten() {
         let name = repository["repository"].as_str().unwrap_or_default();
         let manifests = repository["manifests"].as_array().into_iter().flatten();
         for manifest in manifests.filter(|manifest| manifest["verdict"] == "keep") {
             let digest = manifest["digest"].as_str().unwrap_or_default();
-            match whole_by_digest(soak, name, digest).await {
-                // An index whose child went in a race stays as it is until somebody pushes it again.
-                Err(Trouble::Broken(_)) if Access::read(soak).was_raced(name, digest) => {
-                    soak.report.once("excused: pushed between the last look and the deletion", digest);
+            match pull_by_digest(soak, name, digest).await {
+                // An index that lost a child in a race stays incomplete until it is pushed again.
+                Err(Trouble::Broken(_)) if AccessLog::read(soak).was_in_race(name, digest) => {
+                    soak.report.once("excused: pushed between the last scan and the deletion", digest);
                 }
                 Err(Trouble::Broken(why)) => {
                     let text = format!("{name}@{digest} ({}): {why}", manifest["tags"]);
-                    soak.report.broken(Promise::Kept, text);
+                    soak.report.violation(Guarantee::Kept, text);
                 }
                 Ok(()) | Err(Trouble::Away) => {}
             }
@@ -120,8 +120,8 @@ async fn kept(soak: &Soak) {
     }
 }
 
-/// Follows the manifests that the registry itself gives.
-async fn whole_by_digest(soak: &Soak, repository: &str, digest: &str) -> Result<(), Trouble> {
+/// Follows the manifests that the registry returns.
+async fn pull_by_digest(soak: &Soak, repository: &str, digest: &str) -> Result<(), Trouble> {
     let mut open = vec![digest.to_owned()];
     while let Some(digest) = open.pop() {
         let body = expect(soak, &format!("{repository}/manifests/{digest}"), &digest).await?;
@@ -139,10 +139,9 @@ async fn whole_by_digest(soak: &Soak, repository: &str, digest: &str) -> Result<
     Ok(())
 }
 
-/// Images of every kind go in one run, and come back by an undo, as if the run had never been. A collection after
-/// that takes nothing of them.
+/// Deletes images of every kind in one run, and undoes it. A collection after that removes none of them.
 async fn undo(soak: &Soak, random: &mut Rng) {
-    soak.service.lock().await.configure(&Variant::frozen());
+    soak.service.lock().await.configure(&Variant::without_collection());
     let mut pushed = Vec::new();
     for repository in REPOSITORIES.iter().filter(|name| **name != "bulk") {
         let image =
@@ -160,7 +159,7 @@ async fn undo(soak: &Soak, random: &mut Rng) {
             pushed.push((*repository, tag, content.clone()));
         }
     }
-    // It has to be seen before it can be old enough.
+    // Its age counts from the first scan that finds it.
     kept_by_a_run(soak).await;
     tokio::time::sleep(Duration::from_secs(u64::try_from(PROTECTED).unwrap_or_default() + 16)).await;
     let before = held(soak);
@@ -169,7 +168,7 @@ async fn undo(soak: &Soak, random: &mut Rng) {
     let deleted = ran["deleted"].as_array().map_or(0, Vec::len);
     soak.report.most("deletions that were undone", deleted as u64);
     if deleted == 0 || before == after {
-        return soak.report.broken(Promise::Undo, format!("nothing was deleted that could be undone: {ran}"));
+        return soak.report.violation(Guarantee::Undo, format!("nothing was deleted that could be undone: {ran}"));
     }
     let service = soak.service.lock().await;
     let (_, history, _) = service.run(&["history", "--output", "json"]).await;
@@ -181,19 +180,19 @@ async fn undo(soak: &Soak, random: &mut Rng) {
     let (code, said, errors) = service.run(&["undo", &number, "--output", "json"]).await;
     drop(service);
     if code != Some(0) {
-        soak.report.broken(Promise::Undo, format!("undo {number} ended with {code:?}: {said}{errors}"));
+        soak.report.violation(Guarantee::Undo, format!("undo {number} ended with {code:?}: {said}{errors}"));
     }
     let back = held(soak);
     if back != before {
-        soak.report.broken(Promise::Undo, format!("undo {number} made {}", difference(&before, &back)));
+        soak.report.violation(Guarantee::Undo, format!("undo {number} made {}", difference(&before, &back)));
     }
     let (code, said, errors) = soak.service.lock().await.run(&["gc", "--output", "json"]).await;
     if code != Some(0) {
-        soak.report.broken(Promise::Undo, format!("gc ended with {code:?}: {said}{errors}"));
+        soak.report.violation(Guarantee::Undo, format!("gc ended with {code:?}: {said}{errors}"));
     }
     for (repository, tag, content) in pushed {
-        if let Err(Trouble::Broken(why)) = check::whole(soak, repository, &tag, &content).await {
-            soak.report.broken(Promise::Undo, format!("{repository}:{tag} is not whole again: {why}"));
+        if let Err(Trouble::Broken(why)) = checker::pull(soak, repository, &tag, &content).await {
+            soak.report.violation(Guarantee::Undo, format!("{repository}:{tag} is not complete again: {why}"));
         }
     }
 }
@@ -202,7 +201,7 @@ async fn undo(soak: &Soak, random: &mut Rng) {
 async fn kept_by_a_run(soak: &Soak) -> Value {
     let (code, said, errors) = soak.service.lock().await.run(&["run", "--output", "json"]).await;
     if code != Some(0) {
-        soak.report.broken(Promise::Undo, format!("the last run ended with {code:?}: {said}{errors}"));
+        soak.report.violation(Guarantee::Undo, format!("the last run ended with {code:?}: {said}{errors}"));
     }
     serde_json::from_str(&said).unwrap_or_default()
 }

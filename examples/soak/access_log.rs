@@ -1,4 +1,4 @@
-//! The registry's own access log, and what it proves about what regsweep did.
+//! The registry's access log, and what it proves about regsweep's deletions.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use crate::Soak;
 use crate::support::image::Content;
 use crate::model::Push;
 
-/// Who asked.
+/// The client of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Who {
     Regsweep,
@@ -17,7 +17,7 @@ pub enum Who {
     Other,
 }
 
-/// One request that concerns a repository's tags or manifests, in the order in which they were answered.
+/// One request for a repository's tags or manifests. The log has them in the order of their answers.
 #[derive(Debug, Clone)]
 pub struct Line {
     who: Who,
@@ -35,7 +35,7 @@ impl Line {
         self.who == who && self.method == method && self.status == status
     }
 
-    /// When it was logged.
+    /// The time of the log line.
     fn moment(&self) -> Option<DateTime<Utc>> {
         let time = NaiveDateTime::parse_from_str(&self.time, "%d/%b/%Y:%H:%M:%S");
         time.ok().map(|time| time.and_utc())
@@ -67,21 +67,21 @@ impl Line {
     }
 }
 
-/// The log, with what was pushed.
-pub struct Access {
+/// The log, with the pushes.
+pub struct AccessLog {
     pub lines: Vec<Line>,
     pub pushes: Vec<Push>,
 }
 
-/// What regsweep deleted, as the log has it.
+/// A deletion by regsweep in the log.
 pub struct Deletion<'a> {
     position: usize,
     pub repository: &'a str,
-    /// The digest of a manifest, or a tag that went alone, where the registry can do that.
+    /// The digest of a manifest, or a tag that was deleted alone.
     pub reference: &'a str,
 }
 
-impl Access {
+impl AccessLog {
     pub fn read(soak: &Soak) -> Self {
         let lines = soak.host.access_log().lines().filter_map(Line::read).collect();
         Self { lines, pushes: soak.model.pushes() }
@@ -101,28 +101,28 @@ impl Access {
     }
 
     /// The last time that regsweep listed the tags of a repository before this.
-    fn look_before(&self, repository: &str, position: usize) -> Option<usize> {
+    fn scan_before(&self, repository: &str, position: usize) -> Option<usize> {
         self.lines[..position].iter().rposition(|line| {
             line.reference.is_none() && line.repository == repository && line.is(Who::Regsweep, "GET", 200)
         })
     }
 
-    /// The first time that regsweep was told after this which manifest has a tag.
+    /// The first answer to regsweep after this that names the manifest of a tag.
     fn answer_after(&self, repository: &str, tag: &str, position: usize) -> Option<usize> {
         let mut after = (position..).zip(&self.lines[position..]);
         after.find(|(_, line)| answers(line, repository, tag)).map(|(found, _)| found)
     }
 
-    /// What a deletion went by: a tag that goes alone is asked for right before, for all else the tags are listed.
+    /// The request that justified a deletion: the tag itself where it is deleted alone, else the list of tags.
     fn justified(&self, deletion: &Deletion) -> Option<usize> {
         let Deletion { position, repository, reference } = *deletion;
         if is_digest(reference) {
-            return self.look_before(repository, position);
+            return self.scan_before(repository, position);
         }
         self.lines[..position].iter().rposition(|line| answers(line, repository, reference))
     }
 
-    /// From its first manifest to the success of a push.
+    /// The lines of a push, from its first manifest to its success.
     fn span_of(&self, push: usize) -> Option<(usize, usize)> {
         let reference = Some(self.pushes.get(push)?.reference.as_str());
         let first = self.lines.iter().position(|line| line.who == Who::Push(push))?;
@@ -132,32 +132,31 @@ impl Access {
         Some((first, last))
     }
 
-    /// Whether something below what was pushed was deleted by regsweep, which could not know of the push
-    /// when it looked for the last time: no registry can refuse a deletion for what has changed since. It
-    /// is no excuse if the deletion was sent once before.
+    /// Describes a race: regsweep deleted something of a push that was not complete at its recheck. No registry can
+    /// refuse a deletion because of a later change. A deletion that was sent before is no race.
     pub fn race(&self, push: usize) -> Option<String> {
         let (begin, done) = self.span_of(push)?;
         let pushed = self.pushes.get(push)?;
-        let mut family: BTreeSet<&str> =
+        let mut parts: BTreeSet<&str> =
             pushed.content.tree().iter().map(|part| part.digest.as_str()).collect();
-        family.insert(&pushed.reference);
+        parts.insert(&pushed.reference);
         self.deletions()
-            .filter(|one| one.repository == pushed.repository && family.contains(one.reference))
+            .filter(|one| one.repository == pushed.repository && parts.contains(one.reference))
             .filter(|one| one.position > begin)
             .find_map(|one| {
-                let look = self.justified(&one)?;
-                let again = self.lines[look..one.position].iter().any(|line| {
+                let recheck = self.justified(&one)?;
+                let again = self.lines[recheck..one.position].iter().any(|line| {
                     (line.who, line.method.as_str()) == (Who::Regsweep, "DELETE")
                         && line.concerns(one.repository, one.reference)
                 });
-                (look < done && !again).then(|| {
+                (recheck < done && !again).then(|| {
                     let time = |position: usize| self.lines[position].time.as_str();
-                    format!("looked {}, pushed {}, deleted {}", time(look), time(done), time(one.position))
+                    format!("scanned {}, pushed {}, deleted {}", time(recheck), time(done), time(one.position))
                 })
             })
     }
 
-    /// Whether one of these was deleted by regsweep in the moment after a push had begun.
+    /// Whether regsweep deleted one of these just after a push began.
     pub fn was_deleted_after(&self, push: usize, references: &[String]) -> bool {
         let (Some((begin, done)), Some(pushed)) = (self.span_of(push), self.pushes.get(push)) else {
             return true;
@@ -172,25 +171,24 @@ impl Access {
             .any(|one| one.position > begin && soon(one.position))
     }
 
-    /// Whether any push of this met such a deletion.
-    pub fn was_raced(&self, repository: &str, digest: &str) -> bool {
+    /// Whether any push of this manifest was in such a race.
+    pub fn was_in_race(&self, repository: &str, digest: &str) -> bool {
         let same = |push: &Push| push.repository == repository && push.content.digest == digest;
         let pushes = self.pushes.iter().enumerate().filter(|(_, push)| same(push));
         pushes.into_iter().any(|(number, _)| self.race(number).is_some())
     }
 
-    /// Whether what a push brought was there already when regsweep looked before it, so that nobody who
-    /// only looks can tell that there was a push.
+    /// Whether the pushed content existed already in an earlier scan, so that scans cannot detect the push.
     pub fn was_unseen(&self, push: usize) -> bool {
         let (Some((begin, _)), Some(pushed)) = (self.span_of(push), self.pushes.get(push)) else {
             return false;
         };
         let digest = &pushed.content.digest;
-        let mut looks = Vec::new();
+        let mut scans = Vec::new();
         let mut there = false;
         for line in self.lines[..begin].iter().filter(|line| line.repository == pushed.repository) {
             match (line.who, line.method.as_str(), line.reference.as_deref(), line.status) {
-                (Who::Regsweep, "GET", None, 200) => looks.push(there),
+                (Who::Regsweep, "GET", None, 200) => scans.push(there),
                 (Who::Push(number), "PUT", Some(reference), 201) if reference == pushed.reference => {
                     there = reference.starts_with("sha256:")
                         || self.pushes.get(number).is_some_and(|one| one.content.digest == *digest);
@@ -199,12 +197,11 @@ impl Access {
                 _ => {}
             }
         }
-        // Some looks come to nothing, and then the one before is what is remembered.
-        looks.iter().rev().take(4).any(|there| *there)
+        // A scan may fail, and then the scan before it counts.
+        scans.iter().rev().take(4).any(|there| *there)
     }
 
-    /// Whether the tag of a push was pushed to something else, or deleted, before regsweep asked for it, so that
-    /// nobody who only looks can tell that there was the push.
+    /// Whether the tag of a push was moved or deleted before regsweep read it, so that scans cannot detect the push.
     pub fn moved_on(&self, push: usize) -> bool {
         let (Some((_, done)), Some(pushed)) = (self.span_of(push), self.pushes.get(push)) else {
             return false;
@@ -226,15 +223,15 @@ impl Access {
             })
     }
 
-    /// Whether the registry failed in a deletion of it that regsweep sent, and may have done the half of it.
+    /// Whether the registry failed in a deletion by regsweep, and may have done a part of it.
     pub fn is_half(&self, repository: &str, reference: &str) -> bool {
         self.lines
             .iter()
             .any(|line| line.is(Who::Regsweep, "DELETE", 500) && line.concerns(repository, reference))
     }
 
-    /// Whether a manifest was found after the deletion that an entry tells of, with none of its tags. It stands then for
-    /// one that was deleted and pushed again, and nobody can tell whether that is so.
+    /// Whether a manifest was found after the deletion of a journal entry, without any of its tags. It may have been
+    /// deleted and pushed again.
     pub fn lost_its_tags(&self, repository: &str, digest: &str, tags: &[String], at: DateTime<Utc>) -> bool {
         let holds = |tag: &str, position: usize| {
             let mut before = self.lines[..position].iter().rev();
@@ -252,8 +249,8 @@ impl Access {
         })
     }
 
-    /// Whether something was pushed again a moment after regsweep had deleted it.
-    pub fn came_back(&self, repository: &str, reference: &str) -> bool {
+    /// Whether it was pushed again a moment after regsweep deleted it.
+    pub fn was_pushed_again(&self, repository: &str, reference: &str) -> bool {
         let pushed = |line: &Line| match line.who {
             Who::Push(number) if line.method == "PUT" && line.status == 201 => {
                 let own = line.reference.as_deref() == Some(reference);
@@ -269,9 +266,9 @@ impl Access {
         })
     }
 
-    /// What happened to a content, for people.
-    pub fn story(&self, repository: &str, content: &Content) -> String {
-        let family: BTreeSet<&str> = content.tree().iter().map(|part| part.digest.as_str()).collect();
+    /// The requests that concern a content, for messages.
+    pub fn describe(&self, repository: &str, content: &Content) -> String {
+        let parts: BTreeSet<&str> = content.tree().iter().map(|part| part.digest.as_str()).collect();
         let mut text = Vec::new();
         for (position, line) in
             self.lines.iter().enumerate().filter(|(_, line)| line.repository == repository)
@@ -279,23 +276,23 @@ impl Access {
             let of_push = |number: usize| {
                 let push = self.pushes.get(number)?;
                 let own = line.reference.as_deref() == Some(push.reference.as_str());
-                (own && family.contains(push.content.digest.as_str())).then_some(push.content.digest.as_str())
+                (own && parts.contains(push.content.digest.as_str())).then_some(push.content.digest.as_str())
             };
             let reference = line.reference.as_deref().unwrap_or("the list");
             let pushed = match line.who {
                 Who::Push(number) if line.method == "PUT" => of_push(number),
                 _ => None,
             };
-            if pushed.is_some() || (line.method == "DELETE" && family.contains(reference)) {
-                let look = self.look_before(repository, position).map(|look| self.lines[look].time.as_str());
+            if pushed.is_some() || (line.method == "DELETE" && parts.contains(reference)) {
+                let scan = self.scan_before(repository, position).map(|scan| self.lines[scan].time.as_str());
                 text.push(format!(
-                    "    {position} {} {:?} {} {reference} {} {} (last look {})",
+                    "    {position} {} {:?} {} {reference} {} {} (last scan {})",
                     line.time,
                     line.who,
                     line.method,
                     line.status,
                     pushed.unwrap_or_default(),
-                    look.unwrap_or("never")
+                    scan.unwrap_or("never")
                 ));
             }
         }
@@ -303,7 +300,7 @@ impl Access {
     }
 }
 
-/// Whether regsweep was told here which manifest a tag has. 304: that it is still the same.
+/// Whether this answer told regsweep the manifest of a tag. 304: it has not changed.
 fn answers(line: &Line, repository: &str, tag: &str) -> bool {
     line.concerns(repository, tag) && [200, 304].iter().any(|status| line.is(Who::Regsweep, "GET", *status))
 }

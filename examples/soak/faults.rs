@@ -1,4 +1,4 @@
-//! What is between regsweep and the registry: every fault that the proxy knows, at random.
+//! Injects every fault of the proxy between regsweep and the registry, at random.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,32 +9,38 @@ use fastrand::Rng;
 use crate::support::fault_proxy::{Fault, FaultProxy, ProxiedRequest};
 use crate::report::Report;
 
-/// The proxy, and whether the weather is bad.
-pub struct Weather {
+/// The proxy, and whether it injects faults.
+pub struct FaultInjector {
     pub proxy: FaultProxy,
-    storm: Arc<AtomicBool>,
+    active: Arc<AtomicBool>,
 }
 
-impl Weather {
+impl FaultInjector {
     pub fn before(host: &str, seed: u64, report: Arc<Report>) -> Self {
-        let storm = Arc::new(AtomicBool::new(false));
-        let bad = storm.clone();
+        let active = Arc::new(AtomicBool::new(false));
+        let inject = active.clone();
         let proxy = FaultProxy::before(host, move |seen| {
-            let fault = if bad.load(Ordering::Relaxed) { choose(seen, seed) } else { Fault::None };
+            let fault = if inject.load(Ordering::Relaxed) { choose(seen, seed) } else { Fault::None };
             if fault != Fault::None {
                 report.count(&format!("fault: {}", name(fault)));
             }
             fault
         });
-        Self { proxy, storm }
+        Self { proxy, active }
     }
 
-    pub fn storm(&self, bad: bool) {
-        self.storm.store(bad, Ordering::Relaxed);
+    /// Injects faults from now on.
+    pub fn start(&self) {
+        self.active.store(true, Ordering::Relaxed);
+    }
+
+    /// Injects no more faults.
+    pub fn stop(&self) {
+        self.active.store(false, Ordering::Relaxed);
     }
 }
 
-/// What is done to a request. Deletions, which matter most, meet more of it.
+/// The fault of a request. Deletions, which matter most, get more faults.
 fn choose(seen: &ProxiedRequest, seed: u64) -> Fault {
     let mut chance = seen.chance(seed);
     let often = if seen.method == "DELETE" { 5 } else { 25 };
@@ -69,7 +75,7 @@ fn name(fault: Fault) -> &'static str {
         Fault::Truncate(_) => "cut short",
         Fault::Unframed(_) => "cut short without a sign",
         Fault::Drip { .. } => "dripping",
-        Fault::Status(..) => "status of a stranger",
+        Fault::Status(..) => "status of a proxy",
         Fault::Masked(_) => "status instead of the answer",
     }
 }

@@ -1,4 +1,4 @@
-//! Whoever pulls: whether what must be there is there, whole and with the right bytes, all the time.
+//! Clients that pull, and check that what must exist is complete and has the right bytes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,19 +7,19 @@ use chrono::TimeDelta;
 use fastrand::Rng;
 use reqwest::StatusCode;
 
-use crate::access::Access;
+use crate::access_log::AccessLog;
 use crate::support::image::{ACCEPT_ALL, Content, digest};
 use crate::model::{Tagged, is_held};
-use crate::report::Promise;
+use crate::report::Guarantee;
 use crate::service::PROTECTED;
 use crate::{Soak, now};
 
 /// Why something could not be pulled.
 #[derive(Debug)]
 pub enum Trouble {
-    /// The registry does not answer, which says nothing.
+    /// The registry does not answer.
     Away,
-    /// It is not there, or is not what it should be.
+    /// It does not exist, or has the wrong content.
     Broken(String),
 }
 
@@ -35,38 +35,38 @@ pub async fn run(soak: Arc<Soak>, mut random: Rng) {
     }
 }
 
-/// Everything that must be there, at one quiet moment.
+/// Checks everything that must exist, while nothing else happens.
 pub async fn everything(soak: &Soak) {
     for tagged in soak.model.quiet(|one| is_held(&one.tag)) {
-        one(soak, &tagged, Promise::Held, "check: held, at rest", |_| true).await;
+        one(soak, &tagged, Guarantee::Held, "check: held, during an audit", |_| true).await;
     }
 }
 
 async fn held(soak: &Soak, random: &mut Rng) {
     if let Some(tagged) = random.choice(soak.model.quiet(|one| is_held(&one.tag))) {
-        one(soak, &tagged, Promise::Held, "check: held", |_| true).await;
+        one(soak, &tagged, Guarantee::Held, "check: held", |_| true).await;
     }
 }
 
 async fn young(soak: &Soak, random: &mut Rng) {
     let is_young = |one: &Tagged| now() - one.at < TimeDelta::seconds(PROTECTED);
     if let Some(tagged) = random.choice(soak.model.quiet(|one| !is_held(&one.tag) && is_young(one))) {
-        one(soak, &tagged, Promise::Young, "check: young", is_young).await;
+        one(soak, &tagged, Guarantee::Young, "check: young", is_young).await;
     }
 }
 
 async fn signed(soak: &Soak, random: &mut Rng) {
     let Some(signed) = random.choice(soak.model.signatures()) else { return };
     let before = soak.model.tagged(&signed.repository, &signed.tag);
-    // Somebody else may have deleted the signature alone.
+    // Another client may have deleted the signature alone.
     let is_there =
         |one: &Tagged| one.content.as_ref().is_some_and(|held| held.digest == signed.content.digest);
     if !before.as_ref().is_some_and(is_there) {
         return;
     }
-    match whole(soak, &signed.repository, &signed.tag, &signed.content).await {
+    match pull(soak, &signed.repository, &signed.tag, &signed.content).await {
         Ok(()) => soak.report.count("check: signature of a held image"),
-        Err(Trouble::Away) => soak.report.count("checked in vain: the registry was away"),
+        Err(Trouble::Away) => soak.report.count("not checked: the registry was down"),
         Err(Trouble::Broken(why)) => {
             let after = soak.model.tagged(&signed.repository, &signed.tag);
             let same = |one: &Option<Tagged>| one.as_ref().map(|one| (one.version, one.busy));
@@ -74,47 +74,47 @@ async fn signed(soak: &Soak, random: &mut Rng) {
                 soak.model.signatures().iter().any(|one| one.tag == signed.tag && one.by == signed.by);
             if still && same(&before) == same(&after) {
                 let name = format!("{}:{}", signed.repository, signed.tag);
-                soak.report.broken(Promise::Held, format!("{name}, a signature of {}: {why}", signed.by.0));
+                soak.report.violation(Guarantee::Held, format!("{name}, a signature of {}: {why}", signed.by.0));
             }
         }
     }
 }
 
-/// Pulls what a tag should hold, and complains if nothing excuses that it cannot be pulled.
-async fn one(soak: &Soak, tagged: &Tagged, promise: Promise, what: &str, due: impl Fn(&Tagged) -> bool) {
+/// Pulls the content of a tag, and reports a violation if nothing excuses that it cannot be pulled.
+async fn one(soak: &Soak, tagged: &Tagged, guarantee: Guarantee, what: &str, due: impl Fn(&Tagged) -> bool) {
     let Some(content) = &tagged.content else { return };
     let name = format!("{}:{}", tagged.repository, tagged.tag);
-    match whole(soak, &tagged.repository, &tagged.tag, content).await {
+    match pull(soak, &tagged.repository, &tagged.tag, content).await {
         Ok(()) => return soak.report.count(what),
-        Err(Trouble::Away) => return soak.report.count("checked in vain: the registry was away"),
+        Err(Trouble::Away) => return soak.report.count("not checked: the registry was down"),
         Err(Trouble::Broken(_)) => {}
     }
     // Distribution writes its links in place: for a moment a reader may find an empty one.
     tokio::time::sleep(Duration::from_millis(300)).await;
-    let Err(Trouble::Broken(why)) = whole(soak, &tagged.repository, &tagged.tag, content).await else {
-        return soak.report.count("checked twice: it blinked");
+    let Err(Trouble::Broken(why)) = pull(soak, &tagged.repository, &tagged.tag, content).await else {
+        return soak.report.count("checked twice: the first read failed");
     };
     let still = soak.model.tagged(&tagged.repository, &tagged.tag);
     if !due(tagged) || still.is_none_or(|still| still.busy || still.version != tagged.version) {
         return;
     }
-    let access = Access::read(soak);
+    let access = AccessLog::read(soak);
     if let Some(race) = access.race(tagged.push) {
-        soak.report.once("excused: pushed between the last look and the deletion", &tagged.push.to_string());
+        soak.report.once("excused: pushed between the last scan and the deletion", &tagged.push.to_string());
         soak.report.note(format!("{name} was lost to a race: {race}"));
         soak.model.lost(&tagged.repository, &tagged.tag);
-    } else if promise == Promise::Young && access.was_unseen(tagged.push) {
-        soak.report.once("excused: moved away and back between two looks", &tagged.push.to_string());
+    } else if guarantee == Guarantee::Young && access.was_unseen(tagged.push) {
+        soak.report.once("excused: moved away and back between two scans", &tagged.push.to_string());
         soak.model.lost(&tagged.repository, &tagged.tag);
     } else {
-        let told = access.story(&tagged.repository, content);
-        soak.report.broken(promise, format!("{name} ({}): {why}\n{told}", content.digest));
+        let told = access.describe(&tagged.repository, content);
+        soak.report.violation(guarantee, format!("{name} ({}): {why}\n{told}", content.digest));
         soak.model.lost(&tagged.repository, &tagged.tag);
     }
 }
 
 /// Pulls a tag (or a digest) and everything below it, and compares the bytes.
-pub async fn whole(soak: &Soak, repository: &str, reference: &str, content: &Content) -> Result<(), Trouble> {
+pub async fn pull(soak: &Soak, repository: &str, reference: &str, content: &Content) -> Result<(), Trouble> {
     expect(soak, &format!("{repository}/manifests/{reference}"), &content.digest).await?;
     for part in content.tree() {
         expect(soak, &format!("{repository}/manifests/{}", part.digest), &part.digest).await?;
