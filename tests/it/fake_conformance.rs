@@ -10,7 +10,7 @@ use crate::support::image::{
 };
 use crate::support::real_registry::{Options as RealOptions, RealRegistry};
 
-/// What is compared of an answer.
+/// The compared parts of an answer.
 #[derive(Debug, PartialEq)]
 struct Answer {
     status: u16,
@@ -48,7 +48,7 @@ async fn send(client: &Client, base: &str, request: &str, headers: &[(&str, &str
     let answer = asked.body(body.to_vec()).send().await.unwrap();
     let header = |name: &str| {
         let value = answer.headers().get(name)?.to_str().unwrap();
-        // A location says where the server is, and the two are not at one place.
+        // A location names the host, which differs.
         Some(value.replace(base, ""))
     };
     let (status, headers) = (answer.status().as_u16(), HEADERS.map(|name| (name, header(name))).to_vec());
@@ -68,7 +68,7 @@ struct Both {
     client: Client,
 }
 
-struct Held {
+struct Pushed {
     image: Content,
     docker: Content,
     index: Content,
@@ -77,13 +77,13 @@ struct Held {
 
 impl Both {
     fn empty(real: RealOptions, fake: FakeOptions) -> Self {
-        // An answer that breaks off ends its connection, so no question waits on one that was used.
+        // An answer that breaks off ends its connection, so no connection is used twice.
         let client = Client::builder().redirect(reqwest::redirect::Policy::none()).pool_max_idle_per_host(0);
         let client = client.build().unwrap();
         Self { real: real.start(), fake: fake.start(), client }
     }
 
-    fn start(real: RealOptions, fake: FakeOptions) -> (Self, Held) {
+    fn start(real: RealOptions, fake: FakeOptions) -> (Self, Pushed) {
         let image = Image::new("image").build();
         let docker = Image::new("docker").docker().build();
         let arm = Image::new("arm").docker().platform("linux", "arm64").build();
@@ -106,9 +106,9 @@ impl Both {
         }
         both.real.store().write("untagged", &[], &image);
         both.fake.push_untagged("untagged", &image);
-        both.real.store().write_dangling_tag("app", "ghost");
-        both.fake.add_dangling_tag("app", "ghost");
-        (both, Held { image, docker, index, list })
+        both.real.store().write_dangling_tag("app", "dangling");
+        both.fake.add_dangling_tag("app", "dangling");
+        (both, Pushed { image, docker, index, list })
     }
 
     fn push(&self, repository: &str, tag: &str, content: &Content) {
@@ -141,14 +141,14 @@ impl Both {
     }
 }
 
-fn plain() -> (Both, Held) {
+fn plain() -> (Both, Pushed) {
     Both::start(RealRegistry::options(), FakeRegistry::options(Personality::V2_8))
 }
 
 const ZEROS: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
 
 #[tokio::test]
-async fn lists() {
+async fn lists_agree() {
     let (both, _) = plain();
     both.all_agree(&[
         "GET /",
@@ -176,8 +176,8 @@ async fn lists() {
         "GET /v2/app/tags/list?n=1&last=v1",
         "GET /v2/app/tags/list?n=-1",
         "GET /v2/untagged/tags/list",
-        "GET /v2/nobody/tags/list",
-        "GET /v2/Nobody/tags/list",
+        "GET /v2/absent/tags/list",
+        "GET /v2/Absent/tags/list",
         "HEAD /v2/app/tags/list",
         "GET /v2/app/elsewhere",
     ])
@@ -185,7 +185,7 @@ async fn lists() {
 }
 
 #[tokio::test]
-async fn pages_of_a_small_catalog() {
+async fn pages_of_a_small_catalog_agree() {
     let real = RealRegistry::options().max_entries(2);
     let fake = FakeRegistry::options(Personality::V2_8).max_entries(2);
     let (both, _) = Both::start(real, fake);
@@ -194,7 +194,7 @@ async fn pages_of_a_small_catalog() {
 }
 
 #[tokio::test]
-async fn a_catalog_that_stops_early() {
+async fn a_catalog_that_ends_early_agrees() {
     let both = Both::empty(RealRegistry::options(), FakeRegistry::options(Personality::V2_8));
     for name in ["1z", "a/1x", "a", "a/b", "b", "c/1/2", "c/1/3", "c/1", "c", "d/0/e", "d"] {
         both.push(name, "v1", &Image::new(name).build());
@@ -208,29 +208,29 @@ async fn a_catalog_that_stops_early() {
 }
 
 #[tokio::test]
-async fn manifests_and_blobs() {
-    let (both, held) = plain();
-    let referrers = format!("GET /v2/app/referrers/{}", held.image.digest);
+async fn manifests_and_blobs_agree() {
+    let (both, pushed) = plain();
+    let referrers = format!("GET /v2/app/referrers/{}", pushed.image.digest);
     let mut requests = vec![referrers];
     for method in ["GET", "HEAD"] {
-        for tag in ["v1", "docker", "index", "list", "chart", "ghost", "none", "sha256:abc"] {
+        for tag in ["v1", "docker", "index", "list", "chart", "dangling", "none", "sha256:abc"] {
             requests.push(format!("{method} /v2/app/manifests/{tag}"));
         }
-        for content in [&held.image, &held.docker, &held.index, &held.list] {
+        for content in [&pushed.image, &pushed.docker, &pushed.index, &pushed.list] {
             requests.push(format!("{method} /v2/app/manifests/{}", content.digest));
             requests.push(format!("{method} /v2/app/blobs/{}", content.digest));
         }
-        let config = held.image.config_digest();
+        let config = pushed.image.config_digest();
         requests.push(format!("{method} /v2/app/blobs/{config}"));
-        requests.push(format!("{method} /v2/nobody/blobs/{config}"));
+        requests.push(format!("{method} /v2/absent/blobs/{config}"));
         requests.push(format!("{method} /v2/app/blobs/sha256:abc"));
         requests.push(format!("{method} /v2/app/manifests/{ZEROS}"));
         // A layer and a configuration are found there, and are no manifests.
-        for blob in &held.image.blobs {
+        for blob in &pushed.image.blobs {
             requests.push(format!("{method} /v2/app/manifests/{}", digest(blob)));
         }
-        requests.push(format!("{method} /v2/nobody/manifests/{ZEROS}"));
-        requests.push(format!("{method} /v2/nobody/manifests/v1"));
+        requests.push(format!("{method} /v2/absent/manifests/{ZEROS}"));
+        requests.push(format!("{method} /v2/absent/manifests/v1"));
     }
     requests.push("OPTIONS /v2/app/manifests/x".into());
     requests.push(format!("OPTIONS /v2/app/blobs/{ZEROS}"));
@@ -239,11 +239,11 @@ async fn manifests_and_blobs() {
 }
 
 #[tokio::test]
-async fn parts_of_a_blob() {
-    let (both, held) = plain();
+async fn ranges_of_a_blob_agree() {
+    let (both, pushed) = plain();
     let empty = Content { blobs: vec![Vec::new(), Vec::new()], ..Image::new("empty").build() };
     both.push("app", "empty", &empty);
-    let config = held.image.config_digest();
+    let config = pushed.image.config_digest();
     let ranges =
         ["bytes=0-0", "bytes=3-5", "bytes=7-", "bytes=-3", "bytes=0-999999", "bytes=999999-", "junk"];
     for method in ["GET", "HEAD"] {
@@ -251,7 +251,7 @@ async fn parts_of_a_blob() {
             for blob in [config.as_str(), &digest(b""), ZEROS] {
                 both.agree(&format!("{method} /v2/app/blobs/{blob}"), &[("range", range)]).await;
             }
-            both.agree(&format!("{method} /v2/nobody/blobs/{config}"), &[("range", range)]).await;
+            both.agree(&format!("{method} /v2/absent/blobs/{config}"), &[("range", range)]).await;
         }
         let known = [("range", "bytes=0-0"), ("if-none-match", &format!("\"{config}\""))];
         both.agree(&format!("{method} /v2/app/blobs/{config}"), &known).await;
@@ -259,9 +259,9 @@ async fn parts_of_a_blob() {
 }
 
 #[tokio::test]
-async fn manifests_are_put_back() {
-    let (both, held) = plain();
-    let Held { image, docker, index, list } = &held;
+async fn pushes_of_manifests_agree() {
+    let (both, pushed) = plain();
+    let Pushed { image, docker, index, list } = &pushed;
     let sbom = Artifact::referrer("sbom", "application/spdx+json", image).build();
     both.push("app", "sbom", &sbom);
     let arm = &list.children[0];
@@ -316,8 +316,8 @@ async fn manifests_are_put_back() {
 }
 
 #[tokio::test]
-async fn what_a_client_accepts() {
-    let (both, held) = plain();
+async fn accepted_types_agree() {
+    let (both, pushed) = plain();
     let with_weight = format!("{OCI_MANIFEST};q=0.5, {OCI_INDEX} ; q=1");
     let accepts =
         ["*/*", "application/json", OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST, &with_weight];
@@ -326,7 +326,7 @@ async fn what_a_client_accepts() {
             both.agree(&format!("GET /v2/app/manifests/{tag}"), &[("accept", accept)]).await;
         }
     }
-    for content in [&held.image, &held.docker, &held.index, &held.list] {
+    for content in [&pushed.image, &pushed.docker, &pushed.index, &pushed.list] {
         both.agree(&format!("GET /v2/app/manifests/{}", content.digest), &[("accept", "*/*")]).await;
     }
     let two = [("accept", OCI_INDEX), ("accept", OCI_MANIFEST)];
@@ -334,9 +334,9 @@ async fn what_a_client_accepts() {
 }
 
 #[tokio::test]
-async fn what_a_client_knows_already() {
-    let (both, held) = plain();
-    let (bare, other) = (held.image.digest.as_str(), held.docker.digest.as_str());
+async fn conditional_requests_agree() {
+    let (both, pushed) = plain();
+    let (bare, other) = (pushed.image.digest.as_str(), pushed.docker.digest.as_str());
     let etags = [
         bare,
         other,
@@ -352,27 +352,27 @@ async fn what_a_client_knows_already() {
             both.agree(&format!("{method} /v2/app/manifests/{bare}"), &headers).await;
         }
     }
-    // The condition is answered before anyone looks whether there is such a manifest, or a type for it.
-    for (reference, etag) in [("ghost", dangling_digest("ghost")), (ZEROS, ZEROS.into()), ("v1", bare.into())] {
+    // The condition is checked before the manifest and its type are.
+    for (reference, etag) in [("dangling", dangling_digest("dangling")), (ZEROS, ZEROS.into()), ("v1", bare.into())] {
         both.agree(&format!("GET /v2/app/manifests/{reference}"), &[("if-none-match", &etag)]).await;
     }
-    let config = held.image.config_digest();
+    let config = pushed.image.config_digest();
     let etag = format!("\"{config}\"");
     both.agree(&format!("GET /v2/app/blobs/{config}"), &[("if-none-match", &etag)]).await;
 }
 
 #[tokio::test]
-async fn deletion() {
-    let (both, held) = plain();
+async fn deletions_agree() {
+    let (both, pushed) = plain();
     let layer = Image::new("a").build();
     let layer = layer.json()["layers"][0]["digest"].as_str().unwrap().to_owned();
-    let Held { image, docker, .. } = held;
+    let Pushed { image, docker, .. } = pushed;
     both.all_agree(&[
         "DELETE /v2/app/manifests/v1",
         "DELETE /v2/app/manifests/none",
         "DELETE /v2/app/manifests/sha256:abc",
         &format!("DELETE /v2/app/manifests/{ZEROS}"),
-        &format!("DELETE /v2/nobody/manifests/{ZEROS}"),
+        &format!("DELETE /v2/absent/manifests/{ZEROS}"),
         &format!("DELETE /v2/app/manifests/{}", image.digest),
         "GET /v2/app/tags/list",
         "GET /v2/app/manifests/v1",
@@ -380,7 +380,7 @@ async fn deletion() {
         "GET /v2/app/manifests/index",
         &format!("GET /v2/app/blobs/{}", image.config_digest()),
         &format!("DELETE /v2/app/manifests/{}", image.digest),
-        &format!("DELETE /v2/app/manifests/{}", dangling_digest("ghost")),
+        &format!("DELETE /v2/app/manifests/{}", dangling_digest("dangling")),
         "GET /v2/app/tags/list",
         &format!("DELETE /v2/app/manifests/{}", docker.digest),
         &format!("DELETE /v2/a/manifests/{}", Image::new("a").build().digest),
@@ -398,19 +398,19 @@ async fn deletion() {
 }
 
 #[tokio::test]
-async fn deletion_where_it_is_not_wanted() {
+async fn refused_deletions_agree() {
     let disabled = Both::start(
         RealRegistry::options().delete_disabled(),
         FakeRegistry::options(Personality::V2_8).delete_disabled(),
     );
     let readonly =
         Both::start(RealRegistry::options().readonly(), FakeRegistry::options(Personality::V2_8).readonly());
-    for (both, held) in [disabled, readonly] {
-        both.agree_to_put("/v2/app/manifests/v2", OCI_MANIFEST, &held.image.manifest).await;
+    for (both, pushed) in [disabled, readonly] {
+        both.agree_to_put("/v2/app/manifests/v2", OCI_MANIFEST, &pushed.image.manifest).await;
         both.all_agree(&[
-            &format!("DELETE /v2/app/manifests/{}", held.image.digest),
+            &format!("DELETE /v2/app/manifests/{}", pushed.image.digest),
             &format!("DELETE /v2/app/manifests/{ZEROS}"),
-            &format!("DELETE /v2/app/blobs/{}", held.image.config_digest()),
+            &format!("DELETE /v2/app/blobs/{}", pushed.image.config_digest()),
             "DELETE /v2/app/manifests/v1",
             "OPTIONS /v2/app/manifests/v1",
             &format!("OPTIONS /v2/app/blobs/{ZEROS}"),
@@ -421,17 +421,17 @@ async fn deletion_where_it_is_not_wanted() {
 }
 
 #[tokio::test]
-async fn behind_a_password_and_a_prefix() {
+async fn a_password_and_a_prefix_agree() {
     let real = RealRegistry::options().htpasswd("ann", "secret").prefix("/reg/");
     let fake = FakeRegistry::options(Personality::V2_8).auth(Auth::basic("ann", "secret")).prefix("/reg");
-    let (both, held) = Both::start(real, fake);
+    let (both, pushed) = Both::start(real, fake);
     let requests = [
         "GET /v2/",
         "GET /v2/_catalog?n=2",
         "GET /v2/app/manifests/v1",
         "HEAD /v2/app/manifests/v1",
         "OPTIONS /v2/app/manifests/v1",
-        &format!("DELETE /v2/app/manifests/{}", held.image.digest),
+        &format!("DELETE /v2/app/manifests/{}", pushed.image.digest),
     ];
     let wrong = "Basic YW5uOm90aGVy";
     for request in requests {

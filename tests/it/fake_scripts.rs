@@ -1,5 +1,5 @@
-//! What the fake registry does that the real one here cannot show: other versions, tokens, and the
-//! faults that a test asks for.
+//! What the fake registry does and the real one here cannot show: other versions, tokens, and the
+//! scripted answers.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ async fn ask(fake: &FakeRegistry, request: &str, accept: &str) -> Response {
     Client::new().request(method, url).header("accept", accept).send().await.unwrap()
 }
 
-/// Status, body without the brackets of the list, and the link: what a row of the table says.
+/// Status, list and link of an answer: a row of the table.
 async fn list(fake: &FakeRegistry, path: &str) -> (u16, Value, String) {
     let answer = ask(fake, &format!("GET {path}"), "*/*").await;
     let link = answer.headers().get("link").map(|link| link.to_str().unwrap().to_owned());
@@ -81,7 +81,7 @@ async fn versions_differ_in_lists() {
 }
 
 #[tokio::test]
-async fn version_three_closes_the_connection_on_a_catalog_it_cannot_page() {
+async fn version_three_closes_the_connection_on_an_invalid_catalog_page() {
     let fake = FakeRegistry::start(Personality::V3_1);
     for name in ["1z", "a/1x", "a", "a/b"] {
         fake.push(name, "v1", &Image::new(name).build());
@@ -92,7 +92,7 @@ async fn version_three_closes_the_connection_on_a_catalog_it_cannot_page() {
 }
 
 #[tokio::test]
-async fn versions_differ_in_what_they_give_to_a_client_that_accepts_little() {
+async fn versions_differ_for_a_client_that_accepts_few_types() {
     let [v2_8, v3_0, v3_1, oci] = EVERY;
     let image = Image::new("image").build();
     let child = Image::new("docker").docker().build();
@@ -159,7 +159,7 @@ async fn versions_differ_in_deletion() {
 }
 
 #[tokio::test]
-async fn zot_knows_referrers_and_guards_children() {
+async fn zot_lists_referrers_and_refuses_to_delete_children() {
     let fake = FakeRegistry::start(Personality::Zot);
     let image = Image::new("image").build();
     let sbom = Artifact::referrer("sbom", "application/spdx+json", &image).build();
@@ -174,8 +174,8 @@ async fn zot_knows_referrers_and_guards_children() {
     assert_eq!(filtered.json::<Value>().await.unwrap()["manifests"], json!([]));
     for (request, status) in [
         (format!("DELETE /v2/app/manifests/{}", image.digest), 405),
-        (format!("DELETE /v2/nobody/manifests/{}", image.digest), 400),
-        ("GET /v2/nobody/tags/list".into(), 400),
+        (format!("DELETE /v2/absent/manifests/{}", image.digest), 400),
+        ("GET /v2/absent/tags/list".into(), 400),
     ] {
         assert_eq!(ask(&fake, &request, "*/*").await.status().as_u16(), status, "{request}");
     }
@@ -184,18 +184,18 @@ async fn zot_knows_referrers_and_guards_children() {
 }
 
 #[tokio::test]
-async fn others_refuse_each_in_its_own_words() {
+async fn other_servers_refuse_with_their_own_codes() {
     let child = Image::new("image").build().digest;
     let by_tag = "DELETE /v2/app/manifests/v1".to_owned();
     let by_digest = format!("DELETE /v2/app/manifests/{child}");
     let referrers = format!("GET /v2/app/referrers/{}", digest(b"nothing"));
-    let (nobody, catalog) = ("GET /v2/nobody/tags/list".to_owned(), "GET /v2/_catalog".to_owned());
+    let (absent, catalog) = ("GET /v2/absent/tags/list".to_owned(), "GET /v2/_catalog".to_owned());
     for (personality, request, status, code) in [
         (Personality::Zot, &by_digest, 405, "DENIED"),
-        (Personality::Zot, &nobody, 400, "NAME_UNKNOWN"),
+        (Personality::Zot, &absent, 400, "NAME_UNKNOWN"),
         (Personality::Harbor, &by_tag, 400, "UNSUPPORTED"),
         (Personality::Harbor, &by_digest, 412, "VIOLATE_FOREIGN_KEY_CONSTRAINT"),
-        (Personality::Harbor, &nobody, 404, "NOT_FOUND"),
+        (Personality::Harbor, &absent, 404, "NOT_FOUND"),
         (Personality::Harbor, &referrers, 200, ""),
         (Personality::GitLab, &by_digest, 409, "MANIFEST_REFERENCED_IN_LIST"),
         (Personality::GitLab, &by_tag, 202, ""),
@@ -218,7 +218,7 @@ async fn others_refuse_each_in_its_own_words() {
 }
 
 #[tokio::test]
-async fn page_links_can_point_anywhere() {
+async fn page_links_can_name_any_host() {
     for (links, begin) in [
         (Links::Relative, "</reg/v2/_catalog?".to_owned()),
         (Links::Absolute, "<http://127.0.0.1".into()),
@@ -232,7 +232,7 @@ async fn page_links_can_point_anywhere() {
 }
 
 #[tokio::test]
-async fn tokens_are_for_what_was_asked_and_for_a_while() {
+async fn tokens_are_for_the_requested_scope_and_expire() {
     let bearer = |lifetime, actions| {
         let Auth::Bearer(bearer) = Auth::bearer("ann", "secret") else { unreachable!() };
         Auth::Bearer(Bearer { lifetime, actions, refresh_token: Some("again".into()), ..bearer })
@@ -274,9 +274,9 @@ async fn tokens_are_for_what_was_asked_and_for_a_while() {
 }
 
 #[tokio::test]
-async fn scripts_answer_spoil_and_break_off() {
+async fn scripts_answer_change_and_break_off_answers() {
     let fake = with_tags(Personality::V2_8, &["v1"]);
-    assert_eq!(fake.requests(), [], "nobody has asked anything");
+    assert_eq!(fake.requests(), [], "there were no requests");
     let mut busy = true;
     fake.on(move |request| {
         let first = request.is("GET", "/v2/") && std::mem::take(&mut busy);
@@ -309,7 +309,7 @@ async fn scripts_answer_spoil_and_break_off() {
 }
 
 #[tokio::test]
-async fn the_world_can_move_between_two_requests() {
+async fn the_state_can_change_between_two_requests() {
     let fake = with_tags(Personality::V3_1, &["v1"]);
     let mut lists = 0;
     fake.before(move |request, state| {
@@ -331,7 +331,7 @@ async fn overlapping_requests_are_counted() {
 }
 
 #[tokio::test]
-async fn a_deleted_manifest_can_be_put_back() {
+async fn a_deleted_manifest_can_be_pushed_again() {
     let fake = with_tags(Personality::V2_8, &["v1"]);
     let image = Image::new("image").build();
     ask(&fake, &format!("DELETE /v2/app/manifests/{}", image.digest), "*/*").await;

@@ -1,4 +1,4 @@
-//! Ten thousand tags over HTTP: nothing breaks and nothing is miscounted.
+//! Ten thousand tags over HTTP are planned without an error and counted correctly.
 
 use crate::support::image::{Content, Image};
 use crate::support::regsweep::Regsweep;
@@ -10,7 +10,7 @@ const TAGS: usize = 50;
 #[test]
 fn ten_thousand_tags_are_planned_without_an_error() {
     let registry = RealRegistry::options().in_memory().start();
-    // One in ten expires. The base layer is everybody's, and so are the images, as after a copy.
+    // One in ten expires. All repositories hold the same images, which share a base layer.
     let images: Vec<(String, Content)> = (0..TAGS)
         .map(|number| {
             let tag = if number % 10 == 0 { format!("old-{number}") } else { format!("v{number}") };
@@ -28,7 +28,7 @@ fn ten_thousand_tags_are_planned_without_an_error() {
     let own = |images: &[&(String, Content)]| -> usize {
         images.iter().map(|(_, image)| image.manifest.len() + image.blobs[0].len()).sum()
     };
-    // They all have one layer in common, which stays with what is kept.
+    // The shared layer stays with what is kept.
     let (bytes, referenced) = (own(&expired), own(&kept) + images[0].1.blobs[1].len());
     let rules = "\
 policies:

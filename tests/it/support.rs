@@ -1,6 +1,6 @@
-//! What the integration tests share: content, ways to put it somewhere, and registries to ask.
+//! What the integration tests share: content, ways to store it, and registries.
 //!
-//! All but `regsweep`, which runs it, know nothing of regsweep, so they cannot agree with it by accident.
+//! All but `cli` and `regsweep`, which run regsweep, know nothing of it, so they cannot share its mistakes.
 
 pub mod docker_engine;
 pub mod fake_registry;

@@ -1,4 +1,4 @@
-//! The tests' own tools are right: what they push can be pulled, and what they write is served.
+//! The support code is right: what it pushes can be pulled, and what it writes to a storage is served.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -10,7 +10,7 @@ use crate::support::push::Pusher;
 use crate::support::real_registry::RealRegistry;
 use crate::support::skopeo::{skopeo_can_pull, skopeo_inspect_raw, skopeo_pull_all};
 
-/// One of everything, with the tag it goes by.
+/// One content of every kind, with its tag.
 fn everything() -> Vec<(String, Content)> {
     let amd64 = Image::new("amd64").layer("base").layer("amd64").label("a", "b").build();
     let arm64 = Image::new("arm64").layer("base").layer("arm64").platform("linux", "arm64").build();
@@ -38,7 +38,7 @@ fn everything() -> Vec<(String, Content)> {
 }
 
 #[tokio::test]
-async fn what_is_pushed_can_be_pulled_whole() {
+async fn pushed_content_can_be_pulled_completely() {
     let registry = RealRegistry::start();
     let pusher = Pusher::new(&registry.url());
     for (tag, content) in everything() {
@@ -50,7 +50,7 @@ async fn what_is_pushed_can_be_pulled_whole() {
 }
 
 #[test]
-fn what_is_written_into_a_store_is_served_whole() {
+fn content_written_to_a_store_is_served_completely() {
     let registry = RealRegistry::start();
     let mut store = registry.store();
     for (tag, content) in everything() {
@@ -60,7 +60,7 @@ fn what_is_written_into_a_store_is_served_whole() {
 }
 
 #[tokio::test]
-async fn the_store_tells_what_a_registry_was_given() {
+async fn the_store_reads_what_was_pushed_to_a_registry() {
     let registry = RealRegistry::start();
     let pusher = Pusher::new(&registry.url());
     let (one, two) = (Image::new("one").build(), Image::new("two").build());
@@ -78,7 +78,7 @@ async fn the_store_tells_what_a_registry_was_given() {
 }
 
 #[tokio::test]
-async fn a_collection_takes_what_was_deleted_and_no_more() {
+async fn a_collection_removes_deleted_content_only() {
     let mut registry = RealRegistry::options().cache().start();
     let (gone, kept) = (Image::new("gone").layer("base").build(), Image::new("kept").layer("base").build());
     registry.store().write("app", &["gone"], &gone);
@@ -96,7 +96,7 @@ async fn a_collection_takes_what_was_deleted_and_no_more() {
 }
 
 #[tokio::test]
-async fn the_registry_can_stand_behind_tls_a_password_and_a_prefix() {
+async fn the_registry_can_run_with_tls_a_password_and_a_prefix() {
     let options = RealRegistry::options().tls().htpasswd("ann", "secret").prefix("/reg/").max_entries(2);
     let registry = options.start();
     let authority = std::fs::read(registry.ca_file()).unwrap();
@@ -108,10 +108,11 @@ async fn the_registry_can_stand_behind_tls_a_password_and_a_prefix() {
     assert_eq!(known.status(), 400, "three entries are more than the two allowed");
     let pusher = Pusher::new(&registry.url()).client(client).basic("ann", "secret");
     pusher.push("app", "v1", &Image::new("app").build()).await.unwrap();
-    assert!(reqwest::get(&catalog).await.is_err(), "nobody else knows the authority");
+    assert!(reqwest::get(&catalog).await.is_err(), "other clients do not trust the authority");
 }
 
-/// The body of an answer of the registry through the proxy, with this done to it.
+/// An answer of the registry through the proxy with this fault: status and body, the statuses in the registry's log,
+/// and the status in the proxy's log.
 async fn through(
     fault: Fault,
     path: &str,
@@ -132,7 +133,7 @@ async fn through(
 }
 
 #[tokio::test]
-async fn a_fault_does_what_it_says() {
+async fn each_fault_has_its_effect() {
     let list = "/v2/app/tags/list";
     let whole = br#"{"name":"app","tags":["v1"]}"#;
     let (answer, asked, status) = through(Fault::None, list).await;
@@ -154,7 +155,7 @@ async fn a_fault_does_what_it_says() {
 }
 
 #[tokio::test]
-async fn a_fault_takes_its_time() {
+async fn a_fault_delays_the_answer() {
     let begin = Instant::now();
     let (answer, ..) = through(Fault::Latency(Duration::from_millis(300)), "/v2/").await;
     assert_eq!(answer.unwrap(), (200, b"{}".to_vec()));
@@ -196,7 +197,7 @@ async fn a_chunked_answer_stays_chunked_and_can_lack_its_end() {
 }
 
 #[tokio::test]
-async fn a_body_goes_through_and_a_connection_goes_on() {
+async fn a_body_is_forwarded_and_the_connection_stays_open() {
     let registry = RealRegistry::start();
     let faults = FaultProxy::before(&registry.host(), |_| Fault::None);
     let image = Image::new("one").layer_bytes(100_000).build();
@@ -210,14 +211,14 @@ async fn a_body_goes_through_and_a_connection_goes_on() {
         let mut got = Vec::new();
         while !got.ends_with(b"{}") {
             let length = client.read(&mut buffer).unwrap();
-            assert!(length > 0, "the connection goes on");
+            assert!(length > 0, "the connection stays open");
             got.extend(&buffer[..length]);
         }
     }
 }
 
 #[tokio::test]
-async fn a_host_that_is_down_refuses_and_comes_back() {
+async fn connections_can_be_refused_and_accepted_again() {
     let registry = RealRegistry::start();
     let faults = FaultProxy::before(&registry.host(), |_| Fault::None);
     let client = reqwest::Client::new();
@@ -225,7 +226,7 @@ async fn a_host_that_is_down_refuses_and_comes_back() {
     assert_eq!(client.get(&url).send().await.unwrap().status(), 200);
     for _ in 0..3 {
         faults.refuse_connections(true);
-        assert!(client.get(&url).send().await.is_err(), "what stood is cut");
+        assert!(client.get(&url).send().await.is_err(), "open connections are cut");
         assert!(reqwest::get(&url).await.unwrap_err().is_connect());
         faults.refuse_connections(false);
         assert_eq!(client.get(&url).send().await.unwrap().status(), 200);

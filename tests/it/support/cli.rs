@@ -1,4 +1,6 @@
-//! Runs the program the way a person or a script does: a configuration file, arguments, an exit code.
+//! Runs the program as an operator or a script does: with a configuration file, for its exit code and output.
+//!
+//! It differs from `regsweep.rs` in that the test writes the whole configuration, and the environment is empty.
 
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -10,7 +12,7 @@ pub struct Cli {
     environment: Vec<(String, String)>,
 }
 
-/// What the program said, and how it ended.
+/// How the program ended, and what it printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CliOutput {
     /// The exit code.
@@ -22,7 +24,7 @@ pub struct CliOutput {
 }
 
 impl Cli {
-    /// With this configuration; `FOLDER` in it stands for the folder that it is in.
+    /// With this configuration, in which `FOLDER` stands for its own folder.
     pub fn new(config: &str) -> Self {
         let cli = Self { folder: tempfile::tempdir().unwrap(), environment: Vec::new() };
         let folder = cli.folder.path().display().to_string();
@@ -37,13 +39,13 @@ impl Cli {
         path
     }
 
-    /// With a variable in the environment, which is empty otherwise.
+    /// With this variable in the environment, which is empty otherwise.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.into(), value.into()));
         self
     }
 
-    /// What it says of `FOLDER`, with the folder's own name.
+    /// The text with the folder's path in the place of `FOLDER`.
     pub fn absolute(&self, text: &str) -> String {
         text.replace("FOLDER", &self.folder.path().display().to_string())
     }
@@ -54,15 +56,14 @@ impl Cli {
         self.run_bare(&[&["--config", config.to_str().unwrap()], arguments].concat())
     }
 
-    /// Runs the program with this configuration and its standard output there, and tells the rest.
+    /// Runs the program with this configuration, and its standard output redirected.
     pub fn run_into(&self, out: impl Into<Stdio>, arguments: &[&str]) -> CliOutput {
         let mut command = self.command(arguments);
         command.arg("--config").arg(self.folder.path().join("regsweep.yaml"));
         self.said(command.stdout(out).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap())
     }
 
-    /// Runs the program with these arguments and nothing else. The folder is called `FOLDER` in what
-    /// it says.
+    /// Runs the program with these arguments only. In its output the folder's path is `FOLDER`.
     pub fn run_bare(&self, arguments: &[&str]) -> CliOutput {
         self.said(self.command(arguments).output().unwrap())
     }

@@ -1,4 +1,4 @@
-//! What a registry is to hold, and whether it does.
+//! The expected content of a registry, and what it really holds.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,8 @@ use super::real_registry::RealRegistry;
 use super::skopeo::skopeo_pull_all;
 use super::store::RepositoryContent;
 
-/// What a repository holds that holds these under these tags, and what is below them.
+/// The content of a repository that holds these manifests under these tags, with everything below them.
+/// An empty tag stands for no tag.
 pub fn expected_content(contents: &[(&str, &Content)]) -> RepositoryContent {
     let tags = contents.iter().filter(|(tag, _)| !tag.is_empty());
     RepositoryContent {
@@ -19,7 +20,7 @@ pub fn expected_content(contents: &[(&str, &Content)]) -> RepositoryContent {
     }
 }
 
-/// Panics unless everything that has a tag can be pulled with everything below it.
+/// Panics unless every tag can be pulled with everything below it.
 pub fn assert_all_pullable(registry: &RealRegistry) {
     for (repository, held) in registry.store().contents() {
         for tag in held.tags.keys() {

@@ -1,7 +1,7 @@
 //! A Docker Engine of the tests' own, with an image of a registry in it, and containers of that image.
 //!
-//! One Engine serves all tests of a binary. Whatever becomes of the binary, the Engine ends after it with
-//! everything that it ran and stored: it is guarded by a shell that waits for the end of its input.
+//! One Engine serves all tests. However the tests end, a shell that waits for the end of its input then stops
+//! the Engine and removes everything that it ran and stored.
 
 use std::collections::HashMap;
 use std::fs;
@@ -35,7 +35,7 @@ pub const CONFIG: &str = "/etc/docker/registry/config.yml";
 const CONFIG_TEXT: &str = "version: 0.1\nlog: { level: info }\nstorage:\n  \
     filesystem: { rootdirectory: /var/lib/registry }\n  delete: { enabled: true }\n  \
     cache: { blobdescriptor: inmemory }\nhttp: { addr: 127.0.0.1:5000, secret: tests }\n";
-/// Below the ports that systems give out by themselves, so nobody takes one in between.
+/// Below the ports that systems assign by themselves, so no other program takes one in between.
 static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
 
 /// Starts the Engine ($1: its folder, $2: its TLS port), and ends it when the input ends.
@@ -72,14 +72,14 @@ impl Engine {
             #[allow(clippy::disallowed_methods, reason = "a test reads its own environment")]
             Err(why) => {
                 assert!(std::env::var("CI").as_deref() != Ok("true"), "no Docker Engine: {why}");
-                say(&format!("SKIPPED, for want of a Docker Engine: {why}"));
+                print_uncaptured(&format!("SKIPPED, there is no Docker Engine: {why}"));
                 None
             }
         });
         let engine = ENGINE.get().unwrap().as_ref();
         if engine.is_none() {
             let test = std::thread::current().name().unwrap_or_default().to_owned();
-            say(&format!("SKIPPED: {test} has proven nothing, as no Docker Engine can run here"));
+            print_uncaptured(&format!("SKIPPED: {test}, as no Docker Engine can run here"));
         }
         engine
     }
@@ -89,7 +89,7 @@ impl Engine {
         format!("unix://{}/docker.sock", self.folder.display())
     }
 
-    /// The socket at which it listens.
+    /// The socket on which it listens.
     pub fn socket(&self) -> PathBuf {
         self.folder.join("docker.sock")
     }
@@ -104,7 +104,7 @@ impl Engine {
         Docker::connect_with_unix(&self.host(), 60, API_DEFAULT_VERSION).unwrap()
     }
 
-    /// What it knows of a container.
+    /// A container's properties.
     pub async fn inspect(&self, container: &str) -> ContainerInspectResponse {
         self.docker().inspect_container(container, None).await.unwrap()
     }
@@ -125,7 +125,7 @@ impl Engine {
         ]);
         let options = EventsOptionsBuilder::default().since(after).filters(&filters).build();
         let made = self.docker().events(Some(options)).try_next().await.unwrap();
-        made.expect("the Engine tells of a collector");
+        made.expect("the Engine reports a collector");
     }
 
     /// The Engine's clock: seconds and nanoseconds since 1970.
@@ -150,7 +150,7 @@ impl Engine {
             .spawn()
             .unwrap();
         let engine = Self { folder, tls_port, _guard: guard };
-        // A test may be in a runtime already, and this is once for all of them.
+        // The caller may be in a runtime already, so this one gets a thread of its own.
         std::thread::scope(|scope| {
             let ready = scope.spawn(|| {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -242,7 +242,7 @@ pub struct ContainerOptions {
 }
 
 impl ContainerOptions {
-    /// Makes it, starts it and waits until it answers.
+    /// Creates it, starts it and waits until it answers.
     pub async fn start(self, engine: &'static Engine) -> Container {
         let container = self.create(engine).await;
         engine.docker().start_container(&container.name, None).await.unwrap();
@@ -250,7 +250,7 @@ impl ContainerOptions {
         container
     }
 
-    /// Makes it.
+    /// Creates it.
     pub async fn create(self, engine: &'static Engine) -> Container {
         let port = free_port();
         let name = format!("registry-{port}");
@@ -294,9 +294,9 @@ impl ContainerOptions {
 /// A registry's container.
 #[derive(Debug)]
 pub struct Container {
-    /// Whose it is.
+    /// The Engine that runs it.
     pub engine: &'static Engine,
-    /// What it is called.
+    /// Its name.
     pub name: String,
     /// Where it listens on the loopback.
     pub port: u16,
@@ -313,7 +313,7 @@ impl Container {
         format!("http://{}", self.host())
     }
 
-    /// Whether the registry answers within a while.
+    /// Whether the registry answers within half a minute.
     pub async fn answers(&self) -> bool {
         for _ in 0..600 {
             if self.answers_now().await {
@@ -402,13 +402,13 @@ impl Files {
     }
 }
 
-/// Says something past the test harness, which keeps the words of tests that pass to itself.
-fn say(text: &str) {
+/// Prints past the test harness, which hides the output of tests that pass.
+fn print_uncaptured(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// A port of the loopback that nobody takes in between, tests of another run on this machine included: each holds the
-/// name of its port as long as its process lives.
+/// A free port of the loopback. No other test takes it, also not of another run on this machine: each process
+/// holds a socket that is named after its port as long as it lives.
 pub fn free_port() -> u16 {
     static HELD: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
     loop {

@@ -1,11 +1,11 @@
-//! A registry that is scripted: it behaves like a given server until a test tells it otherwise.
+//! A fake registry over HTTP: it behaves like a given server, and a test can script its answers.
 //!
-//! It listens on a port of its own, in a thread of its own, so a test may block, and it remembers every
-//! request. `fake_is_honest.rs` compares its 2.8 personality with the real server.
+//! It listens on a port of its own, in a thread of its own, so a test may block, and it logs every request.
+//! `fake_conformance.rs` compares its 2.8 personality with the real server.
 
 mod answer;
 mod auth;
-mod elsewhere;
+mod other_servers;
 mod lists;
 mod manifests;
 mod state;
@@ -63,7 +63,7 @@ impl Options {
         self
     }
 
-    /// Only for those who can say who they are.
+    /// Only for authenticated clients.
     pub fn auth(mut self, auth: Auth) -> Self {
         self.settings.auth = auth;
         self
@@ -87,8 +87,8 @@ impl Options {
         self
     }
 
-    /// With its blobs in an object store, to which it sends those who want one. The blobs are below
-    /// `/store/` of the same address all the same, unless `place` is a URL of its own.
+    /// With its blobs in an object store, to which it redirects. The blobs are below `/store/` of the same
+    /// address, unless `place` is a URL of its own.
     pub fn redirects(mut self, place: &str) -> Self {
         self.settings.redirect = place.into();
         self
@@ -122,7 +122,7 @@ pub struct FakeRegistry {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the test and the server's thread both look at.
+/// What the test and the server's thread share.
 #[derive(Default)]
 struct Shared(Mutex<Inner>);
 
@@ -139,7 +139,7 @@ struct Inner {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // A hook that panicked has failed its test already; the rest may still be looked at.
+        // A hook that panicked has failed its test already; the rest can still be read.
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
@@ -151,7 +151,7 @@ impl std::fmt::Debug for Shared {
 }
 
 impl FakeRegistry {
-    /// An empty registry that behaves like this server, for everyone, with deletion enabled.
+    /// An empty registry that behaves like this server, without authentication, with deletion enabled.
     pub fn start(personality: Personality) -> Self {
         Self::options(personality).start()
     }
@@ -200,7 +200,7 @@ impl FakeRegistry {
         self.shared.lock().state.add_dangling_tag(repository, tag);
     }
 
-    /// Changes anything, now.
+    /// Changes the state now.
     pub fn change(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.shared.lock().state);
     }
@@ -210,13 +210,13 @@ impl FakeRegistry {
         self.shared.lock().before.push(Box::new(hook));
     }
 
-    /// Asks this for every request; what it returns is the answer. The first that answers wins, and
-    /// the registry then neither authenticates nor changes anything.
+    /// Calls this with every request; what it returns is the answer. The first that returns one decides, and the
+    /// registry then neither authenticates nor changes anything.
     pub fn on(&self, script: impl FnMut(&Request) -> Option<Canned> + Send + 'static) {
         self.shared.lock().on.push(Box::new(script));
     }
 
-    /// Lets this spoil the registry's own answers before they are sent.
+    /// Calls this with the registry's own answers before they are sent, to change them.
     pub fn after(&self, spoil: impl FnMut(&Request, &mut Canned) + Send + 'static) {
         self.shared.lock().after.push(Box::new(spoil));
     }
@@ -227,7 +227,7 @@ impl FakeRegistry {
         self.shared.lock().log.clone()
     }
 
-    /// The requests that could have changed something; asking for a token cannot.
+    /// The requests that could have changed something; token requests cannot.
     pub fn mutating_requests(&self) -> Vec<Logged> {
         let mutating = ["POST", "PUT", "PATCH", "DELETE"];
         let all = self.requests().into_iter();

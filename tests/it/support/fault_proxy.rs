@@ -1,7 +1,7 @@
-//! A proxy before a registry that makes bad weather: each request meets the fault that a test chose for it.
+//! A proxy before a registry that injects faults: a test chooses one for each request.
 //!
-//! It takes one request after the other from each connection, has the registry answer each whole, and only
-//! then spoils the answer. So what the registry did, what the client got and what the log says are exact.
+//! It takes one request after the other from each connection, waits for the registry's complete answer, and
+//! only then spoils it. So it is exact what the registry did, what the client got and what the log has.
 //! It knows HTTP/1.1 and nothing of registries.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-/// What the client sends and gets is in its hands within this time, and not only in ours.
+/// Within this time the client has received what was written to it.
 const DELIVERY: Duration = Duration::from_millis(20);
 
 /// What is done to one request.
@@ -21,34 +21,34 @@ const DELIVERY: Duration = Duration::from_millis(20);
 pub enum Fault {
     /// Nothing.
     None,
-    /// It reaches the registry so much later.
+    /// It reaches the registry after this delay.
     Latency(Duration),
     /// It never reaches the registry, and the connection is reset.
     LostRequest,
-    /// The registry does it, and the connection is reset before a byte of the answer.
+    /// The registry answers, and the connection is reset before the first byte of the answer.
     LostAnswer,
     /// The connection is reset after so many bytes of the answer's body, or after all but the last. An
     /// answer without a body arrives before the reset.
     ResetIn(usize),
-    /// The connection is closed in good order after so many bytes of the answer's body, or after all but
-    /// the last, though the answer announced more or never said that this was all.
+    /// The connection is closed normally after so many bytes of the answer's body, or after all but the
+    /// last, although the answer announced more or announced no end.
     Truncate(usize),
-    /// The answer says nothing of its length and ends after so many bytes of its body: to HTTP it is whole.
+    /// The answer has no length and ends after so many bytes of its body: valid HTTP, and incomplete.
     Unframed(usize),
-    /// The body comes in pieces of so many bytes, with so long a wait before each.
+    /// The body is sent in pieces, with a wait before each.
     Drip {
-        /// Of one piece.
+        /// The size of a piece.
         bytes: usize,
-        /// The wait.
+        /// The wait before a piece.
         every: Duration,
     },
-    /// It never reaches the registry; this status answers it, with `Retry-After` in seconds if given.
+    /// It never reaches the registry; the answer is this status, with `Retry-After` in seconds if given.
     Status(u16, Option<u64>),
-    /// The registry does it, and this status comes instead of its answer.
+    /// The registry answers, and the client gets this status instead.
     Masked(u16),
 }
 
-/// A request before its fault is chosen.
+/// A request for which a fault is to be chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProxiedRequest {
     /// Its number, from 1.
@@ -57,12 +57,12 @@ pub struct ProxiedRequest {
     pub method: String,
     /// Path and query.
     pub path: String,
-    /// How often this method and path have come, this time included.
+    /// How often this method and path were requested, including this time.
     pub times: usize,
 }
 
 impl ProxiedRequest {
-    /// Chance that is the same for the same seed and request, in whatever order threads bring them.
+    /// Random numbers that are the same for the same seed and request, in any order of the threads.
     pub fn chance(&self, seed: u64) -> fastrand::Rng {
         let mut mixed = seed ^ 0xcbf2_9ce4_8422_2325;
         for byte in format!("{} {} {}", self.method, self.path, self.times).bytes() {
@@ -72,18 +72,18 @@ impl ProxiedRequest {
     }
 }
 
-/// A request and what came of it.
+/// A request and its outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProxyLogEntry {
-    /// Its number, from 1. They are in the log in the order in which they were decided on.
+    /// Its number, from 1: the order in which the faults were chosen.
     pub number: usize,
     /// The method.
     pub method: String,
     /// Path and query.
     pub path: String,
-    /// What the registry answered; `None` if it was not asked or gave no whole answer.
+    /// The registry's status; `None` if the request did not reach it or it gave no complete answer.
     pub status: Option<u16>,
-    /// What was done to it.
+    /// The injected fault.
     pub fault: Fault,
 }
 
@@ -106,7 +106,7 @@ struct Shared {
 }
 
 impl FaultProxy {
-    /// Before the registry at `host:port`, with what is to be done to each request.
+    /// Before the registry at `host:port`, with a function that chooses the fault of each request.
     pub fn before(host: &str, choose: impl Fn(&ProxiedRequest) -> Fault + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();
@@ -133,21 +133,21 @@ impl FaultProxy {
         self.address.to_string()
     }
 
-    /// Chooses faults in another way from now on.
+    /// Replaces the function that chooses faults.
     pub fn set(&self, choose: impl Fn(&ProxiedRequest) -> Fault + Send + Sync + 'static) {
         *lock(&self.shared.choose) = Arc::new(choose);
     }
 
-    /// From now on the weather is good.
+    /// Injects no faults from now on.
     pub fn stop_faults(&self) {
         self.set(|_| Fault::None);
     }
 
-    /// Whether connections are refused. Those that stand are cut, as by a host that goes down.
+    /// Refuses connections, or accepts them again. Open connections are cut, as by a host that goes down.
     pub fn refuse_connections(&self, refuse: bool) {
         let was_open = std::mem::replace(&mut *lock(&self.shared.open), !refuse);
         if refuse && was_open {
-            // Wakes the listener, which looks whether it is still to listen.
+            // Wakes the listener, which then sees that it is to end.
             drop(TcpStream::connect(self.address));
             let until = Instant::now() + Duration::from_secs(60);
             while TcpStream::connect(self.address).is_ok() {
@@ -155,7 +155,7 @@ impl FaultProxy {
                 thread::sleep(Duration::from_millis(1));
             }
             for client in lock(&self.shared.clients).drain(..).filter_map(|client| client.upgrade()) {
-                // What is closed already needs no end.
+                // It may be closed already.
                 let _ = client.shutdown(Shutdown::Both);
             }
         } else if !refuse && !was_open {
@@ -165,14 +165,14 @@ impl FaultProxy {
         }
     }
 
-    /// What has come so far, and what was done to it.
+    /// The requests so far, with their faults.
     pub fn log(&self) -> Vec<ProxyLogEntry> {
         let mut log = lock(&self.shared.log).clone();
         log.sort_by_key(|passed| passed.number);
         log
     }
 
-    /// Forgets what has come so far. How often a request was seen is not forgotten.
+    /// Clears the log. The numbers of repetitions stay.
     pub fn forget(&self) {
         lock(&self.shared.log).clear();
     }
@@ -210,13 +210,13 @@ impl Shared {
         while let Ok(Some(request)) = Message::read(&mut reader, Sort::Request) {
             match self.pass(client, &request) {
                 Ok(true) => {}
-                // The client went away.
+                // The client disconnected.
                 Ok(false) | Err(_) => return,
             }
         }
     }
 
-    /// Whether the connection goes on.
+    /// Handles one request. Returns whether the connection stays open.
     fn pass(&self, client: &TcpStream, request: &Message) -> io::Result<bool> {
         let seen = self.see(request);
         let choose = lock(&self.choose).clone();
@@ -225,7 +225,7 @@ impl Shared {
             thread::sleep(latency);
         }
         let asked = !matches!(fault, Fault::LostRequest | Fault::Status(..));
-        // A registry that does not answer is no fault of ours: the client sees it go.
+        // If the registry itself does not answer, the client's connection ends.
         let answer = if asked { self.ask(request, &seen.method).ok() } else { None };
         let ProxiedRequest { number, method, path, .. } = seen;
         let head = method == "HEAD";
@@ -252,7 +252,7 @@ impl Shared {
         ProxiedRequest { number, method, path, times: *times }
     }
 
-    /// The registry's whole answer, by a connection of its own.
+    /// The registry's complete answer, over a connection of its own.
     fn ask(&self, request: &Message, method: &str) -> io::Result<Message> {
         let mut server = TcpStream::connect(&self.host)?;
         request.write_head(&mut server, Framing::Length, request.body.len(), "close")?;
@@ -262,7 +262,7 @@ impl Shared {
     }
 }
 
-/// How many requests there were, in all and of each method and path.
+/// How many requests there were, in total and for each method and path.
 #[derive(Default)]
 struct Counts {
     all: usize,
@@ -282,7 +282,7 @@ enum Sort {
 /// How the end of a body is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Framing {
-    /// There is no body, and a length in the headers speaks of another one.
+    /// There is no body; a length in the headers means that of another request.
     Empty,
     Length,
     Chunked,
@@ -290,12 +290,12 @@ enum Framing {
     Close,
 }
 
-/// A whole request or answer.
+/// A complete request or answer.
 #[derive(Debug, Clone)]
 struct Message {
     /// The request line or the status line.
     first: String,
-    /// Without those that are about the connection.
+    /// Without those that concern the connection.
     headers: Vec<(String, String)>,
     framing: Framing,
     body: Vec<u8>,
@@ -350,12 +350,12 @@ impl Message {
         Ok(Some(message))
     }
 
-    /// Such as something between the client and the registry gives by itself.
+    /// As a proxy between the client and the registry answers by itself.
     fn of_status(status: u16, retry_after: Option<u64>, head: bool) -> Self {
         let mut headers = vec![("content-type".to_owned(), "text/html".to_owned())];
         headers.extend(retry_after.map(|seconds| ("retry-after".to_owned(), seconds.to_string())));
-        let body = if head { String::new() } else { format!("<html>{status} of the weather</html>") };
-        let first = format!("HTTP/1.1 {status} Weather");
+        let body = if head { String::new() } else { format!("<html>{status} injected</html>") };
+        let first = format!("HTTP/1.1 {status} Injected");
         Self { first, headers, framing: Framing::Length, body: body.into_bytes() }
     }
 
@@ -387,7 +387,7 @@ impl Message {
         to.write_all(head.as_bytes())
     }
 
-    /// Gives the answer to the client as the fault wants it. Whether the connection goes on.
+    /// Sends the answer as the fault demands. Returns whether the connection stays open.
     fn spoil(&self, client: &TcpStream, fault: Fault) -> io::Result<bool> {
         let framing = match (fault, self.framing) {
             (Fault::Unframed(_), Framing::Length | Framing::Chunked) => Framing::Close,

@@ -1,7 +1,7 @@
-//! A proxy before a registry (or a Docker Engine) that holds one request back, so that a test can act in
-//! the middle of what is done there.
+//! A proxy before a registry (or a Docker Engine) that holds one request back, so that a test can act at
+//! that moment.
 //!
-//! It copies bytes and understands only where a request begins: a client writes the head of one in one
+//! It copies bytes and knows only where a request begins: a client writes the head of a request in one
 //! piece.
 
 use std::io::{self, Read, Write};
@@ -13,11 +13,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// What the heads of deletions have in them that only ask whether deletion works, or that of a tag.
+/// Parts of the heads of deletions that only probe whether the registry can delete manifests or tags.
 const PROBES: [&[u8]; 2] =
     [b"sha256:0000000000000000000000000000000000000000000000000000000000000000", b"/regsweep-probe-"];
 
-/// Whether a request only asks what the registry can do.
+/// Whether a request only probes what the registry can do.
 pub fn is_probe(bytes: &[u8]) -> bool {
     PROBES.iter().any(|probe| bytes.windows(probe.len()).any(|window| window == *probe))
 }
@@ -30,12 +30,12 @@ pub struct HoldingProxy {
     release: SyncSender<()>,
 }
 
-/// What is behind a gate.
+/// What the proxy forwards to.
 #[derive(Debug, Clone)]
 pub enum Upstream {
-    /// What listens at `host:port`.
+    /// A server at `host:port`.
     Host(String),
-    /// What listens at this socket.
+    /// A server at this socket.
     Socket(PathBuf),
 }
 
@@ -50,7 +50,7 @@ impl HoldingProxy {
         })
     }
 
-    /// Before this; it holds the first request of which the function says so, and no other.
+    /// Before this server; it holds the first request that the function selects, and no other.
     pub fn holding(behind: Upstream, holds: impl FnMut(&[u8]) -> bool + Send + 'static) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();
@@ -61,7 +61,7 @@ impl HoldingProxy {
         thread::spawn(move || {
             for client in listener.incoming() {
                 let client = client.unwrap();
-                // A registry that is being restarted is not there, which is what the client sees, too.
+                // While the registry restarts, the client's connection ends, as without the proxy.
                 let Ok(server) = Wire::connect(&behind) else { continue };
                 let (from, to) = (server.try_clone(), Wire::Tcp(client.try_clone().unwrap()));
                 thread::spawn(move || copy(from, to, |_| {}));
@@ -76,7 +76,7 @@ impl HoldingProxy {
                         };
                         if is_held {
                             tell.send(()).unwrap();
-                            // A test that gave up has let go of the other end.
+                            // A test that failed has dropped the other end.
                             let _ = released.lock().unwrap().recv();
                         }
                     });
@@ -86,17 +86,17 @@ impl HoldingProxy {
         Self { address, held, release }
     }
 
-    /// The URL to reach the registry through the gate.
+    /// The URL of the registry through the proxy.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Waits until the request has come.
+    /// Waits until the request has arrived.
     pub fn wait_until_held(&self) {
         self.held.recv_timeout(Duration::from_secs(60)).unwrap();
     }
 
-    /// Lets it through.
+    /// Forwards the held request.
     pub fn release(&self) {
         self.release.send(()).unwrap();
     }
@@ -123,7 +123,7 @@ impl Wire {
     }
 
     fn end(&self) {
-        // What is closed already needs no end.
+        // It may be closed already.
         let _ = match self {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Self::Unix(stream) => stream.shutdown(Shutdown::Write),
@@ -145,10 +145,10 @@ impl Wire {
     }
 }
 
-fn copy(mut from: Wire, mut to: Wire, mut look: impl FnMut(&[u8])) {
+fn copy(mut from: Wire, mut to: Wire, mut inspect: impl FnMut(&[u8])) {
     let mut buffer = [0; 16 << 10];
     while let Ok(length @ 1..) = from.read(&mut buffer) {
-        look(&buffer[..length]);
+        inspect(&buffer[..length]);
         if to.write(&buffer[..length]).is_err() {
             break;
         }

@@ -1,6 +1,6 @@
 //! Content as registries store it: images, indexes, charts, signatures, built as bytes.
 //!
-//! It does no IO and reads no clock: the same calls give the same bytes, and every name gives its own.
+//! It does no IO and reads no clock: equal calls give equal bytes, and different names different bytes.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 /// Media type of a Docker manifest list.
 pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
-/// Everything that a client has to accept to be told the digest that a tag really has.
+/// The media types that a client must accept to get a tag's real digest.
 pub const ACCEPT_ALL: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, \
@@ -267,7 +267,7 @@ impl Index {
         self
     }
 
-    /// Lists this manifest without carrying it: whoever stores the index does not store the child.
+    /// Lists this manifest without including it: storing the index does not store the child.
     pub fn missing_child(mut self, child: &Content) -> Self {
         self = self.child(child);
         self.children.pop();

@@ -1,6 +1,6 @@
 //! Pushes content to any registry over plain HTTP, as a client would.
 //!
-//! It knows the distribution specification's push and nothing of who listens.
+//! It knows the push of the distribution specification, and no particular registry.
 
 use anyhow::{Context as _, bail};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
@@ -46,7 +46,7 @@ impl Pusher {
         self.put_manifest(repository, &content.digest, content).await
     }
 
-    /// Blobs of all, and manifests of all but the last, which is the content itself.
+    /// Pushes all blobs, and all manifests below the content itself.
     async fn push_parts(&self, repository: &str, content: &Content) -> anyhow::Result<()> {
         for part in content.tree() {
             for blob in &part.blobs {

@@ -60,14 +60,14 @@ impl Options {
         self
     }
 
-    /// Over HTTPS, and only for those who show a certificate of its authority, such as
+    /// Over HTTPS, and only for clients with a certificate of its authority, such as
     /// [`RealRegistry::client_certificate`].
     pub fn client_certificates(mut self) -> Self {
         self.client_certificates = true;
         self.tls()
     }
 
-    /// Over HTTPS, and only for tokens of the service at this address; none is ever good.
+    /// Over HTTPS, and only for tokens of the service at this address; none is ever valid.
     pub fn token_service(mut self, realm: &str) -> Self {
         self.token_realm = Some(realm.into());
         self.tls()
@@ -85,7 +85,7 @@ impl Options {
         self
     }
 
-    /// With the in-memory cache of the official images, which the garbage collection deceives.
+    /// With the in-memory cache of the official images, which is wrong after a garbage collection.
     pub fn cache(mut self) -> Self {
         self.cache = true;
         self
@@ -103,7 +103,7 @@ impl Options {
         self
     }
 
-    /// Without a log of its requests, which would take longer than answering them.
+    /// Without an access log, which takes longer than answering the requests.
     pub fn quiet(mut self) -> Self {
         self.quiet = true;
         self
@@ -164,7 +164,7 @@ impl RealRegistry {
             write_password(folder.path(), user, password);
         }
         let mut registry = Self { options, folder, port: 0, metrics_port: 0, child: None, was_killed: false };
-        // Someone else may take the port between our look and the registry's: then look again.
+        // Another program may take the port before the registry does: then try another.
         for _ in 0..10 {
             let ports = [(); 2].map(|()| TcpListener::bind(("127.0.0.1", 0)).unwrap());
             [registry.port, registry.metrics_port] = ports.map(|port| port.local_addr().unwrap().port());
@@ -192,7 +192,7 @@ impl RealRegistry {
         self.folder.path().join("store")
     }
 
-    /// Its storage, to be filled or looked at past the registry.
+    /// Its storage, to be written or read without the registry.
     pub fn store(&self) -> Store {
         Store::at(self.store_path())
     }
@@ -202,7 +202,7 @@ impl RealRegistry {
         self.folder.path().join("config.yml")
     }
 
-    /// The certificate of the authority that vouches for it, if it was started with [`Options::tls`].
+    /// The certificate of its authority, if it was started with [`Options::tls`].
     pub fn ca_file(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
     }
@@ -212,7 +212,7 @@ impl RealRegistry {
         ["server.pem", "server.key"].map(|name| self.folder.path().join(name))
     }
 
-    /// Lets in only this user from now on, if it was started with [`Options::htpasswd`].
+    /// Accepts only this user from now on, if it was started with [`Options::htpasswd`].
     pub fn change_password(&self, user: &str, password: &str) {
         write_password(self.folder.path(), user, password);
     }
@@ -226,7 +226,7 @@ impl RealRegistry {
         log.lines().filter_map(access).collect()
     }
 
-    /// The requests so far that could have changed something.
+    /// The requests so far that could have changed the registry.
     pub fn mutating_requests(&self) -> Vec<Logged> {
         let mutating = ["POST", "PUT", "PATCH", "DELETE"];
         self.requests().into_iter().filter(|logged| mutating.contains(&logged.method.as_str())).collect()
@@ -252,8 +252,8 @@ impl RealRegistry {
         }
     }
 
-    /// Whether it was ever stopped. Then its log may lack requests that it had done: it writes the line of one
-    /// after the work.
+    /// Whether it was ever killed. Then its log may lack requests that it had processed: it logs a request after
+    /// the work.
     pub fn was_killed(&self) -> bool {
         self.was_killed
     }
@@ -271,13 +271,13 @@ impl RealRegistry {
         output(registry_program(), self.folder.path(), &arguments)
     }
 
-    /// Its log, for people.
+    /// Its log, for messages of failed tests.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("registry.log")).unwrap_or_default()
     }
 
-    /// Whether it came up. It is up when it says so in its own log: an answer on the port could be
-    /// someone else's, and would stand in the access log.
+    /// Whether it started. Its own log says so: an answer on the port could be another program's, and would
+    /// be in the access log.
     fn try_start(&mut self) -> bool {
         let folder = self.folder.path();
         fs::write(self.config_path(), self.config()).unwrap();

@@ -23,16 +23,16 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Starts an empty one for anyone.
+    /// Starts an empty one without a password.
     pub fn start() -> Self {
         Self::with(&[])
     }
 
-    /// Starts an empty one with these arguments besides.
+    /// Starts an empty one with these additional arguments.
     pub fn with(arguments: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
         let mut redis = Self { folder, port: 0, child: None };
-        // Someone else may take the port between our look and the server's: then look again.
+        // Another program may take the port before the server does: then try another.
         for _ in 0..10 {
             redis.port = free_port();
             let port = redis.port.to_string();
@@ -43,7 +43,7 @@ impl Redis {
         panic!("redis-server did not start: {}", redis.log());
     }
 
-    /// Starts an empty one that speaks only TLS, and only to those who show a certificate of its authority.
+    /// Starts an empty one that speaks only TLS, and requires a client certificate of its authority.
     pub fn tls() -> Self {
         let folder = TempDir::new().unwrap();
         make_certificates(folder.path());

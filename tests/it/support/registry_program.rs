@@ -1,4 +1,4 @@
-//! Which registry the tests, the soak and the benchmark run.
+//! The program of the registry that the tests, the soak and the benchmark run.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;

@@ -1,5 +1,4 @@
-//! Runs regsweep: the program, as an operator would, or the library, where a test has something to do
-//! between the plan and the deletions.
+//! Runs regsweep: the program, or the library where a test acts between the plan and the deletions.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -15,7 +14,7 @@ use regsweep::state::State;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Tags that begin with `old` expire, and nothing else does; no protection and no limit stands in the way.
+/// Tags that begin with `old` expire, and nothing else does; no protection and no limit prevents it.
 pub const OLD_TAGS_EXPIRE: &str = "\
 protect: { newer_than: 0s, at_least: 0 }
 limits: { max_percent: 100 }
@@ -34,20 +33,19 @@ pub struct Regsweep {
     rest: String,
 }
 
-/// How the program ended and what it said.
+/// How the program ended and what it printed.
 #[derive(Debug)]
 pub struct ProgramOutput {
     /// The exit code; `None` if a signal ended it.
     pub code: Option<i32>,
-    /// What it printed.
+    /// Standard output.
     pub stdout: String,
-    /// What it complained and logged.
+    /// Standard error.
     pub stderr: String,
 }
 
 impl Regsweep {
-    /// For the registry at this URL, in mode `enforce`. `rest` is what the YAML says about everything
-    /// but the mode and the registry.
+    /// For the registry at this URL, in mode `enforce`. `rest` is the YAML of everything else.
     pub fn new(url: &str, rest: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         Self { folder, mode: "enforce", registry: format!("url: {url}"), rest: rest.into() }
@@ -65,7 +63,7 @@ impl Regsweep {
         self
     }
 
-    /// Says something else about everything but the mode and the registry from now on; the state stays.
+    /// Replaces the `rest` of the configuration; the state stays.
     pub fn with_rest(&mut self, rest: &str) -> &Self {
         self.rest = rest.into();
         self
@@ -84,7 +82,7 @@ impl Regsweep {
         self.registry(&format!("tls: {{ ca_file: {} }}", path.display()))
     }
 
-    /// Where its state is; it is not made before it is needed.
+    /// Its state directory, which exists only once it is needed.
     pub fn state_dir(&self) -> PathBuf {
         self.folder.path().join("state")
     }
@@ -122,7 +120,7 @@ impl Regsweep {
     pub fn in_process(&self) -> Library {
         let config = parse(&self.yaml(), "config.yaml", &|_| None).unwrap();
         let reader = Reader::new(&config.registries[0], Retry::default(), Arc::new(())).unwrap();
-        // Other tests start processes, which for a moment hold what an earlier one of these has just let go.
+        // A process that another test starts inherits the lock for a moment, until it executes its program.
         let mut opened = State::open(&config.state_dir);
         for _ in 0..500 {
             if !matches!(opened, Err(regsweep::state::Error::Locked(_))) {

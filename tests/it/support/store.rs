@@ -14,7 +14,7 @@ use super::image::{Content, digest, dangling_digest};
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
-    /// Blobs and links that this value wrote, so that a shared layer costs one look and not one per tag.
+    /// Blobs and links that this value wrote, so that a shared layer is written once and not once per tag.
     written: HashSet<String>,
 }
 
@@ -54,32 +54,32 @@ impl Store {
         }
     }
 
-    /// A tag that is listed and has no manifest, as a crash in the middle of a deletion leaves it.
+    /// Writes a tag that is listed and has no manifest, as a crash in the middle of a deletion leaves it.
     pub fn write_dangling_tag(&self, repository: &str, tag: &str) {
         let tags = self.root.join("repositories").join(repository).join("_manifests/tags");
         put(&tags.join(tag).join("current/link"), dangling_digest(tag).as_bytes());
     }
 
-    /// Takes a manifest out of a repository, and leaves its tags, as a crash in the middle of a deletion does.
+    /// Removes a manifest from a repository and leaves its tags, as a crash in the middle of a deletion does.
     pub fn remove_revision(&self, repository: &str, digest: &str) {
         let (algorithm, hex) = digest.split_once(':').unwrap();
         let revisions = self.root.join("repositories").join(repository).join("_manifests/revisions");
         fs::remove_file(revisions.join(algorithm).join(hex).join("link")).unwrap();
     }
 
-    /// Repositories and what each holds. A repository whose last manifest went is listed, empty.
+    /// The content of each repository. A repository whose last manifest was deleted is listed, empty.
     pub fn contents(&self) -> BTreeMap<String, RepositoryContent> {
         let mut found = BTreeMap::new();
         collect(&self.root.join("repositories"), "", &mut found);
         found
     }
 
-    /// What one repository holds; nothing, if there is no such repository.
+    /// The content of one repository; empty if there is no such repository.
     pub fn repository(&self, repository: &str) -> RepositoryContent {
         read_repository(&self.root.join("repositories").join(repository))
     }
 
-    /// Whether a blob (or a manifest's content) is stored, whoever it belongs to.
+    /// Whether a blob (or a manifest's content) is stored, for any repository.
     pub fn has_blob(&self, digest: &str) -> bool {
         self.blob_path(digest).is_file()
     }
@@ -97,7 +97,7 @@ impl Store {
         bytes(&self.root.join("blobs"))
     }
 
-    /// The file in which a blob (or a manifest's content) is stored, to be damaged.
+    /// The file of a blob (or a manifest's content), for tests that damage it.
     pub fn blob_path(&self, digest: &str) -> PathBuf {
         let (algorithm, hex) = digest.split_once(':').unwrap();
         self.root.join("blobs").join(algorithm).join(&hex[..2]).join(hex).join("data")

@@ -1,4 +1,4 @@
-//! Which request goes where, and the shape of answers and errors.
+//! Routes requests, and forms answers and errors.
 
 use serde_json::{Value, json};
 
@@ -52,7 +52,7 @@ impl<'a> Route<'a> {
     }
 }
 
-/// The answer to a request whose path is, or is not, below the prefix that the registry has.
+/// The answer to a request. Its path may be outside the registry's prefix.
 pub(super) fn answer(state: &mut State, request: &Request, below_prefix: bool) -> Canned {
     let personality = state.settings.personality;
     if request.path == "/token" {
@@ -84,7 +84,7 @@ fn route(state: &mut State, request: &Request) -> Canned {
         return refusal;
     }
     if route == Route::Base {
-        // Whatever the method.
+        // For every method.
         return json_reply(personality, 200, "{}");
     }
     let methods = route.methods(state.settings.readonly);
@@ -112,7 +112,7 @@ fn route(state: &mut State, request: &Request) -> Canned {
     }
 }
 
-/// A blob as an object store answers with it, to whoever was sent there.
+/// A blob as an object store answers with it, to a client that was redirected there.
 fn stored(state: &State, digest: &str) -> Canned {
     let found = state.repositories.values().find_map(|repository| repository.blobs.get(digest));
     match found {
@@ -181,7 +181,7 @@ fn part(mut reply: Canned, range: &str, bytes: &[u8]) -> Canned {
     reply.body(&bytes[first..end])
 }
 
-/// The refusal of a range. It announces the length that was meant for the blob, and breaks off.
+/// The refusal of a range. It announces the blob's length, and then breaks off.
 fn beyond(mut reply: Canned, text: &str, length: usize) -> Canned {
     reply.status = 416;
     let sent = text.len().min(length);

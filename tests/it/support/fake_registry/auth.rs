@@ -1,5 +1,4 @@
-//! Who may ask: nobody in particular, a user with a password, or the bearer of a token, and the
-//! endpoint that hands tokens out.
+//! Authentication: none, a user with a password, or a bearer token, and the endpoint that issues tokens.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -12,7 +11,7 @@ use super::answer::{Route, error, error_saying};
 use super::state::{Personality, State};
 use super::wire::{Canned, Request};
 
-/// Who may ask.
+/// How clients authenticate.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Auth {
     /// Everyone.
@@ -25,7 +24,7 @@ pub enum Auth {
         /// The password.
         password: String,
     },
-    /// Whoever has a token from `/token` on this server.
+    /// Only clients with a token from `/token` of this server.
     Bearer(Bearer),
 }
 
@@ -35,7 +34,7 @@ impl Auth {
         Self::Basic { user: user.into(), password: password.into() }
     }
 
-    /// Only tokens, which this user is given; they hold for a minute and for all that was asked.
+    /// Only tokens, which this user gets; they are valid for a minute and for all requested actions.
     pub fn bearer(user: &str, password: &str) -> Self {
         Self::Bearer(Bearer {
             user: user.into(),
@@ -48,29 +47,29 @@ impl Auth {
     }
 }
 
-/// How tokens are handed out.
+/// How tokens are issued.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bearer {
-    /// The user who is given tokens.
+    /// The user who gets tokens.
     pub user: String,
     /// The password.
     pub password: String,
-    /// How long a token holds. It is announced in whole seconds.
+    /// How long a token is valid. It is announced in whole seconds.
     pub lifetime: Duration,
-    /// The only actions that are granted, such as `pull`; `None` grants all that is asked for. A
-    /// narrower grant is no error: the token is handed out and then does not suffice.
+    /// The only actions that are granted, such as `pull`; `None` grants all that are requested. A narrower
+    /// grant is no error: the token is issued and then does not suffice.
     pub actions: Option<Vec<String>>,
-    /// What `POST /token` with `grant_type=refresh_token` takes; without one, that is answered 405.
+    /// The refresh token that `POST /token` accepts; without one, it answers 405.
     pub refresh_token: Option<String>,
-    /// Whether a refresh token is good for one token, with which the next refresh token comes.
+    /// Whether a refresh token is valid once, and each token comes with the next refresh token.
     pub rotates: bool,
 }
 
-/// The tokens that were handed out.
+/// The issued tokens.
 #[derive(Debug, Default)]
 pub(super) struct Tokens {
     pub(super) issued: usize,
-    /// The refresh token that is good now, where it is no longer the first.
+    /// The valid refresh token, if it is no longer the first.
     refresh: Option<String>,
     valid: HashMap<String, Token>,
 }
@@ -82,7 +81,7 @@ struct Token {
     access: Vec<[String; 3]>,
 }
 
-/// The refusal of a request, or `None` where it may go on.
+/// The refusal of a request, or `None` if it is allowed.
 pub(super) fn refuse(state: &State, request: &Request, route: &Route<'_>) -> Option<Canned> {
     let personality = state.settings.personality;
     let needed = needed(personality, request, route);
@@ -92,7 +91,7 @@ pub(super) fn refuse(state: &State, request: &Request, route: &Route<'_>) -> Opt
         Auth::Bearer(bearer) => is_user(request, &bearer.user, &bearer.password),
     };
     match personality {
-        // Harbor takes passwords wherever it takes tokens, and for its catalog takes no token.
+        // Harbor accepts passwords wherever it accepts tokens, and for its catalog no token.
         Personality::Harbor if *route == Route::Catalog => {
             let may = state.settings.administrator && knows(request);
             return (!may).then(|| harbor("unauthorized to list catalog"));
@@ -112,7 +111,7 @@ pub(super) fn refuse(state: &State, request: &Request, route: &Route<'_>) -> Opt
             "Basic realm=\"tests\"".to_owned()
         }
         Auth::Bearer(_) => {
-            let problem = match state.tokens.judge(request, &needed) {
+            let problem = match state.tokens.check(request, &needed) {
                 Ok(()) => return None,
                 Err(problem) => problem,
             };
@@ -141,10 +140,10 @@ pub(super) fn refuse(state: &State, request: &Request, route: &Route<'_>) -> Opt
     Some(reply.header("www-authenticate", challenge))
 }
 
-/// A challenge that nobody can answer.
+/// A challenge that no client can answer.
 const CLOSED: &str = "Basic realm=\"tests\"";
 
-/// Harbor's refusal, which asks whoever has shown something else for the password.
+/// Harbor's refusal, which demands the password where the client sent something else.
 fn harbor(message: &str) -> Canned {
     let reply = error_saying(Personality::Harbor, 401, "UNAUTHORIZED", message, None);
     reply.header("www-authenticate", "Basic realm=\"harbor\"")
@@ -171,7 +170,7 @@ fn needed(personality: Personality, request: &Request, route: &Route<'_>) -> Vec
 }
 
 impl Tokens {
-    fn judge(&self, request: &Request, needed: &[[String; 3]]) -> Result<(), Option<&'static str>> {
+    fn check(&self, request: &Request, needed: &[[String; 3]]) -> Result<(), Option<&'static str>> {
         let given = request.header("authorization").ok_or(None)?;
         let given = given.strip_prefix("Bearer ").ok_or(None)?;
         let token = self.valid.get(given).filter(|token| Instant::now() < token.expires);

@@ -1,10 +1,10 @@
-//! Manifests: what a request for one is given, and what a deletion takes.
+//! Manifests: reading, writing and deleting them.
 
 use serde_json::{Value, json};
 
 use super::super::image::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, digest};
 use super::answer::{error, error_saying, errors, is_digest};
-use super::elsewhere;
+use super::other_servers;
 use super::state::{Personality, Repository, State};
 use super::wire::{Canned, Request};
 
@@ -91,7 +91,7 @@ fn accepted(request: &Request) -> Vec<String> {
     types.map(|one| one.split(';').next().unwrap_or_default().trim().to_owned()).collect()
 }
 
-/// What a client that knows no manifest lists is given for one.
+/// The answer to a client that accepts no manifest lists.
 fn for_linux(list: &[u8]) -> Option<String> {
     let list: Value = serde_json::from_slice(list).ok()?;
     let children = list["manifests"].as_array()?;
@@ -103,7 +103,7 @@ fn for_linux(list: &[u8]) -> Option<String> {
 pub(super) fn delete(state: &mut State, name: &str, reference: &str) -> Canned {
     let personality = state.settings.personality;
     if !personality.is_distribution() {
-        return elsewhere::delete(state, name, reference);
+        return other_servers::delete(state, name, reference);
     }
     let by_tag = !is_digest(reference);
     let may = state.settings.delete || (by_tag && personality == Personality::V3_0);
@@ -134,7 +134,7 @@ pub(super) fn delete(state: &mut State, name: &str, reference: &str) -> Canned {
     }
 }
 
-/// Takes a manifest whose parts are here, in the order of `PutManifest`: the type, the digest, the parts,
+/// Stores a manifest whose parts exist, in the order of `PutManifest`: the type, the digest, the parts,
 /// the manifest, the tag.
 pub(super) fn put(state: &mut State, request: &Request, name: &str, reference: &str) -> Canned {
     let personality = state.settings.personality;
@@ -225,7 +225,7 @@ fn not_found(name: &str, reference: &str) -> Canned {
     error_saying(Personality::Harbor, 404, "NOT_FOUND", &message, None)
 }
 
-/// A digest that is none is looked for as a tag, and the storage does not like its name.
+/// An invalid digest is looked up as a tag, whose name the storage rejects.
 fn malformed(personality: Personality, name: &str, reference: &str) -> Canned {
     if !personality.is_distribution() {
         return unknown_tag(personality, name, reference);

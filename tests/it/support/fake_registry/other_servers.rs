@@ -1,7 +1,7 @@
-//! Deletion on servers that are no distribution.
+//! Deletion on servers other than distribution.
 //!
-//! zot, Harbor and GitLab as their sources say; none of them is here to be asked. What is only assumed
-//! says so.
+//! zot, Harbor and GitLab behave as their sources say; none of them could be run here. A comment marks what is
+//! assumed.
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ pub(super) fn delete(state: &mut State, name: &str, reference: &str) -> Canned {
     if !state.settings.delete || matches!(personality, Personality::DockerHub | Personality::Ghcr) {
         return error(personality, 405, "UNSUPPORTED", None);
     }
-    // Harbor looks at the form of the reference before it looks for anything.
+    // Harbor checks the form of the reference first.
     if personality == Personality::Harbor && !is_digest(reference) {
         let message = format!("unsupported digest {reference}: invalid checksum digest format");
         return error_saying(personality, 400, "UNSUPPORTED", &message, None);
@@ -41,7 +41,7 @@ pub(super) fn delete(state: &mut State, name: &str, reference: &str) -> Canned {
         repository.tags.iter().filter(|(_, digest)| *digest == reference).map(|(tag, _)| tag).collect();
     let detail = Some(json!({ "reference": reference }));
     match personality {
-        // Whoever has the permission `detectManifestCollision` must not delete several tags at once.
+        // With the permission `detectManifestCollision` a user must not delete several tags at once.
         Personality::Zot if settings.one_tag_only && tags.len() > 1 => {
             error(personality, 409, "MANIFEST_INVALID", detail)
         }

@@ -1,4 +1,4 @@
-//! What the fake holds, and how it was told to behave.
+//! What the fake holds, and its settings.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::image::{Content, digest, dangling_digest};
 use super::auth::{Auth, Tokens};
 
-/// The server whose behaviour is shown.
+/// The server that the fake imitates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Personality {
     /// distribution 2.8.2 and 2.8.3.
@@ -43,7 +43,7 @@ impl Personality {
         matches!(self, Self::Oci11 | Self::Zot | Self::Harbor)
     }
 
-    /// Whether it has a catalog for anybody.
+    /// Whether it has a catalog.
     pub fn has_catalog(self) -> bool {
         !matches!(self, Self::DockerHub | Self::Ghcr)
     }
@@ -75,7 +75,7 @@ pub enum Links {
 /// How the fake behaves.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Like which server.
+    /// The imitated server.
     pub personality: Personality,
     /// Whether deletion is enabled.
     pub delete: bool,
@@ -87,16 +87,15 @@ pub struct Settings {
     pub links: Links,
     /// The most entries of one catalog page.
     pub max_entries: usize,
-    /// Who may ask.
+    /// How clients authenticate.
     pub auth: Auth,
     /// Whether the user is an administrator, where that makes a difference.
     pub administrator: bool,
-    /// Tags that Harbor was told to keep whatever happens.
+    /// Tags that are immutable on Harbor.
     pub immutable: Vec<String>,
     /// Whether zot refuses to delete a manifest with several tags.
     pub one_tag_only: bool,
-    /// Where blobs are to be fetched: a URL before their digest, as of an object store. Empty where they are
-    /// answered with.
+    /// Where requests for blobs are redirected: a URL before the digest, as of an object store. Empty: nowhere.
     pub redirect: String,
     /// Whether a tag is left out of lists if its name begins with another tag's (3.1.0 and 3.1.1 on S3).
     pub hides_tags: bool,
@@ -127,7 +126,7 @@ impl Default for Settings {
     }
 }
 
-/// Everything that the fake knows.
+/// The state of the fake.
 #[derive(Debug, Default)]
 pub struct State {
     /// How it behaves.
@@ -175,7 +174,7 @@ impl State {
         self.tag(repository, tag, &dangling_digest(tag));
     }
 
-    /// Lets no token that was handed out be good any longer.
+    /// Makes all issued tokens invalid.
     pub fn revoke_tokens(&mut self) {
         self.tokens.revoke();
     }

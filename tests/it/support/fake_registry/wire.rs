@@ -1,7 +1,7 @@
-//! Requests and answers on the wire: reads the one, sends the other, or breaks off where asked to.
+//! Reads requests and sends answers, or breaks them off where a test scripts that.
 //!
 //! It knows HTTP and no registry. Hyper is used directly because a handler of axum always answers, and
-//! a server that closes the connection without a word is one of the things to be tested.
+//! tests need a server that closes the connection without an answer.
 
 use std::convert::Infallible;
 use std::io;
@@ -123,7 +123,7 @@ impl Canned {
             _ if head => Body::empty(),
             Ending::CutAfter(bytes) => {
                 let begun = self.body[..bytes.min(self.body.len())].to_vec();
-                // The pause lets hyper send what it has, or all would be lost with the connection.
+                // The pause lets hyper send what it has before the connection is closed.
                 let end = async {
                     tokio::task::yield_now().await;
                     Err(io::Error::other("told to break off"))
@@ -136,7 +136,7 @@ impl Canned {
     }
 }
 
-/// A request as the log keeps it.
+/// A request in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Logged {
     /// The method.
@@ -157,7 +157,7 @@ pub struct Logged {
     pub user_agent: Option<String>,
 }
 
-/// Serves until the other end of `stopped` goes.
+/// Serves until the sender of `stopped` is dropped.
 pub(super) fn serve(listener: TcpListener, shared: Arc<Shared>, stopped: oneshot::Receiver<()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
