@@ -10,18 +10,18 @@ use futures_util::{StreamExt as _, stream};
 use tokio::runtime::Handle;
 
 use super::filling::{Filled, Repository};
-use crate::support::real_registry::RealRegistry;
 use super::{CONCURRENCY, REGISTRY, now};
+use crate::support::real_registry::RealRegistry;
 
 /// Tags of a repository. Distribution 2.8 reads all of them at every deletion.
-pub const TAGS: [usize; 2] = [500, 5_000];
+pub(crate) const TAGS: [usize; 2] = [500, 5_000];
 /// Repositories in which regsweep, and the loop, delete at the same time.
 const REPOSITORIES: usize = 4;
 /// The share of a repository that is deleted at most.
 const MOST_PERCENT: usize = 80;
 
 /// The measurements of one number of deletions in repositories of one size.
-pub struct Row {
+pub(crate) struct Row {
     tags: usize,
     repositories: usize,
     deletions: usize,
@@ -40,7 +40,7 @@ struct RunCost {
 }
 
 /// Measures both, each on a new store of the same content.
-pub fn measure(program: &Path, tags: usize, deletions: usize) -> Row {
+pub(crate) fn measure(program: &Path, tags: usize, deletions: usize) -> Row {
     let repositories = deletions.div_ceil(tags * MOST_PERCENT / 100);
     let each = deletions / repositories;
     let keep = tags - each;
@@ -125,7 +125,7 @@ fn requests() -> u64 {
 }
 
 /// The table.
-pub fn markdown(rows: &[Row]) -> String {
+pub(crate) fn markdown(rows: &[Row]) -> String {
     let mut text = "| tags of a repository | repositories | deletions | plain loop | `regsweep run` | ratio | its requests \
                     | a run that finds nothing to delete | its requests |\n\
                     |---:|---:|---:|---:|---:|---:|---:|---:|---:|\n"

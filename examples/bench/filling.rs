@@ -18,27 +18,27 @@ const BASE_LAYERS: usize = 5;
 const STEPS: usize = 12;
 
 /// The written content.
-pub struct Filled {
-    pub repositories: Vec<Repository>,
+pub(crate) struct Filled {
+    pub(crate) repositories: Vec<Repository>,
 }
 
 /// One repository.
-pub struct Repository {
-    pub name: String,
+pub(crate) struct Repository {
+    pub(crate) name: String,
     /// Newest first.
-    pub tags: Vec<Tagged>,
+    pub(crate) tags: Vec<Tagged>,
 }
 
 /// A tag, with the digests of its manifest and configuration.
-pub struct Tagged {
-    pub tag: String,
-    pub digest: String,
-    pub config: String,
+pub(crate) struct Tagged {
+    pub(crate) tag: String,
+    pub(crate) digest: String,
+    pub(crate) config: String,
 }
 
 impl Filled {
     /// Writes so many tags into the storage below this directory.
-    pub fn write(rootdirectory: &Path, tags: usize, now: DateTime<Utc>) -> Self {
+    pub(crate) fn write(rootdirectory: &Path, tags: usize, now: DateTime<Utc>) -> Self {
         let mut left = tags;
         let counts = REPOSITORIES.iter().cycle().map_while(|&count| {
             let count = count.min(left);
@@ -49,7 +49,7 @@ impl Filled {
     }
 
     /// Writes repositories of so many tags.
-    pub fn write_repositories(
+    pub(crate) fn write_repositories(
         rootdirectory: &Path,
         counts: impl Iterator<Item = usize>,
         now: DateTime<Utc>,
@@ -85,7 +85,7 @@ impl Filled {
     }
 
     /// `repository:tag` of everything.
-    pub fn references(&self) -> impl Iterator<Item = String> {
+    pub(crate) fn references(&self) -> impl Iterator<Item = String> {
         let all = self.repositories.iter();
         all.flat_map(|one| one.tags.iter().map(move |tagged| format!("{}:{}", one.name, tagged.tag)))
     }

@@ -12,7 +12,7 @@ use crate::support::image::ACCEPT_ALL;
 
 /// Whether regsweep has scanned the registry before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scan {
+pub(crate) enum Scan {
     /// Everything is read: each manifest by its tag, and its configuration.
     Cold,
     /// Each tag is read with a condition: whether it has changed.
@@ -21,7 +21,7 @@ pub enum Scan {
 
 impl Scan {
     /// Its name in the table.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Cold => "cold",
             Self::Warm => "warm",
@@ -33,7 +33,7 @@ impl Scan {
 const CHECKED: usize = 20_000;
 
 /// The requests of one scan.
-pub struct Load {
+pub(crate) struct Load {
     list: PathBuf,
     script: PathBuf,
     lists: usize,
@@ -43,7 +43,7 @@ pub struct Load {
 
 impl Load {
     /// Writes the list of requests into this folder.
-    pub fn new(folder: &Path, scan: Scan, filled: &Filled) -> Self {
+    pub(crate) fn new(folder: &Path, scan: Scan, filled: &Filled) -> Self {
         let mut text = String::new();
         let mut tags = 0;
         for repository in &filled.repositories {
@@ -71,13 +71,13 @@ impl Load {
     }
 
     /// How many requests there are.
-    pub fn requests(&self) -> usize {
+    pub(crate) fn requests(&self) -> usize {
         let of_each_tag = if self.scan == Scan::Cold { 2 } else { 1 };
         self.lists + of_each_tag * self.tags
     }
 
     /// From the first request to the last answer.
-    pub fn run(&self, url: &str) -> Duration {
+    pub(crate) fn run(&self, url: &str) -> Duration {
         let said = self.wrk(url, &self.list, None);
         let took = said.iter().find_map(|words| match words.as_slice() {
             [name, value] if name == "took" => value.parse().ok(),
@@ -88,7 +88,7 @@ impl Load {
 
     /// Sends the first requests once and checks that the statuses are those that regsweep gets. This also warms up the
     /// registry. The store was just written, so it is in memory.
-    pub fn check(&self, url: &str) {
+    pub(crate) fn check(&self, url: &str) {
         let all = fs::read_to_string(&self.list).unwrap();
         let first: Vec<&str> = all.lines().take(CHECKED).collect();
         let list = self.list.with_extension("checked");

@@ -10,19 +10,19 @@ use super::filling::Filled;
 
 /// The cost of a `regsweep plan`.
 #[derive(Debug, Clone)]
-pub struct PlanCost {
+pub(crate) struct PlanCost {
     /// From its start to its end.
-    pub wall: Duration,
+    pub(crate) wall: Duration,
     /// CPU time, user and system.
-    pub cpu: Duration,
+    pub(crate) cpu: Duration,
     /// The peak of its resident memory, in KiB.
-    pub peak_kib: u64,
+    pub(crate) peak_kib: u64,
     /// The number of requests that it reports.
-    pub requests: Option<u64>,
+    pub(crate) requests: Option<u64>,
 }
 
 /// Runs `regsweep plan` with rules that need the age of every image.
-pub fn plan(program: &Path, url: &str, folder: &Path, state: &Path) -> PlanCost {
+pub(crate) fn plan(program: &Path, url: &str, folder: &Path, state: &Path) -> PlanCost {
     let (config, said, costs) = (folder.join("config.yaml"), folder.join("said"), folder.join("costs"));
     let yaml = format!(
         "state_dir: {}\n\
@@ -62,7 +62,7 @@ fn requests(said: &str) -> Option<u64> {
 }
 
 /// The time of a shell loop that runs `skopeo inspect` for so many tags.
-pub fn skopeo_loop(host: &str, filled: &Filled, tags: usize) -> Duration {
+pub(crate) fn skopeo_loop(host: &str, filled: &Filled, tags: usize) -> Duration {
     let references: Vec<String> = filled.references().take(tags).collect();
     let script = "for image; do \
         skopeo inspect --tls-verify=false --no-tags --format '{{.Created}}' \"docker://$image\" || exit 1; \

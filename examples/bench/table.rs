@@ -10,25 +10,25 @@ use super::measure::PlanCost;
 use crate::support::registry_program::registry_program;
 
 /// The measurements of one size, cold or warm.
-pub struct Row {
-    pub tags: usize,
-    pub scan: Scan,
+pub(crate) struct Row {
+    pub(crate) tags: usize,
+    pub(crate) scan: Scan,
     /// Requests of the load generator.
-    pub sent: usize,
-    pub load: Vec<Duration>,
-    pub ran: Vec<PlanCost>,
+    pub(crate) sent: usize,
+    pub(crate) load: Vec<Duration>,
+    pub(crate) ran: Vec<PlanCost>,
     /// The shell loop's time, scaled to all tags.
-    pub looped: Option<Duration>,
+    pub(crate) looped: Option<Duration>,
 }
 
 impl Row {
-    pub fn new(tags: usize, scan: Scan) -> Self {
+    pub(crate) fn new(tags: usize, scan: Scan) -> Self {
         Self { tags, scan, sent: 0, load: Vec::new(), ran: Vec::new(), looped: None }
     }
 }
 
 /// The table: medians of all rounds, and the highest memory of any.
-pub fn markdown(rows: &[Row], looped: usize) -> String {
+pub(crate) fn markdown(rows: &[Row], looped: usize) -> String {
     let mut text = format!(
         "| tags | scan | requests | `regsweep plan` | CPU | peak memory | requests of wrk | wrk | ratio \
          | `skopeo inspect` loop, scaled from {looped} tags |\n\
@@ -70,7 +70,7 @@ fn median<T: PartialOrd + Copy>(values: impl Iterator<Item = T>) -> T {
 }
 
 /// One line about the machine.
-pub fn machine() -> String {
+pub(crate) fn machine() -> String {
     let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let system = fs::read_to_string("/etc/os-release").unwrap_or_default();

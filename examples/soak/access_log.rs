@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
 use crate::Soak;
-use crate::support::image::Content;
 use crate::model::Push;
+use crate::support::image::Content;
 
 /// The client of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Who {
+pub(crate) enum Who {
     Regsweep,
     /// A push, by its number.
     Push(usize),
@@ -19,7 +19,7 @@ pub enum Who {
 
 /// One request for a repository's tags or manifests. The log has them in the order of their answers.
 #[derive(Debug, Clone)]
-pub struct Line {
+pub(crate) struct Line {
     who: Who,
     method: String,
     repository: String,
@@ -31,7 +31,7 @@ pub struct Line {
 }
 
 impl Line {
-    pub fn is(&self, who: Who, method: &str, status: u16) -> bool {
+    pub(crate) fn is(&self, who: Who, method: &str, status: u16) -> bool {
         self.who == who && self.method == method && self.status == status
     }
 
@@ -41,7 +41,7 @@ impl Line {
         time.ok().map(|time| time.and_utc())
     }
 
-    pub fn concerns(&self, repository: &str, reference: &str) -> bool {
+    pub(crate) fn concerns(&self, repository: &str, reference: &str) -> bool {
         self.repository == repository && self.reference.as_deref() == Some(reference)
     }
 
@@ -68,26 +68,26 @@ impl Line {
 }
 
 /// The log, with the pushes.
-pub struct AccessLog {
-    pub lines: Vec<Line>,
-    pub pushes: Vec<Push>,
+pub(crate) struct AccessLog {
+    pub(crate) lines: Vec<Line>,
+    pub(crate) pushes: Vec<Push>,
 }
 
 /// A deletion by regsweep in the log.
-pub struct Deletion<'a> {
+pub(crate) struct Deletion<'a> {
     position: usize,
-    pub repository: &'a str,
+    pub(crate) repository: &'a str,
     /// The digest of a manifest, or a tag that was deleted alone.
-    pub reference: &'a str,
+    pub(crate) reference: &'a str,
 }
 
 impl AccessLog {
-    pub fn read(soak: &Soak) -> Self {
+    pub(crate) fn read(soak: &Soak) -> Self {
         let lines = soak.host.access_log().lines().filter_map(Line::read).collect();
         Self { lines, pushes: soak.model.pushes() }
     }
 
-    pub fn deletions(&self) -> impl Iterator<Item = Deletion<'_>> {
+    pub(crate) fn deletions(&self) -> impl Iterator<Item = Deletion<'_>> {
         self.lines.iter().enumerate().filter(|(_, line)| line.is(Who::Regsweep, "DELETE", 202)).filter_map(
             |(position, line)| {
                 let reference = line.reference.as_deref()?;
@@ -96,7 +96,7 @@ impl AccessLog {
         )
     }
 
-    pub fn deleted(&self) -> usize {
+    pub(crate) fn deleted(&self) -> usize {
         self.deletions().count()
     }
 
@@ -134,7 +134,7 @@ impl AccessLog {
 
     /// Describes a race: regsweep deleted something of a push that was not complete at its recheck. No registry can
     /// refuse a deletion because of a later change. A deletion that was sent before is no race.
-    pub fn race(&self, push: usize) -> Option<String> {
+    pub(crate) fn race(&self, push: usize) -> Option<String> {
         let (begin, done) = self.span_of(push)?;
         let pushed = self.pushes.get(push)?;
         let mut parts: BTreeSet<&str> =
@@ -151,13 +151,18 @@ impl AccessLog {
                 });
                 (recheck < done && !again).then(|| {
                     let time = |position: usize| self.lines[position].time.as_str();
-                    format!("scanned {}, pushed {}, deleted {}", time(recheck), time(done), time(one.position))
+                    format!(
+                        "scanned {}, pushed {}, deleted {}",
+                        time(recheck),
+                        time(done),
+                        time(one.position)
+                    )
                 })
             })
     }
 
     /// Whether regsweep deleted one of these just after a push began.
-    pub fn was_deleted_after(&self, push: usize, references: &[String]) -> bool {
+    pub(crate) fn was_deleted_after(&self, push: usize, references: &[String]) -> bool {
         let (Some((begin, done)), Some(pushed)) = (self.span_of(push), self.pushes.get(push)) else {
             return true;
         };
@@ -172,14 +177,14 @@ impl AccessLog {
     }
 
     /// Whether any push of this manifest was in such a race.
-    pub fn was_in_race(&self, repository: &str, digest: &str) -> bool {
+    pub(crate) fn was_in_race(&self, repository: &str, digest: &str) -> bool {
         let same = |push: &Push| push.repository == repository && push.content.digest == digest;
         let pushes = self.pushes.iter().enumerate().filter(|(_, push)| same(push));
         pushes.into_iter().any(|(number, _)| self.race(number).is_some())
     }
 
     /// Whether the pushed content existed already in an earlier scan, so that scans cannot detect the push.
-    pub fn was_unseen(&self, push: usize) -> bool {
+    pub(crate) fn was_unseen(&self, push: usize) -> bool {
         let (Some((begin, _)), Some(pushed)) = (self.span_of(push), self.pushes.get(push)) else {
             return false;
         };
@@ -202,7 +207,7 @@ impl AccessLog {
     }
 
     /// Whether the tag of a push was moved or deleted before regsweep read it, so that scans cannot detect the push.
-    pub fn moved_on(&self, push: usize) -> bool {
+    pub(crate) fn moved_on(&self, push: usize) -> bool {
         let (Some((_, done)), Some(pushed)) = (self.span_of(push), self.pushes.get(push)) else {
             return false;
         };
@@ -224,7 +229,7 @@ impl AccessLog {
     }
 
     /// Whether the registry failed in a deletion by regsweep, and may have done a part of it.
-    pub fn is_half(&self, repository: &str, reference: &str) -> bool {
+    pub(crate) fn is_half(&self, repository: &str, reference: &str) -> bool {
         self.lines
             .iter()
             .any(|line| line.is(Who::Regsweep, "DELETE", 500) && line.concerns(repository, reference))
@@ -232,7 +237,13 @@ impl AccessLog {
 
     /// Whether a manifest was found after the deletion of a journal entry, without any of its tags. It may have been
     /// deleted and pushed again.
-    pub fn lost_its_tags(&self, repository: &str, digest: &str, tags: &[String], at: DateTime<Utc>) -> bool {
+    pub(crate) fn lost_its_tags(
+        &self,
+        repository: &str,
+        digest: &str,
+        tags: &[String],
+        at: DateTime<Utc>,
+    ) -> bool {
         let holds = |tag: &str, position: usize| {
             let mut before = self.lines[..position].iter().rev();
             let last = before
@@ -250,7 +261,7 @@ impl AccessLog {
     }
 
     /// Whether it was pushed again a moment after regsweep deleted it.
-    pub fn was_pushed_again(&self, repository: &str, reference: &str) -> bool {
+    pub(crate) fn was_pushed_again(&self, repository: &str, reference: &str) -> bool {
         let pushed = |line: &Line| match line.who {
             Who::Push(number) if line.method == "PUT" && line.status == 201 => {
                 let own = line.reference.as_deref() == Some(reference);
@@ -267,7 +278,7 @@ impl AccessLog {
     }
 
     /// The requests that concern a content, for messages.
-    pub fn describe(&self, repository: &str, content: &Content) -> String {
+    pub(crate) fn describe(&self, repository: &str, content: &Content) -> String {
         let parts: BTreeSet<&str> = content.tree().iter().map(|part| part.digest.as_str()).collect();
         let mut text = Vec::new();
         for (position, line) in

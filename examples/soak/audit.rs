@@ -62,13 +62,15 @@ fn entries(history: &Value) -> Vec<Entry> {
 }
 
 /// Compares them while nothing else happens.
-pub async fn audit(soak: &Soak) {
+pub(crate) async fn audit(soak: &Soak) {
     let (history, metrics) = {
         let service = soak.service.lock().await;
         match (service.json("api/v1/runs?limit=1000").await, service.metrics().await) {
             (Ok(history), Ok(metrics)) => (history, metrics),
             (Err(error), _) | (_, Err(error)) => {
-                return soak.report.violation(Guarantee::Alive, format!("the service does not answer: {error}"));
+                return soak
+                    .report
+                    .violation(Guarantee::Alive, format!("the service does not answer: {error}"));
             }
         }
     };

@@ -8,15 +8,15 @@ use fastrand::Rng;
 use reqwest::StatusCode;
 
 use crate::access_log::AccessLog;
-use crate::support::image::{ACCEPT_ALL, Content, digest};
 use crate::model::{Tagged, is_held};
 use crate::report::Guarantee;
 use crate::service::PROTECTED;
+use crate::support::image::{ACCEPT_ALL, Content, digest};
 use crate::{Soak, now};
 
 /// Why something could not be pulled.
 #[derive(Debug)]
-pub enum Trouble {
+pub(crate) enum Trouble {
     /// The registry does not answer.
     Away,
     /// It does not exist, or has the wrong content.
@@ -24,7 +24,7 @@ pub enum Trouble {
 }
 
 /// Checks until the end.
-pub async fn run(soak: Arc<Soak>, mut random: Rng) {
+pub(crate) async fn run(soak: Arc<Soak>, mut random: Rng) {
     while !soak.is_over() {
         match random.u32(0..10) {
             0..6 => held(&soak, &mut random).await,
@@ -36,7 +36,7 @@ pub async fn run(soak: Arc<Soak>, mut random: Rng) {
 }
 
 /// Checks everything that must exist, while nothing else happens.
-pub async fn everything(soak: &Soak) {
+pub(crate) async fn everything(soak: &Soak) {
     for tagged in soak.model.quiet(|one| is_held(&one.tag)) {
         one(soak, &tagged, Guarantee::Held, "check: held, during an audit", |_| true).await;
     }
@@ -74,7 +74,8 @@ async fn signed(soak: &Soak, random: &mut Rng) {
                 soak.model.signatures().iter().any(|one| one.tag == signed.tag && one.by == signed.by);
             if still && same(&before) == same(&after) {
                 let name = format!("{}:{}", signed.repository, signed.tag);
-                soak.report.violation(Guarantee::Held, format!("{name}, a signature of {}: {why}", signed.by.0));
+                soak.report
+                    .violation(Guarantee::Held, format!("{name}, a signature of {}: {why}", signed.by.0));
             }
         }
     }
@@ -114,7 +115,12 @@ async fn one(soak: &Soak, tagged: &Tagged, guarantee: Guarantee, what: &str, due
 }
 
 /// Pulls a tag (or a digest) and everything below it, and compares the bytes.
-pub async fn pull(soak: &Soak, repository: &str, reference: &str, content: &Content) -> Result<(), Trouble> {
+pub(crate) async fn pull(
+    soak: &Soak,
+    repository: &str,
+    reference: &str,
+    content: &Content,
+) -> Result<(), Trouble> {
     expect(soak, &format!("{repository}/manifests/{reference}"), &content.digest).await?;
     for part in content.tree() {
         expect(soak, &format!("{repository}/manifests/{}", part.digest), &part.digest).await?;
@@ -127,7 +133,7 @@ pub async fn pull(soak: &Soak, repository: &str, reference: &str, content: &Cont
 }
 
 /// Fetches something, which must have this digest.
-pub async fn expect(soak: &Soak, path: &str, wanted: &str) -> Result<Vec<u8>, Trouble> {
+pub(crate) async fn expect(soak: &Soak, path: &str, wanted: &str) -> Result<Vec<u8>, Trouble> {
     let url = format!("{}/v2/{path}", soak.host.url());
     let answer = soak.puller.get(&url).header("accept", ACCEPT_ALL).send().await;
     let answer = answer.map_err(|_| Trouble::Away)?;

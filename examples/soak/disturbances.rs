@@ -6,13 +6,13 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use crate::Soak;
-use crate::support::image::digest;
 use crate::pusher::REPOSITORIES;
 use crate::report::Guarantee;
 use crate::service::Variant;
+use crate::support::image::digest;
 
 /// Disturbs until the end.
-pub async fn run(soak: Arc<Soak>, mut random: Rng) {
+pub(crate) async fn run(soak: Arc<Soak>, mut random: Rng) {
     while !soak.is_over() {
         {
             let _at_work = soak.work.read().await;

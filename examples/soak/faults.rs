@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::support::fault_proxy::{Fault, FaultProxy, ProxiedRequest};
 use crate::report::Report;
+use crate::support::fault_proxy::{Fault, FaultProxy, ProxiedRequest};
 
 /// The proxy, and whether it injects faults.
-pub struct FaultInjector {
-    pub proxy: FaultProxy,
+pub(crate) struct FaultInjector {
+    pub(crate) proxy: FaultProxy,
     active: Arc<AtomicBool>,
 }
 
 impl FaultInjector {
-    pub fn before(host: &str, seed: u64, report: Arc<Report>) -> Self {
+    pub(crate) fn before(host: &str, seed: u64, report: Arc<Report>) -> Self {
         let active = Arc::new(AtomicBool::new(false));
         let inject = active.clone();
         let proxy = FaultProxy::before(host, move |seen| {
@@ -30,12 +30,12 @@ impl FaultInjector {
     }
 
     /// Injects faults from now on.
-    pub fn start(&self) {
+    pub(crate) fn start(&self) {
         self.active.store(true, Ordering::Relaxed);
     }
 
     /// Injects no more faults.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.active.store(false, Ordering::Relaxed);
     }
 }

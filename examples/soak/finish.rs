@@ -11,14 +11,14 @@ use crate::Soak;
 use crate::access_log::AccessLog;
 use crate::audit;
 use crate::checker::{self, Trouble, everything, expect};
-use crate::support::image::{Artifact, Image, Index, signature_tag};
 use crate::pusher::{REPOSITORIES, push};
 use crate::report::Guarantee;
 use crate::service::{PROTECTED, Variant};
+use crate::support::image::{Artifact, Image, Index, signature_tag};
 use crate::watch;
 
 /// Stops the faults and the schedule, and does one run. The caller holds `work`.
-pub async fn pause(soak: &Soak) {
+pub(crate) async fn pause(soak: &Soak) {
     soak.faults.stop();
     {
         let service = soak.service.lock().await;
@@ -30,7 +30,7 @@ pub async fn pause(soak: &Soak) {
 }
 
 /// One run, and the collection that follows it.
-pub async fn run_once(soak: &Soak) {
+pub(crate) async fn run_once(soak: &Soak) {
     idle(soak).await;
     for _ in 0..100 {
         match soak.service.lock().await.start_run().await {
@@ -66,7 +66,7 @@ async fn idle(soak: &Soak) {
 }
 
 /// Does the last run, collection and undo, and checks everything.
-pub async fn finish(soak: &Arc<Soak>, random: &mut Rng) {
+pub(crate) async fn finish(soak: &Arc<Soak>, random: &mut Rng) {
     println!("no more faults: the last run, the last collection, the last undo");
     pause(soak).await;
     // By then everything has expired that ever will.
@@ -168,7 +168,9 @@ async fn undo(soak: &Soak, random: &mut Rng) {
     let deleted = ran["deleted"].as_array().map_or(0, Vec::len);
     soak.report.most("deletions that were undone", deleted as u64);
     if deleted == 0 || before == after {
-        return soak.report.violation(Guarantee::Undo, format!("nothing was deleted that could be undone: {ran}"));
+        return soak
+            .report
+            .violation(Guarantee::Undo, format!("nothing was deleted that could be undone: {ran}"));
     }
     let service = soak.service.lock().await;
     let (_, history, _) = service.run(&["history", "--output", "json"]).await;
@@ -192,7 +194,8 @@ async fn undo(soak: &Soak, random: &mut Rng) {
     }
     for (repository, tag, content) in pushed {
         if let Err(Trouble::Broken(why)) = checker::pull(soak, repository, &tag, &content).await {
-            soak.report.violation(Guarantee::Undo, format!("{repository}:{tag} is not complete again: {why}"));
+            soak.report
+                .violation(Guarantee::Undo, format!("{repository}:{tag} is not complete again: {why}"));
         }
     }
 }

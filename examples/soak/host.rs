@@ -14,21 +14,21 @@ use crate::support::store::Store;
 
 /// A registry and its scripts in one folder.
 #[derive(Debug, Clone)]
-pub struct Host {
+pub(crate) struct Host {
     folder: PathBuf,
     port: u16,
 }
 
 /// One sweep, as measured on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sweep {
-    pub bytes: u64,
+pub(crate) struct Sweep {
+    pub(crate) bytes: u64,
     /// Whether regsweep was killed, or the registry started again, before the sweep had ended.
-    pub cut: bool,
+    pub(crate) cut: bool,
 }
 
 impl Host {
-    pub fn start(folder: &Path) -> Self {
+    pub(crate) fn start(folder: &Path) -> Self {
         let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
         let host = Self { folder: folder.to_owned(), port };
         fs::create_dir_all(host.folder.join("store")).unwrap();
@@ -46,20 +46,20 @@ impl Host {
         host
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address())
     }
 
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
-    pub fn store(&self) -> Store {
+    pub(crate) fn store(&self) -> Store {
         Store::at(self.folder.join("store"))
     }
 
     /// What a configuration says under `gc.command`.
-    pub fn commands(&self) -> String {
+    pub(crate) fn commands(&self) -> String {
         let (before, after) = (self.script("before"), self.script("after"));
         let (collect, config) = (self.script("collect"), self.config());
         format!(
@@ -72,29 +72,29 @@ impl Host {
     }
 
     /// Makes the next sweeps wait so many seconds before and after their work.
-    pub fn delay_sweeps(&self, before: f32, after: f32) {
+    pub(crate) fn delay_sweeps(&self, before: f32, after: f32) {
         fs::write(self.folder.join("delay_sweeps"), format!("{before} {after}\n")).unwrap();
     }
 
     /// Stops and starts it, unless a collection has it. Blocks for a moment.
-    pub fn restart(&self) {
+    pub(crate) fn restart(&self) {
         self.run("restart");
     }
 
     /// Whether a collection has stopped it.
-    pub fn is_being_collected(&self) -> bool {
+    pub(crate) fn is_being_collected(&self) -> bool {
         self.folder.join("collecting").exists()
     }
 
     /// Adds a blob that nothing refers to, unless a collection is under way. Whether it did.
-    pub fn add_blob(&self, digest: &str, bytes: &[u8]) -> bool {
+    pub(crate) fn add_blob(&self, digest: &str, bytes: &[u8]) -> bool {
         let to = self.store().blob_path(digest);
         fs::write(self.folder.join("stray"), bytes).unwrap();
         let script = self.script("add");
         Command::new("sh").arg(script).arg(to).status().unwrap().success()
     }
 
-    pub fn sweeps(&self) -> Vec<Sweep> {
+    pub(crate) fn sweeps(&self) -> Vec<Sweep> {
         let text = fs::read_to_string(self.folder.join("sweeps")).unwrap();
         let sweep = |line: &str| {
             let mut words = line.split(' ');
@@ -106,7 +106,7 @@ impl Host {
     }
 
     /// Marks a sweep that ended just before regsweep was killed as cut: regsweep may not have recorded it.
-    pub fn mark_last_sweep_cut(&self) {
+    pub(crate) fn mark_last_sweep_cut(&self) {
         let file = self.folder.join("sweeps");
         let changed = fs::metadata(&file).unwrap().modified().unwrap();
         let recent = changed.elapsed().is_ok_and(|elapsed| elapsed < Duration::from_secs(10));
@@ -116,12 +116,12 @@ impl Host {
         }
     }
 
-    pub fn access_log(&self) -> String {
+    pub(crate) fn access_log(&self) -> String {
         fs::read_to_string(self.folder.join("access.log")).unwrap_or_default()
     }
 
     /// Stops it at the end.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.run("before");
     }
 

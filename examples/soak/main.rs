@@ -3,7 +3,11 @@
 //!
 //! If a guarantee was violated, it names each violation, keeps its files and exits with 1.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a soak that cannot continue panics, like a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a soak that cannot continue panics, like a test"
+)]
 #![allow(clippy::print_stdout, reason = "it reports to its user")]
 
 #[path = "../support/mod.rs"]
@@ -11,8 +15,9 @@ mod support;
 
 mod access_log;
 mod audit;
-mod disturbances;
 mod checker;
+mod disturbances;
+mod faults;
 mod finish;
 mod host;
 mod model;
@@ -20,10 +25,9 @@ mod pusher;
 mod report;
 mod service;
 mod watch;
-mod faults;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -32,11 +36,11 @@ use chrono::{DateTime, Utc};
 use fastrand::Rng;
 use tokio::sync::{Mutex, RwLock};
 
+use faults::FaultInjector;
 use host::Host;
 use model::Model;
 use report::{Guarantee, Report};
 use service::{Service, Variant};
-use faults::FaultInjector;
 
 /// Clients that push at the same time.
 const PUSHERS: u64 = 4;
@@ -46,8 +50,7 @@ const CHECKERS: u64 = 2;
 const BETWEEN_AUDITS: Duration = Duration::from_secs(45);
 
 /// What the parts of a soak share.
-pub struct Soak {
-    folder: PathBuf,
+pub(crate) struct Soak {
     host: Host,
     faults: FaultInjector,
     model: Model,
@@ -71,7 +74,6 @@ impl Soak {
         let faults = FaultInjector::before(&host.address(), seed, report.clone());
         let service = Service::new(program, folder, faults.proxy.url(), host.commands());
         Self {
-            folder: folder.to_owned(),
             host,
             faults,
             model: Model::default(),

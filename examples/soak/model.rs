@@ -9,42 +9,42 @@ use fastrand::Rng;
 use crate::support::image::{Content, fallback_tag};
 
 /// What every variant of the policies protects, or keeps by a rule that keeps all, or leaves unclaimed.
-pub fn is_held(tag: &str) -> bool {
+pub(crate) fn is_held(tag: &str) -> bool {
     tag == "stable" || ["prod-", "keep-", "misc-"].iter().any(|prefix| tag.starts_with(prefix))
 }
 
 /// One push. Its number is in the registry's access log.
 #[derive(Debug, Clone)]
-pub struct Push {
-    pub repository: String,
+pub(crate) struct Push {
+    pub(crate) repository: String,
     /// A tag, or the digest where it was pushed without one.
-    pub reference: String,
-    pub content: Arc<Content>,
+    pub(crate) reference: String,
+    pub(crate) content: Arc<Content>,
     /// When it succeeded.
-    pub at: Option<DateTime<Utc>>,
+    pub(crate) at: Option<DateTime<Utc>>,
 }
 
 /// The expected state of a tag. Its version changes with each action on it, from the action's beginning.
 #[derive(Debug, Clone)]
-pub struct Tagged {
-    pub repository: String,
-    pub tag: String,
+pub(crate) struct Tagged {
+    pub(crate) repository: String,
+    pub(crate) tag: String,
     /// `None` if another client deleted it.
-    pub content: Option<Arc<Content>>,
-    pub push: usize,
-    pub at: DateTime<Utc>,
-    pub version: u64,
-    pub busy: bool,
+    pub(crate) content: Option<Arc<Content>>,
+    pub(crate) push: usize,
+    pub(crate) at: DateTime<Utc>,
+    pub(crate) version: u64,
+    pub(crate) busy: bool,
 }
 
 /// A signature of an image that a protected tag has pointed to ever since.
 #[derive(Debug, Clone)]
-pub struct Signed {
-    pub repository: String,
-    pub tag: String,
-    pub content: Arc<Content>,
+pub(crate) struct Signed {
+    pub(crate) repository: String,
+    pub(crate) tag: String,
+    pub(crate) content: Arc<Content>,
     /// The held tag, and its version then.
-    pub by: (String, u64),
+    pub(crate) by: (String, u64),
 }
 
 #[derive(Default)]
@@ -60,11 +60,11 @@ struct Inner {
 
 /// The model. No method blocks.
 #[derive(Default)]
-pub struct Model(Mutex<Inner>);
+pub(crate) struct Model(Mutex<Inner>);
 
 impl Model {
     /// Begins a push; `None` if another push to that tag is pending.
-    pub fn begin(&self, repository: &str, reference: &str, content: &Arc<Content>) -> Option<usize> {
+    pub(crate) fn begin(&self, repository: &str, reference: &str, content: &Arc<Content>) -> Option<usize> {
         let inner = &mut *self.lock();
         let push = inner.pushes.len();
         inner.version += 1;
@@ -94,7 +94,7 @@ impl Model {
     }
 
     /// The registry accepted the push.
-    pub fn succeeded(&self, push: usize, at: DateTime<Utc>) {
+    pub(crate) fn succeeded(&self, push: usize, at: DateTime<Utc>) {
         let inner = &mut *self.lock();
         inner.version += 1;
         let done = &mut inner.pushes[push];
@@ -110,23 +110,23 @@ impl Model {
     }
 
     /// Adds a signature. This tag has pointed to the signed image since before the signature was pushed.
-    pub fn signed(&self, signed: Signed) {
+    pub(crate) fn signed(&self, signed: Signed) {
         self.lock().signed.push(signed);
     }
 
     /// The expected state of a tag now.
-    pub fn tagged(&self, repository: &str, tag: &str) -> Option<Tagged> {
+    pub(crate) fn tagged(&self, repository: &str, tag: &str) -> Option<Tagged> {
         self.lock().tags.get(&(repository.to_owned(), tag.to_owned())).cloned()
     }
 
     /// Tags with a content and without a pending push.
-    pub fn quiet(&self, wanted: impl Fn(&Tagged) -> bool) -> Vec<Tagged> {
+    pub(crate) fn quiet(&self, wanted: impl Fn(&Tagged) -> bool) -> Vec<Tagged> {
         let settled = |one: &&Tagged| !one.busy && one.content.is_some();
         self.lock().tags.values().filter(settled).filter(|one| wanted(one)).cloned().collect()
     }
 
     /// Signatures whose image a protected tag still points to.
-    pub fn signatures(&self) -> Vec<Signed> {
+    pub(crate) fn signatures(&self) -> Vec<Signed> {
         let inner = self.lock();
         let still = |signed: &&Signed| {
             let key = (signed.repository.clone(), signed.by.0.clone());
@@ -135,20 +135,16 @@ impl Model {
         inner.signed.iter().filter(still).cloned().collect()
     }
 
-    pub fn push(&self, number: usize) -> Option<Push> {
-        self.lock().pushes.get(number).cloned()
-    }
-
-    pub fn pushes(&self) -> Vec<Push> {
+    pub(crate) fn pushes(&self) -> Vec<Push> {
         self.lock().pushes.clone()
     }
 
-    pub fn content(&self, digest: &str) -> Option<Arc<Content>> {
+    pub(crate) fn content(&self, digest: &str) -> Option<Arc<Content>> {
         self.lock().digests.get(digest).cloned()
     }
 
     /// A content that was once pushed to a repository.
-    pub fn any_of(&self, repository: &str, random: &mut Rng) -> Option<Arc<Content>> {
+    pub(crate) fn any_of(&self, repository: &str, random: &mut Rng) -> Option<Arc<Content>> {
         let inner = self.lock();
         let contents = inner.contents.get(repository)?;
         // Recent ones more often: they are about to expire, so a push of one again races with its deletion.
@@ -159,7 +155,7 @@ impl Model {
 
     /// Chooses a manifest for another client to delete: nothing needs it and no push is pending. Its tags are no
     /// longer expected.
-    pub fn delete_by_others(&self, repository: &str, random: &mut Rng) -> Option<String> {
+    pub(crate) fn delete_by_others(&self, repository: &str, random: &mut Rng) -> Option<String> {
         let inner = &mut *self.lock();
         let here = |tagged: &&Tagged| tagged.repository == repository;
         let needed: BTreeSet<&str> = inner
@@ -194,7 +190,7 @@ impl Model {
     }
 
     /// A tag was lost in a race that regsweep cannot prevent: it is no longer expected.
-    pub fn lost(&self, repository: &str, tag: &str) {
+    pub(crate) fn lost(&self, repository: &str, tag: &str) {
         let inner = &mut *self.lock();
         inner.version += 1;
         if let Some(tagged) = inner.tags.get_mut(&(repository.to_owned(), tag.to_owned())) {

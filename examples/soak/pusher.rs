@@ -6,20 +6,20 @@ use std::time::Duration;
 use chrono::{SecondsFormat, TimeDelta};
 use fastrand::Rng;
 
-use crate::support::image::{Artifact, Content, Image, Index, signature_tag};
 use crate::model::{Signed, is_held};
-use crate::support::push::Pusher;
 use crate::report::Guarantee;
+use crate::support::image::{Artifact, Content, Image, Index, signature_tag};
+use crate::support::push::Pusher;
 use crate::{Soak, now};
 
 /// Repositories that have been there from the start.
-pub const REPOSITORIES: [&str; 5] = ["team/one", "team/two", "lib/one", "lib/deep/two", "bulk"];
+pub(crate) const REPOSITORIES: [&str; 5] = ["team/one", "team/two", "lib/one", "lib/deep/two", "bulk"];
 
 /// The tries of a push, which take minutes, before the registry counts as down.
 const TRIES: u32 = 240;
 
 /// Pushes an image to every repository before the first scan.
-pub async fn push_initial_images(soak: &Soak, random: &mut Rng) {
+pub(crate) async fn push_initial_images(soak: &Soak, random: &mut Rng) {
     for repository in REPOSITORIES {
         let image = Arc::new(fresh(random, "begin").build());
         push(soak, repository, "keep-0", &image, "push: first", random).await;
@@ -27,7 +27,7 @@ pub async fn push_initial_images(soak: &Soak, random: &mut Rng) {
 }
 
 /// Pushes until the end.
-pub async fn run(soak: Arc<Soak>, mut random: Rng) {
+pub(crate) async fn run(soak: Arc<Soak>, mut random: Rng) {
     while !soak.is_over() {
         {
             let _at_work = soak.work.read().await;
@@ -99,7 +99,7 @@ async fn burst(soak: &Soak, random: &mut Rng) {
 
 /// Pushes a content with everything below it, and repeats that until the registry accepts it. Returns `false` if
 /// another push to the tag was pending, and nothing was done.
-pub async fn push(
+pub(crate) async fn push(
     soak: &Soak,
     repository: &str,
     reference: &str,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// The guarantees that the soak checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Guarantee {
+pub(crate) enum Guarantee {
     /// What is protected, or kept by a rule that keeps all, can be pulled completely.
     Held,
     /// What a plan keeps can be pulled completely.
@@ -43,7 +43,7 @@ impl Guarantee {
 
 /// Counts and violations, shared by all tasks.
 #[derive(Debug)]
-pub struct Report {
+pub(crate) struct Report {
     begin: Instant,
     counts: Mutex<BTreeMap<String, u64>>,
     violations: Mutex<Vec<(Guarantee, String)>>,
@@ -52,7 +52,7 @@ pub struct Report {
 }
 
 impl Report {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             begin: Instant::now(),
             counts: Mutex::default(),
@@ -62,35 +62,31 @@ impl Report {
         }
     }
 
-    pub fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         self.begin.elapsed()
     }
 
     /// Counts one more of these.
-    pub fn count(&self, what: &str) {
+    pub(crate) fn count(&self, what: &str) {
         *lock(&self.counts).entry(what.to_owned()).or_default() += 1;
     }
 
     /// Counts one more of these, unless this one was counted before.
-    pub fn once(&self, what: &str, which: &str) {
+    pub(crate) fn once(&self, what: &str, which: &str) {
         if lock(&self.known).insert(format!("{what} {which}")) {
             self.count(what);
         }
     }
 
     /// At least this much of it.
-    pub fn most(&self, what: &str, value: u64) {
+    pub(crate) fn most(&self, what: &str, value: u64) {
         let mut counts = lock(&self.counts);
         let most = counts.entry(what.to_owned()).or_default();
         *most = value.max(*most);
     }
 
-    pub fn get(&self, what: &str) -> u64 {
-        lock(&self.counts).get(what).copied().unwrap_or_default()
-    }
-
     /// A guarantee was violated. A text whose first line is known is the same violation again.
-    pub fn violation(&self, guarantee: Guarantee, text: String) {
+    pub(crate) fn violation(&self, guarantee: Guarantee, text: String) {
         let mut violations = lock(&self.violations);
         if !violations.iter().any(|(_, known)| known.lines().next() == text.lines().next()) {
             println!("{:>6.1} s  VIOLATED: {}: {text}", self.elapsed().as_secs_f64(), guarantee.text());
@@ -99,19 +95,19 @@ impl Report {
     }
 
     /// Something to know that violates no guarantee.
-    pub fn note(&self, text: String) {
+    pub(crate) fn note(&self, text: String) {
         let mut notes = lock(&self.notes);
         if !notes.contains(&text) {
             notes.push(text);
         }
     }
 
-    pub fn all_guarantees_held(&self) -> bool {
+    pub(crate) fn all_guarantees_held(&self) -> bool {
         lock(&self.violations).is_empty()
     }
 
     /// One line about the progress.
-    pub fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         let sum = |prefix: &str| -> u64 {
             let counts = lock(&self.counts);
             counts.iter().filter(|(name, _)| name.starts_with(prefix)).map(|(_, count)| count).sum()
@@ -133,7 +129,7 @@ impl Report {
     }
 
     /// The full report.
-    pub fn full(&self) -> String {
+    pub(crate) fn full(&self) -> String {
         let mut text = String::new();
         for (name, count) in lock(&self.counts).iter() {
             let _ = writeln!(text, "  {name}: {count}");

@@ -9,27 +9,27 @@ use fastrand::Rng;
 use serde_json::Value;
 
 /// Seconds for which every variant protects an image.
-pub const PROTECTED: i64 = 6;
+pub(crate) const PROTECTED: i64 = 6;
 
 const TOKEN: &str = "soak-token";
 
 /// A schedule that is never due during a soak.
-pub const NEVER: &str = "0 0 29 2 *";
+pub(crate) const NEVER: &str = "0 0 29 2 *";
 
 /// What differs between the configurations. All are valid, and protect the same tags.
 #[derive(Debug, Clone)]
-pub struct Variant {
-    pub schedule: String,
-    pub gc_schedule: String,
-    pub gc: String,
-    pub concurrency: u32,
-    pub newest: u32,
-    pub newer: u32,
-    pub percent: u32,
+pub(crate) struct Variant {
+    pub(crate) schedule: String,
+    pub(crate) gc_schedule: String,
+    pub(crate) gc: String,
+    pub(crate) concurrency: u32,
+    pub(crate) newest: u32,
+    pub(crate) newer: u32,
+    pub(crate) percent: u32,
 }
 
 impl Variant {
-    pub fn any(random: &mut Rng) -> Self {
+    pub(crate) fn any(random: &mut Rng) -> Self {
         let gc_schedule = match random.u32(0..4) {
             0 => format!("*/{} * * * * *", random.u32(4..9)),
             _ => "after-run".into(),
@@ -51,7 +51,7 @@ impl Variant {
     }
 
     /// Nothing starts by schedule.
-    pub fn manual_only() -> Self {
+    pub(crate) fn manual_only() -> Self {
         Self {
             schedule: NEVER.into(),
             gc_schedule: "after-run".into(),
@@ -64,13 +64,13 @@ impl Variant {
     }
 
     /// Nothing starts by schedule, and no collection after a run.
-    pub fn without_collection() -> Self {
+    pub(crate) fn without_collection() -> Self {
         Self { gc_schedule: NEVER.into(), ..Self::manual_only() }
     }
 }
 
 /// The program, its files and its registry.
-pub struct Service {
+pub(crate) struct Service {
     program: PathBuf,
     folder: PathBuf,
     registry: String,
@@ -82,7 +82,7 @@ pub struct Service {
 }
 
 impl Service {
-    pub fn new(program: &Path, folder: &Path, registry: String, commands: String) -> Self {
+    pub(crate) fn new(program: &Path, folder: &Path, registry: String, commands: String) -> Self {
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
         fs::write(folder.join("token"), TOKEN).unwrap();
         Self {
@@ -97,7 +97,7 @@ impl Service {
     }
 
     /// Replaces the configuration atomically. The service reloads it within a second.
-    pub fn configure(&self, variant: &Variant) {
+    pub(crate) fn configure(&self, variant: &Variant) {
         let draft = self.folder.join("draft.yaml");
         fs::write(&draft, self.yaml(variant)).unwrap();
         fs::rename(draft, self.config()).unwrap();
@@ -152,7 +152,7 @@ policies:
     }
 
     /// Starts it, and waits until it serves.
-    pub async fn start(&mut self) -> Result<(), String> {
+    pub(crate) async fn start(&mut self) -> Result<(), String> {
         let log = File::options().create(true).append(true).open(self.log_file()).unwrap();
         let mut command = self.command(&["serve", "--log-format", "json"]);
         self.child = Some(command.stdout(Stdio::null()).stderr(log).spawn().unwrap());
@@ -170,7 +170,7 @@ policies:
     }
 
     /// Its exit status, if it ended by itself.
-    pub fn ended(&mut self) -> Option<ExitStatus> {
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         let ended = self.child.as_mut()?.try_wait().unwrap();
         if ended.is_some() {
             self.child = None;
@@ -178,11 +178,11 @@ policies:
         ended
     }
 
-    pub fn is_up(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         self.child.is_some()
     }
 
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         if let Some(child) = &self.child {
             // It may have ended; `watch` reports that.
             let _ = Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()).status();
@@ -190,7 +190,7 @@ policies:
     }
 
     /// `kill -9`.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
@@ -198,7 +198,7 @@ policies:
     }
 
     /// Stops it with SIGTERM, and waits for its end.
-    pub async fn stop(&mut self) -> Result<(), String> {
+    pub(crate) async fn stop(&mut self) -> Result<(), String> {
         self.signal("TERM");
         let Some(mut child) = self.child.take() else { return Ok(()) };
         let begin = Instant::now();
@@ -215,22 +215,22 @@ policies:
     }
 
     /// The time that `/healthz` took.
-    pub async fn healthy(&self) -> Result<Duration, String> {
+    pub(crate) async fn healthy(&self) -> Result<Duration, String> {
         let begin = Instant::now();
         let answer = self.get("healthz").await?;
         if answer.status().is_success() { Ok(begin.elapsed()) } else { Err(format!("{}", answer.status())) }
     }
 
-    pub async fn metrics(&self) -> Result<Metrics, String> {
+    pub(crate) async fn metrics(&self) -> Result<Metrics, String> {
         Ok(Metrics(self.get("metrics").await?.text().await.map_err(|error| error.to_string())?))
     }
 
-    pub async fn json(&self, path: &str) -> Result<Value, String> {
+    pub(crate) async fn json(&self, path: &str) -> Result<Value, String> {
         self.get(path).await?.json().await.map_err(|error| error.to_string())
     }
 
     /// Requests a run. Returns whether it started.
-    pub async fn start_run(&self) -> Result<bool, String> {
+    pub(crate) async fn start_run(&self) -> Result<bool, String> {
         let url = format!("http://127.0.0.1:{}/api/v1/run", self.port);
         let answer =
             self.client.post(url).bearer_auth(TOKEN).send().await.map_err(|error| error.to_string())?;
@@ -247,21 +247,21 @@ policies:
     }
 
     /// Resident memory in KiB.
-    pub fn resident(&self) -> Option<u64> {
+    pub(crate) fn resident(&self) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.as_ref()?.id())).ok()?;
         let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
         line.split_whitespace().nth(1)?.parse().ok()
     }
 
     /// Runs a command of the program: its exit code, standard output and standard error.
-    pub async fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+    pub(crate) async fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let mut command = self.command(arguments);
         let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
         (output.status.code(), text(&output.stdout), text(&output.stderr))
     }
 
-    pub fn log_file(&self) -> PathBuf {
+    pub(crate) fn log_file(&self) -> PathBuf {
         self.folder.join("regsweep.log")
     }
 
@@ -283,11 +283,11 @@ impl Drop for Service {
 
 /// The text of `/metrics`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Metrics(String);
+pub(crate) struct Metrics(String);
 
 impl Metrics {
     /// The sum of the samples of a metric that have this label.
-    pub fn sum(&self, name: &str, label: &str) -> u64 {
+    pub(crate) fn sum(&self, name: &str, label: &str) -> u64 {
         let samples = self.0.lines().filter_map(|line| line.strip_prefix("regsweep_"));
         let samples = samples.filter(|line| {
             let rest = line.strip_prefix(name);

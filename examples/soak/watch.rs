@@ -16,7 +16,7 @@ const MAX_RESIDENT_KIB: u64 = 300 * 1024;
 const MAX_DOWNTIME: Duration = Duration::from_secs(90);
 
 /// Watches until it is dropped.
-pub async fn run(soak: Arc<Soak>) {
+pub(crate) async fn run(soak: Arc<Soak>) {
     let mut last_answer = Instant::now();
     let mut last_line = Instant::now();
     let mut first_memory = None;
@@ -40,7 +40,7 @@ pub async fn run(soak: Arc<Soak>) {
 }
 
 /// Totals from regsweep and the files.
-pub async fn totals(soak: &Soak) {
+pub(crate) async fn totals(soak: &Soak) {
     // It may be down.
     if let Ok(runs) = soak.service.lock().await.json("api/v1/runs?limit=1").await {
         soak.report.most("total: runs", runs["runs"][0]["run"].as_u64().unwrap_or_default());
@@ -81,7 +81,7 @@ async fn service(soak: &Soak, first_memory: &mut Option<u64>) {
 }
 
 /// Panics and errors in the log.
-pub async fn log(soak: &Soak) {
+pub(crate) async fn log(soak: &Soak) {
     let log = fs::read_to_string(soak.service.lock().await.log_file()).unwrap_or_default();
     for line in log.lines().filter(|line| line.contains("panicked")) {
         soak.report.violation(Guarantee::Alive, line.to_owned());

@@ -1,7 +1,12 @@
 //! What the examples share with the integration tests: content, ways to store it, and registries.
 
 #![allow(dead_code, unreachable_pub, reason = "the integration tests use the rest")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, reason = "test code panics on a failure")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "test code panics on a failure"
+)]
 
 #[path = "../../tests/it/support/fault_proxy.rs"]
 pub mod fault_proxy;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::support::fake_registry::{Auth, FakeRegistry, Options as FakeOptions, Personality};
 use crate::support::image::{
     ACCEPT_ALL, Artifact, Content, DOCKER_LIST, DOCKER_MANIFEST, Image, Index, OCI_INDEX, OCI_MANIFEST,
-    digest, dangling_digest, signature_tag,
+    dangling_digest, digest, signature_tag,
 };
 use crate::support::real_registry::{Options as RealOptions, RealRegistry};
 
@@ -353,7 +353,9 @@ async fn conditional_requests_agree() {
         }
     }
     // The condition is checked before the manifest and its type are.
-    for (reference, etag) in [("dangling", dangling_digest("dangling")), (ZEROS, ZEROS.into()), ("v1", bare.into())] {
+    for (reference, etag) in
+        [("dangling", dangling_digest("dangling")), (ZEROS, ZEROS.into()), ("v1", bare.into())]
+    {
         both.agree(&format!("GET /v2/app/manifests/{reference}"), &[("if-none-match", &etag)]).await;
     }
     let config = pushed.image.config_digest();

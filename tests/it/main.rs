@@ -23,7 +23,7 @@ mod safety;
 mod scale;
 mod service;
 mod state;
-#[allow(unreachable_pub, reason = "the same files serve the examples, through #[path]")]
+#[allow(dead_code, unreachable_pub, reason = "the examples include some of these files by #[path]")]
 mod support;
 mod support_checks;
 mod untrusted;

@@ -11,9 +11,9 @@ use tempfile::TempDir;
 
 use crate::support::docker_engine::free_port;
 use crate::support::image::Image;
-use crate::support::registry_program::registry_program;
 use crate::support::push::Pusher;
 use crate::support::real_registry::RealRegistry;
+use crate::support::registry_program::registry_program;
 
 /// Waits for something that the world has to bring about.
 async fn until<T>(what: &str, happened: impl AsyncFn() -> Option<T>) -> T {

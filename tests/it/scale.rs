@@ -1,8 +1,8 @@
 //! Ten thousand tags over HTTP are planned without an error and counted correctly.
 
 use crate::support::image::{Content, Image};
-use crate::support::regsweep::Regsweep;
 use crate::support::real_registry::RealRegistry;
+use crate::support::regsweep::Regsweep;
 
 const REPOSITORIES: usize = 200;
 const TAGS: usize = 50;

@@ -8,10 +8,14 @@ use syn::{Attribute, Item};
 fn has_test(items: &[Item], path: &[&str]) -> bool {
     let (first, rest) = path.split_first().expect("a test has a name");
     items.iter().any(|item| match item {
-        Item::Fn(function) => rest.is_empty() && function.sig.ident == first && function.attrs.iter().any(is_test),
+        Item::Fn(function) => {
+            rest.is_empty() && function.sig.ident == first && function.attrs.iter().any(is_test)
+        }
         Item::Mod(module) => {
             let content = module.content.as_ref();
-            !rest.is_empty() && module.ident == first && content.is_some_and(|(_, items)| has_test(items, rest))
+            !rest.is_empty()
+                && module.ident == first
+                && content.is_some_and(|(_, items)| has_test(items, rest))
         }
         _ => false,
     })
@@ -27,7 +31,9 @@ fn missing(path: &str) -> Option<String> {
     let names: Vec<&str> = path.split("::").collect();
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
     // The longest path that is a file has the rest.
-    let files = (1..names.len()).rev().map(|length| (length, tests.join(names[..length].join("/")).with_extension("rs")));
+    let files = (1..names.len())
+        .rev()
+        .map(|length| (length, tests.join(names[..length].join("/")).with_extension("rs")));
     let Some((length, file)) = files.into_iter().find(|(_, file)| file.is_file()) else {
         return Some(format!("{path}: there is no such module below tests/it"));
     };

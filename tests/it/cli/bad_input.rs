@@ -4,9 +4,9 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
+use crate::support::cli::{Cli, CliOutput};
 use crate::support::fake_registry::{Auth, FakeRegistry, Personality};
 use crate::support::image::{Content, Image, Index};
-use crate::support::cli::{CliOutput, Cli};
 
 const REGISTRY: &str = "registries: [{ name: main, url: 'http://127.0.0.1:1' }]\n";
 

@@ -3,9 +3,9 @@
 use std::fs::File;
 use std::process::Stdio;
 
+use crate::support::cli::Cli;
 use crate::support::fake_registry::{FakeRegistry, Personality};
 use crate::support::image::Image;
-use crate::support::cli::Cli;
 
 /// Two registries with something to delete in each.
 fn world() -> ([FakeRegistry; 2], Cli) {

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
+use crate::support::cli::{Cli, CliOutput};
 use crate::support::fake_registry::{Auth, FakeRegistry, Personality};
 use crate::support::image::Image;
-use crate::support::cli::{CliOutput, Cli};
 
 /// The lines, each of which says when, how grave, and what.
 #[track_caller]
@@ -114,10 +114,8 @@ fn however_much_is_logged() {
     let fake = pushed(Some(Auth::bearer("ann", "secret")));
     let auth = "basic: { username: ann, password: { env: PASSWORD } }";
     let text = format!("registries: [{{ name: main, url: '{}', auth: {{ {auth} }} }}]\n{RULES}", fake.url());
-    let said = Cli::new(&text)
-        .env("PASSWORD", "secret")
-        .env("RUST_LOG", "trace")
-        .run(&["run", "--log-format=json"]);
+    let said =
+        Cli::new(&text).env("PASSWORD", "secret").env("RUST_LOG", "trace").run(&["run", "--log-format=json"]);
     assert_eq!(said.code, 0, "{}", said.err);
     assert!(lines(&said).iter().any(|line| line["level"] == "TRACE"), "{}", said.err);
     // Help is no error, and is for people.

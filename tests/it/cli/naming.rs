@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
+use crate::support::cli::{Cli, CliOutput};
 use crate::support::fake_registry::{FakeRegistry, Personality};
 use crate::support::image::{Content, Image};
-use crate::support::cli::{CliOutput, Cli};
 
 fn image(name: &str) -> Content {
     Image::new(name).created("2026-01-01T00:00:00Z").build()

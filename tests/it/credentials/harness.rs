@@ -13,8 +13,8 @@ use regsweep::registry::{Error, Reader, Reference, Resolved, Retry};
 
 use crate::support::fake_registry::FakeRegistry;
 use crate::support::image::Image;
-use crate::support::regsweep::{OLD_TAGS_EXPIRE, ProgramOutput};
 use crate::support::real_registry::{Options, RealRegistry};
+use crate::support::regsweep::{OLD_TAGS_EXPIRE, ProgramOutput};
 
 /// What nobody but the registry and its token service may see.
 pub(crate) const SECRET: &str = "hunter2-of-ann";

@@ -11,8 +11,8 @@ use super::harness::{Place, SECRET, assert_hidden, auths, base64, pair};
 use crate::support::docker_engine::free_port;
 use crate::support::fake_registry::{Auth, Bearer, FakeRegistry, Personality};
 use crate::support::image::Image;
-use crate::support::regsweep::ProgramOutput;
 use crate::support::real_registry::RealRegistry;
+use crate::support::regsweep::ProgramOutput;
 
 /// All that is secret here: what is configured, and what services give for it.
 fn secrets() -> Vec<String> {
@@ -223,7 +223,9 @@ fn what_speaks_to_no_registry_needs_no_secret_and_the_rest_finds_it_where_the_un
     let strict = by_hand.read("regsweep.yaml").replace("    tls: { ca_file: /nowhere/ca.pem }\n", "");
     let as_the_unit = |arguments: &[&str]| {
         let mut command = by_hand.command(arguments);
-        ProgramOutput::from(command.env("CREDENTIALS_DIRECTORY", by_hand.path("credentials")).output().unwrap())
+        ProgramOutput::from(
+            command.env("CREDENTIALS_DIRECTORY", by_hand.path("credentials")).output().unwrap(),
+        )
     };
     let lenient = format!("listen: 127.0.0.1:{listen}\n{}", by_hand.read("regsweep.yaml"));
     by_hand.file("regsweep.yaml", &strict);

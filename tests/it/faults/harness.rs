@@ -12,11 +12,11 @@ use regsweep::report::{Outcome, RunReport};
 use regsweep::run::{self, Conducted, Limits, Means, Site, Stop, conduct};
 use regsweep::state::{Entry, Fate, Filter, State};
 
-use crate::support::fault_proxy::{Fault, FaultProxy, ProxiedRequest};
 use crate::support::contents::{expected_content, stored_manifests};
+use crate::support::fault_proxy::{Fault, FaultProxy, ProxiedRequest};
 use crate::support::image::{ACCEPT_ALL, Artifact, Content, Image, Index, digest, signature_tag};
-use crate::support::regsweep::OLD_TAGS_EXPIRE;
 use crate::support::real_registry::RealRegistry;
+use crate::support::regsweep::OLD_TAGS_EXPIRE;
 
 /// Tries and waits that cost a test little time.
 pub(crate) const HASTY: Retry = Retry {
@@ -137,7 +137,7 @@ impl World {
     }
 
     /// `repository@digest` of what is to go.
-    pub(crate) fn doomed(&self) -> BTreeSet<String> {
+    pub(crate) fn to_delete(&self) -> BTreeSet<String> {
         let kept = self.kept.iter().flat_map(|(repository, _, content)| {
             content.tree().into_iter().map(move |part| format!("{repository}@{}", part.digest))
         });
@@ -212,7 +212,11 @@ impl World {
         for repository in ["app", "web"] {
             let kept = self.kept.iter().filter(|(one, ..)| *one == repository);
             let kept: Vec<(&str, &Content)> = kept.map(|(_, tag, content)| (tag.as_str(), content)).collect();
-            assert_eq!(self.registry().store().repository(repository), expected_content(&kept), "{case}: {repository}");
+            assert_eq!(
+                self.registry().store().repository(repository),
+                expected_content(&kept),
+                "{case}: {repository}"
+            );
         }
         let journal = self.journal();
         assert!(journal.iter().all(|entry| entry.fate == Fate::Deleted), "{case}: {journal:#?}");

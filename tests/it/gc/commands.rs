@@ -7,8 +7,8 @@ use regsweep::config::{Cache, Collector as Kind, Gc};
 use regsweep::gc::{Error, Outcome};
 
 use super::harness::{Filled, Notes, assert_freed, assert_sound, collected, collector, fill, gc, until};
-use crate::support::registry_program::registry_program;
 use crate::support::real_registry::{Options, RealRegistry};
+use crate::support::registry_program::registry_program;
 
 /// How most of these registries keep their log to themselves.
 const SILENT: &str = " >/dev/null 2>&1";

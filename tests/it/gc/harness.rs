@@ -10,7 +10,7 @@ use regsweep::config::{self, Collector as Kind, Gc, GcSchedule, Interruption, Me
 use regsweep::gc::{Collected, Collector, Error, Ledger, Outcome, Turns};
 use regsweep::model::Digest;
 
-use crate::support::docker_engine::{ContainerOptions, Container};
+use crate::support::docker_engine::{Container, ContainerOptions};
 use crate::support::image::{Content, Image, Index, digest};
 use crate::support::push::Pusher;
 use crate::support::skopeo::skopeo_pull_all;

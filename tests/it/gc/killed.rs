@@ -9,8 +9,8 @@ use regsweep::config::{Collector as Kind, Gc, Method};
 use tokio::sync::Notify;
 
 use super::harness::{Filled, Notes, assert_sound, collector, docker, filled, until};
-use crate::support::docker_engine::{ContainerOptions, Container};
-use crate::support::holding_proxy::{Upstream, HoldingProxy};
+use crate::support::docker_engine::{Container, ContainerOptions};
+use crate::support::holding_proxy::{HoldingProxy, Upstream};
 
 /// Begins a collection in a runtime of its own and kills that when the ledger is called so, or when a blob
 /// is gone: nothing of it runs on, not even what it does when it is dropped.

@@ -5,10 +5,10 @@ use regsweep::config::{self, Cache, ClientCertificate, Gc, Method, RedisTls};
 use super::harness::{Filled, Notes, assert_sound, collect, collected, collector, docker, fill, until};
 use crate::gc::commands::Host;
 use crate::support::docker_engine::{ContainerOptions, Engine};
-use crate::support::registry_program::registry_program;
 use crate::support::push::Pusher;
-use crate::support::redis::Redis;
 use crate::support::real_registry::RealRegistry;
+use crate::support::redis::Redis;
+use crate::support::registry_program::registry_program;
 use crate::support::skopeo::skopeo_pull_all;
 
 fn at(redis: &Redis, db: u16) -> config::Redis {
@@ -165,7 +165,8 @@ async fn a_container_s_cache_in_redis_is_cleared() {
             format!("REGISTRY_REDIS_ADDR={}", redis.address()),
             "REGISTRY_REDIS_DB=2".to_owned(),
         ];
-        let container = ContainerOptions { env: env.to_vec(), ..ContainerOptions::default() }.start(engine).await;
+        let container =
+            ContainerOptions { env: env.to_vec(), ..ContainerOptions::default() }.start(engine).await;
         let filled = fill(&container.url()).await;
         let mut gc = docker(&container, method);
         let started = container.state().await;

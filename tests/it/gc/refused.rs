@@ -14,7 +14,7 @@ use regsweep::config::{Collector as Kind, Gc, Method};
 use regsweep::gc::{Error, Outcome};
 
 use super::harness::{Filled, Notes, assert_sound, collect, collected, collector, docker, filled, gc, until};
-use crate::support::docker_engine::{CONFIG, ContainerOptions, Container, Engine, Volume};
+use crate::support::docker_engine::{CONFIG, Container, ContainerOptions, Engine, Volume};
 
 const METHODS: [Method; 2] = [Method::Offline, Method::Exec];
 /// The program, after a word of the test's own about `garbage-collect`.

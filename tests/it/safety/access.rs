@@ -1,8 +1,8 @@
 //! Registries that do not let just anyone do anything: the way in is found or clearly missed.
 
 use super::harness::{OLD_TAGS_EXPIRE, assert_holds, image, sweeper};
-use crate::support::regsweep::Regsweep;
 use crate::support::real_registry::{Options, RealRegistry};
+use crate::support::regsweep::Regsweep;
 
 /// A registry with one image to keep and one to delete.
 fn started(options: Options) -> RealRegistry {
@@ -83,7 +83,8 @@ fn a_registry_can_stand_below_a_path_with_all_of_it_at_once() {
         registry.store().write(repository, &["old"], &image(repository));
     }
     for url in [registry.url(), format!("{}/", registry.url())] {
-        let regsweep = Regsweep::new(&url, OLD_TAGS_EXPIRE).basic("ann", "secret").ca_file(&registry.ca_file());
+        let regsweep =
+            Regsweep::new(&url, OLD_TAGS_EXPIRE).basic("ann", "secret").ca_file(&registry.ca_file());
         let plan = regsweep.run(&["plan", "--output", "json"]).exits(0);
         assert_eq!(plan.to_delete().len(), 3, "{url}");
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::harness::{assert_holds, assert_all_pullable, sweeper};
+use super::harness::{assert_all_pullable, assert_holds, sweeper};
 use crate::support::image::{
     Artifact, Content, Image, Index, digest, fallback_index, fallback_tag, signature_tag,
 };

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use super::harness::{OLD_TAGS_EXPIRE, assert_holds, assert_all_pullable, image, manifests, named, sweeper};
+use super::harness::{
+    OLD_TAGS_EXPIRE, assert_all_pullable, assert_holds, image, named, stored_manifests, sweeper,
+};
 use crate::support::image::{Image, Index};
-use crate::support::regsweep::Regsweep;
 use crate::support::real_registry::RealRegistry;
+use crate::support::regsweep::Regsweep;
 
 #[test]
 fn a_tag_without_a_manifest_stops_nobody_and_saves_nobody() {

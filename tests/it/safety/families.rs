@@ -1,6 +1,6 @@
 //! A manifest is the unit of deletion, and an index and its children are a family.
 
-use super::harness::{assert_holds, assert_all_pullable, deletions, image, named, sweeper};
+use super::harness::{assert_all_pullable, assert_holds, deletions, image, named, sweeper};
 use crate::support::image::{Content, Image, Index, digest};
 use crate::support::push::Pusher;
 use crate::support::real_registry::RealRegistry;

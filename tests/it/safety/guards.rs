@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::harness::{OLD_TAGS_EXPIRE, assert_holds, image, named, sweeper};
 use crate::support::image::{Artifact, Image, Index};
-use crate::support::regsweep::{Regsweep, hours_ago};
 use crate::support::real_registry::RealRegistry;
+use crate::support::regsweep::{Regsweep, hours_ago};
 
 #[test]
 fn an_image_whose_age_nobody_knows_is_kept() {
@@ -122,7 +122,8 @@ fn counts(expected: &[(&str, usize)]) -> Vec<(String, usize)> {
 #[test]
 fn a_repository_that_would_lose_too_much_is_refused_and_the_others_are_not() {
     let registry = twelve_each(&[("most", 10), ("some", 9)]);
-    let regsweep = Regsweep::new(&registry.url(), &OLD_TAGS_EXPIRE.replace("max_percent: 100", "max_percent: 75"));
+    let regsweep =
+        Regsweep::new(&registry.url(), &OLD_TAGS_EXPIRE.replace("max_percent: 100", "max_percent: 75"));
     let plan = regsweep.run(&["plan"]).exits(3);
     assert!(plan.stderr.contains("10 of its 12 tagged manifests"), "{}", plan.stderr);
     let run = regsweep.run(&["run"]).exits(3);

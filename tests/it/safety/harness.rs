@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::support::contents::held;
+use crate::support::contents::expected_content;
 pub(crate) use crate::support::contents::{assert_all_pullable, stored_manifests};
 use crate::support::image::{Content, Image};
+use crate::support::real_registry::RealRegistry;
 pub(crate) use crate::support::regsweep::OLD_TAGS_EXPIRE;
 use crate::support::regsweep::Regsweep;
-use crate::support::real_registry::RealRegistry;
 
 /// Regsweep for this registry, under [`OLD_TAGS_EXPIRE`].
 pub(crate) fn sweeper(registry: &RealRegistry) -> Regsweep {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::harness::{assert_all_pullable, image, manifests, sweeper};
+use super::harness::{assert_all_pullable, image, stored_manifests, sweeper};
 use crate::support::image::{Artifact, Index, signature_tag};
 use crate::support::real_registry::RealRegistry;
 

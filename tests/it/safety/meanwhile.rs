@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::harness::{OLD_TAGS_EXPIRE, assert_holds, assert_all_pullable, image, sweeper};
+use super::harness::{OLD_TAGS_EXPIRE, assert_all_pullable, assert_holds, image, sweeper};
 use crate::support::holding_proxy::HoldingProxy;
 use crate::support::image::{Artifact, Content, Index, signature_tag};
 use crate::support::push::Pusher;
-use crate::support::regsweep::Regsweep;
 use crate::support::real_registry::RealRegistry;
+use crate::support::regsweep::Regsweep;
 
 /// What happens between the plan and the deletions.
 enum Meanwhile<'a> {

@@ -1,9 +1,9 @@
 //! Signatures, attestations and SBOMs live and die with what they are about.
 
-use super::harness::{OLD_TAGS_EXPIRE, assert_holds, assert_all_pullable, image, named, sweeper};
+use super::harness::{OLD_TAGS_EXPIRE, assert_all_pullable, assert_holds, image, named, sweeper};
 use crate::support::image::{Artifact, Content, Index, fallback_index, fallback_tag, signature_tag};
-use crate::support::regsweep::Regsweep;
 use crate::support::real_registry::RealRegistry;
+use crate::support::regsweep::Regsweep;
 
 const CREATED: &str = "org.opencontainers.image.created";
 
@@ -90,7 +90,8 @@ fn an_orphan_stays_while_it_is_young_or_nobody_knows_its_age() {
     for (suffix, content) in [("young", &young), ("old", &old), ("undated", &undated)] {
         registry.store().write("app", &[&tag(suffix)], content);
     }
-    let regsweep = Regsweep::new(&registry.url(), &OLD_TAGS_EXPIRE.replace("newer_than: 0s", "newer_than: 24h"));
+    let regsweep =
+        Regsweep::new(&registry.url(), &OLD_TAGS_EXPIRE.replace("newer_than: 0s", "newer_than: 24h"));
     regsweep.run(&["run"]).exits(0);
     delete(&registry, &lost);
     let plan = regsweep.run(&["plan", "--output", "json"]).exits(0);
@@ -157,8 +158,10 @@ fn a_signature_of_an_image_elsewhere_takes_no_place_from_an_image() {
     let tag = signature_tag(&elsewhere.digest);
     registry.store().write("app", &["v1"], &kept);
     registry.store().write("app", &[&tag], &younger);
-    let regsweep =
-        Regsweep::new(&registry.url(), &OLD_TAGS_EXPIRE.replace("'old.*', keep: none", "'.*', keep: { newest: 1 }"));
+    let regsweep = Regsweep::new(
+        &registry.url(),
+        &OLD_TAGS_EXPIRE.replace("'old.*', keep: none", "'.*', keep: { newest: 1 }"),
+    );
     regsweep.run(&["run"]).exits(0);
     assert_holds(&registry, "app", &[("v1", &kept), (&tag, &younger)]);
 }

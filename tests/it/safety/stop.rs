@@ -5,11 +5,13 @@ use std::process::{Child, Command};
 
 use serde_json::Value;
 
-use super::harness::{OLD_TAGS_EXPIRE, assert_holds, assert_all_pullable, deletions, image, manifests, sweeper};
+use super::harness::{
+    OLD_TAGS_EXPIRE, assert_all_pullable, assert_holds, deletions, image, stored_manifests, sweeper,
+};
 use crate::support::holding_proxy::HoldingProxy;
 use crate::support::image::{Artifact, Image, Index, signature_tag};
-use crate::support::regsweep::{ProgramOutput, Regsweep};
 use crate::support::real_registry::RealRegistry;
+use crate::support::regsweep::{ProgramOutput, Regsweep};
 
 /// A registry with one image to keep and three families of four to delete, the oldest first.
 fn registry() -> RealRegistry {

@@ -10,12 +10,12 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::support::docker_engine::{Container, Engine, free_port};
-use crate::support::holding_proxy::{Upstream, HoldingProxy};
+use crate::support::holding_proxy::{HoldingProxy, Upstream};
 use crate::support::image::{Content, Image, Index, digest};
-use crate::support::registry_program::registry_program;
 use crate::support::push::Pusher;
-use crate::support::regsweep::{ProgramOutput, hours_ago};
 use crate::support::real_registry::{Options, RealRegistry};
+use crate::support::registry_program::registry_program;
+use crate::support::regsweep::{ProgramOutput, hours_ago};
 use crate::support::skopeo::skopeo_pull_all;
 use crate::support::store::Store;
 

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use super::harness::{Commands, Filled, NEVER, Place, contained, fill, until};
-use crate::support::docker_engine::{CONFIG, ContainerOptions, Container, Engine};
+use crate::support::docker_engine::{CONFIG, Container, ContainerOptions, Engine};
 use crate::support::regsweep::ProgramOutput;
 
 /// Deletes the first of the old images by hand, so that there is something to collect.
@@ -346,7 +346,8 @@ async fn a_sweep_that_cannot_be_cancelled_keeps_the_registry_down_until_it_can()
     let child = place.command(&["gc"]).stderr(Stdio::piped()).spawn().unwrap();
     until_it_sweeps(&commands).await;
     signal(&child, "TERM");
-    let ran = tokio::task::spawn_blocking(|| ProgramOutput::from(child.wait_with_output().unwrap())).await.unwrap();
+    let ran =
+        tokio::task::spawn_blocking(|| ProgramOutput::from(child.wait_with_output().unwrap())).await.unwrap();
     let ran = ran.exits(1);
     assert!(ran.stderr.contains("gc.command.cancel has to succeed"), "{}", ran.stderr);
     assert!(reqwest::get(format!("{}/v2/", commands.host.registry.url())).await.is_err());

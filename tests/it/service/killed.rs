@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::harness::{EACH_SECOND, Filled, Host, Place, contained, fill, until};
-use crate::support::docker_engine::{ContainerOptions, Container, Engine};
-use crate::support::holding_proxy::{Upstream, HoldingProxy};
-use crate::support::registry_program::registry_program;
-use crate::support::redis::Redis;
+use crate::support::docker_engine::{Container, ContainerOptions, Engine};
+use crate::support::holding_proxy::{HoldingProxy, Upstream};
 use crate::support::real_registry::RealRegistry;
+use crate::support::redis::Redis;
+use crate::support::registry_program::registry_program;
 
 /// A registry with old images, a service, and gates before the registry and before the Engine.
 struct Scene {
@@ -117,7 +117,8 @@ async fn after_the_last_deletion_and_before_the_collection() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn before_the_container_was_stopped() {
-    let Some(scene) = Scene::new("offline", ContainerOptions::default(), nth(1, "POST", "/stop")).await else {
+    let Some(scene) = Scene::new("offline", ContainerOptions::default(), nth(1, "POST", "/stop")).await
+    else {
         return;
     };
     scene.kill().await;
@@ -177,7 +178,8 @@ async fn in_the_sweep_inside_the_container() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_the_sweep_and_before_the_start() {
     // Each of the three collectors is started first: two that look and one that sweeps.
-    let Some(scene) = Scene::new("offline", ContainerOptions::default(), nth(4, "POST", "/start")).await else {
+    let Some(scene) = Scene::new("offline", ContainerOptions::default(), nth(4, "POST", "/start")).await
+    else {
         return;
     };
     scene.kill().await;
@@ -188,7 +190,8 @@ async fn after_the_sweep_and_before_the_start() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_the_sweep_and_before_the_restart_inside_the_container() {
-    let Some(scene) = Scene::new("exec", ContainerOptions::default(), nth(1, "POST", "/restart")).await else {
+    let Some(scene) = Scene::new("exec", ContainerOptions::default(), nth(1, "POST", "/restart")).await
+    else {
         return;
     };
     scene.kill().await;

@@ -1,7 +1,7 @@
 //! Registries that have another name, or another address, than the state remembers.
 
 use super::harness::{Commands, EACH_SECOND, Host, NEVER, Place, Serving, aged, fill, until};
-use crate::support::holding_proxy::{Upstream, HoldingProxy};
+use crate::support::holding_proxy::{HoldingProxy, Upstream};
 use crate::support::push::Pusher;
 use crate::support::real_registry::RealRegistry;
 

@@ -8,7 +8,7 @@ use super::harness::{
     Commands, EACH_SECOND, Host, NEVER, Place, Serving, before_container, contained, fill, until,
 };
 use crate::support::docker_engine::{ContainerOptions, Engine};
-use crate::support::holding_proxy::{Upstream, HoldingProxy};
+use crate::support::holding_proxy::{HoldingProxy, Upstream};
 use crate::support::regsweep::ProgramOutput;
 
 /// Asked to stop between two deletions: the one under way is finished, and nothing begins.

@@ -4,7 +4,7 @@ use reqwest::{Client, StatusCode};
 use serde_json::Value;
 
 use super::harness::{EACH_SECOND, Filled, Host, NEVER, Place, Serving, fill, until};
-use crate::support::holding_proxy::{Upstream, HoldingProxy};
+use crate::support::holding_proxy::{HoldingProxy, Upstream};
 
 /// A service with a token, and its registry with four images that are too old.
 struct World {

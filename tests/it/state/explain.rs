@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::harness::{FORTNIGHT, image, list, place, run};
 use crate::service::harness::Place;
 use crate::support::image::{Artifact, Content, Image, Index};
-use crate::support::regsweep::hours_ago;
 use crate::support::real_registry::RealRegistry;
+use crate::support::regsweep::hours_ago;
 
 /// What is told of the age of an image: each source with its weight.
 fn evidence(json: &Value) -> Vec<(String, String)> {

@@ -16,9 +16,9 @@ use serde_json::Value;
 use crate::service::harness::{NEVER, Place};
 pub(crate) use crate::support::contents::{assert_all_pullable, expected_content, stored_manifests};
 use crate::support::image::{Artifact, Content, Image, Index, fallback_index, fallback_tag, signature_tag};
+use crate::support::real_registry::{Logged, RealRegistry};
 pub(crate) use crate::support::regsweep::OLD_TAGS_EXPIRE;
 use crate::support::regsweep::ProgramOutput;
-use crate::support::real_registry::{Logged, RealRegistry};
 
 /// Everything is judged by its age.
 pub(crate) const FORTNIGHT: &str = "\
@@ -214,7 +214,7 @@ impl Looker {
     }
 
     /// The digests that would go at that moment.
-    pub(crate) async fn doomed(&self, at: DateTime<Utc>) -> BTreeSet<String> {
+    pub(crate) async fn to_delete(&self, at: DateTime<Utc>) -> BTreeSet<String> {
         let plan = self.look(at).await;
         assert_eq!(plan.failures, []);
         let doomed = plan.repositories.iter().flat_map(RepositoryPlan::deletions);

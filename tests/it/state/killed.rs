@@ -6,7 +6,9 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use super::harness::{OLD_TAGS_EXPIRE, assert_all_pullable, held, history, image, list, place, rewrite, run, text};
+use super::harness::{
+    OLD_TAGS_EXPIRE, assert_all_pullable, expected_content, history, image, list, place, rewrite, run, text,
+};
 use crate::service::harness::Place;
 use crate::state::tap::{Step, Tap};
 use crate::support::image::{Artifact, Content, Image, Index, signature_tag};

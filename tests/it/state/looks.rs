@@ -10,8 +10,8 @@ use super::harness::{FORTNIGHT, image, place, requests_since, rewrite, run};
 use crate::service::harness::Place;
 use crate::support::image::{Artifact, Content, Image, Index, signature_tag};
 use crate::support::push::Pusher;
-use crate::support::regsweep::hours_ago;
 use crate::support::real_registry::{Logged, RealRegistry};
+use crate::support::regsweep::hours_ago;
 
 const REPOSITORIES: [&str; 3] = ["app", "team/api", "team/web"];
 const TAGS: usize = 20;

@@ -7,7 +7,7 @@ use regsweep::state::State;
 use rusqlite::Connection;
 use serde_json::json;
 
-use super::harness::{FORTNIGHT, Looker, day, held, image, place, run, verdict};
+use super::harness::{FORTNIGHT, Looker, day, expected_content, image, place, run, verdict};
 use crate::service::harness::Place;
 use crate::support::fake_registry::{FakeRegistry, Personality};
 use crate::support::image::{Artifact, Content, Image};
@@ -86,13 +86,13 @@ async fn nothing_goes_sooner_for_a_lost_memory() {
         .collect();
     let (mut gone, mut first_promoted) = (Vec::new(), None);
     for number in 5..40 {
-        let doomed = intact.doomed(day(number)).await;
+        let doomed = intact.to_delete(day(number)).await;
         assert!(doomed.contains(&images[1].1.digest));
         if doomed.contains(&images[0].1.digest) {
             first_promoted = first_promoted.or(Some(number));
         }
         for ((name, _), copy) in LOSSES.iter().zip(&copies) {
-            let without = copy.doomed(day(number)).await;
+            let without = copy.to_delete(day(number)).await;
             assert!(without.is_subset(&doomed), "{name} on day {number}: {without:?} {doomed:?}");
             let all = images.iter().filter(|(_, content)| without.contains(&content.digest));
             gone.push((number, *name, all.map(|(tag, _)| *tag).collect::<Vec<_>>()));
@@ -195,7 +195,7 @@ async fn a_tag_that_points_elsewhere_after_a_loss_is_no_news_of_age() {
     // Pushed while nobody remembered: it may be of day 5, and goes two weeks after that.
     let planned = looker.inspect("app", day(18)).await;
     assert_eq!(verdict(&planned, &second).1, ["newer-than"]);
-    assert_eq!(looker.doomed(day(19)).await.len(), 1);
+    assert_eq!(looker.to_delete(day(19)).await.len(), 1);
 }
 
 #[tokio::test]
@@ -206,9 +206,9 @@ async fn a_clock_that_was_ahead_at_the_first_look_takes_no_youth_from_what_is_pr
     let looker = Looker::new(&registry.url(), FORTNIGHT);
     looker.look(day(365)).await;
     registry.store().write("app", &["promoted"], &promoted);
-    assert_eq!(looker.doomed(day(1)).await, [old.digest.clone()].into());
+    assert_eq!(looker.to_delete(day(1)).await, [old.digest.clone()].into());
     let run = looker.run(day(14)).await.unwrap();
     assert_eq!(run.report.deleted.len(), 1);
     assert_eq!(registry.store().repository("app"), expected_content(&[("promoted", &promoted)]));
-    assert_eq!(looker.doomed(day(15)).await, [promoted.digest].into());
+    assert_eq!(looker.to_delete(day(15)).await, [promoted.digest].into());
 }

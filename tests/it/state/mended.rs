@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
-use super::harness::{OLD_TAGS_EXPIRE, assert_all_pullable, history, image, list, place, rewrite, run, sweeper, text};
+use super::harness::{
+    OLD_TAGS_EXPIRE, assert_all_pullable, history, image, list, place, rewrite, run, sweeper, text,
+};
 use crate::state::killed::{Doomed, kill};
 use crate::state::tap::{Step, Tap};
 use crate::support::fake_registry::{FakeRegistry, Personality};

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use regsweep::plan::Verdict;
 
-use super::harness::{FORTNIGHT, Looker, assert_all_pullable, day, held, verdict};
+use super::harness::{FORTNIGHT, Looker, assert_all_pullable, day, expected_content, verdict};
 use crate::support::image::{Content, Image, Index};
 use crate::support::real_registry::RealRegistry;
 
@@ -39,15 +39,15 @@ async fn what_a_tag_has_left_goes_when_it_is_old_enough() {
     let looker = looker(&registry, UNTAGGED);
     let [first, second] = ["first", "second"].map(fresh);
     registry.store().write("app", &["latest"], &first);
-    assert_eq!(looker.doomed(day(0)).await, BTreeSet::new());
+    assert_eq!(looker.to_delete(day(0)).await, BTreeSet::new());
     registry.store().write("app", &["latest"], &second);
     for number in [1, 14] {
-        assert_eq!(looker.doomed(day(number)).await, BTreeSet::new(), "day {number}");
+        assert_eq!(looker.to_delete(day(number)).await, BTreeSet::new(), "day {number}");
         let planned = looker.inspect("app", day(number)).await;
         assert_eq!(verdict(&planned, &first), (Verdict::Keep, vec!["untagged-newer-than".into()]));
     }
     // It lost its tag on day 1.
-    assert_eq!(looker.doomed(day(15)).await, digests([&first]));
+    assert_eq!(looker.to_delete(day(15)).await, digests([&first]));
     let run = looker.run(day(16)).await.unwrap();
     assert_eq!(run.report.deleted.len(), 1);
     assert_eq!(registry.store().repository("app"), expected_content(&[("latest", &second)]));
@@ -78,7 +78,7 @@ async fn an_index_or_a_returning_tag_saves_what_a_tag_had_left() {
     let [listed, returned, gone, last] = ["listed", "returned", "gone", "last"].map(fresh);
     for (number, content) in [&listed, &returned, &gone, &last].into_iter().enumerate() {
         registry.store().write("app", &["latest"], content);
-        assert_eq!(looker.doomed(day(number as i64)).await, BTreeSet::new());
+        assert_eq!(looker.to_delete(day(number as i64)).await, BTreeSet::new());
     }
     let index = Index::oci().child(&listed).build();
     registry.store().write("app", &["index"], &index);
@@ -92,9 +92,9 @@ async fn an_index_or_a_returning_tag_saves_what_a_tag_had_left() {
     assert_eq!(registry.store().repository("app"), expected_content(&expected));
     // The tag leaves again, and is found to have on day 63.
     registry.store().write("app", &["rollback"], &last);
-    assert_eq!(looker.doomed(day(63)).await, BTreeSet::new());
-    assert_eq!(looker.doomed(day(76)).await, BTreeSet::new());
-    assert_eq!(looker.doomed(day(77)).await, digests([&returned]));
+    assert_eq!(looker.to_delete(day(63)).await, BTreeSet::new());
+    assert_eq!(looker.to_delete(day(76)).await, BTreeSet::new());
+    assert_eq!(looker.to_delete(day(77)).await, digests([&returned]));
     assert_all_pullable(&registry);
 }
 
@@ -107,11 +107,14 @@ async fn a_tag_that_returns_between_the_plan_and_the_deletion_saves_it_too() {
     looker.look(day(0)).await;
     registry.store().write("app", &["latest"], &second);
     looker.look(day(1)).await;
-    assert_eq!(looker.doomed(day(20)).await, digests([&first]));
+    assert_eq!(looker.to_delete(day(20)).await, digests([&first]));
     registry.store().write("app", &["stable"], &first);
     let run = looker.run(day(21)).await.unwrap();
     assert_eq!(run.report.deleted, []);
-    assert_eq!(registry.store().repository("app"), expected_content(&[("latest", &second), ("stable", &first)]));
+    assert_eq!(
+        registry.store().repository("app"),
+        expected_content(&[("latest", &second), ("stable", &first)])
+    );
 }
 
 #[tokio::test]
@@ -131,7 +134,7 @@ async fn an_untagged_index_that_is_remembered_protects_the_children_that_it_shar
         registry.store().write("app", &["moving"], &kept);
         looker.look(day(20)).await;
         // What was tagged on day 20 goes two weeks after that; what lost its tag on day 1 was never younger.
-        assert!(!looker.doomed(day(33)).await.contains(&expired.digest));
+        assert!(!looker.to_delete(day(33)).await.contains(&expired.digest));
         let run = looker.run(day(34)).await.unwrap();
         assert_eq!(run.report.failures, []);
         let now = registry.store().repository("app");
@@ -154,13 +157,13 @@ async fn a_list_of_tags_that_is_suddenly_empty_dooms_nothing() {
     let aside = registry.store_path().join("tags");
     std::fs::rename(&tags, &aside).unwrap();
     for number in [30, 31, 90] {
-        assert_eq!(looker.doomed(day(number)).await, BTreeSet::new(), "day {number}");
+        assert_eq!(looker.to_delete(day(number)).await, BTreeSet::new(), "day {number}");
     }
     let run = looker.run(day(91)).await.unwrap();
     assert_eq!(run.report.deleted, []);
     std::fs::rename(&aside, &tags).unwrap();
     assert_eq!(registry.store().repository("app"), expected_content(&[("v1", &first), ("v2", &second)]));
-    assert_eq!(looker.doomed(day(92)).await, BTreeSet::new());
+    assert_eq!(looker.to_delete(day(92)).await, BTreeSet::new());
     // Where somebody has deleted all of it, there is nothing to be left alone any more.
     for content in [&first, &second] {
         let url = format!("{}/v2/app/manifests/{}", registry.url(), content.digest);

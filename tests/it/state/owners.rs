@@ -11,8 +11,8 @@ use serde_json::json;
 
 use super::harness::{FORTNIGHT, Looker, day, image, place, requests_since, run};
 use crate::service::harness::Place;
-use crate::support::regsweep::ProgramOutput;
 use crate::support::real_registry::RealRegistry;
+use crate::support::regsweep::ProgramOutput;
 
 /// A user that none of the tests runs as.
 const SERVICE: u32 = 65_532;

@@ -111,7 +111,8 @@ fn a_day_is_one_of_the_configured_time_zone_and_until_means_its_end() {
     let fake = FakeRegistry::start(Personality::V2_8);
     // One of them has another day than UTC, whenever this runs.
     for timezone in [Tz::Pacific__Kiritimati, Tz::Etc__GMTPlus12, Tz::UTC] {
-        let place = place(&format!("url: {}", fake.url()), &format!("timezone: {timezone}\n{OLD_TAGS_EXPIRE}"));
+        let place =
+            place(&format!("url: {}", fake.url()), &format!("timezone: {timezone}\n{OLD_TAGS_EXPIRE}"));
         run(&place, &["run"]).exits(0);
         let started = history(&place, &[])[0]["started"].as_str().unwrap().parse::<DateTime<Utc>>().unwrap();
         let today = started.with_timezone(&timezone).date_naive();

@@ -3,12 +3,14 @@
 
 use serde_json::{Value, json};
 
-use super::harness::{OLD_TAGS_EXPIRE, assert_all_pullable, history, list, place, rewrite, run, sweeper, text};
+use super::harness::{
+    OLD_TAGS_EXPIRE, assert_all_pullable, history, list, place, rewrite, run, sweeper, text,
+};
 use crate::service::harness::{Host, NEVER, Place, until};
 use crate::support::image::{Content, Image, Index, digest};
 use crate::support::push::Pusher;
-use crate::support::regsweep::ProgramOutput;
 use crate::support::real_registry::RealRegistry;
+use crate::support::regsweep::ProgramOutput;
 use crate::support::skopeo::{skopeo_can_pull, skopeo_pull_all};
 
 /// Images of which some need nothing that the kept one does not need, too.

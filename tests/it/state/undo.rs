@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::harness::{
-    OLD_TAGS_EXPIRE, assert_all_pullable, fill, held, history, image, list, manifests, place, rewrite, run, served,
-    sweeper, text,
+    OLD_TAGS_EXPIRE, assert_all_pullable, expected_content, fill, history, image, list, place, rewrite, run,
+    served, stored_manifests, sweeper, text,
 };
 use crate::service::harness::Place;
 use crate::support::image::{Index, digest, signature_tag};

@@ -4,12 +4,14 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use super::harness::{OLD_TAGS_EXPIRE, assert_all_pullable, held, history, image, list, place, rewrite, run};
+use super::harness::{
+    OLD_TAGS_EXPIRE, assert_all_pullable, expected_content, history, image, list, place, rewrite, run,
+};
 use crate::service::harness::Place;
 use crate::state::killed::kill;
 use crate::state::tap::{Step, Tap};
 use crate::support::fake_registry::{FakeRegistry, Personality};
-use crate::support::holding_proxy::{Upstream, HoldingProxy};
+use crate::support::holding_proxy::{HoldingProxy, Upstream};
 use crate::support::image::{Content, Image, Index};
 use crate::support::push::Pusher;
 use crate::support::real_registry::RealRegistry;
@@ -82,7 +84,10 @@ fn without_it_or_with_never_the_tag_stays_with_its_manifest() {
         registry.store().write("app", &["keep", "old-1"], &image("shared"));
         swept(&registry, untag);
         let expected = image("shared");
-        assert_eq!(registry.store().repository("app"), expected_content(&[("keep", &expected), ("old-1", &expected)]));
+        assert_eq!(
+            registry.store().repository("app"),
+            expected_content(&[("keep", &expected), ("old-1", &expected)])
+        );
         // It was asked what it can do, and nothing else.
         assert!(registry.mutating_requests().iter().all(|one| matches!(one.status, 400 | 404)));
     }
@@ -120,7 +125,11 @@ fn a_run_that_is_killed_at_any_step_is_completed_by_the_next() {
 
         place.write(&text);
         run(&place, &["run"]).exits(0);
-        assert_eq!(registry.store().repository("app"), expected_content(&[("keep", &image("shared"))]), "{step:?}");
+        assert_eq!(
+            registry.store().repository("app"),
+            expected_content(&[("keep", &image("shared"))]),
+            "{step:?}"
+        );
         assert_eq!(journaled(&place), ["old-1".to_owned()].into(), "{step:?}");
         assert_eq!(place.total("deleted_tags"), 1, "{step:?}");
         assert_all_pullable(&registry);

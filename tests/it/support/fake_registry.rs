@@ -5,9 +5,9 @@
 
 mod answer;
 mod auth;
-mod other_servers;
 mod lists;
 mod manifests;
+mod other_servers;
 mod state;
 mod wire;
 
@@ -19,7 +19,7 @@ use std::time::Duration;
 use super::image::Content;
 
 pub use auth::{Auth, Bearer};
-pub use state::{Links, Personality, Repository, Settings, State};
+pub use state::{Links, Personality, Settings, State};
 pub use wire::{Canned, Logged, Request};
 
 type Before = Box<dyn FnMut(&Request, &mut State) + Send>;

@@ -5,7 +5,7 @@
 //! It knows HTTP/1.1 and nothing of registries.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufReader, Read as _, Write as _};
+use std::io::{self, BufReader, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;

@@ -404,12 +404,6 @@ impl Artifact {
         self
     }
 
-    /// With a `subject`: the manifest that it is about (OCI 1.1).
-    pub fn subject(mut self, subject: &Content) -> Self {
-        self.subject = Some(subject.descriptor());
-        self
-    }
-
     /// The artifact.
     pub fn build(self) -> Content {
         let platform =

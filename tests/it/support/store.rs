@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::image::{Content, digest, dangling_digest};
+use super::image::{Content, dangling_digest, digest};
 
 /// The storage of one registry.
 #[derive(Debug)]

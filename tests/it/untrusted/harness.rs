@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
+use crate::support::cli::{Cli, CliOutput};
 use crate::support::fake_registry::{Canned, FakeRegistry, Personality, Request};
 use crate::support::image::{Content, Image};
-use crate::support::cli::{CliOutput, Cli};
 
 /// The repository that is to be swept in spite of its neighbour.
 pub(crate) const GOOD: &str = "good";

@@ -1,6 +1,6 @@
 //! Lists that are too long, have no end, or are none.
 
-use super::harness::{TAGS, answers, fails, filled, sweep};
+use super::harness::{TAGS, answers, cli, fails, filled};
 use crate::support::fake_registry::Canned;
 
 /// A list of tags of the hostile repository.
@@ -45,7 +45,7 @@ fn pages_without_an_end() {
             assert_eq!(kind, "too_large");
             assert!(error.contains("longer than"), "{error}");
         } else {
-            let said = sweep(&fake).run(&["run"]);
+            let said = cli(&fake).run(&["run"]);
             assert!(said.code == 1 && said.err.contains("longer than"), "{}", said.err);
             assert_eq!(fake.mutating_requests(), []);
         }

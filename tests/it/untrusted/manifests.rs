@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::harness::{EVIL, assert_fit_to_be_shown, fails, filled, image, sweep};
+use super::harness::{EVIL, assert_fit_to_be_shown, cli, fails, filled, image};
 use crate::support::fake_registry::{Canned, FakeRegistry, Personality};
 use crate::support::image::{Content, Index, digest};
 
@@ -80,10 +80,10 @@ fn what_is_only_strange_is_planned() {
             repository.tags.insert(tag.to_owned(), digest);
         });
     }
-    let said = sweep(&fake).run(&["plan", "--all"]);
+    let said = cli(&fake).run(&["plan", "--all"]);
     assert_eq!(said.code, 0, "{}", said.err);
     assert_fit_to_be_shown(&said);
-    let json = sweep(&fake).run(&["plan", "-o", "json"]);
+    let json = cli(&fake).run(&["plan", "-o", "json"]);
     let plan: Value = serde_json::from_str(&json.out).unwrap();
     assert_eq!(plan["totals"]["expired_bytes"], json!(u64::MAX), "sizes saturate");
 }
@@ -130,7 +130,7 @@ fn an_index_of_an_index_of_an_index_is_none_of_that() {
     let leaf = image("leaf");
     let deep = (0..20).fold(leaf, |child, _| Index::oci().child(&child).build());
     fake.push(EVIL, "old-2", &deep);
-    let said = sweep(&fake).run(&["run"]);
+    let said = cli(&fake).run(&["run"]);
     assert_eq!(said.code, 0, "{}", said.err);
     assert_eq!(fake.manifests(EVIL).len(), 1);
 }
@@ -168,16 +168,16 @@ fn dates_that_nobody_can_believe_keep_an_image() {
     }
     let deep = format!("{{\"created\":{}{}}}", "[".repeat(300_000), "]".repeat(300_000));
     fake.push(EVIL, "old-deep", &with_config(&deep));
-    let sweep = sweep(&fake);
+    let cli = cli(&fake);
     // The second run reads the same from its memory.
     for _ in 0..2 {
-        let said = sweep.run(&["run"]);
+        let said = cli.run(&["run"]);
         assert_eq!(said.code, 0, "{}", said.err);
         assert_fit_to_be_shown(&said);
         assert_eq!((fake.tags(EVIL).len(), fake.manifests(EVIL).len()), (9, 9), "nothing has gone");
     }
     for tag in ["old-0", "old-1", "old-deep"] {
-        let said = sweep.run(&["explain", &format!("{EVIL}:{tag}")]);
+        let said = cli.run(&["explain", &format!("{EVIL}:{tag}")]);
         assert_eq!(said.code, 0, "{}", said.err);
         assert_fit_to_be_shown(&said);
     }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::harness::{TAGS, answers, assert_fit_to_be_shown, fails, filled, sweep};
+use super::harness::{TAGS, answers, assert_fit_to_be_shown, cli, fails, filled};
 use crate::support::fake_registry::Canned;
 
 const ESCAPES: &str = "\u{1b}]0;owned\u{7}\u{9b}31m\u{202e}\u{200b}\r\n\0";
@@ -12,14 +12,14 @@ fn names_that_are_none_are_shown_and_move_nothing() {
     let fake = filled();
     let names = json!([ESCAPES, "../..", "a/b", "x".repeat(10 << 20), "old-1", "keep", ""]);
     answers(&fake, TAGS, json!({ "name": "evil", "tags": names }).to_string());
-    let sweep = sweep(&fake).env("RUST_LOG", "trace");
+    let cli = cli(&fake).env("RUST_LOG", "trace");
     for command in [&["ls"][..], &["ls", "-o", "json"], &["plan", "--all"], &["plan", "-o", "json"]] {
-        let said = sweep.run(command);
+        let said = cli.run(command);
         assert_eq!(said.code, 0, "{command:?}: {}", said.err);
         assert_fit_to_be_shown(&said);
         assert!(said.out.len() < 100_000, "{command:?}");
     }
-    let said = sweep.run(&["ls"]);
+    let said = cli.run(&["ls"]);
     assert!(said.out.contains(r"\u{1b}") && said.out.contains("../.."), "{}", said.out);
 }
 

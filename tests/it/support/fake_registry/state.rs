@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::super::image::{Content, digest, dangling_digest};
+use super::super::image::{Content, dangling_digest, digest};
 use super::auth::{Auth, Tokens};
 
 /// The server that the fake imitates.
