@@ -27,7 +27,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::Parser as _;
 
-use crate::model::shown;
+use crate::model::sanitize;
 use crate::telemetry::{self, Audience, LogFormat};
 use args::{Arguments, CheckArguments, Command};
 use output::Saying;
@@ -85,7 +85,7 @@ pub fn main() -> ExitCode {
         .and_then(|runtime| runtime.block_on(dispatch(&arguments, &env)));
     let exit = exit.unwrap_or_else(|error| {
         // The causes at the end of the chain can be a server's own words.
-        print_error!("{}", shown(&format!("{error:#}"), 4000));
+        print_error!("{}", sanitize(&format!("{error:#}"), 4000));
         if error.is::<session::Usage>() { Exit::Usage } else { Exit::Failed }
     });
     let exit = if output::is_lost() { exit.and(Exit::Failed) } else { exit };

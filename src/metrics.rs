@@ -15,7 +15,7 @@ use prometheus::{Encoder as _, IntCounter, IntGaugeVec, TextEncoder};
 
 use crate::plan::Limit;
 use crate::registry::{Kind, Observer};
-use crate::report::{Collected, CollectionOutcome, Outcome, PlanDocument, RunReport};
+use crate::report::{CollectionOutcome, CollectionReport, Outcome, PlanDocument, RunReport};
 use families::Families;
 use requests::Requests;
 
@@ -306,7 +306,7 @@ impl Metrics {
     }
 
     /// A collection ended, or did not begin.
-    pub fn collected(&self, registry: &str, collected: &Collected) {
+    pub fn collected(&self, registry: &str, collected: &CollectionReport) {
         let families = &self.families;
         families.gc_runs_total.with_label_values(&[registry, collected.outcome.name()]).inc();
         if collected.outcome == CollectionOutcome::Skipped {

@@ -2,12 +2,12 @@
 //!
 //! It knows nothing of rules, of HTTP, or of what should happen to anything.
 
-mod memory;
 mod read;
-mod words;
+mod sanitize;
+mod scan_history;
 
-pub use memory::{FirstLook, Memory, Sighting};
-pub use words::shown;
+pub use sanitize::sanitize;
+pub use scan_history::{FirstScan, Observation, ScanHistory};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -31,15 +31,15 @@ pub struct Snapshot {
     pub tags: BTreeMap<Tag, Digest>,
     /// Names that the registry lists as tags and then has no manifest for. A crash between the two
     /// steps of a deletion leaves them behind on distribution; they hold nothing.
-    pub ghosts: BTreeSet<String>,
+    pub dangling_tags: BTreeSet<String>,
     /// Every manifest that was reached: from a tag, from an index, as a referrer, or by memory.
     pub manifests: BTreeMap<Digest, Arc<Manifest>>,
     /// Digests that were asked for and that the registry does not have.
     pub absent: BTreeSet<Digest>,
     /// When the repository was looked at for the first time.
-    pub first_look: FirstLook,
+    pub first_scan: FirstScan,
     /// When its manifests were noticed, as far as anybody remembers.
-    pub sightings: BTreeMap<Digest, Sighting>,
+    pub observations: BTreeMap<Digest, Observation>,
     /// Manifests whose index or subject regsweep has deleted, and that did not go with it.
     pub leftovers: BTreeSet<Digest>,
     /// Subjects of what is here that are or once were in this repository. Others may never have been: cosign
@@ -53,11 +53,11 @@ impl Snapshot {
         Self {
             repository,
             tags: BTreeMap::new(),
-            ghosts: BTreeSet::new(),
+            dangling_tags: BTreeSet::new(),
             manifests: BTreeMap::new(),
             absent: BTreeSet::new(),
-            first_look: FirstLook::Never,
-            sightings: BTreeMap::new(),
+            first_scan: FirstScan::Never,
+            observations: BTreeMap::new(),
             leftovers: BTreeSet::new(),
             seen_subjects: BTreeSet::new(),
         }
@@ -102,10 +102,10 @@ impl Manifest {
     }
 
     /// The tag that this manifest was made to remove, if it is a placeholder.
-    pub fn stands_in_for(&self) -> Option<&str> {
+    pub fn placeholder_tag(&self) -> Option<&str> {
         let words = match &self.facts {
             Facts::Known { labels, .. } => labels,
-            Facts::Unasked { annotations } => annotations,
+            Facts::NotFetched { annotations } => annotations,
             Facts::Unknown { .. } => return None,
         };
         words.get(PLACEHOLDER).map(String::as_str)
@@ -128,7 +128,7 @@ pub enum Facts {
         labels: BTreeMap<String, String>,
     },
     /// Nobody has needed the configuration yet.
-    Unasked {
+    NotFetched {
         /// The manifest's annotations.
         annotations: BTreeMap<String, String>,
     },

@@ -8,17 +8,17 @@
 //! last, over the whole registry.
 
 mod age;
-mod ballot;
+mod criterion;
+mod evaluation;
 mod graph;
-mod judge;
 mod limit;
 mod reason;
-mod settle;
+mod resolve;
 pub mod span;
 
-pub use age::{A_WHILE, Evidence, Source, Weight};
-pub use ballot::RESTORED_STAYS;
-pub use judge::Finding;
+pub use age::{Evidence, MIN_OBSERVED_AGE, Source, Weight};
+pub use criterion::Finding;
+pub use evaluation::RESTORED_STAYS;
 pub use limit::{Limit, Refusal};
 pub use reason::Reason;
 
@@ -33,7 +33,7 @@ use crate::policy::{Limits, Policy, Protect};
 
 /// What judgement depends on besides the repository and its policy.
 #[derive(Debug, Clone, Copy)]
-pub struct Terms<'a> {
+pub struct PlanContext<'a> {
     /// The moment as of which ages are counted.
     pub now: DateTime<Utc>,
     /// Where days, weeks, months and years begin.
@@ -97,7 +97,7 @@ pub struct RepositoryPlan {
     /// Expired tags that go alone, because their manifests stay.
     pub untag: Vec<Untag>,
     /// Names listed as tags that have no manifest.
-    pub ghosts: Vec<String>,
+    pub dangling_tags: Vec<String>,
     /// Bytes of the distinct manifests and blobs that only deleted manifests of this repository
     /// refer to. Other repositories may share them, so a collection can free less.
     pub expired_bytes: u64,
@@ -268,17 +268,17 @@ pub struct Totals {
 }
 
 /// Judges everything in one repository.
-pub fn plan(snapshot: &Snapshot, policy: &Policy, terms: &Terms<'_>) -> RepositoryPlan {
+pub fn plan(snapshot: &Snapshot, policy: &Policy, context: &PlanContext<'_>) -> RepositoryPlan {
     let graph = graph::Graph::of(snapshot);
     let nodes = 0..graph.nodes.len();
     let evidence: Vec<_> =
-        nodes.clone().map(|node| age::evidence(snapshot, &graph, node, terms.now)).collect();
-    let ages: Vec<_> = evidence.iter().map(|evidence| age::age(evidence, terms.now)).collect();
-    let mut ballots = ballot::cast(snapshot, &graph, &ages, policy, terms);
-    let verdicts = settle::settle(&graph, &ages, &mut ballots, terms.protect.at_least);
+        nodes.clone().map(|node| age::evidence(snapshot, &graph, node, context.now)).collect();
+    let ages: Vec<_> = evidence.iter().map(|evidence| age::age(evidence, context.now)).collect();
+    let mut evaluations = evaluation::evaluate(snapshot, &graph, &ages, policy, context);
+    let verdicts = resolve::resolve(&graph, &ages, &mut evaluations, context.protect.at_least);
     let mut untag = Vec::new();
-    for (node, ballot) in ballots.iter_mut().enumerate() {
-        untag.extend(ballot.untag(&graph, node, terms.tag_deletion));
+    for (node, evaluation) in evaluations.iter_mut().enumerate() {
+        untag.extend(evaluation.untag(&graph, node, context.tag_deletion));
     }
     let order = graph.deletion_order(&verdicts, &ages);
     let planned = |node: usize, after: Vec<Digest>, frees: u64| {
@@ -286,16 +286,16 @@ pub fn plan(snapshot: &Snapshot, policy: &Policy, terms: &Terms<'_>) -> Reposito
         Planned {
             digest: manifest.digest.clone(),
             tags: graph.tags[node].iter().map(|&tag| tag.clone()).collect(),
-            counted_as: ballots[node].counted_as,
+            counted_as: evaluations[node].counted_as,
             kind: manifest.kind,
             created: ages[node].made,
-            age: ages[node].latest.map(|latest| terms.now - latest),
+            age: ages[node].latest.map(|latest| context.now - latest),
             evidence: evidence[node].clone(),
             bytes: graph.bytes(node),
             frees,
             verdict: verdicts[node],
-            rules: ballots[node].rules.iter().map(|&rule| rule.to_owned()).collect(),
-            reasons: ballots[node].reasons.clone(),
+            rules: evaluations[node].rules.iter().map(|&rule| rule.to_owned()).collect(),
+            reasons: evaluations[node].reasons.clone(),
             after,
         }
     };
@@ -319,11 +319,11 @@ pub fn plan(snapshot: &Snapshot, policy: &Policy, terms: &Terms<'_>) -> Reposito
         policy: policy.name.clone(),
         held_back: policy.mode == crate::policy::Mode::Plan,
         tags: snapshot.tags.len(),
-        counted: ballots.iter().filter_map(|ballot| ballot.counted_as).collect(),
+        counted: evaluations.iter().filter_map(|evaluation| evaluation.counted_as).collect(),
         kept: kept.len(),
         manifests: kept_manifests.chain(deleted).collect(),
         untag,
-        ghosts: snapshot.ghosts.iter().cloned().collect(),
+        dangling_tags: snapshot.dangling_tags.iter().cloned().collect(),
         expired_bytes,
         referenced_bytes,
     }

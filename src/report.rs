@@ -7,13 +7,13 @@ mod json;
 mod outcome;
 
 pub use document::{
-    FailureDocument, Gone, ManifestDocument, Open, PlanDocument, ReasonDocument, RefusalDocument,
-    RepositoryDocument, UntagDocument,
+    CompletedDeletions, FailureDocument, ManifestDocument, PendingDeletions, PlanDocument, ReasonDocument,
+    RefusalDocument, RepositoryDocument, UntagDocument,
 };
 pub use json::{
     PlanWriter, StateUse, Trouble, collection_document, listed, moment, no_run_document, run_document,
 };
-pub use outcome::{Collected, CollectionOutcome, Outcome};
+pub use outcome::{CollectionOutcome, CollectionReport, Outcome};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -42,7 +42,7 @@ pub struct RunReport {
     pub untagged: Vec<Untagged>,
     /// What the plan would have deleted and the run left alone, because the repository had changed, a
     /// deletion that had to come first did not happen, or the run was stopped.
-    pub spared: Vec<Spared>,
+    pub skipped: Vec<Skipped>,
     /// Repositories that could not be read, or in which a deletion failed.
     pub failures: Vec<Failure>,
     /// What limits forbade.
@@ -64,7 +64,7 @@ pub struct RunSummary {
     /// Whether the plan was carried out, or only made.
     pub applied: bool,
     /// How much the plan would have deleted and the run left alone.
-    pub spared: usize,
+    pub skipped: usize,
     /// How many repositories could not be read, and deletions failed.
     pub failures: usize,
     /// The limit of each refusal.
@@ -106,7 +106,7 @@ pub struct Untagged {
 
 /// Something that a plan would have deleted and a run left alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Spared {
+pub struct Skipped {
     /// Where it is.
     pub repository: RepositoryName,
     /// The manifest, or the tag's manifest.
@@ -126,7 +126,7 @@ impl RunReport {
             applied: false,
             deleted: Vec::new(),
             untagged: Vec::new(),
-            spared: Vec::new(),
+            skipped: Vec::new(),
             failures: plan.failures.clone(),
             refusals: plan.refusals.clone(),
             unanswered: false,
@@ -150,7 +150,7 @@ impl RunReport {
         let worst = self.registry_down.iter().chain(&self.cut_off);
         RunSummary {
             applied: self.applied,
-            spared: self.spared.len(),
+            skipped: self.skipped.len(),
             failures: self.failures.len(),
             refusals: self.refusals.iter().map(|refusal| refusal.limit).collect(),
             problems: worst.cloned().chain(refusals).chain(failures).take(PROBLEMS).collect(),

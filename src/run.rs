@@ -57,7 +57,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::config::{self, Config};
 use crate::model::{Digest, RepositoryName, Snapshot};
-use crate::plan::{Failure, Plan, RepositoryPlan, TagDeletion, Terms, Verdict, plan, span};
+use crate::plan::{Failure, Plan, PlanContext, RepositoryPlan, TagDeletion, Verdict, plan, span};
 use crate::policy::{Mode, Patterns, Policy, Untagging};
 use crate::registry::{self, Features, Reader, TagCompleteness};
 use crate::state::State;
@@ -265,7 +265,7 @@ async fn judge(
 ) -> Result<(Snapshot, RepositoryPlan), Error> {
     let site = bounds.site;
     let parents_deleted = context.as_deref().map(|one| one.parents_deleted.clone()).unwrap_or_default();
-    let terms = Terms {
+    let plan_context = PlanContext {
         now: site.now,
         timezone: site.config.timezone,
         protect: &site.config.protect,
@@ -295,8 +295,8 @@ async fn judge(
         subjects::recall(site, &mut snapshot, &before, &mut not_seen).await?;
         // Not earlier than anything was pushed that has been found by now.
         let at = (site.clock)();
-        let after = before.look(&mut snapshot, at);
-        let plan = plan(&snapshot, policy, &terms);
+        let after = before.record(&mut snapshot, at);
+        let plan = plan(&snapshot, policy, &plan_context);
         // An untagged index that is left alone still needs its children, so what is remembered of such
         // is looked up before anything goes.
         if !revisited && plan.deletions().next().is_some() {

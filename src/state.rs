@@ -250,7 +250,7 @@ mod tests {
     use chrono::{DateTime, Utc};
 
     use super::*;
-    use crate::model::{Digest, FirstLook, Kind, Memory, RepositoryName, Tag};
+    use crate::model::{Digest, FirstScan, Kind, RepositoryName, ScanHistory, Tag};
 
     pub(super) fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
@@ -313,7 +313,7 @@ mod tests {
     }
 
     fn forgets(state: &State) -> bool {
-        state.recall("main", &name()).unwrap().first_look == FirstLook::Lost
+        state.recall("main", &name()).unwrap().first_scan == FirstScan::Lost
     }
 
     fn names(directory: &Path) -> Vec<String> {
@@ -424,8 +424,8 @@ mod tests {
             std::fs::write(directory.path().join("state.sqlite-wal"), "of another file").unwrap();
             let state = State::open(directory.path()).unwrap();
             assert!(forgets(&state));
-            let looked = Memory { first_look: FirstLook::Again(at(4)), ..Memory::default() };
-            state.remember("main", &name(), &Memory::default(), &looked, at(4)).unwrap();
+            let looked = ScanHistory { first_scan: FirstScan::AfterLoss(at(4)), ..ScanHistory::default() };
+            state.remember("main", &name(), &ScanHistory::default(), &looked, at(4)).unwrap();
             assert_eq!(state.recall("main", &name()).unwrap(), looked);
             assert_eq!(names(directory.path()), ["lock", FILE, "state.sqlite-shm", "state.sqlite-wal"]);
         }
@@ -477,8 +477,8 @@ mod tests {
         let state = State::beside(directory.path()).unwrap().unwrap();
         assert!(state.is_writable());
         let holder = State::open(directory.path()).unwrap();
-        let looked = Memory { first_look: FirstLook::At(at(4)), ..Memory::default() };
-        state.remember("main", &name(), &Memory::default(), &looked, at(4)).unwrap();
+        let looked = ScanHistory { first_scan: FirstScan::At(at(4)), ..ScanHistory::default() };
+        state.remember("main", &name(), &ScanHistory::default(), &looked, at(4)).unwrap();
         assert_eq!(holder.recall("main", &name()).unwrap(), looked);
     }
 
@@ -490,10 +490,10 @@ mod tests {
         assert_eq!(view.runs(9).unwrap(), []);
         let run = holder.begin_run("main", at(0)).unwrap();
         assert_eq!(view.runs(9).unwrap().len(), 1);
-        let looked = Memory { first_look: FirstLook::At(at(4)), ..Memory::default() };
-        holder.remember("main", &name(), &Memory::default(), &looked, at(4)).unwrap();
+        let looked = ScanHistory { first_scan: FirstScan::At(at(4)), ..ScanHistory::default() };
+        holder.remember("main", &name(), &ScanHistory::default(), &looked, at(4)).unwrap();
         assert_eq!(view.recall("main", &name()).unwrap(), looked);
-        let other = Memory { first_look: FirstLook::At(at(5)), ..Memory::default() };
+        let other = ScanHistory { first_scan: FirstScan::At(at(5)), ..ScanHistory::default() };
         view.remember("main", &name(), &looked, &other, at(5)).unwrap();
         view.forget("main", at(9)).unwrap();
         view.prune(at(9)).unwrap();

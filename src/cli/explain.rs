@@ -9,7 +9,7 @@ use super::session::{Recalled, Usage, open_for};
 use super::table::{age, bytes, verdict};
 use crate::config::Config;
 use crate::model::{Digest, Snapshot, Tag};
-use crate::plan::{A_WHILE, Evidence, Plan, Planned, RepositoryPlan, Source, Verdict, Weight, span};
+use crate::plan::{Evidence, MIN_OBSERVED_AGE, Plan, Planned, RepositoryPlan, Source, Verdict, Weight, span};
 use crate::policy::Mode;
 use crate::report::ManifestDocument;
 use crate::run::{Name, Site, inspect, no_image, parse_image};
@@ -192,7 +192,7 @@ fn told(evidence: &Evidence, now: DateTime<Utc>) -> String {
         Source::Created => format!("it says that it was created {at}"),
         Source::YoungestChild => format!("its youngest child says that it was created {at}"),
         Source::Noticed => format!("regsweep noticed that it, or a tag on it, was new {at}"),
-        Source::FirstLook => format!("it was there when regsweep first looked, {at}"),
+        Source::FirstScan => format!("it was there when regsweep first looked, {at}"),
     };
     let weight = match evidence.weight {
         Weight::Counts if evidence.at > now => "this counts, as if it were the moment that you ask about",
@@ -202,9 +202,10 @@ fn told(evidence: &Evidence, now: DateTime<Utc>) -> String {
             "not believed: no image is that old, but reproducible builds and clocks that are not set say so"
         }
         Weight::Future => "not believed: it is in the future",
-        Weight::TooRecent => {
-            &format!("it may be much older, and counts only when that is {} ago", span::exact(A_WHILE))
-        }
+        Weight::TooRecent => &format!(
+            "it may be much older, and counts only when that is {} ago",
+            span::exact(MIN_OBSERVED_AGE)
+        ),
         Weight::Weaker => "it may be much older, and something better is known",
     };
     format!("{source} ({weight})")

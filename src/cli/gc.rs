@@ -10,7 +10,7 @@ use super::session::{Session, clock, open, selected, state};
 use super::signals;
 use super::table::bytes;
 use crate::config::{Config, Env, Registry};
-use crate::report::{Collected, CollectionOutcome, collection_document};
+use crate::report::{CollectionOutcome, CollectionReport, collection_document};
 use crate::run::{Grace, Stop, blocked, collect, recover, survey};
 use crate::state::State;
 
@@ -73,7 +73,7 @@ async fn collect_one(
     env: Env<'_>,
     arguments: &GcArguments,
     stop: &Stop,
-) -> anyhow::Result<Option<Collected>> {
+) -> anyhow::Result<Option<CollectionReport>> {
     let Some(collector) = session.collector(env)? else { return Ok(None) };
     let collector = if arguments.force { collector.without_minimum() } else { collector };
     let site = session.site(None);
@@ -83,7 +83,7 @@ async fn collect_one(
     let grace = if arguments.no_grace { Grace::Overridden } else { Grace::Respected };
     let blocked = stop.cuts(blocked(site, state, grace, clock())).await.context(STOPPED)?;
     if let Some(why) = blocked? {
-        return Ok(Some(Collected::skipped(clock(), why.to_string())));
+        return Ok(Some(CollectionReport::skipped(clock(), why.to_string())));
     }
     let bar = Bar::new(&session.registry.name);
     let found = stop.cuts(survey(site, &bar, async |_| Ok(None))).await.context(STOPPED)??;
@@ -99,11 +99,11 @@ fn print_failure(registry: &str, error: String, form: Form) {
     }
 }
 
-fn not_collected(error: String) -> Collected {
-    Collected { outcome: CollectionOutcome::Failed, ..Collected::skipped(clock(), error) }
+fn not_collected(error: String) -> CollectionReport {
+    CollectionReport { outcome: CollectionOutcome::Failed, ..CollectionReport::skipped(clock(), error) }
 }
 
-fn print_document(registry: &str, collected: &Collected) {
+fn print_document(registry: &str, collected: &CollectionReport) {
     let mut document = collection_document(collected);
     document["version"] = json!(1);
     document["registry"] = json!(registry);
@@ -111,7 +111,7 @@ fn print_document(registry: &str, collected: &Collected) {
 }
 
 /// Says what a collection came to.
-pub(super) fn print_collection(registry: &str, collected: &Collected) -> Exit {
+pub(super) fn print_collection(registry: &str, collected: &CollectionReport) -> Exit {
     let error = collected.error.as_deref().unwrap_or_default();
     match collected.outcome {
         CollectionOutcome::Success => print_line!(
@@ -132,7 +132,7 @@ pub(super) fn print_collection(registry: &str, collected: &Collected) -> Exit {
     exit_of(collected)
 }
 
-pub(super) fn exit_of(collected: &Collected) -> Exit {
+pub(super) fn exit_of(collected: &CollectionReport) -> Exit {
     match collected.outcome {
         CollectionOutcome::Success | CollectionOutcome::Skipped => Exit::Done,
         CollectionOutcome::Failed => Exit::Failed,

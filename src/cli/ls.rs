@@ -112,7 +112,7 @@ fn document(
     };
     let repositories = plans.iter().map(|plan| {
         let policy = (!plan.policy.is_empty()).then_some(&plan.policy);
-        json!({ "repository": plan.repository, "policy": policy, "manifests": manifests(plan), "ghosts": plan.ghosts })
+        json!({ "repository": plan.repository, "policy": policy, "manifests": manifests(plan), "dangling_tags": plan.dangling_tags })
     });
     let repositories = repositories.collect::<Vec<Value>>();
     json!({
@@ -135,8 +135,8 @@ fn print_table(registry: &str, plans: &[RepositoryPlan]) {
                 right(bytes(planned.bytes)),
             ]);
         }
-        for ghost in &plan.ghosts {
-            rows.add_row(vec![Cell::new(&plan.repository), Cell::new(ghost), Cell::new("no manifest")]);
+        for tag in &plan.dangling_tags {
+            rows.add_row(vec![Cell::new(&plan.repository), Cell::new(tag), Cell::new("no manifest")]);
         }
     }
     if !rows.is_empty() {

@@ -280,9 +280,10 @@ pub(super) fn summary(plan: &Plan, unclaimed: usize) -> String {
         text +=
             &format!("; {} that no policy claims left alone", count(unclaimed, "repository", "repositories"));
     }
-    let ghosts: usize = plan.repositories.iter().map(|repository| repository.ghosts.len()).sum();
-    if ghosts > 0 {
-        text += &format!("; {} without a manifest", count(ghosts, "tag", "tags"));
+    let dangling_tags: usize =
+        plan.repositories.iter().map(|repository| repository.dangling_tags.len()).sum();
+    if dangling_tags > 0 {
+        text += &format!("; {} without a manifest", count(dangling_tags, "tag", "tags"));
     }
     text
 }

@@ -128,13 +128,13 @@ fn print_run(conducted: &Conducted, form: Form) -> Exit {
                 print_line!("{text}");
             }
             print_line!("{}", summary(plan, survey.unclaimed));
-            for spared in &report.spared {
-                let what = spared.tag.as_ref().map_or_else(|| spared.digest.short(), |tag| tag.as_str());
+            for skipped in &report.skipped {
+                let what = skipped.tag.as_ref().map_or_else(|| skipped.digest.short(), |tag| tag.as_str());
                 print_line!(
                     "{}: {} {what} was left alone: {}",
                     report.registry,
-                    spared.repository,
-                    spared.why
+                    skipped.repository,
+                    skipped.why
                 );
             }
             print_line!("{}", done(report, collected.is_some()));

@@ -1,7 +1,7 @@
 //! What a configuration file can hold, as any bytes.
 
 use super::parse;
-use crate::model::shown;
+use crate::model::sanitize;
 
 /// A text as the configuration. Files that it names are looked for.
 pub fn configuration(bytes: &[u8]) {
@@ -12,7 +12,7 @@ pub fn configuration(bytes: &[u8]) {
             assert!(!error.problems.is_empty());
             for problem in error.problems {
                 let told = problem.to_string();
-                assert_eq!(shown(&told, told.len()), told);
+                assert_eq!(sanitize(&told, told.len()), told);
             }
         }
     }

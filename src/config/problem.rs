@@ -7,7 +7,7 @@ use std::collections::hash_map::Entry;
 use std::fmt;
 
 use super::locate;
-use crate::model::shown;
+use crate::model::sanitize;
 
 /// Of all problems, so many are reported. To find the line of each, the text is read again.
 const MOST: usize = 100;
@@ -64,13 +64,13 @@ impl fmt::Display for ConfigError {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.path.is_empty() {
-            write!(f, "{}: ", shown(&self.path, PATH_SHOWN))?;
+            write!(f, "{}: ", sanitize(&self.path, PATH_SHOWN))?;
         }
         if let Some(line) = self.line {
             write!(f, "line {line}: ")?;
         }
         // What stands in the file is repeated in it, and need not be fit for a terminal.
-        f.write_str(&shown(&self.message, MESSAGE_SHOWN))
+        f.write_str(&sanitize(&self.message, MESSAGE_SHOWN))
     }
 }
 

@@ -9,7 +9,7 @@ use super::schedule::Job;
 use super::service::{Service, lock};
 use crate::config::{self, Config, Gc, GcSchedule};
 use crate::policy::Mode;
-use crate::report::{Collected, CollectionOutcome, PlanDocument};
+use crate::report::{CollectionOutcome, CollectionReport, PlanDocument};
 use crate::run::{Blocked, Grace, Kept, Site, blocked, collect, grace_ends, keep, survey};
 use crate::state;
 
@@ -97,7 +97,7 @@ impl Service {
         let prepared = self.stop.cuts(self.prepare(site)).await.filter(|_| !self.stop.is_requested());
         let end = match prepared.unwrap_or_else(|| Err(("the service was stopped".to_owned(), None))) {
             Err((why, end)) => {
-                self.collected(name, Collected::skipped((self.clock)(), why));
+                self.collected(name, CollectionReport::skipped((self.clock)(), why));
                 end
             }
             Ok(kept) => {
@@ -167,7 +167,7 @@ impl Service {
     }
 
     /// Shows a collection that has ended, or did not begin.
-    pub(super) fn collected(&self, name: &str, collected: Collected) {
+    pub(super) fn collected(&self, name: &str, collected: CollectionReport) {
         self.metrics.collected(name, &collected);
         self.status_store.collected(name, collected);
         self.show_reclaimable(name);

@@ -124,7 +124,7 @@ fn remembered(state: &State, run: state::Run) -> Result<Option<Run>, state::Erro
         applied: !did_nothing,
         deleted: usize::try_from(run.deleted).unwrap_or(usize::MAX),
         untagged: usize::try_from(run.untagged).unwrap_or(usize::MAX),
-        spared: 0,
+        skipped: 0,
         failures: 0,
         refusals: 0,
         problems: run.error.into_iter().collect(),
@@ -153,13 +153,13 @@ mod tests {
             let failed = state::State::finish_collection(
                 &state,
                 registry,
-                &crate::report::Collected {
+                &crate::report::CollectionReport {
                     outcome: if outcome == Outcome::Success {
                         CollectionOutcome::Success
                     } else {
                         CollectionOutcome::Failed
                     },
-                    ..crate::report::Collected::skipped(at(minutes + 1), String::new())
+                    ..crate::report::CollectionReport::skipped(at(minutes + 1), String::new())
                 },
             );
             failed.unwrap();

@@ -9,7 +9,7 @@ use super::active_config::ActiveConfig;
 use super::attempts::End;
 use super::jobs::Work;
 use super::service::Service;
-use crate::report::Collected;
+use crate::report::CollectionReport;
 use crate::run::{answers_now, recover_after, recovery_pause};
 
 /// Why a registry is down that was so when this process began.
@@ -38,7 +38,7 @@ impl Service {
     }
 
     /// Takes in how a collection ended. One that left the registry down ends when that is back.
-    pub(super) async fn collection_ended(&self, name: &str, collected: Collected) -> End {
+    pub(super) async fn collection_ended(&self, name: &str, collected: CollectionReport) -> End {
         let end = End::of(collected.outcome);
         match self.state.ledger(name).is_stopped() {
             Ok(false) => self.collected(name, collected),
@@ -60,7 +60,7 @@ impl Service {
 
     /// Brings a registry back and counts what had been swept: for as long as it takes, and by the configuration
     /// that is in force at each try. `failed` is how a collection of this process ended.
-    pub(super) async fn bring_back(&self, name: &str, failed: Option<&Collected>) {
+    pub(super) async fn bring_back(&self, name: &str, failed: Option<&CollectionReport>) {
         let mut tries = 0;
         if failed.is_none() && self.state.ledger(name).is_stopped().unwrap_or_default() {
             self.stopped(name, Some(CUT_OFF));

@@ -21,7 +21,7 @@ use crate::gc::Turns;
 use crate::http::{Clock, Entry, Run, StartedRuns, StatusStore};
 use crate::metrics::Metrics;
 use crate::policy::Mode;
-use crate::report::{Collected, moment};
+use crate::report::{CollectionReport, moment};
 use crate::run::{Limits, Stop};
 use crate::state::State;
 
@@ -217,7 +217,7 @@ impl Service {
     }
 
     fn skip_collection(&self, name: &str, why: &str) {
-        self.collected(name, Collected::skipped((self.clock)(), why.to_owned()));
+        self.collected(name, CollectionReport::skipped((self.clock)(), why.to_owned()));
     }
 
     /// Begins this now if nothing is under way in the registry, and with it what waits when it has ended.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::gc::Error;
-use crate::model::{Digest, shown};
+use crate::model::{Digest, sanitize};
 
 /// Lines of the output that an error shows.
 const TAIL_LINES: usize = 8;
@@ -139,7 +139,7 @@ impl Output {
             if self.tail.len() == TAIL_LINES {
                 self.tail.pop_front();
             }
-            self.tail.push_back(shown(line, LINE_LENGTH));
+            self.tail.push_back(sanitize(line, LINE_LENGTH));
         }
     }
 }

@@ -11,7 +11,7 @@ use super::entry::{Entry, Run};
 use super::health::Cause;
 use super::status_store::{Registry, State};
 use crate::policy::Mode;
-use crate::report::{Collected, moment};
+use crate::report::{CollectionReport, moment};
 use crate::state::Unknown;
 
 /// The version of the forms. It changes only if a field changes its meaning.
@@ -143,14 +143,14 @@ fn run(run: &Run) -> Value {
         "applied": run.applied,
         "deleted": run.deleted,
         "untagged": run.untagged,
-        "spared": run.spared,
+        "skipped": run.skipped,
         "failures": run.failures,
         "refusals": run.refusals,
         "problems": run.problems,
     })
 }
 
-fn collection(registry: &str, collected: &Collected) -> Value {
+fn collection(registry: &str, collected: &CollectionReport) -> Value {
     json!({
         "what": "collection",
         "registry": registry,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::report::{Collected, Outcome, RunReport, RunSummary};
+use crate::report::{CollectionReport, Outcome, RunReport, RunSummary};
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,7 +16,7 @@ pub enum Entry {
         /// The registry.
         registry: String,
         /// What it did.
-        collected: Collected,
+        collected: CollectionReport,
     },
 }
 
@@ -40,7 +40,7 @@ pub struct Run {
     /// Tags that were removed alone.
     pub untagged: usize,
     /// What the plan would have deleted and the run left alone.
-    pub spared: usize,
+    pub skipped: usize,
     /// Repositories that could not be read, and deletions that failed.
     pub failures: usize,
     /// What limits forbade.
@@ -62,8 +62,8 @@ impl Run {
 
     /// The same run with what it came to.
     pub fn with(self, summary: RunSummary) -> Self {
-        let RunSummary { applied, spared, failures, refusals, problems } = summary;
-        Self { applied, spared, failures, refusals: refusals.len(), problems, ..self }
+        let RunSummary { applied, skipped, failures, refusals, problems } = summary;
+        Self { applied, skipped, failures, refusals: refusals.len(), problems, ..self }
     }
 
     /// A run that could not survey its registry.
@@ -92,7 +92,7 @@ impl Run {
             applied: false,
             deleted: 0,
             untagged: 0,
-            spared: 0,
+            skipped: 0,
             failures: 0,
             refusals: 0,
             problems: Vec::new(),

@@ -15,7 +15,7 @@ use super::api::mode;
 use super::entry::{Entry, Run};
 use super::status_store::{Registry, State};
 use crate::policy::Mode;
-use crate::report::{Collected, CollectionOutcome, Outcome};
+use crate::report::{CollectionOutcome, CollectionReport, Outcome};
 use format::{bytes, count, left, short, some, took, when};
 
 pub(super) use run::{no_run, run};
@@ -296,7 +296,7 @@ fn did(run: &Run) -> Markup {
             | Outcome::Interrupted => {
                 "deleted " (some(run.deleted, "manifest", "manifests"))
                 @if run.untagged > 0 { ", removed " (some(run.untagged, "tag", "tags")) " alone" }
-                @if run.spared > 0 { ", spared " (run.spared) }
+                @if run.skipped > 0 { ", skipped " (run.skipped) }
             }
         }
         @if run.failures > 0 { ", " (some(run.failures, "failure", "failures")) }
@@ -305,7 +305,7 @@ fn did(run: &Run) -> Markup {
 }
 
 /// What a collection did, in a few words.
-fn freed(collected: &Collected) -> Markup {
+fn freed(collected: &CollectionReport) -> Markup {
     html! {
         @match collected.outcome {
             CollectionOutcome::Skipped => (short(collected.error.as_deref().unwrap_or("it did not begin"), 200)),

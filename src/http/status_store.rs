@@ -13,7 +13,7 @@ use super::entry::{Entry, Run};
 use crate::config::{Config, Gc, GcSchedule};
 use crate::metrics::Carried;
 use crate::policy::Mode;
-use crate::report::{Collected, CollectionOutcome, Outcome, PlanDocument};
+use crate::report::{CollectionOutcome, CollectionReport, Outcome, PlanDocument};
 use crate::state::Unknown;
 
 /// Runs and collections that are remembered, of all registries together.
@@ -69,9 +69,9 @@ pub(super) struct Registry {
     /// When the grace of the deletions that wait for a collection ends, if there is one.
     pub(super) collection_waits: Option<DateTime<Utc>>,
     pub(super) last_run: Option<Run>,
-    pub(super) last_collection: Option<Collected>,
+    pub(super) last_collection: Option<CollectionReport>,
     /// The last collection that failed, as long as none has succeeded since or found too little to free.
-    pub(super) failed_collection: Option<Collected>,
+    pub(super) failed_collection: Option<CollectionReport>,
     /// Deleted, and not collected by us.
     pub(super) uncollected_bytes: u64,
     pub(super) deleted_manifests: u64,
@@ -141,7 +141,13 @@ impl StatusStore {
 
     /// What the state knows of a registry that is new here: as after a restart, or because it has another name or
     /// address now. What is known already stays.
-    pub fn carry_on(&self, name: &str, carried: &Carried, run: Option<Run>, collected: Option<Collected>) {
+    pub fn carry_on(
+        &self,
+        name: &str,
+        carried: &Carried,
+        run: Option<Run>,
+        collected: Option<CollectionReport>,
+    ) {
         self.catch_up(name, carried);
         self.registry(name, |registry| {
             registry.reclaimed_bytes = registry.reclaimed_bytes.max(carried.reclaimed_bytes);
@@ -215,7 +221,7 @@ impl StatusStore {
     }
 
     /// A collection ended, or did not begin.
-    pub fn collected(&self, registry: &str, collected: Collected) {
+    pub fn collected(&self, registry: &str, collected: CollectionReport) {
         self.registry(registry, |registry| {
             registry.collecting_since = None;
             if collected.outcome != CollectionOutcome::Skipped {

@@ -80,7 +80,7 @@ fn a_run_is_counted_from_its_report() {
         applied: true,
         deleted: vec![deleted(false), deleted(true)],
         untagged: vec![untagged],
-        spared: Vec::new(),
+        skipped: Vec::new(),
         failures: vec![Failure { repository, kind: "server", error: "it broke".into() }],
         refusals: vec![Refusal {
             limit: Limit::MaxDeletions,
@@ -137,7 +137,7 @@ fn a_run_is_under_way_until_it_ends() {
 #[test]
 fn a_collection_counts_only_what_it_did() {
     let metrics = fresh();
-    let collected = |outcome, bytes| Collected {
+    let collected = |outcome, bytes| CollectionReport {
         at: now(),
         outcome,
         duration: Duration::from_secs(20),
@@ -187,7 +187,10 @@ fn what_no_collection_frees_waits_for_none() {
     metrics.reclaimable("main", 5);
     metrics.collected(
         "main",
-        &Collected { outcome: CollectionOutcome::Failed, ..Collected::skipped(now(), String::new()) },
+        &CollectionReport {
+            outcome: CollectionOutcome::Failed,
+            ..CollectionReport::skipped(now(), String::new())
+        },
     );
     // The configuration has no `gc` for it any more.
     metrics.uncollected("main", 5);

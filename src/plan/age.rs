@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::graph::Graph;
-use crate::model::{Facts, FirstLook, Kind, Snapshot};
+use crate::model::{Facts, FirstScan, Kind, Snapshot};
 
 /// The first public release of Docker. Reproducible builds claim 1970, 1980 or the year 1; no image
 /// is truly older than the tool that made the first one.
@@ -15,7 +15,7 @@ const FIRST_IMAGE: (i32, u32, u32) = (2013, 3, 20);
 
 /// Of something that was there at the first look and says nothing believable of itself, nobody knows
 /// more than that it is at least as old as that look. After this long, that is enough to judge by.
-pub const A_WHILE: TimeDelta = TimeDelta::days(30);
+pub const MIN_OBSERVED_AGE: TimeDelta = TimeDelta::days(30);
 
 /// The age of one manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,7 +51,7 @@ pub enum Source {
     /// A look noticed that it, or a tag on it, had been pushed since the look before.
     Noticed,
     /// It was there already at the first look.
-    FirstLook,
+    FirstScan,
 }
 
 /// What a piece of evidence is worth.
@@ -82,7 +82,7 @@ pub(super) fn age(evidence: &[Evidence], now: DateTime<Utc>) -> Age {
     Age {
         latest: counts.map(|one| one.at.min(now)),
         made: evidence.iter().find(made).map(|one| one.at),
-        at_least: counts.is_some_and(|one| one.source == Source::FirstLook),
+        at_least: counts.is_some_and(|one| one.source == Source::FirstScan),
     }
 }
 
@@ -96,7 +96,7 @@ pub(super) fn evidence(
     let mut found = Vec::new();
     let made = |node: usize| match &graph.nodes[node].facts {
         Facts::Known { created, .. } => *created,
-        Facts::Unasked { .. } | Facts::Unknown { .. } => None,
+        Facts::NotFetched { .. } | Facts::Unknown { .. } => None,
     };
     if let Some(at) = made(node) {
         found.push(Evidence { source: Source::Created, at, weight: believe(at, now) });
@@ -111,30 +111,30 @@ pub(super) fn evidence(
             weight: Weight::Outdated,
         }));
     }
-    if let Some(sighting) = snapshot.sightings.get(&graph.nodes[node].digest) {
+    if let Some(observation) = snapshot.observations.get(&graph.nodes[node].digest) {
         // A clock that was ahead for a while must not make anything older than it is: what is remembered of
         // the future is of the present. It is not lowered for good, since it may be today's clock that is wrong.
-        let at = sighting.noticed.min(now);
+        let at = observation.noticed.min(now);
         let known = found.iter().any(|one| one.weight == Weight::Outdated);
-        let (source, weight) = match snapshot.first_look {
+        let (source, weight) = match snapshot.first_scan {
             // All that the first look found has the moment of that look. Whatever has another one was noticed
             // by a later look, even if its clock said that it was earlier.
-            FirstLook::At(first) | FirstLook::Again(first) if sighting.noticed == first => {
-                let weight = match (known, snapshot.first_look) {
+            FirstScan::At(first) | FirstScan::AfterLoss(first) if observation.noticed == first => {
+                let weight = match (known, snapshot.first_scan) {
                     // It may have been pushed at any time until the memory was lost.
-                    (true, FirstLook::Again(_)) => Weight::Outdated,
+                    (true, FirstScan::AfterLoss(_)) => Weight::Outdated,
                     (true, _) => Weight::Weaker,
-                    (false, _) if now - at < A_WHILE => Weight::TooRecent,
+                    (false, _) if now - at < MIN_OBSERVED_AGE => Weight::TooRecent,
                     (false, _) => Weight::Outdated,
                 };
-                (Source::FirstLook, weight)
+                (Source::FirstScan, weight)
             }
             _ => (Source::Noticed, Weight::Outdated),
         };
         // A clock that had not been set yet tells nothing, like an image that says the same.
         let weight = if believe(at, now) == Weight::TooOld { Weight::TooOld } else { weight };
         // As it was noticed: a plan for the past does not make it a find of then.
-        found.push(Evidence { source, at: sighting.noticed, weight });
+        found.push(Evidence { source, at: observation.noticed, weight });
     }
     let candidates = found.iter_mut().filter(|one| one.weight == Weight::Outdated);
     if let Some(latest) = candidates.max_by_key(|one| one.at.min(now)) {

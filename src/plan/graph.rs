@@ -18,7 +18,7 @@ pub(super) struct Graph<'a> {
     pub(super) tags: Vec<Vec<&'a Tag>>,
     /// The tags of each manifest that rules can claim, in natural order: not those of referrers whose subject
     /// is or was in this repository.
-    pub(super) votes: Vec<Vec<&'a Tag>>,
+    pub(super) claimable_tags: Vec<Vec<&'a Tag>>,
     /// The manifests here that each index lists.
     pub(super) children: Vec<Vec<usize>>,
     /// The indexes that list each manifest.
@@ -48,7 +48,7 @@ impl<'a> Graph<'a> {
             nodes.iter().enumerate().map(|(node, manifest)| (&manifest.digest, node)).collect();
         let mut graph = Self {
             tags: vec![Vec::new(); nodes.len()],
-            votes: vec![Vec::new(); nodes.len()],
+            claimable_tags: vec![Vec::new(); nodes.len()],
             children: vec![Vec::new(); nodes.len()],
             parents: vec![Vec::new(); nodes.len()],
             referrers: vec![Vec::new(); nodes.len()],
@@ -92,7 +92,7 @@ impl<'a> Graph<'a> {
         }
         for node in 0..graph.nodes.len() {
             graph.tags[node].sort_by(|a, b| natural(a, b));
-            graph.votes[node] = graph.claimable(node);
+            graph.claimable_tags[node] = graph.claimable(node);
         }
         graph
     }

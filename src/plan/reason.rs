@@ -4,7 +4,7 @@ use std::fmt;
 
 use chrono::TimeDelta;
 
-use super::ballot::RESTORED_STAYS;
+use super::evaluation::RESTORED_STAYS;
 use super::{Finding, Verdict, span};
 use crate::model::{Digest, Tag};
 use crate::policy::Label;

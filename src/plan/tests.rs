@@ -14,7 +14,7 @@ use chrono_tz::Tz;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{Blob, Facts, Manifest, PLACEHOLDER, Sighting};
+use crate::model::{Blob, Facts, Manifest, Observation, PLACEHOLDER};
 use crate::policy::{Criterion, Keep, Label, Line, Mode, Patterns, Period, Rule, Untagging};
 
 fn now() -> DateTime<Utc> {
@@ -130,7 +130,7 @@ fn sig(subject: &str) -> String {
     digest(subject).as_str().replace(':', "-") + ".sig"
 }
 
-/// Policy and terms with everything turned off that the case is not about.
+/// Policy and context with everything turned off that the case is not about.
 struct Setting {
     policy: Policy,
     protect: Protect,
@@ -146,8 +146,9 @@ impl Setting {
     fn plan_at(&self, snapshot: &Snapshot, now: DateTime<Utc>) -> RepositoryPlan {
         let Self { policy, protect, timezone, tag_deletion } = self;
         let parents_deleted = &BTreeSet::new();
-        let terms = Terms { now, timezone: *timezone, protect, tag_deletion: *tag_deletion, parents_deleted };
-        plan(snapshot, policy, &terms)
+        let context =
+            PlanContext { now, timezone: *timezone, protect, tag_deletion: *tag_deletion, parents_deleted };
+        plan(snapshot, policy, &context)
     }
 
     fn protect(mut self, change: impl FnOnce(&mut Protect)) -> Self {
@@ -826,8 +827,8 @@ fn an_index_about_its_own_child_still_goes_before_it() {
 #[test]
 fn what_an_undo_put_back_stays_with_all_its_tags() {
     let mut world = World::new().image("a", 9000, &["a"]).image("b", 9000, &["b"]);
-    let sighting = Sighting { noticed: ago(9000), left: None, restored: Some(ago(24)) };
-    world.snapshot.sightings.insert(digest("a"), sighting);
+    let observation = Observation { noticed: ago(9000), untagged_since: None, restored: Some(ago(24)) };
+    world.snapshot.observations.insert(digest("a"), observation);
     world.check(&nothing(), &["a keep: expired restored", "b delete: expired"]);
 }
 

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::circuit::Outage;
-use crate::model::shown;
+use crate::model::sanitize;
 
 /// Of a body that is no use, this much is shown.
 const BODY_SHOWN: usize = 300;
@@ -125,7 +125,7 @@ impl Error {
             status: None,
             codes: Vec::new(),
             kind,
-            message: shown(&message.into(), MESSAGE_SHOWN),
+            message: sanitize(&message.into(), MESSAGE_SHOWN),
             may_be_applied: false,
             source: None,
         }
@@ -282,7 +282,7 @@ fn redacted(url: &Url) -> String {
     let _ = url.set_username("");
     let _ = url.set_password(None);
     // A link to the next page can be as long as a header.
-    shown(url.as_str(), MESSAGE_SHOWN)
+    sanitize(url.as_str(), MESSAGE_SHOWN)
 }
 
 /// The last cause says what happened ("Connection refused"); those above it say that it did.
@@ -303,7 +303,7 @@ fn refuses_ours(cause: &str) -> bool {
 
 /// A registry's words, fit for a terminal and a log line.
 fn printable(text: &str) -> String {
-    shown(text.trim(), BODY_SHOWN)
+    sanitize(text.trim(), BODY_SHOWN)
 }
 
 #[cfg(test)]

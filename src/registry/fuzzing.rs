@@ -10,7 +10,7 @@ use super::docker_config::{DockerConfig, Place};
 use super::error::Error;
 use super::lists::{Catalog, TagList, Tags, understood};
 use super::{link as links, wire};
-use crate::model::{Digest, Facts, Kind, RepositoryName, Tag, shown};
+use crate::model::{Digest, Facts, Kind, RepositoryName, Tag, sanitize};
 
 /// Longer than any error may get.
 const LONG: usize = 2000;
@@ -19,7 +19,7 @@ const LONG: usize = 2000;
 #[track_caller]
 fn is_fit_to_be_shown(text: &str) {
     assert!(text.chars().count() < LONG, "{} characters", text.chars().count());
-    assert_eq!(shown(text, LONG), text);
+    assert_eq!(sanitize(text, LONG), text);
 }
 
 /// A manifest of each type.
@@ -62,7 +62,7 @@ pub fn image_config(bytes: &[u8]) {
             is_fit_to_be_shown(&why);
             assert!(lasting);
         }
-        Facts::Unasked { .. } => panic!("it was asked"),
+        Facts::NotFetched { .. } => panic!("it was fetched"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use crate::model::shown;
+use crate::model::sanitize;
 
 /// Of a header that is not understood, this much is shown.
 const SHOWN: usize = 200;
@@ -34,7 +34,7 @@ pub(super) fn next<'a>(
 }
 
 fn unreadable(header: &[u8], why: &str) -> String {
-    let header = shown(&String::from_utf8_lossy(header), SHOWN);
+    let header = sanitize(&String::from_utf8_lossy(header), SHOWN);
     format!("the Link header \"{header}\" may name the next page and cannot be read: {why}")
 }
 

@@ -17,7 +17,7 @@ use super::error::{Error, Kind};
 use super::read::{LIST_BYTES, NO_REPOSITORY, OK, Reader};
 use super::transport::{Request, Response};
 use super::{link, wire};
-use crate::model::{Digest, RepositoryName, Tag, shown};
+use crate::model::{Digest, RepositoryName, Tag, sanitize};
 
 /// Page sizes to ask a catalog for. Distribution 2.8.2 and later answer 400 above their configured
 /// maximum, so there is something to fall back to, and at last its own choice.
@@ -49,7 +49,7 @@ impl TagList {
         for name in page.tags.unwrap_or_default().0 {
             match Tag::parse(&name) {
                 Ok(tag) => self.tags.insert(tag),
-                Err(_) => self.invalid.insert(shown(&name, NAME_SHOWN)),
+                Err(_) => self.invalid.insert(sanitize(&name, NAME_SHOWN)),
             };
         }
     }
@@ -271,5 +271,5 @@ fn parse<'a, T: Deserialize<'a>>(request: &Request<'_>, response: &'a Response) 
 pub(super) fn understood<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, String> {
     // Some errors repeat whole values of what was sent.
     serde_json::from_slice(body)
-        .map_err(|error| format!("the list is not understood: {}", shown(&error.to_string(), NAME_SHOWN)))
+        .map_err(|error| format!("the list is not understood: {}", sanitize(&error.to_string(), NAME_SHOWN)))
 }

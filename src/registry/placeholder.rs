@@ -177,7 +177,7 @@ mod tests {
             let [one, other] = [(); 2].map(|()| Placeholder::new(&tag, like, now));
             assert_ne!(one.digest, other.digest);
             let read = read_manifest(&one.digest, &one.raw.media_type, &one.raw.body).unwrap();
-            assert_eq!(read.stands_in_for(), Some("v1"), "{like}");
+            assert_eq!(read.placeholder_tag(), Some("v1"), "{like}");
             assert!(matches!(read.facts, Facts::Known { created: Some(at), .. } if at == now), "{like}");
             let family = if like.contains("docker") { DOCKER[0] } else { OCI[0] };
             assert_eq!(one.raw.media_type, family);

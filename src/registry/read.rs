@@ -275,7 +275,7 @@ impl Reader {
     /// What the configuration of an image says that nobody has asked for yet. One that is missing or
     /// makes no sense is an answer: nothing is known then.
     pub async fn facts(&self, repository: &RepositoryName, manifest: &Manifest) -> Result<Facts, Error> {
-        let (Facts::Unasked { annotations }, Some(config)) = (&manifest.facts, manifest.config()) else {
+        let (Facts::NotFetched { annotations }, Some(config)) = (&manifest.facts, manifest.config()) else {
             return Ok(manifest.facts.clone());
         };
         let accepted = &[StatusCode::OK, StatusCode::NOT_FOUND];

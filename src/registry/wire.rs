@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use crate::model::{Blob, Digest, Facts, Kind, Manifest, shown};
+use crate::model::{Blob, Digest, Facts, Kind, Manifest, sanitize};
 
 /// Every type of manifest that is understood. All of them go into every `Accept`: without one of them
 /// distribution answers with another manifest, converted or the first child, under another digest.
@@ -103,7 +103,7 @@ pub(super) fn manifest(digest: Digest, media_type: &str, body: &[u8]) -> Result<
         return Ok(Manifest { digest, kind: Kind::Index, size, children, subject, blobs, facts });
     }
     if !MANIFESTS.contains(&media_type) {
-        let media_type = shown(media_type, SHOWN);
+        let media_type = sanitize(media_type, SHOWN);
         return Err(format!("{media_type:?} is no type of manifest that regsweep understands"));
     }
     let config = document.config.ok_or("the manifest has no configuration")?;
@@ -112,7 +112,7 @@ pub(super) fn manifest(digest: Digest, media_type: &str, body: &[u8]) -> Result<
         && layers.iter().all(|layer| IMAGE_LAYERS.iter().any(|prefix| layer.media_type.starts_with(prefix)));
     let blobs = std::iter::once(&config).chain(&layers).map(Descriptor::blob).collect::<Result<_, _>>()?;
     let (kind, facts) = if is_image {
-        (Kind::Image, Facts::Unasked { annotations })
+        (Kind::Image, Facts::NotFetched { annotations })
     } else {
         (Kind::Artifact, Facts::Known { created: created_by(&annotations), labels: annotations })
     };
@@ -149,7 +149,7 @@ pub(super) fn listed(media_type: &str, body: &[u8]) -> Result<Vec<Digest>, Strin
 
 /// What is wrong with a document. Some errors repeat whole values of it.
 fn why(error: &serde_json::Error) -> String {
-    shown(&error.to_string(), SHOWN)
+    sanitize(&error.to_string(), SHOWN)
 }
 
 fn created_by(annotations: &BTreeMap<String, String>) -> Option<DateTime<Utc>> {

@@ -54,7 +54,7 @@ pub struct RepositoryDocument {
     /// Tags that go alone.
     pub untag: Vec<UntagDocument>,
     /// Names that are listed as tags and have no manifest.
-    pub ghosts: Vec<String>,
+    pub dangling_tags: Vec<String>,
 }
 
 /// The verdict on one manifest.
@@ -138,7 +138,7 @@ pub struct FailureDocument {
 
 /// So much is to be deleted and is not gone yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct Open {
+pub struct PendingDeletions {
     /// Manifests.
     pub manifests: usize,
     /// Bytes that go with them.
@@ -147,14 +147,14 @@ pub struct Open {
 
 /// What a run, or several, have made of a plan: manifests by repository and digest, tags by repository and name.
 #[derive(Debug, Default)]
-pub struct Gone {
+pub struct CompletedDeletions {
     /// Manifests that are gone.
     pub manifests: BTreeSet<(RepositoryName, Digest)>,
     /// Tags that went alone.
     pub tags: BTreeSet<(RepositoryName, Tag)>,
 }
 
-impl Gone {
+impl CompletedDeletions {
     /// What a run took, or found gone.
     pub fn of(report: &RunReport) -> Self {
         let manifests = report.deleted.iter().map(|one| (one.repository.clone(), one.digest.clone()));
@@ -176,12 +176,12 @@ impl PlanDocument {
             failures: plan.failures.iter().map(FailureDocument::of).collect(),
             totals: plan.totals(),
         };
-        document.mark(&Gone::default());
+        document.mark(&CompletedDeletions::default());
         document
     }
 
     /// Tells of everything whether it is gone.
-    pub fn mark(&mut self, gone: &Gone) {
+    pub fn mark(&mut self, gone: &CompletedDeletions) {
         for repository in &mut self.repositories {
             let name = &repository.repository;
             for manifest in &mut repository.manifests {
@@ -195,19 +195,19 @@ impl PlanDocument {
     }
 
     /// What is to be deleted and is not gone, where the policy lets it go.
-    pub fn expired(&self) -> Open {
+    pub fn expired(&self) -> PendingDeletions {
         self.open(false)
     }
 
     /// What policies with `mode: plan` would delete.
-    pub fn held_back(&self) -> Open {
+    pub fn held_back(&self) -> PendingDeletions {
         self.open(true)
     }
 
-    fn open(&self, held_back: bool) -> Open {
+    fn open(&self, held_back: bool) -> PendingDeletions {
         let of = self.repositories.iter().filter(|repository| repository.held_back == held_back);
         let manifests = of.flat_map(RepositoryDocument::deletions).filter(|one| one.gone != Some(true));
-        manifests.fold(Open::default(), |open, one| Open {
+        manifests.fold(PendingDeletions::default(), |open, one| PendingDeletions {
             manifests: open.manifests + 1,
             bytes: open.bytes.saturating_add(one.frees),
         })
@@ -231,7 +231,7 @@ impl RepositoryDocument {
             referenced_bytes: plan.referenced_bytes,
             manifests: plan.manifests.iter().map(|one| ManifestDocument::of(one, &plan.policy)).collect(),
             untag: plan.untag.iter().map(UntagDocument::of).collect(),
-            ghosts: plan.ghosts.clone(),
+            dangling_tags: plan.dangling_tags.clone(),
         }
     }
 
@@ -383,7 +383,7 @@ mod tests {
             expired_bytes: manifests.iter().map(|one| one.frees).sum(),
             manifests,
             untag: vec![untag],
-            ghosts: vec!["<b>".into()],
+            dangling_tags: vec!["<b>".into()],
             referenced_bytes: 5,
         }
     }
@@ -397,26 +397,29 @@ mod tests {
         PlanDocument::of(&Plan::new("main", now, plans, Vec::new(), &Limits::default()))
     }
 
-    fn gone(names: &[&str]) -> Gone {
+    fn gone(names: &[&str]) -> CompletedDeletions {
         let app = RepositoryName::parse("app").unwrap();
         let manifests = names.iter().map(|name| (app.clone(), Digest::of(name.as_bytes())));
-        Gone { manifests: manifests.collect(), tags: [(app.clone(), Tag::parse("old").unwrap())].into() }
+        CompletedDeletions {
+            manifests: manifests.collect(),
+            tags: [(app.clone(), Tag::parse("old").unwrap())].into(),
+        }
     }
 
     #[test]
     fn what_is_gone_or_held_back_is_not_to_be_deleted_any_more() {
         let mut document = document();
-        assert_eq!(document.expired(), Open { manifests: 2, bytes: 11 });
-        assert_eq!(document.held_back(), Open { manifests: 1, bytes: 100 });
+        assert_eq!(document.expired(), PendingDeletions { manifests: 2, bytes: 11 });
+        assert_eq!(document.held_back(), PendingDeletions { manifests: 1, bytes: 100 });
         document.mark(&gone(&["a"]));
-        assert_eq!(document.expired(), Open { manifests: 1, bytes: 1 });
-        assert_eq!(document.held_back(), Open { manifests: 1, bytes: 100 });
+        assert_eq!(document.expired(), PendingDeletions { manifests: 1, bytes: 1 });
+        assert_eq!(document.held_back(), PendingDeletions { manifests: 1, bytes: 100 });
         // The same manifest in another repository is another.
         document.mark(&gone(&["a", "b", "c"]));
-        assert_eq!(document.expired(), Open::default());
+        assert_eq!(document.expired(), PendingDeletions::default());
         assert_eq!(document.held_back().manifests, 1);
         assert_eq!(document.totals.delete, 3, "the plan was what it was");
-        document.mark(&Gone::default());
+        document.mark(&CompletedDeletions::default());
         assert_eq!(document.expired().manifests, 2, "they were put back");
     }
 

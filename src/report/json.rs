@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::document::{FailureDocument, RefusalDocument, RepositoryDocument};
-use super::{Collected, Outcome, RunReport};
+use super::{CollectionReport, Outcome, RunReport};
 use crate::plan::{Plan, RepositoryPlan};
 
 /// The version of the forms. It changes only if a field changes its meaning.
@@ -112,7 +112,12 @@ impl<W: Write> PlanWriter<W> {
 }
 
 /// What a run did, as `regsweep run --output json` prints it.
-pub fn run_document(run: i64, report: &RunReport, plan: &Plan, collected: Option<&Collected>) -> Value {
+pub fn run_document(
+    run: i64,
+    report: &RunReport,
+    plan: &Plan,
+    collected: Option<&CollectionReport>,
+) -> Value {
     json!({
         "version": VERSION,
         "registry": report.registry,
@@ -124,7 +129,7 @@ pub fn run_document(run: i64, report: &RunReport, plan: &Plan, collected: Option
         "registry_down": report.registry_down,
         "deleted": report.deleted,
         "untagged": report.untagged,
-        "spared": report.spared,
+        "skipped": report.skipped,
         "refusals": report.refusals.iter().map(RefusalDocument::of).collect::<Vec<_>>(),
         "failures": report.failures.iter().map(FailureDocument::of).collect::<Vec<_>>(),
         "totals": plan.totals(),
@@ -153,7 +158,7 @@ pub fn no_run_document(
         "registry_down": null,
         "deleted": [],
         "untagged": [],
-        "spared": [],
+        "skipped": [],
         "refusals": [],
         "failures": [],
         "totals": null,
@@ -164,7 +169,7 @@ pub fn no_run_document(
 }
 
 /// What a collection did.
-pub fn collection_document(collected: &Collected) -> Value {
+pub fn collection_document(collected: &CollectionReport) -> Value {
     json!({
         "at": moment(collected.at),
         "outcome": collected.outcome,
@@ -204,7 +209,7 @@ mod tests {
             kept: 0,
             manifests: Vec::new(),
             untag: Vec::new(),
-            ghosts: Vec::new(),
+            dangling_tags: Vec::new(),
             expired_bytes: 0,
             referenced_bytes: 0,
         };

@@ -43,7 +43,7 @@ impl Outcome {
 
 /// What one collection did.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Collected {
+pub struct CollectionReport {
     /// When it ended.
     pub at: DateTime<Utc>,
     /// How it ended.
@@ -60,7 +60,7 @@ pub struct Collected {
     pub error: Option<String>,
 }
 
-impl Collected {
+impl CollectionReport {
     /// A collection that did not begin.
     pub fn skipped(at: DateTime<Utc>, why: String) -> Self {
         Self {

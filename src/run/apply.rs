@@ -17,7 +17,7 @@ use crate::model::{Digest, Tag};
 use crate::plan::{Failure, Planned, RepositoryPlan, Untag};
 use crate::policy::Policy;
 use crate::registry::{self, Deleter, Deletion, Features};
-use crate::report::{Deleted, RunReport, Spared, Untagged, listed};
+use crate::report::{Deleted, RunReport, Skipped, Untagged, listed};
 use crate::state::Departure;
 
 /// Repositories that are worked on at once. Within one, deletions follow one another: each makes
@@ -65,11 +65,11 @@ pub async fn apply(
     while let Some(done) = results.next().await {
         report.deleted.extend(done.deleted);
         report.untagged.extend(done.untagged);
-        report.spared.extend(done.spared);
+        report.skipped.extend(done.skipped);
         report.failures.extend(done.failures);
         report.unanswered |= done.unanswered;
     }
-    let was_left_alone = |why| report.spared.iter().any(|spared| spared.why == why);
+    let was_left_alone = |why| report.skipped.iter().any(|skipped| skipped.why == why);
     if was_left_alone(STOPPED) {
         report.interrupt();
     } else if was_left_alone(TIME_UP) {
@@ -99,7 +99,7 @@ pub(super) struct Work<'a> {
 pub(super) struct Done {
     deleted: Vec<Deleted>,
     untagged: Vec<Untagged>,
-    spared: Vec<Spared>,
+    skipped: Vec<Skipped>,
     pub(super) failures: Vec<Failure>,
     /// Whether a deletion got no answer.
     pub(super) unanswered: bool,
@@ -124,7 +124,7 @@ impl Work<'_> {
     async fn perform(&self) -> Done {
         let mut done = Done::default();
         if let Some(why) = self.halt.why() {
-            self.spare_all(why, &mut done);
+            self.skip_all(why, &mut done);
             return done;
         }
         match self.look(None, Duration::ZERO).await {
@@ -133,7 +133,7 @@ impl Work<'_> {
                 self.untag(&mut look, &mut done).await;
             }
             Err(blind) => {
-                self.spare_all(blind.why(), &mut done);
+                self.skip_all(blind.why(), &mut done);
                 self.blind(blind, &mut done);
             }
         }
@@ -196,13 +196,13 @@ impl Work<'_> {
                     look.parent_deleted(family.dependents(&planned.digest));
                     done.deleted.push(deleted);
                 }
-                Err(why) => done.spared.push(self.spared(&planned.digest, why)),
+                Err(why) => done.skipped.push(self.skipped(&planned.digest, why)),
             }
         }
         let doomed: BTreeSet<&Digest> = fresh.deletions().map(|planned| &planned.digest).collect();
         for planned in self.planned.deletions().filter(|planned| !doomed.contains(&planned.digest)) {
             self.progress.settled();
-            done.spared.push(self.spared(&planned.digest, CHANGED));
+            done.skipped.push(self.skipped(&planned.digest, CHANGED));
         }
     }
 
@@ -272,7 +272,7 @@ impl Work<'_> {
                 Ok(()) => done.untagged.push(self.untagged(untag)),
                 Err(why) => {
                     let tag = Some(untag.tag.clone());
-                    done.spared.push(Spared { tag, ..self.spared(&untag.digest, why) });
+                    done.skipped.push(Skipped { tag, ..self.skipped(&untag.digest, why) });
                 }
             }
         }
@@ -338,8 +338,8 @@ impl Work<'_> {
         deleted
     }
 
-    fn spared(&self, digest: &Digest, why: &str) -> Spared {
-        Spared {
+    fn skipped(&self, digest: &Digest, why: &str) -> Skipped {
+        Skipped {
             repository: self.planned.repository.clone(),
             digest: digest.clone(),
             tag: None,
@@ -347,12 +347,12 @@ impl Work<'_> {
         }
     }
 
-    fn spare_all(&self, why: &str, done: &mut Done) {
-        let manifests = self.planned.deletions().map(|planned| self.spared(&planned.digest, why));
-        done.spared.extend(manifests);
+    fn skip_all(&self, why: &str, done: &mut Done) {
+        let manifests = self.planned.deletions().map(|planned| self.skipped(&planned.digest, why));
+        done.skipped.extend(manifests);
         let tags = self.planned.untag.iter();
-        done.spared.extend(
-            tags.map(|untag| Spared { tag: Some(untag.tag.clone()), ..self.spared(&untag.digest, why) }),
+        done.skipped.extend(
+            tags.map(|untag| Skipped { tag: Some(untag.tag.clone()), ..self.skipped(&untag.digest, why) }),
         );
     }
 

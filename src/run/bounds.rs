@@ -6,7 +6,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use super::Site;
-use crate::model::{Digest, Facts, Manifest, Memory, RepositoryName, Snapshot};
+use crate::model::{Digest, Facts, Manifest, RepositoryName, ScanHistory, Snapshot};
 use crate::registry::{Error, TagList};
 
 /// What the manifests of a repository may take in memory together, in bytes: some 150,000 images. So much is
@@ -74,10 +74,10 @@ impl<'a> Bounds<'a> {
     }
 
     /// What is remembered; `None` if that had no room.
-    pub(super) fn recalled(&mut self, before: Option<Memory>) -> Result<Memory, Error> {
+    pub(super) fn recalled(&mut self, before: Option<ScanHistory>) -> Result<ScanHistory, Error> {
         let Some(before) = before else {
             self.grow(usize::MAX)?;
-            return Ok(Memory::default());
+            return Ok(ScanHistory::default());
         };
         if self.room != Room::Whole {
             let bytes = before.manifests.values().map(|manifest| weight(manifest));
@@ -152,7 +152,7 @@ fn weight(manifest: &Manifest) -> usize {
 
 fn said(facts: &Facts) -> usize {
     match facts {
-        Facts::Known { labels, .. } | Facts::Unasked { annotations: labels } => {
+        Facts::Known { labels, .. } | Facts::NotFetched { annotations: labels } => {
             labels.iter().map(|(key, value)| ENTRY_BYTES + key.len() + value.len()).sum()
         }
         Facts::Unknown { why, .. } => why.len(),
@@ -228,7 +228,7 @@ mod tests {
         for large in [
             manifest(0, vec![digest(1); 10_000]),
             Manifest { blobs: vec![blob; 10_000], ..manifest(0, Vec::new()) },
-            Manifest { facts: Facts::Unasked { annotations: labels.clone() }, ..manifest(0, Vec::new()) },
+            Manifest { facts: Facts::NotFetched { annotations: labels.clone() }, ..manifest(0, Vec::new()) },
             Manifest { facts: Facts::Known { created: None, labels }, ..manifest(0, Vec::new()) },
         ] {
             assert!(weight(&large) > plain + (1 << 20));

@@ -13,7 +13,7 @@ use crate::config;
 use crate::gc::{self, Collector};
 use crate::model::Digest;
 use crate::registry::Reader;
-use crate::report::{Collected, CollectionOutcome};
+use crate::report::{CollectionOutcome, CollectionReport};
 use crate::state::{self, State};
 
 /// What tells the time.
@@ -122,7 +122,7 @@ pub async fn collect(
     kept: &Kept,
     stop: &Stop,
     clock: &Clock,
-) -> Result<Collected, state::Error> {
+) -> Result<CollectionReport, state::Error> {
     let registry = site.registry.name.as_str();
     let begin = Instant::now();
     let ledger = state.ledger(registry);
@@ -139,7 +139,7 @@ pub async fn collect(
         Err(error) => Err(error),
     };
     let downtime = notes.downtime();
-    let nothing = |outcome, error| Collected {
+    let nothing = |outcome, error| CollectionReport {
         at: clock(),
         outcome,
         duration: begin.elapsed(),
@@ -149,9 +149,11 @@ pub async fn collect(
         error,
     };
     let collected = match result {
-        Ok(gc::Outcome::Collected(freed)) => {
-            Collected { blobs: freed.blobs, bytes: freed.bytes, ..nothing(CollectionOutcome::Success, None) }
-        }
+        Ok(gc::Outcome::Collected(freed)) => CollectionReport {
+            blobs: freed.blobs,
+            bytes: freed.bytes,
+            ..nothing(CollectionOutcome::Success, None)
+        },
         Ok(gc::Outcome::NothingToDo) => nothing(CollectionOutcome::Success, None),
         Ok(gc::Outcome::BelowMinimum { reclaimable }) => {
             let why = format!(
@@ -167,7 +169,7 @@ pub async fn collect(
                 return Ok(nothing(CollectionOutcome::Failed, Some(error.to_string())));
             }
             let (blobs, bytes) = sums(swept(collector, &ledger).await?);
-            Collected { blobs, bytes, ..nothing(CollectionOutcome::Failed, Some(error.to_string())) }
+            CollectionReport { blobs, bytes, ..nothing(CollectionOutcome::Failed, Some(error.to_string())) }
         }
     };
     state.finish_collection(registry, &collected)?;
@@ -189,7 +191,7 @@ pub async fn recover(
     collector: &Collector,
     state: &State,
     clock: &Clock,
-) -> anyhow::Result<Option<Collected>> {
+) -> anyhow::Result<Option<CollectionReport>> {
     recover_after(site, collector, state, clock, None).await
 }
 
@@ -199,8 +201,8 @@ pub async fn recover_after(
     collector: &Collector,
     state: &State,
     clock: &Clock,
-    failed: Option<&Collected>,
-) -> anyhow::Result<Option<Collected>> {
+    failed: Option<&CollectionReport>,
+) -> anyhow::Result<Option<CollectionReport>> {
     let registry = site.registry.name.as_str();
     let begin = Instant::now();
     let ledger = state.ledger(registry);
@@ -248,9 +250,9 @@ pub async fn recover_after(
             let duration = failed.duration + (at - failed.at).to_std().unwrap_or_default();
             // Where somebody else brought it back, nobody knows when.
             let downtime = downtime.max(failed.downtime);
-            Collected { at, duration, downtime, blobs, bytes, ..failed.clone() }
+            CollectionReport { at, duration, downtime, blobs, bytes, ..failed.clone() }
         }
-        None => Collected {
+        None => CollectionReport {
             at,
             outcome: CollectionOutcome::Failed,
             duration: begin.elapsed(),

@@ -15,7 +15,9 @@ use crate::config::GcSchedule;
 use crate::gc::Collector;
 use crate::policy::Mode;
 use crate::registry::{Deleter, DeletionSupport};
-use crate::report::{Collected, CollectionOutcome, Gone, Outcome, PlanDocument, RunReport};
+use crate::report::{
+    CollectionOutcome, CollectionReport, CompletedDeletions, Outcome, PlanDocument, RunReport,
+};
 use crate::state::State;
 
 /// What a run needs besides the registry.
@@ -43,7 +45,7 @@ pub struct Conducted {
     /// What was done.
     pub report: RunReport,
     /// What came of the collection, if there was one.
-    pub collected: Option<Collected>,
+    pub collected: Option<CollectionReport>,
     /// Until when the grace holds the collection back, if it does.
     pub held_back: Option<DateTime<Utc>>,
     /// How long it took, the collection not included.
@@ -87,7 +89,7 @@ pub async fn conduct(site: Site<'_>, means: &Means<'_>, progress: &dyn Progress)
         }
         _ => None,
     };
-    let done = |collected: &Collected| collected.outcome == CollectionOutcome::Success;
+    let done = |collected: &CollectionReport| collected.outcome == CollectionOutcome::Success;
     if due.is_some() && means.stop.is_requested() && !collected.as_ref().is_some_and(done) {
         report.interrupt();
     }
@@ -104,7 +106,7 @@ pub async fn conduct(site: Site<'_>, means: &Means<'_>, progress: &dyn Progress)
     prune(site, means.state, (means.clock)());
     let mut document = PlanDocument::of(&survey.plan);
     document.applied = report.applied;
-    document.mark(&Gone::of(&report));
+    document.mark(&CompletedDeletions::of(&report));
     Ok(Conducted { run, survey, document, report, collected, held_back, taken })
 }
 

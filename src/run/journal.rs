@@ -81,7 +81,7 @@ async fn still_there(site: Site<'_>, entry: &Entry) -> Result<Option<bool>, regi
         match site.reader.manifest(&entry.repository, reference).await? {
             Resolved::Absent => {}
             // It had taken the tag over when the run was cut off.
-            Resolved::Found(found) if found.stands_in_for() == Some(tag.as_str()) => {
+            Resolved::Found(found) if found.placeholder_tag() == Some(tag.as_str()) => {
                 if site.config.mode == Mode::Plan {
                     return Ok(None);
                 }

@@ -4,12 +4,15 @@ use chrono::{DateTime, Utc};
 
 use super::bounds::Bounds;
 use super::{Error, Site, aside};
-use crate::model::{Memory, RepositoryName};
+use crate::model::{RepositoryName, ScanHistory};
 
 /// What is remembered of a repository.
-pub(super) async fn recall(bounds: &mut Bounds<'_>, repository: &RepositoryName) -> Result<Memory, Error> {
+pub(super) async fn recall(
+    bounds: &mut Bounds<'_>,
+    repository: &RepositoryName,
+) -> Result<ScanHistory, Error> {
     let site = bounds.site;
-    let Some(state) = site.state else { return Ok(Memory::default()) };
+    let Some(state) = site.state else { return Ok(ScanHistory::default()) };
     let (state, registry, repository) = (state.clone(), site.registry.name.clone(), repository.clone());
     let has_room = bounds.filling();
     let before = aside(move || state.recall_while(&registry, &repository, has_room)).await?;
@@ -20,8 +23,8 @@ pub(super) async fn recall(bounds: &mut Bounds<'_>, repository: &RepositoryName)
 pub(super) async fn remember(
     site: Site<'_>,
     repository: &RepositoryName,
-    before: Memory,
-    after: Memory,
+    before: ScanHistory,
+    after: ScanHistory,
     at: DateTime<Utc>,
 ) -> Result<(), Error> {
     let Some(state) = site.state else { return Ok(()) };

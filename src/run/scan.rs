@@ -10,7 +10,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::Site;
 use super::bounds::Bounds;
-use crate::model::{Digest, Facts, Manifest, Memory, RepositoryName, Snapshot, Tag};
+use crate::model::{Digest, Facts, Manifest, RepositoryName, ScanHistory, Snapshot, Tag};
 use crate::policy::{Keep, Policy};
 use crate::registry::{Error, Reference, Resolved, TagList};
 use crate::report::listed;
@@ -40,7 +40,7 @@ pub(super) async fn scan(
     bounds: &mut Bounds<'_>,
     repository: &RepositoryName,
     depth: Depth<'_>,
-    before: &Memory,
+    before: &ScanHistory,
     doubts: impl Fn(&Digest) -> bool,
 ) -> Result<Scanned, Error> {
     let site = bounds.site;
@@ -50,7 +50,7 @@ pub(super) async fn scan(
     // A repository that was only ever pushed to by digest has no list, and nothing to decide on.
     let list: TagList = site.reader.tags(repository).await?.unwrap_or_default();
     bounds.list(&list)?;
-    snapshot.ghosts.extend(list.invalid);
+    snapshot.dangling_tags.extend(list.invalid);
     let mut found = BTreeMap::new();
     let mut resolved = stream::iter(list.tags)
         .map(async |tag| {
@@ -77,7 +77,7 @@ pub(super) async fn scan(
                 snapshot.tags.insert(tag, digest.clone());
             }
             (Resolved::Absent | Resolved::Unchanged, _) => {
-                snapshot.ghosts.insert(tag.to_string());
+                snapshot.dangling_tags.insert(tag.to_string());
             }
         }
     }
@@ -87,7 +87,7 @@ pub(super) async fn scan(
     let mut doubtful: BTreeSet<Digest> = before.leftovers.clone();
     match depth {
         Depth::Claimed(policy) if policy.untagged.is_none() => {}
-        Depth::Claimed(_) | Depth::Everything => doubtful.extend(before.sightings.keys().cloned()),
+        Depth::Claimed(_) | Depth::Everything => doubtful.extend(before.observations.keys().cloned()),
     }
     complete(bounds, &mut snapshot, found, sure, doubtful, depth, before).await?;
     let emptied = snapshot.tags.is_empty() && !before.tags.is_empty();
@@ -128,7 +128,7 @@ pub(super) async fn confirm(
         registry = %site.registry.name, repository = %snapshot.repository, tags = %listed(&dangling),
         "the registry lists tags whose manifests it does not have: they keep nothing"
     );
-    snapshot.ghosts.extend(dangling);
+    snapshot.dangling_tags.extend(dangling);
     snapshot.manifests.retain(|digest, _| !gone.contains(digest));
     snapshot.absent.extend(gone.into_iter().cloned());
     Ok(true)
@@ -140,7 +140,7 @@ pub(super) async fn extend(
     snapshot: &mut Snapshot,
     sure: Vec<Digest>,
     depth: Depth<'_>,
-    before: &Memory,
+    before: &ScanHistory,
 ) -> Result<(), Error> {
     complete(bounds, snapshot, BTreeMap::new(), sure, BTreeSet::new(), depth, before).await
 }
@@ -150,9 +150,9 @@ pub(super) async fn revisit(
     bounds: &mut Bounds<'_>,
     snapshot: &mut Snapshot,
     depth: Depth<'_>,
-    before: &Memory,
+    before: &ScanHistory,
 ) -> Result<(), Error> {
-    let doubtful = before.sightings.keys().cloned().collect();
+    let doubtful = before.observations.keys().cloned().collect();
     complete(bounds, snapshot, BTreeMap::new(), Vec::new(), doubtful, depth, before).await
 }
 
@@ -169,7 +169,7 @@ async fn complete(
     mut sure: Vec<Digest>,
     mut doubtful: BTreeSet<Digest>,
     depth: Depth<'_>,
-    before: &Memory,
+    before: &ScanHistory,
 ) -> Result<(), Error> {
     let (site, repository) = (bounds.site, snapshot.repository.clone());
     let mut rounds = 0;
@@ -227,7 +227,7 @@ async fn complete(
     let needed = needs_facts(snapshot, depth);
     let open: Vec<Arc<Manifest>> =
         needed.iter().filter_map(|one| snapshot.manifests.get(one)).cloned().collect();
-    let mut facts = stream::iter(open.iter().filter(|one| matches!(one.facts, Facts::Unasked { .. })))
+    let mut facts = stream::iter(open.iter().filter(|one| matches!(one.facts, Facts::NotFetched { .. })))
         .map(async |manifest| {
             let facts = site.reader.facts(&repository, manifest).await?;
             Ok::<_, Error>(Arc::new(Manifest { facts, ..Manifest::clone(manifest) }))

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use super::{Error, Site, aside};
-use crate::model::{Digest, Memory, Snapshot};
+use crate::model::{Digest, ScanHistory, Snapshot};
 
 /// Adds to what a snapshot knows of subjects that are not there those that regsweep has deleted. `not_seen` are
 /// those of which that was asked before.
 pub(super) async fn recall(
     site: Site<'_>,
     snapshot: &mut Snapshot,
-    before: &Memory,
+    before: &ScanHistory,
     not_seen: &mut BTreeSet<Digest>,
 ) -> Result<(), Error> {
     let Some(state) = site.state else { return Ok(()) };
@@ -18,7 +18,7 @@ pub(super) async fn recall(
     open.retain(|subject| {
         snapshot.absent.contains(subject)
             && !before.seen_subjects.contains(subject)
-            && !before.sightings.contains_key(subject)
+            && !before.observations.contains_key(subject)
             && not_seen.insert(subject.clone())
     });
     if !open.is_empty() {

@@ -132,7 +132,7 @@ impl State {
 mod tests {
     use super::super::tests::{at, departure, digest, open};
     use super::*;
-    use crate::report::{Collected, CollectionOutcome, Outcome};
+    use crate::report::{CollectionOutcome, CollectionReport, Outcome};
     use crate::state::Departure;
 
     #[test]
@@ -183,7 +183,7 @@ mod tests {
         let span = std::time::Duration::ZERO;
         for moment in [5, 25] {
             let outcome = CollectionOutcome::Failed;
-            let collected = Collected {
+            let collected = CollectionReport {
                 at: at(moment),
                 outcome,
                 duration: span,

@@ -326,12 +326,12 @@ mod tests {
 
     use super::super::tests::{at, departure, digest, name, open, tag};
     use super::*;
-    use crate::model::{Facts, FirstLook, Manifest, Memory, Sighting};
-    use crate::report::{Collected, CollectionOutcome};
+    use crate::model::{Facts, FirstScan, Manifest, Observation, ScanHistory};
+    use crate::report::{CollectionOutcome, CollectionReport};
 
     /// Two images, of which `a` has the tags v1 and v2, and `b` v3.
-    fn seen(state: &State) -> Memory {
-        let mut memory = Memory { first_look: FirstLook::At(at(0)), ..Memory::default() };
+    fn seen(state: &State) -> ScanHistory {
+        let mut memory = ScanHistory { first_scan: FirstScan::At(at(0)), ..ScanHistory::default() };
         for (word, text) in [("v1", "a"), ("v2", "a"), ("v3", "b")] {
             let digest = digest(text);
             let manifest = Manifest {
@@ -345,15 +345,17 @@ mod tests {
             };
             memory.tags.insert(tag(word), digest.clone());
             memory.manifests.insert(digest.clone(), Arc::new(manifest));
-            memory.sightings.insert(digest, Sighting { noticed: at(3), left: None, restored: None });
+            memory
+                .observations
+                .insert(digest, Observation { noticed: at(3), untagged_since: None, restored: None });
         }
-        state.remember("main", &name(), &Memory::default(), &memory, at(4)).unwrap();
+        state.remember("main", &name(), &ScanHistory::default(), &memory, at(4)).unwrap();
         memory
     }
 
     fn collect(state: &State, outcome: CollectionOutcome, moment: i64) {
         let duration = std::time::Duration::ZERO;
-        let collected = Collected {
+        let collected = CollectionReport {
             at: at(moment),
             outcome,
             duration,
@@ -370,7 +372,7 @@ mod tests {
         totals.iter().filter(|total| total.kind == kind).map(|total| total.value).sum()
     }
 
-    fn recall(state: &State) -> Memory {
+    fn recall(state: &State) -> ScanHistory {
         state.recall("main", &name()).unwrap()
     }
 
@@ -446,7 +448,7 @@ mod tests {
         let mut expected = memory;
         expected.tags.retain(|tag, _| tag.as_str() == "v3");
         expected.manifests.remove(&digest("a"));
-        expected.sightings.remove(&digest("a"));
+        expected.observations.remove(&digest("a"));
         expected.leftovers = [digest("child"), digest("sig")].into();
         assert_eq!(recall(&state), expected);
         let child = state.departing(run, "main", &departure("child", &[], 5), at(10)).unwrap();
@@ -477,7 +479,7 @@ mod tests {
         assert_eq!(state.last_entry("main", &name(), &digest("a")).unwrap(), None);
         state.restored(entry, &[tag("v1")], at(12)).unwrap();
         expected.tags.insert(tag("v1"), digest("a"));
-        expected.sightings.get_mut(&digest("a")).unwrap().restored = Some(at(12));
+        expected.observations.get_mut(&digest("a")).unwrap().restored = Some(at(12));
         assert_eq!(recall(&state), expected);
         assert_eq!(state.reclaimable("main").unwrap(), 0);
     }
@@ -515,7 +517,7 @@ mod tests {
         assert_eq!(state.history(&super::super::Filter::default()).unwrap()[0].1, []);
         let recalled = recall(&state);
         assert_eq!(recalled.leftovers, [digest("child"), digest("sig")].into());
-        assert_eq!(recalled.sightings.into_keys().collect::<Vec<_>>(), [digest("b")]);
+        assert_eq!(recalled.observations.into_keys().collect::<Vec<_>>(), [digest("b")]);
     }
 
     #[test]
@@ -537,8 +539,8 @@ mod tests {
         assert_eq!(state.youngest_waiting("main").unwrap(), Some(at(10)));
         expected.tags.retain(|tag, _| tag.as_str() == "v1");
         expected.manifests.remove(&digest("b"));
-        expected.sightings.remove(&digest("b"));
-        expected.sightings.get_mut(&digest("a")).unwrap().restored = Some(at(12));
+        expected.observations.remove(&digest("b"));
+        expected.observations.get_mut(&digest("a")).unwrap().restored = Some(at(12));
         assert_eq!(recall(&state), expected);
         // It can go again, and come back again.
         let again = state.departing(run, "main", &departure("a", &["v1"], 100), at(20)).unwrap();
@@ -553,11 +555,11 @@ mod tests {
         let entry = state.departing(run, "main", &departure("a", &["v1"], 5), at(9)).unwrap();
         state.departed(entry).unwrap();
         state.restored(entry, &[tag("v1")], at(12)).unwrap();
-        let sighting = Sighting { noticed: at(12), left: None, restored: Some(at(12)) };
-        let expected = Memory {
+        let observation = Observation { noticed: at(12), untagged_since: None, restored: Some(at(12)) };
+        let expected = ScanHistory {
             tags: [(tag("v1"), digest("a"))].into(),
-            sightings: [(digest("a"), sighting)].into(),
-            ..Memory::default()
+            observations: [(digest("a"), observation)].into(),
+            ..ScanHistory::default()
         };
         assert_eq!(recall(&state), expected);
     }
@@ -571,11 +573,14 @@ mod tests {
         state.departed(entry).unwrap();
         let before = recall(&state);
         let mut after = before.clone();
-        after.sightings.insert(digest("a"), Sighting { noticed: at(11), left: Some(at(12)), restored: None });
+        after.observations.insert(
+            digest("a"),
+            Observation { noticed: at(11), untagged_since: Some(at(12)), restored: None },
+        );
         state.remember("main", &name(), &before, &after, at(12)).unwrap();
         state.restored(entry, &[], at(13)).unwrap();
-        let expected = Sighting { noticed: at(11), left: None, restored: Some(at(13)) };
-        assert_eq!(recall(&state).sightings[&digest("a")], expected);
+        let expected = Observation { noticed: at(11), untagged_since: None, restored: Some(at(13)) };
+        assert_eq!(recall(&state).observations[&digest("a")], expected);
     }
 
     #[test]

@@ -9,11 +9,13 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{Error, State, journal, json, signed, subjects, unsigned};
-use crate::model::{Blob, Digest, Facts, FirstLook, Kind, Manifest, Memory, RepositoryName, Sighting, Tag};
+use crate::model::{
+    Blob, Digest, Facts, FirstScan, Kind, Manifest, Observation, RepositoryName, ScanHistory, Tag,
+};
 
 impl State {
     /// What is remembered of a repository.
-    pub fn recall(&self, registry: &str, repository: &RepositoryName) -> Result<Memory, Error> {
+    pub fn recall(&self, registry: &str, repository: &RepositoryName) -> Result<ScanHistory, Error> {
         Ok(self.recall_while(registry, repository, |_| true)?.unwrap_or_default())
     }
 
@@ -24,15 +26,16 @@ impl State {
         registry: &str,
         repository: &RepositoryName,
         has_room: impl FnMut(&Manifest) -> bool,
-    ) -> Result<Option<Memory>, Error> {
+    ) -> Result<Option<ScanHistory>, Error> {
         let registry = &self.key(registry);
         let mut connection = self.quick();
         let moment = connection.transaction()?;
         let leftovers = journal::leftovers(&moment, registry, repository)?;
-        let mut memory = Memory { first_look: self.first_look(None), leftovers, ..Memory::default() };
-        if let Some((id, first_look)) = known(&moment, registry, repository)? {
+        let mut memory =
+            ScanHistory { first_scan: self.first_scan(None), leftovers, ..ScanHistory::default() };
+        if let Some((id, first_scan)) = known(&moment, registry, repository)? {
             // A time that cannot be read is one that was lost.
-            memory.first_look = first_look.map_or(FirstLook::Lost, |at| self.first_look(at));
+            memory.first_scan = first_scan.map_or(FirstScan::Lost, |at| self.first_scan(at));
             if !recall_manifests(&moment, id, &mut memory, has_room)? {
                 return Ok(None);
             }
@@ -43,23 +46,23 @@ impl State {
     }
 
     /// What the first look with this file was.
-    fn first_look(&self, at: Option<DateTime<Utc>>) -> FirstLook {
+    fn first_scan(&self, at: Option<DateTime<Utc>>) -> FirstScan {
         match (at, self.open.forgotten) {
-            (None, false) => FirstLook::Never,
-            (None, true) => FirstLook::Lost,
-            (Some(at), false) => FirstLook::At(at),
-            (Some(at), true) => FirstLook::Again(at),
+            (None, false) => FirstScan::Never,
+            (None, true) => FirstScan::Lost,
+            (Some(at), false) => FirstScan::At(at),
+            (Some(at), true) => FirstScan::AfterLoss(at),
         }
     }
 
     /// Keeps what a look has added: the differences between what was recalled before it and what is to
-    /// be recalled after it. Manifests without a sighting are not kept.
+    /// be recalled after it. Manifests without an observation are not kept.
     pub fn remember(
         &self,
         registry: &str,
         repository: &RepositoryName,
-        before: &Memory,
-        after: &Memory,
+        before: &ScanHistory,
+        after: &ScanHistory,
         at: DateTime<Utc>,
     ) -> Result<(), Error> {
         if !self.is_writable() {
@@ -68,15 +71,15 @@ impl State {
         let (registry, names) = (&self.key(registry), self.names());
         self.quickly(|connection| {
             names.note(connection, registry)?;
-            let none = Memory::default();
+            let none = ScanHistory::default();
             // What was forgotten meanwhile is not there to differ from.
             let before = if known(connection, registry, repository)?.is_some() { before } else { &none };
-            let id = looked(connection, registry, repository, after.first_look, at)?;
+            let id = looked(connection, registry, repository, after.first_scan, at)?;
             remember_manifests(connection, before, after)?;
-            remember_sightings(connection, id, before, after)?;
+            remember_observations(connection, id, before, after)?;
             // What is here and no leftover any more has been tagged since, and is nobody's leftover for ever.
             for digest in before.leftovers.difference(&after.leftovers) {
-                if after.sightings.contains_key(digest) {
+                if after.observations.contains_key(digest) {
                     journal::no_leftover(connection, registry, repository.as_str(), digest.as_str())?;
                 }
             }
@@ -131,7 +134,7 @@ fn known(
 fn recall_manifests(
     connection: &Connection,
     id: i64,
-    memory: &mut Memory,
+    memory: &mut ScanHistory,
     mut has_room: impl FnMut(&Manifest) -> bool,
 ) -> Result<bool, rusqlite::Error> {
     let mut select = connection.prepare_cached(
@@ -142,8 +145,8 @@ fn recall_manifests(
     let mut rows = select.query([id])?;
     while let Some(row) = rows.next()? {
         let Some(digest) = text(row, 0).and_then(|text| Digest::parse(text).ok()) else { continue };
-        if let Some(sighting) = sighting(row) {
-            memory.sightings.insert(digest.clone(), sighting);
+        if let Some(observation) = observation(row) {
+            memory.observations.insert(digest.clone(), observation);
         }
         if let Some(manifest) = manifest(row, &digest) {
             if !has_room(&manifest) {
@@ -155,7 +158,7 @@ fn recall_manifests(
     Ok(true)
 }
 
-fn recall_tags(connection: &Connection, id: i64, memory: &mut Memory) -> Result<(), rusqlite::Error> {
+fn recall_tags(connection: &Connection, id: i64, memory: &mut ScanHistory) -> Result<(), rusqlite::Error> {
     let mut select = connection.prepare_cached(
         "SELECT tag, digest FROM tag JOIN manifest ON manifest.id = tag.manifest WHERE repository = ?1",
     )?;
@@ -164,16 +167,20 @@ fn recall_tags(connection: &Connection, id: i64, memory: &mut Memory) -> Result<
         let tag = text(row, 0).and_then(|text| Tag::parse(text).ok());
         let digest = text(row, 1).and_then(|text| Digest::parse(text).ok());
         if let (Some(tag), Some(digest)) = (tag, digest) {
-            // A digest is counted text: those that a sighting has read already are shared.
-            let shared = memory.sightings.get_key_value(&digest).map(|(shared, _)| shared.clone());
+            // A digest is counted text: those that an observation has read already are shared.
+            let shared = memory.observations.get_key_value(&digest).map(|(shared, _)| shared.clone());
             memory.tags.insert(tag, shared.unwrap_or(digest));
         }
     }
     Ok(())
 }
 
-fn sighting(row: &Row<'_>) -> Option<Sighting> {
-    Some(Sighting { noticed: row.get(1).ok()?, left: row.get(2).ok()?, restored: row.get(3).ok()? })
+fn observation(row: &Row<'_>) -> Option<Observation> {
+    Some(Observation {
+        noticed: row.get(1).ok()?,
+        untagged_since: row.get(2).ok()?,
+        restored: row.get(3).ok()?,
+    })
 }
 
 fn manifest(row: &Row<'_>, digest: &Digest) -> Option<Manifest> {
@@ -182,7 +189,7 @@ fn manifest(row: &Row<'_>, digest: &Digest) -> Option<Manifest> {
     let blob = |(digest, size)| Some(Blob { digest: Digest::parse(digest).ok()?, size });
     let subject: Option<String> = row.get(7).ok()?;
     let facts = match row.get(4).ok()? {
-        1 => Facts::Unasked { annotations: serde_json::from_str(text(row, 11)?).ok()? },
+        1 => Facts::NotFetched { annotations: serde_json::from_str(text(row, 11)?).ok()? },
         2 => Facts::Unknown { why: row.get(12).ok()?, lasting: true },
         3 => Facts::Known { created: row.get(10).ok()?, labels: serde_json::from_str(text(row, 11)?).ok()? },
         _ => return None,
@@ -212,7 +219,7 @@ fn looked(
     connection: &Connection,
     registry: &str,
     repository: &RepositoryName,
-    first_look: FirstLook,
+    first_scan: FirstScan,
     at: DateTime<Utc>,
 ) -> Result<i64, rusqlite::Error> {
     let mut upsert = connection.prepare_cached(
@@ -221,17 +228,17 @@ fn looked(
          RETURNING id",
     )?;
     let name = repository.as_str();
-    let first_look = match first_look {
-        FirstLook::At(time) | FirstLook::Again(time) => Some(time),
-        FirstLook::Never | FirstLook::Lost => None,
+    let first_scan = match first_scan {
+        FirstScan::At(time) | FirstScan::AfterLoss(time) => Some(time),
+        FirstScan::Never | FirstScan::Lost => None,
     };
-    upsert.query_row(params![registry, name, first_look, at], |row| row.get(0))
+    upsert.query_row(params![registry, name, first_scan, at], |row| row.get(0))
 }
 
 fn remember_manifests(
     connection: &Connection,
-    before: &Memory,
-    after: &Memory,
+    before: &ScanHistory,
+    after: &ScanHistory,
 ) -> Result<(), rusqlite::Error> {
     // Another repository may know more of it already.
     let mut upsert = connection.prepare_cached(
@@ -242,7 +249,7 @@ fn remember_manifests(
              created = excluded.created, labels = excluded.labels, why = excluded.why
          WHERE excluded.known >= known",
     )?;
-    let sighted = |memory: &Memory, digest| memory.sightings.contains_key(digest);
+    let sighted = |memory: &ScanHistory, digest| memory.observations.contains_key(digest);
     for (digest, manifest) in after.manifests.iter().filter(|(digest, _)| sighted(after, digest)) {
         let same = |old: &Arc<Manifest>| Arc::ptr_eq(old, manifest) || old == manifest;
         if sighted(before, digest) && before.manifests.get(digest).is_some_and(same) {
@@ -250,7 +257,7 @@ fn remember_manifests(
         }
         let (known, created, labels, why) = match &manifest.facts {
             Facts::Known { created, labels } => (3, created.as_ref(), Some(json(labels)), None),
-            Facts::Unasked { annotations } => (1, None, Some(json(annotations)), None),
+            Facts::NotFetched { annotations } => (1, None, Some(json(annotations)), None),
             Facts::Unknown { why, lasting: true } => (2, None, None, Some(why)),
             // It is to be asked for again, so it is as if it had never been read.
             Facts::Unknown { lasting: false, .. } => continue,
@@ -272,11 +279,11 @@ fn remember_manifests(
     Ok(())
 }
 
-fn remember_sightings(
+fn remember_observations(
     connection: &Connection,
     id: i64,
-    before: &Memory,
-    after: &Memory,
+    before: &ScanHistory,
+    after: &ScanHistory,
 ) -> Result<(), rusqlite::Error> {
     let mut upsert = connection.prepare_cached(
         "INSERT INTO sighting (repository, manifest, noticed, left_at, restored)
@@ -284,18 +291,18 @@ fn remember_sightings(
          ON CONFLICT DO UPDATE SET noticed = excluded.noticed, left_at = excluded.left_at,
              restored = excluded.restored",
     )?;
-    for (digest, sighting) in &after.sightings {
-        let Sighting { noticed, left, restored } = sighting;
-        if before.sightings.get(digest) != Some(sighting) {
+    for (digest, observation) in &after.observations {
+        let Observation { noticed, untagged_since, restored } = observation;
+        if before.observations.get(digest) != Some(observation) {
             name(connection, digest)?;
-            upsert.execute(params![id, digest.as_str(), noticed, left, restored])?;
+            upsert.execute(params![id, digest.as_str(), noticed, untagged_since, restored])?;
         }
     }
     let mut delete = connection.prepare_cached(
         "DELETE FROM sighting
          WHERE repository = ?1 AND manifest = (SELECT id FROM manifest WHERE digest = ?2)",
     )?;
-    for digest in before.sightings.keys().filter(|digest| !after.sightings.contains_key(*digest)) {
+    for digest in before.observations.keys().filter(|digest| !after.observations.contains_key(*digest)) {
         delete.execute(params![id, digest.as_str()])?;
     }
     Ok(())
@@ -304,8 +311,8 @@ fn remember_sightings(
 fn remember_tags(
     connection: &Connection,
     id: i64,
-    before: &Memory,
-    after: &Memory,
+    before: &ScanHistory,
+    after: &ScanHistory,
 ) -> Result<(), rusqlite::Error> {
     for (tag, digest) in &after.tags {
         if before.tags.get(tag) != Some(digest) {
@@ -381,7 +388,7 @@ pub(super) fn restored(
 ) -> Result<(), rusqlite::Error> {
     let id = match known(connection, registry, repository)? {
         Some((id, _)) => id,
-        None => looked(connection, registry, repository, FirstLook::Never, at)?,
+        None => looked(connection, registry, repository, FirstScan::Never, at)?,
     };
     name(connection, digest)?;
     let mut upsert = connection.prepare_cached(
@@ -417,13 +424,14 @@ mod tests {
     }
 
     /// A memory in which each manifest was noticed and has a tag of the same name.
-    fn memory(manifests: Vec<(&str, Manifest)>) -> Memory {
-        let mut memory = Memory { first_look: FirstLook::At(at(0)), ..Memory::default() };
+    fn memory(manifests: Vec<(&str, Manifest)>) -> ScanHistory {
+        let mut memory = ScanHistory { first_scan: FirstScan::At(at(0)), ..ScanHistory::default() };
         for (word, manifest) in manifests {
             memory.tags.insert(tag(word), manifest.digest.clone());
-            memory
-                .sightings
-                .insert(manifest.digest.clone(), Sighting { noticed: at(1), left: None, restored: None });
+            memory.observations.insert(
+                manifest.digest.clone(),
+                Observation { noticed: at(1), untagged_since: None, restored: None },
+            );
             memory.manifests.insert(manifest.digest.clone(), Arc::new(manifest));
         }
         memory
@@ -452,7 +460,7 @@ mod tests {
         let artifact = Manifest {
             kind: Kind::Artifact,
             subject: Some(subject),
-            ..manifest("artifact", Facts::Unasked { annotations: labels() })
+            ..manifest("artifact", Facts::NotFetched { annotations: labels() })
         };
         let lasting = Facts::Unknown { why: "no JSON".into(), lasting: true };
         let mut written = memory(vec![
@@ -464,10 +472,10 @@ mod tests {
             ("first", manifest("first", created("0000-01-01T00:00:00Z"))),
             ("last", manifest("last", created("9999-12-31T23:59:59.999999999Z"))),
         ]);
-        let changed = Sighting { noticed: at(1), left: Some(at(2)), restored: Some(at(3)) };
-        written.sightings.insert(digest("lasting"), changed);
+        let changed = Observation { noticed: at(1), untagged_since: Some(at(2)), restored: Some(at(3)) };
+        written.observations.insert(digest("lasting"), changed);
         written.seen_subjects = [digest("index"), digest("gone")].into();
-        state.remember("main", &name(), &Memory::default(), &written, at(5)).unwrap();
+        state.remember("main", &name(), &ScanHistory::default(), &written, at(5)).unwrap();
         assert_eq!(state.recall("main", &name()).unwrap(), written);
         let mut count = 0;
         let first_only = |_: &Manifest| {
@@ -476,7 +484,7 @@ mod tests {
         };
         assert_eq!(state.recall_while("main", &name(), first_only).unwrap(), None);
         assert_eq!(count, 2, "the rest is not read");
-        assert_eq!(state.recall("other", &name()).unwrap(), Memory::default());
+        assert_eq!(state.recall("other", &name()).unwrap(), ScanHistory::default());
     }
 
     #[test]
@@ -487,7 +495,7 @@ mod tests {
             ("gone", manifest("b", Facts::none())),
             ("same", manifest("c", Facts::none())),
         ]);
-        state.remember("main", &name(), &Memory::default(), &before, at(1)).unwrap();
+        state.remember("main", &name(), &ScanHistory::default(), &before, at(1)).unwrap();
         let changes = || state.quick().total_changes();
         let start = changes();
         state.remember("main", &name(), &before, &before.clone(), at(2)).unwrap();
@@ -500,8 +508,8 @@ mod tests {
         after.tags.insert(tag("moved"), digest("c"));
         after.tags.insert(tag("new"), digest("a"));
         after.tags.remove(&tag("gone"));
-        after.sightings.get_mut(&digest("a")).unwrap().left = Some(at(3));
-        after.sightings.remove(&digest("b"));
+        after.observations.get_mut(&digest("a")).unwrap().untagged_since = Some(at(3));
+        after.observations.remove(&digest("b"));
         after.manifests.remove(&digest("b"));
         state.remember("main", &name(), &before, &after, at(3)).unwrap();
         assert_eq!(state.recall("main", &name()).unwrap(), after);
@@ -512,9 +520,9 @@ mod tests {
         let (_directory, state) = open();
         let passing = Facts::Unknown { why: "timed out".into(), lasting: false };
         let seen = memory(vec![("v1", manifest("a", passing.clone())), ("v2", manifest("b", passing))]);
-        state.remember("main", &name(), &Memory::default(), &seen, at(1)).unwrap();
+        state.remember("main", &name(), &ScanHistory::default(), &seen, at(1)).unwrap();
         let recalled = state.recall("main", &name()).unwrap();
-        assert_eq!(recalled, Memory { manifests: BTreeMap::new(), ..seen });
+        assert_eq!(recalled, ScanHistory { manifests: BTreeMap::new(), ..seen });
         let mut learned = recalled.clone();
         learned.manifests.insert(digest("a"), Arc::new(manifest("a", Facts::none())));
         state.remember("main", &name(), &recalled, &learned, at(2)).unwrap();
@@ -525,14 +533,14 @@ mod tests {
     fn what_is_known_of_a_digest_is_known_everywhere_and_never_less() {
         let (_directory, state) = open();
         let other = RepositoryName::parse("other").unwrap();
-        let unasked = || memory(vec![("v1", manifest("a", Facts::Unasked { annotations: labels() }))]);
+        let not_fetched = || memory(vec![("v1", manifest("a", Facts::NotFetched { annotations: labels() }))]);
         let known = memory(vec![("v1", manifest("a", Facts::none()))]);
-        state.remember("main", &name(), &Memory::default(), &unasked(), at(1)).unwrap();
-        state.remember("main", &name(), &unasked(), &known, at(2)).unwrap();
-        state.remember("second", &other, &Memory::default(), &unasked(), at(3)).unwrap();
+        state.remember("main", &name(), &ScanHistory::default(), &not_fetched(), at(1)).unwrap();
+        state.remember("main", &name(), &not_fetched(), &known, at(2)).unwrap();
+        state.remember("second", &other, &ScanHistory::default(), &not_fetched(), at(3)).unwrap();
         let passing = Facts::Unknown { why: "timed out".into(), lasting: false };
         let failed = memory(vec![("v1", manifest("a", passing))]);
-        state.remember("second", &name(), &Memory::default(), &failed, at(4)).unwrap();
+        state.remember("second", &name(), &ScanHistory::default(), &failed, at(4)).unwrap();
         for (registry, repository) in [("main", &name()), ("second", &other), ("second", &name())] {
             assert_eq!(state.recall(registry, repository).unwrap(), known, "{registry}/{repository}");
         }
@@ -543,8 +551,8 @@ mod tests {
     fn what_nobody_saw_is_not_kept_until_somebody_does() {
         let (_directory, state) = open();
         let whole = memory(vec![("v1", manifest("a", Facts::none()))]);
-        let unseen = Memory { manifests: whole.manifests.clone(), ..Memory::default() };
-        state.remember("main", &name(), &Memory::default(), &unseen, at(1)).unwrap();
+        let unseen = ScanHistory { manifests: whole.manifests.clone(), ..ScanHistory::default() };
+        state.remember("main", &name(), &ScanHistory::default(), &unseen, at(1)).unwrap();
         assert_eq!(rows(&state, "manifest"), 0);
         state.remember("main", &name(), &unseen, &whole, at(2)).unwrap();
         assert_eq!(state.recall("main", &name()).unwrap(), whole);
@@ -553,12 +561,12 @@ mod tests {
     #[test]
     fn facts_are_forgotten_with_the_last_sighting() {
         let (_directory, state) = open();
-        let none = Memory::default();
+        let none = ScanHistory::default();
         let other = RepositoryName::parse("other").unwrap();
         let mut left =
             memory(vec![("v1", manifest("a", Facts::none())), ("v2", manifest("b", Facts::none()))]);
         left.tags.remove(&tag("v1"));
-        left.sightings.get_mut(&digest("a")).unwrap().left = Some(at(3));
+        left.observations.get_mut(&digest("a")).unwrap().untagged_since = Some(at(3));
         let shared = memory(vec![("v1", manifest("a", Facts::none()))]);
         state.remember("main", &name(), &none, &left, at(10)).unwrap();
         state.remember("second", &other, &none, &shared, at(5)).unwrap();
@@ -566,7 +574,7 @@ mod tests {
         assert_eq!(state.recall("main", &name()).unwrap(), left);
         state.forget("main", at(4)).unwrap();
         let recalled = state.recall("main", &name()).unwrap();
-        assert_eq!(recalled.sightings.into_keys().collect::<Vec<_>>(), [digest("b")]);
+        assert_eq!(recalled.observations.into_keys().collect::<Vec<_>>(), [digest("b")]);
         assert_eq!(state.recall("second", &other).unwrap(), shared);
         state.forget("second", at(6)).unwrap();
         assert_eq!(state.recall("second", &other).unwrap(), none);
@@ -577,7 +585,7 @@ mod tests {
     fn what_was_forgotten_meanwhile_is_written_whole() {
         let (_directory, state) = open();
         let before = memory(vec![("v1", manifest("a", Facts::none()))]);
-        state.remember("main", &name(), &Memory::default(), &before, at(1)).unwrap();
+        state.remember("main", &name(), &ScanHistory::default(), &before, at(1)).unwrap();
         state.forget("main", at(2)).unwrap();
         state.remember("main", &name(), &before, &before, at(3)).unwrap();
         assert_eq!(state.recall("main", &name()).unwrap(), before);
@@ -591,10 +599,10 @@ mod tests {
         for word in ["blobs", "kind", "created", "children", "labels", "subject", "noticed"] {
             let one = memory(vec![(word, manifest(word, Facts::none()))]);
             all.tags.extend(one.tags);
-            all.sightings.extend(one.sightings);
+            all.observations.extend(one.observations);
             all.manifests.extend(one.manifests);
         }
-        state.remember("main", &name(), &Memory::default(), &all, at(1)).unwrap();
+        state.remember("main", &name(), &ScanHistory::default(), &all, at(1)).unwrap();
         for column in ["blobs", "kind", "created", "children", "labels", "subject"] {
             let sql = format!("UPDATE manifest SET {column} = '[' WHERE digest = ?1");
             state.quick().execute(&sql, [digest(column).as_str()]).unwrap();
@@ -606,18 +614,18 @@ mod tests {
         state.quick().execute("INSERT INTO seen_subject SELECT id, 'x' FROM repository", []).unwrap();
         state.quick().execute("UPDATE repository SET first_look = 'x'", []).unwrap();
         let recalled = state.recall("main", &name()).unwrap();
-        assert_eq!(recalled.first_look, FirstLook::Lost);
+        assert_eq!(recalled.first_scan, FirstScan::Lost);
         assert_eq!(recalled.manifests.len(), 2);
-        assert_eq!((recalled.sightings.len(), recalled.tags.len()), (7, 7));
-        assert!(!recalled.sightings.contains_key(&digest("noticed")));
+        assert_eq!((recalled.observations.len(), recalled.tags.len()), (7, 7));
+        assert!(!recalled.observations.contains_key(&digest("noticed")));
     }
 
     #[test]
     fn a_first_look_is_remembered_as_what_it_was() {
         let (_directory, state) = open();
-        for first_look in [FirstLook::At(at(7)), FirstLook::Never] {
-            let memory = Memory { first_look, ..Memory::default() };
-            state.remember("main", &name(), &Memory::default(), &memory, at(9)).unwrap();
+        for first_scan in [FirstScan::At(at(7)), FirstScan::Never] {
+            let memory = ScanHistory { first_scan, ..ScanHistory::default() };
+            state.remember("main", &name(), &ScanHistory::default(), &memory, at(9)).unwrap();
             assert_eq!(state.recall("main", &name()).unwrap(), memory);
         }
     }

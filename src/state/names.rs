@@ -396,7 +396,7 @@ mod tests {
     use super::super::tests::{at, departure, digest, name, open, tag};
     use super::*;
     use crate::config::parse;
-    use crate::model::{FirstLook, Memory, Sighting};
+    use crate::model::{FirstScan, Observation, ScanHistory};
 
     /// A configuration with these registries: names, addresses, and what they were.
     fn config(registries: &[(&str, &str, &str)], retired: &str) -> Config {
@@ -409,15 +409,15 @@ mod tests {
         parse(&text, "f", &|_| None).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    fn memory(first: i64, noticed: i64) -> Memory {
-        let mut memory = Memory { first_look: FirstLook::At(at(first)), ..Memory::default() };
-        let sighting = Sighting { noticed: at(noticed), left: None, restored: None };
-        memory.sightings.insert(digest("a"), sighting);
+    fn memory(first: i64, noticed: i64) -> ScanHistory {
+        let mut memory = ScanHistory { first_scan: FirstScan::At(at(first)), ..ScanHistory::default() };
+        let observation = Observation { noticed: at(noticed), untagged_since: None, restored: None };
+        memory.observations.insert(digest("a"), observation);
         memory
     }
 
-    fn remember(state: &State, registry: &str, memory: &Memory, seconds: i64) {
-        state.remember(registry, &name(), &Memory::default(), memory, at(seconds)).unwrap();
+    fn remember(state: &State, registry: &str, memory: &ScanHistory, seconds: i64) {
+        state.remember(registry, &name(), &ScanHistory::default(), memory, at(seconds)).unwrap();
     }
 
     /// Who has the memory of whom after these configurations: each registry notes its own name at first.
@@ -542,7 +542,7 @@ mod tests {
         later.tags.insert(tag("v2"), digest("a"));
         remember(&state, "b", &later, 21);
         state.adopt(&config(&[("b", "y", "a")], "")).unwrap();
-        let expected = Memory { tags: later.tags, ..memory(3, 4) };
+        let expected = ScanHistory { tags: later.tags, ..memory(3, 4) };
         assert_eq!(state.recall("b", &name()).unwrap(), expected);
         assert_eq!(state.reclaimable("b").unwrap(), 7);
         assert_eq!(state.last_entry("b", &name(), &digest("gone")).unwrap().unwrap().registry, "b");

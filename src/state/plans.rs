@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension as _, params};
 
 use super::{Error, State, json};
-use crate::report::{Gone, PlanDocument, RunSummary};
+use crate::report::{CompletedDeletions, PlanDocument, RunSummary};
 
 impl State {
     /// Keeps the latest plan of a registry in place of the one before. `run` is the one that made it, if any did.
@@ -41,8 +41,8 @@ impl State {
     }
 
     /// What a run has deleted or found gone, and nobody has put back.
-    fn gone_in(&self, run: i64) -> Result<Gone, Error> {
-        let mut gone = Gone::default();
+    fn gone_in(&self, run: i64) -> Result<CompletedDeletions, Error> {
+        let mut gone = CompletedDeletions::default();
         for entry in self.select("run = ?1 AND fate <> 'sent' AND restored IS NULL", [run])? {
             if entry.alone {
                 let tags = entry.tags.into_iter();
@@ -101,7 +101,7 @@ mod tests {
         assert_eq!(state.last_plan("main").unwrap(), Some(plan(2)), "it takes the place of the one before");
         let summary = RunSummary {
             applied: true,
-            spared: 3,
+            skipped: 3,
             failures: 1,
             refusals: vec![Limit::MaxPercent, Limit::MaxPercent],
             problems: vec!["x".into()],

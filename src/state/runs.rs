@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _, Params, Row, params};
 
 use super::{Error, State, journal, signed, unsigned};
-use crate::report::{Collected, CollectionOutcome, Outcome};
+use crate::report::{CollectionOutcome, CollectionReport, Outcome};
 
 /// A run that has ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,7 +35,7 @@ pub struct Collection {
     /// The registry.
     pub registry: String,
     /// What it did.
-    pub collected: Collected,
+    pub collected: CollectionReport,
 }
 
 /// A sum that goes on after a restart.
@@ -116,8 +116,8 @@ impl State {
 
     /// Notes how a collection ended. One that ran to its end leaves nothing to reclaim, and no deletion
     /// waits for the next; one that did not takes off what it freed. What it was about to sweep is no longer open.
-    pub fn finish_collection(&self, registry: &str, collected: &Collected) -> Result<(), Error> {
-        let Collected { at, outcome, duration, downtime, blobs, bytes, error } = collected;
+    pub fn finish_collection(&self, registry: &str, collected: &CollectionReport) -> Result<(), Error> {
+        let CollectionReport { at, outcome, duration, downtime, blobs, bytes, error } = collected;
         let registry = self.key(registry);
         let registry = registry.as_str();
         self.durably(|connection| {
@@ -221,7 +221,7 @@ impl State {
             let name: String = row.get(2)?;
             let outcome = CollectionOutcome::ALL.into_iter().find(|outcome| outcome.name() == name);
             let span = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
-            let collected = Collected {
+            let collected = CollectionReport {
                 at: row.get(1)?,
                 outcome: outcome.unwrap_or(CollectionOutcome::Failed),
                 duration: span(row.get(3)?),
@@ -340,8 +340,8 @@ mod tests {
         DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
     }
 
-    fn collected(outcome: CollectionOutcome, bytes: u64) -> Collected {
-        Collected {
+    fn collected(outcome: CollectionOutcome, bytes: u64) -> CollectionReport {
+        CollectionReport {
             at: at(20),
             outcome,
             duration: Duration::from_millis(2500),

@@ -312,6 +312,6 @@ mod tests {
         let mut expected = ["whole", "empty", "child"].map(digest);
         expected.sort();
         assert_eq!(read, expected.each_ref());
-        assert_eq!(memory.sightings.len(), 6, "when they were noticed is known all the same");
+        assert_eq!(memory.observations.len(), 6, "when they were noticed is known all the same");
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rusqlite::{Connection, params};
 
 use super::{Error, State};
-use crate::model::{Digest, Memory, RepositoryName};
+use crate::model::{Digest, RepositoryName, ScanHistory};
 
 impl State {
     /// Which of these the journal has in this repository: they were there when it was noted.
@@ -30,7 +30,11 @@ impl State {
     }
 }
 
-pub(super) fn recall(connection: &Connection, id: i64, memory: &mut Memory) -> Result<(), rusqlite::Error> {
+pub(super) fn recall(
+    connection: &Connection,
+    id: i64,
+    memory: &mut ScanHistory,
+) -> Result<(), rusqlite::Error> {
     let mut select = connection.prepare_cached("SELECT digest FROM seen_subject WHERE repository = ?1")?;
     let mut rows = select.query([id])?;
     while let Some(row) = rows.next()? {
@@ -42,8 +46,8 @@ pub(super) fn recall(connection: &Connection, id: i64, memory: &mut Memory) -> R
 pub(super) fn remember(
     connection: &Connection,
     id: i64,
-    before: &Memory,
-    after: &Memory,
+    before: &ScanHistory,
+    after: &ScanHistory,
 ) -> Result<(), rusqlite::Error> {
     let mut insert =
         connection.prepare_cached("INSERT INTO seen_subject VALUES (?1, ?2) ON CONFLICT DO NOTHING")?;

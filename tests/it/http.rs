@@ -13,7 +13,7 @@ use chrono::TimeDelta;
 use regsweep::config;
 use regsweep::http::{Run, StatusStore};
 use regsweep::metrics::Metrics;
-use regsweep::report::{Collected, CollectionOutcome, Gone, PlanDocument, RunReport};
+use regsweep::report::{CollectionOutcome, CollectionReport, CompletedDeletions, PlanDocument, RunReport};
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 
@@ -289,7 +289,7 @@ async fn a_plan_that_was_carried_out_says_what_is_gone() {
     assert_eq!((&status["totals"]["delete"], &status["expired"]["manifests"]), (&6.into(), &6.into()));
     // Four of six are gone.
     document.applied = true;
-    document.mark(&Gone::of(&harness::report(&harness::config("enforce"), 4, 0)));
+    document.mark(&CompletedDeletions::of(&harness::report(&harness::config("enforce"), 4, 0)));
     status_store.planned(document);
     let page = get(&url).await.text().await.unwrap();
     assert!(page.contains("What the last run was to delete"), "{page}");
@@ -337,7 +337,7 @@ async fn the_page_begins_with_what_is_wrong_and_leads_there() {
     ] {
         status_store
             .collected("main", harness::collected(CollectionOutcome::Failed, 0, Some("exit code 3".into())));
-        status_store.collected("main", Collected::skipped(now(), "the grace is not over".into()));
+        status_store.collected("main", CollectionReport::skipped(now(), "the grace is not over".into()));
         let page = get(&url).await.text().await.unwrap();
         assert!(page.contains("Needs attention") && page.matches("exit code 3").count() == 2, "{page}");
         mended(&status_store);

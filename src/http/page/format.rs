@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use indicatif::HumanBytes;
 use maud::{Markup, html};
 
-pub(super) use crate::model::shown as short;
+pub(super) use crate::model::sanitize as short;
 use crate::plan::span;
 
 pub(super) fn bytes(bytes: u64) -> String {

@@ -15,7 +15,7 @@ const FOLDED: usize = 90;
 /// More tags than this are counted.
 const TAGS: usize = 4;
 /// Of names without a manifest, this many are shown.
-const GHOSTS: usize = 10;
+const DANGLING_TAGS: usize = 10;
 /// A reason can list a thousand tags.
 pub(super) const REASON: usize = 240;
 
@@ -72,7 +72,7 @@ fn rows_of(plan: &PlanDocument) -> Markup {
             @if !cut.is_empty() { (some(cut.len(), "row is", "rows are")) " not shown here. " }
             a href={ "/api/v1/plan?" (query(&plan.registry)) } { "The whole plan as JSON" }
         }
-        (ghosts(plan))
+        (dangling_tags(plan))
     }
 }
 
@@ -165,18 +165,18 @@ fn why(planned: &ManifestDocument) -> String {
     reasons.map(|reason| reason.text.as_str()).collect::<Vec<_>>().join("; ")
 }
 
-fn ghosts(plan: &PlanDocument) -> Markup {
-    let all = || plan.repositories.iter().flat_map(|one| one.ghosts.iter().map(move |ghost| (one, ghost)));
+fn dangling_tags(plan: &PlanDocument) -> Markup {
+    let all = || plan.repositories.iter().flat_map(|one| one.dangling_tags.iter().map(move |tag| (one, tag)));
     let total = all().count();
     html! {
         @if total > 0 {
             details {
                 summary { "The registry lists " (some(total, "tag that has", "tags that have")) " no manifest" }
                 ul {
-                    @for (repository, ghost) in all().take(GHOSTS) {
-                        li { (repository.repository) ": " code { (short(ghost, 160)) } }
+                    @for (repository, tag) in all().take(DANGLING_TAGS) {
+                        li { (repository.repository) ": " code { (short(tag, 160)) } }
                     }
-                    @if total > GHOSTS { li { "and " (total - GHOSTS) " more" } }
+                    @if total > DANGLING_TAGS { li { "and " (total - DANGLING_TAGS) " more" } }
                 }
             }
         }

@@ -2,11 +2,11 @@
 //! makes nothing go sooner.
 
 use super::*;
-use crate::model::{FirstLook, Memory};
+use crate::model::{FirstScan, ScanHistory};
 
 /// A registry that is looked at from time to time. Days are counted from an arbitrary one.
 pub(super) struct Walk {
-    pub(super) memory: Memory,
+    pub(super) history: ScanHistory,
     pub(super) world: World,
     pub(super) setting: Setting,
 }
@@ -17,7 +17,7 @@ pub(super) fn day(day: i64) -> DateTime<Utc> {
 
 impl Walk {
     fn new(setting: Setting) -> Self {
-        Self { memory: Memory::default(), world: World::new(), setting }
+        Self { history: ScanHistory::default(), world: World::new(), setting }
     }
 
     /// Somebody pushes an image that says it was made on a day, or says nothing.
@@ -31,7 +31,7 @@ impl Walk {
     }
 
     /// Looks, and tells what would go, by name.
-    pub(super) fn look(&mut self, on: i64) -> Vec<String> {
+    pub(super) fn scan(&mut self, on: i64) -> Vec<String> {
         let plan = self.plan(on);
         let mut names: Vec<String> =
             plan.deletions().map(|planned| self.world.names[&planned.digest].clone()).collect();
@@ -40,7 +40,7 @@ impl Walk {
     }
 
     pub(super) fn plan(&mut self, on: i64) -> RepositoryPlan {
-        self.memory = self.memory.look(&mut self.world.snapshot, day(on));
+        self.history = self.history.record(&mut self.world.snapshot, day(on));
         self.setting.plan_at(&self.world.snapshot, day(on))
     }
 
@@ -64,11 +64,11 @@ fn created_in(year: i32) -> Option<DateTime<Utc>> {
 fn a_new_image_ages_from_its_creation() {
     let mut walk = ten_days();
     walk.push("a", Some(day(0)), &["a"]);
-    assert_eq!(walk.look(9), [""; 0]);
-    assert_eq!(walk.look(10), ["a"]);
+    assert_eq!(walk.scan(9), [""; 0]);
+    assert_eq!(walk.scan(10), ["a"]);
     assert_eq!(
         walk.evidence(10, "a"),
-        [(Source::Created, Weight::Counts), (Source::FirstLook, Weight::Weaker),]
+        [(Source::Created, Weight::Counts), (Source::FirstScan, Weight::Weaker),]
     );
 }
 
@@ -76,19 +76,19 @@ fn a_new_image_ages_from_its_creation() {
 fn an_old_image_is_old_at_the_first_look() {
     let mut walk = ten_days();
     walk.push("old", created_in(2020), &["old"]);
-    assert_eq!(walk.look(0), ["old"]);
+    assert_eq!(walk.scan(0), ["old"]);
 }
 
 #[test]
 fn a_promoted_image_is_as_old_as_its_promotion() {
     let mut walk = ten_days();
     walk.push("old", Some(day(-9)), &["old"]);
-    assert_eq!(walk.look(0), [""; 0]);
+    assert_eq!(walk.scan(0), [""; 0]);
     // Copied from elsewhere between two looks.
     walk.push("promoted", created_in(2020), &["promoted"]);
-    assert_eq!(walk.look(1), ["old"]);
-    assert_eq!(walk.look(10), ["old"]);
-    assert_eq!(walk.look(11), ["old", "promoted"]);
+    assert_eq!(walk.scan(1), ["old"]);
+    assert_eq!(walk.scan(10), ["old"]);
+    assert_eq!(walk.scan(11), ["old", "promoted"]);
     assert_eq!(
         walk.evidence(11, "promoted"),
         [(Source::Created, Weight::Outdated), (Source::Noticed, Weight::Counts),]
@@ -100,21 +100,21 @@ fn a_new_tag_on_an_old_image_is_a_push() {
     let mut walk = ten_days();
     walk.push("old", created_in(2020), &["build"]);
     walk.push("young", Some(day(0)), &["young"]);
-    assert_eq!(walk.look(0), ["old"]);
+    assert_eq!(walk.scan(0), ["old"]);
     walk.push("old", created_in(2020), &["build", "release"]);
-    assert_eq!(walk.look(1), [""; 0]);
-    assert_eq!(walk.look(11), ["old", "young"]);
+    assert_eq!(walk.scan(1), [""; 0]);
+    assert_eq!(walk.scan(11), ["old", "young"]);
 }
 
 #[test]
 fn an_image_of_a_reproducible_build_is_as_old_as_its_push() {
     let mut walk = ten_days();
     walk.push("first", Some(day(0)), &["first"]);
-    walk.look(0);
+    walk.scan(0);
     walk.push("reproducible", created_in(1970), &["reproducible"]);
-    assert_eq!(walk.look(1), [""; 0]);
-    assert_eq!(walk.look(10), ["first"]);
-    assert_eq!(walk.look(11), ["first", "reproducible"]);
+    assert_eq!(walk.scan(1), [""; 0]);
+    assert_eq!(walk.scan(10), ["first"]);
+    assert_eq!(walk.scan(11), ["first", "reproducible"]);
     assert_eq!(
         walk.evidence(11, "reproducible"),
         [(Source::Created, Weight::TooOld), (Source::Noticed, Weight::Counts),]
@@ -125,10 +125,10 @@ fn an_image_of_a_reproducible_build_is_as_old_as_its_push() {
 fn an_unknown_age_becomes_known_after_a_while() {
     let mut walk = ten_days();
     walk.push("silent", None, &["silent"]);
-    assert_eq!(walk.evidence(0, "silent"), [(Source::FirstLook, Weight::TooRecent)]);
-    assert_eq!(walk.look(29), [""; 0]);
-    assert_eq!(walk.look(30), ["silent"]);
-    assert_eq!(walk.evidence(30, "silent"), [(Source::FirstLook, Weight::Counts)]);
+    assert_eq!(walk.evidence(0, "silent"), [(Source::FirstScan, Weight::TooRecent)]);
+    assert_eq!(walk.scan(29), [""; 0]);
+    assert_eq!(walk.scan(30), ["silent"]);
+    assert_eq!(walk.evidence(30, "silent"), [(Source::FirstScan, Weight::Counts)]);
 }
 
 #[test]
@@ -140,13 +140,13 @@ fn what_may_be_older_than_it_seems_takes_no_place_from_others() {
     walk.push("a", Some(day(-5)), &["a"]);
     walk.push("b", Some(day(-6)), &["b"]);
     walk.push("c", Some(day(-7)), &["c"]);
-    assert_eq!(walk.look(0), ["c"]);
-    assert_eq!(walk.look(31), ["c"]);
+    assert_eq!(walk.scan(0), ["c"]);
+    assert_eq!(walk.scan(31), ["c"]);
     walk.push("d", Some(day(31)), &["d"]);
-    assert_eq!(walk.look(32), ["b", "c"]);
+    assert_eq!(walk.scan(32), ["b", "c"]);
     // As many as count are surely younger.
     walk.push("e", Some(day(32)), &["e"]);
-    assert_eq!(walk.look(33), ["a", "b", "c", "s1", "s2", "s3"]);
+    assert_eq!(walk.scan(33), ["a", "b", "c", "s1", "s2", "s3"]);
 }
 
 #[test]
@@ -155,33 +155,33 @@ fn what_may_be_older_than_it_seems_takes_no_period_from_others() {
     walk.push("silent", None, &["silent"]);
     walk.push("a", Some(day(-5)), &["a"]);
     walk.push("b", Some(day(-6)), &["b"]);
-    walk.look(0);
-    assert_eq!(walk.look(31), ["b"]);
+    walk.scan(0);
+    assert_eq!(walk.scan(31), ["b"]);
     walk.push("c", Some(day(31)), &["c"]);
-    assert_eq!(walk.look(32), ["a", "b", "silent"]);
+    assert_eq!(walk.scan(32), ["a", "b", "silent"]);
 }
 
 #[test]
 fn images_that_one_look_noticed_are_of_the_days_on_which_they_were_made() {
     let mut walk = Walk::new(all(vec![last(3, Period::Daily)]));
     walk.push("first", Some(day(-100)), &["first"]);
-    walk.look(0);
+    walk.scan(0);
     for made in 1..6 {
         let name = format!("d{made}");
         walk.push(&name, Some(day(made)), &[&name]);
     }
     // By the day of the look, d5 and first are the youngest of their days.
-    assert_eq!(walk.look(6), ["d1", "d2"]);
+    assert_eq!(walk.scan(6), ["d1", "d2"]);
 }
 
 #[test]
 fn images_that_one_look_noticed_are_as_young_as_they_were_made() {
     let mut walk = Walk::new(all(vec![newest(1)]));
     walk.push("first", Some(day(-100)), &["first"]);
-    walk.look(0);
+    walk.scan(0);
     walk.push("z-older", Some(day(-50)), &["z-older"]);
     walk.push("a-younger", Some(day(-40)), &["a-younger"]);
-    assert_eq!(walk.look(1), ["first", "z-older"]);
+    assert_eq!(walk.scan(1), ["first", "z-older"]);
 }
 
 #[test]
@@ -189,29 +189,29 @@ fn a_list_that_is_empty_for_once_forgets_nothing() {
     let mut walk = Walk::new(all(vec![newest(1)]));
     walk.push("a", Some(day(-3)), &["a"]);
     walk.push("b", Some(day(-2)), &["b"]);
-    walk.look(0);
-    let before = walk.memory.clone();
+    walk.scan(0);
+    let before = walk.history.clone();
     let tags = std::mem::take(&mut walk.world.snapshot.tags);
     let manifests = std::mem::take(&mut walk.world.snapshot.manifests);
-    assert_eq!(walk.look(1), [""; 0]);
-    assert_eq!(walk.memory, before);
+    assert_eq!(walk.scan(1), [""; 0]);
+    assert_eq!(walk.history, before);
     walk.world.snapshot.tags = tags;
     walk.world.snapshot.manifests = manifests;
     walk.plan(2);
-    assert_eq!(walk.memory.sightings, before.sightings);
+    assert_eq!(walk.history.observations, before.observations);
 }
 
 #[test]
 fn a_clock_that_was_ahead_makes_nothing_older() {
     let mut walk = ten_days();
     walk.push("first", None, &["first"]);
-    walk.look(0);
+    walk.scan(0);
     walk.push("pushed", created_in(2020), &["pushed"]);
     // Noticed in the year to come, and then the clock was put right.
-    walk.look(365);
-    assert_eq!(walk.look(2), [""; 0]);
-    assert_eq!(walk.look(374), ["first"]);
-    assert_eq!(walk.look(375), ["first", "pushed"]);
+    walk.scan(365);
+    assert_eq!(walk.scan(2), [""; 0]);
+    assert_eq!(walk.scan(374), ["first"]);
+    assert_eq!(walk.scan(375), ["first", "pushed"]);
 }
 
 #[test]
@@ -219,11 +219,11 @@ fn a_clock_that_had_not_been_set_yet_makes_nothing_older() {
     let mut walk = ten_days();
     walk.push("first", None, &["first"]);
     walk.push("dated", created_in(2020), &["dated"]);
-    walk.look(-20_000);
+    walk.scan(-20_000);
     walk.push("pushed", None, &["pushed"]);
-    walk.look(-19_999);
-    assert_eq!(walk.look(1), ["dated"]);
-    assert_eq!(walk.evidence(1, "first"), [(Source::FirstLook, Weight::TooOld)]);
+    walk.scan(-19_999);
+    assert_eq!(walk.scan(1), ["dated"]);
+    assert_eq!(walk.evidence(1, "first"), [(Source::FirstScan, Weight::TooOld)]);
     assert_eq!(walk.evidence(1, "pushed"), [(Source::Noticed, Weight::TooOld)]);
 }
 
@@ -233,20 +233,20 @@ fn a_clock_that_was_ahead_at_the_first_look_takes_no_youth_from_what_comes_later
     walk.push("old", created_in(2020), &["old"]);
     walk.push("young", Some(day(-1)), &["young"]);
     walk.push("silent", None, &["silent"]);
-    walk.look(365);
+    walk.scan(365);
     walk.push("promoted", created_in(2020), &["promoted"]);
     walk.push("old", created_in(2020), &["old", "release"]);
-    assert_eq!(walk.look(1), [""; 0]);
+    assert_eq!(walk.scan(1), [""; 0]);
     assert_eq!(
         walk.evidence(1, "promoted"),
         [(Source::Created, Weight::Outdated), (Source::Noticed, Weight::Counts)]
     );
-    assert_eq!(walk.look(9), ["young"]);
-    assert_eq!(walk.look(11), ["old", "promoted", "young"]);
+    assert_eq!(walk.scan(9), ["young"]);
+    assert_eq!(walk.scan(11), ["old", "promoted", "young"]);
     // Of what was there at that look and says nothing of itself, nobody knows the age until the clock is past it.
-    assert_eq!(walk.evidence(11, "silent"), [(Source::FirstLook, Weight::TooRecent)]);
-    assert_eq!(walk.look(394), ["old", "promoted", "young"]);
-    assert_eq!(walk.look(395), ["old", "promoted", "silent", "young"]);
+    assert_eq!(walk.evidence(11, "silent"), [(Source::FirstScan, Weight::TooRecent)]);
+    assert_eq!(walk.scan(394), ["old", "promoted", "young"]);
+    assert_eq!(walk.scan(395), ["old", "promoted", "silent", "young"]);
 }
 
 #[test]
@@ -254,17 +254,17 @@ fn what_a_moved_tag_left_goes_in_time_and_not_what_is_needed() {
     let mut walk = Walk::new(all(vec![newer_than(24 * 365)]).untagged(240));
     walk.push("left", Some(day(-1)), &["latest"]);
     walk.push("base", Some(day(-1)), &["base"]);
-    walk.look(0);
+    walk.scan(0);
     walk.push("new", Some(day(1)), &["latest"]);
-    let sightings = |walk: &Walk| walk.memory.sightings[&digest("left")];
-    assert_eq!(walk.look(1), [""; 0]);
-    assert_eq!(sightings(&walk).left, Some(day(1)));
+    let observations = |walk: &Walk| walk.history.observations[&digest("left")];
+    assert_eq!(walk.scan(1), [""; 0]);
+    assert_eq!(observations(&walk).untagged_since, Some(day(1)));
     // Ten days after it was left, whatever its age.
-    assert_eq!(walk.look(10), [""; 0]);
-    assert_eq!(walk.look(11), ["left"]);
+    assert_eq!(walk.scan(10), [""; 0]);
+    assert_eq!(walk.scan(11), ["left"]);
     walk.push("left", Some(day(-1)), &["rollback"]);
-    assert_eq!(walk.look(12), [""; 0]);
-    assert_eq!(sightings(&walk), Sighting { noticed: day(12), left: None, restored: None });
+    assert_eq!(walk.scan(12), [""; 0]);
+    assert_eq!(observations(&walk), Observation { noticed: day(12), untagged_since: None, restored: None });
 }
 
 #[test]
@@ -272,67 +272,67 @@ fn what_somebody_else_deleted_is_forgotten() {
     let mut walk = ten_days();
     walk.push("a", Some(day(0)), &["a"]);
     walk.push("b", Some(day(0)), &["b"]);
-    walk.look(0);
+    walk.scan(0);
     walk.untag("a");
     walk.world.snapshot.manifests.remove(&digest("a"));
-    walk.look(1);
-    assert!(walk.memory.sightings.contains_key(&digest("a")), "nobody has asked for it");
+    walk.scan(1);
+    assert!(walk.history.observations.contains_key(&digest("a")), "nobody has asked for it");
     walk.world.snapshot.absent.insert(digest("a"));
-    walk.look(2);
-    assert!(!walk.memory.sightings.contains_key(&digest("a")));
-    assert!(!walk.memory.manifests.contains_key(&digest("a")));
+    walk.scan(2);
+    assert!(!walk.history.observations.contains_key(&digest("a")));
+    assert!(!walk.history.manifests.contains_key(&digest("a")));
 }
 
 #[test]
 fn a_forgotten_first_look_makes_every_sighting_count() {
     let mut walk = ten_days();
-    walk.memory.first_look = FirstLook::Lost;
+    walk.history.first_scan = FirstScan::Lost;
     walk.push("old", created_in(2020), &["old"]);
     walk.push("silent", None, &["silent"]);
-    assert_eq!(walk.look(0), [""; 0]);
-    assert_eq!(walk.look(9), [""; 0]);
-    assert_eq!(walk.look(10), ["old"]);
-    assert_eq!(walk.look(30), ["old", "silent"]);
+    assert_eq!(walk.scan(0), [""; 0]);
+    assert_eq!(walk.scan(9), [""; 0]);
+    assert_eq!(walk.scan(10), ["old"]);
+    assert_eq!(walk.scan(30), ["old", "silent"]);
 }
 
 #[test]
 fn what_an_undo_put_back_stays_for_a_week() {
     let mut walk = ten_days();
     walk.push("old", created_in(2020), &["old"]);
-    assert_eq!(walk.look(0), ["old"]);
-    walk.memory.sightings.get_mut(&digest("old")).unwrap().restored = Some(day(0));
-    assert_eq!(walk.look(1), [""; 0]);
-    assert_eq!(walk.look(6), [""; 0]);
-    assert_eq!(walk.look(7), ["old"]);
+    assert_eq!(walk.scan(0), ["old"]);
+    walk.history.observations.get_mut(&digest("old")).unwrap().restored = Some(day(0));
+    assert_eq!(walk.scan(1), [""; 0]);
+    assert_eq!(walk.scan(6), [""; 0]);
+    assert_eq!(walk.scan(7), ["old"]);
 }
 
 #[test]
 fn a_leftover_goes_unless_something_needs_it() {
     let mut walk = ten_days();
     walk.push("child", None, &[]);
-    assert_eq!(walk.look(0), [""; 0]);
-    walk.memory.leftovers.insert(digest("child"));
-    assert_eq!(walk.look(1), ["child"]);
+    assert_eq!(walk.scan(0), [""; 0]);
+    walk.history.leftovers.insert(digest("child"));
+    assert_eq!(walk.scan(1), ["child"]);
     let world = std::mem::replace(&mut walk.world, World::new());
     walk.world = world.label("child", "keep", "yes");
     let label = Label { key: "keep".into(), value: None };
     walk.setting.protect.labels.push(label);
-    assert_eq!(walk.look(2), [""; 0]);
+    assert_eq!(walk.scan(2), [""; 0]);
     walk.setting.protect.labels.clear();
-    assert_eq!(walk.look(3), ["child"]);
+    assert_eq!(walk.scan(3), ["child"]);
     let world = std::mem::replace(&mut walk.world, World::new());
     walk.world = world.index("index", &["child"], &["latest"]);
-    assert_eq!(walk.look(4), [""; 0]);
+    assert_eq!(walk.scan(4), [""; 0]);
     // Somebody wanted it since, so it is left alone as everything without a tag is.
     walk.untag("latest");
     walk.world.snapshot.manifests.remove(&digest("index"));
-    assert_eq!(walk.look(5), [""; 0]);
+    assert_eq!(walk.scan(5), [""; 0]);
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// Whatever is pushed when, whatever it says of itself, and whenever anybody looks: if the memory is
+    /// Whatever is pushed when, whatever it says of itself, and whenever anybody looks: if the history is
     /// lost on some day, and it is known that it was, nothing goes on any later day that would have stayed
     /// with it.
     #[test]
@@ -357,9 +357,9 @@ proptest! {
                 losing.push(&name, made, &[&name]);
             }
             if on == lost {
-                losing.memory = Memory { first_look: FirstLook::Lost, ..Memory::default() };
+                losing.history = ScanHistory { first_scan: FirstScan::Lost, ..ScanHistory::default() };
             }
-            let (with, without) = (whole.look(on), losing.look(on));
+            let (with, without) = (whole.scan(on), losing.scan(on));
             prop_assert!(without.iter().all(|name| with.contains(name)), "day {on}: {without:?} and not {with:?}");
         }
     }
@@ -387,13 +387,13 @@ proptest! {
                 wrong.push(&name, made, &[&name]);
             }
             if on == 0 {
-                right.look(0);
+                right.scan(0);
                 // No look ever has the very moment of another one.
                 let at = day(ahead) + TimeDelta::milliseconds(1);
-                wrong.memory = wrong.memory.look(&mut wrong.world.snapshot, at);
+                wrong.history = wrong.history.record(&mut wrong.world.snapshot, at);
                 continue;
             }
-            let (with, without) = (right.look(on), wrong.look(on));
+            let (with, without) = (right.scan(on), wrong.scan(on));
             prop_assert!(without.iter().all(|name| with.contains(name)), "day {on}: {without:?} and not {with:?}");
         }
     }

@@ -2,7 +2,7 @@
 //! to 10000, sizes that no number holds. A plan is made of them all the same, and keeps what it must.
 
 use super::*;
-use crate::model::FirstLook;
+use crate::model::FirstScan;
 
 #[derive(Debug, Clone)]
 struct Node {
@@ -55,9 +55,9 @@ fn name(number: usize) -> Digest {
 }
 
 /// Manifests 8 and 9 are never there; `unread` says whether anybody asked for them.
-fn snapshot(nodes: &[Node], unread: bool, first_look: FirstLook) -> Snapshot {
+fn snapshot(nodes: &[Node], unread: bool, first_scan: FirstScan) -> Snapshot {
     let mut snapshot = World::new().snapshot;
-    snapshot.first_look = first_look;
+    snapshot.first_scan = first_scan;
     for (number, node) in nodes.iter().enumerate() {
         let facts = match node.facts {
             Some(created) => Facts::Known { created, labels: BTreeMap::new() },
@@ -75,8 +75,8 @@ fn snapshot(nodes: &[Node], unread: bool, first_look: FirstLook) -> Snapshot {
         snapshot.manifests.insert(name(number), Arc::new(manifest));
         if let Some(noticed) = node.noticed {
             snapshot
-                .sightings
-                .insert(name(number), Sighting { noticed, left: Some(noticed), restored: None });
+                .observations
+                .insert(name(number), Observation { noticed, untagged_since: Some(noticed), restored: None });
         }
         let signs = node.signs.map(|subject| sig(&format!("m{subject}")));
         for tag in node.tags.iter().map(|&tag| tag.to_owned()).chain(signs) {
@@ -89,8 +89,12 @@ fn snapshot(nodes: &[Node], unread: bool, first_look: FirstLook) -> Snapshot {
     snapshot
 }
 
-fn first_look() -> impl Strategy<Value = FirstLook> {
-    prop_oneof![Just(FirstLook::Never), moment().prop_map(FirstLook::At), moment().prop_map(FirstLook::Again),]
+fn first_scan() -> impl Strategy<Value = FirstScan> {
+    prop_oneof![
+        Just(FirstScan::Never),
+        moment().prop_map(FirstScan::At),
+        moment().prop_map(FirstScan::AfterLoss),
+    ]
 }
 
 fn setting() -> Setting {
@@ -108,7 +112,7 @@ proptest! {
     fn whatever_a_snapshot_says_what_must_stay_stays(
         nodes in prop::collection::vec(node(), 0..8),
         unread in any::<bool>(),
-        first in first_look(),
+        first in first_scan(),
         now in moment(),
     ) {
         let snapshot = snapshot(&nodes, unread, first);

@@ -90,8 +90,8 @@ fn an_untagged_referrer_whose_subject_was_never_here_is_untagged() {
     world().lost("elsewhere").check(&nothing(), &["s delete: orphan"]);
     let ageless = World::new().add("s", Kind::Artifact, None, &[]).about("s", "elsewhere").gone("elsewhere");
     ageless.check(&nothing().untagged(2), &["s keep: age-unknown"]);
-    let unasked = World::new().image("s", 9, &[]).about("s", "elsewhere");
-    unasked.check(&nothing().untagged(2), &["s keep: unread"]);
+    let not_fetched = World::new().image("s", 9, &[]).about("s", "elsewhere");
+    not_fetched.check(&nothing().untagged(2), &["s keep: unread"]);
 }
 
 #[test]
@@ -119,21 +119,21 @@ fn what_was_to_go_with_a_subject_that_this_run_has_deleted_still_goes() {
         protect.newer_than = TimeDelta::hours(1);
     });
     let (none, parents_deleted) = (BTreeSet::new(), &BTreeSet::from([digest("s")]));
-    let terms = |parents_deleted| Terms {
+    let context = |parents_deleted| PlanContext {
         now: now(),
         timezone: Tz::UTC,
         protect: &setting.protect,
         tag_deletion: TagDeletion::Unsupported,
         parents_deleted,
     };
-    let lines = |world: &World, terms| world.lines(&plan(&world.snapshot, &setting.policy, &terms));
-    assert_eq!(lines(&world, terms(&none)), ["s keep: age-unknown"]);
-    assert_eq!(lines(&world, terms(parents_deleted)), ["s delete: leftover"]);
+    let lines = |world: &World, context| world.lines(&plan(&world.snapshot, &setting.policy, &context));
+    assert_eq!(lines(&world, context(&none)), ["s keep: age-unknown"]);
+    assert_eq!(lines(&world, context(parents_deleted)), ["s delete: leftover"]);
     // Unless a tag has come to it that is about something else.
     let mut tagged = world;
     tagged.snapshot.tags.insert(Tag::parse(&sig("elsewhere")).unwrap(), digest("s"));
     let tagged = tagged.gone("elsewhere");
-    assert_eq!(lines(&tagged, terms(parents_deleted)), ["s keep: unclaimed unclaimed"]);
+    assert_eq!(lines(&tagged, context(parents_deleted)), ["s keep: unclaimed unclaimed"]);
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn a_subject_is_remembered_as_long_as_something_is_about_it() {
         walk.world.snapshot.manifests.remove(&digest(name));
         walk.world.snapshot.absent.insert(digest(name));
     };
-    let seen = |walk: &Walk| walk.memory.seen_subjects.clone();
+    let seen = |walk: &Walk| walk.history.seen_subjects.clone();
     walk.setting.policy.rules.clear();
     for name in ["a", "b"] {
         walk.push(name, Some(day(-1)), &[name]);
@@ -155,31 +155,31 @@ fn a_subject_is_remembered_as_long_as_something_is_about_it() {
     signature(&mut walk, "sig-a", "a");
     signature(&mut walk, "sig-elsewhere", "elsewhere");
     walk.world.snapshot.absent.insert(digest("elsewhere"));
-    assert_eq!(walk.look(0), [""; 0]);
+    assert_eq!(walk.scan(0), [""; 0]);
     assert_eq!(seen(&walk), [digest("a")].into());
     lose(&mut walk, "a");
     lose(&mut walk, "b");
     // Even what is signed only after it is gone, if a look has seen it before.
     signature(&mut walk, "sig-b", "b");
     for on in 1..400 {
-        assert!(walk.look(on).contains(&"sig-a".to_owned()), "day {on}");
+        assert!(walk.scan(on).contains(&"sig-a".to_owned()), "day {on}");
         assert_eq!(seen(&walk), [digest("a"), digest("b")].into(), "day {on}");
     }
-    assert_eq!(walk.look(400), ["sig-a", "sig-b"]);
+    assert_eq!(walk.scan(400), ["sig-a", "sig-b"]);
     // Without what was remembered, both are like the one whose subject was never here.
-    let memory = std::mem::take(&mut walk.memory);
+    let history = std::mem::take(&mut walk.history);
     walk.world.snapshot.seen_subjects.clear();
-    assert_eq!(walk.look(401), [""; 0]);
+    assert_eq!(walk.scan(401), [""; 0]);
     assert_eq!(seen(&walk), BTreeSet::new());
-    walk.memory = memory;
+    walk.history = history;
     walk.untag(&sig("a"));
     walk.world.snapshot.manifests.remove(&digest("sig-a"));
-    assert_eq!(walk.look(402), ["sig-b"]);
+    assert_eq!(walk.scan(402), ["sig-b"]);
     assert_eq!(seen(&walk), [digest("b")].into());
     // A list that is empty for once forgets nothing.
     let tags = std::mem::take(&mut walk.world.snapshot.tags);
-    walk.look(403);
+    walk.scan(403);
     assert_eq!(seen(&walk), [digest("b")].into());
     walk.world.snapshot.tags = tags;
-    assert_eq!(walk.look(404), ["sig-b"]);
+    assert_eq!(walk.scan(404), ["sig-b"]);
 }

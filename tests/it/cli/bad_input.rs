@@ -268,14 +268,14 @@ fn a_plan_in_json_is_as_documented() {
     let evidence = |created: &str| {
         json!([
             { "source": "created", "at": created, "weight": "counts" },
-            { "source": "first-look", "at": look, "weight": "weaker" },
+            { "source": "first-scan", "at": look, "weight": "weaker" },
         ])
     };
     let expected = json!({
         "version": 1, "registry": "main", "now": "2026-06-01T00:00:00Z", "memory": "none",
         "repositories": [{
             "repository": "team/app", "policy": "apps", "held_back": false, "tags": 3, "kept": 1,
-            "expired_bytes": size(&gone), "referenced_bytes": size(&shared), "ghosts": [],
+            "expired_bytes": size(&gone), "referenced_bytes": size(&shared), "dangling_tags": [],
             "manifests": [
                 {
                     "digest": shared.digest, "tags": ["pr-2", "v1"], "kind": "image",
@@ -329,7 +329,7 @@ fn a_run_in_json_tells_what_went() {
     let untagged = json!([{ "repository": "team/app", "tag": "pr-2", "digest": shared, "policy": "apps" }]);
     assert_eq!(run["untagged"], untagged);
     assert_eq!(run["collection"], Value::Null, "nobody said how");
-    for empty in ["spared", "refusals", "failures"] {
+    for empty in ["skipped", "refusals", "failures"] {
         assert_eq!(run[empty], json!([]), "{empty}");
     }
     assert_eq!(fake.tags("team/web").len(), 3, "it was not asked for");

@@ -231,8 +231,8 @@ pub(crate) fn deleted(report: &RunReport) -> Vec<&str> {
 }
 
 /// What was left alone, with the reason.
-pub(crate) fn spared(report: &RunReport) -> Vec<(&str, &str)> {
-    report.spared.iter().map(|spared| (spared.digest.as_str(), spared.why.as_str())).collect()
+pub(crate) fn skipped(report: &RunReport) -> Vec<(&str, &str)> {
+    report.skipped.iter().map(|skipped| (skipped.digest.as_str(), skipped.why.as_str())).collect()
 }
 
 /// Why there was no run at all.

@@ -10,7 +10,7 @@ use regsweep::run::Limits;
 
 use crate::compatibility::case::{
     Case, EVERY, assert_holds, assert_swept, assert_untouched, deleted, failures, filled, html, image,
-    no_run, old, refusal, spared, tags,
+    no_run, old, refusal, skipped, tags,
 };
 use crate::support::fake_registry::{Auth, Canned, FakeRegistry, Personality};
 use crate::support::image::{Artifact, Content, Index, signature_tag};
@@ -45,7 +45,7 @@ async fn a_deletion_that_is_refused_stops_its_repository() {
                 (second.as_str(), "its deletion failed"),
                 (third.as_str(), "an earlier deletion in this repository failed"),
             ];
-            assert_eq!(spared(&report), why, "{row}");
+            assert_eq!(skipped(&report), why, "{row}");
             let third = format!("/v2/app/manifests/{third}");
             assert!(!fake.mutating_requests().iter().any(|one| one.path == third), "{row}: it was not tried");
         }
@@ -189,7 +189,7 @@ async fn what_is_pushed_again_after_a_lost_answer_stays() {
         assert!(fake.manifests("app").contains(&digest), "{personality:?}");
         // It was deleted once, which the next run finds out.
         assert!(report.unanswered, "{personality:?}");
-        assert_eq!(spared(&report), [(digest.as_str(), "its deletion failed")], "{personality:?}");
+        assert_eq!(skipped(&report), [(digest.as_str(), "its deletion failed")], "{personality:?}");
     }
 }
 
@@ -212,7 +212,7 @@ async fn what_is_pushed_while_deletions_take_their_time_is_noticed() {
         assert_eq!(with, ["old-3", "old-too"], "{personality:?}: what it had is told");
         let digest = old("app", 2).digest;
         let why = "something changed since the plan was made";
-        assert_eq!(spared(&report), [(digest.as_str(), why)], "{personality:?}");
+        assert_eq!(skipped(&report), [(digest.as_str(), why)], "{personality:?}");
     }
 }
 
@@ -233,7 +233,7 @@ async fn a_child_that_a_new_index_lists_by_the_time_its_own_is_deleted_stays() {
         let report = Case::of(&family.fake).run().await.unwrap();
         assert_holds(&family.fake, "app", &[&family.kept, &release, first]);
         let why = "something changed since the plan was made";
-        assert_eq!(spared(&report), [(first.digest.as_str(), why)], "{personality:?}: {report:?}");
+        assert_eq!(skipped(&report), [(first.digest.as_str(), why)], "{personality:?}: {report:?}");
         assert!(deleted(&report).contains(&second.digest.as_str()), "{personality:?}: the other one goes");
     }
 }
@@ -252,7 +252,7 @@ async fn what_is_left_of_an_index_goes_however_young_it_is() {
             }
         });
         let report = Case::of(&family.fake).run().await.unwrap();
-        assert_eq!(spared(&report), [], "{personality:?}");
+        assert_eq!(skipped(&report), [], "{personality:?}");
         assert_holds(&family.fake, "app", &[&family.kept]);
     }
 }
@@ -275,7 +275,7 @@ async fn a_tag_that_moves_just_before_it_is_removed_alone_stays() {
         assert_eq!(tags(&fake, "app"), ["keep", "old-2"], "{personality:?}");
         assert_holds(&fake, "app", &[&kept, &next]);
         assert_eq!(
-            spared(&report),
+            skipped(&report),
             [(kept.digest.as_str(), "somebody has just pushed it")],
             "{personality:?}"
         );
@@ -349,8 +349,8 @@ async fn a_stop_comes_between_two_deletions() {
     let begun = fake.mutating_requests().len();
     assert!((1..=4).contains(&begun), "at most one in each repository that is worked on: {begun}");
     assert_eq!(report.deleted.len(), begun, "what was begun is finished and told");
-    assert_eq!(report.deleted.len() + report.spared.len(), 18);
-    assert!(report.spared.iter().all(|spared| spared.why == "the run was stopped"), "{report:?}");
+    assert_eq!(report.deleted.len() + report.skipped.len(), 18);
+    assert!(report.skipped.iter().all(|skipped| skipped.why == "the run was stopped"), "{report:?}");
 }
 
 #[tokio::test]
@@ -377,8 +377,8 @@ async fn a_stop_waits_once_for_a_repository_that_cannot_be_read_again() {
     let begin = std::time::Instant::now();
     let report = case.apply(&survey, Limits::Respected).await;
     assert_eq!(deleted(&report), [index.digest.as_str()], "{report:?}");
-    assert_eq!(report.spared.len(), 6, "{report:?}");
-    assert!(report.spared.iter().all(|spared| spared.why == "the run was stopped"), "{report:?}");
+    assert_eq!(report.skipped.len(), 6, "{report:?}");
+    assert!(report.skipped.iter().all(|skipped| skipped.why == "the run was stopped"), "{report:?}");
     // Ten seconds for all that is left of the index, and not for each child.
     assert!(begin.elapsed() < Duration::from_secs(40), "{:?}", begin.elapsed());
 }
@@ -401,7 +401,7 @@ async fn a_registry_that_is_down_by_the_time_of_deletion_loses_nothing() {
     fake.on(|_| Some(Canned::dropped()));
     let report = case.apply(&survey, Limits::Respected).await;
     assert_eq!(failures(&report).len(), 2, "{report:?}");
-    assert_eq!((report.deleted.len(), report.spared.len()), (0, 6));
+    assert_eq!((report.deleted.len(), report.skipped.len()), (0, 6));
     assert!(fake.mutating_requests().is_empty(), "what cannot be verified is not deleted");
     assert_eq!(no_run(case.run().await).0, "unavailable");
 }

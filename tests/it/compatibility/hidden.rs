@@ -40,7 +40,7 @@ async fn where_tags_may_be_hidden_nothing_is_deleted_and_the_plan_says_so() {
     }
     let report = careful.conduct().await.unwrap();
     assert_eq!(report.outcome(), Outcome::Refused, "{report:?}");
-    assert!(report.deleted.is_empty() && report.spared.is_empty(), "{report:?}");
+    assert!(report.deleted.is_empty() && report.skipped.is_empty(), "{report:?}");
     // No human has seen what is hidden.
     let report = careful.apply(&survey, Limits::Overridden).await;
     assert_eq!(report.outcome(), Outcome::Refused, "{report:?}");

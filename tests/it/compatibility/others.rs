@@ -7,7 +7,7 @@ use regsweep::run::{Limits, Return};
 
 use crate::compatibility::case::{
     Case, EVERY, assert_holds, assert_swept, assert_untouched, failures, fill, filled, html, image, no_run,
-    old, refusal, spared, tags,
+    old, refusal, skipped, tags,
 };
 use crate::support::fake_registry::{Auth, Bearer, Canned, FakeRegistry, Logged, Personality};
 use crate::support::image::{Artifact, Content, Index, signature_tag};
@@ -137,7 +137,7 @@ async fn what_an_index_that_stays_lists_is_spared_and_the_rest_goes_on() {
             (child.digest.as_str(), "its deletion failed"),
             (signature.digest.as_str(), "something that needs it is still there"),
         ];
-        assert_eq!(spared(&report), why, "{personality:?}");
+        assert_eq!(skipped(&report), why, "{personality:?}");
         assert_holds(&fake, "app", &[&image("app keep", 9), &index, &child, &signature]);
     }
 }

@@ -48,7 +48,7 @@ async fn check(personality: Personality, spoil: Spoil, when: When) {
     assert_eq!(report.outcome(), Outcome::Partial, "{row}");
     assert_untouched(&fake, "odd", &row);
     assert_swept(&fake, "good", &row);
-    let told = report.spared.iter().filter(|spared| spared.repository.as_str() == "odd").count();
+    let told = report.skipped.iter().filter(|skipped| skipped.repository.as_str() == "odd").count();
     assert_eq!(told, if when == When::Verifying { 3 } else { 0 }, "{row}");
 }
 
@@ -272,7 +272,7 @@ async fn what_changed_since_the_plan_stays() {
         });
         let report = case.apply(&survey, Limits::Respected).await;
         assert_eq!(report.outcome(), Outcome::Success, "{personality:?}: {report:?}");
-        assert_eq!((report.deleted.len(), report.spared.len()), (0, 3), "{personality:?}: {report:?}");
+        assert_eq!((report.deleted.len(), report.skipped.len()), (0, 3), "{personality:?}: {report:?}");
         let kept = image("app keep", 9);
         let [first, second, third] = [1, 2, 3].map(|day| old("app", day));
         assert_holds(&fake, "app", &[&kept, &first, &second, &third, &index, &newer]);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
-use regsweep::model::{Digest, Facts, Kind, Manifest, RepositoryName, Sighting};
+use regsweep::model::{Digest, Facts, Kind, Manifest, Observation, RepositoryName};
 use regsweep::report::Outcome;
 use regsweep::run::Limits;
 
@@ -25,7 +25,9 @@ fn crowd(case: &Case, repository: &str) {
         let facts = Facts::Known { created: None, labels };
         let (kind, size, children, subject, blobs) = (Kind::Image, 1, Vec::new(), None, Vec::new());
         let large = Manifest { digest: digest.clone(), kind, size, children, subject, blobs, facts };
-        after.sightings.insert(digest.clone(), Sighting { noticed: now(), left: None, restored: None });
+        after
+            .observations
+            .insert(digest.clone(), Observation { noticed: now(), untagged_since: None, restored: None });
         after.manifests.insert(digest, Arc::new(large));
     }
     case.state.remember("main", &repository, &before, &after, now()).unwrap();

@@ -138,9 +138,9 @@ async fn a_tag_that_the_registry_does_not_remove_is_told_and_loses_nothing() {
             assert_eq!(report.outcome(), Outcome::Partial);
             assert_holds(&fake, "app", &[&shared]);
             assert_eq!(tags(&fake, "app"), ["keep", "old-shared"], "{personality:?} {kind}");
-            let spared = &report.spared[0];
-            assert_eq!(spared.tag.as_ref().map(|tag| tag.as_str()), Some("old-shared"));
-            assert_eq!(spared.why, "its removal failed");
+            let skipped = &report.skipped[0];
+            assert_eq!(skipped.tag.as_ref().map(|tag| tag.as_str()), Some("old-shared"));
+            assert_eq!(skipped.why, "its removal failed");
         }
     }
 }

@@ -158,7 +158,7 @@ async fn names_that_are_no_tags_are_told_and_do_no_harm() {
     fake.on(move |request| request.is("GET", LIST).then(|| list("odd", &strange)));
     let case = Case::of(&fake);
     let plan = case.survey().await.unwrap().plan;
-    assert_eq!(plan.repositories[0].ghosts, ["", ".hidden", "\\u{1b}[31m", "a b", "x/../keep"]);
+    assert_eq!(plan.repositories[0].dangling_tags, ["", ".hidden", "\\u{1b}[31m", "a b", "x/../keep"]);
     let report = case.run().await.unwrap();
     assert_eq!(report.outcome(), Outcome::Success, "{report:?}");
     assert_swept(&fake, "odd", "the tags beside them are tags");
@@ -173,9 +173,9 @@ async fn a_tag_without_a_manifest_is_a_ghost_and_the_others_go_on() {
         fake.add_dangling_tag("app", "lost");
         let case = Case::of(&fake);
         let plan = case.survey().await.unwrap().plan;
-        assert_eq!(plan.repositories[0].ghosts, ["lost", "old-ghost"], "{personality:?}");
+        assert_eq!(plan.repositories[0].dangling_tags, ["lost", "old-ghost"], "{personality:?}");
         let report = case.run().await.unwrap();
         assert_eq!(report.outcome(), Outcome::Success, "{personality:?}: {report:?}");
-        assert_swept(&fake, "app", "ghosts change nothing");
+        assert_swept(&fake, "app", "dangling tags change nothing");
     }
 }

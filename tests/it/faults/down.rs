@@ -65,7 +65,7 @@ async fn a_registry_that_goes_down_in_the_middle_of_deletions_ends_the_run() {
     assert_eq!(report.outcome(), Outcome::Partial);
     assert!(report.failures.iter().all(|one| one.kind == "unavailable"), "{:?}", report.failures);
     assert!(report.unanswered, "{report:?}");
-    assert_eq!(report.deleted.len() + report.spared.len(), world.to_delete().len(), "{report:?}");
+    assert_eq!(report.deleted.len() + report.skipped.len(), world.to_delete().len(), "{report:?}");
     world.assert_sound("down").await;
     world.faults.stop_faults();
     tokio::time::sleep(SHORT.open_duration).await;

@@ -8,8 +8,8 @@ use regsweep::config::{self, Config};
 use regsweep::http::{Admin, Entry, Run, ServerLimits, StatusStore, router, serve};
 use regsweep::metrics::{Carried, DeletedCount, Metrics};
 use regsweep::model::{Blob, Digest, Facts, Kind, Manifest, RepositoryName, Snapshot, Tag};
-use regsweep::plan::{Failure, Plan, TagDeletion, Terms, plan};
-use regsweep::report::{Collected, CollectionOutcome, Deleted, PlanDocument, RunReport};
+use regsweep::plan::{Failure, Plan, PlanContext, TagDeletion, plan};
+use regsweep::report::{CollectionOutcome, CollectionReport, Deleted, PlanDocument, RunReport};
 use regsweep::state::State;
 
 /// What a hostile registry puts wherever it can.
@@ -65,21 +65,21 @@ pub(crate) fn plan_of(config: &Config, registry: &str, images: usize) -> Plan {
         );
         snapshot.tags.insert(Tag::parse(&format!("pr-{}", 1000 - number)).unwrap(), digest);
     }
-    snapshot.ghosts.insert(HOSTILE.to_owned());
-    let terms = Terms {
+    snapshot.dangling_tags.insert(HOSTILE.to_owned());
+    let context = PlanContext {
         now: now() - TimeDelta::hours(3),
         timezone: config.timezone,
         protect: &config.protect,
         tag_deletion: TagDeletion::Unsupported,
         parents_deleted: &std::collections::BTreeSet::new(),
     };
-    let one = plan(&snapshot, &config.policies[0], &terms);
+    let one = plan(&snapshot, &config.policies[0], &context);
     let failure = Failure {
         repository: RepositoryName::parse("team/web").unwrap(),
         kind: "server",
         error: format!("GET https://registry.example.com/v2/team/web/tags/list: 500 {HOSTILE}"),
     };
-    Plan::new(registry, terms.now, vec![one], vec![failure], &config.limits)
+    Plan::new(registry, context.now, vec![one], vec![failure], &config.limits)
 }
 
 /// The status_store of a service that has run for a while: one registry does well, the other does not.
@@ -142,9 +142,9 @@ pub(crate) fn report(config: &Config, deleted: usize, days: i64) -> RunReport {
     }
 }
 
-pub(crate) fn collected(outcome: CollectionOutcome, days: i64, error: Option<String>) -> Collected {
+pub(crate) fn collected(outcome: CollectionOutcome, days: i64, error: Option<String>) -> CollectionReport {
     let success = outcome == CollectionOutcome::Success;
-    Collected {
+    CollectionReport {
         at: now() - TimeDelta::days(days),
         outcome,
         duration: Duration::from_secs(95),

@@ -20,7 +20,7 @@ fn a_tag_without_a_manifest_stops_nobody_and_saves_nobody() {
     registry.store().write_dangling_tag("app", "keep-ghost");
     registry.store().write("other", &["old"], &other);
     let plan = sweeper(&registry).run(&["plan", "--output", "json"]).exits(0);
-    assert_eq!(plan.json()["repositories"][0]["ghosts"].to_string(), r#"["keep-ghost","old-ghost"]"#);
+    assert_eq!(plan.json()["repositories"][0]["dangling_tags"].to_string(), r#"["keep-ghost","old-ghost"]"#);
     let run = sweeper(&registry).run(&["run", "--output", "json"]).exits(0);
     let doomed: BTreeSet<String> = &named("app", [&expired]) | &named("other", [&other]);
     assert_eq!(run.deleted(), doomed);
@@ -49,7 +49,7 @@ fn a_dangling_tag_takes_no_place_from_an_image_that_can_be_pulled() {
     assert_eq!(run.deleted(), named("app", [&oldest]));
     assert_holds(&registry, "app", &[("2", &older)]);
     let plan = regsweep.run(&["plan", "--output", "json"]).exits(0);
-    assert_eq!(plan.json()["repositories"][0]["ghosts"].to_string(), r#"["3"]"#);
+    assert_eq!(plan.json()["repositories"][0]["dangling_tags"].to_string(), r#"["3"]"#);
     assert_eq!(plan.to_delete(), BTreeSet::new());
 }
 

@@ -61,7 +61,7 @@ fn a_run_deletes_exactly_what_a_plan_just_said() {
     assert_eq!(run.deleted(), gone);
     assert_eq!(plan.to_delete(), gone);
     assert_eq!(plan.kept(), stored_manifests(&registry));
-    assert_eq!((&run.json()["spared"], &run.json()["failures"]), (&json!([]), &json!([])));
+    assert_eq!((&run.json()["skipped"], &run.json()["failures"]), (&json!([]), &json!([])));
     assert_eq!(plan.json()["totals"]["delete"], 18);
     assert_all_pullable(&registry);
 }

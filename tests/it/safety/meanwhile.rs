@@ -17,7 +17,7 @@ enum Meanwhile<'a> {
 }
 use Meanwhile::{Delete, Push};
 
-/// Plans, lets all of it happen, carries the plan out, and tells what was deleted and what was spared
+/// Plans, lets all of it happen, carries the plan out, and tells what was deleted and what was skipped
 /// in the repository `app`.
 async fn run_around(registry: &RealRegistry, meanwhile: &[Meanwhile<'_>]) -> (Vec<String>, Vec<String>) {
     run_of(&sweeper(registry), registry, meanwhile).await
@@ -45,7 +45,7 @@ async fn run_of(
     let report = library.apply(&survey).await;
     assert_eq!(report.failures, []);
     let deleted = report.deleted.iter().filter(|one| !one.already_gone).map(|one| one.digest.to_string());
-    (deleted.collect(), report.spared.iter().map(|one| one.digest.to_string()).collect())
+    (deleted.collect(), report.skipped.iter().map(|one| one.digest.to_string()).collect())
 }
 
 #[tokio::test]
@@ -56,8 +56,8 @@ async fn a_new_tag_saves_its_manifest() {
         registry.store().write("app", &[tag], content);
     }
     let push = Push { repository: "app", tag: "release", content: &saved };
-    let (deleted, spared) = run_around(&registry, &[push]).await;
-    assert_eq!((deleted, spared), (vec![doomed.digest], vec![saved.digest.clone()]));
+    let (deleted, skipped) = run_around(&registry, &[push]).await;
+    assert_eq!((deleted, skipped), (vec![doomed.digest], vec![saved.digest.clone()]));
     assert_holds(&registry, "app", &[("keep", &kept), ("old-1", &saved), ("release", &saved)]);
     assert_all_pullable(&registry);
 }
@@ -70,8 +70,8 @@ async fn a_tag_that_moved_saves_its_new_manifest_and_dooms_nothing() {
         registry.store().write("app", &[tag], content);
     }
     let push = Push { repository: "app", tag: "stable", content: &after };
-    let (deleted, spared) = run_around(&registry, &[push]).await;
-    assert_eq!((deleted, spared), (vec![doomed.digest], vec![after.digest.clone()]));
+    let (deleted, skipped) = run_around(&registry, &[push]).await;
+    assert_eq!((deleted, skipped), (vec![doomed.digest], vec![after.digest.clone()]));
     assert_holds(&registry, "app", &[("stable", &after), ("old-1", &after), ("", &before)]);
     assert_all_pullable(&registry);
 }
@@ -82,8 +82,8 @@ async fn an_expired_tag_that_moved_saves_both_manifests() {
     let [before, after] = ["before", "after"].map(image);
     registry.store().write("app", &["old"], &before);
     let push = Push { repository: "app", tag: "old", content: &after };
-    let (deleted, spared) = run_around(&registry, &[push]).await;
-    assert_eq!((deleted, spared), (vec![], vec![before.digest.clone()]));
+    let (deleted, skipped) = run_around(&registry, &[push]).await;
+    assert_eq!((deleted, skipped), (vec![], vec![before.digest.clone()]));
     assert_holds(&registry, "app", &[("old", &after), ("", &before)]);
 }
 
@@ -113,8 +113,8 @@ impl Family {
 async fn a_new_index_saves_the_child_that_it_lists() {
     let Family { registry, kept, child, other, doomed, new } = Family::new();
     let push = Push { repository: "app", tag: "new", content: &new };
-    let (deleted, spared) = run_around(&registry, &[push]).await;
-    assert_eq!((deleted, spared), (vec![doomed.digest, other.digest], vec![child.digest]));
+    let (deleted, skipped) = run_around(&registry, &[push]).await;
+    assert_eq!((deleted, skipped), (vec![doomed.digest, other.digest], vec![child.digest]));
     assert_holds(&registry, "app", &[("keep", &kept), ("new", &new)]);
     assert_all_pullable(&registry);
 }

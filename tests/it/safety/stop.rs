@@ -57,10 +57,10 @@ fn a_terminated_run_stops_between_two_deletions_and_the_next_one_completes_it() 
     let json = run.json();
     assert_eq!(json["outcome"], "interrupted");
     assert!(json["cut_off"].as_str().unwrap().contains("the next run does the rest"), "{json}");
-    let spared = json["spared"].as_array().unwrap();
-    assert_eq!(spared.len(), 8);
-    let stopped = |spared: &Value| spared["why"] == "the run was stopped";
-    assert!(spared.iter().all(stopped), "{json}");
+    let skipped = json["skipped"].as_array().unwrap();
+    assert_eq!(skipped.len(), 8);
+    let stopped = |skipped: &Value| skipped["why"] == "the run was stopped";
+    assert!(skipped.iter().all(stopped), "{json}");
     let next = sweeper(&registry).run(&["run", "--output", "json"]).exits(0);
     assert_eq!(next.deleted().len(), 8);
     assert_holds(&registry, "app", &[("keep", &image("kept"))]);

@@ -60,7 +60,7 @@ fn every_evidence_is_shown_and_what_counts_is_marked() {
     run(&place, &["plan"]).exits(0);
 
     // What was there at the first look is as old as it says.
-    let first_look = [("first-look", "too-recent")];
+    let first_look = [("first-scan", "too-recent")];
     let shown = check(&place, "undated", &first_look, None);
     assert!(shown.contains("it was there when regsweep first looked, "), "{shown}");
     assert!(shown.contains("(it may be much older, and counts only when that is 30d ago)"), "{shown}");
@@ -72,7 +72,7 @@ fn every_evidence_is_shown_and_what_counts_is_marked() {
     );
     let shown = check(&place, "ahead", &[("created", "future"), first_look[0]], None);
     assert!(shown.contains("(not believed: it is in the future)"), "{shown}");
-    let index = [("youngest-child", "counts"), ("first-look", "weaker")];
+    let index = [("youngest-child", "counts"), ("first-scan", "weaker")];
     let shown = check(&place, "index", &index, Some(240));
     assert!(shown.contains("its youngest child says that it was created "), "{shown}");
     assert!(shown.contains("(it may be much older, and something better is known)"), "{shown}");
@@ -114,6 +114,6 @@ fn without_a_state_an_image_is_as_old_as_it_says() {
     );
     let json = run(&place, &["explain", "app:undated", "--output", "json"]).exits(0).json();
     assert_eq!(json["age_seconds"], Value::Null);
-    let first_look = ("first-look".to_owned(), "too-recent".to_owned());
+    let first_look = ("first-scan".to_owned(), "too-recent".to_owned());
     assert_eq!((&json["verdict"], evidence(&json)), (&json!("keep"), vec![first_look]));
 }

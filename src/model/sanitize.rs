@@ -5,7 +5,7 @@
 /// The text in one line, cut if it is longer than anybody would read, with what cannot be seen made
 /// visible: control characters, among them a terminal's escapes, and those that hide text or turn its
 /// direction.
-pub fn shown(text: &str, longest: usize) -> String {
+pub fn sanitize(text: &str, longest: usize) -> String {
     let mut shown = String::with_capacity(text.len().min(longest));
     for (position, one) in text.chars().enumerate() {
         if position == longest {
@@ -42,21 +42,21 @@ mod tests {
 
     #[test]
     fn cutting_respects_characters() {
-        assert_eq!(shown("äöü", 3), "äöü");
-        assert_eq!(shown("äöü!", 3), "äöü…");
+        assert_eq!(sanitize("äöü", 3), "äöü");
+        assert_eq!(sanitize("äöü!", 3), "äöü…");
     }
 
     #[test]
     fn what_cannot_be_seen_is_made_visible() {
-        assert_eq!(shown("a\u{1b}[31m\u{202e}b\n\0", 20), "a\\u{1b}[31m\\u{202e}b \\u{0}");
-        assert_eq!(shown("\u{9b}31m\u{e0041}", 20), "\\u{9b}31m\\u{e0041}");
-        assert_eq!(shown("Grüße 漢字 👍", 20), "Grüße 漢字 👍");
+        assert_eq!(sanitize("a\u{1b}[31m\u{202e}b\n\0", 20), "a\\u{1b}[31m\\u{202e}b \\u{0}");
+        assert_eq!(sanitize("\u{9b}31m\u{e0041}", 20), "\\u{9b}31m\\u{e0041}");
+        assert_eq!(sanitize("Grüße 漢字 👍", 20), "Grüße 漢字 👍");
     }
 
     proptest! {
         #[test]
         fn whatever_it_is_it_is_short_and_can_be_seen(text in any::<String>(), longest in 0_usize..40) {
-            let text = shown(&text, longest);
+            let text = sanitize(&text, longest);
             prop_assert!(text.len() <= 10 * longest + '…'.len_utf8());
             prop_assert!(!text.contains(is_unseen));
         }

@@ -11,15 +11,15 @@ use super::{Digest, Manifest, Snapshot, Tag};
 
 /// What is remembered of one repository.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Memory {
+pub struct ScanHistory {
     /// When it was looked at for the first time.
-    pub first_look: FirstLook,
+    pub first_scan: FirstScan,
     /// Every tag and the manifest it pointed to at the last look.
     pub tags: BTreeMap<Tag, Digest>,
     /// Manifests that were read. They never change, so they need not be read again.
     pub manifests: BTreeMap<Digest, Arc<Manifest>>,
     /// When each manifest was noticed; of manifests that no tag leads to any more, too.
-    pub sightings: BTreeMap<Digest, Sighting>,
+    pub observations: BTreeMap<Digest, Observation>,
     /// Manifests that were to go with an index or a subject that regsweep deleted, did not yet, and were not
     /// tagged since, alone or in another index.
     pub leftovers: BTreeSet<Digest>,
@@ -32,7 +32,7 @@ pub struct Memory {
 /// What was there at the first look may have been there for years; what was noticed later was pushed
 /// between two looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum FirstLook {
+pub enum FirstScan {
     /// It never was.
     #[default]
     Never,
@@ -41,21 +41,21 @@ pub enum FirstLook {
     /// It never was, as far as anybody remembers: an older memory was lost.
     Lost,
     /// Then, for the first time after an older memory was lost.
-    Again(DateTime<Utc>),
+    AfterLoss(DateTime<Utc>),
 }
 
 /// What looking has told about one manifest of a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sighting {
+pub struct Observation {
     /// The look that found it new, or found a tag on it that was new: the first look, if it was there then.
     pub noticed: DateTime<Utc>,
     /// The look that found nothing leading to it any more.
-    pub left: Option<DateTime<Utc>>,
+    pub untagged_since: Option<DateTime<Utc>>,
     /// When an undo put it back.
     pub restored: Option<DateTime<Utc>>,
 }
 
-impl Memory {
+impl ScanHistory {
     /// Adds what a look at this moment has found, and tells the snapshot what is known from before.
     ///
     /// A list that is suddenly empty proves too little to forget what its tags were: then the memory
@@ -63,10 +63,10 @@ impl Memory {
     ///
     /// What has exactly the moment of the first look was there then. Clocks can be wrong, so an earlier
     /// moment is that of a later look all the same.
-    pub fn look(&self, snapshot: &mut Snapshot, at: DateTime<Utc>) -> Self {
-        let first_look = match self.first_look {
-            FirstLook::Never => FirstLook::At(at),
-            FirstLook::Lost => FirstLook::Again(at),
+    pub fn record(&self, snapshot: &mut Snapshot, at: DateTime<Utc>) -> Self {
+        let first_scan = match self.first_scan {
+            FirstScan::Never => FirstScan::At(at),
+            FirstScan::Lost => FirstScan::AfterLoss(at),
             known => known,
         };
         let emptied = snapshot.tags.is_empty() && !self.tags.is_empty();
@@ -79,16 +79,18 @@ impl Memory {
             .filter(|(tag, digest)| self.tags.get(*tag) != Some(digest))
             .map(|(_, digest)| digest)
             .collect();
-        let mut sightings = BTreeMap::new();
-        for (digest, before) in self.sightings.iter().filter(|(digest, _)| !snapshot.absent.contains(*digest))
+        let mut observations = BTreeMap::new();
+        for (digest, before) in
+            self.observations.iter().filter(|(digest, _)| !snapshot.absent.contains(*digest))
         {
-            let left = if reached.contains(digest) || emptied { None } else { before.left.or(Some(at)) };
+            let untagged_since =
+                if reached.contains(digest) || emptied { None } else { before.untagged_since.or(Some(at)) };
             let noticed = if gained.contains(digest) { at } else { before.noticed };
-            sightings.insert(digest.clone(), Sighting { noticed, left, ..*before });
+            observations.insert(digest.clone(), Observation { noticed, untagged_since, ..*before });
         }
         for digest in &reached {
-            let new = Sighting { noticed: at, left: None, restored: None };
-            sightings.entry((*digest).clone()).or_insert(new);
+            let new = Observation { noticed: at, untagged_since: None, restored: None };
+            observations.entry((*digest).clone()).or_insert(new);
         }
         let is_left =
             |digest: &&Digest| snapshot.manifests.contains_key(*digest) && !wanted.contains(*digest);
@@ -98,11 +100,11 @@ impl Memory {
             snapshot.manifests.contains_key(subject)
                 || snapshot.seen_subjects.contains(subject)
                 || self.seen_subjects.contains(subject)
-                || self.sightings.contains_key(subject)
+                || self.observations.contains_key(subject)
         });
         let mut manifests = snapshot.manifests.clone();
         for (digest, manifest) in &self.manifests {
-            if sightings.contains_key(digest) {
+            if observations.contains_key(digest) {
                 manifests.entry(digest.clone()).or_insert_with(|| manifest.clone());
             }
         }
@@ -111,14 +113,14 @@ impl Memory {
         drop(gained);
         drop(reached);
         drop(wanted);
-        snapshot.first_look = first_look;
-        snapshot.sightings = sightings.clone();
+        snapshot.first_scan = first_scan;
+        snapshot.observations = observations.clone();
         snapshot.leftovers = leftovers.clone();
         snapshot.seen_subjects = seen_subjects.clone();
         if emptied {
             seen_subjects.extend(self.seen_subjects.iter().cloned());
         }
-        Self { first_look, tags, manifests, sightings, leftovers, seen_subjects }
+        Self { first_scan, tags, manifests, observations, leftovers, seen_subjects }
     }
 }
 

@@ -6,34 +6,34 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::age::Age;
-use super::ballot::Ballot;
+use super::evaluation::Evaluation;
 use super::graph::Graph;
 use super::{Counted, Reason, Verdict};
 
 /// Settles every verdict and completes the reasons.
-pub(super) fn settle(
+pub(super) fn resolve(
     graph: &Graph<'_>,
     ages: &[Age],
-    ballots: &mut [Ballot<'_>],
+    evaluations: &mut [Evaluation<'_>],
     at_least: usize,
 ) -> Vec<Verdict> {
     let nodes = 0..graph.nodes.len();
     let (kept, deleted) = loop {
-        let roots: Vec<usize> = nodes.clone().filter(|&node| ballots[node].kept).collect();
+        let roots: Vec<usize> = nodes.clone().filter(|&node| evaluations[node].kept).collect();
         let kept = graph.needed_by(&roots);
         let expired: Vec<usize> =
-            nodes.clone().filter(|node| ballots[*node].expired && !kept.contains_key(node)).collect();
+            nodes.clone().filter(|node| evaluations[*node].expired && !kept.contains_key(node)).collect();
         // The youngest that goes of these, if fewer than `at_least` of them stay.
         let rescued = |is_meant: fn(Counted) -> bool| {
-            let is_meant = |node: &usize| ballots[*node].counted_as.is_some_and(is_meant);
+            let is_meant = |node: &usize| evaluations[*node].counted_as.is_some_and(is_meant);
             let too_few = kept.keys().copied().filter(is_meant).count() < at_least;
             let going = expired.iter().copied().filter(is_meant).filter(|_| too_few);
             going.max_by_key(|&node| (ages[node].latest, ages[node].made, Reverse(node)))
         };
         // One at a time, since each may keep others by what it needs.
         if let Some(rescued) = rescued(|counted| counted == Counted::Image).or_else(|| rescued(|_| true)) {
-            ballots[rescued].kept = true;
-            ballots[rescued].reasons.push(Reason::AtLeast { count: at_least });
+            evaluations[rescued].kept = true;
+            evaluations[rescued].reasons.push(Reason::AtLeast { count: at_least });
             continue;
         }
         let deleted = graph.taken_by(&expired, &kept);
@@ -44,8 +44,8 @@ pub(super) fn settle(
             break (kept, deleted);
         }
         for node in undecided {
-            ballots[node].kept = true;
-            ballots[node].reasons.push(Reason::Untagged);
+            evaluations[node].kept = true;
+            evaluations[node].reasons.push(Reason::Untagged);
         }
     };
     for node in nodes.clone() {
@@ -54,7 +54,7 @@ pub(super) fn settle(
         } else {
             needed_reasons(graph, node, &kept)
         };
-        ballots[node].reasons.extend(reasons);
+        evaluations[node].reasons.extend(reasons);
     }
     nodes.map(|node| if deleted.contains(&node) { Verdict::Delete } else { Verdict::Keep }).collect()
 }

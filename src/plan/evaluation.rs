@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::age::Age;
+use super::criterion::{self, Candidate, Finding, version, youngest_first};
 use super::graph::{Graph, MissingSubject};
-use super::judge::{Candidate, Finding, judge, version, youngest_first};
-use super::{Counted, Reason, TagDeletion, Terms, Untag};
+use super::{Counted, PlanContext, Reason, TagDeletion, Untag};
 use crate::model::{Facts, Snapshot, Tag};
 use crate::policy::{Criterion, Keep, Policy, Protect, Rule, Untagging};
 
@@ -18,7 +18,7 @@ pub const RESTORED_STAYS: TimeDelta = TimeDelta::days(7);
 
 /// What is known about one manifest's fate by looking at it alone.
 #[derive(Default)]
-pub(super) struct Ballot<'a> {
+pub(super) struct Evaluation<'a> {
     /// Every reason so far, for and against.
     pub(super) reasons: Vec<Reason>,
     /// Something about the manifest itself keeps it.
@@ -34,14 +34,14 @@ pub(super) struct Ballot<'a> {
     /// Its tags that are expired, each with the rule that says so.
     expired_tags: Vec<(&'a Tag, &'a str)>,
     /// Whether a protection or an unknown, rather than a tag, keeps it: then its tags stay too.
-    sealed: bool,
+    protected: bool,
 }
 
-impl<'a> Ballot<'a> {
-    fn seal(&mut self, reason: Reason) {
+impl<'a> Evaluation<'a> {
+    fn protect_by(&mut self, reason: Reason) {
         self.reasons.push(reason);
         self.kept = true;
-        self.sealed = true;
+        self.protected = true;
     }
 
     fn keep_tags(&mut self, tags: impl IntoIterator<Item = &'a Tag>) {
@@ -61,7 +61,7 @@ impl<'a> Ballot<'a> {
     /// The expired tags that go alone because other tags keep the manifest. Where they cannot, a
     /// reason says with whom they share it.
     pub(super) fn untag(&mut self, graph: &Graph<'_>, node: usize, deletion: TagDeletion) -> Vec<Untag> {
-        if self.kept_tags.is_empty() || self.sealed {
+        if self.kept_tags.is_empty() || self.protected {
             return Vec::new();
         }
         let mut untag = Vec::new();
@@ -85,65 +85,67 @@ impl<'a> Ballot<'a> {
 }
 
 /// Lets every tag, protection and unknown speak.
-pub(super) fn cast<'a>(
+pub(super) fn evaluate<'a>(
     snapshot: &'a Snapshot,
     graph: &Graph<'a>,
     ages: &[Age],
     policy: &'a Policy,
-    terms: &Terms<'_>,
-) -> Vec<Ballot<'a>> {
+    context: &PlanContext<'_>,
+) -> Vec<Evaluation<'a>> {
     let placeholders: BTreeSet<usize> =
         (0..graph.nodes.len()).filter(|&node| is_placeholder(graph, node, policy)).collect();
-    let ballot = |node: usize| {
+    let evaluation = |node: usize| {
         // What only waits to go after its subject takes no place, or it would stay in place of that.
-        let waits =
-            || graph.votes[node].is_empty() && terms.parents_deleted.contains(&graph.nodes[node].digest);
+        let waits = || {
+            graph.claimable_tags[node].is_empty()
+                && context.parents_deleted.contains(&graph.nodes[node].digest)
+        };
         let counted_as = graph.counted_as(node).filter(|_| !placeholders.contains(&node) && !waits());
-        Ballot { counted_as, ..Ballot::default() }
+        Evaluation { counted_as, ..Evaluation::default() }
     };
-    let mut ballots: Vec<Ballot<'a>> = (0..graph.nodes.len()).map(ballot).collect();
+    let mut evaluations: Vec<Evaluation<'a>> = (0..graph.nodes.len()).map(evaluation).collect();
     if let Some(gap) = snapshot.gap() {
-        for ballot in &mut ballots {
-            ballot.seal(Reason::Unread {
+        for evaluation in &mut evaluations {
+            evaluation.protect_by(Reason::Unread {
                 why: format!("{gap} is somewhere in this repository and was not read"),
             });
         }
-        return ballots;
+        return evaluations;
     }
-    let claims = claims(graph, policy, terms.protect, &placeholders, &mut ballots);
+    let claims = claims(graph, policy, context.protect, &placeholders, &mut evaluations);
     for ((rule, ..), nodes) in claims {
-        decide(&policy.rules[rule], nodes, graph, ages, terms, &mut ballots);
+        decide(&policy.rules[rule], nodes, graph, ages, context, &mut evaluations);
     }
-    for (node, ballot) in ballots.iter_mut().enumerate() {
+    for (node, evaluation) in evaluations.iter_mut().enumerate() {
         let (digest, latest) = (&graph.nodes[node].digest, ages[node].latest);
-        let restored = snapshot.sightings.get(digest).and_then(|sighting| sighting.restored);
-        if let Some(age) = restored.map(|at| terms.now - at).filter(|age| *age < RESTORED_STAYS) {
-            ballot.seal(Reason::Restored { age });
+        let restored = snapshot.observations.get(digest).and_then(|observation| observation.restored);
+        if let Some(age) = restored.map(|at| context.now - at).filter(|age| *age < RESTORED_STAYS) {
+            evaluation.protect_by(Reason::Restored { age });
         }
         for missing in &graph.missing_subjects[node] {
             if let MissingSubject::Unread(subject) = missing {
                 let why = format!("nobody knows whether its subject {subject} is there");
-                ballot.seal(Reason::Unread { why });
+                evaluation.protect_by(Reason::Unread { why });
             }
         }
         if placeholders.contains(&node) {
             let tags = graph.tags[node].iter().map(|&tag| tag.clone());
-            ballot.reasons.extend(tags.map(|tag| Reason::Placeholder { tag }));
+            evaluation.reasons.extend(tags.map(|tag| Reason::Placeholder { tag }));
         }
-        if placeholders.contains(&node) || !graph.votes[node].is_empty() {
-            ballot.expired = ballot.kept_tags.is_empty();
-            protect(graph, node, latest, terms, ballot);
+        if placeholders.contains(&node) || !graph.claimable_tags[node].is_empty() {
+            evaluation.expired = evaluation.kept_tags.is_empty();
+            protect(graph, node, latest, context, evaluation);
         } else {
-            judge_untagged(snapshot, graph, node, latest, policy, terms, ballot);
+            judge_untagged(snapshot, graph, node, latest, policy, context, evaluation);
         }
     }
-    ballots
+    evaluations
 }
 
 /// Whether a manifest is there only because regsweep was cut off while it removed its tag. No rule judges
 /// such, and it takes no place from anything.
 fn is_placeholder(graph: &Graph<'_>, node: usize, policy: &Policy) -> bool {
-    let made_for = graph.nodes[node].stands_in_for().filter(|_| policy.untag == Untagging::Always);
+    let made_for = graph.nodes[node].placeholder_tag().filter(|_| policy.untag == Untagging::Always);
     made_for.is_some_and(|made_for| {
         let mut tags = graph.tags[node].iter();
         tags.next().is_some_and(|tag| tag.as_str() == made_for) && tags.next().is_none()
@@ -159,20 +161,22 @@ fn claims<'a>(
     policy: &'a Policy,
     protect: &Protect,
     placeholders: &BTreeSet<usize>,
-    ballots: &mut [Ballot<'a>],
+    evaluations: &mut [Evaluation<'a>],
 ) -> Claims<'a> {
     let mut claims = Claims::new();
-    for (node, ballot) in ballots.iter_mut().enumerate().filter(|(node, _)| !placeholders.contains(node)) {
+    for (node, evaluation) in
+        evaluations.iter_mut().enumerate().filter(|(node, _)| !placeholders.contains(node))
+    {
         for &tag in graph.tags[node].iter().filter(|tag| protect.tags.matches(tag.as_str())) {
-            ballot.keep_tag(tag, Reason::ProtectedTag { tag: tag.clone() });
+            evaluation.keep_tag(tag, Reason::ProtectedTag { tag: tag.clone() });
         }
-        for &tag in &graph.votes[node] {
+        for &tag in &graph.claimable_tags[node] {
             let Some((rule, group)) = policy.decides(tag) else {
-                ballot.keep_tag(tag, Reason::Unclaimed { tag: tag.clone() });
+                evaluation.keep_tag(tag, Reason::Unclaimed { tag: tag.clone() });
                 continue;
             };
-            if !ballot.rules.contains(&policy.rules[rule].name.as_str()) {
-                ballot.rules.push(&policy.rules[rule].name);
+            if !evaluation.rules.contains(&policy.rules[rule].name.as_str()) {
+                evaluation.rules.push(&policy.rules[rule].name);
             }
             let is_referrers = graph.is_referrers(node, tag);
             claims.entry((rule, group, is_referrers)).or_default().entry(node).or_default().push(tag);
@@ -187,8 +191,8 @@ fn decide<'a>(
     nodes: BTreeMap<usize, Vec<&'a Tag>>,
     graph: &Graph<'a>,
     ages: &[Age],
-    terms: &Terms<'_>,
-    ballots: &mut [Ballot<'a>],
+    context: &PlanContext<'_>,
+    evaluations: &mut [Evaluation<'a>],
 ) {
     let mut candidates: Vec<Candidate<'a>> = nodes
         .into_iter()
@@ -199,37 +203,43 @@ fn decide<'a>(
         Keep::Everything | Keep::Nothing => &[],
         Keep::Any(criteria) => criteria,
     };
-    let rows: Vec<Vec<Finding>> =
-        criteria.iter().map(|one| judge(one, &candidates, terms.now, terms.timezone)).collect();
+    let rows: Vec<Vec<Finding>> = criteria
+        .iter()
+        .map(|one| criterion::evaluate(one, &candidates, context.now, context.timezone))
+        .collect();
     let counts_versions = criteria.iter().any(counts_versions);
     for (position, candidate) in candidates.into_iter().enumerate() {
-        let ballot = &mut ballots[candidate.node];
+        let evaluation = &mut evaluations[candidate.node];
         let tags: Vec<Tag> = candidate.tags.iter().map(|&tag| tag.clone()).collect();
         let reason_rule = || rule.name.clone();
         if counts_versions {
             for &tag in candidate.tags.iter().filter(|tag| version(tag).is_none()) {
-                ballot.keep_tag(tag, Reason::NotAVersion { rule: reason_rule(), tag: tag.clone() });
+                evaluation.keep_tag(tag, Reason::NotAVersion { rule: reason_rule(), tag: tag.clone() });
             }
         }
         if rule.keep == Keep::Everything {
-            ballot.keep_tags(candidate.tags);
-            ballot.reasons.push(Reason::KeepAll { rule: reason_rule(), tags });
+            evaluation.keep_tags(candidate.tags);
+            evaluation.reasons.push(Reason::KeepAll { rule: reason_rule(), tags });
             continue;
         }
         let (held, missed): (Vec<Finding>, Vec<Finding>) =
             rows.iter().map(|row| row[position].clone()).partition(|finding| finding.holds);
         if held.is_empty() {
-            let gone = candidate.tags.into_iter().filter(|tag| !ballot.kept_tags.contains(tag));
+            let gone = candidate.tags.into_iter().filter(|tag| !evaluation.kept_tags.contains(tag));
             let gone: Vec<&Tag> = gone.collect();
             if !gone.is_empty() {
                 let tags = gone.iter().map(|&tag| tag.clone()).collect();
-                ballot.reasons.push(Reason::Expired { rule: reason_rule(), tags, findings: missed });
-                ballot.expired_tags.extend(gone.into_iter().map(|tag| (tag, rule.name.as_str())));
+                evaluation.reasons.push(Reason::Expired { rule: reason_rule(), tags, findings: missed });
+                evaluation.expired_tags.extend(gone.into_iter().map(|tag| (tag, rule.name.as_str())));
             }
         } else {
-            ballot.keep_tags(candidate.tags);
+            evaluation.keep_tags(candidate.tags);
             for finding in held {
-                ballot.reasons.push(Reason::Criterion { rule: reason_rule(), tags: tags.clone(), finding });
+                evaluation.reasons.push(Reason::Criterion {
+                    rule: reason_rule(),
+                    tags: tags.clone(),
+                    finding,
+                });
             }
         }
     }
@@ -248,16 +258,16 @@ fn protect(
     graph: &Graph<'_>,
     node: usize,
     latest: Option<DateTime<Utc>>,
-    terms: &Terms<'_>,
-    ballot: &mut Ballot<'_>,
+    context: &PlanContext<'_>,
+    evaluation: &mut Evaluation<'_>,
 ) {
     // Nobody may have looked closely at what nobody wants gone; then not knowing is no reason.
-    let wanted_gone = ballot.expired || !ballot.expired_tags.is_empty();
-    protect_content(graph, node, wanted_gone, terms, ballot);
-    match latest.map(|latest| terms.now - latest) {
-        None if wanted_gone => ballot.seal(Reason::AgeUnknown),
-        Some(age) if age < terms.protect.newer_than => {
-            ballot.seal(Reason::ProtectedAge { age, limit: terms.protect.newer_than });
+    let wanted_gone = evaluation.expired || !evaluation.expired_tags.is_empty();
+    protect_content(graph, node, wanted_gone, context, evaluation);
+    match latest.map(|latest| context.now - latest) {
+        None if wanted_gone => evaluation.protect_by(Reason::AgeUnknown),
+        Some(age) if age < context.protect.newer_than => {
+            evaluation.protect_by(Reason::ProtectedAge { age, limit: context.protect.newer_than });
         }
         None | Some(_) => {}
     }
@@ -268,23 +278,25 @@ fn protect_content(
     graph: &Graph<'_>,
     node: usize,
     wanted_gone: bool,
-    terms: &Terms<'_>,
-    ballot: &mut Ballot<'_>,
+    context: &PlanContext<'_>,
+    evaluation: &mut Evaluation<'_>,
 ) {
     for member in graph.family(node) {
         match &graph.nodes[member].facts {
-            Facts::Unknown { why, .. } if wanted_gone => ballot.seal(Reason::Unread { why: why.clone() }),
-            Facts::Unasked { .. } if wanted_gone => {
-                ballot.seal(Reason::Unread { why: "its configuration was not asked for".to_owned() });
+            Facts::Unknown { why, .. } if wanted_gone => {
+                evaluation.protect_by(Reason::Unread { why: why.clone() })
             }
-            Facts::Unknown { .. } | Facts::Unasked { .. } => {}
+            Facts::NotFetched { .. } if wanted_gone => {
+                evaluation.protect_by(Reason::Unread { why: "its configuration was not fetched".to_owned() });
+            }
+            Facts::Unknown { .. } | Facts::NotFetched { .. } => {}
             Facts::Known { labels, .. } => {
-                let carried = terms.protect.labels.iter().filter(|label| match &label.value {
+                let carried = context.protect.labels.iter().filter(|label| match &label.value {
                     Some(value) => labels.get(&label.key) == Some(value),
                     None => labels.contains_key(&label.key),
                 });
                 for label in carried {
-                    ballot.seal(Reason::ProtectedLabel { label: label.clone() });
+                    evaluation.protect_by(Reason::ProtectedLabel { label: label.clone() });
                 }
             }
         }
@@ -299,26 +311,26 @@ fn judge_untagged(
     node: usize,
     latest: Option<DateTime<Utc>>,
     policy: &Policy,
-    terms: &Terms<'_>,
-    ballot: &mut Ballot<'_>,
+    context: &PlanContext<'_>,
+    evaluation: &mut Evaluation<'_>,
 ) {
     if !graph.subjects[node].is_empty() || !graph.parents[node].is_empty() {
         if !graph.tags[node].is_empty() {
-            protect_content(graph, node, false, terms, ballot);
+            protect_content(graph, node, false, context, evaluation);
         }
         return;
     }
     let digest = &graph.nodes[node].digest;
-    if terms.parents_deleted.contains(digest) {
-        ballot.expired = true;
-        ballot.reasons.push(Reason::Leftover);
+    if context.parents_deleted.contains(digest) {
+        evaluation.expired = true;
+        evaluation.reasons.push(Reason::Leftover);
         return;
     }
-    let age = latest.map(|latest| terms.now - latest);
+    let age = latest.map(|latest| context.now - latest);
     // What has just lost its last tag may have lost it by mistake: `untagged` counts from then.
-    let left = snapshot.sightings.get(digest).and_then(|sighting| sighting.left);
-    let untagged_for = latest.max(left).map(|since| terms.now - since);
-    let limit = terms.protect.newer_than;
+    let left = snapshot.observations.get(digest).and_then(|observation| observation.untagged_since);
+    let untagged_for = latest.max(left).map(|since| context.now - since);
+    let limit = context.protect.newer_than;
     let mut orphan = None;
     for missing in &graph.missing_subjects[node] {
         match missing {
@@ -330,31 +342,31 @@ fn judge_untagged(
     let orphan = orphan.filter(|_| !graph.is_about_elsewhere(node));
     match (orphan, policy.untagged, untagged_for) {
         (Some(subject), ..) => {
-            protect_content(graph, node, true, terms, ballot);
+            protect_content(graph, node, true, context, evaluation);
             if limit == TimeDelta::zero() || age.is_some_and(|age| age >= limit) {
-                ballot.expired = true;
-                ballot.reasons.push(Reason::Orphan { subject });
+                evaluation.expired = true;
+                evaluation.reasons.push(Reason::Orphan { subject });
             } else if age.is_some() {
-                ballot.seal(Reason::YoungOrphan { subject });
+                evaluation.protect_by(Reason::YoungOrphan { subject });
             } else {
-                ballot.seal(Reason::AgeUnknown);
+                evaluation.protect_by(Reason::AgeUnknown);
             }
         }
         (None, ..) if snapshot.leftovers.contains(digest) => {
             // Before it counts as expired: nobody knew its age when its index went, either.
-            protect(graph, node, latest, terms, ballot);
-            ballot.expired = true;
-            ballot.reasons.push(Reason::Leftover);
+            protect(graph, node, latest, context, evaluation);
+            evaluation.expired = true;
+            evaluation.reasons.push(Reason::Leftover);
         }
-        (None, None, _) => ballot.seal(Reason::Untagged),
-        (None, Some(_), None) => ballot.seal(Reason::AgeUnknown),
+        (None, None, _) => evaluation.protect_by(Reason::Untagged),
+        (None, Some(_), None) => evaluation.protect_by(Reason::AgeUnknown),
         (None, Some(limit), Some(age)) if age < limit => {
-            ballot.seal(Reason::YoungUntagged { age, limit });
+            evaluation.protect_by(Reason::YoungUntagged { age, limit });
         }
         (None, Some(limit), Some(age)) => {
-            ballot.expired = true;
-            ballot.reasons.push(Reason::ExpiredUntagged { age, limit });
-            protect(graph, node, latest, terms, ballot);
+            evaluation.expired = true;
+            evaluation.reasons.push(Reason::ExpiredUntagged { age, limit });
+            protect(graph, node, latest, context, evaluation);
         }
     }
 }

@@ -134,7 +134,7 @@ pub(super) fn version(tag: &Tag) -> Option<Version> {
 
 /// What the criterion says of each candidate. The candidates must be in the order of
 /// [`youngest_first`].
-pub(super) fn judge(
+pub(super) fn evaluate(
     criterion: &Criterion,
     candidates: &[Candidate<'_>],
     now: DateTime<Utc>,
@@ -147,7 +147,7 @@ pub(super) fn judge(
         Criterion::Versions(count, line) => highest_versions(*count, *line, candidates),
         Criterion::All(criteria) => {
             let rows: Vec<Vec<Finding>> =
-                criteria.iter().map(|one| judge(one, candidates, now, timezone)).collect();
+                criteria.iter().map(|one| evaluate(one, candidates, now, timezone)).collect();
             let column = |position: usize| rows.iter().map(|row| row[position].clone()).collect::<Vec<_>>();
             (0..candidates.len())
                 .map(column)
