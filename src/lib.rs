@@ -5,7 +5,7 @@
 //! # The life of one run
 //!
 //! [`cli`] takes the arguments and has [`config`] read the file; by the schedule, [`daemon`] begins the
-//! run. [`run::survey`] asks [`registry::Reader`] for every repository that a policy claims, reads
+//! run. [`run::scan_and_plan`] asks [`registry::Reader`] for every repository that a policy claims, reads
 //! each into a [`model::Snapshot`], and has [`plan::plan`] judge it. The [`plan::Plan`] is what people
 //! see. If it is to be carried out, [`run::apply`] reads each repository once more, judges it again,
 //! and has [`registry::Deleter`] delete what both plans agree on. [`run::collect`] has [`gc`] free the

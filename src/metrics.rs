@@ -245,12 +245,12 @@ impl Metrics {
         }
     }
 
-    /// A run could not survey its registry, and did nothing.
+    /// A run could not scan its registry, and did nothing.
     pub fn run_failed(&self, registry: &str, duration: Duration, now: DateTime<Utc>) {
         self.run_ended(registry, Outcome::Failed, duration, now);
     }
 
-    /// A run was asked to end before it had surveyed its registry, and did nothing.
+    /// A run was asked to end before it had read its registry, and did nothing.
     pub fn run_interrupted(&self, registry: &str, duration: Duration, now: DateTime<Utc>) {
         self.run_ended(registry, Outcome::Interrupted, duration, now);
     }

@@ -1,54 +1,55 @@
 //! One run over one registry, from the first request to the report.
 //!
-//! [`survey`] reads and plans. [`apply`] carries out what a survey planned, and nothing else. Planning
-//! without applying is not a flag in here: it is a caller that stops after the survey. [`collect`] has
-//! the registry free what was deleted. [`conduct`] makes the three into a run that is noted.
+//! [`scan_and_plan`] reads and plans. [`apply`] carries out what a scan planned, and nothing else. Planning
+//! without applying is not a flag in here: it is a caller that stops after the scan. [`collect`] has
+//! the registry free what was deleted. [`run()`] makes the three into a run that is noted.
 
 mod ability;
 mod apply;
-mod asked;
 mod bounds;
 mod collect;
-mod conduct;
-pub mod connect;
 mod error;
+mod execute;
 mod family;
 mod halt;
 mod hidden;
 mod history;
+mod image_name;
 mod journal;
-mod kept;
 mod look;
-mod memory;
-mod naming;
 mod precondition;
+pub mod preflight;
 mod recovery;
+mod retained;
 mod room;
 mod scan;
+mod scan_history;
 mod send;
 mod subjects;
+mod time_argument;
 mod undo;
 
 use ability::{probe, with_learned};
-pub use apply::{Limits, apply};
-pub use asked::Asked;
+pub use apply::{LimitMode, apply};
 use bounds::Bounds;
 pub use collect::{Clock, answers_now, collect, grace_ends, held_back, recover, recover_after};
-pub use conduct::{Conducted, Means, conduct, keep};
 pub use error::Error;
+pub use execute::{RunOptions, RunResult, run, store_plan};
 pub use halt::Stop;
 pub use history::{
-    NO_END, Past, Standing, entry_document, history, history_document, undo_document, what_went,
+    EntryStatus, RecordedRun, UNFINISHED, deleted_kind, entry_document, history, history_document,
+    undo_document,
 };
+pub use image_name::{ImageError, ImageTarget, Name, Reference, no_image, parse_image, prefixes};
 pub use journal::Journal;
-pub use kept::Kept;
-use memory::{forget, recall, remember};
-pub use naming::{Name, Reference, Target, Unclear, no_image, parse_image, prefixes};
-pub use precondition::{Blocked, Grace, blocked};
+pub use precondition::{Blocked, GraceMode, blocked};
 pub use recovery::recovery_pause;
+pub use retained::RetainedDigests;
 use room::{Line, judge_beside};
 use scan::{Depth, scan};
-pub use undo::{Return, Undone, undo};
+use scan_history::{forget, recall, remember};
+pub use time_argument::TimeArgument;
+pub use undo::{UndoOutcome, UndoneEntry, undo};
 
 use std::collections::BTreeSet;
 
@@ -64,7 +65,7 @@ use crate::state::State;
 
 /// One registry and everything that is wanted of it.
 #[derive(Clone, Copy)]
-pub struct Site<'a> {
+pub struct RegistryContext<'a> {
     /// The whole configuration.
     pub config: &'a Config,
     /// The registry's part of it.
@@ -77,19 +78,19 @@ pub struct Site<'a> {
     pub only: Option<&'a Patterns>,
     /// What remembers earlier looks; `None` where every look is the first.
     pub state: Option<&'a State>,
-    /// Tells when a repository was looked at. A survey can take hours, and what was pushed meanwhile is not as old as
-    /// the survey.
+    /// Tells when a repository was looked at. A scan can take hours, and what was pushed meanwhile is not as old as
+    /// the scan.
     pub clock: &'a Clock,
 }
 
 /// What was found and what would be done about it.
-pub struct Survey {
+pub struct ScannedPlan {
     /// The plan of every claimed repository, without what it keeps.
     pub plan: Plan,
     /// Repositories that no policy claims.
     pub unclaimed: usize,
     /// What a collection must not sweep; empty where none is configured.
-    pub kept: Kept,
+    pub retained: RetainedDigests,
     features: Features,
     tag_completeness: TagCompleteness,
 }
@@ -114,12 +115,12 @@ pub trait Progress: Sync {
 impl Progress for () {}
 
 /// Every repository that is known to be in the registry, by its catalog or by the configuration, and
-/// that the site is not told to pass over.
-pub async fn repositories(site: Site<'_>) -> Result<Vec<RepositoryName>, Error> {
-    site.reader.ping().await?;
-    let names = match &site.registry.repositories {
+/// that the context is not told to pass over.
+pub async fn repositories(context: RegistryContext<'_>) -> Result<Vec<RepositoryName>, Error> {
+    context.reader.ping().await?;
+    let names = match &context.registry.repositories {
         Some(names) => names.clone(),
-        None => site.reader.repositories().await.map_err(|error| match error.kind {
+        None => context.reader.repositories().await.map_err(|error| match error.kind {
             registry::Kind::Unauthorized
             | registry::Kind::Forbidden
             | registry::Kind::NotFound
@@ -127,18 +128,18 @@ pub async fn repositories(site: Site<'_>) -> Result<Vec<RepositoryName>, Error> 
             _ => Error::Registry(error),
         })?,
     };
-    let wanted = |name: &RepositoryName| site.only.is_none_or(|only| only.matches(name.as_str()));
+    let wanted = |name: &RepositoryName| context.only.is_none_or(|only| only.matches(name.as_str()));
     Ok(names.into_iter().filter(wanted).collect())
 }
 
 /// The policy that decides a repository.
-fn policy_of<'a>(site: Site<'a>, repository: &RepositoryName) -> Option<&'a Policy> {
-    site.config.policies.iter().find(|policy| policy.claims(&site.registry.name, repository))
+fn policy_of<'a>(context: RegistryContext<'a>, repository: &RepositoryName) -> Option<&'a Policy> {
+    context.config.policies.iter().find(|policy| policy.claims(&context.registry.name, repository))
 }
 
 /// Everything that one repository holds, with the verdict of the policy that claims it, if any does.
 pub async fn inspect(
-    site: Site<'_>,
+    context: RegistryContext<'_>,
     repository: &RepositoryName,
 ) -> Result<(Snapshot, RepositoryPlan), Error> {
     let nobodys = Policy {
@@ -151,10 +152,11 @@ pub async fn inspect(
         untagged: None,
         untag: Untagging::Native,
     };
-    let policy = policy_of(site, repository).unwrap_or(&nobodys);
-    let features = with_learned(site, site.reader.features(repository).await?, None).await?;
-    let readers = site.registry.concurrency.get();
-    let judged = judge_beside(readers, site, features, repository, policy, Depth::Everything, None).await?;
+    let policy = policy_of(context, repository).unwrap_or(&nobodys);
+    let features = with_learned(context, context.reader.features(repository).await?, None).await?;
+    let readers = context.registry.concurrency.get();
+    let judged =
+        judge_beside(readers, context, features, repository, policy, Depth::Everything, None).await?;
     let (snapshot, plan, _) = judged;
     Ok((snapshot, plan))
 }
@@ -164,58 +166,61 @@ pub async fn inspect(
 ///
 /// `ready` is asked before the long part with one of the claimed repositories, and can end it. It tells
 /// whether tags go alone where somebody has asked the registry.
-pub async fn survey(
-    site: Site<'_>,
+pub async fn scan_and_plan(
+    context: RegistryContext<'_>,
     progress: &dyn Progress,
     ready: impl AsyncFn(&RepositoryName) -> Result<Option<TagDeletion>, Error>,
-) -> Result<Survey, Error> {
-    in_time(site, read_and_plan(site, progress, ready)).await
+) -> Result<ScannedPlan, Error> {
+    in_time(context, read_and_plan(context, progress, ready)).await
 }
 
 /// What comes of it, if that takes no longer than a run may.
-async fn in_time<T>(site: Site<'_>, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    match tokio::time::timeout(site.registry.run_timeout, work).await {
+async fn in_time<T>(
+    context: RegistryContext<'_>,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    match tokio::time::timeout(context.registry.run_timeout, work).await {
         Ok(done) => done,
-        Err(_) => Err(Error::TimeUp(allowed(site))),
+        Err(_) => Err(Error::TimeUp(allowed(context))),
     }
 }
 
 /// How long a run may take, as people write it.
-fn allowed(site: Site<'_>) -> String {
-    span::exact(TimeDelta::from_std(site.registry.run_timeout).unwrap_or(TimeDelta::MAX))
+fn allowed(context: RegistryContext<'_>) -> String {
+    span::exact(TimeDelta::from_std(context.registry.run_timeout).unwrap_or(TimeDelta::MAX))
 }
 
 async fn read_and_plan(
-    site: Site<'_>,
+    context: RegistryContext<'_>,
     progress: &dyn Progress,
     ready: impl AsyncFn(&RepositoryName) -> Result<Option<TagDeletion>, Error>,
-) -> Result<Survey, Error> {
-    let names = repositories(site).await?;
+) -> Result<ScannedPlan, Error> {
+    let names = repositories(context).await?;
     names.iter().for_each(|name| progress.found(name));
     let total = names.len();
     let claimed: Vec<(RepositoryName, &Policy)> =
-        names.into_iter().filter_map(|name| policy_of(site, &name).map(|policy| (name, policy))).collect();
+        names.into_iter().filter_map(|name| policy_of(context, &name).map(|policy| (name, policy))).collect();
     let unclaimed = total - claimed.len();
-    let features = probe(site, &claimed, ready).await?;
+    let features = probe(context, &claimed, ready).await?;
     progress.scanning(claimed.len());
     let mut plans = Vec::new();
     let mut failures = Vec::new();
-    let mut kept = Kept::default();
+    let mut retained = RetainedDigests::default();
     let mut samples = hidden::Samples::default();
-    let line = Line::new(site.registry.concurrency.get());
+    let line = Line::new(context.registry.concurrency.get());
     let mut results = stream::iter(claimed.into_iter().enumerate())
         .map(async |(place, (repository, policy))| {
-            let result = line.judge(place, site, features, &repository, policy).await;
+            let result = line.judge(place, context, features, &repository, policy).await;
             progress.scanned();
             (repository, result)
         })
         // In order, so that whoever is shown each plan as it is made is shown all in order.
-        .buffered(site.registry.concurrency.get());
+        .buffered(context.registry.concurrency.get());
     while let Some((repository, result)) = results.next().await {
         match result {
             Ok((snapshot, mut plan)) => {
-                if site.registry.gc.is_some() {
-                    kept.add(&snapshot, &plan);
+                if context.registry.gc.is_some() {
+                    retained.add(&snapshot, &plan);
                 }
                 samples.add(&snapshot, &plan);
                 progress.planned(&plan);
@@ -224,7 +229,7 @@ async fn read_and_plan(
             }
             Err(Error::Registry(error)) if error.kind != registry::Kind::Unavailable => {
                 tracing::warn!(
-                    registry = %site.registry.name, %repository, kind = error.kind.name(), %error,
+                    registry = %context.registry.name, %repository, kind = error.kind.name(), %error,
                     "the repository could not be read and is left alone"
                 );
                 failures.push(failure(repository, error.kind.name(), error));
@@ -234,10 +239,10 @@ async fn read_and_plan(
         line.advance();
     }
     drop(results);
-    forget(site).await;
-    let mut plan = Plan::new(&site.registry.name, site.now, plans, failures, &site.config.limits);
-    let tag_completeness = hidden::refuse(site, features, &samples, &mut plan).await?;
-    Ok(Survey { plan, unclaimed, kept, features, tag_completeness })
+    forget(context).await;
+    let mut plan = Plan::new(&context.registry.name, context.now, plans, failures, &context.config.limits);
+    let tag_completeness = hidden::refuse(context, features, &samples, &mut plan).await?;
+    Ok(ScannedPlan { plan, unclaimed, retained, features, tag_completeness })
 }
 
 /// What a run knows of a repository in which it deletes, from one recheck to the next.
@@ -253,22 +258,22 @@ struct RecheckContext {
 
 /// Reads one repository and judges it, with what is remembered of it and for the next time.
 ///
-/// With `context`, something is about to be deleted by this: then each tagged manifest that stays is
+/// With `recheck`, something is about to be deleted by this: then each tagged manifest that stays is
 /// asked for unless it was before, since one that is gone must take no place from another.
 async fn judge(
     features: Features,
     repository: &RepositoryName,
     policy: &Policy,
     depth: Depth<'_>,
-    mut context: Option<&mut RecheckContext>,
+    mut recheck: Option<&mut RecheckContext>,
     bounds: &mut Bounds<'_>,
 ) -> Result<(Snapshot, RepositoryPlan), Error> {
-    let site = bounds.site;
-    let parents_deleted = context.as_deref().map(|one| one.parents_deleted.clone()).unwrap_or_default();
+    let context = bounds.context;
+    let parents_deleted = recheck.as_deref().map(|one| one.parents_deleted.clone()).unwrap_or_default();
     let plan_context = PlanContext {
-        now: site.now,
-        timezone: site.config.timezone,
-        protect: &site.config.protect,
+        now: context.now,
+        timezone: context.config.timezone,
+        protect: &context.config.protect,
         tag_deletion: match policy.untag {
             Untagging::Native => features.tag_deletion,
             Untagging::Always => TagDeletion::Supported,
@@ -278,13 +283,13 @@ async fn judge(
     };
     let before = recall(bounds, repository).await?;
     let doubts = |digest: &Digest| {
-        let context = context.as_deref();
-        context.is_some_and(|one| !one.confirmed.contains(digest) && !one.doomed.contains(digest))
+        let recheck = recheck.as_deref();
+        recheck.is_some_and(|one| !one.confirmed.contains(digest) && !one.doomed.contains(digest))
     };
     let scanned = scan(bounds, repository, depth, &before, doubts).await?;
     let scan::Scanned { mut snapshot, unconfirmed, confirmed } = scanned;
-    if let Some(context) = context.as_deref_mut() {
-        context.confirmed.extend(confirmed);
+    if let Some(recheck) = recheck.as_deref_mut() {
+        recheck.confirmed.extend(confirmed);
     }
     let mut asked = BTreeSet::new();
     let mut revisited = false;
@@ -292,9 +297,9 @@ async fn judge(
     let mut not_seen = BTreeSet::new();
     loop {
         bounds.deeper(&mut rounds)?;
-        subjects::recall(site, &mut snapshot, &before, &mut not_seen).await?;
+        subjects::recall(context, &mut snapshot, &before, &mut not_seen).await?;
         // Not earlier than anything was pushed that has been found by now.
-        let at = (site.clock)();
+        let at = (context.clock)();
         let after = before.record(&mut snapshot, at);
         let plan = plan(&snapshot, policy, &plan_context);
         // An untagged index that is left alone still needs its children, so what is remembered of such
@@ -307,28 +312,28 @@ async fn judge(
                 continue;
             }
         }
-        if let Some(context) = context.as_deref_mut().filter(|_| !plan.is_idle()) {
+        if let Some(recheck) = recheck.as_deref_mut().filter(|_| !plan.is_idle()) {
             let kept =
                 plan.manifests.iter().filter(|one| one.verdict == Verdict::Keep && one.counted_as.is_some());
             let open = kept.map(|one| &one.digest).filter(|digest| unconfirmed.contains(*digest));
             let open: BTreeSet<Digest> =
-                open.filter(|digest| !context.confirmed.contains(*digest)).cloned().collect();
-            if scan::confirm(site, &mut snapshot, &open).await? {
+                open.filter(|digest| !recheck.confirmed.contains(*digest)).cloned().collect();
+            if scan::confirm(context, &mut snapshot, &open).await? {
                 continue;
             }
-            context.confirmed.extend(open);
+            recheck.confirmed.extend(open);
         }
         // What refers to a manifest must go with it, or it would stay behind for ever. Only what is
         // about to go is asked for, since that costs a request each.
         let doomed = plan.deletions().map(|planned| &planned.digest).filter(|_| features.referrers);
         let open: Vec<Digest> = doomed.filter(|&digest| asked.insert(digest.clone())).cloned().collect();
         if open.is_empty() {
-            remember(site, repository, before, after, at).await?;
+            remember(context, repository, before, after, at).await?;
             return Ok((snapshot, plan));
         }
         let found: Vec<_> = stream::iter(&open)
-            .map(|digest| site.reader.referrers(repository, digest))
-            .buffer_unordered(site.registry.concurrency.get())
+            .map(|digest| context.reader.referrers(repository, digest))
+            .buffer_unordered(context.registry.concurrency.get())
             .try_collect()
             .await?;
         let named = found.into_iter().flatten().collect();
@@ -337,7 +342,7 @@ async fn judge(
 }
 
 /// Lets other requests go on while the disk is read or written.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => std::panic::resume_unwind(error.into_panic()),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::policy::{Pattern, Patterns};
-use crate::run::Asked;
+use crate::run::TimeArgument;
 use crate::telemetry::LogFormat;
 
 /// Where the configuration is unless something else is said.
@@ -96,8 +96,8 @@ pub(super) struct PlanArguments {
     #[command(flatten)]
     pub(super) remembering: Remembering,
     /// Plan as of another moment, such as 2026-01-31T12:00:00Z, or the beginning of a day, such as 2026-01-31
-    #[arg(long, value_name = "TIME", value_parser = Asked::parse)]
-    pub(super) at: Option<Asked>,
+    #[arg(long, value_name = "TIME", value_parser = TimeArgument::parse)]
+    pub(super) at: Option<TimeArgument>,
     /// Show what is kept, too
     #[arg(long)]
     pub(super) all: bool,
@@ -156,8 +156,8 @@ pub(super) struct ExplainArguments {
     #[command(flatten)]
     pub(super) remembering: Remembering,
     /// Judge as of another moment, or the beginning of a day
-    #[arg(long, value_name = "TIME", value_parser = Asked::parse)]
-    pub(super) at: Option<Asked>,
+    #[arg(long, value_name = "TIME", value_parser = TimeArgument::parse)]
+    pub(super) at: Option<TimeArgument>,
 }
 
 #[derive(Debug, Args)]
@@ -172,11 +172,11 @@ pub(super) struct HistoryArguments {
     pub(super) repository: Vec<Pattern>,
     /// Only runs that began at this time or later, such as 2026-01-31T12:00:00Z, or on this day or later, such
     /// as 2026-01-31; days are those of `timezone` in the configuration
-    #[arg(long, value_name = "TIME", value_parser = Asked::parse)]
-    pub(super) since: Option<Asked>,
+    #[arg(long, value_name = "TIME", value_parser = TimeArgument::parse)]
+    pub(super) since: Option<TimeArgument>,
     /// Only runs that began at this time or earlier, or on this day or earlier
-    #[arg(long, value_name = "TIME", value_parser = Asked::parse)]
-    pub(super) until: Option<Asked>,
+    #[arg(long, value_name = "TIME", value_parser = TimeArgument::parse)]
+    pub(super) until: Option<TimeArgument>,
     /// At most this many runs, the latest ones
     #[arg(long, value_name = "N", default_value = "20")]
     pub(super) limit: u32,

@@ -13,7 +13,7 @@ use super::session::{self, Session};
 use super::table::{count, table};
 use crate::config::{Config, Env, Registry, load};
 use crate::policy::Mode;
-use crate::run::connect::{self, Checked, Subject};
+use crate::run::preflight::{self, Check, Subject};
 
 pub(super) async fn check(
     config: &Config,
@@ -80,22 +80,22 @@ fn print(config: &Config, path: &Path, env: Env<'_>) {
     }
 }
 
-async fn look(config: &Config, registry: &Registry, env: Env<'_>) -> Vec<Checked> {
+async fn look(config: &Config, registry: &Registry, env: Env<'_>) -> Vec<Check> {
     let session = match Session::glance(config, registry) {
         Ok(session) => session,
-        Err(error) => return vec![Checked::failed(Subject::Reach, &error)],
+        Err(error) => return vec![Check::failed(Subject::Reach, &error)],
     };
     match session.collector(env) {
-        Ok(collector) => connect::check(session.site(None), collector.as_ref()).await,
+        Ok(collector) => preflight::check(session.registry_context(None), collector.as_ref()).await,
         Err(error) => {
-            let mut checks = connect::check(session.site(None), None).await;
-            checks.push(Checked::failed(Subject::Collection, &error));
+            let mut checks = preflight::check(session.registry_context(None), None).await;
+            checks.push(Check::failed(Subject::Collection, &error));
             checks
         }
     }
 }
 
-fn document(registry: &str, checks: &[Checked]) -> serde_json::Value {
+fn document(registry: &str, checks: &[Check]) -> serde_json::Value {
     let shown =
         checks.iter().map(|one| json!({ "check": one.subject.name(), "ok": one.ok, "text": one.text }));
     json!({

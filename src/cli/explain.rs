@@ -12,7 +12,7 @@ use crate::model::{Digest, Snapshot, Tag};
 use crate::plan::{Evidence, MIN_OBSERVED_AGE, Plan, Planned, RepositoryPlan, Source, Verdict, Weight, span};
 use crate::policy::Mode;
 use crate::report::ManifestDocument;
-use crate::run::{Name, Site, inspect, no_image, parse_image};
+use crate::run::{Name, RegistryContext, inspect, no_image, parse_image};
 
 pub(super) async fn explain(config: &Config, arguments: &ExplainArguments) -> anyhow::Result<Exit> {
     let Recalled { state, memory, missing } = Recalled::of(config, &arguments.remembering);
@@ -35,8 +35,8 @@ pub(super) async fn explain(config: &Config, arguments: &ExplainArguments) -> an
     if let Some(why) = missing {
         return failed(&why, Some("state"));
     }
-    let site = session.site(None);
-    let (snapshot, plan) = match inspect(site, &repository).await {
+    let context = session.registry_context(None);
+    let (snapshot, plan) = match inspect(context, &repository).await {
         Ok(found) => found,
         Err(error) => return failed(&error.to_string(), Some(error.kind())),
     };
@@ -64,8 +64,9 @@ pub(super) async fn explain(config: &Config, arguments: &ExplainArguments) -> an
             print_line!("{document}");
         }
         Form::Table => {
-            let refusals = Plan::new("", site.now, vec![plan.clone()], Vec::new(), &config.limits).refusals;
-            print(site, &plan, planned, &relations);
+            let refusals =
+                Plan::new("", context.now, vec![plan.clone()], Vec::new(), &config.limits).refusals;
+            print(context, &plan, planned, &relations);
             for refusal in refusals {
                 print_line!("\nBut a limit stands before it: {refusal}");
             }
@@ -124,12 +125,12 @@ fn document(registry: &str, plan: &RepositoryPlan, planned: &Planned, relations:
     document
 }
 
-fn print(site: Site<'_>, plan: &RepositoryPlan, planned: &Planned, relations: &Relations<'_>) {
+fn print(context: RegistryContext<'_>, plan: &RepositoryPlan, planned: &Planned, relations: &Relations<'_>) {
     print_line!("{}@{}", plan.repository, planned.digest);
     print_line!("  kind     {}", planned.kind);
     print_line!("  age      {}", age(planned.age));
     for evidence in &planned.evidence {
-        print_line!("           {}", told(evidence, site.now));
+        print_line!("           {}", told(evidence, context.now));
     }
     if planned.age.is_none() {
         print_line!("           so nobody knows, and it is kept");
@@ -146,7 +147,7 @@ fn print(site: Site<'_>, plan: &RepositoryPlan, planned: &Planned, relations: &R
     print_line!("  policy   {policy}");
     print_line!("  verdict  {}", verdict(planned.verdict));
     if planned.verdict == Verdict::Delete {
-        if site.config.mode == Mode::Plan {
+        if context.config.mode == Mode::Plan {
             print_line!("           (the mode of the configuration is plan: nothing is deleted)");
         } else if plan.held_back {
             print_line!("           (the mode of the policy is plan: it is not deleted)");

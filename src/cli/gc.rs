@@ -11,7 +11,7 @@ use super::signals;
 use super::table::bytes;
 use crate::config::{Config, Env, Registry};
 use crate::report::{CollectionOutcome, CollectionReport, collection_document};
-use crate::run::{Grace, Stop, blocked, collect, recover, survey};
+use crate::run::{GraceMode, Stop, blocked, collect, recover, scan_and_plan};
 use crate::state::State;
 
 /// Why a registry is not collected after a signal.
@@ -76,19 +76,19 @@ async fn collect_one(
 ) -> anyhow::Result<Option<CollectionReport>> {
     let Some(collector) = session.collector(env)? else { return Ok(None) };
     let collector = if arguments.force { collector.without_minimum() } else { collector };
-    let site = session.site(None);
+    let context = session.registry_context(None);
     // Not to be cut short: a registry that is down for us comes first.
-    recover(site, &collector, state, &clock).await?;
+    recover(context, &collector, state, &clock).await?;
     anyhow::ensure!(!stop.is_requested(), STOPPED);
-    let grace = if arguments.no_grace { Grace::Overridden } else { Grace::Respected };
-    let blocked = stop.cuts(blocked(site, state, grace, clock())).await.context(STOPPED)?;
+    let grace = if arguments.no_grace { GraceMode::Overridden } else { GraceMode::Enforced };
+    let blocked = stop.cuts(blocked(context, state, grace, clock())).await.context(STOPPED)?;
     if let Some(why) = blocked? {
         return Ok(Some(CollectionReport::skipped(clock(), why.to_string())));
     }
     let bar = Bar::new(&session.registry.name);
-    let found = stop.cuts(survey(site, &bar, async |_| Ok(None))).await.context(STOPPED)??;
+    let found = stop.cuts(scan_and_plan(context, &bar, async |_| Ok(None))).await.context(STOPPED)??;
     drop(bar);
-    Ok(Some(collect(site, &collector, state, &found.kept, stop, &clock).await?))
+    Ok(Some(collect(context, &collector, state, &found.retained, stop, &clock).await?))
 }
 
 /// Says why there was no collection.

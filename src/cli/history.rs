@@ -8,7 +8,7 @@ use super::args::{Form, HistoryArguments};
 use super::session::{Usage, beside};
 use super::table::{bytes, count, right, table, tags};
 use crate::config::Config;
-use crate::run::{NO_END, Past, Standing, history, history_document, what_went};
+use crate::run::{EntryStatus, RecordedRun, UNFINISHED, deleted_kind, history, history_document};
 use crate::state::{Filter, State};
 
 pub(super) fn show(config: &Config, arguments: &HistoryArguments) -> anyhow::Result<Exit> {
@@ -49,8 +49,8 @@ pub(super) fn show(config: &Config, arguments: &HistoryArguments) -> anyhow::Res
 }
 
 /// The latest run is printed last, where a terminal shows it.
-fn print((run, entries): &Past) {
-    let outcome = run.outcome.map_or(NO_END, |outcome| outcome.name());
+fn print((run, entries): &RecordedRun) {
+    let outcome = run.outcome.map_or(UNFINISHED, |outcome| outcome.name());
     let untagged = match run.untagged {
         0 => String::new(),
         some => format!(", {} alone", number(some, "tag", "tags")),
@@ -74,10 +74,10 @@ fn print((run, entries): &Past) {
             Cell::new(&entry.repository),
             Cell::new(tags(&entry.tags)),
             Cell::new(entry.digest.short()),
-            Cell::new(what_went(entry)),
+            Cell::new(deleted_kind(entry)),
             right(bytes(entry.bytes)),
             Cell::new(entry.at.format("%H:%M:%S")),
-            Cell::new(Standing::of(entry).name()),
+            Cell::new(EntryStatus::of(entry).name()),
             Cell::new(entry.reasons.join("; ")),
         ]);
     }

@@ -53,14 +53,14 @@ pub(super) async fn ls(config: &Config, arguments: &LsArguments) -> anyhow::Resu
 type Listed = (RepositoryName, Result<RepositoryPlan, crate::run::Error>);
 
 async fn list(session: &Session<'_>, narrowed: &Narrowed) -> Result<Vec<Listed>, crate::run::Error> {
-    let site = session.site(narrowed.only());
+    let context = session.registry_context(narrowed.only());
     let bar = Bar::among(&session.registry.name, narrowed);
-    let names = repositories(site).await?;
+    let names = repositories(context).await?;
     names.iter().for_each(|name| bar.found(name));
     bar.scanning(names.len());
     let mut listed: Vec<Listed> = stream::iter(names)
         .map(async |repository| {
-            let result = inspect(site, &repository).await;
+            let result = inspect(context, &repository).await;
             bar.scanned();
             (repository, result.map(|(_, plan)| plan))
         })

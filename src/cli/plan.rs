@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::model::RepositoryName;
 use crate::plan::{Failure, Plan, Refusal, RepositoryPlan, Verdict};
 use crate::report::{PlanWriter, StateUse, Trouble};
-use crate::run::{Error, Progress, Survey, survey};
+use crate::run::{Error, Progress, ScannedPlan, scan_and_plan};
 
 pub(super) async fn plan(config: &Config, arguments: &PlanArguments) -> anyhow::Result<Exit> {
     let Recalled { state, memory, missing } = Recalled::of(config, &arguments.remembering);
@@ -32,7 +32,7 @@ pub(super) async fn plan(config: &Config, arguments: &PlanArguments) -> anyhow::
         if arguments.output.form == Form::Json {
             for session in &sessions {
                 let writer = PlanWriter::new(Out::Direct(BufWriter::new(output::Out)), memory);
-                let now = session.site(None).now;
+                let now = session.registry_context(None).now;
                 let trouble = Trouble { text: &why, kind: Some("state") };
                 writer.fail(&session.registry.name, now, trouble).context(UNPRINTED)?;
             }
@@ -44,7 +44,7 @@ pub(super) async fn plan(config: &Config, arguments: &PlanArguments) -> anyhow::
     let plans = sessions.iter().map(|session| look(session, &narrowed, arguments, memory, direct));
     let plans = join_all(plans).await;
     let mut exit = Exit::Done;
-    let whole = plans.iter().all(|looked| looked.survey.is_ok());
+    let whole = plans.iter().all(|looked| looked.scanned.is_ok());
     for (session, looked) in sessions.iter().zip(plans) {
         exit = exit.and(print(session, looked)?);
     }
@@ -55,7 +55,7 @@ pub(super) async fn plan(config: &Config, arguments: &PlanArguments) -> anyhow::
 const UNPRINTED: &str = "the plan cannot be printed";
 
 struct Looked {
-    survey: Result<Survey, Error>,
+    scanned: Result<ScannedPlan, Error>,
     shown: Shown,
     taken: Duration,
 }
@@ -68,7 +68,7 @@ async fn look(
     direct: bool,
 ) -> Looked {
     let begin = Instant::now();
-    let site = session.site(narrowed.only());
+    let context = session.registry_context(narrowed.only());
     let shown = match arguments.output.form {
         Form::Table => Shown::Table(Box::new(Listing::new(arguments.all))),
         Form::Json if direct => {
@@ -77,10 +77,11 @@ async fn look(
         Form::Json => Shown::Json(PlanWriter::new(Out::Held(Vec::new()), memory)),
     };
     let bar = Bar::among(&session.registry.name, narrowed);
-    let watcher = Watcher { bar: &bar, registry: &session.registry.name, now: site.now, shown: shown.into() };
-    let survey = survey(site, &watcher, async |_| Ok(None)).await;
+    let watcher =
+        Watcher { bar: &bar, registry: &session.registry.name, now: context.now, shown: shown.into() };
+    let scanned = scan_and_plan(context, &watcher, async |_| Ok(None)).await;
     let shown = watcher.shown.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Looked { survey, shown, taken: begin.elapsed() }
+    Looked { scanned, shown, taken: begin.elapsed() }
 }
 
 /// What is shown of each repository, made while the next ones are read.
@@ -143,20 +144,20 @@ impl Progress for Watcher<'_> {
 }
 
 fn print(session: &Session<'_>, looked: Looked) -> anyhow::Result<Exit> {
-    let Looked { survey, shown, taken } = looked;
-    let survey = match survey {
-        Ok(survey) => survey,
+    let Looked { scanned, shown, taken } = looked;
+    let scanned = match scanned {
+        Ok(scanned) => scanned,
         Err(error) => {
             if let Shown::Json(writer) = shown {
                 let trouble = Trouble { text: &error.to_string(), kind: Some(error.kind()) };
                 let name = &session.registry.name;
-                complete(writer.fail(name, session.site(None).now, trouble).context(UNPRINTED)?)?;
+                complete(writer.fail(name, session.registry_context(None).now, trouble).context(UNPRINTED)?)?;
             }
             print_error!("{}: {error}", session.registry.name);
             return Ok(Exit::Failed);
         }
     };
-    let plan = &survey.plan;
+    let plan = &scanned.plan;
     let traffic = session.reader.traffic();
     match shown {
         Shown::Json(writer) => complete(writer.end(plan).context(UNPRINTED)?)?,
@@ -164,7 +165,7 @@ fn print(session: &Session<'_>, looked: Looked) -> anyhow::Result<Exit> {
             if let Some(text) = listing.text() {
                 print_line!("{text}");
             }
-            print_line!("{}", summary(plan, survey.unclaimed));
+            print_line!("{}", summary(plan, scanned.unclaimed));
             print_line!(
                 "{}: read with {} in {:.1} s; this is a plan, and nothing was changed",
                 plan.registry,

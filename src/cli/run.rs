@@ -15,7 +15,7 @@ use super::signals;
 use super::table::count;
 use crate::config::{Config, Env};
 use crate::report::{Outcome, RunReport, Trouble, no_run_document, run_document};
-use crate::run::{Conducted, Error, Limits, Means, Stop, conduct, recover};
+use crate::run::{self, Error, LimitMode, RunOptions, RunResult, Stop, recover};
 
 pub(super) async fn run(
     config: &Config,
@@ -39,20 +39,20 @@ pub(super) async fn run(
     };
     let sessions = open(config, &arguments.selection, None, Some(&state))?;
     let narrowed = Narrowed::to(&arguments.selection.repository);
-    let limits = if arguments.override_limits { Limits::Overridden } else { Limits::Respected };
+    let limits = if arguments.override_limits { LimitMode::Overridden } else { LimitMode::Enforced };
     let stop = Stop::default();
     let watcher = signals::watch(&stop)?;
     let runs = sessions.iter().map(async |session| {
         let collector = session.collector(env)?;
-        let means =
-            Means { state: &state, collector: collector.as_ref(), limits, stop: &stop, clock: &clock };
-        let site = session.site(narrowed.only());
+        let options =
+            RunOptions { state: &state, collector: collector.as_ref(), limits, stop: &stop, clock: &clock };
+        let context = session.registry_context(narrowed.only());
         if let Some(collector) = &collector {
-            recover(site, collector, &state, &clock).await?;
+            recover(context, collector, &state, &clock).await?;
         }
-        match conduct(site, &means, &Bar::among(&session.registry.name, &narrowed)).await {
+        match run::run(context, &options, &Bar::among(&session.registry.name, &narrowed)).await {
             Err(error @ Error::Stopped) => Ok(Ended::Stopped(error)),
-            conducted => anyhow::Ok(Ended::Itself(Box::new(conducted?))),
+            run_result => anyhow::Ok(Ended::Itself(Box::new(run_result?))),
         }
     });
     let runs = join_all(runs).await;
@@ -61,7 +61,7 @@ pub(super) async fn run(
     let whole = runs.iter().all(|run| matches!(run, Ok(Ended::Itself(_))));
     for (session, result) in sessions.iter().zip(runs) {
         let name = &session.registry.name;
-        let now = session.site(None).now;
+        let now = session.registry_context(None).now;
         let nothing = |outcome, text: &str, kind| {
             if form == Form::Json {
                 let trouble = Trouble { text, kind };
@@ -70,7 +70,7 @@ pub(super) async fn run(
             }
         };
         match result {
-            Ok(Ended::Itself(conducted)) => exit = exit.and(print(&conducted, form, path)),
+            Ok(Ended::Itself(run_result)) => exit = exit.and(print(&run_result, form, path)),
             Ok(Ended::Stopped(error)) => {
                 nothing(Outcome::Interrupted, &error.to_string(), Some(error.kind()));
                 print_error!("{name}: {error}");
@@ -90,35 +90,35 @@ pub(super) async fn run(
 
 /// What a run came to that did not fail.
 enum Ended {
-    Itself(Box<Conducted>),
+    Itself(Box<RunResult>),
     /// Somebody asked for it before anything was done.
     Stopped(Error),
 }
 
-fn print(conducted: &Conducted, form: Form, path: &Path) -> Exit {
-    let exit = print_run(conducted, form);
+fn print(run_result: &RunResult, form: Form, path: &Path) -> Exit {
+    let exit = print_run(run_result, form);
     if form == Form::Table {
-        print_line!("{}", how_to_undo(conducted, path));
+        print_line!("{}", how_to_undo(run_result, path));
     }
-    if let (Some(until), Form::Table) = (conducted.held_back, form) {
+    if let (Some(until), Form::Table) = (run_result.held_back, form) {
         print_line!(
             "{}: gc.grace holds the collection back until {}; until then what was deleted can be undone (`regsweep history`)",
-            conducted.report.registry,
+            run_result.report.registry,
             until.format("%F %T UTC"),
         );
     }
-    match &conducted.collected {
+    match &run_result.collected {
         Some(collected) if form == Form::Table => {
-            exit.and(print_collection(&conducted.report.registry, collected))
+            exit.and(print_collection(&run_result.report.registry, collected))
         }
         Some(collected) => exit.and(exit_of(collected)),
         None => exit,
     }
 }
 
-fn print_run(conducted: &Conducted, form: Form) -> Exit {
-    let Conducted { run, survey, report, collected, .. } = conducted;
-    let plan = &survey.plan;
+fn print_run(run_result: &RunResult, form: Form) -> Exit {
+    let RunResult { run, scanned, report, collected, .. } = run_result;
+    let plan = &scanned.plan;
     match form {
         Form::Json => print_line!("{}", run_document(*run, report, plan, collected.as_ref())),
         Form::Table => {
@@ -127,7 +127,7 @@ fn print_run(conducted: &Conducted, form: Form) -> Exit {
             if let Some(text) = listing.text() {
                 print_line!("{text}");
             }
-            print_line!("{}", summary(plan, survey.unclaimed));
+            print_line!("{}", summary(plan, scanned.unclaimed));
             for skipped in &report.skipped {
                 let what = skipped.tag.as_ref().map_or_else(|| skipped.digest.short(), |tag| tag.as_str());
                 print_line!(
@@ -152,8 +152,8 @@ fn print_run(conducted: &Conducted, form: Form) -> Exit {
 }
 
 /// The number of the run, and the command that takes it back.
-fn how_to_undo(conducted: &Conducted, path: &Path) -> String {
-    let Conducted { run, report, collected, .. } = conducted;
+fn how_to_undo(run_result: &RunResult, path: &Path) -> String {
+    let RunResult { run, report, collected, .. } = run_result;
     let text = format!("{}: this was run {run}", report.registry);
     if report.deleted.iter().all(|deleted| deleted.already_gone) && report.untagged.is_empty() {
         return text;

@@ -13,7 +13,7 @@ use crate::gc::{Collector, Turns};
 use crate::policy::Patterns;
 use crate::registry::{Reader, Retry};
 use crate::report::StateUse;
-use crate::run::{Site, prefixes};
+use crate::run::{RegistryContext, prefixes};
 use crate::state::{State, Unknown};
 
 /// A registry of the configuration with a way to it.
@@ -67,8 +67,8 @@ impl<'a> Session<'a> {
         collector.map(Some).with_context(|| format!("registry {} cannot be collected", self.registry.name))
     }
 
-    pub(super) fn site<'b>(&'b self, only: Option<&'b Patterns>) -> Site<'b> {
-        Site {
+    pub(super) fn registry_context<'b>(&'b self, only: Option<&'b Patterns>) -> RegistryContext<'b> {
+        RegistryContext {
             config: self.config,
             registry: self.registry,
             reader: &self.reader,

@@ -9,7 +9,7 @@ use super::session::{Usage, clock, named, open_one, state};
 use super::table::{count, table, tags};
 use crate::config::Config;
 use crate::plan::{RESTORED_STAYS, span};
-use crate::run::{Return, Target, Unclear, Undone, undo, undo_document};
+use crate::run::{ImageError, ImageTarget, UndoOutcome, UndoneEntry, undo, undo_document};
 
 pub(super) async fn put_back(config: &Config, arguments: &UndoArguments) -> anyhow::Result<Exit> {
     let state = state(config)?;
@@ -31,9 +31,9 @@ pub(super) async fn put_back(config: &Config, arguments: &UndoArguments) -> anyh
         }
     };
     let only = match arguments.image.as_deref() {
-        Some(image) => match Target::find(&state, run.id, session.registry, image) {
+        Some(image) => match ImageTarget::find(&state, run.id, session.registry, image) {
             Ok(target) => Some(target),
-            Err(Unclear::NoImage(why)) => return Err(Usage(why).into()),
+            Err(ImageError::Invalid(why)) => return Err(Usage(why).into()),
             Err(error) => {
                 failed(&error.to_string());
                 return Err(error.into());
@@ -41,7 +41,7 @@ pub(super) async fn put_back(config: &Config, arguments: &UndoArguments) -> anyh
         },
         None => None,
     };
-    let undone = match undo(session.site(None), &state, run.id, only.as_ref(), &clock).await {
+    let undone = match undo(session.registry_context(None), &state, run.id, only.as_ref(), &clock).await {
         Ok(undone) => undone,
         Err(error) => {
             failed(&error.to_string());
@@ -63,11 +63,12 @@ pub(super) async fn put_back(config: &Config, arguments: &UndoArguments) -> anyh
         Form::Json => print_line!("{}", undo_document(&run.registry, run.id, &undone, None)),
         Form::Table => print(&run.registry, &undone),
     }
-    let lost = undone.iter().any(|one| matches!(one.came, Return::Lost { .. } | Return::Failed { .. }));
+    let lost =
+        undone.iter().any(|one| matches!(one.outcome, UndoOutcome::Lost { .. } | UndoOutcome::Failed { .. }));
     Ok(if lost { Exit::Failed } else { Exit::Done })
 }
 
-fn print(registry: &str, undone: &[Undone]) {
+fn print(registry: &str, undone: &[UndoneEntry]) {
     let mut rows = table(&["REPOSITORY", "TAGS", "DIGEST", "KIND", "RESULT"]);
     for one in undone {
         rows.add_row(vec![
@@ -79,7 +80,8 @@ fn print(registry: &str, undone: &[Undone]) {
         ]);
     }
     print_line!("{rows}");
-    let is_back = |one: &&Undone| matches!(one.came, Return::Restored | Return::WasThere);
+    let is_back =
+        |one: &&UndoneEntry| matches!(one.outcome, UndoOutcome::Restored | UndoOutcome::AlreadyPresent);
     let back = undone.iter().filter(is_back).count();
     print_line!(
         "{registry}: put back {} of {}; runs leave what was put back alone for {}: change the rules before they \
@@ -90,12 +92,12 @@ fn print(registry: &str, undone: &[Undone]) {
     );
 }
 
-fn result(undone: &Undone) -> String {
-    let mut text = match &undone.came {
-        Return::Restored => "put back".to_owned(),
-        Return::WasThere => "was there again already".to_owned(),
-        Return::Lost { why } => return format!("lost for good: {why}"),
-        Return::Failed { why } => return format!("failed: {why}"),
+fn result(undone: &UndoneEntry) -> String {
+    let mut text = match &undone.outcome {
+        UndoOutcome::Restored => "put back".to_owned(),
+        UndoOutcome::AlreadyPresent => "was there again already".to_owned(),
+        UndoOutcome::Lost { why } => return format!("lost for good: {why}"),
+        UndoOutcome::Failed { why } => return format!("failed: {why}"),
     };
     if !undone.moved.is_empty() {
         text += &format!("; pushed anew since, and left as they are: {}", tags(&undone.moved));

@@ -11,7 +11,7 @@ use crate::config::{self, Config};
 use crate::gc::Collector;
 use crate::policy::Mode;
 use crate::registry::{Reader, Retry};
-use crate::run::Site;
+use crate::run::RegistryContext;
 
 /// A configuration and what was made of it. Runs that began under it end under it.
 pub(super) struct ActiveConfig {
@@ -56,16 +56,16 @@ impl ActiveConfig {
     }
 
     /// The registry of this name as a run takes it.
-    pub(super) fn site<'a>(
+    pub(super) fn registry_context<'a>(
         &'a self,
         name: &str,
         now: DateTime<Utc>,
         service: &'a Service,
-    ) -> Option<Site<'a>> {
+    ) -> Option<RegistryContext<'a>> {
         let registry = self.registry(name)?;
         let reader = self.readers.get(name)?;
         let (config, state, clock) = (&self.config, Some(&service.state), &*service.clock);
-        Some(Site { config, registry, reader, now, only: None, state, clock })
+        Some(RegistryContext { config, registry, reader, now, only: None, state, clock })
     }
 
     /// A line for the service manager.

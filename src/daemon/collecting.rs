@@ -10,7 +10,10 @@ use super::service::{Service, lock};
 use crate::config::{self, Config, Gc, GcSchedule};
 use crate::policy::Mode;
 use crate::report::{CollectionOutcome, CollectionReport, PlanDocument};
-use crate::run::{Blocked, Grace, Kept, Site, blocked, collect, grace_ends, keep, survey};
+use crate::run::{
+    Blocked, GraceMode, RegistryContext, RetainedDigests, blocked, collect, grace_ends, scan_and_plan,
+    store_plan,
+};
 use crate::state;
 
 /// Why a collection did not begin: for people, and what that is for the next one, unless it is nothing.
@@ -91,18 +94,20 @@ impl Service {
     /// A collection that no run makes.
     pub(super) async fn collect(&self, active: &ActiveConfig, name: &str) {
         let at = (self.clock)();
-        let (Some(site), Some(collector)) = (active.site(name, at, self), active.collector(name)) else {
+        let (Some(context), Some(collector)) =
+            (active.registry_context(name, at, self), active.collector(name))
+        else {
             return;
         };
-        let prepared = self.stop.cuts(self.prepare(site)).await.filter(|_| !self.stop.is_requested());
+        let prepared = self.stop.cuts(self.prepare(context)).await.filter(|_| !self.stop.is_requested());
         let end = match prepared.unwrap_or_else(|| Err(("the service was stopped".to_owned(), None))) {
             Err((why, end)) => {
                 self.collected(name, CollectionReport::skipped((self.clock)(), why));
                 end
             }
-            Ok(kept) => {
+            Ok(retained) => {
                 self.status_store.collection_began(name, at);
-                match collect(site, collector, &self.state, &kept, &self.stop, &*self.clock).await {
+                match collect(context, collector, &self.state, &retained, &self.stop, &*self.clock).await {
                     Ok(collected) => Some(self.collection_ended(name, collected).await),
                     Err(error) => {
                         tracing::error!(registry = name, %error, "the collection cannot be noted");
@@ -117,9 +122,9 @@ impl Service {
     }
 
     /// Everything that comes before a collection. What must not be swept is found out here.
-    async fn prepare(&self, site: Site<'_>) -> Result<Kept, NotBegun> {
-        let name = site.registry.name.as_str();
-        match blocked(site, &self.state, Grace::Respected, site.now).await {
+    async fn prepare(&self, context: RegistryContext<'_>) -> Result<RetainedDigests, NotBegun> {
+        let name = context.registry.name.as_str();
+        match blocked(context, &self.state, GraceMode::Enforced, context.now).await {
             Ok(None) => {}
             Ok(Some(why)) => {
                 let end = matches!(why, Blocked::Unanswered(_)).then_some(End::NeedsRun);
@@ -127,18 +132,18 @@ impl Service {
             }
             Err(error) => return Err((format!("the state cannot be read: {error}"), Some(End::Failed))),
         }
-        match survey(site, &(), async |_| Ok(None)).await {
+        match scan_and_plan(context, &(), async |_| Ok(None)).await {
             Ok(found) => {
                 self.up(name, true);
                 let document = PlanDocument::of(&found.plan);
-                keep(&self.state, None, &document);
+                store_plan(&self.state, None, &document);
                 self.metrics.planned(&document);
                 self.status_store.planned(document);
-                Ok(found.kept)
+                Ok(found.retained)
             }
             Err(error) => {
                 self.up(name, error.was_reached());
-                Err((format!("the registry could not be surveyed: {error}"), Some(End::Failed)))
+                Err((format!("the registry could not be read: {error}"), Some(End::Failed)))
             }
         }
     }

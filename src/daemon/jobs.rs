@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, VecDeque};
 
 use chrono::{DateTime, Utc};
 
-use crate::run::Limits;
+use crate::run::LimitMode;
 
 /// The kinds of jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Work {
     /// A run, with or without its limits.
-    Run(Limits),
+    Run(LimitMode),
     /// A collection that no run makes.
     Collect,
     /// Whatever a process before this one left open.
@@ -99,7 +99,7 @@ impl Jobs {
 mod tests {
     use super::*;
 
-    const RUN: Work = Work::Run(Limits::Respected);
+    const RUN: Work = Work::Run(LimitMode::Enforced);
 
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
@@ -127,7 +127,7 @@ mod tests {
     fn of_a_kind_one_is_under_way_and_one_waits() {
         let mut jobs = Jobs::default();
         assert_eq!(jobs.due("main", RUN, at(0)), Turn::Now);
-        for limits in [Limits::Respected, Limits::Overridden] {
+        for limits in [LimitMode::Enforced, LimitMode::Overridden] {
             assert_eq!(jobs.due("main", Work::Run(limits), at(1)), Turn::UnderWay);
         }
         assert_eq!(jobs.due("main", Work::Collect, at(2)), Turn::Later);

@@ -67,8 +67,8 @@ impl Service {
         }
         loop {
             let active = self.current();
-            let site = active.as_deref().and_then(|one| one.site(name, (self.clock)(), self));
-            let (Some(active), Some(site)) = (active.as_deref(), site) else {
+            let context = active.as_deref().and_then(|one| one.registry_context(name, (self.clock)(), self));
+            let (Some(active), Some(context)) = (active.as_deref(), context) else {
                 // Under its new name it has been begun already.
                 if !self.state.is_renamed(name) {
                     tell_that_nothing_starts(name);
@@ -76,9 +76,9 @@ impl Service {
                 return;
             };
             let back = match active.collector(name) {
-                Some(collector) => recover_after(site, collector, &self.state, &*self.clock, failed).await,
+                Some(collector) => recover_after(context, collector, &self.state, &*self.clock, failed).await,
                 // The note of it stays: whatever can start it one day may have to make it forget what was swept.
-                None if answers_now(site.reader).await => Ok(None),
+                None if answers_now(context.reader).await => Ok(None),
                 None => Err(anyhow!("{NOTHING_STARTS}")),
             };
             match back {

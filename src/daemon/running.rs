@@ -9,17 +9,17 @@ use super::active_config::ActiveConfig;
 use super::past;
 use super::service::{Service, lock};
 use crate::http::Run;
-use crate::run::{self, Conducted, Limits, Means, conduct};
+use crate::run::{self, LimitMode, RunOptions, RunResult};
 
 impl Service {
     /// Makes a run of a registry.
-    pub(super) async fn run(&self, active: &ActiveConfig, name: &str, limits: Limits) {
+    pub(super) async fn run(&self, active: &ActiveConfig, name: &str, limits: LimitMode) {
         let begin = Instant::now();
         let at = (self.clock)();
-        let Some(site) = active.site(name, at, self) else { return };
+        let Some(context) = active.registry_context(name, at, self) else { return };
         self.status_store.run_began(name, at);
         self.metrics.run_under_way(name, Some(at));
-        let means = Means {
+        let options = RunOptions {
             state: &self.state,
             collector: active.collector(name),
             limits,
@@ -27,10 +27,10 @@ impl Service {
             clock: &*self.clock,
         };
         let mut end = None;
-        let conducted = conduct(site, &means, &()).await;
+        let result = run::run(context, &options, &()).await;
         self.metrics.run_under_way(name, None);
-        match conducted {
-            Ok(Conducted { run, document, report, collected, taken, .. }) => {
+        match result {
+            Ok(RunResult { run, document, report, collected, taken, .. }) => {
                 self.up(name, true);
                 self.metrics.planned(&document);
                 self.status_store.planned(document);

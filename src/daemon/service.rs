@@ -22,7 +22,7 @@ use crate::http::{Clock, Entry, Run, StartedRuns, StatusStore};
 use crate::metrics::Metrics;
 use crate::policy::Mode;
 use crate::report::{CollectionReport, moment};
-use crate::run::{Limits, Stop};
+use crate::run::{LimitMode, Stop};
 use crate::state::State;
 
 /// What lives as long as the process.
@@ -188,7 +188,7 @@ impl Service {
     /// Begins a job, or lets it wait for its turn. One of whose kind there is already one is counted and skipped.
     pub(super) fn begin(self: &Arc<Self>, job: &Job) {
         let (name, work) = match job {
-            Job::Run(name) => (name, Work::Run(Limits::Respected)),
+            Job::Run(name) => (name, Work::Run(LimitMode::Enforced)),
             Job::Collect(name) => (name, Work::Collect),
         };
         let turn = self.begin_work(name, work);
@@ -250,7 +250,7 @@ impl Service {
         self: &Arc<Self>,
         active: &ActiveConfig,
         only: Option<&str>,
-        limits: Limits,
+        limits: LimitMode,
     ) -> StartedRuns {
         let mut begun = StartedRuns::default();
         for registry in &active.config.registries {
@@ -261,7 +261,7 @@ impl Service {
             if lock(&self.jobs).is_busy(name) {
                 begun.busy.push(name.clone());
             } else {
-                let overridden = limits == Limits::Overridden;
+                let overridden = limits == LimitMode::Overridden;
                 tracing::info!(registry = %name, limits_overridden = overridden, "a run was asked for");
                 self.begin_work(name, Work::Run(limits));
                 begun.begun.push(name.clone());
@@ -280,7 +280,7 @@ impl Service {
             match self.state.last_plan(&registry.name) {
                 Ok(None) if !lock(&self.jobs).is_busy(&registry.name) => {
                     tracing::info!(registry = %registry.name, "there is no plan of it yet, so it is planned now");
-                    self.begin_work(&registry.name, Work::Run(Limits::Respected));
+                    self.begin_work(&registry.name, Work::Run(LimitMode::Enforced));
                 }
                 Ok(_) => {}
                 Err(error) => tracing::error!(registry = %registry.name, %error, "the state cannot be read"),

@@ -9,14 +9,14 @@ use super::jobs::{Turn, Work};
 use super::past;
 use super::service::{Service, lock};
 use crate::http::{Undo, UndoError, UndoResult};
-use crate::run::{Target, Unclear, undo, undo_document};
+use crate::run::{ImageError, ImageTarget, undo, undo_document};
 
 /// An undo that waits for its turn.
 pub(super) struct Wish {
     run: i64,
     /// As it was asked for.
     image: Option<String>,
-    target: Option<Target>,
+    target: Option<ImageTarget>,
     answer: Sender<UndoResult>,
 }
 
@@ -45,7 +45,7 @@ impl Service {
         active: &ActiveConfig,
         run: i64,
         image: Option<&str>,
-    ) -> Result<(String, Option<Target>), UndoError> {
+    ) -> Result<(String, Option<ImageTarget>), UndoError> {
         let unreadable = |error: crate::state::Error| UndoError::Failed(error.to_string());
         let noted = self.state.run(run).map_err(unreadable)?.ok_or_else(|| {
             UndoError::NotFound(format!(
@@ -61,9 +61,9 @@ impl Service {
         let target = match image {
             None => None,
             Some(image) => {
-                Some(Target::find(&self.state, run, registry, image).map_err(|error| match error {
-                    Unclear::State(error) => unreadable(error),
-                    Unclear::NotThere(why) => UndoError::NotFound(why),
+                Some(ImageTarget::find(&self.state, run, registry, image).map_err(|error| match error {
+                    ImageError::State(error) => unreadable(error),
+                    ImageError::NotFound(why) => UndoError::NotFound(why),
                     unclear => UndoError::Ambiguous(unclear.to_string()),
                 })?)
             }
@@ -94,10 +94,10 @@ impl Service {
 
     async fn put_back(&self, active: &ActiveConfig, name: &str, wish: &Wish) -> UndoResult {
         let Wish { run, image, target, .. } = wish;
-        let Some(site) = active.site(name, (self.clock)(), self) else {
+        let Some(context) = active.registry_context(name, (self.clock)(), self) else {
             return Err(UndoError::NotFound(format!("the configuration does not have {name} any more")));
         };
-        let undone = undo(site, &self.state, *run, target.as_ref(), &*self.clock).await;
+        let undone = undo(context, &self.state, *run, target.as_ref(), &*self.clock).await;
         let undone = undone.map_err(|error| {
             tracing::error!(registry = name, run, %error, "the undo failed");
             UndoError::Failed(error.to_string())

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use super::parameters::Parameters;
 use super::runs::refused;
 use super::{BODY_BYTES, nothing_here};
-use crate::run::Limits;
+use crate::run::LimitMode;
 
 /// The parameter that lets a run mind no limits.
 const OVERRIDE: &str = "override_limits";
@@ -46,7 +46,7 @@ pub enum AdminRequest {
         /// Of this registry; `None` means all.
         registry: Option<String>,
         /// Whether the limits of the configuration hold.
-        limits: Limits,
+        limits: LimitMode,
         /// Who waits for what came of it.
         answer: oneshot::Sender<StartedRuns>,
     },
@@ -111,8 +111,8 @@ impl Admin {
         };
         let registry = parameters.get("registry").map(str::to_owned);
         let limits = match parameters.get(OVERRIDE) {
-            None | Some("false") => Limits::Respected,
-            Some("true") => Limits::Overridden,
+            None | Some("false") => LimitMode::Enforced,
+            Some("true") => LimitMode::Overridden,
             Some(other) => {
                 let why = format!("`{OVERRIDE}={other}` cannot be used: write `true` or `false`");
                 return refused(StatusCode::BAD_REQUEST, &why);

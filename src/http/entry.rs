@@ -66,13 +66,13 @@ impl Run {
         Self { applied, skipped, failures, refusals: refusals.len(), problems, ..self }
     }
 
-    /// A run that could not survey its registry.
+    /// A run that could not scan its registry.
     pub fn failed(registry: &str, error: &str, at: DateTime<Utc>, duration: Duration) -> Self {
         let problems = vec![error.to_owned()];
         Self { duration, problems, ..Self::nothing(registry, at, Outcome::Failed) }
     }
 
-    /// A run that was asked to end before it had surveyed its registry.
+    /// A run that was asked to end before it had read its registry.
     pub fn interrupted(registry: &str, why: &str, at: DateTime<Utc>, duration: Duration) -> Self {
         Self { outcome: Outcome::Interrupted, ..Self::failed(registry, why, at, duration) }
     }

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use super::parameters::Parameters;
 use super::{page, status_store};
 use crate::policy::{Pattern, Patterns};
-use crate::run::{Asked, history, history_document};
+use crate::run::{TimeArgument, history, history_document};
 use crate::state::{Error, Filter, State};
 
 /// So many runs are told if nobody asks for another number.
@@ -113,10 +113,10 @@ impl Question {
     }
 }
 
-fn moment(text: &str) -> Result<Asked, String> {
+fn moment(text: &str) -> Result<TimeArgument, String> {
     let why =
         |why| if text.contains(' ') { format!("{why} (in an address a + is written %2B)") } else { why };
-    Asked::parse(text).map_err(why)
+    TimeArgument::parse(text).map_err(why)
 }
 
 fn pattern_advice(why: &str) -> String {

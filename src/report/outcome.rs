@@ -15,7 +15,7 @@ pub enum Outcome {
     Partial,
     /// A limit forbade part or all of it; the rest is done.
     Refused,
-    /// The registry could not be surveyed, so nothing was done; or the collection after the run left it down.
+    /// The registry could not be read, so nothing was done; or the collection after the run left it down.
     Failed,
     /// Another run of the registry was under way, so this one did not begin.
     Skipped,

@@ -1,23 +1,23 @@
 //! What a registry can do, as far as it was asked or can be inferred.
 
-use super::{Error, Site, aside};
+use super::{Error, RegistryContext, run_blocking};
 use crate::model::RepositoryName;
 use crate::plan::TagDeletion;
 use crate::policy::Policy;
 use crate::registry::Features;
 
 /// So many repositories are asked for what the registry can do before it counts as unable to answer.
-const PROBED: usize = 5;
+const MAX_PROBED: usize = 5;
 
 /// Finds out whether and how the registry deletes, from the first repository that gives a clear answer:
 /// one that is broken or forbidden must not keep the others from being swept.
 pub(super) async fn probe(
-    site: Site<'_>,
+    context: RegistryContext<'_>,
     claimed: &[(RepositoryName, &Policy)],
     ready: impl AsyncFn(&RepositoryName) -> Result<Option<TagDeletion>, Error>,
 ) -> Result<Features, Error> {
     let mut failed = None;
-    for (repository, _) in claimed.iter().take(PROBED) {
+    for (repository, _) in claimed.iter().take(MAX_PROBED) {
         let told = match ready(repository).await {
             Err(Error::Registry(error)) => {
                 failed = Some(error);
@@ -25,8 +25,8 @@ pub(super) async fn probe(
             }
             told => told?,
         };
-        match site.reader.features(repository).await {
-            Ok(inferred) => return with_learned(site, inferred, told).await,
+        match context.reader.features(repository).await {
+            Ok(inferred) => return with_learned(context, inferred, told).await,
             Err(error) => failed = Some(error),
         }
     }
@@ -38,7 +38,7 @@ pub(super) async fn probe(
 /// What a registry can do, by what it has shown of itself rather than by what is inferred. What it has
 /// `told` now is kept for those who only look, and so plan by the same.
 pub(super) async fn with_learned(
-    site: Site<'_>,
+    context: RegistryContext<'_>,
     inferred: Features,
     told: Option<TagDeletion>,
 ) -> Result<Features, Error> {
@@ -46,9 +46,9 @@ pub(super) async fn with_learned(
         tag_deletion: learned.unwrap_or(inferred.tag_deletion),
         ..inferred
     };
-    let Some(state) = site.state else { return Ok(known(told)) };
-    let (state, registry) = (state.clone(), site.registry.name.clone());
-    let learned = aside(move || match told {
+    let Some(state) = context.state else { return Ok(known(told)) };
+    let (state, registry) = (state.clone(), context.registry.name.clone());
+    let learned = run_blocking(move || match told {
         Some(told) => state.learn_tag_deletion(&registry, told).map(|()| Some(told)),
         None => state.tag_deletion(&registry),
     });

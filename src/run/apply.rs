@@ -1,4 +1,4 @@
-//! Carrying out a survey's plan: verify, then delete.
+//! Carrying out a scan's plan: verify, then delete.
 //!
 //! What goes is in the plan that could have been printed first and also in one made a moment before the
 //! deletion. Whatever is in only one of the two stays. Each deletion is journaled before it is sent.
@@ -12,7 +12,7 @@ use super::family::Family;
 use super::halt::{Halt, STOPPED, TIME_UP};
 use super::look::{Blind, Look};
 use super::send::whole;
-use super::{Error, Journal, Progress, Site, Stop, Survey, allowed, failure, policy_of};
+use super::{Error, Journal, Progress, RegistryContext, ScannedPlan, Stop, allowed, failure, policy_of};
 use crate::model::{Digest, Tag};
 use crate::plan::{Failure, Planned, RepositoryPlan, Untag};
 use crate::policy::Policy;
@@ -26,26 +26,26 @@ pub(super) const REPOSITORIES: usize = 4;
 
 /// Whether a run minds the limits of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Limits {
+pub enum LimitMode {
     /// It does.
-    Respected,
+    Enforced,
     /// A human has looked at the plan and said so.
     Overridden,
 }
 
-/// Does what the survey's plan says.
+/// Does what the scan's plan says.
 pub async fn apply(
-    site: Site<'_>,
-    survey: &Survey,
+    context: RegistryContext<'_>,
+    scanned: &ScannedPlan,
     deleter: &Deleter,
     journal: Journal<'_>,
-    limits: Limits,
+    limits: LimitMode,
     stop: &Stop,
     progress: &dyn Progress,
 ) -> RunReport {
-    let plan = &survey.plan;
+    let plan = &scanned.plan;
     let mut report = RunReport { applied: true, ..RunReport::of_plan(plan) };
-    if limits == Limits::Overridden {
+    if limits == LimitMode::Overridden {
         report.refusals.retain(|refusal| !refusal.can_be_overridden());
     }
     let refusals = report.refusals.clone();
@@ -55,9 +55,9 @@ pub async fn apply(
         .into_iter()
         .filter(|planned| !planned.is_idle())
         .filter_map(|planned| {
-            let policy = policy_of(site, &planned.repository)?;
-            let features = survey.features;
-            Some(Work { site, planned, policy, features, deleter, journal, halt: &halt, progress })
+            let policy = policy_of(context, &planned.repository)?;
+            let features = scanned.features;
+            Some(Work { context, planned, policy, features, deleter, journal, halt: &halt, progress })
         })
         .collect();
     progress.deleting(work.iter().map(|work| work.planned.deletions().count()).sum());
@@ -73,7 +73,7 @@ pub async fn apply(
     if was_left_alone(STOPPED) {
         report.interrupt();
     } else if was_left_alone(TIME_UP) {
-        let allowed = allowed(site);
+        let allowed = allowed(context);
         report.cut_off = Some(format!(
             "the run took longer than run_timeout ({allowed}) and was ended: the next run does the rest; if it \
              never comes to an end, raise run_timeout of this registry"
@@ -84,7 +84,7 @@ pub async fn apply(
 
 /// One repository in which something is to be done.
 pub(super) struct Work<'a> {
-    pub(super) site: Site<'a>,
+    pub(super) context: RegistryContext<'a>,
     pub(super) planned: &'a RepositoryPlan,
     pub(super) policy: &'a Policy,
     pub(super) features: Features,
@@ -186,7 +186,7 @@ impl Work<'_> {
     async fn delete(&self, fresh: &RepositoryPlan, look: &mut Look, done: &mut Done) {
         let printed: BTreeSet<&Digest> = self.planned.deletions().map(|planned| &planned.digest).collect();
         let going = || fresh.deletions().filter(|planned| printed.contains(&planned.digest));
-        let mut family = Family::of(self.site.reader, &self.planned.repository, going());
+        let mut family = Family::of(self.context.reader, &self.planned.repository, going());
         let mut gone: BTreeSet<Digest> = BTreeSet::new();
         for planned in going() {
             self.progress.settled();
@@ -314,7 +314,7 @@ impl Work<'_> {
             policy: self.policy.name.clone(),
         };
         tracing::info!(
-            registry = %self.site.registry.name, repository = %untagged.repository, tag = %untagged.tag,
+            registry = %self.context.registry.name, repository = %untagged.repository, tag = %untagged.tag,
             digest = %untagged.digest, policy = %untagged.policy, rule = %untag.rule, "removed a tag"
         );
         untagged
@@ -331,7 +331,7 @@ impl Work<'_> {
         };
         let reasons: Vec<String> = planned.reasons.iter().map(ToString::to_string).collect();
         tracing::info!(
-            registry = %self.site.registry.name, repository = %deleted.repository, digest = %deleted.digest,
+            registry = %self.context.registry.name, repository = %deleted.repository, digest = %deleted.digest,
             tags = %listed(&deleted.tags), policy = %deleted.policy, rules = %listed(&planned.rules), reasons = %listed(&reasons),
             bytes = deleted.bytes, already_gone = deleted.already_gone, "deleted a manifest"
         );
@@ -359,7 +359,7 @@ impl Work<'_> {
     pub(super) fn fail(&self, error: &registry::Error, done: &mut Done) {
         let repository = self.planned.repository.clone();
         tracing::error!(
-            registry = %self.site.registry.name, %repository, kind = error.kind.name(), %error,
+            registry = %self.context.registry.name, %repository, kind = error.kind.name(), %error,
             "the run failed in a repository"
         );
         if error.kind == registry::Kind::Unavailable {

@@ -5,7 +5,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use super::Site;
+use super::RegistryContext;
 use crate::model::{Digest, Facts, Manifest, RepositoryName, ScanHistory, Snapshot};
 use crate::registry::{Error, TagList};
 
@@ -43,7 +43,7 @@ impl Room {
 
 /// What has been found in a repository so far.
 pub(super) struct Bounds<'a> {
-    pub(super) site: Site<'a>,
+    pub(super) context: RegistryContext<'a>,
     repository: RepositoryName,
     room: Room,
     bytes: usize,
@@ -52,8 +52,8 @@ pub(super) struct Bounds<'a> {
 
 impl<'a> Bounds<'a> {
     /// For a repository of which nothing has been read yet.
-    pub(super) fn of(site: Site<'a>, repository: &RepositoryName, room: Room) -> Self {
-        Self { site, repository: repository.clone(), room, bytes: 0, crowded: false }
+    pub(super) fn of(context: RegistryContext<'a>, repository: &RepositoryName, room: Room) -> Self {
+        Self { context, repository: repository.clone(), room, bytes: 0, crowded: false }
     }
 
     /// Whether it failed for being too large for its share, and may be read where it has all the room.
@@ -140,7 +140,7 @@ impl<'a> Bounds<'a> {
     }
 
     fn too_much(&self, message: String) -> Error {
-        self.site.reader.too_large(&self.repository, message)
+        self.context.reader.too_large(&self.repository, message)
     }
 }
 

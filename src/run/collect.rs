@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{Instant, timeout};
 
 use super::halt::Stop;
-use super::{Kept, Site};
+use super::{RegistryContext, RetainedDigests};
 use crate::config;
 use crate::gc::{self, Collector};
 use crate::model::Digest;
@@ -20,13 +20,13 @@ use crate::state::{self, State};
 pub type Clock = dyn Fn() -> DateTime<Utc> + Send + Sync;
 
 /// A registry that was started has this long to answer.
-const PATIENCE: Duration = Duration::from_secs(120);
+const START_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A registry that runs answers within this time.
-const PROBE: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// So long a registry is kept down at most after a crash, to see what was swept.
-const LAST_LOOK: Duration = Duration::from_secs(10);
+const COUNT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Notes in the state what must survive a crash, and measures how long the registry is down, however the
 /// collection ends.
@@ -116,25 +116,25 @@ impl gc::Outside for Outside<'_> {
 /// Collects, and notes in the state what came of it. After a failure that left the registry down, that is
 /// the business of [`recover_after`].
 pub async fn collect(
-    site: Site<'_>,
+    context: RegistryContext<'_>,
     collector: &Collector,
     state: &State,
-    kept: &Kept,
+    retained: &RetainedDigests,
     stop: &Stop,
     clock: &Clock,
 ) -> Result<CollectionReport, state::Error> {
-    let registry = site.registry.name.as_str();
+    let registry = context.registry.name.as_str();
     let begin = Instant::now();
     let ledger = state.ledger(registry);
     tracing::info!(registry, "the collection begins");
     let notes = Notes { ledger: &ledger, clock, down: Mutex::new(Down::NotYet) };
-    let outside = Outside { reader: site.reader, stop };
+    let outside = Outside { reader: context.reader, stop };
     // What a collection before this one could not clear is not known any more once this one is done.
     let stale = ledger.stale()?;
     let result = match collector.clear(&stale).await {
         Ok(()) => {
             ledger.cleared()?;
-            collector.collect(&|digest| kept.contains(digest), &notes, outside).await
+            collector.collect(&|digest| retained.contains(digest), &notes, outside).await
         }
         Err(error) => Err(error),
     };
@@ -187,23 +187,23 @@ pub async fn collect(
 /// Finishes what a process before us left open: puts the registry back if it was stopped for a
 /// collection, and counts what had been swept. `None` if nothing was open.
 pub async fn recover(
-    site: Site<'_>,
+    context: RegistryContext<'_>,
     collector: &Collector,
     state: &State,
     clock: &Clock,
 ) -> anyhow::Result<Option<CollectionReport>> {
-    recover_after(site, collector, state, clock, None).await
+    recover_after(context, collector, state, clock, None).await
 }
 
 /// The same, for a collection of this process that failed like this and left the registry down.
 pub async fn recover_after(
-    site: Site<'_>,
+    context: RegistryContext<'_>,
     collector: &Collector,
     state: &State,
     clock: &Clock,
     failed: Option<&CollectionReport>,
 ) -> anyhow::Result<Option<CollectionReport>> {
-    let registry = site.registry.name.as_str();
+    let registry = context.registry.name.as_str();
     let begin = Instant::now();
     let ledger = state.ledger(registry);
     let stopped = ledger.is_stopped()?;
@@ -213,18 +213,18 @@ pub async fn recover_after(
     // What cannot be told is restored: that harms nobody but those who pull in that moment.
     let started = ledger.started_at()?;
     let is_back = stopped && collector.is_back(started.as_deref()).await.unwrap_or_default();
-    if is_back && answers(site.reader).await {
+    if is_back && answers(context.reader).await {
         tracing::info!(registry, "the registry that a collection had stopped is back already");
         ledger.restored()?;
     } else if stopped {
         tracing::warn!(registry, "a collection left the registry down: putting the registry back");
         // Once the registry is back, somebody may push again what was swept. It is not kept down for long.
-        if let Ok(before) = timeout(LAST_LOOK, swept(collector, &ledger)).await {
+        if let Ok(before) = timeout(COUNT_TIMEOUT, swept(collector, &ledger)).await {
             gone = before?;
         }
         // Before it is back, or it takes for present what was swept.
         collector.clear(&stale).await?;
-        collector.restore(async || answers(site.reader).await).await?;
+        collector.restore(async || answers(context.reader).await).await?;
         // A clock may have been set meanwhile; then less is counted, and never less than nothing.
         let since = ledger.down_since()?.and_then(|since| (clock() - since).to_std().ok());
         downtime = since.unwrap_or_default();
@@ -287,12 +287,12 @@ fn sums(gone: BTreeMap<Digest, u64>) -> (u64, u64) {
 /// Whether the registry answers at this moment.
 pub async fn answers_now(reader: &Reader) -> bool {
     let answer = async { reader.is_reachable().await && reader.ping().await.is_ok() };
-    timeout(PROBE, answer).await.unwrap_or(false)
+    timeout(ANSWER_TIMEOUT, answer).await.unwrap_or(false)
 }
 
 /// Waits until the registry answers.
 async fn answers(reader: &Reader) -> bool {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + START_TIMEOUT;
     while Instant::now() < until {
         if reader.is_reachable().await && reader.ping().await.is_ok() {
             return true;

@@ -2,7 +2,7 @@
 
 use crate::{registry, state};
 
-/// Why a registry could not be surveyed at all.
+/// Why a registry could not be read at all.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A request without which nothing can begin.

@@ -3,7 +3,7 @@
 //!
 //! By what such a registry is told is known to the registry's own module.
 
-use super::{Error, Features, Site, Survey};
+use super::{Error, Features, RegistryContext, ScannedPlan};
 use crate::gc::Collector;
 use crate::model::{Digest, RepositoryName, Snapshot};
 use crate::plan::{Plan, RepositoryPlan};
@@ -29,16 +29,16 @@ impl Samples {
 /// Whether the registry hides tags, which has to be known only where something is to be deleted. Where it may, the
 /// plan is refused.
 pub(super) async fn refuse(
-    site: Site<'_>,
+    context: RegistryContext<'_>,
     features: Features,
     samples: &Samples,
     plan: &mut Plan,
 ) -> Result<TagCompleteness, Error> {
     // That it deletes tags alone is no condition: a question about that may have got no answer.
-    if features.referrers || features.ignores_page_size || site.registry.tags_complete {
+    if features.referrers || features.ignores_page_size || context.registry.tags_complete {
         return Ok(TagCompleteness::Complete);
     }
-    let tag_completeness = site.reader.tag_completeness(&samples.0).await?;
+    let tag_completeness = context.reader.tag_completeness(&samples.0).await?;
     if tag_completeness == TagCompleteness::PossiblyIncomplete {
         plan.refuse_for_hidden_tags();
     }
@@ -47,21 +47,25 @@ pub(super) async fn refuse(
 
 /// Refuses what a registry on S3 may hide tags of, where that is not seen from outside, and what collects for it
 /// sees the registry's configuration.
-pub(super) async fn look_for_s3(site: Site<'_>, collector: Option<&Collector>, survey: &mut Survey) {
-    let (TagCompleteness::IncompleteOnS3, Some(collector)) = (survey.tag_completeness, collector) else {
+pub(super) async fn look_for_s3(
+    context: RegistryContext<'_>,
+    collector: Option<&Collector>,
+    scanned: &mut ScannedPlan,
+) {
+    let (TagCompleteness::IncompleteOnS3, Some(collector)) = (scanned.tag_completeness, collector) else {
         return;
     };
     match collector.is_on_s3().await {
-        Ok(true) => survey.plan.refuse_for_hidden_tags(),
+        Ok(true) => scanned.plan.refuse_for_hidden_tags(),
         Ok(false) => {}
         // It is known at other times, and must not count as elsewhere for a moment in which it is not.
         Err(error) => {
             tracing::warn!(
-                registry = %site.registry.name, kind = error.kind(), %error,
+                registry = %context.registry.name, kind = error.kind(), %error,
                 "the registry's configuration cannot be read, and nothing is deleted: if it is on S3, its lists may \
                  lack tags"
             );
-            survey.plan.refuse_for_hidden_tags();
+            scanned.plan.refuse_for_hidden_tags();
         }
     }
 }

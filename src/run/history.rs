@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::{Return, Undone};
+use super::{UndoOutcome, UndoneEntry};
 use crate::policy::Patterns;
 use crate::report::moment;
 use crate::state::{self, Entry, Fate, Filter, Run, State};
 
 /// A run and its deletions, in the order in which they went.
-pub type Past = (Run, Vec<Entry>);
+pub type RecordedRun = (Run, Vec<Entry>);
 
 /// Runs, the youngest first. Where repositories are given, only runs that did something in one of them,
 /// and only what they did there.
@@ -16,20 +16,20 @@ pub fn history(
     state: &State,
     filter: &Filter,
     repositories: Option<&Patterns>,
-) -> Result<Vec<Past>, state::Error> {
-    let mut past = state.history(filter)?;
+) -> Result<Vec<RecordedRun>, state::Error> {
+    let mut recorded = state.history(filter)?;
     if let Some(repositories) = repositories {
-        for (_, entries) in &mut past {
+        for (_, entries) in &mut recorded {
             entries.retain(|entry| repositories.matches(entry.repository.as_str()));
         }
-        past.retain(|(_, entries)| !entries.is_empty());
+        recorded.retain(|(_, entries)| !entries.is_empty());
     }
-    Ok(past)
+    Ok(recorded)
 }
 
 /// What is the case now with something that a run deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum EntryStatus {
     /// Nobody knows yet whether it happened.
     Unanswered,
     /// The manifest is gone, and its blobs wait for a collection.
@@ -42,7 +42,7 @@ pub enum Standing {
     Collected,
 }
 
-impl Standing {
+impl EntryStatus {
     /// As of what is noted of the deletion.
     pub fn of(entry: &Entry) -> Self {
         match (entry.restored, entry.fate, entry.collected) {
@@ -67,19 +67,19 @@ impl Standing {
 }
 
 /// What is left of a run that came to no end, for people.
-pub const NO_END: &str = "cut off, or under way";
+pub const UNFINISHED: &str = "cut off, or under way";
 
 /// The word for what a deletion took.
-pub fn what_went(entry: &Entry) -> &'static str {
+pub fn deleted_kind(entry: &Entry) -> &'static str {
     if entry.alone { "tag" } else { entry.kind.name() }
 }
 
 /// Runs and their deletions as programs read them, version 1.
-pub fn history_document(past: &[Past]) -> Value {
-    json!({ "version": 1, "runs": past.iter().map(run_document).collect::<Vec<_>>() })
+pub fn history_document(recorded: &[RecordedRun]) -> Value {
+    json!({ "version": 1, "runs": recorded.iter().map(run_document).collect::<Vec<_>>() })
 }
 
-fn run_document((run, entries): &Past) -> Value {
+fn run_document((run, entries): &RecordedRun) -> Value {
     json!({
         "run": run.id,
         "registry": run.registry,
@@ -113,14 +113,14 @@ pub fn entry_document(entry: &Entry) -> Value {
 }
 
 /// What became of an undo, as programs read it, version 1. `error` says why there was none.
-pub fn undo_document(registry: &str, run: i64, undone: &[Undone], error: Option<&str>) -> Value {
+pub fn undo_document(registry: &str, run: i64, undone: &[UndoneEntry], error: Option<&str>) -> Value {
     let results = undone.iter().map(|one| {
         let mut document = entry_document(&one.entry);
-        let (result, why) = match &one.came {
-            Return::Restored => ("restored", None),
-            Return::WasThere => ("was-there", None),
-            Return::Lost { why } => ("lost", Some(why)),
-            Return::Failed { why } => ("failed", Some(why)),
+        let (result, why) = match &one.outcome {
+            UndoOutcome::Restored => ("restored", None),
+            UndoOutcome::AlreadyPresent => ("was-there", None),
+            UndoOutcome::Lost { why } => ("lost", Some(why)),
+            UndoOutcome::Failed { why } => ("failed", Some(why)),
         };
         document["result"] = json!(result);
         document["error"] = json!(why);

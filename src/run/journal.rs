@@ -2,7 +2,7 @@
 //!
 //! So nothing that was sent is ever forgotten, and everything that went can be put back.
 
-use super::{Clock, Site};
+use super::{Clock, RegistryContext};
 use crate::policy::Mode;
 use crate::registry::{self, Deletion, Reference, Resolved, TagTarget};
 use crate::state::{self, Departure, Entry, State};
@@ -43,9 +43,9 @@ impl Journal<'_> {
 
 /// Finds out what became of deletions that were sent and whose answers nobody heard, because the
 /// registry or regsweep went away. What is still unclear stays open for the next time.
-pub(super) async fn settle(site: Site<'_>, state: &State) -> Result<(), state::Error> {
-    for entry in state.unanswered(&site.registry.name)? {
-        let there = match still_there(site, &entry).await {
+pub(super) async fn settle(context: RegistryContext<'_>, state: &State) -> Result<(), state::Error> {
+    for entry in state.unanswered(&context.registry.name)? {
+        let there = match still_there(context, &entry).await {
             Ok(Some(there)) => there,
             // It waits for a run that may delete.
             Ok(None) => continue,
@@ -72,20 +72,20 @@ pub(super) async fn settle(site: Site<'_>, state: &State) -> Result<(), state::E
 
 /// Whether what was to be deleted is there after all. A tag that is halfway gone goes now; where nothing may
 /// be deleted it is neither.
-async fn still_there(site: Site<'_>, entry: &Entry) -> Result<Option<bool>, registry::Error> {
+async fn still_there(context: RegistryContext<'_>, entry: &Entry) -> Result<Option<bool>, registry::Error> {
     if !entry.alone {
-        return stayed(site, entry).await.map(Some);
+        return stayed(context, entry).await.map(Some);
     }
     for tag in &entry.tags {
         let reference = Reference::Tag { tag, known: None };
-        match site.reader.manifest(&entry.repository, reference).await? {
+        match context.reader.manifest(&entry.repository, reference).await? {
             Resolved::Absent => {}
             // It had taken the tag over when the run was cut off.
             Resolved::Found(found) if found.placeholder_tag() == Some(tag.as_str()) => {
-                if site.config.mode == Mode::Plan {
+                if context.config.mode == Mode::Plan {
                     return Ok(None);
                 }
-                site.reader.deleter().manifest(&entry.repository, &found.digest).await?;
+                context.reader.deleter().manifest(&entry.repository, &found.digest).await?;
             }
             Resolved::Found(_) | Resolved::Unchanged => return Ok(Some(true)),
         }
@@ -95,12 +95,12 @@ async fn still_there(site: Site<'_>, entry: &Entry) -> Result<Option<bool>, regi
 
 /// Whether a manifest was not deleted. One that is there with none of the tags that it had was, and then
 /// somebody pushed it again; or else the tags have moved, and then an entry too many harms nobody.
-async fn stayed(site: Site<'_>, entry: &Entry) -> Result<bool, registry::Error> {
-    if !site.reader.has_manifest(&entry.repository, &entry.digest).await? {
+async fn stayed(context: RegistryContext<'_>, entry: &Entry) -> Result<bool, registry::Error> {
+    if !context.reader.has_manifest(&entry.repository, &entry.digest).await? {
         return Ok(false);
     }
     for tag in &entry.tags {
-        if site.reader.tag_target(&entry.repository, tag, &entry.digest).await? == TagTarget::Expected {
+        if context.reader.tag_target(&entry.repository, tag, &entry.digest).await? == TagTarget::Expected {
             return Ok(true);
         }
     }

@@ -25,7 +25,7 @@ pub(super) struct Look {
     absent: BTreeSet<Digest>,
     untag: Vec<Untag>,
     until: Instant,
-    context: RecheckContext,
+    recheck: RecheckContext,
 }
 
 /// Why there was no look.
@@ -46,7 +46,7 @@ impl Blind {
 }
 
 impl Look {
-    fn of(plan: &RepositoryPlan, absent: BTreeSet<Digest>, taken: Duration, context: RecheckContext) -> Self {
+    fn of(plan: &RepositoryPlan, absent: BTreeSet<Digest>, taken: Duration, recheck: RecheckContext) -> Self {
         let verdict = |planned: &Planned| {
             let tags = (planned.verdict == Verdict::Delete).then(|| planned.tags.clone());
             (planned.digest.clone(), tags)
@@ -56,7 +56,7 @@ impl Look {
             absent,
             untag: plan.untag.clone(),
             until: Instant::now() + GOOD_FOR.max(2 * taken),
-            context,
+            recheck,
         }
     }
 
@@ -72,7 +72,7 @@ impl Look {
 
     /// Notes that these were to go with a manifest that is gone now.
     pub(super) fn parent_deleted(&mut self, dependents: Vec<Digest>) {
-        self.context.parents_deleted.extend(dependents);
+        self.recheck.parents_deleted.extend(dependents);
     }
 
     /// Whether a tag is to go alone.
@@ -96,13 +96,13 @@ impl Work<'_> {
         let depth = Depth::Claimed(self.policy);
         let doomed = || self.planned.deletions().map(|planned| planned.digest.clone()).collect();
         let first = || RecheckContext { doomed: doomed(), ..RecheckContext::default() };
-        let mut context = last.map_or_else(first, |last| last.context.clone());
+        let mut recheck = last.map_or_else(first, |last| last.recheck.clone());
         let repository = &self.planned.repository;
         let (features, policy) = (self.features, self.policy);
         let judged =
-            judge_beside(REPOSITORIES, self.site, features, repository, policy, depth, Some(&mut context));
+            judge_beside(REPOSITORIES, self.context, features, repository, policy, depth, Some(&mut recheck));
         let judged = self.halt.in_time(judged, more).await.map_err(Blind::Ended)?;
         let (snapshot, plan, taken) = judged.map_err(Blind::Failed)?;
-        Ok((Look::of(&plan, snapshot.absent, taken, context), plan))
+        Ok((Look::of(&plan, snapshot.absent, taken, recheck), plan))
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 
-use super::Site;
+use super::RegistryContext;
 use super::collect::held_back;
 use super::journal::settle;
 use crate::policy::Mode;
@@ -46,29 +46,29 @@ impl fmt::Display for Blocked {
 
 /// Whether the grace is heeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Grace {
+pub enum GraceMode {
     /// It is.
-    Respected,
+    Enforced,
     /// Somebody said that it need not be.
     Overridden,
 }
 
 /// Why no collection may begin now; `None` if one may. The registry is asked about deletions that got no answer.
 pub async fn blocked(
-    site: Site<'_>,
+    context: RegistryContext<'_>,
     state: &State,
-    grace: Grace,
+    grace: GraceMode,
     now: DateTime<Utc>,
 ) -> Result<Option<Blocked>, state::Error> {
-    if site.config.mode == Mode::Plan {
+    if context.config.mode == Mode::Plan {
         return Ok(Some(Blocked::PlanMode));
     }
-    if grace == Grace::Respected
-        && let Some(until) = held_back(site.registry, state, now)?
+    if grace == GraceMode::Enforced
+        && let Some(until) = held_back(context.registry, state, now)?
     {
         return Ok(Some(Blocked::Grace(until)));
     }
-    settle(site, state).await?;
-    let open = state.unanswered(&site.registry.name)?.len();
+    settle(context, state).await?;
+    let open = state.unanswered(&context.registry.name)?.len();
     Ok((open > 0).then_some(Blocked::Unanswered(open)))
 }

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 /// A program that starts in a moment is not waited for longer than that.
-const SHORTEST: Duration = Duration::from_secs(1);
+const MIN_PAUSE: Duration = Duration::from_secs(1);
 
 /// Nobody gives up: a registry that is down because of us is the most important thing until it is up.
-const LONGEST: Duration = Duration::from_secs(60);
+const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 /// The pause before the next try, after so many failed ones.
 pub fn recovery_pause(failed: u32) -> Duration {
     let doubled = 2_u32.saturating_pow(failed.saturating_sub(1));
-    SHORTEST.saturating_mul(doubled).min(LONGEST)
+    MIN_PAUSE.saturating_mul(doubled).min(MAX_PAUSE)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::bounds::{Bounds, Room};
-use super::{Depth, Error, RecheckContext, Site, judge};
+use super::{Depth, Error, RecheckContext, RegistryContext, judge};
 use crate::model::{RepositoryName, Snapshot};
 use crate::plan::RepositoryPlan;
 use crate::policy::Policy;
@@ -34,7 +34,7 @@ impl Line {
     pub(super) async fn judge(
         &self,
         place: usize,
-        site: Site<'_>,
+        context: RegistryContext<'_>,
         features: Features,
         repository: &RepositoryName,
         policy: &Policy,
@@ -42,7 +42,7 @@ impl Line {
         let depth = Depth::Claimed(policy);
         let is_first = *self.done.borrow() == place;
         let room = if is_first { Room::Whole } else { Room::beside(self.readers) };
-        let mut bounds = Bounds::of(site, repository, room);
+        let mut bounds = Bounds::of(context, repository, room);
         let judged = judge(features, repository, policy, depth, None, &mut bounds).await;
         if !bounds.is_crowded() {
             return judged;
@@ -50,7 +50,7 @@ impl Line {
         drop(judged);
         // The sender is here, so it cannot be gone.
         let _ = self.done.subscribe().wait_for(|done| *done == place).await;
-        let mut bounds = Bounds::of(site, repository, Room::Whole);
+        let mut bounds = Bounds::of(context, repository, Room::Whole);
         judge(features, repository, policy, depth, None, &mut bounds).await
     }
 
@@ -64,27 +64,27 @@ impl Line {
 /// counts. What comes of it is not to be kept for long.
 pub(super) async fn judge_beside(
     readers: usize,
-    site: Site<'_>,
+    context: RegistryContext<'_>,
     features: Features,
     repository: &RepositoryName,
     policy: &Policy,
     depth: Depth<'_>,
-    mut context: Option<&mut RecheckContext>,
+    mut recheck: Option<&mut RecheckContext>,
 ) -> Result<(Snapshot, RepositoryPlan, Duration), Error> {
     let timed = |begin: Instant| move |(snapshot, plan)| (snapshot, plan, begin.elapsed());
     let begin = Instant::now();
     // Where no other is large, it need not be read twice.
-    let alone = site.reader.try_acquire_large();
+    let alone = context.reader.try_acquire_large();
     let room = if alone.is_some() { Room::Whole } else { Room::beside(readers) };
-    let mut bounds = Bounds::of(site, repository, room);
-    let judged = judge(features, repository, policy, depth, context.as_deref_mut(), &mut bounds).await;
+    let mut bounds = Bounds::of(context, repository, room);
+    let judged = judge(features, repository, policy, depth, recheck.as_deref_mut(), &mut bounds).await;
     if !bounds.is_crowded() {
         return judged.map(timed(begin));
     }
     drop(judged);
-    let _alone = site.reader.acquire_large().await;
+    let _alone = context.reader.acquire_large().await;
     // What was waited for is no part of what takes long to read.
     let begin = Instant::now();
-    let mut bounds = Bounds::of(site, repository, Room::Whole);
-    judge(features, repository, policy, depth, context, &mut bounds).await.map(timed(begin))
+    let mut bounds = Bounds::of(context, repository, Room::Whole);
+    judge(features, repository, policy, depth, recheck, &mut bounds).await.map(timed(begin))
 }

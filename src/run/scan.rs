@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::Site;
+use super::RegistryContext;
 use super::bounds::Bounds;
 use crate::model::{Digest, Facts, Manifest, RepositoryName, ScanHistory, Snapshot, Tag};
 use crate::policy::{Keep, Policy};
@@ -43,12 +43,12 @@ pub(super) async fn scan(
     before: &ScanHistory,
     doubts: impl Fn(&Digest) -> bool,
 ) -> Result<Scanned, Error> {
-    let site = bounds.site;
+    let context = bounds.context;
     let mut snapshot = Snapshot::empty(repository.clone());
     let mut unconfirmed = BTreeSet::new();
     let mut confirmed = BTreeSet::new();
     // A repository that was only ever pushed to by digest has no list, and nothing to decide on.
-    let list: TagList = site.reader.tags(repository).await?.unwrap_or_default();
+    let list: TagList = context.reader.tags(repository).await?.unwrap_or_default();
     bounds.list(&list)?;
     snapshot.dangling_tags.extend(list.invalid);
     let mut found = BTreeMap::new();
@@ -56,12 +56,12 @@ pub(super) async fn scan(
         .map(async |tag| {
             let known = before.tags.get(&tag).filter(|digest| before.manifests.contains_key(digest));
             let resolved = match known.filter(|digest| doubts(digest)) {
-                Some(known) => site.reader.confirm(repository, &tag, known).await?,
-                None => site.reader.manifest(repository, Reference::Tag { tag: &tag, known }).await?,
+                Some(known) => context.reader.confirm(repository, &tag, known).await?,
+                None => context.reader.manifest(repository, Reference::Tag { tag: &tag, known }).await?,
             };
             Ok::<(Tag, Option<&Digest>, Resolved), Error>((tag, known, resolved))
         })
-        .buffer_unordered(site.registry.concurrency.get());
+        .buffer_unordered(context.registry.concurrency.get());
     while let Some((tag, known, resolved)) = resolved.try_next().await? {
         match (resolved, known) {
             (Resolved::Found(manifest), _) => {
@@ -94,7 +94,7 @@ pub(super) async fn scan(
     if emptied && !snapshot.manifests.is_empty() {
         // Without its tags everything would seem to have none, and must not go for that.
         tracing::warn!(
-            registry = %site.registry.name, %repository, tags = before.tags.len(),
+            registry = %context.registry.name, %repository, tags = before.tags.len(),
             manifests = snapshot.manifests.len(),
             "the repository has lost all its tags, and not by regsweep: what is left of it is left alone"
         );
@@ -106,14 +106,14 @@ pub(super) async fn scan(
 /// Asks the registry for each of these manifests, and makes dangling the tags of those that it does not have.
 /// Whether there was any.
 pub(super) async fn confirm(
-    site: Site<'_>,
+    context: RegistryContext<'_>,
     snapshot: &mut Snapshot,
     digests: &BTreeSet<Digest>,
 ) -> Result<bool, Error> {
     let repository = &snapshot.repository;
     let answers: Vec<(&Digest, bool)> = stream::iter(digests)
-        .map(async |digest| Ok::<_, Error>((digest, site.reader.has_manifest(repository, digest).await?)))
-        .buffer_unordered(site.registry.concurrency.get())
+        .map(async |digest| Ok::<_, Error>((digest, context.reader.has_manifest(repository, digest).await?)))
+        .buffer_unordered(context.registry.concurrency.get())
         .try_collect()
         .await?;
     let gone = answers.into_iter().filter(|(_, is_there)| !is_there).map(|(digest, _)| digest);
@@ -125,7 +125,7 @@ pub(super) async fn confirm(
     let dangling: BTreeSet<String> = dangling.map(|(tag, _)| tag.to_string()).collect();
     snapshot.tags.retain(|_, digest| !gone.contains(digest));
     tracing::warn!(
-        registry = %site.registry.name, repository = %snapshot.repository, tags = %listed(&dangling),
+        registry = %context.registry.name, repository = %snapshot.repository, tags = %listed(&dangling),
         "the registry lists tags whose manifests it does not have: they keep nothing"
     );
     snapshot.dangling_tags.extend(dangling);
@@ -171,7 +171,7 @@ async fn complete(
     depth: Depth<'_>,
     before: &ScanHistory,
 ) -> Result<(), Error> {
-    let (site, repository) = (bounds.site, snapshot.repository.clone());
+    let (context, repository) = (bounds.context, snapshot.repository.clone());
     let mut rounds = 0;
     loop {
         bounds.deeper(&mut rounds)?;
@@ -209,10 +209,10 @@ async fn complete(
         }
         let mut answers = stream::iter(missing)
             .map(async |digest| {
-                let resolved = site.reader.manifest(&repository, Reference::Digest(&digest)).await?;
+                let resolved = context.reader.manifest(&repository, Reference::Digest(&digest)).await?;
                 Ok::<(Digest, Resolved), Error>((digest, resolved))
             })
-            .buffer_unordered(site.registry.concurrency.get());
+            .buffer_unordered(context.registry.concurrency.get());
         while let Some((digest, resolved)) = answers.try_next().await? {
             if let Resolved::Found(manifest) = resolved {
                 bounds.add(&manifest)?;
@@ -229,10 +229,10 @@ async fn complete(
         needed.iter().filter_map(|one| snapshot.manifests.get(one)).cloned().collect();
     let mut facts = stream::iter(open.iter().filter(|one| matches!(one.facts, Facts::NotFetched { .. })))
         .map(async |manifest| {
-            let facts = site.reader.facts(&repository, manifest).await?;
+            let facts = context.reader.facts(&repository, manifest).await?;
             Ok::<_, Error>(Arc::new(Manifest { facts, ..Manifest::clone(manifest) }))
         })
-        .buffer_unordered(site.registry.concurrency.get());
+        .buffer_unordered(context.registry.concurrency.get());
     while let Some(manifest) = facts.try_next().await? {
         bounds.learn(&manifest.facts)?;
         snapshot.manifests.insert(manifest.digest.clone(), manifest);

@@ -80,13 +80,13 @@ impl Work<'_> {
         let Departure { repository, digest, tags, alone, .. } = departure;
         if *alone {
             for tag in tags {
-                match self.site.reader.tag_target(repository, tag, digest).await? {
+                match self.context.reader.tag_target(repository, tag, digest).await? {
                     TagTarget::Expected => {}
                     TagTarget::Other => return Ok(Came::Changed),
                     TagTarget::Missing => return Ok(Came::Gone),
                 }
             }
-        } else if !self.site.reader.has_manifest(repository, digest).await? {
+        } else if !self.context.reader.has_manifest(repository, digest).await? {
             return Ok(Came::Gone);
         }
         match self.look(Some(look), Duration::ZERO).await {
@@ -112,7 +112,7 @@ impl Work<'_> {
         match self.features.tag_deletion {
             TagDeletion::Supported => {
                 match self
-                    .site
+                    .context
                     .reader
                     .tag_target(repository, &untag.tag, &untag.digest)
                     .await
@@ -135,7 +135,7 @@ impl Work<'_> {
         if !departure.body.is_empty() {
             return Some(departure);
         }
-        match self.site.reader.raw(&departure.repository, &departure.digest).await {
+        match self.context.reader.raw(&departure.repository, &departure.digest).await {
             Ok(Some(raw)) => {
                 Some(Departure { media_type: raw.media_type, body: raw.body.to_vec(), ..departure })
             }
@@ -153,7 +153,7 @@ impl Work<'_> {
         result
             .map_err(|error| {
                 tracing::error!(
-                    registry = %self.site.registry.name, %error, "the run stops, because it cannot be noted"
+                    registry = %self.context.registry.name, %error, "the run stops, because it cannot be noted"
                 );
                 self.halt.now("the run could not be noted any more");
                 done.broken = true;

@@ -2,18 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use super::{Error, Site, aside};
+use super::{Error, RegistryContext, run_blocking};
 use crate::model::{Digest, ScanHistory, Snapshot};
 
 /// Adds to what a snapshot knows of subjects that are not there those that regsweep has deleted. `not_seen` are
 /// those of which that was asked before.
 pub(super) async fn recall(
-    site: Site<'_>,
+    context: RegistryContext<'_>,
     snapshot: &mut Snapshot,
     before: &ScanHistory,
     not_seen: &mut BTreeSet<Digest>,
 ) -> Result<(), Error> {
-    let Some(state) = site.state else { return Ok(()) };
+    let Some(state) = context.state else { return Ok(()) };
     let mut open = snapshot.subjects();
     open.retain(|subject| {
         snapshot.absent.contains(subject)
@@ -22,9 +22,9 @@ pub(super) async fn recall(
             && not_seen.insert(subject.clone())
     });
     if !open.is_empty() {
-        let (state, registry) = (state.clone(), site.registry.name.clone());
+        let (state, registry) = (state.clone(), context.registry.name.clone());
         let repository = snapshot.repository.clone();
-        let found = aside(move || state.journaled(&registry, &repository, &open)).await?;
+        let found = run_blocking(move || state.journaled(&registry, &repository, &open)).await?;
         snapshot.seen_subjects.extend(found);
     }
     Ok(())

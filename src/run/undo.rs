@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
+use super::image_name::{ImageTarget, Name};
 use super::journal::settle;
-use super::naming::{Name, Target};
-use super::{Clock, Error, Site};
+use super::{Clock, Error, RegistryContext};
 use crate::model::{Digest, Manifest, RepositoryName, Tag};
 use crate::registry::{self, RawManifest, Restore, Restorer, TagTarget, read_manifest};
 use crate::report::listed;
@@ -17,11 +17,11 @@ use crate::state::{Entry, Fate, Filter, State};
 
 /// What became of one deletion that was to be undone.
 #[derive(Debug, Clone)]
-pub struct Undone {
+pub struct UndoneEntry {
     /// The deletion.
     pub entry: Entry,
     /// What became of it.
-    pub came: Return,
+    pub outcome: UndoOutcome,
     /// Its tags that point to it now.
     pub tags: Vec<Tag>,
     /// Its tags that were pushed anew since, and stay as they are.
@@ -30,12 +30,12 @@ pub struct Undone {
 
 /// What an undo comes to for one deletion.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Return {
+pub enum UndoOutcome {
     /// It is served again, byte for byte.
     Restored,
     /// Somebody had pushed it again, or of tags that had gone alone, all of them; its tags are put back where they
     /// were free.
-    WasThere,
+    AlreadyPresent,
     /// Something that it needs is gone for good.
     Lost {
         /// What.
@@ -51,15 +51,15 @@ pub enum Return {
 /// Undoes a run, or one image of it with what belongs to it. The result is in the order of work; it is
 /// empty if the run deleted nothing, or no such image, or all of it was put back before.
 pub async fn undo(
-    site: Site<'_>,
+    context: RegistryContext<'_>,
     state: &State,
     run: i64,
-    only: Option<&Target>,
+    only: Option<&ImageTarget>,
     clock: &Clock,
-) -> Result<Vec<Undone>, Error> {
-    settle(site, state).await?;
-    let restorer = site.reader.restorer();
-    let mut work = Work { site, state, clock, restorer, back: BTreeSet::new() };
+) -> Result<Vec<UndoneEntry>, Error> {
+    settle(context, state).await?;
+    let restorer = context.reader.restorer();
+    let mut work = Work { context, state, clock, restorer, back: BTreeSet::new() };
     let mut open = selected(state, run, only)?;
     let mut undone = Vec::new();
     // Children before indexes, subjects before referrers; what is left in a circle in any order.
@@ -101,7 +101,7 @@ impl Part {
         manifest.flat_map(|one| one.children.iter().chain(&one.subject)).filter(move |digest| *digest != own)
     }
 
-    fn is(&self, target: &Target) -> bool {
+    fn is(&self, target: &ImageTarget) -> bool {
         self.entry.repository == target.repository
             && match &target.name {
                 Name::Tag(tag) => self.entry.tags.contains(tag),
@@ -120,7 +120,7 @@ impl Part {
 
 /// What is to come back: what was asked for, the signatures that went with it, and everything below it,
 /// whichever run took that.
-fn selected(state: &State, run: i64, only: Option<&Target>) -> Result<Vec<Part>, Error> {
+fn selected(state: &State, run: i64, only: Option<&ImageTarget>) -> Result<Vec<Part>, Error> {
     let filter = Filter { run: Some(run), at_most: 1, ..Filter::default() };
     let mut others = Vec::new();
     let mut parts = Vec::new();
@@ -161,7 +161,7 @@ fn selected(state: &State, run: i64, only: Option<&Target>) -> Result<Vec<Part>,
 }
 
 struct Work<'a> {
-    site: Site<'a>,
+    context: RegistryContext<'a>,
     state: &'a State,
     clock: &'a Clock,
     restorer: Restorer,
@@ -170,13 +170,13 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    async fn restore(&mut self, part: Part) -> Result<Undone, Error> {
+    async fn restore(&mut self, part: Part) -> Result<UndoneEntry, Error> {
         let (mut tags, mut moved) = (Vec::new(), Vec::new());
-        let came = match self.put_back(&part, &mut tags, &mut moved).await {
-            Ok(came) => came,
-            Err(error) => Return::Failed { why: error.to_string() },
+        let outcome = match self.put_back(&part, &mut tags, &mut moved).await {
+            Ok(outcome) => outcome,
+            Err(error) => UndoOutcome::Failed { why: error.to_string() },
         };
-        if matches!(came, Return::Restored | Return::WasThere) {
+        if matches!(outcome, UndoOutcome::Restored | UndoOutcome::AlreadyPresent) {
             self.state.restored(part.entry.id, &tags, (self.clock)())?;
             self.back.insert(part.key());
             tracing::info!(
@@ -184,7 +184,7 @@ impl Work<'_> {
                 digest = %part.entry.digest, tags = %listed(&tags), moved = %listed(&moved), run = part.entry.run, "put a manifest back"
             );
         }
-        Ok(Undone { entry: part.entry, came, tags, moved })
+        Ok(UndoneEntry { entry: part.entry, outcome, tags, moved })
     }
 
     async fn put_back(
@@ -192,29 +192,29 @@ impl Work<'_> {
         part: &Part,
         tags: &mut Vec<Tag>,
         moved: &mut Vec<Tag>,
-    ) -> Result<Return, registry::Error> {
+    ) -> Result<UndoOutcome, registry::Error> {
         let Entry { repository, digest, .. } = &part.entry;
-        let there = self.site.reader.has_manifest(repository, digest).await?;
+        let there = self.context.reader.has_manifest(repository, digest).await?;
         if !there {
             if let Some(why) = self.missing(part).await? {
-                return Ok(Return::Lost { why });
+                return Ok(UndoOutcome::Lost { why });
             }
             if let Err(error) = self.restorer.put(repository, Restore::Digest, &part.raw, digest).await {
                 let lost = error.has_code("MANIFEST_BLOB_UNKNOWN") || error.has_code("MANIFEST_UNKNOWN");
                 let why = error.to_string();
-                return if lost { Ok(Return::Lost { why }) } else { Err(error) };
+                return if lost { Ok(UndoOutcome::Lost { why }) } else { Err(error) };
             }
             // A registry whose cache was left stale by a collection says that it took a manifest, and then
             // does not have it.
-            let served = self.site.reader.raw(repository, digest).await?;
+            let served = self.context.reader.raw(repository, digest).await?;
             if served.is_none_or(|served| served.body != part.raw.body) {
                 let why = "the registry took it and does not serve it: restart the registry and try again";
-                return Ok(Return::Failed { why: why.to_owned() });
+                return Ok(UndoOutcome::Failed { why: why.to_owned() });
             }
         }
         let mut placed = false;
         for tag in &part.entry.tags {
-            match self.site.reader.tag_target(repository, tag, digest).await? {
+            match self.context.reader.tag_target(repository, tag, digest).await? {
                 TagTarget::Expected => tags.push(tag.clone()),
                 TagTarget::Other => moved.push(tag.clone()),
                 TagTarget::Missing => {
@@ -226,7 +226,7 @@ impl Work<'_> {
         }
         // Where only tags had gone, the manifest never was away.
         let back = if part.entry.alone { placed } else { !there };
-        Ok(if back { Return::Restored } else { Return::WasThere })
+        Ok(if back { UndoOutcome::Restored } else { UndoOutcome::AlreadyPresent })
     }
 
     /// What it needs and the registry no longer has.
@@ -238,13 +238,13 @@ impl Work<'_> {
         let elsewhere = elsewhere(&part.raw.body);
         let mut lost = Vec::new();
         for blob in manifest.blobs.iter().filter(|blob| !elsewhere.contains(blob.digest.as_str())) {
-            if !self.site.reader.has_blob(repository, &blob.digest).await? {
+            if !self.context.reader.has_blob(repository, &blob.digest).await? {
                 lost.push(format!("blob {} ({} bytes)", blob.digest, blob.size));
             }
         }
         for child in &manifest.children {
             let is_back = self.back.contains(&(repository.clone(), child.clone()));
-            if !is_back && !self.site.reader.has_manifest(repository, child).await? {
+            if !is_back && !self.context.reader.has_manifest(repository, child).await? {
                 lost.push(format!("child {child}"));
             }
         }

@@ -7,7 +7,7 @@ use crate::report::{CompletedDeletions, PlanDocument, RunSummary};
 
 impl State {
     /// Keeps the latest plan of a registry in place of the one before. `run` is the one that made it, if any did.
-    pub fn keep_plan(&self, run: Option<i64>, plan: &PlanDocument) -> Result<(), Error> {
+    pub fn store_plan(&self, run: Option<i64>, plan: &PlanDocument) -> Result<(), Error> {
         let document = json(plan);
         let registry = self.key(&plan.registry);
         self.quickly(|connection| {
@@ -94,10 +94,10 @@ mod tests {
         assert_eq!(state.last_plan("main").unwrap(), None);
         let plan =
             |now| PlanDocument::of(&Plan::new("main", at(now), Vec::new(), Vec::new(), &Default::default()));
-        state.keep_plan(None, &plan(1)).unwrap();
+        state.store_plan(None, &plan(1)).unwrap();
         assert_eq!(state.last_plan("main").unwrap(), Some(plan(1)));
         let run = state.begin_run("main", at(2)).unwrap();
-        state.keep_plan(Some(run), &plan(2)).unwrap();
+        state.store_plan(Some(run), &plan(2)).unwrap();
         assert_eq!(state.last_plan("main").unwrap(), Some(plan(2)), "it takes the place of the one before");
         let summary = RunSummary {
             applied: true,

@@ -259,7 +259,7 @@ async fn prometheus_has_an_answer_to_every_question_of_the_dashboard() {
         ("regsweep_run_timeout_seconds{registry='troubled'}", 43_200),
         ("regsweep_run_timeout_seconds{registry='main'}", 43_200 + 7_200),
     ] {
-        // The next survey brings what the one before the deletions could not know.
+        // The next scan brings what the one before the deletions could not know.
         prometheus.until(&format!("{expression} == {expected}")).await;
     }
 

@@ -7,7 +7,7 @@ use super::super::status_store::State;
 use super::format::{bytes, count, left, short, some, took, when};
 use super::plan::{REASON, tags};
 use super::{frame, outcome};
-use crate::run::{NO_END, Past, Standing, what_went};
+use crate::run::{EntryStatus, RecordedRun, UNFINISHED, deleted_kind};
 use crate::state::{Entry, Run};
 
 /// Of the deletions, this many are shown.
@@ -15,7 +15,7 @@ const ROWS: usize = 500;
 /// Nobody reads more of a name.
 const NAME: usize = 255;
 
-pub(in crate::http) fn run(past: &Past, state: &State, now: DateTime<Utc>) -> Markup {
+pub(in crate::http) fn run(past: &RecordedRun, state: &State, now: DateTime<Utc>) -> Markup {
     let (run, entries) = past;
     let title = format!("run {} of {}", run.id, short(&run.registry, NAME));
     let content = html! {
@@ -61,7 +61,7 @@ fn facts(run: &Run, now: DateTime<Utc>) -> Markup {
             div { dt { "Took" } dd { @match taken { Some(taken) => (took(taken)), None => "unknown" } } }
             div {
                 dt { "Outcome" }
-                dd { @match run.outcome { Some(ended) => (outcome(ended)), None => span.pill.warn { (NO_END) } } }
+                dd { @match run.outcome { Some(ended) => (outcome(ended)), None => span.pill.warn { (UNFINISHED) } } }
             }
             div {
                 dt { "In all" }
@@ -98,7 +98,7 @@ fn row(entry: &Entry, now: DateTime<Utc>) -> Markup {
             td data-label="Repository" { (entry.repository) }
             td data-label="Tags" { (tags(&entry.tags)) }
             td data-label="Digest" { code title=(entry.digest) { (entry.digest.short()) } }
-            td data-label="Kind" { (what_went(entry)) }
+            td data-label="Kind" { (deleted_kind(entry)) }
             td.number data-label="Size" { @if !entry.alone { (bytes(entry.bytes)) } }
             td data-label="Policy" {
                 // One element, so that a narrow screen keeps it one column.
@@ -111,22 +111,22 @@ fn row(entry: &Entry, now: DateTime<Utc>) -> Markup {
             td data-label="When" {
                 time datetime=(entry.at.format("%FT%TZ")) title=(entry.at.format("%F %T UTC")) { (entry.at.format("%T")) }
             }
-            td data-label="Now" { (standing(entry, now)) }
+            td data-label="Now" { (status(entry, now)) }
         }
     }
 }
 
-fn standing(entry: &Entry, now: DateTime<Utc>) -> Markup {
-    let standing = Standing::of(entry);
-    let (class, since) = match standing {
-        Standing::Unanswered => ("pill warn", None),
-        Standing::Deleted | Standing::Removed => ("pill", None),
-        Standing::PutBack => ("pill good", entry.restored),
-        Standing::Collected => ("pill", entry.collected),
+fn status(entry: &Entry, now: DateTime<Utc>) -> Markup {
+    let status = EntryStatus::of(entry);
+    let (class, since) = match status {
+        EntryStatus::Unanswered => ("pill warn", None),
+        EntryStatus::Deleted | EntryStatus::Removed => ("pill", None),
+        EntryStatus::PutBack => ("pill good", entry.restored),
+        EntryStatus::Collected => ("pill", entry.collected),
     };
     html! {
         span {
-            span class=(class) { (standing.name()) }
+            span class=(class) { (status.name()) }
             @if let Some(since) = since { " " span.meta { (when(since, now)) } }
         }
     }
@@ -135,10 +135,10 @@ fn standing(entry: &Entry, now: DateTime<Utc>) -> Markup {
 /// How to undo it, where something of it is still gone.
 fn undo(run: &Run, entries: &[Entry], state: &State, now: DateTime<Utc>) -> Markup {
     let in_state =
-        |wanted: &[Standing]| entries.iter().filter(|one| wanted.contains(&Standing::of(one))).count();
-    let unanswered = in_state(&[Standing::Unanswered]);
-    let open = unanswered + in_state(&[Standing::Deleted, Standing::Removed]);
-    let collected = in_state(&[Standing::Collected]);
+        |wanted: &[EntryStatus]| entries.iter().filter(|one| wanted.contains(&EntryStatus::of(one))).count();
+    let unanswered = in_state(&[EntryStatus::Unanswered]);
+    let open = unanswered + in_state(&[EntryStatus::Deleted, EntryStatus::Removed]);
+    let collected = in_state(&[EntryStatus::Collected]);
     let registry = state.registries.iter().find(|registry| registry.name == run.registry);
     let waits = registry.and_then(|registry| registry.collection_waits).filter(|until| *until > now);
     html! {
@@ -180,6 +180,6 @@ fn undo(run: &Run, entries: &[Entry], state: &State, now: DateTime<Utc>) -> Mark
 
 /// The first image that is still gone and has a name.
 fn example(entries: &[Entry]) -> Option<String> {
-    let gone = |entry: &&Entry| matches!(Standing::of(entry), Standing::Deleted | Standing::Removed);
+    let gone = |entry: &&Entry| matches!(EntryStatus::of(entry), EntryStatus::Deleted | EntryStatus::Removed);
     entries.iter().filter(gone).find_map(|one| Some(format!("{}:{}", one.repository, one.tags.first()?)))
 }

@@ -13,8 +13,8 @@ use regsweep::plan::RepositoryPlan;
 use regsweep::registry::{Reader, Retry};
 use regsweep::report::RunReport;
 use regsweep::run::{
-    self, Clock, Journal, Limits, Means, Progress, Site, Stop, Survey, Undone, apply, conduct, inspect,
-    survey, undo,
+    self, Clock, Journal, LimitMode, Progress, RegistryContext, RunOptions, ScannedPlan, Stop, UndoneEntry,
+    apply, inspect, scan_and_plan, undo,
 };
 use regsweep::state::State;
 
@@ -82,8 +82,8 @@ impl Case {
         self
     }
 
-    fn site(&self) -> Site<'_> {
-        Site {
+    fn registry_context(&self) -> RegistryContext<'_> {
+        RegistryContext {
             config: &self.config,
             registry: &self.config.registries[0],
             reader: &self.reader,
@@ -95,51 +95,52 @@ impl Case {
     }
 
     /// Reads and plans.
-    pub(crate) async fn survey(&self) -> Result<Survey, run::Error> {
-        survey(self.site(), &(), async |_| Ok(None)).await
+    pub(crate) async fn scan_and_plan(&self) -> Result<ScannedPlan, run::Error> {
+        scan_and_plan(self.registry_context(), &(), async |_| Ok(None)).await
     }
 
     /// Reads and plans, and tells of each repository what is kept, too.
     pub(crate) async fn plans(&self) -> Vec<RepositoryPlan> {
         let watcher = Watcher::default();
-        survey(self.site(), &watcher, async |_| Ok(None)).await.unwrap();
+        scan_and_plan(self.registry_context(), &watcher, async |_| Ok(None)).await.unwrap();
         watcher.0.into_inner().unwrap()
     }
 
     /// Reads one repository, and tells how many manifests it holds.
     pub(crate) async fn inspect(&self, repository: &str) -> usize {
         let repository = RepositoryName::parse(repository).unwrap();
-        inspect(self.site(), &repository).await.unwrap().0.manifests.len()
+        inspect(self.registry_context(), &repository).await.unwrap().0.manifests.len()
     }
 
     /// Carries out what was planned.
-    pub(crate) async fn apply(&self, survey: &Survey, limits: Limits) -> RunReport {
+    pub(crate) async fn apply(&self, scanned: &ScannedPlan, limits: LimitMode) -> RunReport {
         let run = self.state.begin_run("main", now()).unwrap();
         let journal = Journal { state: &self.state, registry: "main", run, clock: &now };
-        apply(self.site(), survey, &self.reader.deleter(), journal, limits, &self.stop, &()).await
+        apply(self.registry_context(), scanned, &self.reader.deleter(), journal, limits, &self.stop, &())
+            .await
     }
 
     /// Reads, plans and carries out.
     pub(crate) async fn run(&self) -> Result<RunReport, run::Error> {
-        let survey = self.survey().await?;
-        Ok(self.apply(&survey, Limits::Respected).await)
+        let scanned = self.scan_and_plan().await?;
+        Ok(self.apply(&scanned, LimitMode::Enforced).await)
     }
 
     /// Puts back what a run deleted.
-    pub(crate) async fn undo(&self, run: i64) -> Vec<Undone> {
-        undo(self.site(), &self.state, run, None, &now).await.unwrap()
+    pub(crate) async fn undo(&self, run: i64) -> Vec<UndoneEntry> {
+        undo(self.registry_context(), &self.state, run, None, &now).await.unwrap()
     }
 
     /// Makes a run as the service does, which asks the registry first what it can do.
-    pub(crate) async fn conduct(&self) -> Result<RunReport, run::Error> {
+    pub(crate) async fn full_run(&self) -> Result<RunReport, run::Error> {
         self.conduct_with(None).await
     }
 
     /// The same, with what collects.
     pub(crate) async fn conduct_with(&self, collector: Option<&Collector>) -> Result<RunReport, run::Error> {
-        let limits = Limits::Respected;
-        let means = Means { state: &self.state, collector, limits, stop: &self.stop, clock: &now };
-        Ok(conduct(self.site(), &means, &()).await?.report)
+        let limits = LimitMode::Enforced;
+        let options = RunOptions { state: &self.state, collector, limits, stop: &self.stop, clock: &now };
+        Ok(run::run(self.registry_context(), &options, &()).await?.report)
     }
 }
 

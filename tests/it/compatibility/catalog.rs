@@ -34,7 +34,7 @@ async fn all_pages_are_read_whatever_their_size_and_links() {
 async fn a_page_size_that_is_refused_is_tried_smaller() {
     let fake = FakeRegistry::options(Personality::V2_8).max_entries(100).start();
     fill(&fake, &["app"]);
-    Case::of(&fake).survey().await.unwrap();
+    Case::of(&fake).scan_and_plan().await.unwrap();
     let asked: Vec<(String, u16)> = fake
         .requests()
         .into_iter()

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use regsweep::model::Tag;
 use regsweep::report::Outcome;
-use regsweep::run::Limits;
+use regsweep::run::LimitMode;
 
 use crate::compatibility::case::{
     Case, EVERY, assert_holds, assert_swept, assert_untouched, deleted, failures, filled, html, image,
@@ -338,14 +338,14 @@ async fn a_redirect_of_a_question_does_not_carry_the_credentials_elsewhere() {
 async fn a_stop_comes_between_two_deletions() {
     let fake = filled(Personality::V3_1, &["app", "b", "c", "d", "e", "f"]);
     let case = Case::of(&fake);
-    let survey = case.survey().await.unwrap();
+    let scanned = case.scan_and_plan().await.unwrap();
     let stop = case.stop.clone();
     fake.before(move |request, _| {
         if request.method == "DELETE" {
             stop.request();
         }
     });
-    let report = case.apply(&survey, Limits::Respected).await;
+    let report = case.apply(&scanned, LimitMode::Enforced).await;
     let begun = fake.mutating_requests().len();
     assert!((1..=4).contains(&begun), "at most one in each repository that is worked on: {begun}");
     assert_eq!(report.deleted.len(), begun, "what was begun is finished and told");
@@ -360,7 +360,7 @@ async fn a_stop_waits_once_for_a_repository_that_cannot_be_read_again() {
     let index = children.fold(Index::oci(), |index, child| index.child(&child)).build();
     fake.push("app", "old-index", &index);
     let case = Case::of(&fake);
-    let survey = case.survey().await.unwrap();
+    let scanned = case.scan_and_plan().await.unwrap();
     let path = format!("/v2/app/manifests/{}", index.digest);
     let (stop, mut lists) = (case.stop.clone(), 0);
     fake.before(move |request, state| {
@@ -375,7 +375,7 @@ async fn a_stop_waits_once_for_a_repository_that_cannot_be_read_again() {
         }
     });
     let begin = std::time::Instant::now();
-    let report = case.apply(&survey, Limits::Respected).await;
+    let report = case.apply(&scanned, LimitMode::Enforced).await;
     assert_eq!(deleted(&report), [index.digest.as_str()], "{report:?}");
     assert_eq!(report.skipped.len(), 6, "{report:?}");
     assert!(report.skipped.iter().all(|skipped| skipped.why == "the run was stopped"), "{report:?}");
@@ -397,9 +397,9 @@ async fn deletions_go_from_old_to_young() {
 async fn a_registry_that_is_down_by_the_time_of_deletion_loses_nothing() {
     let fake = filled(Personality::V3_1, &["app", "other"]);
     let case = Case::of(&fake);
-    let survey = case.survey().await.unwrap();
+    let scanned = case.scan_and_plan().await.unwrap();
     fake.on(|_| Some(Canned::dropped()));
-    let report = case.apply(&survey, Limits::Respected).await;
+    let report = case.apply(&scanned, LimitMode::Enforced).await;
     assert_eq!(failures(&report).len(), 2, "{report:?}");
     assert_eq!((report.deleted.len(), report.skipped.len()), (0, 6));
     assert!(fake.mutating_requests().is_empty(), "what cannot be verified is not deleted");

@@ -3,7 +3,7 @@
 
 use regsweep::gc::{Collector, Turns};
 use regsweep::report::Outcome;
-use regsweep::run::Limits;
+use regsweep::run::LimitMode;
 
 use crate::compatibility::case::{
     Case, assert_holds, assert_swept, fill, filled, html, image, refusal, tags, yaml,
@@ -32,22 +32,22 @@ fn case(fake: &FakeRegistry, registry: &str) -> Case {
 async fn where_tags_may_be_hidden_nothing_is_deleted_and_the_plan_says_so() {
     let (fake, shared) = hiding();
     let careful = case(&fake, "");
-    let survey = careful.survey().await.unwrap();
-    assert_eq!(survey.plan.totals().delete, 1);
-    let text = survey.plan.refusals[0].to_string();
+    let scanned = careful.scan_and_plan().await.unwrap();
+    assert_eq!(scanned.plan.totals().delete, 1);
+    let text = scanned.plan.refusals[0].to_string();
     for words in ["distribution/issues/4891", "3.1.1", "`tags_complete: true`", "1 manifests"] {
         assert!(text.contains(words), "{text}");
     }
-    let report = careful.conduct().await.unwrap();
+    let report = careful.full_run().await.unwrap();
     assert_eq!(report.outcome(), Outcome::Refused, "{report:?}");
     assert!(report.deleted.is_empty() && report.skipped.is_empty(), "{report:?}");
     // No human has seen what is hidden.
-    let report = careful.apply(&survey, Limits::Overridden).await;
+    let report = careful.apply(&scanned, LimitMode::Overridden).await;
     assert_eq!(report.outcome(), Outcome::Refused, "{report:?}");
     assert_holds(&fake, "app", &[&shared]);
     assert_eq!(tags(&fake, "app"), ["old", "old-release"]);
 
-    let report = case(&fake, "tags_complete: true").conduct().await.unwrap();
+    let report = case(&fake, "tags_complete: true").full_run().await.unwrap();
     assert_eq!((report.outcome(), report.deleted.len()), (Outcome::Success, 1), "{report:?}");
 }
 
@@ -90,11 +90,11 @@ async fn what_was_seen_before_is_no_evidence_against_it() {
     let case = case(&fake, "");
     // The second time nothing is asked for that is remembered, no blob among it.
     for _ in 0..2 {
-        assert_eq!(case.conduct().await.unwrap().outcome(), Outcome::Refused);
+        assert_eq!(case.full_run().await.unwrap().outcome(), Outcome::Refused);
     }
     // Blobs that are gone lead nowhere.
     fake.change(|state| state.repositories.values_mut().for_each(|one| one.blobs.clear()));
-    assert_eq!(case.conduct().await.unwrap().outcome(), Outcome::Refused);
+    assert_eq!(case.full_run().await.unwrap().outcome(), Outcome::Refused);
 }
 
 #[tokio::test]
@@ -114,7 +114,7 @@ async fn others_that_redirect_blobs_or_remove_tags_are_not_taken_for_it() {
         let fake = options.start();
         fill(&fake, &["app"]);
         let case = Case::with(&fake, "auth: { basic: { username: ann, password: { env: SECRET } } }");
-        let report = case.conduct().await.unwrap();
+        let report = case.full_run().await.unwrap();
         assert_eq!(report.refusals, [], "{name}");
         assert_swept(&fake, "app", name);
     }
@@ -125,7 +125,7 @@ async fn a_registry_in_which_nothing_is_to_be_deleted_is_not_asked() {
     let fake = FakeRegistry::options(Personality::V3_1).hiding_on_s3().start();
     let kept = image("kept", 1);
     fake.push("app", "keep", &kept);
-    let report = Case::of(&fake).conduct().await.unwrap();
+    let report = Case::of(&fake).full_run().await.unwrap();
     assert_eq!(report.outcome(), Outcome::Success, "{report:?}");
     assert_holds(&fake, "app", &[&kept]);
     assert_eq!(tags(&fake, "app"), ["keep"]);
@@ -137,7 +137,7 @@ async fn it_is_recognized_where_nobody_knows_whether_tags_go_alone() {
     let (fake, shared) = hiding();
     fake.on(|request| request.path.contains("/_catalog").then(|| refusal(403, "DENIED")));
     fake.on(|request| request.path.contains("/regsweep-probe-").then(|| html(404)));
-    let report = case(&fake, "repositories: [app]").conduct().await.unwrap();
+    let report = case(&fake, "repositories: [app]").full_run().await.unwrap();
     assert_eq!(report.outcome(), Outcome::Refused, "{report:?}");
     assert_holds(&fake, "app", &[&shared]);
 }
@@ -150,7 +150,7 @@ async fn a_proxy_that_sends_blobs_elsewhere_is_no_evidence_against_it() {
         (request.method == "HEAD" && request.path.contains("/blobs/"))
             .then(|| Canned::status(307).header("location", target))
     });
-    let report = case(&fake, "").conduct().await.unwrap();
+    let report = case(&fake, "").full_run().await.unwrap();
     assert_eq!(report.outcome(), Outcome::Refused, "{report:?}");
     assert_holds(&fake, "app", &[&shared]);
 }
@@ -163,7 +163,7 @@ async fn a_registry_that_refuses_the_odd_question_is_another_one() {
             let is_odd = request.query("n").is_some_and(|n| n == "-1" || status != 500);
             is_odd.then(|| refusal(status, "UNSUPPORTED"))
         });
-        let report = Case::with(&fake, "repositories: [app]").conduct().await.unwrap();
+        let report = Case::with(&fake, "repositories: [app]").full_run().await.unwrap();
         assert_eq!(report.outcome(), Outcome::Success, "{status}: {report:?}");
         assert_swept(&fake, "app", "it hides nothing");
     }

@@ -3,7 +3,7 @@
 //! They are imitations, made from the sources and documents of the real ones.
 
 use regsweep::report::Outcome;
-use regsweep::run::{Limits, Return};
+use regsweep::run::{LimitMode, UndoOutcome};
 
 use crate::compatibility::case::{
     Case, EVERY, assert_holds, assert_swept, assert_untouched, failures, fill, filled, html, image, no_run,
@@ -60,7 +60,7 @@ async fn a_run_deletes_what_should_go_and_a_second_one_nothing() {
         fill(&fake, &["other"]);
 
         let case = Case::with(&fake, BASIC);
-        let report = case.conduct().await.unwrap();
+        let report = case.full_run().await.unwrap();
         assert_eq!(report.outcome(), Outcome::Success, "{personality:?}: {report:?}");
         let mut expected = vec![&shared, &kept, &ours, &both];
         // Without the referrers API nobody knows of it, as it has no tag.
@@ -75,7 +75,7 @@ async fn a_run_deletes_what_should_go_and_a_second_one_nothing() {
         assert_swept(&fake, "other", &format!("{personality:?}"));
 
         fake.forget_requests();
-        let again = case.conduct().await.unwrap();
+        let again = case.full_run().await.unwrap();
         assert_eq!(again.outcome(), Outcome::Success, "{personality:?}: {again:?}");
         assert_eq!((again.deleted, again.untagged), (vec![], vec![]), "{personality:?}");
         assert_eq!(deletions(&fake), [], "{personality:?}");
@@ -92,7 +92,7 @@ async fn who_does_not_delete_by_this_api_says_so_before_the_long_scan() {
             let fake = FakeRegistry::options(personality).auth(auth).start();
             fill(&fake, &["app"]);
             let case = Case::with(&fake, &format!("{BASIC}\nrepositories: [app]"));
-            let (kind, message) = no_run(case.conduct().await);
+            let (kind, message) = no_run(case.full_run().await);
             assert_eq!(kind, "not_ready", "{personality:?}: {message}");
             let name =
                 if personality == Personality::Ghcr { "GitHub container registry" } else { "Docker Hub" };
@@ -101,7 +101,7 @@ async fn who_does_not_delete_by_this_api_says_so_before_the_long_scan() {
             assert!(!fake.requests().iter().any(|one| one.path.contains("/tags/list")), "{personality:?}");
             assert_untouched(&fake, "app", &message);
 
-            let plan = case.survey().await.unwrap().plan;
+            let plan = case.scan_and_plan().await.unwrap().plan;
             assert_eq!((plan.totals().delete, plan.failures), (3, vec![]), "{personality:?}");
         }
     }
@@ -111,7 +111,7 @@ async fn who_does_not_delete_by_this_api_says_so_before_the_long_scan() {
 async fn a_registry_of_unknown_make_that_does_not_delete_is_not_taken_for_distribution() {
     let fake = filled(Personality::Oci11, &["app"]);
     fake.change(|state| state.settings.delete = false);
-    let (kind, message) = no_run(Case::of(&fake).conduct().await);
+    let (kind, message) = no_run(Case::of(&fake).full_run().await);
     assert_eq!(kind, "not_ready");
     assert!(message.contains("does not delete by the registry API, or was told not to"), "{message}");
     assert!(message.contains("distribution") && message.contains("REGISTRY_STORAGE_DELETE_ENABLED=true"));
@@ -129,7 +129,7 @@ async fn what_an_index_that_stays_lists_is_spared_and_the_rest_goes_on() {
         fake.push("app", "old-child", &child);
         let signature = Artifact::signature(&child.digest).build();
         fake.push("app", &signature_tag(&child.digest), &signature);
-        let report = Case::with(&fake, BASIC).conduct().await.unwrap();
+        let report = Case::with(&fake, BASIC).full_run().await.unwrap();
         assert_eq!(failures(&report), [("app", "forbidden")], "{personality:?}: {report:?}");
         let error = &report.failures[0].error;
         assert!(codes(personality).iter().any(|code| error.contains(code)), "{error}");
@@ -153,7 +153,7 @@ async fn what_the_user_may_not_delete_is_spared_and_the_rest_goes_on() {
         let guarded = image("guarded", 1);
         fake.push("app", "old-guarded", &guarded);
         fake.push("app", "old-guarded-too", &guarded);
-        let report = Case::with(&fake, BASIC).conduct().await.unwrap();
+        let report = Case::with(&fake, BASIC).full_run().await.unwrap();
         assert_eq!(failures(&report), [("app", "forbidden")], "{report:?}");
         assert!(report.failures[0].error.contains(kind), "{report:?}");
         assert_holds(&fake, "app", &[&image("app keep", 9), &guarded]);
@@ -168,7 +168,7 @@ async fn a_refusal_of_one_manifest_says_nothing_of_the_others() {
             let fake = filled(personality, &["app"]);
             let path = format!("/v2/app/manifests/{}", old("app", 2).digest);
             fake.on(move |request| request.is("DELETE", &path).then(|| refusal(status, code)));
-            let report = Case::of(&fake).conduct().await.unwrap();
+            let report = Case::of(&fake).full_run().await.unwrap();
             assert_eq!(failures(&report), [("app", "forbidden")], "{personality:?} {status}: {report:?}");
             assert_eq!(tags(&fake, "app"), ["keep", "old-2"], "{personality:?} {status}");
         }
@@ -197,9 +197,9 @@ async fn a_run_asks_harmlessly_whether_a_tag_can_go_alone_and_a_plan_does_not() 
         fake.push("app", "keep", &shared);
         fake.push("app", "old", &shared);
         let case = Case::of(&fake);
-        case.survey().await.unwrap();
+        case.scan_and_plan().await.unwrap();
         assert_eq!((fake.mutating_requests(), questions(&fake)), (vec![], vec![]), "{personality:?}");
-        let report = case.conduct().await.unwrap();
+        let report = case.full_run().await.unwrap();
         assert_eq!(report.outcome(), Outcome::Success, "{personality:?}: {report:?}");
         let expected = [("GET".to_owned(), 404), ("DELETE".to_owned(), status)];
         assert_eq!(questions(&fake), expected, "{personality:?}");
@@ -225,7 +225,7 @@ async fn a_plan_knows_by_the_token_service_whether_tags_go_alone() {
         fake.push("app", "keep", &shared);
         fake.push("app", "old", &shared);
         let case = Case::with(&fake, &format!("{BASIC}\nrepositories: [app]"));
-        let plan = case.survey().await.unwrap().plan;
+        let plan = case.scan_and_plan().await.unwrap().plan;
         assert_eq!(plan.totals().untag, usize::from(alone), "{personality:?}");
         assert_eq!(fake.mutating_requests(), [], "{personality:?}");
     }
@@ -244,7 +244,7 @@ async fn a_tag_that_exists_after_all_is_not_asked_about() {
             state.tag("app", &format!("regsweep-probe-{tag}"), &digest);
         }
     });
-    let report = Case::of(&fake).conduct().await.unwrap();
+    let report = Case::of(&fake).full_run().await.unwrap();
     assert_eq!(report.outcome(), Outcome::Success, "{report:?}");
     assert_eq!(questions(&fake)[0], ("GET".to_owned(), 200));
     assert!(questions(&fake).iter().all(|(method, _)| method != "DELETE"), "{:?}", questions(&fake));
@@ -264,7 +264,7 @@ async fn a_question_that_is_not_answered_does_not_end_the_run() {
                 let asks = request.path.contains("/regsweep-probe-") && request.method == method;
                 asks.then(|| answer.clone())
             });
-            let report = Case::of(&fake).conduct().await.unwrap();
+            let report = Case::of(&fake).full_run().await.unwrap();
             assert_eq!(report.outcome(), Outcome::Success, "{row}: {report:?}");
             assert_eq!(report.untagged.len(), 1, "{row}: what is known without an answer counts then");
         }
@@ -288,7 +288,7 @@ async fn a_registry_that_keeps_tags_after_all_is_not_asked_again() {
             let tag = request.path.contains("/manifests/old-shared") && request.method == "DELETE";
             tag.then(|| answer.clone())
         });
-        let report = Case::of(&fake).conduct().await.unwrap();
+        let report = Case::of(&fake).full_run().await.unwrap();
         assert_eq!(report.deleted.len(), 27, "{status}: manifests go all the same");
         assert_eq!(report.untagged, []);
         let all: Vec<(&str, &str)> = names.iter().map(|&name| (name, "unsupported")).collect();
@@ -319,7 +319,7 @@ async fn a_hidden_catalog_leads_to_the_names_in_the_configuration() {
     ] {
         let fake = filled(Personality::Oci11, &["app"]);
         fake.on(move |request| request.path.ends_with("/_catalog").then(|| refusal(status, "DENIED")));
-        let (kind, message) = no_run(Case::of(&fake).conduct().await);
+        let (kind, message) = no_run(Case::of(&fake).full_run().await);
         assert_eq!(kind, "no_catalog", "{message}");
         assert!(message.contains(words), "{status}: {message}");
         let way = "list `repositories` of this registry in the configuration";
@@ -333,11 +333,11 @@ async fn every_registry_without_a_catalog_for_us_is_planned_by_names() {
     for personality in [Personality::Harbor, Personality::GitLab, Personality::DockerHub, Personality::Ghcr] {
         let fake = tokens(personality).not_administrator().start();
         fill(&fake, &["team/app", "other"]);
-        let (kind, message) = no_run(Case::with(&fake, BASIC).conduct().await);
+        let (kind, message) = no_run(Case::with(&fake, BASIC).full_run().await);
         assert_eq!(kind, "no_catalog", "{personality:?}: {message}");
         assert!(message.contains("list `repositories`"), "{personality:?}: {message}");
         let case = Case::with(&fake, &format!("{BASIC}\nrepositories: [team/app]"));
-        let plan = case.survey().await.unwrap().plan;
+        let plan = case.scan_and_plan().await.unwrap().plan;
         assert_eq!((plan.totals().delete, plan.failures), (3, vec![]), "{personality:?}");
     }
 }
@@ -346,7 +346,7 @@ async fn every_registry_without_a_catalog_for_us_is_planned_by_names() {
 async fn harbor_shows_its_catalog_to_the_password_of_an_administrator() {
     let fake = tokens(Personality::Harbor).start();
     fill(&fake, &["team/app"]);
-    let report = Case::with(&fake, BASIC).conduct().await.unwrap();
+    let report = Case::with(&fake, BASIC).full_run().await.unwrap();
     assert_eq!(report.outcome(), Outcome::Success, "{report:?}");
     assert_swept(&fake, "team/app", "it is in the catalog");
     let shown = |wanted: &str| {
@@ -358,7 +358,7 @@ async fn harbor_shows_its_catalog_to_the_password_of_an_administrator() {
     assert!(!shown("/manifests/").contains(&"Basic".to_owned()));
 
     let other = tokens(Personality::Harbor).not_administrator().start();
-    let (_, message) = no_run(Case::with(&other, BASIC).conduct().await);
+    let (_, message) = no_run(Case::with(&other, BASIC).full_run().await);
     assert!(message.contains("does not allow this to the user"), "{message}");
     let asked = other.requests().into_iter().filter(|one| one.path.contains("_catalog")).count();
     assert_eq!(asked, 2, "it is not asked for ever");
@@ -371,7 +371,7 @@ async fn a_repository_that_is_not_there_is_no_failure_anywhere() {
         fill(&fake, &["app"]);
         for names in ["[app, no/body]", "[no/body, app]"] {
             let case = Case::with(&fake, &format!("{BASIC}\nrepositories: {names}"));
-            let report = case.conduct().await.unwrap();
+            let report = case.full_run().await.unwrap();
             assert_eq!(report.outcome(), Outcome::Success, "{personality:?} {names}: {report:?}");
         }
         assert_swept(&fake, "app", &format!("{personality:?}"));
@@ -386,7 +386,7 @@ async fn an_image_that_is_gone_already_is_so_in_every_wording() {
         let fake = filled(Personality::Oci11, &["app"]);
         let path = format!("/v2/app/manifests/{}", old("app", 2).digest);
         fake.on(move |request| request.is("DELETE", &path).then(|| refusal(status, code)));
-        let report = Case::of(&fake).conduct().await.unwrap();
+        let report = Case::of(&fake).full_run().await.unwrap();
         assert_eq!(report.outcome(), Outcome::Success, "{status} {code}: {report:?}");
         let gone: Vec<bool> = report.deleted.iter().map(|one| one.already_gone).collect();
         assert_eq!(gone, [false, true, false], "{status} {code}");
@@ -408,7 +408,7 @@ async fn headers_that_others_leave_out_or_write_differently_are_not_needed() {
             }
         });
         let case = Case::of(&fake);
-        let report = case.conduct().await.unwrap();
+        let report = case.full_run().await.unwrap();
         assert_eq!(report.outcome(), Outcome::Success, "{personality:?}: {report:?}");
         assert_swept(&fake, "app", &format!("{personality:?}"));
     }
@@ -419,7 +419,7 @@ async fn a_proxy_before_a_registry_is_not_taken_for_its_word() {
     for personality in DELETING {
         let fake = filled(personality, &["app"]);
         fake.on(|request| (request.path == "/v2/app/tags/list").then(|| html(404)));
-        let report = Case::of(&fake).conduct().await.unwrap();
+        let report = Case::of(&fake).full_run().await.unwrap();
         assert_eq!(failures(&report), [("app", "not_found")], "{personality:?}: {report:?}");
         assert_untouched(&fake, "app", &format!("{personality:?}"));
     }
@@ -446,9 +446,9 @@ async fn what_goes_with_its_index_counts_as_ours_and_comes_back() {
         }
         let before = (fake.tags("app"), fake.manifests("app"));
         let case = Case::with(&fake, BASIC);
-        let survey = case.survey().await.unwrap();
+        let scanned = case.scan_and_plan().await.unwrap();
         fake.forget_requests();
-        let report = case.apply(&survey, Limits::Respected).await;
+        let report = case.apply(&scanned, LimitMode::Enforced).await;
         let expected = (Outcome::Success, 4 + usize::from(listed));
         assert_eq!((report.outcome(), report.deleted.len()), expected, "{personality:?}");
         assert!(report.deleted.iter().all(|one| !one.already_gone), "{personality:?}: {report:?}");
@@ -460,7 +460,7 @@ async fn what_goes_with_its_index_counts_as_ours_and_comes_back() {
         assert!(last < first, "{personality:?}: all of the family was read before any of it went");
 
         let undone = case.undo(1).await;
-        assert!(undone.iter().all(|one| one.came == Return::Restored), "{personality:?}: {undone:?}");
+        assert!(undone.iter().all(|one| one.outcome == UndoOutcome::Restored), "{personality:?}: {undone:?}");
         assert_eq!((fake.tags("app"), fake.manifests("app")), before, "{personality:?}");
     }
 }
@@ -472,10 +472,10 @@ async fn an_index_whose_child_cannot_be_read_stays() {
         let (index, _) = family();
         fake.push("app", "old-index", &index);
         let case = Case::of(&fake);
-        let survey = case.survey().await.unwrap();
+        let scanned = case.scan_and_plan().await.unwrap();
         let path = format!("/v2/app/manifests/{}", index.children[0].digest);
         fake.on(move |request| request.is("GET", &path).then(|| html(500)));
-        let report = case.apply(&survey, Limits::Respected).await;
+        let report = case.apply(&scanned, LimitMode::Enforced).await;
         assert_eq!(report.outcome(), Outcome::Partial, "{personality:?}");
         let held = fake.manifests("app");
         for part in index.tree() {
@@ -496,8 +496,8 @@ async fn a_plan_knows_what_a_run_has_found_out() {
         is_tag.then(|| refusal(400, "UNSUPPORTED"))
     });
     let case = Case::of(&fake);
-    assert_eq!(case.survey().await.unwrap().plan.totals().untag, 1);
-    let report = case.conduct().await.unwrap();
+    assert_eq!(case.scan_and_plan().await.unwrap().plan.totals().untag, 1);
+    let report = case.full_run().await.unwrap();
     assert_eq!((report.outcome(), report.untagged.len()), (Outcome::Success, 0), "{report:?}");
-    assert_eq!(case.survey().await.unwrap().plan.totals().untag, 0);
+    assert_eq!(case.scan_and_plan().await.unwrap().plan.totals().untag, 0);
 }

@@ -2,7 +2,7 @@
 //! shares its manifest with a kept one.
 
 use regsweep::report::Outcome;
-use regsweep::run::Limits;
+use regsweep::run::LimitMode;
 
 use crate::compatibility::case::{Case, EVERY, assert_holds, assert_swept, fill, image, tags};
 use crate::support::fake_registry::{FakeRegistry, Personality};
@@ -133,11 +133,11 @@ async fn a_limit_refuses_and_a_human_overrides() {
             "limits: { max_deletions: 5, max_percent: 100 }",
         );
         let case = Case::written(&text);
-        let survey = case.survey().await.unwrap();
-        let refused = case.apply(&survey, Limits::Respected).await;
+        let scanned = case.scan_and_plan().await.unwrap();
+        let refused = case.apply(&scanned, LimitMode::Enforced).await;
         assert_eq!(refused.outcome(), Outcome::Refused, "{personality:?}");
         assert_eq!(fake.mutating_requests(), [], "{personality:?}");
-        let done = case.apply(&survey, Limits::Overridden).await;
+        let done = case.apply(&scanned, LimitMode::Overridden).await;
         assert_eq!((done.outcome(), done.deleted.len()), (Outcome::Success, 6), "{personality:?}");
     }
 }

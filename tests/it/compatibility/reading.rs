@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use regsweep::plan::Reason;
 use regsweep::report::{Outcome, RunReport};
-use regsweep::run::Limits;
+use regsweep::run::LimitMode;
 
 use crate::compatibility::case::{
     Case, EVERY, assert_holds, assert_swept, assert_untouched, failures, filled, html, image, list, old,
@@ -35,9 +35,9 @@ async fn run(personality: Personality, spoil: Spoil, when: When) -> (FakeRegistr
         }
     });
     let case = Case::of(&fake);
-    let survey = case.survey().await.unwrap();
+    let scanned = case.scan_and_plan().await.unwrap();
     active.store(true, Ordering::Relaxed);
-    let report = case.apply(&survey, Limits::Respected).await;
+    let report = case.apply(&scanned, LimitMode::Enforced).await;
     (fake, report)
 }
 
@@ -262,7 +262,7 @@ async fn what_changed_since_the_plan_stays() {
     for personality in EVERY {
         let fake = filled(personality, &["app"]);
         let case = Case::of(&fake);
-        let survey = case.survey().await.unwrap();
+        let scanned = case.scan_and_plan().await.unwrap();
         let index = Index::oci().child(&old("app", 2)).build();
         let newer = image("pushed again", 8);
         fake.change(|state| {
@@ -270,7 +270,7 @@ async fn what_changed_since_the_plan_stays() {
             state.push("app", "release", &index);
             state.push("app", "old-3", &newer);
         });
-        let report = case.apply(&survey, Limits::Respected).await;
+        let report = case.apply(&scanned, LimitMode::Enforced).await;
         assert_eq!(report.outcome(), Outcome::Success, "{personality:?}: {report:?}");
         assert_eq!((report.deleted.len(), report.skipped.len()), (0, 3), "{personality:?}: {report:?}");
         let kept = image("app keep", 9);

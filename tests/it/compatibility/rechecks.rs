@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use chrono::TimeDelta;
 use regsweep::model::{Digest, Facts, Kind, Manifest, Observation, RepositoryName};
 use regsweep::report::Outcome;
-use regsweep::run::Limits;
+use regsweep::run::LimitMode;
 
 use crate::compatibility::case::{Case, assert_swept, filled, image, now, old, tags};
 use crate::support::fake_registry::{Canned, Personality};
@@ -37,7 +37,7 @@ fn crowd(case: &Case, repository: &str) {
 async fn to_wait_for_memory_makes_no_recheck_good_for_longer() {
     let fake = filled(Personality::V2_8, &["app"]);
     let case = Case::of(&fake);
-    let survey = case.survey().await.unwrap();
+    let scanned = case.scan_and_plan().await.unwrap();
     crowd(&case, "app");
     let alone = case.reader.acquire_large().await;
     let released = Arc::new(Mutex::new(Instant::now()));
@@ -54,7 +54,7 @@ async fn to_wait_for_memory_makes_no_recheck_good_for_longer() {
         *released.lock().unwrap() = Instant::now();
         drop(alone);
     };
-    let (report, ()) = tokio::join!(case.apply(&survey, Limits::Respected), release);
+    let (report, ()) = tokio::join!(case.apply(&scanned, LimitMode::Enforced), release);
     assert_eq!(tags(&fake, "app"), ["keep", "old-2", "release"], "{report:?}");
 }
 
@@ -82,7 +82,7 @@ async fn what_is_pushed_in_the_middle_of_a_look_is_not_as_old_as_the_look() {
         move || hours(&passed)
     };
     let case = Case::of(&fake).at(clock);
-    case.survey().await.unwrap();
+    case.scan_and_plan().await.unwrap();
     // Two hours go by until the second look has the list of tags, and a tag is pushed meanwhile.
     let (since, once) = (passed.clone(), AtomicBool::new(true));
     fake.before(move |request, state| {
@@ -91,7 +91,7 @@ async fn what_is_pushed_in_the_middle_of_a_look_is_not_as_old_as_the_look() {
             state.push("app", "old-and-new", &image("old-and-new", 1));
         }
     });
-    case.survey().await.unwrap();
+    case.scan_and_plan().await.unwrap();
     // What is younger than an hour is protected.
     case.run().await.unwrap();
     assert_eq!(tags(&fake, "app"), ["keep", "old-and-new"]);

@@ -157,7 +157,7 @@ async fn names_that_are_no_tags_are_told_and_do_no_harm() {
     let strange = ["keep", "old-1", "old-2", "old-3", "", ".hidden", "a b", "x/../keep", "\u{1b}[31m"];
     fake.on(move |request| request.is("GET", LIST).then(|| list("odd", &strange)));
     let case = Case::of(&fake);
-    let plan = case.survey().await.unwrap().plan;
+    let plan = case.scan_and_plan().await.unwrap().plan;
     assert_eq!(plan.repositories[0].dangling_tags, ["", ".hidden", "\\u{1b}[31m", "a b", "x/../keep"]);
     let report = case.run().await.unwrap();
     assert_eq!(report.outcome(), Outcome::Success, "{report:?}");
@@ -172,7 +172,7 @@ async fn a_tag_without_a_manifest_is_a_ghost_and_the_others_go_on() {
         fake.add_dangling_tag("app", "old-ghost");
         fake.add_dangling_tag("app", "lost");
         let case = Case::of(&fake);
-        let plan = case.survey().await.unwrap().plan;
+        let plan = case.scan_and_plan().await.unwrap().plan;
         assert_eq!(plan.repositories[0].dangling_tags, ["lost", "old-ghost"], "{personality:?}");
         let report = case.run().await.unwrap();
         assert_eq!(report.outcome(), Outcome::Success, "{personality:?}: {report:?}");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use regsweep::report::Outcome;
-use regsweep::run::Limits;
+use regsweep::run::LimitMode;
 
 use crate::compatibility::case::{
     Case, EVERY, assert_swept, assert_untouched, fill, filled, image, old, tags,
@@ -40,7 +40,7 @@ async fn the_pace_is_kept() {
 async fn a_plan_only_asks() {
     for personality in EVERY {
         let fake = filled(personality, &["app", "other"]);
-        let plan = Case::of(&fake).survey().await.unwrap().plan;
+        let plan = Case::of(&fake).scan_and_plan().await.unwrap().plan;
         assert_eq!(plan.totals().delete, 6, "{personality:?}");
         assert_eq!(fake.mutating_requests(), [], "{personality:?}");
         // One blob is looked for to see where a registry stores that may hide tags.
@@ -61,7 +61,7 @@ async fn no_question_may_be_answered_from_a_cache() {
         // by digest.
         for tag in ["old-late", "old-later"] {
             fake.push("app", tag, &image(tag, 1));
-            case.conduct().await.unwrap();
+            case.full_run().await.unwrap();
         }
         let mut kinds = BTreeSet::new();
         for one in fake.requests().iter().filter(|one| ["GET", "HEAD"].contains(&one.method.as_str())) {
@@ -98,9 +98,9 @@ async fn a_caching_proxy_hides_no_tag_that_was_pushed_meanwhile() {
         let fake = filled(personality, &["app"]);
         cached(&fake);
         let case = Case::of(&fake);
-        let survey = case.survey().await.unwrap();
+        let scanned = case.scan_and_plan().await.unwrap();
         fake.push("app", "saved", &old("app", 1));
-        let report = case.apply(&survey, Limits::Respected).await;
+        let report = case.apply(&scanned, LimitMode::Enforced).await;
         assert_eq!(report.deleted.len(), 2, "{personality:?}: {report:?}");
         assert_eq!(tags(&fake, "app"), ["keep", "old-1", "saved"], "{personality:?}");
     }
@@ -111,7 +111,7 @@ async fn a_repository_that_no_policy_claims_is_not_asked_about() {
     for personality in EVERY {
         let fake = filled(personality, &["idle/app", "app", "idle/zoo"]);
         let case = Case::of(&fake);
-        assert_eq!(case.survey().await.unwrap().unclaimed, 2, "{personality:?}");
+        assert_eq!(case.scan_and_plan().await.unwrap().unclaimed, 2, "{personality:?}");
         case.run().await.unwrap();
         assert!(fake.requests().iter().all(|one| !one.path.contains("idle")), "{personality:?}");
         assert_untouched(&fake, "idle/app", "nobody claims it");
@@ -142,7 +142,7 @@ fn tangled(personality: Personality) -> FakeRegistry {
 async fn each_tag_manifest_and_configuration_is_asked_for_once() {
     for personality in EVERY {
         let fake = tangled(personality);
-        Case::of(&fake).survey().await.unwrap();
+        Case::of(&fake).scan_and_plan().await.unwrap();
         let mut asked: BTreeMap<String, usize> = BTreeMap::new();
         for request in fake.requests().into_iter().filter(|one| one.method == "GET") {
             *asked.entry(request.path).or_default() += 1;
@@ -171,7 +171,7 @@ async fn configurations_of_what_nobody_judges_are_not_read() {
     }
     let expired = image("expired", 1);
     fake.push("app", "old", &expired);
-    Case::of(&fake).survey().await.unwrap();
+    Case::of(&fake).scan_and_plan().await.unwrap();
     let requests = fake.requests();
     let read = requests.iter().filter(|one| one.method == "GET" && one.path.contains("/blobs/"));
     let configs: Vec<&str> = read.map(|one| one.path.as_str()).collect();
@@ -183,9 +183,9 @@ async fn verifying_sends_nothing_again_but_what_the_journal_keeps() {
     for personality in EVERY {
         let fake = tangled(personality);
         let case = Case::of(&fake);
-        let survey = case.survey().await.unwrap();
+        let scanned = case.scan_and_plan().await.unwrap();
         fake.forget_requests();
-        let report = case.apply(&survey, Limits::Respected).await;
+        let report = case.apply(&scanned, LimitMode::Enforced).await;
         assert_eq!(report.outcome(), Outcome::Success, "{personality:?}: {report:?}");
         let requests = fake.requests();
         let asked = requests.iter().filter(|one| one.method == "GET" && one.path.contains("/manifests/"));
@@ -243,9 +243,9 @@ async fn a_repository_with_nothing_to_do_is_not_verified() {
     let fake = filled(Personality::V3_1, &["app"]);
     fake.push("calm", "keep", &image("calm", 1));
     let case = Case::of(&fake);
-    let survey = case.survey().await.unwrap();
+    let scanned = case.scan_and_plan().await.unwrap();
     fake.forget_requests();
-    case.apply(&survey, Limits::Respected).await;
+    case.apply(&scanned, LimitMode::Enforced).await;
     assert!(fake.requests().iter().all(|one| !one.path.contains("/calm/")));
 }
 
@@ -281,18 +281,18 @@ async fn what_is_too_large_for_its_share_is_read_when_no_other_is_large() {
     for personality in EVERY {
         let fake = filled(personality, &names);
         let case = Case::with(&fake, CROWDED);
-        let plan = case.survey().await.unwrap().plan;
+        let plan = case.scan_and_plan().await.unwrap().plan;
         assert_eq!((plan.totals().delete, plan.failures.len()), (18, 0), "{personality:?}: {plan:?}");
         assert_eq!(lists(&fake), 1 + 2 * 5, "{personality:?}: the first begins with all the room");
         let readings = last_reading(&fake, &names);
         assert!(readings.windows(2).all(|two| two[0].1 < two[1].0), "{personality:?}: {readings:?}");
         // What is remembered needs no try.
         fake.forget_requests();
-        let survey = case.survey().await.unwrap();
+        let scanned = case.scan_and_plan().await.unwrap();
         assert_eq!(lists(&fake), 6, "{personality:?}");
         let readings = last_reading(&fake, &names);
         assert!(readings.windows(2).all(|two| two[0].1 < two[1].0), "{personality:?}: {readings:?}");
-        let report = case.apply(&survey, Limits::Respected).await;
+        let report = case.apply(&scanned, LimitMode::Enforced).await;
         assert_eq!((report.deleted.len(), report.outcome()), (18, Outcome::Success), "{personality:?}");
     }
 }

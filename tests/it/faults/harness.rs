@@ -9,7 +9,7 @@ use regsweep::config::{Config, parse};
 use regsweep::gc::{Collector, Turns};
 use regsweep::registry::{Reader, Retry};
 use regsweep::report::{Outcome, RunReport};
-use regsweep::run::{self, Conducted, Limits, Means, Site, Stop, conduct};
+use regsweep::run::{self, LimitMode, RegistryContext, RunOptions, RunResult, Stop};
 use regsweep::state::{Entry, Fate, Filter, State};
 
 use crate::support::contents::{expected_content, stored_manifests};
@@ -107,17 +107,22 @@ impl World {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn site(&self) -> Site<'_> {
+    fn registry_context(&self) -> RegistryContext<'_> {
         let (registry, now) = (&self.config.registries[0], now());
         let (config, reader, state) = (&self.config, &self.reader, Some(&self.state));
-        Site { config, registry, reader, now, only: None, state, clock: &self::now }
+        RegistryContext { config, registry, reader, now, only: None, state, clock: &self::now }
     }
 
     /// A run, whatever comes of it.
-    pub(crate) async fn run(&self) -> Result<Conducted, run::Error> {
-        let (limits, stop) = (Limits::Respected, Stop::default());
+    pub(crate) async fn run(&self) -> Result<RunResult, run::Error> {
+        let (limits, stop) = (LimitMode::Enforced, Stop::default());
         let (state, collector) = (&self.state, self.collector.as_ref());
-        conduct(self.site(), &Means { state, collector, limits, stop: &stop, clock: &now }, &()).await
+        run::run(
+            self.registry_context(),
+            &RunOptions { state, collector, limits, stop: &stop, clock: &now },
+            &(),
+        )
+        .await
     }
 
     /// A run that comes to its end.

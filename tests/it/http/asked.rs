@@ -2,7 +2,7 @@
 
 use regsweep::http::{Admin, AdminRequest, StartedRuns, StatusStore, Undo, UndoError};
 use regsweep::metrics::Metrics;
-use regsweep::run::Limits;
+use regsweep::run::LimitMode;
 use reqwest::{Client, Method, StatusCode};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -132,9 +132,9 @@ async fn a_run_minds_its_limits_unless_somebody_says_so() {
         Client::new().post(format!("{url}/api/v1/run{query}")).bearer_auth(TOKEN).send().await.unwrap()
     };
     let cases = [
-        ("", Limits::Respected),
-        ("?override_limits=false", Limits::Respected),
-        ("?override_limits=true&registry=main", Limits::Overridden),
+        ("", LimitMode::Enforced),
+        ("?override_limits=false", LimitMode::Enforced),
+        ("?override_limits=true&registry=main", LimitMode::Overridden),
     ];
     for (query, expected) in cases {
         let (response, ()) = tokio::join!(post(query), async {

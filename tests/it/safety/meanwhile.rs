@@ -30,7 +30,7 @@ async fn run_of(
     meanwhile: &[Meanwhile<'_>],
 ) -> (Vec<String>, Vec<String>) {
     let library = regsweep.in_process();
-    let survey = library.survey().await;
+    let scanned = library.scan_and_plan().await;
     for event in meanwhile {
         match event {
             Push { repository, tag, content } => {
@@ -42,7 +42,7 @@ async fn run_of(
             }
         }
     }
-    let report = library.apply(&survey).await;
+    let report = library.apply(&scanned).await;
     assert_eq!(report.failures, []);
     let deleted = report.deleted.iter().filter(|one| !one.already_gone).map(|one| one.digest.to_string());
     (deleted.collect(), report.skipped.iter().map(|one| one.digest.to_string()).collect())
@@ -124,7 +124,7 @@ async fn a_new_index_saves_the_child_whose_old_one_is_being_deleted() {
     let Family { registry, kept, other, doomed, new, .. } = Family::new();
     let gate = HoldingProxy::before(&registry.host(), 1);
     let library = Regsweep::new(&gate.url(), OLD_TAGS_EXPIRE).in_process();
-    let survey = library.survey().await;
+    let scanned = library.scan_and_plan().await;
     let (url, pushed) = (registry.url(), new.clone());
     let push = std::thread::spawn(move || {
         gate.wait_until_held();
@@ -134,7 +134,7 @@ async fn a_new_index_saves_the_child_whose_old_one_is_being_deleted() {
         std::thread::sleep(Duration::from_millis(1500));
         gate.release();
     });
-    let report = library.apply(&survey).await;
+    let report = library.apply(&scanned).await;
     push.join().unwrap();
     assert_eq!(report.failures, []);
     let digests = |one: &regsweep::report::Deleted| one.digest.to_string();
@@ -189,10 +189,10 @@ async fn a_kept_image_that_goes_meanwhile_brings_at_least_to_life() {
     let rules = super::harness::OLD_TAGS_EXPIRE.replace("at_least: 0", "at_least: 1");
     let regsweep = Regsweep::new(&registry.url(), &rules);
     let library = regsweep.in_process();
-    let survey = library.survey().await;
+    let scanned = library.scan_and_plan().await;
     let url = format!("{}/v2/app/manifests/{}", registry.url(), kept.digest);
     assert_eq!(reqwest::Client::new().delete(url).send().await.unwrap().status(), 202);
-    let report = library.apply(&survey).await;
+    let report = library.apply(&scanned).await;
     assert_eq!(report.deleted, []);
     assert_holds(&registry, "app", &[("old", &doomed)]);
 }

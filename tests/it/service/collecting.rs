@@ -265,7 +265,7 @@ async fn sigterm_ends_the_survey_of_a_collection_at_once() {
     let lines = lines.replace("gc:\n", &format!("gc:\n  schedule: '{EACH_SECOND}'\n"));
     let place = Place::new(NEVER, &[lines]);
     let serving = place.serve().await;
-    until("a survey", async || asked.load(Ordering::SeqCst)).await;
+    until("a scanned", async || asked.load(Ordering::SeqCst)).await;
     let log = serving.stop().await;
     assert!(!log.contains("the collection begins") && filled.freed() == 0, "{log}");
 }

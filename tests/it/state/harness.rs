@@ -9,7 +9,9 @@ use regsweep::config::{Config, parse};
 use regsweep::model::RepositoryName;
 use regsweep::plan::{Plan, Planned, RepositoryPlan, Verdict};
 use regsweep::registry::{Reader, Retry};
-use regsweep::run::{self, Clock, Conducted, Limits, Means, Site, Stop, conduct, inspect, survey};
+use regsweep::run::{
+    self, Clock, LimitMode, RegistryContext, RunOptions, RunResult, Stop, inspect, scan_and_plan,
+};
 use regsweep::state::State;
 use serde_json::Value;
 
@@ -195,8 +197,8 @@ impl Looker {
         panic!("the state stays locked");
     }
 
-    fn site<'a>(&'a self, state: &'a State, clock: &'a Clock) -> Site<'a> {
-        Site {
+    fn registry_context<'a>(&'a self, state: &'a State, clock: &'a Clock) -> RegistryContext<'a> {
+        RegistryContext {
             config: &self.config,
             registry: &self.config.registries[0],
             reader: &self.reader,
@@ -210,7 +212,7 @@ impl Looker {
     /// The plan of that moment.
     pub(crate) async fn look(&self, at: DateTime<Utc>) -> Plan {
         let state = self.open();
-        survey(self.site(&state, &move || at), &(), async |_| Ok(None)).await.unwrap().plan
+        scan_and_plan(self.registry_context(&state, &move || at), &(), async |_| Ok(None)).await.unwrap().plan
     }
 
     /// The digests that would go at that moment.
@@ -225,16 +227,16 @@ impl Looker {
     pub(crate) async fn inspect(&self, repository: &str, at: DateTime<Utc>) -> Vec<Planned> {
         let state = self.open();
         let name = RepositoryName::parse(repository).unwrap();
-        inspect(self.site(&state, &move || at), &name).await.unwrap().1.manifests
+        inspect(self.registry_context(&state, &move || at), &name).await.unwrap().1.manifests
     }
 
     /// A run.
-    pub(crate) async fn run(&self, at: DateTime<Utc>) -> Result<Conducted, run::Error> {
+    pub(crate) async fn run(&self, at: DateTime<Utc>) -> Result<RunResult, run::Error> {
         let state = self.open();
         let clock = move || at;
-        let (limits, stop) = (Limits::Respected, Stop::default());
-        let means = Means { state: &state, collector: None, limits, stop: &stop, clock: &clock };
-        conduct(self.site(&state, &clock), &means, &()).await
+        let (limits, stop) = (LimitMode::Enforced, Stop::default());
+        let options = RunOptions { state: &state, collector: None, limits, stop: &stop, clock: &clock };
+        run::run(self.registry_context(&state, &clock), &options, &()).await
     }
 }
 

@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use regsweep::config::{Config, parse};
 use regsweep::registry::{Reader, Retry};
 use regsweep::report::RunReport;
-use regsweep::run::{Journal, Limits, Site, Stop, Survey, apply, survey};
+use regsweep::run::{Journal, LimitMode, RegistryContext, ScannedPlan, Stop, apply, scan_and_plan};
 use regsweep::state::State;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -206,22 +206,23 @@ pub struct Library {
 
 impl Library {
     /// Makes the plan.
-    pub async fn survey(&self) -> Survey {
-        survey(self.site(), &(), async |_| Ok(None)).await.unwrap()
+    pub async fn scan_and_plan(&self) -> ScannedPlan {
+        scan_and_plan(self.registry_context(), &(), async |_| Ok(None)).await.unwrap()
     }
 
     /// Carries it out.
-    pub async fn apply(&self, survey: &Survey) -> RunReport {
+    pub async fn apply(&self, scanned: &ScannedPlan) -> RunReport {
         let deleter = self.reader.deleter();
         let run = self.state.begin_run("main", self.now).unwrap();
         let journal = Journal { state: &self.state, registry: "main", run, clock: &|| hours_ago(0) };
-        apply(self.site(), survey, &deleter, journal, Limits::Respected, &Stop::default(), &()).await
+        apply(self.registry_context(), scanned, &deleter, journal, LimitMode::Enforced, &Stop::default(), &())
+            .await
     }
 
-    fn site(&self) -> Site<'_> {
+    fn registry_context(&self) -> RegistryContext<'_> {
         let Self { config, reader, state, now } = self;
         let (registry, state) = (&config.registries[0], Some(state));
-        Site { config, registry, reader, now: *now, only: None, state, clock: &present }
+        RegistryContext { config, registry, reader, now: *now, only: None, state, clock: &present }
     }
 }
 

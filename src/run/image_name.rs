@@ -5,13 +5,13 @@ use crate::model::{Digest, RepositoryName, Tag};
 use crate::state::{self, Filter, State};
 
 /// So many hexadecimal digits are what tables print of a digest, and enough to name one.
-const ENOUGH: usize = 12;
+const SHORT_DIGITS: usize = 12;
 /// And so many are all.
-const ALL: usize = 64;
+const ALL_DIGITS: usize = 64;
 
 /// One image of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
+pub struct ImageTarget {
     /// Where it was.
     pub repository: RepositoryName,
     /// A tag that was on it, or its digest.
@@ -29,33 +29,39 @@ pub enum Name {
 
 /// Why nobody can tell which image is meant.
 #[derive(Debug, thiserror::Error)]
-pub enum Unclear {
+pub enum ImageError {
     /// The text names none.
     #[error("{0}")]
-    NoImage(String),
+    Invalid(String),
     /// Several have this name.
     #[error("{0}")]
-    NotOne(String),
+    Ambiguous(String),
     /// None has this name.
     #[error("{0}")]
-    NotThere(String),
+    NotFound(String),
     /// The state does not tell.
     #[error(transparent)]
     State(#[from] state::Error),
 }
 
-impl Target {
+impl ImageTarget {
     /// The image of a run that is meant; its registry may stand before it, and is known anyway.
-    pub fn find(state: &State, run: i64, registry: &config::Registry, image: &str) -> Result<Self, Unclear> {
+    pub fn find(
+        state: &State,
+        run: i64,
+        registry: &config::Registry,
+        image: &str,
+    ) -> Result<Self, ImageError> {
         let prefixes = prefixes(registry);
         let name = prefixes.iter().find_map(|prefix| image.strip_prefix(prefix)).unwrap_or(image);
-        let (repository, reference) = parse_image(name).ok_or_else(|| Unclear::NoImage(no_image(image)))?;
+        let (repository, reference) =
+            parse_image(name).ok_or_else(|| ImageError::Invalid(no_image(image)))?;
         let past = state.history(&Filter { run: Some(run), ..Filter::default() })?;
         let entries = past.iter().flat_map(|(_, entries)| entries);
         let digests = entries.filter(|entry| entry.repository == repository).map(|entry| &entry.digest);
-        match reference.among(digests).map_err(Unclear::NotOne)? {
+        match reference.among(digests).map_err(ImageError::Ambiguous)? {
             Some(name) => Ok(Self { repository, name }),
-            None => Err(Unclear::NotThere(format!(
+            None => Err(ImageError::NotFound(format!(
                 "run {run} deleted no {image}: `regsweep history {run}` shows what it did"
             ))),
         }
@@ -90,7 +96,7 @@ pub fn parse_image(name: &str) -> Option<(RepositoryName, Reference)> {
     let repository = RepositoryName::parse(repository).ok()?;
     let digits = digest.strip_prefix("sha256:").unwrap_or(digest);
     let is_digit = |one: char| one.is_ascii_digit() || ('a'..='f').contains(&one);
-    if (ENOUGH..ALL).contains(&digits.len()) && digits.chars().all(is_digit) {
+    if (SHORT_DIGITS..ALL_DIGITS).contains(&digits.len()) && digits.chars().all(is_digit) {
         return Some((repository, Reference::Short(digits.to_owned())));
     }
     Some((repository, Reference::Whole(Name::Digest(Digest::parse(digest).ok()?))))
@@ -99,7 +105,7 @@ pub fn parse_image(name: &str) -> Option<(RepositoryName, Reference)> {
 /// What is said of a name that is none.
 pub fn no_image(image: &str) -> String {
     format!(
-        "{image:?} is no image: write REPOSITORY:TAG or REPOSITORY@DIGEST, of which {ENOUGH} digits are enough"
+        "{image:?} is no image: write REPOSITORY:TAG or REPOSITORY@DIGEST, of which {SHORT_DIGITS} digits are enough"
     )
 }
 

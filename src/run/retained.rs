@@ -10,9 +10,9 @@ use crate::plan::{RepositoryPlan, Verdict};
 /// Only the first 128 bits of each digest are held: a collision would stop a collection that could
 /// have gone on, and never the other way round.
 #[derive(Debug, Default)]
-pub struct Kept(HashSet<u128>);
+pub struct RetainedDigests(HashSet<u128>);
 
-impl Kept {
+impl RetainedDigests {
     pub(super) fn add(&mut self, snapshot: &Snapshot, plan: &RepositoryPlan) {
         for planned in plan.manifests.iter().filter(|planned| planned.verdict == Verdict::Keep) {
             self.0.insert(key(&planned.digest));

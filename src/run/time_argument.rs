@@ -5,14 +5,14 @@ use chrono_tz::Tz;
 
 /// A day of a calendar, or a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
+pub enum TimeArgument {
     /// From midnight to midnight in the time zone of the configuration.
     Day(NaiveDate),
     /// RFC 3339, which has a zone of its own.
     Moment(DateTime<Utc>),
 }
 
-impl Asked {
+impl TimeArgument {
     /// Reads what was written; an error says what to write.
     pub fn parse(text: &str) -> Result<Self, String> {
         if let Ok(moment) = DateTime::parse_from_rfc3339(text) {
@@ -64,7 +64,7 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, timezone: Tz, begin: &str, end: &str) {
-        let asked = Asked::parse(text).unwrap();
+        let asked = TimeArgument::parse(text).unwrap();
         let told = |moment: DateTime<Utc>| moment.format("%F %T%.f").to_string();
         assert_eq!((told(asked.begin(timezone)), told(asked.end(timezone))), (begin.into(), end.into()));
     }
@@ -88,7 +88,7 @@ mod tests {
         }
         for wrong in ["tomorrow", "", "2026-1-31", "26-01-31", "2026-02-30", "2026-01-31 12:00", "02026-01-3"]
         {
-            assert!(Asked::parse(wrong).is_err(), "{wrong}");
+            assert!(TimeArgument::parse(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -1,13 +1,13 @@
 //! Whether a run could do its work: the registry is reached, shows what it has and deletes, and what collects for it is
 //! there. Nothing is changed by it.
 
-use super::{Site, policy_of, repositories};
+use super::{RegistryContext, policy_of, repositories};
 use crate::gc::{Collector, Findings};
 use crate::model::RepositoryName;
 use crate::registry::DeletionSupport;
 
 /// So many repositories are asked whether something could be deleted before it counts as not known.
-const ASKED: usize = 5;
+const MAX_PROBED: usize = 5;
 
 /// What was looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl Subject {
 
 /// What came of one look.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Checked {
+pub struct Check {
     /// What was looked at.
     pub subject: Subject,
     /// Whether nothing stands in the way of it.
@@ -45,7 +45,7 @@ pub struct Checked {
     pub text: String,
 }
 
-impl Checked {
+impl Check {
     /// One that could not even begin.
     pub fn failed(subject: Subject, error: &anyhow::Error) -> Self {
         Self { subject, ok: false, text: format!("{error:#}") }
@@ -61,35 +61,34 @@ impl Checked {
 
 /// Looks at everything that a run and a collection need. What cannot be known without something that failed is not
 /// looked at.
-pub async fn check(site: Site<'_>, collector: Option<&Collector>) -> Vec<Checked> {
+pub async fn check(context: RegistryContext<'_>, collector: Option<&Collector>) -> Vec<Check> {
     let mut checks = Vec::new();
-    let reached = site.reader.ping().await.map(|()| format!("{} answers", site.registry.url));
+    let reached = context.reader.ping().await.map(|()| format!("{} answers", context.registry.url));
     let is_reached = reached.is_ok();
-    checks.push(Checked::of(Subject::Reach, reached));
+    checks.push(Check::of(Subject::Reach, reached));
     if is_reached {
-        match repositories(site).await {
+        match repositories(context).await {
             Ok(names) => {
                 let claimed: Vec<&RepositoryName> =
-                    names.iter().filter(|name| policy_of(site, name).is_some()).collect();
+                    names.iter().filter(|name| policy_of(context, name).is_some()).collect();
                 let text = format!("{}, of which policies claim {}", names.len(), claimed.len());
-                checks.push(Checked::of::<String>(Subject::Repositories, Ok(text)));
-                checks.push(Checked::of(Subject::Deletion, deletes(site, &claimed).await));
+                checks.push(Check::of::<String>(Subject::Repositories, Ok(text)));
+                checks.push(Check::of(Subject::Deletion, deletes(context, &claimed).await));
             }
-            Err(error) => checks.push(Checked::of(Subject::Repositories, Err::<String, _>(error))),
+            Err(error) => checks.push(Check::of(Subject::Repositories, Err::<String, _>(error))),
         }
     }
     if let Some(collector) = collector {
-        checks
-            .push(Checked::of(Subject::Collection, collector.check().await.map(|found| found_words(&found))));
+        checks.push(Check::of(Subject::Collection, collector.check().await.map(|found| found_words(&found))));
     }
     checks
 }
 
 /// Whether the registry deletes, by the first repository that tells: it is asked to delete what cannot exist.
-async fn deletes(site: Site<'_>, claimed: &[&RepositoryName]) -> Result<String, String> {
-    let deleter = site.reader.deleter();
+async fn deletes(context: RegistryContext<'_>, claimed: &[&RepositoryName]) -> Result<String, String> {
+    let deleter = context.reader.deleter();
     let mut failed = None;
-    for repository in claimed.iter().take(ASKED) {
+    for repository in claimed.iter().take(MAX_PROBED) {
         match deleter.probe_deletion(repository).await {
             Ok(DeletionSupport::Supported) => return Ok(format!("allowed, as {repository} shows")),
             Ok(DeletionSupport::Unsupported(why)) => return Err(why.to_owned()),
