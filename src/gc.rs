@@ -3,7 +3,7 @@
 //!
 //! It knows the Docker Engine, commands, and what `garbage-collect` prints. It knows no HTTP API of a
 //! registry, no plan and no database: who calls it says which digests are kept, remembers in a
-//! [`Ledger`] what must survive a crash, and tells when the registry answers again.
+//! [`RecoveryLog`] what must survive a crash, and tells when the registry answers again.
 //!
 //! Whatever runs it, `--delete-untagged` is never passed: on distribution 2.8 it destroys multi-arch
 //! images, and on 3.x it can still lose blobs of another repository.
@@ -19,15 +19,15 @@ mod engine;
 mod error;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod locks;
 mod output;
 mod process;
 mod redis;
 mod site;
 mod storage;
-mod turns;
 
 pub use error::Error;
-pub use turns::Turns;
+pub use locks::CollectionLocks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -36,26 +36,26 @@ use std::time::Duration;
 
 use self::cache::Cache;
 use self::cached::Cached;
+use self::locks::Target;
 use self::redis::Redis;
 use self::site::Site as _;
-use self::turns::Target;
 use crate::config;
 use crate::model::Digest;
 
-/// Remembers, outside this process, what must be undone or finished if we are killed. Between [`Ledger::stopping`]
-/// and [`Ledger::restored`] the registry is down.
-pub trait Ledger: Send + Sync {
+/// Remembers, outside this process, what must be undone or finished if we are killed. Between [`RecoveryLog::record_stopping`]
+/// and [`RecoveryLog::record_restored`] the registry is down.
+pub trait RecoveryLog: Send + Sync {
     /// The registry is about to be stopped (or, with `exec`, is due a restart). Durable on return.
-    fn stopping(&self) -> anyhow::Result<()>;
+    fn record_stopping(&self) -> anyhow::Result<()>;
     /// The registry that is about to be stopped was started then, in the words of what runs it.
-    fn started(&self, at: &str) -> anyhow::Result<()>;
+    fn record_started_at(&self, at: &str) -> anyhow::Result<()>;
     /// The registry answers again.
-    fn restored(&self) -> anyhow::Result<()>;
+    fn record_restored(&self) -> anyhow::Result<()>;
     /// These blobs may be swept now; a size that is not known is 0. From now on the cache of the registry may be
     /// wrong about what is `stale`: after a crash, [`Collector::clear`] that. Durable on return.
-    fn sweeping(&self, blobs: &BTreeMap<Digest, u64>, stale: &BTreeSet<Digest>) -> anyhow::Result<()>;
+    fn record_sweeping(&self, blobs: &BTreeMap<Digest, u64>, stale: &BTreeSet<Digest>) -> anyhow::Result<()>;
     /// The cache holds nothing of it any more.
-    fn cleared(&self) -> anyhow::Result<()>;
+    fn record_cache_cleared(&self) -> anyhow::Result<()>;
 }
 
 /// The registry as its clients see it, and whoever may want a collection to end. A closure that waits until the
@@ -88,7 +88,7 @@ impl<T: Fn() -> F + Send + Sync, F: Future<Output = bool> + Send> Outside for T 
 
 /// What one collection freed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Collected {
+pub struct Reclaimed {
     /// How many blobs were removed.
     pub blobs: u64,
     /// The bytes of the removed blobs whose size was measured before they went. Where the store cannot be
@@ -104,9 +104,9 @@ pub struct Collected {
 
 /// How a collection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum CollectionResult {
     /// Blobs were swept.
-    Collected(Collected),
+    Reclaimed(Reclaimed),
     /// There is less to free than a collection is worth; the registry was not touched.
     BelowMinimum {
         /// Bytes that a collection would have freed.
@@ -118,7 +118,7 @@ pub enum Outcome {
 
 /// What a collection would find, as far as a look tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Findings {
+pub struct CheckResult {
     /// What runs the registry, or the collection, for people.
     pub runner: String,
     /// Whether the registry's blobs can be looked at.
@@ -135,7 +135,7 @@ pub struct Collector {
     cache: Option<config::Cache>,
     redis: Option<Arc<Redis>>,
     runner: Runner,
-    gate: Arc<tokio::sync::Mutex<()>>,
+    lock: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Debug)]
@@ -150,12 +150,12 @@ impl Collector {
     /// `cert.pem` and `key.pem` as the Docker command line wants them, `tcp://` is spoken over TLS.
     ///
     /// It takes turns with all other collectors of the same container, or of the same command, that share its
-    /// `turns`. The Engine is not contacted yet.
+    /// `locks`. The Engine is not contacted yet.
     pub fn new(
         gc: &config::Gc,
         docker_host: &str,
         certificates: Option<&Path>,
-        turns: &Turns,
+        locks: &CollectionLocks,
     ) -> Result<Self, Error> {
         let (runner, target) = match &gc.collector {
             config::Collector::Docker { host, container, method, config_file } => {
@@ -177,10 +177,10 @@ impl Collector {
                 (Runner::Command(command), Target::Command(run.clone()))
             }
         };
-        let gate = turns.gate(target);
+        let lock = locks.of(target);
         let redis = gc.redis.as_ref().map(Redis::new).transpose()?.map(Arc::new);
         let (timeout, min_reclaimable, cache) = (gc.timeout, gc.min_reclaimable, gc.cache);
-        Ok(Self { timeout, min_reclaimable, cache, redis, runner, gate })
+        Ok(Self { timeout, min_reclaimable, cache, redis, runner, lock })
     }
 
     /// The same, for which no collection is too small.
@@ -196,23 +196,23 @@ impl Collector {
     /// be checked.)
     ///
     /// However this ends, the registry is put back first; if the returned future is dropped, a task of the
-    /// runtime does that. After an error that follows [`Ledger::sweeping`], some blobs may be gone: ask
+    /// runtime does that. After an error that follows [`RecoveryLog::record_sweeping`], some blobs may be gone: ask
     /// [`Collector::gone`].
     pub async fn collect(
         &self,
         is_kept: &(dyn Fn(&Digest) -> bool + Sync),
-        ledger: &dyn Ledger,
+        recovery_log: &dyn RecoveryLog,
         outside: impl Outside,
-    ) -> Result<Outcome, Error> {
-        let terms = collection::Terms {
+    ) -> Result<CollectionResult, Error> {
+        let request = collection::CollectionRequest {
             timeout: self.timeout,
             min_reclaimable: self.min_reclaimable,
             is_kept,
-            ledger,
+            recovery_log,
         };
-        let _turn = tokio::select! {
+        let _guard = tokio::select! {
             biased;
-            turn = turns::take(&self.gate) => turn,
+            turn = locks::acquire(&self.lock) => turn,
             error = collection::given_up(&outside) => return Err(error),
         };
         match &self.runner {
@@ -221,19 +221,19 @@ impl Collector {
                 let site = docker.site().await?;
                 site.clear().await?;
                 let redis = self.cache_to_clear(site.cache()).await?;
-                collection::collect(&Cached::new(site, redis), &terms, &outside).await
+                collection::collect(&Cached::new(site, redis), &request, &outside).await
             }
             Runner::Command(command) => {
                 let site = command.site().await;
                 let redis = self.cache_to_clear(site.cache()).await?;
-                collection::collect(&Cached::new(site, redis), &terms, &outside).await
+                collection::collect(&Cached::new(site, redis), &request, &outside).await
             }
         }
     }
 
     /// Looks whether a collection could begin: the container or the commands, the registry's configuration and store,
     /// its cache. Changes nothing, stops nothing, and makes no dry run.
-    pub async fn check(&self) -> Result<Findings, Error> {
+    pub async fn check(&self) -> Result<CheckResult, Error> {
         let (runner, sees_store, cache) = match &self.runner {
             Runner::Docker(docker) => {
                 let site = docker.site().await?;
@@ -246,18 +246,18 @@ impl Collector {
             }
         };
         let redis = self.cache_to_clear(cache).await?.map(|redis| redis.place().to_owned());
-        Ok(Findings { runner, sees_store, redis })
+        Ok(CheckResult { runner, sees_store, redis })
     }
 
     /// Removes from the registry's cache, if a restart does not empty it, what it holds of these blobs. After a
-    /// crash that followed [`Ledger::sweeping`] this is due before [`Collector::restore`], and once more after it,
+    /// crash that followed [`RecoveryLog::record_sweeping`] this is due before [`Collector::restore`], and once more after it,
     /// for a registry that ran meanwhile.
     pub async fn clear(&self, stale: &BTreeSet<Digest>) -> Result<(), Error> {
         if stale.is_empty() {
             return Ok(());
         }
         if let Some(redis) = &self.redis {
-            return docker::patiently(|| async { redis.clear(stale).await.map(drop) }).await;
+            return docker::with_retries(|| async { redis.clear(stale).await.map(drop) }).await;
         }
         // The operator may have taken `gc.redis` away since, and is right only if the cache is gone as well.
         let cache = match &self.runner {
@@ -299,7 +299,7 @@ impl Collector {
         Ok(Some(redis.clone()))
     }
 
-    /// Puts the registry back after a crash that followed [`Ledger::stopping`], and waits for it.
+    /// Puts the registry back after a crash that followed [`RecoveryLog::record_stopping`], and waits for it.
     ///
     /// A collection that still runs in a container of ours is ended first; then the registry's container is
     /// restarted, which also ends what may still run inside it. For a command, what still runs of a
@@ -308,7 +308,7 @@ impl Collector {
         &self,
         alive: impl Fn() -> F + Send + Sync,
     ) -> Result<(), Error> {
-        let _turn = turns::take(&self.gate).await;
+        let _guard = locks::acquire(&self.lock).await;
         match &self.runner {
             Runner::Docker(docker) => docker.restore().await?,
             Runner::Command(command) => command.restore().await?,
@@ -317,9 +317,9 @@ impl Collector {
     }
 
     /// Ends what may be left of a collection beside a registry that was not stopped for it, after a crash that
-    /// followed [`Ledger::sweeping`].
+    /// followed [`RecoveryLog::record_sweeping`].
     pub async fn end(&self) -> Result<(), Error> {
-        let _turn = turns::take(&self.gate).await;
+        let _guard = locks::acquire(&self.lock).await;
         match &self.runner {
             // What it has left in the Engine is removed before its next collection begins, and sweeps a registry
             // that was found stopped.
@@ -329,12 +329,12 @@ impl Collector {
     }
 
     /// Whether somebody else has started the registry since we stopped it, and no sweep of ours can have gone on
-    /// beside it. Then nothing of ours is left, and it need not be restored. `started` is what the ledger was
+    /// beside it. Then nothing of ours is left, and it need not be restored. `started` is what the recovery log was
     /// told, unless a sweep may have begun since.
     ///
     /// Commands cannot tell; theirs is to start what is not running.
     pub async fn is_back(&self, started: Option<&str>) -> Result<bool, Error> {
-        let _turn = turns::take(&self.gate).await;
+        let _guard = locks::acquire(&self.lock).await;
         match &self.runner {
             Runner::Docker(docker) => docker.is_back(started).await,
             Runner::Command(_) => Ok(false),

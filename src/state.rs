@@ -9,18 +9,18 @@ mod history;
 mod interrupted;
 mod journal;
 mod learned;
-mod ledger;
 mod memory;
 mod names;
 mod plans;
+mod recovery_log;
 mod runs;
 mod schema;
 mod subjects;
 
 pub use history::Filter;
 pub use journal::{Departure, Entry, Fate};
-pub use ledger::Ledger;
 pub use names::{Recognized, Unknown};
+pub use recovery_log::RecoveryLog;
 pub use runs::{Collection, Run, Total, TotalKind};
 
 use std::fs::{File, TryLockError};
@@ -132,8 +132,8 @@ impl State {
     }
 
     /// The part of the state that the collector of one registry writes.
-    pub fn ledger(&self, registry: &str) -> Ledger {
-        Ledger::new(self.clone(), &self.key(registry))
+    pub fn recovery_log(&self, registry: &str) -> RecoveryLog {
+        RecoveryLog::new(self.clone(), &self.key(registry))
     }
 
     /// Makes room for a new file where the one that is there cannot be used, loudly. Tells whether a state is lost,
@@ -457,7 +457,7 @@ mod tests {
         assert_eq!(state.collections(9).unwrap()[0].collected.at, at(20));
         assert_eq!(state.reclaimable("main").unwrap(), 150);
         assert_eq!(state.stopped().unwrap(), ["main"]);
-        assert_eq!(state.ledger("main").down_since().unwrap(), None);
+        assert_eq!(state.recovery_log("main").down_since().unwrap(), None);
         let entry = state.departing(runs[0].id, "main", &departure("a", &["v1"], 5), at(30)).unwrap();
         state.departed(entry).unwrap();
         drop(state);

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use super::args::{Remembering, Selection};
 use crate::config::{Config, Env, Registry};
 use crate::daemon::DockerDefaults;
-use crate::gc::{Collector, Turns};
+use crate::gc::{CollectionLocks, Collector};
 use crate::policy::Patterns;
 use crate::registry::{Reader, Retry};
 use crate::report::StateUse;
@@ -23,7 +23,7 @@ pub(super) struct Session<'a> {
     pub(super) reader: Reader,
     now: DateTime<Utc>,
     state: Option<State>,
-    turns: Turns,
+    collection_locks: CollectionLocks,
 }
 
 /// Whoever only wants to know whether a registry answers does not wait for it.
@@ -33,7 +33,7 @@ impl<'a> Session<'a> {
     /// A way to a registry for a look whether it answers now.
     pub(super) fn glance(config: &'a Config, registry: &'a Registry) -> anyhow::Result<Self> {
         let retry = Retry { attempts: 2, outage_timeout: OUTAGE_TIMEOUT, ..Retry::default() };
-        Self::with(config, registry, clock(), None, &Turns::default(), retry)
+        Self::with(config, registry, clock(), None, &CollectionLocks::default(), retry)
     }
 
     fn open(
@@ -41,9 +41,9 @@ impl<'a> Session<'a> {
         registry: &'a Registry,
         now: DateTime<Utc>,
         state: Option<&State>,
-        turns: &Turns,
+        collection_locks: &CollectionLocks,
     ) -> anyhow::Result<Self> {
-        Self::with(config, registry, now, state, turns, Retry::default())
+        Self::with(config, registry, now, state, collection_locks, Retry::default())
     }
 
     fn with(
@@ -51,19 +51,27 @@ impl<'a> Session<'a> {
         registry: &'a Registry,
         now: DateTime<Utc>,
         state: Option<&State>,
-        turns: &Turns,
+        collection_locks: &CollectionLocks,
         retry: Retry,
     ) -> anyhow::Result<Self> {
         let reader = Reader::new(registry, retry, Arc::new(()))
             .with_context(|| format!("registry {} cannot be used", registry.name))?;
-        Ok(Self { config, registry, reader, now, state: state.cloned(), turns: turns.clone() })
+        Ok(Self {
+            config,
+            registry,
+            reader,
+            now,
+            state: state.cloned(),
+            collection_locks: collection_locks.clone(),
+        })
     }
 
     /// What collects for this registry, if the configuration says so.
     pub(super) fn collector(&self, env: Env<'_>) -> anyhow::Result<Option<Collector>> {
         let Some(gc) = &self.registry.gc else { return Ok(None) };
         let engine = DockerDefaults::of(env);
-        let collector = Collector::new(gc, &engine.host, engine.certificates.as_deref(), &self.turns);
+        let collector =
+            Collector::new(gc, &engine.host, engine.certificates.as_deref(), &self.collection_locks);
         collector.map(Some).with_context(|| format!("registry {} cannot be collected", self.registry.name))
     }
 
@@ -162,10 +170,10 @@ pub(super) fn open<'a>(
     state: Option<&State>,
 ) -> anyhow::Result<Vec<Session<'a>>> {
     let now = at.unwrap_or_else(clock);
-    let turns = Turns::default();
+    let collection_locks = CollectionLocks::default();
     selected(config, selection)?
         .into_iter()
-        .map(|registry| Session::open(config, registry, now, state, &turns))
+        .map(|registry| Session::open(config, registry, now, state, &collection_locks))
         .collect()
 }
 
@@ -179,11 +187,11 @@ pub(super) fn open_for<'a, 'b>(
     let now = at.unwrap_or_else(clock);
     for registry in &config.registries {
         if let Some(rest) = prefixes(registry).iter().find_map(|prefix| image.strip_prefix(prefix.as_str())) {
-            return Ok((Session::open(config, registry, now, state, &Turns::default())?, rest));
+            return Ok((Session::open(config, registry, now, state, &CollectionLocks::default())?, rest));
         }
     }
     match config.registries.as_slice() {
-        [registry] => Ok((Session::open(config, registry, now, state, &Turns::default())?, image)),
+        [registry] => Ok((Session::open(config, registry, now, state, &CollectionLocks::default())?, image)),
         registries => {
             let names: Vec<&str> = registries.iter().map(|registry| registry.name.as_str()).collect();
             let names = names.join(", ");
@@ -198,7 +206,7 @@ pub(super) fn open_one<'a>(
     registry: &'a Registry,
     state: &State,
 ) -> anyhow::Result<Session<'a>> {
-    Session::open(config, registry, clock(), Some(state), &Turns::default())
+    Session::open(config, registry, clock(), Some(state), &CollectionLocks::default())
 }
 
 pub(super) fn named<'a>(config: &'a Config, name: &str) -> Result<&'a Registry, Usage> {

@@ -34,7 +34,7 @@ impl ActiveConfig {
             if let Some(gc) = &registry.gc {
                 let docker = &service.docker;
                 let certificates = docker.certificates.as_deref();
-                let collector = Collector::new(gc, &docker.host, certificates, &service.turns);
+                let collector = Collector::new(gc, &docker.host, certificates, &service.collection_locks);
                 collectors.insert(name.clone(), collector.with_context(cannot)?);
             }
         }

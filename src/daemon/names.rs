@@ -38,7 +38,7 @@ impl Service {
     pub(super) fn held_up(&self, config: &Config) -> anyhow::Result<Option<String>> {
         for name in self.state.would_rename(config)? {
             // What is down is brought back by whatever configuration can do it.
-            if lock(&self.jobs).is_busy(&name) && !self.state.ledger(&name).is_stopped()? {
+            if lock(&self.jobs).is_busy(&name) && !self.state.recovery_log(&name).is_stopped()? {
                 return Ok(Some(format!(
                     "it gives registry {name} another name, and something is under way there: it is taken up when that \
                      has ended"

@@ -40,7 +40,7 @@ impl Service {
     /// Takes in how a collection ended. One that left the registry down ends when that is back.
     pub(super) async fn collection_ended(&self, name: &str, collected: CollectionReport) -> End {
         let end = End::of(collected.outcome);
-        match self.state.ledger(name).is_stopped() {
+        match self.state.recovery_log(name).is_stopped() {
             Ok(false) => self.collected(name, collected),
             Ok(true) => {
                 self.stopped(name, Some(collected.error.as_deref().unwrap_or("no reason is known")));
@@ -53,7 +53,7 @@ impl Service {
 
     /// After a job that ended in an error: also then the registry does not stay down.
     pub(super) async fn leave_nothing_down(&self, name: &str) {
-        if self.state.ledger(name).is_stopped().unwrap_or_default() {
+        if self.state.recovery_log(name).is_stopped().unwrap_or_default() {
             self.bring_back(name, None).await;
         }
     }
@@ -62,7 +62,7 @@ impl Service {
     /// that is in force at each try. `failed` is how a collection of this process ended.
     pub(super) async fn bring_back(&self, name: &str, failed: Option<&CollectionReport>) {
         let mut tries = 0;
-        if failed.is_none() && self.state.ledger(name).is_stopped().unwrap_or_default() {
+        if failed.is_none() && self.state.recovery_log(name).is_stopped().unwrap_or_default() {
             self.stopped(name, Some(CUT_OFF));
         }
         loop {

@@ -17,7 +17,7 @@ use super::recovery::CUT_OFF;
 use super::schedule::Job;
 use super::undo::Wish;
 use crate::config::{self, Config, Env, GcSchedule};
-use crate::gc::Turns;
+use crate::gc::CollectionLocks;
 use crate::http::{Clock, Entry, Run, StartedRuns, StatusStore};
 use crate::metrics::Metrics;
 use crate::policy::Mode;
@@ -34,7 +34,7 @@ pub(super) struct Service {
     pub(super) stop: Stop,
     pub(super) docker: DockerDefaults,
     /// Of all collections, also of those that an earlier configuration began.
-    pub(super) turns: Turns,
+    pub(super) collection_locks: CollectionLocks,
     /// What is under way in each registry, and what waits for that.
     pub(super) jobs: Mutex<Jobs>,
     /// By registry, the undos that wait for their turn.
@@ -79,7 +79,7 @@ impl Service {
             clock,
             stop: Stop::default(),
             docker: DockerDefaults::of(env),
-            turns: Turns::default(),
+            collection_locks: CollectionLocks::default(),
             jobs: Mutex::default(),
             undos: Mutex::default(),
             contacts: Mutex::default(),
@@ -109,7 +109,7 @@ impl Service {
             let before = before.as_ref().and_then(|before| before.registry(&registry.name));
             if before.is_none_or(|before| before.url != registry.url) {
                 past::go_on(self, &registry.name)?;
-                if self.state.ledger(&registry.name).is_stopped()? {
+                if self.state.recovery_log(&registry.name).is_stopped()? {
                     self.metrics.stopped(&registry.name, true);
                     self.status_store.stopped(&registry.name, Some(CUT_OFF));
                 }

@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
 
-use crate::gc::docker::patiently;
+use crate::gc::docker::with_retries;
 use crate::gc::output::Found;
 use crate::gc::redis::Redis;
-use crate::gc::site::{Look, Site};
+use crate::gc::site::{DryRun, Site};
 use crate::gc::{Error, Outside};
 use crate::model::Digest;
 
@@ -43,13 +43,13 @@ impl<S: Site> Site for Cached<S> {
         self.site.interrupts()
     }
 
-    fn looks_twice(&self) -> bool {
-        self.site.looks_twice()
+    fn has_second_dry_run(&self) -> bool {
+        self.site.has_second_dry_run()
     }
 
-    async fn look(&self, deadline: Instant) -> Result<Look, Error> {
-        let look = self.site.look(deadline).await?;
-        if let Look::Found(found) = &look {
+    async fn dry_run(&self, deadline: Instant) -> Result<DryRun, Error> {
+        let look = self.site.dry_run(deadline).await?;
+        if let DryRun::Done(found) = &look {
             self.note(found);
         }
         Ok(look)
@@ -63,8 +63,8 @@ impl<S: Site> Site for Cached<S> {
         self.site.size(digest).await
     }
 
-    async fn started(&self) -> Option<String> {
-        self.site.started().await
+    async fn started_at(&self) -> Option<String> {
+        self.site.started_at().await
     }
 
     fn stale(&self) -> BTreeSet<Digest> {
@@ -75,8 +75,8 @@ impl<S: Site> Site for Cached<S> {
         self.site.stop(deadline).await
     }
 
-    async fn disturbed(&self, outside: &impl Outside) -> Option<Error> {
-        self.site.disturbed(outside).await
+    async fn interference(&self, outside: &impl Outside) -> Option<Error> {
+        self.site.interference(outside).await
     }
 
     async fn sweep(&self, deadline: Instant) -> Result<Found, Error> {
@@ -89,18 +89,18 @@ impl<S: Site> Site for Cached<S> {
         self.site.clear().await
     }
 
-    async fn bring_back(&self, swept: bool) -> Result<(), Error> {
+    async fn restore(&self, swept: bool) -> Result<(), Error> {
         let Some(redis) = self.redis.as_ref().filter(|_| swept) else {
-            return self.site.bring_back(swept).await;
+            return self.site.restore(swept).await;
         };
         let stale = self.stale();
         // A sweep that goes on would make the cache wrong again.
         self.site.clear().await?;
         // Before the registry is back, or a push would be told that swept blobs are there. If it cannot be done,
         // the registry stays down: that is seen and can be mended, and images without layers are neither.
-        patiently(|| async { redis.clear(&stale).await.map(drop) }).await?;
-        self.site.bring_back(swept).await?;
+        with_retries(|| async { redis.clear(&stale).await.map(drop) }).await?;
+        self.site.restore(swept).await?;
         // It may have run during the sweep, and a request may have noted a blob again just before that went.
-        patiently(|| async { redis.clear(&stale).await.map(drop) }).await
+        with_retries(|| async { redis.clear(&stale).await.map(drop) }).await
     }
 }

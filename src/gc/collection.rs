@@ -10,36 +10,36 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::gc::output::Found;
-use crate::gc::site::{Look, Site};
-use crate::gc::{Collected, Error, Ledger, Outcome, Outside};
+use crate::gc::site::{DryRun, Site};
+use crate::gc::{CollectionResult, Error, Outside, Reclaimed, RecoveryLog};
 use crate::model::Digest;
 
 /// Blobs that are looked at side by side. The Engine does such looks one after the other anyway; a few in
 /// flight hide the way there and back.
-const LOOKS: usize = 4;
+const CONCURRENT_LOOKUPS: usize = 4;
 
 /// How often it is looked whether somebody has started the registry in the middle of a sweep.
-const WATCH: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What the caller wants of a collection.
-pub(super) struct Terms<'a> {
+pub(super) struct CollectionRequest<'a> {
     pub(super) timeout: Duration,
     pub(super) min_reclaimable: u64,
     pub(super) is_kept: &'a (dyn Fn(&Digest) -> bool + Sync),
-    pub(super) ledger: &'a dyn Ledger,
+    pub(super) recovery_log: &'a dyn RecoveryLog,
 }
 
 /// Collects once.
 pub(super) async fn collect<S: Site>(
     site: &S,
-    terms: &Terms<'_>,
+    request: &CollectionRequest<'_>,
     outside: &impl Outside,
-) -> Result<Outcome, Error> {
-    let deadline = Instant::now() + terms.timeout;
+) -> Result<CollectionResult, Error> {
+    let deadline = Instant::now() + request.timeout;
     // A look changes nothing, and can take long: nobody who wants us to stop is kept waiting for its end.
     let looked = tokio::select! {
         biased;
-        looked = unless_ended(outside, first_look(site, terms, deadline)) => looked,
+        looked = unless_ended(outside, first_dry_run(site, request, deadline)) => looked,
         error = given_up(outside) => Err(error),
     };
     if looked.is_err()
@@ -53,26 +53,26 @@ pub(super) async fn collect<S: Site>(
     };
     let interrupts = site.interrupts();
     if interrupts {
-        terms.ledger.stopping().map_err(Error::Ledger)?;
-        if let Some(at) = site.started().await {
-            terms.ledger.started(&at).map_err(Error::Ledger)?;
+        request.recovery_log.record_stopping().map_err(Error::RecoveryLog)?;
+        if let Some(at) = site.started_at().await {
+            request.recovery_log.record_started_at(&at).map_err(Error::RecoveryLog)?;
         }
     }
-    let mut watch = Watch { site, armed: true, swept: false };
+    let mut watch = RestoreGuard { site, armed: true, swept: false };
     let swept = async {
-        Ok(match sweep(site, terms, outside, deadline, &mut blobs, &mut watch.swept).await? {
+        Ok(match sweep(site, request, outside, deadline, &mut blobs, &mut watch.swept).await? {
             Some((swept, marked)) => Some((blobs.removed(site, swept, deadline).await?, marked)),
             None => None,
         })
     };
     let swept = unless_ended(outside, swept).await;
     // From here on nobody ends it: first of all the registry has to be back.
-    let back = site.bring_back(watch.swept).await;
+    let back = site.restore(watch.swept).await;
     watch.armed = false;
     if back.is_ok() && watch.swept {
-        terms.ledger.cleared().map_err(Error::Ledger)?;
+        request.recovery_log.record_cache_cleared().map_err(Error::RecoveryLog)?;
     }
-    let swept = in_time(swept, terms);
+    let swept = in_time(swept, request);
     if let Err(source) = back {
         return Err(Error::Down { source: Box::new(source), during: swept.err().map(Box::new) });
     }
@@ -81,11 +81,11 @@ pub(super) async fn collect<S: Site>(
             let during = swept.err().map(Box::new);
             return Err(Error::Down { source: Box::new(Error::Silent), during });
         }
-        terms.ledger.restored().map_err(Error::Ledger)?;
+        request.recovery_log.record_restored().map_err(Error::RecoveryLog)?;
     }
-    let Some(((removed, bytes), marked)) = swept? else { return Ok(Outcome::NothingToDo) };
+    let Some(((removed, bytes), marked)) = swept? else { return Ok(CollectionResult::NothingToDo) };
     let blobs = removed.len() as u64;
-    Ok(Outcome::Collected(Collected { blobs, bytes, marked, removed }))
+    Ok(CollectionResult::Reclaimed(Reclaimed { blobs, bytes, marked, removed }))
 }
 
 /// What comes of it, unless the collection shall end before.
@@ -115,25 +115,29 @@ enum First {
     /// These blobs are worth a collection.
     Worthwhile(Blobs),
     /// There is no more to be done.
-    Done(Outcome),
+    Done(CollectionResult),
 }
 
-async fn first_look<S: Site>(site: &S, terms: &Terms<'_>, deadline: Instant) -> Result<First, Error> {
+async fn first_dry_run<S: Site>(
+    site: &S,
+    request: &CollectionRequest<'_>,
+    deadline: Instant,
+) -> Result<First, Error> {
     let mut blobs = Blobs { seen: site.sees_blobs().await?, sizes: BTreeMap::new() };
-    let eligible = match in_time(site.look(deadline).await, terms)? {
-        Look::Blind => return Ok(First::Worthwhile(blobs)),
-        Look::Found(Found::Nothing) if blobs.seen => return Err(Error::NoRepositories),
-        Look::Found(Found::Nothing) => return Ok(First::Done(Outcome::NothingToDo)),
-        Look::Found(Found::Eligible { blobs, .. }) => blobs,
+    let eligible = match in_time(site.dry_run(deadline).await, request)? {
+        DryRun::Unsupported => return Ok(First::Worthwhile(blobs)),
+        DryRun::Done(Found::Nothing) if blobs.seen => return Err(Error::NoRepositories),
+        DryRun::Done(Found::Nothing) => return Ok(First::Done(CollectionResult::NothingToDo)),
+        DryRun::Done(Found::Eligible { blobs, .. }) => blobs,
     };
     if eligible.is_empty() {
-        return Ok(First::Done(Outcome::NothingToDo));
+        return Ok(First::Done(CollectionResult::NothingToDo));
     }
-    refuse_kept(&eligible, terms)?;
+    refuse_kept(&eligible, request)?;
     blobs.measure(site, eligible).await?;
     let reclaimable = blobs.bytes();
-    if blobs.seen && reclaimable < terms.min_reclaimable {
-        return Ok(First::Done(Outcome::BelowMinimum { reclaimable }));
+    if blobs.seen && reclaimable < request.min_reclaimable {
+        return Ok(First::Done(CollectionResult::BelowMinimum { reclaimable }));
     }
     Ok(First::Worthwhile(blobs))
 }
@@ -147,10 +151,10 @@ pub(super) async fn gone<S: Site>(
     let there: BTreeSet<Digest> = if site.sees_blobs().await? {
         measure(site, blobs.keys().cloned()).await?.into_keys().collect()
     } else {
-        match site.look(Instant::now() + timeout).await? {
-            Look::Blind => return Err(Error::UnknownStore),
-            Look::Found(Found::Nothing) => BTreeSet::new(),
-            Look::Found(Found::Eligible { blobs, .. }) => blobs,
+        match site.dry_run(Instant::now() + timeout).await? {
+            DryRun::Unsupported => return Err(Error::UnknownStore),
+            DryRun::Done(Found::Nothing) => BTreeSet::new(),
+            DryRun::Done(Found::Eligible { blobs, .. }) => blobs,
         }
     };
     let gone = blobs.iter().filter(|(digest, _)| !there.contains(*digest));
@@ -161,7 +165,7 @@ pub(super) async fn gone<S: Site>(
 /// was nothing left to sweep.
 async fn sweep<S: Site>(
     site: &S,
-    terms: &Terms<'_>,
+    request: &CollectionRequest<'_>,
     outside: &impl Outside,
     deadline: Instant,
     blobs: &mut Blobs,
@@ -170,25 +174,25 @@ async fn sweep<S: Site>(
     if site.interrupts() {
         site.stop(deadline).await?;
     }
-    if let Some(error) = site.disturbed(outside).await {
+    if let Some(error) = site.interference(outside).await {
         return Err(error);
     }
-    if site.looks_twice() {
-        match site.look(deadline).await? {
-            Look::Blind => {}
-            Look::Found(Found::Nothing) => return Ok(None),
-            Look::Found(Found::Eligible { blobs: eligible, .. }) => {
+    if site.has_second_dry_run() {
+        match site.dry_run(deadline).await? {
+            DryRun::Unsupported => {}
+            DryRun::Done(Found::Nothing) => return Ok(None),
+            DryRun::Done(Found::Eligible { blobs: eligible, .. }) => {
                 if eligible.is_empty() {
                     return Ok(None);
                 }
-                refuse_kept(&eligible, terms)?;
+                refuse_kept(&eligible, request)?;
                 blobs.measure(site, eligible).await?;
             }
         }
     }
-    terms.ledger.sweeping(&blobs.sizes, &site.stale()).map_err(Error::Ledger)?;
+    request.recovery_log.record_sweeping(&blobs.sizes, &site.stale()).map_err(Error::RecoveryLog)?;
     *begun = true;
-    match undisturbed(site, outside, site.sweep(deadline)).await? {
+    match unless_interfered(site, outside, site.sweep(deadline)).await? {
         Found::Nothing => Ok(None),
         Found::Eligible { blobs, marked, .. } => Ok(Some((blobs, marked))),
     }
@@ -196,33 +200,33 @@ async fn sweep<S: Site>(
 
 /// What comes of a sweep, unless the registry runs before its end or right after it: blobs that it takes for
 /// present may be gone a moment later.
-async fn undisturbed<S: Site, T>(
+async fn unless_interfered<S: Site, T>(
     site: &S,
     outside: &impl Outside,
     sweep: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
     // Before anything is begun that would have to be ended again.
-    if let Some(error) = site.disturbed(outside).await {
+    if let Some(error) = site.interference(outside).await {
         return Err(error);
     }
-    let disturbed = async {
+    let interference = async {
         loop {
-            sleep(WATCH).await;
-            if let Some(error) = site.disturbed(outside).await {
+            sleep(POLL_INTERVAL).await;
+            if let Some(error) = site.interference(outside).await {
                 return error;
             }
         }
     };
     let swept = tokio::select! {
         biased;
-        error = disturbed => return Err(error),
+        error = interference => return Err(error),
         swept = sweep => swept?,
     };
-    site.disturbed(outside).await.map_or(Ok(swept), Err)
+    site.interference(outside).await.map_or(Ok(swept), Err)
 }
 
-fn refuse_kept(eligible: &BTreeSet<Digest>, terms: &Terms<'_>) -> Result<(), Error> {
-    let mut kept = eligible.iter().filter(|digest| (terms.is_kept)(digest));
+fn refuse_kept(eligible: &BTreeSet<Digest>, request: &CollectionRequest<'_>) -> Result<(), Error> {
+    let mut kept = eligible.iter().filter(|digest| (request.is_kept)(digest));
     match kept.next() {
         None => Ok(()),
         Some(digest) => Err(Error::KeptBlob { digest: digest.clone(), count: 1 + kept.count() }),
@@ -230,9 +234,9 @@ fn refuse_kept(eligible: &BTreeSet<Digest>, terms: &Terms<'_>) -> Result<(), Err
 }
 
 /// A site knows its deadline and not the limit behind it.
-fn in_time<T>(result: Result<T, Error>, terms: &Terms<'_>) -> Result<T, Error> {
+fn in_time<T>(result: Result<T, Error>, request: &CollectionRequest<'_>) -> Result<T, Error> {
     result.map_err(|error| match error {
-        Error::Timeout { .. } => Error::Timeout { limit: terms.timeout },
+        Error::Timeout { .. } => Error::Timeout { limit: request.timeout },
         other => other,
     })
 }
@@ -281,7 +285,7 @@ impl Blobs {
         deadline: Instant,
     ) -> Result<(BTreeSet<Digest>, u64), Error> {
         let looks = self.missing(site, swept);
-        // The limit stands in the terms.
+        // The limit stands in the request.
         timeout_at(deadline, looks).await.unwrap_or(Err(Error::Timeout { limit: Duration::ZERO }))
     }
 
@@ -313,35 +317,35 @@ async fn measure<S: Site>(
         Ok(size.map(|size| (digest, size)))
     });
     stream::iter(looks)
-        .buffer_unordered(LOOKS)
+        .buffer_unordered(CONCURRENT_LOOKUPS)
         .try_filter_map(|found| std::future::ready(Ok(found)))
         .try_collect()
         .await
 }
 
 /// Sees to it that the registry comes back even if nobody waits for the collection any more.
-struct Watch<'s, S: Site> {
+struct RestoreGuard<'s, S: Site> {
     site: &'s S,
     armed: bool,
     swept: bool,
 }
 
-impl<S: Site> Drop for Watch<'_, S> {
+impl<S: Site> Drop for RestoreGuard<'_, S> {
     fn drop(&mut self) {
         if !self.armed {
             return;
         }
-        // Without a runtime, or if it ends before this is done, the ledger is what is left: the next start
+        // Without a runtime, or if it ends before this is done, the recovery log is what is left: the next start
         // begins with `restore`.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (site, swept) = (self.site.clone(), self.swept);
-            runtime.spawn(bring_back(site, swept));
+            runtime.spawn(restore(site, swept));
         }
     }
 }
 
-async fn bring_back<S: Site>(site: S, swept: bool) {
-    if let Err(error) = site.bring_back(swept).await {
+async fn restore<S: Site>(site: S, swept: bool) {
+    if let Err(error) = site.restore(swept).await {
         tracing::error!(%error, "the registry could not be put back after a collection was cancelled");
     }
 }

@@ -15,7 +15,7 @@ use crate::config;
 use crate::gc::cache::{self, Cache};
 use crate::gc::output::{Found, Output};
 use crate::gc::process;
-use crate::gc::site::{Look, Site};
+use crate::gc::site::{DryRun, Site};
 use crate::gc::storage::{self, Storage};
 use crate::gc::{Error, Outside};
 use crate::model::Digest;
@@ -194,15 +194,15 @@ impl Site for CommandSite {
         self.0.command.interrupts
     }
 
-    fn looks_twice(&self) -> bool {
+    fn has_second_dry_run(&self) -> bool {
         self.0.dry.is_some()
     }
 
-    async fn look(&self, deadline: Instant) -> Result<Look, Error> {
-        let Some(dry) = &self.0.dry else { return Ok(Look::Blind) };
+    async fn dry_run(&self, deadline: Instant) -> Result<DryRun, Error> {
+        let Some(dry) = &self.0.dry else { return Ok(DryRun::Unsupported) };
         let mut output = Output::default();
         let exit = self.run(dry, &mut output, deadline).await?;
-        output.finish(exit).map(Look::Found)
+        output.finish(exit).map(DryRun::Done)
     }
 
     async fn sees_blobs(&self) -> Result<bool, Error> {
@@ -219,7 +219,7 @@ impl Site for CommandSite {
         }
     }
 
-    async fn started(&self) -> Option<String> {
+    async fn started_at(&self) -> Option<String> {
         None
     }
 
@@ -227,7 +227,7 @@ impl Site for CommandSite {
         succeed(&self.0.command.before, deadline).await
     }
 
-    async fn disturbed(&self, outside: &impl Outside) -> Option<Error> {
+    async fn interference(&self, outside: &impl Outside) -> Option<Error> {
         let Known { command, silent, warned, .. } = &*self.0;
         // Where it is not stopped, or `run` may start it itself, it may answer when it likes.
         if !command.interrupts || !command.is_known() {
@@ -266,7 +266,7 @@ impl Site for CommandSite {
         Ok(())
     }
 
-    async fn bring_back(&self, _: bool) -> Result<(), Error> {
+    async fn restore(&self, _: bool) -> Result<(), Error> {
         self.clear().await?;
         self.0.command.start().await
     }

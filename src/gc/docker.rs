@@ -17,15 +17,15 @@ use crate::gc::connect::Address;
 use crate::gc::container::{Container, labels};
 use crate::gc::engine::Engine;
 use crate::gc::output::{Found, Output};
-use crate::gc::site::{Look, Site};
+use crate::gc::site::{DryRun, Site};
 use crate::gc::storage::Storage;
 use crate::gc::{Error, Outside};
 use crate::model::Digest;
 
-/// How often a registry is tried to be put back, with pauses that double up to [`LONGEST_PAUSE`]: in all
+/// How often a registry is tried to be put back, with pauses that double up to [`MAX_PAUSE`]: in all
 /// about a minute, in which an Engine can have been restarted.
-const TRIES: u32 = 16;
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const MAX_ATTEMPTS: u32 = 16;
+const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 /// A registry's container, as configured.
 #[derive(Debug)]
@@ -86,7 +86,7 @@ impl Docker {
         if self.runs_since_restored().await.unwrap_or_default() {
             return Ok(());
         }
-        patiently(|| async {
+        with_retries(|| async {
             let engine = Engine::new(&self.address)?;
             clear(&engine, &container).await?;
             // Not merely started: a stop that we asked for may still be under way in the Engine, and what ran
@@ -94,7 +94,7 @@ impl Docker {
             engine.restart(&container).await
         })
         .await?;
-        let started = self.started().await.unwrap_or_default();
+        let started = self.started_at().await.unwrap_or_default();
         *self.restored() = started;
         Ok(())
     }
@@ -107,11 +107,11 @@ impl Docker {
     async fn runs_since_restored(&self) -> Result<bool, Error> {
         let Some(restored) = self.restored().clone() else { return Ok(false) };
         clear(&Engine::new(&self.address)?, &self.container).await?;
-        Ok(self.started().await? == Some(restored))
+        Ok(self.started_at().await? == Some(restored))
     }
 
     /// When the registry was started that runs now.
-    async fn started(&self) -> Result<Option<String>, Error> {
+    async fn started_at(&self) -> Result<Option<String>, Error> {
         let engine = Engine::new(&self.address)?;
         let registry = Container::read(&self.container, engine.inspect(&self.container).await?)?;
         Ok(registry.started_at().filter(|_| registry.runs))
@@ -259,12 +259,12 @@ impl Site for DockerSite {
         self.0.container.runs
     }
 
-    fn looks_twice(&self) -> bool {
+    fn has_second_dry_run(&self) -> bool {
         !self.0.exec && self.0.container.runs
     }
 
-    async fn look(&self, deadline: Instant) -> Result<Look, Error> {
-        self.collect(Sweep::Dry, deadline).await.map(Look::Found)
+    async fn dry_run(&self, deadline: Instant) -> Result<DryRun, Error> {
+        self.collect(Sweep::Dry, deadline).await.map(DryRun::Done)
     }
 
     async fn sees_blobs(&self) -> Result<bool, Error> {
@@ -279,7 +279,7 @@ impl Site for DockerSite {
         self.0.engine.stat(&self.0.container.id, &file).await
     }
 
-    async fn started(&self) -> Option<String> {
+    async fn started_at(&self) -> Option<String> {
         self.registry().await.ok()?.started_at()
     }
 
@@ -287,7 +287,7 @@ impl Site for DockerSite {
         if self.0.exec { Ok(()) } else { self.0.engine.stop(&self.0.container.id).await }
     }
 
-    async fn disturbed(&self, _: &impl Outside) -> Option<Error> {
+    async fn interference(&self, _: &impl Outside) -> Option<Error> {
         let Known { container, exec, .. } = &*self.0;
         // With exec it runs all the while. What the Engine does not tell, it will tell at the next look.
         let runs = !*exec && self.registry().await.is_ok_and(|now| now.runs);
@@ -302,9 +302,9 @@ impl Site for DockerSite {
         clear(&self.0.engine, &self.0.container.name).await
     }
 
-    async fn bring_back(&self, swept: bool) -> Result<(), Error> {
+    async fn restore(&self, swept: bool) -> Result<(), Error> {
         let Known { engine, container, exec, .. } = &*self.0;
-        patiently(|| async {
+        with_retries(|| async {
             clear(engine, &container.name).await?;
             let now = self.registry().await.map_err(is_being_made)?;
             match (now.runs, swept) {
@@ -373,17 +373,17 @@ async fn clear(engine: &Engine, container: &str) -> Result<(), Error> {
 }
 
 /// Tries until it works, or until another try is of no use.
-pub(super) async fn patiently<F: Future<Output = Result<(), Error>>>(
+pub(super) async fn with_retries<F: Future<Output = Result<(), Error>>>(
     attempt: impl Fn() -> F,
 ) -> Result<(), Error> {
     let mut pause = Duration::from_millis(200);
-    for _ in 1..TRIES {
+    for _ in 1..MAX_ATTEMPTS {
         match attempt().await {
             Err(error) if error.may_pass() => tracing::warn!(%error, "the registry is not back yet"),
             ended => return ended,
         }
         sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause = (pause * 2).min(MAX_PAUSE);
     }
     attempt().await
 }
@@ -410,7 +410,7 @@ mod tests {
     async fn what_may_pass_is_tried_for_a_minute_and_nothing_else_twice() {
         let check = async |error: fn() -> Error, least: u64, most: u64| {
             let start = Instant::now();
-            patiently(|| async { Err(error()) }).await.unwrap_err();
+            with_retries(|| async { Err(error()) }).await.unwrap_err();
             let seconds = start.elapsed().as_secs();
             assert!((least..=most).contains(&seconds), "{seconds}");
         };

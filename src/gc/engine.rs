@@ -28,12 +28,12 @@ const STOP_SECONDS: i32 = 10;
 /// A configuration file of a registry is smaller than this by far.
 const FILE_LIMIT: u64 = 4 << 20;
 /// Requests in a row that may fail while something is waited for: an Engine may be restarting.
-const PATIENCE: u32 = 20;
+const MAX_FAILED_POLLS: u32 = 20;
 /// How long an answer may take from the request to its last byte, and how long a piece of a long one. The client's
 /// own limit ends with the first byte, and an Engine (or a proxy before it) may fall silent after that.
-const ANSWER: Duration = Duration::from_secs(150);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(150);
 /// How long the rest of an output may take once its process has ended.
-const REST: Duration = Duration::from_secs(10);
+const OUTPUT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One Engine.
 #[derive(Debug, Clone)]
@@ -78,7 +78,7 @@ impl Engine {
         let options = DownloadFromContainerOptionsBuilder::default().path(path).build();
         let mut archive = Vec::new();
         let mut pieces = self.docker.download_from_container(container, Some(options));
-        let deadline = Instant::now() + ANSWER;
+        let deadline = Instant::now() + ANSWER_TIMEOUT;
         loop {
             let piece = timeout_at(deadline, pieces.next()).await;
             let Some(piece) = piece.unwrap_or(Some(Err(Failure::RequestTimeoutError))) else { break };
@@ -165,7 +165,7 @@ impl Engine {
         let options = LogsOptionsBuilder::default().stdout(true).stderr(true).build();
         let logs = self.docker.logs(container, Some(options));
         // It has ended, so the Engine has nothing to wait for.
-        match timeout_at(deadline, self.drain(logs, output, Some(ANSWER))).await {
+        match timeout_at(deadline, self.drain(logs, output, Some(ANSWER_TIMEOUT))).await {
             Ok(drained) => drained.map(|()| exit),
             Err(_) => Err(timed_out()),
         }
@@ -209,7 +209,7 @@ impl Engine {
         tokio::select! {
             exit = &mut ended => {
                 let exit = exit?;
-                match timeout(REST, &mut drained).await {
+                match timeout(OUTPUT_TIMEOUT, &mut drained).await {
                     Ok(drained) => drained.map(|()| exit),
                     Err(_) => Err(Error::Engine { doing, message: "its output does not end".to_owned() }),
                 }
@@ -233,7 +233,7 @@ impl Engine {
             match ask().await {
                 Ok(Some(answer)) => return Ok(answer),
                 Ok(None) => failures = 0,
-                Err(error) if error.may_pass() && failures < PATIENCE => failures += 1,
+                Err(error) if error.may_pass() && failures < MAX_FAILED_POLLS => failures += 1,
                 Err(error) => return Err(error),
             }
             if Instant::now() >= deadline {
@@ -268,7 +268,7 @@ impl Engine {
 
     /// A whole answer, or that it did not come in time.
     async fn whole<T>(&self, answer: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        timeout(ANSWER, answer).await.unwrap_or(Err(Failure::RequestTimeoutError))
+        timeout(ANSWER_TIMEOUT, answer).await.unwrap_or(Err(Failure::RequestTimeoutError))
     }
 
     /// The error of a request about one container.
@@ -405,12 +405,12 @@ mod tests {
             let (_folder, silent) = engine("/containers/c/json", then);
             let (kind, seconds) = given_up(silent.inspect("c")).await;
             assert_eq!(kind, "unreachable", "{then:?}");
-            assert!(seconds <= ANSWER.as_secs(), "{then:?}: {seconds} s");
+            assert!(seconds <= ANSWER_TIMEOUT.as_secs(), "{then:?}: {seconds} s");
 
             let (_folder, silent) = engine("GET /containers/c/archive", then);
             let (kind, seconds) = given_up(silent.read("c", "/config.yml")).await;
             assert_eq!(kind, "unreachable", "{then:?}");
-            assert!(seconds <= ANSWER.as_secs(), "{then:?}: {seconds} s");
+            assert!(seconds <= ANSWER_TIMEOUT.as_secs(), "{then:?}: {seconds} s");
         }
     }
 
@@ -423,7 +423,7 @@ mod tests {
             let run = silent.run("c", &mut output, Instant::now() + limit);
             let (kind, seconds) = given_up(run).await;
             assert_eq!(kind, expected, "{then:?}");
-            let most = if least == 0 { ANSWER.as_secs() } else { least };
+            let most = if least == 0 { ANSWER_TIMEOUT.as_secs() } else { least };
             assert!((least..=most + 1).contains(&seconds), "{then:?}: {seconds} s");
         }
     }

@@ -159,9 +159,9 @@ pub enum Error {
     /// Where blobs lie is not known, and no dry run can tell.
     #[error("it cannot be known which blobs are gone: the store cannot be read from here")]
     UnknownStore,
-    /// The caller's ledger could not be written.
+    /// The caller's recovery log could not be written.
     #[error("the state could not be written: {0:#}")]
-    Ledger(anyhow::Error),
+    RecoveryLog(anyhow::Error),
     /// The registry could not be put back.
     #[error("the registry is down and could not be started: {source}; start it by hand{}", after(.during))]
     Down { source: Box<Error>, during: Option<Box<Error>> },
@@ -205,7 +205,7 @@ impl Error {
             Self::KeptBlob { .. } => "kept_blob",
             Self::Interfered { .. } | Self::Answered => "interfered",
             Self::UnknownStore => "unknown_store",
-            Self::Ledger(_) => "state",
+            Self::RecoveryLog(_) => "state",
             Self::Down { .. } => "registry_down",
             Self::Silent => "registry_silent",
         }

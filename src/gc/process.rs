@@ -19,13 +19,13 @@ use crate::gc::output::{Output, Stream};
 use crate::group::Group;
 
 /// How long output may still come once a command has ended: what it left behind may hold on to the pipes.
-const REST: Duration = Duration::from_millis(500);
+const OUTPUT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The variable that all of a command has in its environment, so that it can be found when we are gone.
 const MARK: &str = "REGSWEEP_COLLECTION";
 
 /// How often it is looked whether what was killed has ended.
-const LOOK: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Whether there is such a program, as it would be looked for when it is run.
 pub(super) fn is_there(program: &str) -> bool {
@@ -87,7 +87,7 @@ pub(super) async fn run(
                 () = &mut read => child.wait().await,
             };
             // An error of reading says nothing that the missing summary will not say.
-            let _ = timeout(REST, read).await;
+            let _ = timeout(OUTPUT_TIMEOUT, read).await;
             status
         };
         timeout_at(deadline, both).await
@@ -134,7 +134,7 @@ pub(super) async fn end(mark: &str, deadline: Instant) -> Result<(), Error> {
             // It may have ended meanwhile.
             let _ = kill_process(pid, Signal::KILL);
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 

@@ -26,7 +26,7 @@ use crate::gc::Error;
 use crate::model::Digest;
 
 /// How long a connection, or an answer, may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const REDIS_TIMEOUT: Duration = Duration::from_secs(10);
 /// Keys that one request looks at or removes: few enough that Redis serves others in between.
 const BATCH: usize = 1000;
 
@@ -113,10 +113,10 @@ impl Redis {
     }
 
     async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
-        let patience = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE));
-        self.client.get_multiplexed_async_connection_with_config(&patience).await
+        let timeouts = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(REDIS_TIMEOUT))
+            .set_response_timeout(Some(REDIS_TIMEOUT));
+        self.client.get_multiplexed_async_connection_with_config(&timeouts).await
     }
 
     /// Whether there is any entry. Fails where one could not be removed: a replica, a user without the right
@@ -153,16 +153,16 @@ impl Redis {
         let mut cursor = Vec::from(*b"0");
         loop {
             let (next, found) = scan(&mut redis, &cursor, "repository::*::blobs*").await?;
-            let mut doomed = Vec::new();
+            let mut expired = Vec::new();
             for key in found {
                 match owned(&key) {
                     Owned::Set => removed += leave(&mut redis, &key, &names).await?,
-                    Owned::Hash(name) if names.contains(name) => doomed.push(key),
+                    Owned::Hash(name) if names.contains(name) => expired.push(key),
                     Owned::Hash(_) | Owned::Other => {}
                 }
             }
-            if !doomed.is_empty() {
-                removed += delete(&mut redis, &doomed).await?;
+            if !expired.is_empty() {
+                removed += delete(&mut redis, &expired).await?;
             }
             if next == b"0" {
                 return Ok(removed);

@@ -12,11 +12,11 @@ use crate::gc::{Error, Outside};
 use crate::model::Digest;
 
 /// What a dry run told.
-pub(super) enum Look {
+pub(super) enum DryRun {
     /// This site has no dry run.
-    Blind,
+    Unsupported,
     /// The registry's answer.
-    Found(Found),
+    Done(Found),
 }
 
 /// A registry that can be taken down, swept, and put back.
@@ -25,10 +25,10 @@ pub(super) trait Site: Clone + Send + Sync + 'static {
     fn interrupts(&self) -> bool;
 
     /// Whether there is a second look when the registry is down: what came since the first can be seen then.
-    fn looks_twice(&self) -> bool;
+    fn has_second_dry_run(&self) -> bool;
 
     /// What would be swept.
-    fn look(&self, deadline: Instant) -> impl Future<Output = Result<Look, Error>> + Send;
+    fn dry_run(&self, deadline: Instant) -> impl Future<Output = Result<DryRun, Error>> + Send;
 
     /// Whether the blobs can be looked at one by one.
     fn sees_blobs(&self) -> impl Future<Output = Result<bool, Error>> + Send;
@@ -37,7 +37,7 @@ pub(super) trait Site: Clone + Send + Sync + 'static {
     fn size(&self, digest: &Digest) -> impl Future<Output = Result<Option<u64>, Error>> + Send;
 
     /// When the registry was started that runs now, in the words of what runs it; `None` where that is not known.
-    fn started(&self) -> impl Future<Output = Option<String>> + Send;
+    fn started_at(&self) -> impl Future<Output = Option<String>> + Send;
 
     /// What a cache that outlives the registry may hold of what a sweep after the last look takes. Nothing,
     /// where there is no such cache.
@@ -50,9 +50,9 @@ pub(super) trait Site: Clone + Send + Sync + 'static {
 
     /// What is wrong if the registry runs (again) though it has been taken down; `None` if it does not, or if that
     /// cannot be told.
-    fn disturbed(&self, outside: &impl Outside) -> impl Future<Output = Option<Error>> + Send;
+    fn interference(&self, outside: &impl Outside) -> impl Future<Output = Option<Error>> + Send;
 
-    /// Sweeps. What still runs when this fails is ended by [`Site::bring_back`].
+    /// Sweeps. What still runs when this fails is ended by [`Site::restore`].
     fn sweep(&self, deadline: Instant) -> impl Future<Output = Result<Found, Error>> + Send;
 
     /// Ends what still runs of ours.
@@ -61,5 +61,5 @@ pub(super) trait Site: Clone + Send + Sync + 'static {
     /// Ends what still runs of ours and puts the registry back as it was found, also if [`Site::stop`] was
     /// left half way. `swept` tells whether a sweep was begun, after which a registry that ran meanwhile has
     /// to forget what it remembers.
-    fn bring_back(&self, swept: bool) -> impl Future<Output = Result<(), Error>> + Send;
+    fn restore(&self, swept: bool) -> impl Future<Output = Result<(), Error>> + Send;
 }

@@ -30,8 +30,8 @@ const COUNT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Notes in the state what must survive a crash, and measures how long the registry is down, however the
 /// collection ends.
-struct Notes<'a> {
-    ledger: &'a state::Ledger,
+struct DowntimeLog<'a> {
+    recovery_log: &'a state::RecoveryLog,
     clock: &'a Clock,
     down: Mutex<Down>,
 }
@@ -44,7 +44,7 @@ enum Down {
     For(Duration),
 }
 
-impl Notes<'_> {
+impl DowntimeLog<'_> {
     fn down(&self) -> MutexGuard<'_, Down> {
         // What is behind it is whole at every moment.
         self.down.lock().unwrap_or_else(PoisonError::into_inner)
@@ -60,32 +60,32 @@ impl Notes<'_> {
     }
 }
 
-impl gc::Ledger for Notes<'_> {
-    fn stopping(&self) -> anyhow::Result<()> {
+impl gc::RecoveryLog for DowntimeLog<'_> {
+    fn record_stopping(&self) -> anyhow::Result<()> {
         let begin = Instant::now();
-        self.ledger.stopping((self.clock)())?;
+        self.recovery_log.record_stopping((self.clock)())?;
         *self.down() = Down::Since(begin);
         Ok(())
     }
 
-    fn started(&self, at: &str) -> anyhow::Result<()> {
-        Ok(self.ledger.started(at)?)
+    fn record_started_at(&self, at: &str) -> anyhow::Result<()> {
+        Ok(self.recovery_log.record_started_at(at)?)
     }
 
-    fn restored(&self) -> anyhow::Result<()> {
+    fn record_restored(&self) -> anyhow::Result<()> {
         let mut down = self.down();
         if let Down::Since(begin) = *down {
             *down = Down::For(begin.elapsed());
         }
-        Ok(self.ledger.restored()?)
+        Ok(self.recovery_log.record_restored()?)
     }
 
-    fn sweeping(&self, blobs: &BTreeMap<Digest, u64>, stale: &BTreeSet<Digest>) -> anyhow::Result<()> {
-        Ok(self.ledger.sweeping(blobs, stale)?)
+    fn record_sweeping(&self, blobs: &BTreeMap<Digest, u64>, stale: &BTreeSet<Digest>) -> anyhow::Result<()> {
+        Ok(self.recovery_log.record_sweeping(blobs, stale)?)
     }
 
-    fn cleared(&self) -> anyhow::Result<()> {
-        Ok(self.ledger.cleared()?)
+    fn record_cache_cleared(&self) -> anyhow::Result<()> {
+        Ok(self.recovery_log.record_cache_cleared()?)
     }
 }
 
@@ -125,20 +125,20 @@ pub async fn collect(
 ) -> Result<CollectionReport, state::Error> {
     let registry = context.registry.name.as_str();
     let begin = Instant::now();
-    let ledger = state.ledger(registry);
+    let recovery_log = state.recovery_log(registry);
     tracing::info!(registry, "the collection begins");
-    let notes = Notes { ledger: &ledger, clock, down: Mutex::new(Down::NotYet) };
+    let downtime_log = DowntimeLog { recovery_log: &recovery_log, clock, down: Mutex::new(Down::NotYet) };
     let outside = Outside { reader: context.reader, stop };
     // What a collection before this one could not clear is not known any more once this one is done.
-    let stale = ledger.stale()?;
+    let stale = recovery_log.stale_cache_entries()?;
     let result = match collector.clear(&stale).await {
         Ok(()) => {
-            ledger.cleared()?;
-            collector.collect(&|digest| retained.contains(digest), &notes, outside).await
+            recovery_log.record_cache_cleared()?;
+            collector.collect(&|digest| retained.contains(digest), &downtime_log, outside).await
         }
         Err(error) => Err(error),
     };
-    let downtime = notes.downtime();
+    let downtime = downtime_log.downtime();
     let nothing = |outcome, error| CollectionReport {
         at: clock(),
         outcome,
@@ -149,13 +149,13 @@ pub async fn collect(
         error,
     };
     let collected = match result {
-        Ok(gc::Outcome::Collected(freed)) => CollectionReport {
+        Ok(gc::CollectionResult::Reclaimed(freed)) => CollectionReport {
             blobs: freed.blobs,
             bytes: freed.bytes,
             ..nothing(CollectionOutcome::Success, None)
         },
-        Ok(gc::Outcome::NothingToDo) => nothing(CollectionOutcome::Success, None),
-        Ok(gc::Outcome::BelowMinimum { reclaimable }) => {
+        Ok(gc::CollectionResult::NothingToDo) => nothing(CollectionOutcome::Success, None),
+        Ok(gc::CollectionResult::BelowMinimum { reclaimable }) => {
             let why = format!(
                 "a collection would free {reclaimable} bytes, which is below gc.min_reclaimable; `regsweep gc --force` collects all the same"
             );
@@ -164,11 +164,11 @@ pub async fn collect(
         Err(error @ gc::Error::NotBegun) => nothing(CollectionOutcome::Skipped, Some(error.to_string())),
         Err(error) => {
             tracing::error!(registry, kind = error.kind(), %error, "the collection failed");
-            if ledger.is_stopped()? {
+            if recovery_log.is_stopped()? {
                 // It ends when the registry is back: only then can be counted what it swept.
                 return Ok(nothing(CollectionOutcome::Failed, Some(error.to_string())));
             }
-            let (blobs, bytes) = sums(swept(collector, &ledger).await?);
+            let (blobs, bytes) = sums(swept(collector, &recovery_log).await?);
             CollectionReport { blobs, bytes, ..nothing(CollectionOutcome::Failed, Some(error.to_string())) }
         }
     };
@@ -205,44 +205,44 @@ pub async fn recover_after(
 ) -> anyhow::Result<Option<CollectionReport>> {
     let registry = context.registry.name.as_str();
     let begin = Instant::now();
-    let ledger = state.ledger(registry);
-    let stopped = ledger.is_stopped()?;
-    let stale = ledger.stale()?;
+    let recovery_log = state.recovery_log(registry);
+    let stopped = recovery_log.is_stopped()?;
+    let stale = recovery_log.stale_cache_entries()?;
     let mut gone = BTreeMap::new();
     let mut downtime = Duration::ZERO;
     // What cannot be told is restored: that harms nobody but those who pull in that moment.
-    let started = ledger.started_at()?;
+    let started = recovery_log.started_at()?;
     let is_back = stopped && collector.is_back(started.as_deref()).await.unwrap_or_default();
     if is_back && answers(context.reader).await {
         tracing::info!(registry, "the registry that a collection had stopped is back already");
-        ledger.restored()?;
+        recovery_log.record_restored()?;
     } else if stopped {
         tracing::warn!(registry, "a collection left the registry down: putting the registry back");
         // Once the registry is back, somebody may push again what was swept. It is not kept down for long.
-        if let Ok(before) = timeout(COUNT_TIMEOUT, swept(collector, &ledger)).await {
+        if let Ok(before) = timeout(COUNT_TIMEOUT, swept(collector, &recovery_log)).await {
             gone = before?;
         }
         // Before it is back, or it takes for present what was swept.
         collector.clear(&stale).await?;
         collector.restore(async || answers(context.reader).await).await?;
         // A clock may have been set meanwhile; then less is counted, and never less than nothing.
-        let since = ledger.down_since()?.and_then(|since| (clock() - since).to_std().ok());
+        let since = recovery_log.down_since()?.and_then(|since| (clock() - since).to_std().ok());
         downtime = since.unwrap_or_default();
-        ledger.restored()?;
+        recovery_log.record_restored()?;
     }
-    if !stopped && !ledger.open_sweep()?.is_empty() {
+    if !stopped && !recovery_log.unfinished_sweep()?.is_empty() {
         // Of a registry that was not stopped: what still sweeps there makes wrong what is counted now.
         collector.end().await?;
     }
     if !stale.is_empty() {
         // Once more: it may have run in between.
         collector.clear(&stale).await?;
-        ledger.cleared()?;
+        recovery_log.record_cache_cleared()?;
     }
-    if !stopped && ledger.open_sweep()?.is_empty() {
+    if !stopped && recovery_log.unfinished_sweep()?.is_empty() {
         return Ok(None);
     }
-    gone.extend(swept(collector, &ledger).await?);
+    gone.extend(swept(collector, &recovery_log).await?);
     let (blobs, bytes) = sums(gone);
     let at = clock();
     let collected = match failed {
@@ -268,8 +268,11 @@ pub async fn recover_after(
 
 /// Of what was about to be swept, the blobs that are gone, with their bytes. What cannot be told is not
 /// counted: it may be counted too little, and never twice.
-async fn swept(collector: &Collector, ledger: &state::Ledger) -> Result<BTreeMap<Digest, u64>, state::Error> {
-    let open = ledger.open_sweep()?;
+async fn swept(
+    collector: &Collector,
+    recovery_log: &state::RecoveryLog,
+) -> Result<BTreeMap<Digest, u64>, state::Error> {
+    let open = recovery_log.unfinished_sweep()?;
     if open.is_empty() {
         return Ok(BTreeMap::new());
     }

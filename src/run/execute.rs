@@ -100,7 +100,7 @@ pub async fn run(
         report.interrupt();
     }
     if let Some(failed) = &collected
-        && options.state.ledger(registry).is_stopped()?
+        && options.state.recovery_log(registry).is_stopped()?
     {
         report.registry_down = failed.error.clone();
     }

@@ -2,7 +2,7 @@
 //! there. Nothing is changed by it.
 
 use super::{RegistryContext, policy_of, repositories};
-use crate::gc::{Collector, Findings};
+use crate::gc::{CheckResult, Collector};
 use crate::model::RepositoryName;
 use crate::registry::DeletionSupport;
 
@@ -101,8 +101,8 @@ async fn deletes(context: RegistryContext<'_>, claimed: &[&RepositoryName]) -> R
     )
 }
 
-fn found_words(found: &Findings) -> String {
-    let Findings { runner, sees_store, redis } = found;
+fn found_words(found: &CheckResult) -> String {
+    let CheckResult { runner, sees_store, redis } = found;
     let store = if *sees_store {
         "its store can be seen"
     } else {

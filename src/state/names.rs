@@ -485,7 +485,7 @@ mod tests {
         );
         let (_directory, state) = open();
         state.adopt(&config(&[("a", "x", "")], "")).unwrap();
-        state.ledger("a").stopping(at(0)).unwrap();
+        state.recovery_log("a").record_stopping(at(0)).unwrap();
         let unknown = state.adopt(&config(&[("b", "y", "")], "")).unwrap().unknown;
         let expected = Unknown { name: "a".into(), address: Some("x:443".into()), is_stopped: true };
         assert_eq!(unknown, [expected]);

@@ -1,7 +1,7 @@
 //! Distribution 3.1.0 and 3.1.1 on S3, which do not list a tag whose name begins with the name of another tag: they
 //! are told by how they answer, and nothing is deleted there. Others that answer nearly so are not meant.
 
-use regsweep::gc::{Collector, Turns};
+use regsweep::gc::{CollectionLocks, Collector};
 use regsweep::report::Outcome;
 use regsweep::run::LimitMode;
 
@@ -66,7 +66,7 @@ async fn s3_is_seen_in_the_configuration_where_blobs_are_not_redirected() {
             &format!("gc: {{ schedule: '0 3 1 1 *', interruption: none, command: {{ {run} }} }}"),
         );
         let gc = case.config.registries[0].gc.as_ref().unwrap();
-        let collector = Collector::new(gc, "unix:///nowhere", None, &Turns::default()).unwrap();
+        let collector = Collector::new(gc, "unix:///nowhere", None, &CollectionLocks::default()).unwrap();
         let report = case.conduct_with(Some(&collector)).await.unwrap();
         assert_eq!(report.outcome(), outcome, "{storage}: {report:?}");
     }
@@ -78,7 +78,7 @@ async fn nothing_is_deleted_where_a_configuration_that_would_tell_cannot_be_read
     fake.change(|state| state.settings.redirect = String::new());
     let case = case(&fake, "gc: { schedule: '0 3 1 1 *', docker: { container: registry } }");
     let gc = case.config.registries[0].gc.as_ref().unwrap();
-    let collector = Collector::new(gc, "unix:///nowhere", None, &Turns::default()).unwrap();
+    let collector = Collector::new(gc, "unix:///nowhere", None, &CollectionLocks::default()).unwrap();
     let report = case.conduct_with(Some(&collector)).await.unwrap();
     assert_eq!(report.outcome(), Outcome::Refused, "{report:?}");
     assert_holds(&fake, "app", &[&shared]);

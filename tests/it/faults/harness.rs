@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use regsweep::config::{Config, parse};
-use regsweep::gc::{Collector, Turns};
+use regsweep::gc::{CollectionLocks, Collector};
 use regsweep::registry::{Reader, Retry};
 use regsweep::report::{Outcome, RunReport};
 use regsweep::run::{self, LimitMode, RegistryContext, RunOptions, RunResult, Stop};
@@ -98,7 +98,8 @@ impl World {
         let reader = Reader::new(&config.registries[0], retry, Arc::new(())).unwrap();
         let state = State::open(&config.state_dir).unwrap();
         let gc = config.registries[0].gc.as_ref();
-        let collector = gc.map(|gc| Collector::new(gc, "unix:///nowhere", None, &Turns::default()).unwrap());
+        let collector =
+            gc.map(|gc| Collector::new(gc, "unix:///nowhere", None, &CollectionLocks::default()).unwrap());
         let registry = Mutex::new(registry);
         Self { faults, reader, state, registry, config, collector, kept, before, _folder: folder }
     }

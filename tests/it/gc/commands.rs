@@ -4,9 +4,11 @@ use std::fs;
 use std::time::Duration;
 
 use regsweep::config::{Cache, Collector as Kind, Gc};
-use regsweep::gc::{Error, Outcome};
+use regsweep::gc::{CollectionResult, Error};
 
-use super::harness::{Filled, Notes, assert_freed, assert_sound, collected, collector, fill, gc, until};
+use super::harness::{
+    Filled, TestRecoveryLog, assert_freed, assert_sound, collected, collector, fill, gc, until,
+};
 use crate::support::real_registry::{Options, RealRegistry};
 use crate::support::registry_program::registry_program;
 
@@ -114,8 +116,12 @@ impl Host {
         false
     }
 
-    pub(crate) async fn collect(&self, gc: &Gc, notes: &Notes) -> Result<Outcome, Error> {
-        collector(gc).collect(&|_| false, notes, || self.answers()).await
+    pub(crate) async fn collect(
+        &self,
+        gc: &Gc,
+        recovery_log: &TestRecoveryLog,
+    ) -> Result<CollectionResult, Error> {
+        collector(gc).collect(&|_| false, recovery_log, || self.answers()).await
     }
 
     pub(crate) fn host(&self) -> String {
@@ -137,28 +143,28 @@ impl Drop for Host {
 #[tokio::test]
 async fn a_registry_of_this_host_is_collected() {
     let host = Host::start().await;
-    let (store, notes) = (host.registry.store(), Notes::default());
+    let (store, recovery_log) = (host.registry.store(), TestRecoveryLog::default());
     let before = store.blob_bytes();
     let mut gc = host.gc(&[registry_program(), "garbage-collect", &host.config()]);
     if let Kind::Command { after, .. } = &mut gc.collector {
         // This registry logs to where its commands print, and must not die of that when they have ended.
         after[2] = after[2].replace(SILENT, "");
     }
-    let done = collected(host.collect(&gc, &notes).await.unwrap());
+    let done = collected(host.collect(&gc, &recovery_log).await.unwrap());
     assert_freed(&done, &host.filled, before, &store);
-    assert_eq!(notes.calls(), ["stopping", "sweeping", "restored"]);
-    assert_eq!(*notes.blobs.lock().unwrap(), host.filled.garbage);
+    assert_eq!(recovery_log.calls(), ["stopping", "sweeping", "restored"]);
+    assert_eq!(*recovery_log.blobs.lock().unwrap(), host.filled.garbage);
     assert_eq!(host.journaled(), ["before", "after"]);
     assert_eq!(collector(&gc).gone(&host.filled.garbage).await.unwrap(), host.filled.garbage);
     assert_sound(&host.host(), &host.filled).await;
-    assert_eq!(host.collect(&gc, &Notes::default()).await.unwrap(), Outcome::NothingToDo);
+    assert_eq!(host.collect(&gc, &TestRecoveryLog::default()).await.unwrap(), CollectionResult::NothingToDo);
     assert_eq!(host.journaled(), ["before", "after"]);
 }
 
 #[tokio::test]
 async fn what_is_pushed_again_at_once_was_freed_all_the_same() {
     let host = Host::start().await;
-    let (store, notes) = (host.registry.store(), Notes::default());
+    let (store, recovery_log) = (host.registry.store(), TestRecoveryLog::default());
     let before = store.blob_bytes();
     let digest = host.filled.garbage.keys().next().unwrap();
     let (blob, copy) = (store.blob_path(digest.as_str()), host.folder.path().join("copy"));
@@ -168,7 +174,7 @@ async fn what_is_pushed_again_at_once_was_freed_all_the_same() {
         let home = blob.parent().unwrap().display();
         after[2] += &format!("; mkdir -p {home}; cp {} {home}/data", copy.display());
     }
-    let done = collected(host.collect(&gc, &notes).await.unwrap());
+    let done = collected(host.collect(&gc, &recovery_log).await.unwrap());
     assert!(store.has_blob(digest.as_str()));
     let again = fs::metadata(copy).unwrap().len();
     assert_eq!(done.bytes, before - store.blob_bytes() + again);
@@ -179,12 +185,13 @@ async fn what_is_pushed_again_at_once_was_freed_all_the_same() {
 async fn a_kept_blob_and_a_small_gain_run_no_command() {
     let host = Host::start().await;
     let mut gc = host.gc(&[registry_program(), "garbage-collect", &host.config()]);
-    let error = collector(&gc).collect(&|_| true, &Notes::default(), || host.answers()).await.unwrap_err();
+    let error =
+        collector(&gc).collect(&|_| true, &TestRecoveryLog::default(), || host.answers()).await.unwrap_err();
     assert_eq!(error.kind(), "kept_blob");
     gc.min_reclaimable = 1 << 30;
     let reclaimable = host.filled.garbage.values().sum();
-    let outcome = host.collect(&gc, &Notes::default()).await.unwrap();
-    assert_eq!(outcome, Outcome::BelowMinimum { reclaimable });
+    let outcome = host.collect(&gc, &TestRecoveryLog::default()).await.unwrap();
+    assert_eq!(outcome, CollectionResult::BelowMinimum { reclaimable });
     assert!(host.journaled().is_empty() && host.nothing_is_gone());
 }
 
@@ -193,11 +200,11 @@ async fn a_command_that_nobody_knows_is_run_and_believed() {
     let host = Host::start().await;
     let mut gc = host.gc(&["sh", "-c", &format!("{} garbage-collect {}", registry_program(), host.config())]);
     gc.cache = Some(Cache::InMemory);
-    let notes = Notes::default();
-    let done = collected(host.collect(&gc, &notes).await.unwrap());
+    let recovery_log = TestRecoveryLog::default();
+    let done = collected(host.collect(&gc, &recovery_log).await.unwrap());
     assert_eq!(done.removed, host.filled.garbage.keys().cloned().collect());
-    assert_eq!((done.bytes, notes.blobs.lock().unwrap().len()), (0, 0));
-    assert_eq!(notes.calls(), ["stopping", "sweeping", "restored"]);
+    assert_eq!((done.bytes, recovery_log.blobs.lock().unwrap().len()), (0, 0));
+    assert_eq!(recovery_log.calls(), ["stopping", "sweeping", "restored"]);
     let error = collector(&gc).gone(&host.filled.garbage).await.unwrap_err();
     assert_eq!(error.kind(), "unknown_store");
     assert_sound(&host.host(), &host.filled).await;
@@ -224,7 +231,7 @@ async fn a_store_that_cannot_be_looked_into_is_collected_unmeasured() {
     gc.cache = Some(Cache::InMemory);
     let garbage = &host.filled.garbage;
     assert!(collector(&gc).gone(garbage).await.unwrap().is_empty());
-    let done = collected(host.collect(&gc, &Notes::default()).await.unwrap());
+    let done = collected(host.collect(&gc, &TestRecoveryLog::default()).await.unwrap());
     assert_eq!((done.bytes, done.blobs), (0, garbage.len() as u64));
     assert_eq!(done.removed, garbage.keys().cloned().collect());
     assert_eq!(collector(&gc).gone(garbage).await.unwrap(), *garbage);
@@ -237,10 +244,10 @@ async fn a_collection_that_fails_or_takes_too_long_starts_the_registry_again() {
         let program = host.program(instead);
         let mut gc = host.gc(&[&program, "garbage-collect", &host.config()]);
         gc.timeout = Duration::from_secs(3);
-        let notes = Notes::default();
-        let error = host.collect(&gc, &notes).await.unwrap_err();
+        let recovery_log = TestRecoveryLog::default();
+        let error = host.collect(&gc, &recovery_log).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
-        assert_eq!(notes.calls(), ["stopping", "sweeping", "restored"]);
+        assert_eq!(recovery_log.calls(), ["stopping", "sweeping", "restored"]);
         assert!(host.nothing_is_gone());
     }
     assert_eq!(host.journaled(), ["before", "after", "before", "after"]);
@@ -260,7 +267,7 @@ async fn commands_that_fail_are_named() {
         gc
     };
     let gc = with(&|before, _| *before = words("echo no such unit; exit 5"));
-    let error = host.collect(&gc, &Notes::default()).await.unwrap_err();
+    let error = host.collect(&gc, &TestRecoveryLog::default()).await.unwrap_err();
     assert_eq!(error.kind(), "command");
     assert!(
         error.to_string().contains("`sh -c echo no such unit; exit 5` failed with exit code 5"),
@@ -270,7 +277,7 @@ async fn commands_that_fail_are_named() {
     assert!(host.nothing_is_gone());
 
     let gc = with(&|_, after| *after = words("exit 6"));
-    let error = host.collect(&gc, &Notes::default()).await.unwrap_err();
+    let error = host.collect(&gc, &TestRecoveryLog::default()).await.unwrap_err();
     assert_eq!(error.kind(), "registry_down");
     assert!(error.to_string().contains("exit code 6"), "{error}");
     // The next start puts it back.
@@ -278,7 +285,7 @@ async fn commands_that_fail_are_named() {
     assert_sound(&host.host(), &host.filled).await;
 
     let gc = host.gc(&["no-such-program", "garbage-collect", &host.config()]);
-    let error = host.collect(&gc, &Notes::default()).await.unwrap_err();
+    let error = host.collect(&gc, &TestRecoveryLog::default()).await.unwrap_err();
     assert!(error.kind() == "command" && error.to_string().contains("cannot be run"), "{error}");
 }
 
@@ -289,10 +296,10 @@ async fn what_is_only_cancelled_starts_the_registry_again_and_ends_the_sweep() {
     let program = host.program(&format!("sleep 600 & echo $! >{}; wait", mark.display()));
     let gc = host.gc(&[&program, "garbage-collect", &host.config()]);
     let collector = collector(&gc);
-    let notes = Notes::default();
+    let recovery_log = TestRecoveryLog::default();
     tokio::select! {
         () = until("the sweep", async || fs::read_to_string(&mark).is_ok_and(|pid| !pid.is_empty())) => {}
-        ended = collector.collect(&|_| false, &notes, || host.answers()) => panic!("{ended:?}"),
+        ended = collector.collect(&|_| false, &recovery_log, || host.answers()) => panic!("{ended:?}"),
     }
     assert!(host.answers().await);
     let process = fs::read_to_string(&mark).unwrap();

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use regsweep::config::{Collector as Kind, Method};
-use regsweep::gc::{Collector, Outcome, Turns};
+use regsweep::gc::{CollectionLocks, CollectionResult, Collector};
 
 use super::harness::{
-    Notes, assert_freed, assert_sound, collect, collected, collector, docker, fill, filled,
+    TestRecoveryLog, assert_freed, assert_sound, collect, collected, collector, docker, fill, filled,
 };
 use crate::support::docker_engine::{CONFIG, ContainerOptions, Engine, Volume};
 
@@ -15,20 +15,20 @@ async fn check(contained: ContainerOptions, method: Method) {
     let Some((container, filled)) = filled(contained).await else { return };
     let store = container.store().await;
     let (before, started) = (store.blob_bytes(), container.state().await.1);
-    let notes = Notes::default();
-    let done = collected(collect(&docker(&container, method), &container, &notes).await.unwrap());
+    let recovery_log = TestRecoveryLog::default();
+    let done = collected(collect(&docker(&container, method), &container, &recovery_log).await.unwrap());
     assert_freed(&done, &filled, before, &store);
-    assert_eq!(notes.calls(), ["stopping", "sweeping", "restored"]);
-    assert_eq!(*notes.blobs.lock().unwrap(), filled.garbage);
+    assert_eq!(recovery_log.calls(), ["stopping", "sweeping", "restored"]);
+    assert_eq!(*recovery_log.blobs.lock().unwrap(), filled.garbage);
     let (running, restarted) = container.state().await;
     assert!(running && restarted != started);
     assert!(container.engine.collectors(&container.name).await.is_empty());
     assert_sound(&container.host(), &filled).await;
     // What is pushed again is in use again: nothing is left to do.
-    let notes = Notes::default();
-    let again = collect(&docker(&container, method), &container, &notes).await.unwrap();
-    assert_eq!(again, Outcome::NothingToDo);
-    assert!(notes.calls().is_empty());
+    let recovery_log = TestRecoveryLog::default();
+    let again = collect(&docker(&container, method), &container, &recovery_log).await.unwrap();
+    assert_eq!(again, CollectionResult::NothingToDo);
+    assert!(recovery_log.calls().is_empty());
     assert_eq!(container.state().await, (true, restarted));
 }
 
@@ -58,7 +58,7 @@ async fn a_root_directory_from_the_environment_is_measured() {
     let contained = ContainerOptions { env, ..ContainerOptions::default() };
     let Some((container, filled)) = filled(contained).await else { return };
     let done = collected(
-        collect(&docker(&container, Method::Offline), &container, &Notes::default()).await.unwrap(),
+        collect(&docker(&container, Method::Offline), &container, &TestRecoveryLog::default()).await.unwrap(),
     );
     assert_eq!(done.bytes, filled.garbage.values().sum::<u64>());
     assert_sound(&container.host(), &filled).await;
@@ -70,12 +70,12 @@ async fn a_registry_that_was_stopped_is_collected_and_stays_stopped() {
         let Some((container, filled)) = filled(ContainerOptions::default()).await else { return };
         let store = container.store().await;
         container.engine.docker().stop_container(&container.name, None).await.unwrap();
-        let (before, notes) = (store.blob_bytes(), Notes::default());
+        let (before, recovery_log) = (store.blob_bytes(), TestRecoveryLog::default());
         let never = || async { panic!("nobody waits for a registry that nobody started") };
-        let outcome = collector(&docker(&container, method)).collect(&|_| false, &notes, never).await;
+        let outcome = collector(&docker(&container, method)).collect(&|_| false, &recovery_log, never).await;
         let done = collected(outcome.unwrap());
         assert_freed(&done, &filled, before, &store);
-        assert_eq!(notes.calls(), ["sweeping"]);
+        assert_eq!(recovery_log.calls(), ["sweeping"]);
         assert!(!container.state().await.0);
         assert!(container.engine.collectors(&container.name).await.is_empty());
     }
@@ -87,10 +87,10 @@ async fn an_empty_store_is_nothing_to_do() {
     let container = ContainerOptions::default().start(engine).await;
     let started = container.state().await;
     for method in [Method::Offline, Method::Exec] {
-        let notes = Notes::default();
-        let outcome = collect(&docker(&container, method), &container, &notes).await.unwrap();
-        assert_eq!(outcome, Outcome::NothingToDo);
-        assert!(notes.calls().is_empty());
+        let recovery_log = TestRecoveryLog::default();
+        let outcome = collect(&docker(&container, method), &container, &recovery_log).await.unwrap();
+        assert_eq!(outcome, CollectionResult::NothingToDo);
+        assert!(recovery_log.calls().is_empty());
     }
     assert_eq!(container.state().await, started);
 }
@@ -103,25 +103,28 @@ async fn too_little_is_left_for_another_day() {
     for method in [Method::Offline, Method::Exec] {
         let mut gc = docker(&container, method);
         gc.min_reclaimable = garbage + 1;
-        let notes = Notes::default();
-        let outcome = collect(&gc, &container, &notes).await.unwrap();
-        assert_eq!(outcome, Outcome::BelowMinimum { reclaimable: garbage });
-        assert!(notes.calls().is_empty());
+        let recovery_log = TestRecoveryLog::default();
+        let outcome = collect(&gc, &container, &recovery_log).await.unwrap();
+        assert_eq!(outcome, CollectionResult::BelowMinimum { reclaimable: garbage });
+        assert!(recovery_log.calls().is_empty());
     }
     assert_eq!(container.state().await, started);
     let mut gc = docker(&container, Method::Offline);
     gc.min_reclaimable = garbage;
-    assert_eq!(collected(collect(&gc, &container, &Notes::default()).await.unwrap()).bytes, garbage);
+    assert_eq!(
+        collected(collect(&gc, &container, &TestRecoveryLog::default()).await.unwrap()).bytes,
+        garbage
+    );
 }
 
 #[tokio::test]
 async fn what_comes_between_the_first_look_and_the_stop_is_seen() {
     let Some((container, filled)) = filled(ContainerOptions::default()).await else { return };
     let (store, url) = (container.store().await, container.url());
-    // The ledger is told just before the stop: here an image is pushed, and it stays whole.
+    // The recovery log is told just before the stop: here an image is pushed, and it stays whole.
     let late = crate::support::image::Image::new("late").layer("gone").layer_bytes(20_000).build();
     let pushed = late.clone();
-    let notes = Notes::with(move |call| {
+    let recovery_log = TestRecoveryLog::with(move |call| {
         if call == "stopping" {
             let (url, late) = (url.clone(), pushed.clone());
             let push = move || {
@@ -135,7 +138,8 @@ async fn what_comes_between_the_first_look_and_the_stop_is_seen() {
         Ok(())
     });
     let before = store.blob_bytes();
-    let done = collected(collect(&docker(&container, Method::Offline), &container, &notes).await.unwrap());
+    let done =
+        collected(collect(&docker(&container, Method::Offline), &container, &recovery_log).await.unwrap());
     let layer = crate::support::image::digest(&late.blobs[1]);
     assert!(filled.garbage.keys().any(|digest| digest.as_str() == layer), "the images share a layer");
     assert!(!done.removed.iter().any(|digest| digest.as_str() == layer));
@@ -157,10 +161,11 @@ async fn an_engine_is_spoken_to_over_tls() {
         method: Method::Exec,
         config_file: Some(CONFIG.to_owned()),
     };
-    let collector = Collector::new(&gc, &host, Some(certificates), &Turns::default()).unwrap();
-    let outcome = collector.collect(&|_| false, &Notes::default(), || container.answers()).await;
+    let collector = Collector::new(&gc, &host, Some(certificates), &CollectionLocks::default()).unwrap();
+    let outcome = collector.collect(&|_| false, &TestRecoveryLog::default(), || container.answers()).await;
     assert_eq!(collected(outcome.unwrap()).bytes, filled.garbage.values().sum::<u64>());
-    let nobody = Collector::new(&gc, &host, Some("/nonexistent".as_ref()), &Turns::default()).unwrap();
+    let nobody =
+        Collector::new(&gc, &host, Some("/nonexistent".as_ref()), &CollectionLocks::default()).unwrap();
     let error = nobody.restore(|| async { true }).await.unwrap_err();
     assert_eq!(error.kind(), "certificates");
 }
@@ -179,7 +184,7 @@ async fn a_collection_can_be_a_task_of_its_own() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        collector(&gc).collect(&|_| false, &Notes::default(), alive).await
+        collector(&gc).collect(&|_| false, &TestRecoveryLog::default(), alive).await
     });
     assert_eq!(collected(task.await.unwrap().unwrap()).bytes, filled.garbage.values().sum::<u64>());
 }

@@ -1,4 +1,4 @@
-//! What the tests of collections share: a registry with something to keep and something to sweep, a ledger
+//! What the tests of collections share: a registry with something to keep and something to sweep, a recovery log
 //! that remembers, and words for what must be true afterwards.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use regsweep::config::{self, Collector as Kind, Gc, GcSchedule, Interruption, Method};
-use regsweep::gc::{Collected, Collector, Error, Ledger, Outcome, Turns};
+use regsweep::gc::{CollectionLocks, CollectionResult, Collector, Error, Reclaimed, RecoveryLog};
 use regsweep::model::Digest;
 
 use crate::support::docker_engine::{Container, ContainerOptions};
@@ -16,9 +16,9 @@ use crate::support::push::Pusher;
 use crate::support::skopeo::skopeo_pull_all;
 use crate::support::store::Store;
 
-/// A ledger that remembers its calls, and can be told to do something when called.
+/// A recovery log that remembers its calls, and can be told to do something when called.
 #[derive(Default)]
-pub(crate) struct Notes {
+pub(crate) struct TestRecoveryLog {
     pub(crate) calls: Mutex<Vec<&'static str>>,
     pub(crate) blobs: Mutex<BTreeMap<Digest, u64>>,
     /// What is still to be cleared from the registry's cache.
@@ -29,7 +29,7 @@ pub(crate) struct Notes {
 /// What to do when called, by the name of the call.
 type Hook = Box<dyn Fn(&str) -> anyhow::Result<()> + Send + Sync>;
 
-impl Notes {
+impl TestRecoveryLog {
     pub(crate) fn with(hook: impl Fn(&str) -> anyhow::Result<()> + Send + Sync + 'static) -> Self {
         Self { hook: Some(Box::new(hook)), ..Self::default() }
     }
@@ -44,26 +44,26 @@ impl Notes {
     }
 }
 
-impl Ledger for Notes {
-    fn stopping(&self) -> anyhow::Result<()> {
+impl RecoveryLog for TestRecoveryLog {
+    fn record_stopping(&self) -> anyhow::Result<()> {
         self.called("stopping")
     }
 
-    fn started(&self, _: &str) -> anyhow::Result<()> {
+    fn record_started_at(&self, _: &str) -> anyhow::Result<()> {
         Ok(())
     }
 
-    fn restored(&self) -> anyhow::Result<()> {
+    fn record_restored(&self) -> anyhow::Result<()> {
         self.called("restored")
     }
 
-    fn sweeping(&self, blobs: &BTreeMap<Digest, u64>, stale: &BTreeSet<Digest>) -> anyhow::Result<()> {
+    fn record_sweeping(&self, blobs: &BTreeMap<Digest, u64>, stale: &BTreeSet<Digest>) -> anyhow::Result<()> {
         self.blobs.lock().unwrap().clone_from(blobs);
         self.stale.lock().unwrap().clone_from(stale);
         self.called("sweeping")
     }
 
-    fn cleared(&self) -> anyhow::Result<()> {
+    fn record_cache_cleared(&self) -> anyhow::Result<()> {
         self.stale.lock().unwrap().clear();
         Ok(())
     }
@@ -138,23 +138,27 @@ pub(crate) fn gc(collector: config::Collector) -> Gc {
 }
 
 pub(crate) fn collector(gc: &Gc) -> Collector {
-    Collector::new(gc, "unix:///nowhere", None, &Turns::default()).unwrap()
+    Collector::new(gc, "unix:///nowhere", None, &CollectionLocks::default()).unwrap()
 }
 
 /// Collects, keeping what nobody may sweep.
-pub(crate) async fn collect(gc: &Gc, container: &Container, ledger: &Notes) -> Result<Outcome, Error> {
-    collector(gc).collect(&|_| false, ledger, || container.answers()).await
+pub(crate) async fn collect(
+    gc: &Gc,
+    container: &Container,
+    recovery_log: &TestRecoveryLog,
+) -> Result<CollectionResult, Error> {
+    collector(gc).collect(&|_| false, recovery_log, || container.answers()).await
 }
 
-pub(crate) fn collected(outcome: Outcome) -> Collected {
+pub(crate) fn collected(outcome: CollectionResult) -> Reclaimed {
     match outcome {
-        Outcome::Collected(collected) => collected,
+        CollectionResult::Reclaimed(collected) => collected,
         other => panic!("{other:?}"),
     }
 }
 
 /// The collection freed the garbage, to the byte, and nothing else.
-pub(crate) fn assert_freed(collected: &Collected, filled: &Filled, before: u64, store: &Store) {
+pub(crate) fn assert_freed(collected: &Reclaimed, filled: &Filled, before: u64, store: &Store) {
     assert_eq!(collected.bytes, before - store.blob_bytes());
     assert_eq!(collected.bytes, filled.garbage.values().sum::<u64>());
     assert_eq!(collected.blobs, filled.garbage.len() as u64);

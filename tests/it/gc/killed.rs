@@ -8,13 +8,13 @@ use std::time::Duration;
 use regsweep::config::{Collector as Kind, Gc, Method};
 use tokio::sync::Notify;
 
-use super::harness::{Filled, Notes, assert_sound, collector, docker, filled, until};
+use super::harness::{Filled, TestRecoveryLog, assert_sound, collector, docker, filled, until};
 use crate::support::docker_engine::{Container, ContainerOptions};
 use crate::support::holding_proxy::{HoldingProxy, Upstream};
 
-/// Begins a collection in a runtime of its own and kills that when the ledger is called so, or when a blob
+/// Begins a collection in a runtime of its own and kills that when the recovery log is called so, or when a blob
 /// is gone: nothing of it runs on, not even what it does when it is dropped.
-fn kill(gc: Gc, container: &Container, at: At) -> Notes {
+fn kill(gc: Gc, container: &Container, at: At) -> TestRecoveryLog {
     let store = std::thread::scope(|scope| {
         let read = || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -26,7 +26,7 @@ fn kill(gc: Gc, container: &Container, at: At) -> Notes {
         let run = || {
             let reached = Arc::new(Notify::new());
             let (signal, wanted) = (reached.clone(), at.clone());
-            let notes = Notes::with(move |call| {
+            let recovery_log = TestRecoveryLog::with(move |call| {
                 if matches!(wanted, At::Call(name) if name == call) {
                     signal.notify_one();
                 }
@@ -46,14 +46,14 @@ fn kill(gc: Gc, container: &Container, at: At) -> Notes {
                 tokio::select! {
                     biased;
                     () = moment => {}
-                    ended = collector.collect(&|_| false, &notes, || container.answers()) => {
+                    ended = collector.collect(&|_| false, &recovery_log, || container.answers()) => {
                         // The last call may be the last thing that happens.
                         ended.unwrap();
                     }
                 }
             });
             runtime.shutdown_background();
-            notes
+            recovery_log
         };
         scope.spawn(run).join().unwrap()
     })
@@ -68,12 +68,12 @@ enum At {
 /// Kills, restores, and looks: the registry runs, nothing of ours is left, and `gone` tells what is gone.
 async fn check(container: &Container, filled: &Filled, method: Method, at: At, swept: bool) {
     let gc = docker(container, method);
-    let notes = kill(gc.clone(), container, at);
+    let recovery_log = kill(gc.clone(), container, at);
     let collector = collector(&gc);
     collector.restore(|| container.answers()).await.unwrap();
     assert!(container.answers_now().await && container.state().await.0);
     assert!(container.engine.collectors(&container.name).await.is_empty());
-    let sweeping = notes.blobs.lock().unwrap().clone();
+    let sweeping = recovery_log.blobs.lock().unwrap().clone();
     if swept {
         assert_eq!(sweeping, filled.garbage);
     }
@@ -146,14 +146,14 @@ async fn what_is_only_cancelled_puts_the_registry_back_by_itself() {
         let started = container.state().await.1;
         let reached = Arc::new(Notify::new());
         let signal = reached.clone();
-        let notes = Notes::with(move |name| {
+        let recovery_log = TestRecoveryLog::with(move |name| {
             if name == call {
                 signal.notify_one();
             }
             Ok(())
         });
         let collector = collector(&docker(&container, Method::Offline));
-        let collection = collector.collect(&|_| false, &notes, || container.answers());
+        let collection = collector.collect(&|_| false, &recovery_log, || container.answers());
         let ended = tokio::select! {
             biased;
             () = async { reached.notified().await; tokio::time::sleep(Duration::from_millis(300)).await } => false,
@@ -188,9 +188,9 @@ async fn a_collector_that_the_engine_makes_after_all_is_removed() {
     if let Kind::Docker { host, .. } = &mut gc.collector {
         *host = Some(gate.url().replace("http://", "tcp://"));
     }
-    let notes = Notes::default();
+    let recovery_log = TestRecoveryLog::default();
     let collector = collector(&gc);
-    let collection = collector.collect(&|_| false, &notes, || container.answers());
+    let collection = collector.collect(&|_| false, &recovery_log, || container.answers());
     let gate = tokio::select! {
         biased;
         gate = tokio::task::spawn_blocking(move || { gate.wait_until_held(); gate }) => gate.unwrap(),
@@ -210,12 +210,13 @@ async fn a_collector_that_the_engine_makes_after_all_is_removed() {
 }
 
 #[tokio::test]
-async fn a_panic_of_the_ledger_puts_the_registry_back() {
+async fn a_panic_of_the_recovery_log_puts_the_registry_back() {
     let Some((container, filled)) = filled(ContainerOptions::default()).await else { return };
     let (gc, url) = (docker(&container, Method::Offline), container.url());
     let task = tokio::spawn(async move {
-        let notes = Notes::with(|call| if call == "sweeping" { panic!("a bug") } else { Ok(()) });
-        collector(&gc).collect(&|_| false, &notes, || async { reqwest::get(&url).await.is_ok() }).await
+        let recovery_log =
+            TestRecoveryLog::with(|call| if call == "sweeping" { panic!("a bug") } else { Ok(()) });
+        collector(&gc).collect(&|_| false, &recovery_log, || async { reqwest::get(&url).await.is_ok() }).await
     });
     assert!(task.await.unwrap_err().is_panic());
     assert!(container.answers().await);

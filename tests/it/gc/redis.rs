@@ -2,7 +2,9 @@
 
 use regsweep::config::{self, Cache, ClientCertificate, Gc, Method, RedisTls};
 
-use super::harness::{Filled, Notes, assert_sound, collect, collected, collector, docker, fill, until};
+use super::harness::{
+    Filled, TestRecoveryLog, assert_sound, collect, collected, collector, docker, fill, until,
+};
 use crate::gc::commands::Host;
 use crate::support::docker_engine::{ContainerOptions, Engine};
 use crate::support::push::Pusher;
@@ -60,10 +62,10 @@ async fn what_is_pushed_after_a_collection_is_whole_with_a_cache_in_redis() {
     let before = redis.keys(3).await;
     let named = stale(&redis, 3, &host.filled).await;
     assert!(named.iter().any(|key| key == "repository::team/other::blobs"), "{named:?}");
-    let notes = Notes::default();
-    let done = collected(host.collect(&gc, &notes).await.unwrap());
+    let recovery_log = TestRecoveryLog::default();
+    let done = collected(host.collect(&gc, &recovery_log).await.unwrap());
     assert_eq!(done.removed, host.filled.garbage.keys().cloned().collect());
-    assert!(notes.stale.lock().unwrap().is_empty());
+    assert!(recovery_log.stale.lock().unwrap().is_empty());
     // Exactly what was swept is forgotten.
     assert_eq!(stale(&redis, 3, &host.filled).await, [""; 0]);
     let swept = |key: &String| named.contains(key) && !key.ends_with("team/app::blobs");
@@ -81,11 +83,11 @@ async fn a_cache_that_could_not_be_cleared_stops_nothing() {
     let check = async |change: &dyn Fn(&mut Gc), kind: &str, words: &str| {
         let mut gc = gc.clone();
         change(&mut gc);
-        let notes = Notes::default();
-        let error = host.collect(&gc, &notes).await.unwrap_err();
+        let recovery_log = TestRecoveryLog::default();
+        let error = host.collect(&gc, &recovery_log).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
         assert!(error.to_string().contains(words), "{error}");
-        assert!(notes.calls().is_empty() && host.journaled().is_empty() && host.nothing_is_gone());
+        assert!(recovery_log.calls().is_empty() && host.journaled().is_empty() && host.nothing_is_gone());
     };
     check(&|gc| gc.redis = None, "cache_in_redis", "gc.redis").await;
     check(&|gc| (gc.redis, gc.cache) = (None, Some(Cache::InMemory)), "cache_in_redis", "gc.redis").await;
@@ -107,10 +109,10 @@ async fn where_the_cache_cannot_be_known_it_must_be_stated() {
     let (host, gc) = host(&redis, 0).await;
     let mut unknown =
         host.gc(&["sh", "-c", &format!("{} garbage-collect {}", registry_program(), host.config())]);
-    let error = host.collect(&unknown, &Notes::default()).await.unwrap_err();
+    let error = host.collect(&unknown, &TestRecoveryLog::default()).await.unwrap_err();
     assert_eq!(error.kind(), "cache_unknown", "{error}");
     unknown = host.gc(&[registry_program(), "garbage-collect", "/nowhere/config.yml"]);
-    let error = host.collect(&unknown, &Notes::default()).await.unwrap_err();
+    let error = host.collect(&unknown, &TestRecoveryLog::default()).await.unwrap_err();
     assert!(error.to_string().contains("/nowhere/config.yml cannot be read here"), "{error}");
     assert!(host.journaled().is_empty() && host.nothing_is_gone());
     // What is stated counts where nothing else is known.
@@ -121,7 +123,7 @@ async fn where_the_cache_cannot_be_known_it_must_be_stated() {
     );
     let mut stated = host.gc(&[&host.program_of(&inside), "garbage-collect", "/nowhere/config.yml"]);
     stated.redis = gc.redis;
-    collected(host.collect(&stated, &Notes::default()).await.unwrap());
+    collected(host.collect(&stated, &TestRecoveryLog::default()).await.unwrap());
     assert_eq!(stale(&redis, 0, &host.filled).await, [""; 0]);
     assert_sound(&host.host(), &host.filled).await;
 }
@@ -143,15 +145,15 @@ async fn a_redis_that_wants_a_password_and_certificates_is_cleared() {
     let host = Host::of(RealRegistry::options().cache()).await;
     let mut gc = host.gc(&[registry_program(), "garbage-collect", &host.config()]);
     gc.redis = Some(settings.clone());
-    let error = host.collect(&gc, &Notes::default()).await.unwrap_err();
+    let error = host.collect(&gc, &TestRecoveryLog::default()).await.unwrap_err();
     assert_eq!(error.kind(), "no_cache", "{error}");
     gc.redis = Some(config::Redis { tls: Some(RedisTls { ca_file: None, identity: None }), ..settings });
-    let error = host.collect(&gc, &Notes::default()).await.unwrap_err();
+    let error = host.collect(&gc, &TestRecoveryLog::default()).await.unwrap_err();
     assert_eq!(error.kind(), "redis", "{error}");
 
     let redis = Redis::with(&["--requirepass", "open sesame"]);
     gc.redis = Some(config::Redis { password: Some("open sesame".into()), ..at(&redis, 0) });
-    let error = host.collect(&gc, &Notes::default()).await.unwrap_err();
+    let error = host.collect(&gc, &TestRecoveryLog::default()).await.unwrap_err();
     assert_eq!(error.kind(), "no_cache", "{error}");
 }
 
@@ -170,12 +172,12 @@ async fn a_container_s_cache_in_redis_is_cleared() {
         let filled = fill(&container.url()).await;
         let mut gc = docker(&container, method);
         let started = container.state().await;
-        let error = collect(&gc, &container, &Notes::default()).await.unwrap_err();
+        let error = collect(&gc, &container, &TestRecoveryLog::default()).await.unwrap_err();
         assert_eq!(error.kind(), "cache_in_redis", "{error}");
         assert_eq!(container.state().await, started);
         gc.redis = Some(at(&redis, 2));
         assert!(!stale(&redis, 2, &filled).await.is_empty());
-        collected(collect(&gc, &container, &Notes::default()).await.unwrap());
+        collected(collect(&gc, &container, &TestRecoveryLog::default()).await.unwrap());
         assert_eq!(stale(&redis, 2, &filled).await, [""; 0]);
         assert_sound(&container.host(), &filled).await;
     }
@@ -189,24 +191,24 @@ async fn what_a_killed_sweep_leaves_in_redis_is_cleared_before_the_registry_is_b
     // Once all is swept, the sweep does not end, and regsweep is killed.
     let program = host.program(&format!("{} \"$@\"; sleep 600", registry_program()));
     gc.collector = host.gc(&[&program, "garbage-collect", &host.config()]).collector;
-    let notes = std::thread::scope(|scope| {
+    let recovery_log = std::thread::scope(|scope| {
         let run = || {
-            let notes = Notes::default();
+            let recovery_log = TestRecoveryLog::default();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let garbage = || host.filled.garbage.keys();
                 let swept = async || garbage().all(|digest| !store.has_blob(digest.as_str()));
                 tokio::select! {
                     () = until("a sweep", swept) => {}
-                    ended = host.collect(&gc, &notes) => panic!("{ended:?}"),
+                    ended = host.collect(&gc, &recovery_log) => panic!("{ended:?}"),
                 }
             });
             runtime.shutdown_background();
-            notes
+            recovery_log
         };
         scope.spawn(run).join().unwrap()
     });
-    let left = notes.stale.lock().unwrap().clone();
+    let left = recovery_log.stale.lock().unwrap().clone();
     assert_eq!(left, host.filled.garbage.keys().cloned().collect());
     let next = collector(&gc);
     next.clear(&left).await.unwrap();
@@ -227,7 +229,7 @@ async fn a_registry_stays_down_until_its_cache_is_cleared() {
     };
     let lock = password.clone();
     // Redis was there when the collection began, and lets nobody in once it sweeps.
-    let notes = Notes::with(move |call| {
+    let recovery_log = TestRecoveryLog::with(move |call| {
         if call == "sweeping" {
             lock("", "changed");
         }
@@ -247,10 +249,10 @@ async fn a_registry_stays_down_until_its_cache_is_cleared() {
         until("some tries to clear it", refused).await;
         assert_eq!(host.journaled(), ["before"]);
         assert!(!host.answers_now().await);
-        assert_eq!(*notes.stale.lock().unwrap(), host.filled.garbage.keys().cloned().collect());
+        assert_eq!(*recovery_log.stale.lock().unwrap(), host.filled.garbage.keys().cloned().collect());
         password("changed", "");
     };
-    let (done, ()) = tokio::join!(host.collect(&gc, &notes), watch);
+    let (done, ()) = tokio::join!(host.collect(&gc, &recovery_log), watch);
     collected(done.unwrap());
     assert_eq!(host.journaled(), ["before", "after"]);
     assert_eq!(stale(&redis, 0, &host.filled).await, [""; 0]);
@@ -266,7 +268,7 @@ async fn links_that_3_x_removes_are_forgotten_too() {
     assert!(redis.keys(0).await.contains(&format!("repository::team/app::blobs::{kept}")));
     let link = format!("docker-registry \"$@\"; echo 'team/app: layer link eligible for deletion: {kept}'");
     gc.collector = host.gc(&[&host.program_of(&link), "garbage-collect", &host.config()]).collector;
-    collected(host.collect(&gc, &Notes::default()).await.unwrap());
+    collected(host.collect(&gc, &TestRecoveryLog::default()).await.unwrap());
     let named: Vec<String> = redis.keys(0).await.into_iter().filter(|key| key.ends_with(&kept)).collect();
     assert_eq!(named, [""; 0]);
     let member: bool = redis.ask(0, &["SISMEMBER", "repository::team/app::blobs", &kept]).await;

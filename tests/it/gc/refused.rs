@@ -11,9 +11,11 @@ use bollard::query_parameters::{
     CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, UploadToContainerOptionsBuilder,
 };
 use regsweep::config::{Collector as Kind, Gc, Method};
-use regsweep::gc::{Error, Outcome};
+use regsweep::gc::{CollectionResult, Error};
 
-use super::harness::{Filled, Notes, assert_sound, collect, collected, collector, docker, filled, gc, until};
+use super::harness::{
+    Filled, TestRecoveryLog, assert_sound, collect, collected, collector, docker, filled, gc, until,
+};
 use crate::support::docker_engine::{CONFIG, Container, ContainerOptions, Engine, Volume};
 
 const METHODS: [Method; 2] = [Method::Offline, Method::Exec];
@@ -27,21 +29,27 @@ fn script(case: &str) -> ContainerOptions {
 
 /// Tries to collect: an error of this kind whose text has these words, before anything was touched.
 async fn untouched(gc: &Gc, container: &Container, kind: &str, words: &str) {
-    let (state, notes) = (container.state().await, Notes::default());
-    let error = collect(gc, container, &notes).await.unwrap_err();
+    let (state, recovery_log) = (container.state().await, TestRecoveryLog::default());
+    let error = collect(gc, container, &recovery_log).await.unwrap_err();
     assert_eq!(error.kind(), kind, "{error}");
     assert!(error.to_string().contains(words), "{error}");
-    assert!(notes.calls().is_empty());
+    assert!(recovery_log.calls().is_empty());
     assert_eq!(container.state().await, state);
     assert!(container.engine.collectors(&container.name).await.is_empty());
 }
 
 /// After a collection that failed half way: the registry answers, and all garbage is still there.
-async fn back(container: &Container, filled: &Filled, error: &Error, kind: &str, notes: &Notes) {
+async fn back(
+    container: &Container,
+    filled: &Filled,
+    error: &Error,
+    kind: &str,
+    recovery_log: &TestRecoveryLog,
+) {
     assert_eq!(error.kind(), kind, "{error}");
     assert!(container.answers_now().await, "{error}");
     assert!(container.engine.collectors(&container.name).await.is_empty());
-    assert_eq!(notes.calls().last(), Some(&"restored"));
+    assert_eq!(recovery_log.calls().last(), Some(&"restored"));
     let store = container.store().await;
     assert!(filled.garbage.keys().all(|digest| store.has_blob(digest.as_str())));
     assert_sound(&container.host(), filled).await;
@@ -56,10 +64,10 @@ async fn a_container_that_is_not_there_is_named() {
         method: Method::Offline,
         config_file: None,
     });
-    let notes = Notes::default();
+    let recovery_log = TestRecoveryLog::default();
     let collector = collector(&gc);
-    let error = collector.collect(&|_| false, &notes, || async { true }).await.unwrap_err();
-    assert_eq!((error.kind(), notes.calls().len()), ("no_container", 0));
+    let error = collector.collect(&|_| false, &recovery_log, || async { true }).await.unwrap_err();
+    assert_eq!((error.kind(), recovery_log.calls().len()), ("no_container", 0));
     assert!(error.to_string().contains("\"nobody\""), "{error}");
     assert_eq!(collector.restore(|| async { true }).await.unwrap_err().kind(), "no_container");
 }
@@ -98,8 +106,8 @@ async fn an_engine_that_is_not_there_is_named() {
             method: Method::Offline,
             config_file: None,
         });
-        let ledger = Notes::default();
-        let error = collector(&gc).collect(&|_| false, &ledger, || async { true }).await.unwrap_err();
+        let recovery_log = TestRecoveryLog::default();
+        let error = collector(&gc).collect(&|_| false, &recovery_log, || async { true }).await.unwrap_err();
         assert_eq!(error.kind(), "unreachable");
         assert!(error.to_string().contains(host), "{error}");
     }
@@ -124,7 +132,8 @@ async fn a_socket_proxy_that_forbids_is_told_apart() {
         method: Method::Exec,
         config_file: None,
     });
-    let error = collector(&gc).collect(&|_| false, &Notes::default(), || async { true }).await.unwrap_err();
+    let error =
+        collector(&gc).collect(&|_| false, &TestRecoveryLog::default(), || async { true }).await.unwrap_err();
     assert_eq!(error.kind(), "forbidden");
     let text = error.to_string();
     for words in ["inspect the container", "CONTAINERS=1 and POST=1", "EXEC=1", "administrative rules"] {
@@ -162,13 +171,13 @@ async fn a_kept_blob_stops_everything() {
     let state = container.state().await;
     let kept = filled.garbage.keys().next().unwrap().clone();
     for method in METHODS {
-        let notes = Notes::default();
+        let recovery_log = TestRecoveryLog::default();
         let is_kept = |digest: &_| *digest == kept;
         let collector = collector(&docker(&container, method));
-        let error = collector.collect(&is_kept, &notes, || container.answers()).await.unwrap_err();
+        let error = collector.collect(&is_kept, &recovery_log, || container.answers()).await.unwrap_err();
         assert_eq!(error.kind(), "kept_blob");
         assert!(error.to_string().contains(kept.as_str()), "{error}");
-        assert!(notes.calls().is_empty());
+        assert!(recovery_log.calls().is_empty());
     }
     assert_eq!(container.state().await, state);
     assert_sound(&container.host(), &filled).await;
@@ -177,13 +186,13 @@ async fn a_kept_blob_stops_everything() {
 #[tokio::test]
 async fn a_blob_that_is_kept_by_the_second_look_stops_everything_too() {
     let Some((container, filled)) = filled(ContainerOptions::default()).await else { return };
-    let notes = Notes::default();
+    let recovery_log = TestRecoveryLog::default();
     // Something that is known only once the registry has been stopped.
-    let is_kept = |_: &_| notes.calls().contains(&"stopping");
+    let is_kept = |_: &_| recovery_log.calls().contains(&"stopping");
     let collector = collector(&docker(&container, Method::Offline));
-    let error = collector.collect(&is_kept, &notes, || container.answers()).await.unwrap_err();
-    assert_eq!(notes.calls(), ["stopping", "restored"]);
-    back(&container, &filled, &error, "kept_blob", &notes).await;
+    let error = collector.collect(&is_kept, &recovery_log, || container.answers()).await.unwrap_err();
+    assert_eq!(recovery_log.calls(), ["stopping", "restored"]);
+    back(&container, &filled, &error, "kept_blob", &recovery_log).await;
 }
 
 #[tokio::test]
@@ -193,10 +202,10 @@ async fn a_collection_that_takes_too_long_is_ended_and_the_registry_runs() {
         let Some((container, filled)) = filled(script(case)).await else { return };
         let mut gc = docker(&container, method);
         gc.timeout = Duration::from_secs(6);
-        let notes = Notes::default();
-        let error = collect(&gc, &container, &notes).await.unwrap_err();
+        let recovery_log = TestRecoveryLog::default();
+        let error = collect(&gc, &container, &recovery_log).await.unwrap_err();
         assert!(error.to_string().contains("(6 s)"), "{error}");
-        back(&container, &filled, &error, "timeout", &notes).await;
+        back(&container, &filled, &error, "timeout", &recovery_log).await;
     }
 }
 
@@ -216,29 +225,29 @@ async fn a_sweep_that_fails_is_told_and_the_registry_runs() {
         let case =
             "*--dry-run*) ;;\ngarbage-collect*) echo 'failed to garbage collect: no space' >&2; exit 1 ;;";
         let Some((container, filled)) = filled(script(case)).await else { return };
-        let notes = Notes::default();
-        let error = collect(&docker(&container, method), &container, &notes).await.unwrap_err();
+        let recovery_log = TestRecoveryLog::default();
+        let error = collect(&docker(&container, method), &container, &recovery_log).await.unwrap_err();
         assert!(error.to_string().contains("no space"), "{error}");
-        back(&container, &filled, &error, "no_summary", &notes).await;
+        back(&container, &filled, &error, "no_summary", &recovery_log).await;
     }
 }
 
 #[tokio::test]
-async fn a_ledger_that_cannot_write_stops_everything() {
+async fn a_recovery_log_that_cannot_write_stops_everything() {
     let Some((container, filled)) = filled(ContainerOptions::default()).await else { return };
     let failing = |at: &'static str| {
-        Notes::with(move |call| if call == at { bail!("the disk is full") } else { Ok(()) })
+        TestRecoveryLog::with(move |call| if call == at { bail!("the disk is full") } else { Ok(()) })
     };
     for method in METHODS {
-        let (state, notes) = (container.state().await, failing("stopping"));
-        let error = collect(&docker(&container, method), &container, &notes).await.unwrap_err();
+        let (state, recovery_log) = (container.state().await, failing("stopping"));
+        let error = collect(&docker(&container, method), &container, &recovery_log).await.unwrap_err();
         assert_eq!(error.kind(), "state");
         assert!(error.to_string().contains("the disk is full"), "{error}");
         assert_eq!(container.state().await, state);
     }
-    let notes = failing("sweeping");
-    let error = collect(&docker(&container, Method::Offline), &container, &notes).await.unwrap_err();
-    back(&container, &filled, &error, "state", &notes).await;
+    let recovery_log = failing("sweeping");
+    let error = collect(&docker(&container, Method::Offline), &container, &recovery_log).await.unwrap_err();
+    back(&container, &filled, &error, "state", &recovery_log).await;
 }
 
 #[tokio::test]
@@ -247,7 +256,7 @@ async fn a_store_on_no_volume_is_refused_offline_and_collected_by_exec() {
     let contained = ContainerOptions { env, ..ContainerOptions::default() };
     let Some((container, filled)) = filled(contained).await else { return };
     untouched(&docker(&container, Method::Offline), &container, "not_shared", "/data").await;
-    let done = collect(&docker(&container, Method::Exec), &container, &Notes::default()).await;
+    let done = collect(&docker(&container, Method::Exec), &container, &TestRecoveryLog::default()).await;
     assert_eq!(collected(done.unwrap()).bytes, filled.garbage.values().sum::<u64>());
 }
 
@@ -272,7 +281,7 @@ async fn a_configuration_that_a_second_container_would_not_see_is_refused_offlin
 async fn a_registry_that_someone_starts_meanwhile_is_not_swept() {
     let Some((container, filled)) = filled(ContainerOptions::default()).await else { return };
     let (engine, name) = (container.engine, container.name.clone());
-    let notes = Notes::with(move |call| {
+    let recovery_log = TestRecoveryLog::with(move |call| {
         if call == "sweeping" {
             let name = name.clone();
             let start = move || {
@@ -284,8 +293,8 @@ async fn a_registry_that_someone_starts_meanwhile_is_not_swept() {
         }
         Ok(())
     });
-    let error = collect(&docker(&container, Method::Offline), &container, &notes).await.unwrap_err();
-    back(&container, &filled, &error, "interfered", &notes).await;
+    let error = collect(&docker(&container, Method::Offline), &container, &recovery_log).await.unwrap_err();
+    back(&container, &filled, &error, "interfered", &recovery_log).await;
 }
 
 /// Sweeps until there is a file `go` in the store.
@@ -315,9 +324,9 @@ async fn make_anew(container: &Container, started: bool) {
 /// Does something in the middle of a sweep, and tells how the collection ended.
 async fn in_the_sweep(
     container: &Container,
-    notes: &Notes,
+    recovery_log: &TestRecoveryLog,
     act: impl AsyncFnOnce(&std::path::Path),
-) -> Result<Outcome, Error> {
+) -> Result<CollectionResult, Error> {
     let mounts = container.engine.inspect(&container.name).await.mounts.unwrap();
     let volume = mounts.iter().find(|one| one.destination.as_deref() == Some("/var/lib/registry")).unwrap();
     let store = std::path::PathBuf::from(volume.source.as_ref().unwrap());
@@ -326,22 +335,22 @@ async fn in_the_sweep(
         until("it sweeps", async || store.join("sweeps").exists()).await;
         act(&store).await;
     };
-    tokio::join!(collect(&gc, container, notes), meanwhile).0
+    tokio::join!(collect(&gc, container, recovery_log), meanwhile).0
 }
 
 #[tokio::test]
 async fn a_registry_that_someone_starts_in_the_middle_of_a_sweep_ends_it() {
     let Some((container, filled)) = filled(script(SLOW)).await else { return };
-    let notes = Notes::default();
+    let recovery_log = TestRecoveryLog::default();
     let started = std::sync::Mutex::new(String::new());
-    let ended = in_the_sweep(&container, &notes, async |_| {
+    let ended = in_the_sweep(&container, &recovery_log, async |_| {
         container.engine.docker().start_container(&container.name, None).await.unwrap();
         *started.lock().unwrap() = container.state().await.1;
     });
     let error = ended.await.unwrap_err();
     // What it remembers of the time of the sweep, it must forget.
     assert_ne!(container.state().await.1, *started.lock().unwrap());
-    back(&container, &filled, &error, "interfered", &notes).await;
+    back(&container, &filled, &error, "interfered", &recovery_log).await;
 }
 
 #[tokio::test]
@@ -349,8 +358,8 @@ async fn a_container_that_is_made_anew_in_the_middle_of_a_sweep_runs_afterwards(
     for started in [true, false] {
         let made = ContainerOptions { volume: Volume::Named, ..script(SLOW) };
         let Some((container, filled)) = filled(made).await else { return };
-        let notes = Notes::default();
-        let ended = in_the_sweep(&container, &notes, async |store| {
+        let recovery_log = TestRecoveryLog::default();
+        let ended = in_the_sweep(&container, &recovery_log, async |store| {
             make_anew(&container, started).await;
             if !started {
                 std::fs::write(store.join("go"), "").unwrap();
@@ -359,7 +368,7 @@ async fn a_container_that_is_made_anew_in_the_middle_of_a_sweep_runs_afterwards(
         let ended = ended.await;
         assert!(container.state().await.0 && container.answers_now().await, "{ended:?}");
         assert!(container.engine.collectors(&container.name).await.is_empty());
-        assert_eq!(notes.calls().last(), Some(&"restored"));
+        assert_eq!(recovery_log.calls().last(), Some(&"restored"));
         if started {
             assert_eq!(ended.unwrap_err().kind(), "interfered");
         }

@@ -18,11 +18,11 @@ pub(super) enum Target {
 
 /// The turns of all collectors that were made with it.
 #[derive(Debug, Clone, Default)]
-pub struct Turns(Arc<Mutex<HashMap<Target, Weak<Gate<()>>>>>);
+pub struct CollectionLocks(Arc<Mutex<HashMap<Target, Weak<Gate<()>>>>>);
 
-impl Turns {
+impl CollectionLocks {
     /// The gate that all collectors of this target share, as long as one of them is there.
-    pub(super) fn gate(&self, target: Target) -> Arc<Gate<()>> {
+    pub(super) fn of(&self, target: Target) -> Arc<Gate<()>> {
         // What is behind the lock is whole at every moment.
         let mut gates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         gates.retain(|_, gate| gate.strong_count() > 0);
@@ -36,7 +36,7 @@ impl Turns {
 }
 
 /// Waits for the turn.
-pub(super) async fn take(gate: &Arc<Gate<()>>) -> OwnedMutexGuard<()> {
+pub(super) async fn acquire(gate: &Arc<Gate<()>>) -> OwnedMutexGuard<()> {
     if let Ok(turn) = gate.clone().try_lock_owned() {
         return turn;
     }

@@ -11,18 +11,18 @@ use super::{Error, State, signed, unsigned};
 use crate::model::Digest;
 
 /// The open ends of one registry's collections.
-pub struct Ledger {
+pub struct RecoveryLog {
     state: State,
     registry: String,
 }
 
-impl Ledger {
+impl RecoveryLog {
     pub(super) fn new(state: State, registry: &str) -> Self {
         Self { state, registry: registry.to_owned() }
     }
 
     /// Notes that the registry is about to be stopped. Where it is stopped already, it is since then.
-    pub fn stopping(&self, at: DateTime<Utc>) -> Result<(), Error> {
+    pub fn record_stopping(&self, at: DateTime<Utc>) -> Result<(), Error> {
         let sql = "INSERT OR IGNORE INTO stopped (registry, since) VALUES (?1, ?2)";
         self.state.durably(|connection| connection.execute(sql, params![self.registry, at]).map(drop))
     }
@@ -33,7 +33,7 @@ impl Ledger {
     }
 
     /// Notes when the registry was started that is about to be stopped.
-    pub fn started(&self, at: &str) -> Result<(), Error> {
+    pub fn record_started_at(&self, at: &str) -> Result<(), Error> {
         let sql = "UPDATE stopped SET started = ?2 WHERE registry = ?1";
         self.state.durably(|connection| connection.execute(sql, [self.registry.as_str(), at]).map(drop))
     }
@@ -51,7 +51,7 @@ impl Ledger {
     }
 
     /// Notes that the registry answers again.
-    pub fn restored(&self) -> Result<(), Error> {
+    pub fn record_restored(&self) -> Result<(), Error> {
         let sql = "DELETE FROM stopped WHERE registry = ?1";
         self.state.durably(|connection| connection.execute(sql, [&self.registry]).map(drop))
     }
@@ -64,7 +64,11 @@ impl Ledger {
     }
 
     /// Notes what is about to be swept, and what the registry's cache may then be wrong about.
-    pub fn sweeping(&self, blobs: &BTreeMap<Digest, u64>, stale: &BTreeSet<Digest>) -> Result<(), Error> {
+    pub fn record_sweeping(
+        &self,
+        blobs: &BTreeMap<Digest, u64>,
+        stale: &BTreeSet<Digest>,
+    ) -> Result<(), Error> {
         self.state.durably(|connection| {
             connection.execute("DELETE FROM sweep WHERE registry = ?1", [&self.registry])?;
             connection.execute("UPDATE stopped SET started = NULL WHERE registry = ?1", [&self.registry])?;
@@ -82,13 +86,13 @@ impl Ledger {
     }
 
     /// Notes that the registry's cache is wrong about nothing any more.
-    pub fn cleared(&self) -> Result<(), Error> {
+    pub fn record_cache_cleared(&self) -> Result<(), Error> {
         let sql = "DELETE FROM stale WHERE registry = ?1";
         self.state.durably(|connection| connection.execute(sql, [&self.registry]).map(drop))
     }
 
     /// What the registry's cache may be wrong about.
-    pub fn stale(&self) -> Result<BTreeSet<Digest>, Error> {
+    pub fn stale_cache_entries(&self) -> Result<BTreeSet<Digest>, Error> {
         let connection = self.state.durable();
         let mut statement = connection.prepare("SELECT digest FROM stale WHERE registry = ?1")?;
         let rows = statement.query_map([&self.registry], |row| row.get::<_, String>(0))?;
@@ -97,7 +101,7 @@ impl Ledger {
     }
 
     /// What was about to be swept and has not been counted.
-    pub fn open_sweep(&self) -> Result<BTreeMap<Digest, u64>, Error> {
+    pub fn unfinished_sweep(&self) -> Result<BTreeMap<Digest, u64>, Error> {
         let connection = self.state.durable();
         let mut statement = connection.prepare("SELECT digest, bytes FROM sweep WHERE registry = ?1")?;
         let rows = statement
@@ -123,26 +127,26 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let blobs = BTreeMap::from([(Digest::of(b"a"), 10), (Digest::of(b"b"), 20)]);
         {
-            let ledger = State::open(directory.path()).unwrap().ledger("main");
-            ledger.stopping(at(5)).unwrap();
-            ledger.started("then").unwrap();
-            ledger.stopping(at(6)).unwrap();
-            assert_eq!(ledger.started_at().unwrap().as_deref(), Some("then"));
-            ledger.sweeping(&blobs, &blobs.keys().cloned().collect()).unwrap();
+            let recovery_log = State::open(directory.path()).unwrap().recovery_log("main");
+            recovery_log.record_stopping(at(5)).unwrap();
+            recovery_log.record_started_at("then").unwrap();
+            recovery_log.record_stopping(at(6)).unwrap();
+            assert_eq!(recovery_log.started_at().unwrap().as_deref(), Some("then"));
+            recovery_log.record_sweeping(&blobs, &blobs.keys().cloned().collect()).unwrap();
         }
         let state = State::open(directory.path()).unwrap();
-        let ledger = state.ledger("main");
-        assert!(ledger.is_stopped().unwrap());
-        assert_eq!(ledger.started_at().unwrap(), None, "it may have been swept");
-        assert!(!state.ledger("other").is_stopped().unwrap());
-        assert_eq!(ledger.open_sweep().unwrap(), blobs);
-        assert_eq!(ledger.down_since().unwrap(), Some(at(5)));
-        assert_eq!(ledger.stale().unwrap(), blobs.keys().cloned().collect());
-        assert!(state.ledger("other").stale().unwrap().is_empty());
-        ledger.cleared().unwrap();
-        assert!(ledger.stale().unwrap().is_empty() && ledger.is_stopped().unwrap());
-        ledger.restored().unwrap();
-        assert_eq!(ledger.down_since().unwrap(), None);
-        assert!(!ledger.is_stopped().unwrap());
+        let recovery_log = state.recovery_log("main");
+        assert!(recovery_log.is_stopped().unwrap());
+        assert_eq!(recovery_log.started_at().unwrap(), None, "it may have been swept");
+        assert!(!state.recovery_log("other").is_stopped().unwrap());
+        assert_eq!(recovery_log.unfinished_sweep().unwrap(), blobs);
+        assert_eq!(recovery_log.down_since().unwrap(), Some(at(5)));
+        assert_eq!(recovery_log.stale_cache_entries().unwrap(), blobs.keys().cloned().collect());
+        assert!(state.recovery_log("other").stale_cache_entries().unwrap().is_empty());
+        recovery_log.record_cache_cleared().unwrap();
+        assert!(recovery_log.stale_cache_entries().unwrap().is_empty() && recovery_log.is_stopped().unwrap());
+        recovery_log.record_restored().unwrap();
+        assert_eq!(recovery_log.down_since().unwrap(), None);
+        assert!(!recovery_log.is_stopped().unwrap());
     }
 }
