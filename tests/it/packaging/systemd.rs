@@ -135,6 +135,44 @@ fn shipped(path: &str) -> PathBuf {
 }
 
 #[tokio::test]
+async fn readme_install_ends_in_a_service_that_has_planned_the_registry() {
+    let registry = stored().await;
+    let shared = tempfile::tempdir().unwrap();
+    // The README installs regsweep from a checkout.
+    let prepare = prepare(shared.path(), "", &registry)
+        + &format!(
+            "rm -rf $root/usr/local/bin/regsweep $root/etc/regsweep $units/regsweep.service $units/regsweep.service.d
+             install -D {program} $shared/checkout/target/release/regsweep
+             cp -r {config} {systemd} $shared/checkout",
+            program = env!("CARGO_BIN_EXE_regsweep"),
+            config = shipped("config").display(),
+            systemd = shipped("systemd").display(),
+        );
+    let readme = std::fs::read_to_string(shipped("README.md")).unwrap();
+    let begin = readme.find("$ install target/release/regsweep").unwrap();
+    let commands = readme[begin..begin + readme[begin..].find("```").unwrap()].lines();
+    let commands = commands.map(|line| format!("{}\n", line.trim_start_matches("$ ")));
+    let scenario = format!(
+        "systemctl start dbus.socket docker-registry || exit
+         for try in $(seq 600); do curl --silent localhost:5000/v2/ && break; sleep 0.1; done
+         cd /run/shared/checkout && set -e
+         {}
+         set +e
+         for try in $(seq 600); do
+           curl --silent localhost:9717/api/v1/plan | grep team/app && break
+           sleep 0.1
+         done
+         systemctl is-active regsweep
+         curl --silent localhost:5000/v2/team/app/tags/list",
+        commands.collect::<String>()
+    );
+    let Some(said) = Machine::boot(shared, &prepare, &scenario).said() else { return };
+    for part in ["\"team/app\"", "\nactive\n", "\"tags\":[\"old\",\"v1\"]"] {
+        assert!(said.contains(part), "no {part} in: {said}");
+    }
+}
+
+#[tokio::test]
 async fn the_readme_s_recipe_of_an_undo_finds_the_state_and_the_secrets_of_the_service() {
     let registry = stored().await;
     let shared = tempfile::tempdir().unwrap();
