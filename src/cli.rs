@@ -94,7 +94,7 @@ pub fn main() -> ExitCode {
 
 async fn dispatch(arguments: &Arguments, env: crate::config::Env<'_>) -> anyhow::Result<Exit> {
     // First, so that a change that comes after is one that the service finds.
-    let seen = crate::config::bytes(&arguments.config).ok();
+    let seen = crate::config::read_bytes(&arguments.config).ok();
     let loaded = match arguments.command {
         // These need no secret, and whoever asks may have none.
         Command::Check(CheckArguments { connect: false, .. }) | Command::History(_) | Command::Health(_) => {

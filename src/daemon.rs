@@ -133,7 +133,7 @@ async fn serve_here(
                 systemd::alive();
                 service.begin_what_waited();
                 service.ask_registries(&active);
-                let now = config::bytes(path).ok();
+                let now = config::read_bytes(path).ok();
                 // Some editors take a file away for a moment before they write it anew.
                 let is_other = now != seen && (now.is_some() || missing);
                 missing = now.is_none();
@@ -142,7 +142,7 @@ async fn serve_here(
         };
         if reload {
             systemd::reloading();
-            seen = config::bytes(path).ok();
+            seen = config::read_bytes(path).ok();
             match reloaded(path, env, &service) {
                 Ok(next) => {
                     // What is due by now would not be among the times of what comes after.

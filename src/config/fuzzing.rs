@@ -1,9 +1,11 @@
-//! What a configuration file can hold, as any bytes.
+//! The fuzz target of the configuration: any bytes are accepted or refused with problems.
+//!
+//! It exists only for the fuzz targets and for tests.
 
 use super::parse;
 use crate::model::sanitize;
 
-/// A text as the configuration. Files that it names are looked for.
+/// Parses bytes as a configuration, and opens the files that it names.
 pub fn configuration(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match parse(text, "f", &|_| None) {
@@ -11,8 +13,8 @@ pub fn configuration(bytes: &[u8]) {
         Err(error) => {
             assert!(!error.problems.is_empty());
             for problem in error.problems {
-                let told = problem.to_string();
-                assert_eq!(sanitize(&told, told.len()), told);
+                let message = problem.to_string();
+                assert_eq!(sanitize(&message, message.len()), message);
             }
         }
     }
@@ -26,7 +28,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_written_is_read_or_refused(text in any::<String>()) {
+        fn any_text_is_accepted_or_refused(text in any::<String>()) {
             configuration(text.as_bytes());
         }
     }

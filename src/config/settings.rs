@@ -1,244 +1,249 @@
-//! The configuration as written → validated.
+//! The validated configuration, with every default filled in, as the rest of the program sees it.
 //!
-//! What is said of registries and policies is left to their own files, and no line of text is seen here.
-//! It goes on after a problem, so that all are found. Where a value cannot be used its default stands in:
-//! a configuration with a problem is never handed out.
+//! It knows neither YAML nor the defaults: whatever builds these values has validated them.
 
 use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use chrono_tz::Tz;
+use secrecy::SecretString;
+use url::Url;
 
-use super::problem::{Findings, Path};
-use super::quantity::Span;
-use super::schedule::{self, Schedule};
-use super::secret::secret;
-use super::values::{count, mode, parsed, patterns, texts};
-use super::written::{self, Texts};
-use super::{Config, Env, policies, registries};
-use crate::plan::span;
-use crate::policy::{Label, Limits, Protect};
+use super::schedule::Schedule;
+use crate::model::RepositoryName;
+use crate::policy::{Limits, Mode, Policy, Protect};
 
-/// Served to this machine only, until the operator says more.
-const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9717);
+/// The whole configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Whether plans are applied; default `plan`. A policy is enforced only if this mode and its own are both
+    /// `enforce`.
+    pub mode: Mode,
+    /// The time zone of schedules and of calendar periods.
+    pub timezone: Tz,
+    /// The address that serves metrics, health and the page.
+    pub listen: SocketAddr,
+    /// The token that API requests for runs and undos must show; `None` disables these requests.
+    pub admin_token: Option<SecretString>,
+    /// The directory of the state: `state_dir`, else `$STATE_DIRECTORY`, else `/var/lib/regsweep`.
+    pub state_dir: PathBuf,
+    /// How long runs, collections and deletions are kept in the history, which `undo` needs; at least a day.
+    pub history: TimeDelta,
+    /// At least one, with unique names.
+    pub registries: Vec<Registry>,
+    /// Names of registries that were removed for good.
+    pub retired: Vec<String>,
+    /// What is kept regardless of the rules.
+    pub protect: Protect,
+    /// The most that a run may delete.
+    pub limits: Limits,
+    /// At least one, with unique names. The first policy that claims a repository decides it. The default mode of a
+    /// policy is [`Mode::Enforce`], so that the mode of the configuration decides alone.
+    pub policies: Vec<Policy>,
+}
 
-const STATE_DIR: &str = "/var/lib/regsweep";
+/// One registry and how regsweep connects to it.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    /// Its name in the configuration; unique.
+    pub name: String,
+    /// Its former names; needed only if name and address have both changed.
+    pub was: Vec<String>,
+    /// The base URL of its API. The path ends with a slash, so that `url.join("v2/")` is also right for a
+    /// registry below a path prefix.
+    pub url: Url,
+    /// The credentials.
+    pub auth: Auth,
+    /// How its certificate is verified, and the client certificate.
+    pub tls: Tls,
+    /// The repositories to scan; `None` reads the catalog.
+    pub repositories: Option<Vec<RepositoryName>>,
+    /// Whether the operator states that its tag lists are complete; otherwise regsweep probes for it where it can.
+    pub tags_complete: bool,
+    /// The most requests in flight at one time.
+    pub concurrency: NonZeroUsize,
+    /// The most requests started per second; `None` sets no limit.
+    pub requests_per_second: Option<NonZeroU32>,
+    /// The time limit of one request; never zero.
+    pub timeout: Duration,
+    /// The time limit of a run without its collection; never zero.
+    pub run_timeout: Duration,
+    /// When runs start: its own schedule, else that of the top level; `None` starts none by itself.
+    pub schedule: Option<Schedule>,
+    /// How unreferenced blobs are collected; `None` collects none.
+    pub gc: Option<Gc>,
+}
 
-const HISTORY: TimeDelta = TimeDelta::days(180);
-
-/// Less than this is no memory to rely on.
-const SHORTEST_HISTORY: TimeDelta = TimeDelta::days(1);
-
-/// Validates everything, and reports whatever is wrong.
-pub(super) fn config(written: written::Config, env: Env<'_>, findings: &mut Findings) -> Config {
-    let at = Path::default();
-    let mode = mode(written.mode.as_deref(), &at.key("mode"), findings);
-    let timezone = parsed(written.timezone, &at.key("timezone"), findings, schedule::timezone);
-    let schedule = parsed(written.schedule, &at.key("schedule"), findings, Schedule::parse);
-    let listen = parsed(written.listen, &at.key("listen"), findings, listen);
-    let admin_token =
-        written.admin_token.and_then(|place| secret(place, &at.key("admin_token"), env, findings));
-    let history = history(written.history, &at.key("history"), findings);
-    let names = registries::names(written.registries.as_deref());
-    let registries = registries::registries(written.registries, schedule.as_ref(), history, env, findings);
-    Config {
-        mode: mode.unwrap_or_default(),
-        timezone: timezone.unwrap_or(Tz::UTC),
-        listen: listen.unwrap_or(LISTEN),
-        admin_token,
-        state_dir: written.state_dir.unwrap_or_else(|| state_dir(env)),
-        history: history.unwrap_or(HISTORY),
-        retired: registries::retired(written.retired, &registries, findings),
-        registries,
-        protect: written.protect.map(|protect| self::protect(protect, findings)).unwrap_or_default(),
-        limits: written.limits.map(|limits| self::limits(&limits, findings)).unwrap_or_default(),
-        policies: policies::policies(written.policies, names.as_deref(), findings),
+impl Registry {
+    /// The host, port and path, which identify a registry. The scheme is left out: no port serves both `http` and
+    /// `https`.
+    pub fn address(&self) -> String {
+        let port = self.url.port_or_known_default().map(|port| format!(":{port}")).unwrap_or_default();
+        let host = self.url.host_str().unwrap_or_default().trim_end_matches('.');
+        format!("{host}{port}{}", self.url.path().trim_end_matches('/'))
     }
 }
 
-/// The first of the directories that systemd made for us, if it did.
-fn state_dir(env: Env<'_>) -> PathBuf {
-    let directories = env("STATE_DIRECTORY").unwrap_or_default();
-    let first = directories.split(':').next().filter(|first| !first.is_empty());
-    first.unwrap_or(STATE_DIR).into()
+/// The credentials for a registry.
+#[derive(Debug, Clone)]
+pub enum Auth {
+    /// None.
+    Anonymous,
+    /// A user name and a password.
+    Basic {
+        /// The user name.
+        username: String,
+        /// The password.
+        password: SecretString,
+    },
+    /// Those of a Docker configuration file, which existed when the configuration was read.
+    DockerConfig(PathBuf),
+    /// A bearer token.
+    Bearer(SecretString),
 }
 
-/// How long is remembered; `None` if what was written cannot be used.
-fn history(written: Option<Span>, at: &Path, findings: &mut Findings) -> Option<TimeDelta> {
-    if findings.is_unread_within(at) {
-        return None;
-    }
-    let history = written.map_or(HISTORY, TimeDelta::from);
-    if history < SHORTEST_HISTORY {
-        let (history, shortest) = (span::exact(history), span::exact(SHORTEST_HISTORY));
-        findings.add(
-            at,
-            format!(
-                "{history} is too short: what is forgotten cannot be undone: write at least `{shortest}`"
-            ),
-        );
-        return None;
-    }
-    Some(history)
+/// The certificates of a TLS connection. The files existed when the configuration was read.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// CA certificates to trust in addition to those of the system, in PEM.
+    pub ca_file: Option<PathBuf>,
+    /// The client certificate.
+    pub identity: Option<ClientCertificate>,
+    /// Skips the verification of the server's certificate.
+    pub insecure_skip_verify: bool,
 }
 
-fn listen(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| {
-        format!("`{text}` is not an address: write an IP address and a port, such as `{LISTEN}`")
-    })
+/// A client certificate with its private key.
+#[derive(Debug, Clone)]
+pub struct ClientCertificate {
+    /// The certificate, in PEM.
+    pub cert_file: PathBuf,
+    /// Its private key, in PEM.
+    pub key_file: PathBuf,
 }
 
-fn protect(written: written::Protect, findings: &mut Findings) -> Protect {
-    let at = Path::default().key("protect");
-    let default = Protect::default();
-    Protect {
-        tags: patterns(written.tags, &at.key("tags"), findings).unwrap_or_default(),
-        labels: labels(written.labels, &at.key("labels"), findings),
-        newer_than: written.newer_than.map_or(default.newer_than, Into::into),
-        at_least: count(written.at_least, &at.key("at_least"), findings).unwrap_or(default.at_least),
+/// How a registry's garbage collection removes unreferenced blobs.
+#[derive(Debug, Clone)]
+pub struct Gc {
+    /// When collections start.
+    pub schedule: GcSchedule,
+    /// No collection starts for fewer reclaimable bytes than this.
+    pub min_reclaimable: u64,
+    /// The minimum age of the most recent deletion before a collection makes it final; zero does not wait. Never
+    /// longer than [`Config::history`].
+    pub grace: TimeDelta,
+    /// The time limit of a collection; never zero.
+    pub timeout: Duration,
+    /// What happens to the registry during a collection.
+    pub interruption: Interruption,
+    /// What runs the collection.
+    pub collector: Collector,
+    /// The location of the registry's blob cache as configured; `None` reads it from the registry's own
+    /// configuration.
+    pub cache: Option<Cache>,
+    /// The Redis that holds the registry's blob cache. Always present if `cache` is [`Cache::Redis`].
+    pub redis: Option<Redis>,
+}
+
+/// The location of a registry's blob descriptor cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cache {
+    /// There is no cache.
+    Off,
+    /// In the registry process; a restart empties it.
+    InMemory,
+    /// In Redis; a restart does not empty it.
+    Redis,
+}
+
+/// The Redis that holds a registry's blob cache.
+#[derive(Debug, Clone)]
+pub struct Redis {
+    /// Its host name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The ACL user; `None` is the default user.
+    pub username: Option<String>,
+    /// The password; `None` sends none.
+    pub password: Option<SecretString>,
+    /// The database number.
+    pub db: u16,
+    /// TLS settings; `None` connects without encryption.
+    pub tls: Option<RedisTls>,
+}
+
+/// The certificates of a TLS connection to Redis. The files existed when the configuration was read.
+#[derive(Debug, Clone)]
+pub struct RedisTls {
+    /// CA certificates to trust instead of those of the system, in PEM.
+    pub ca_file: Option<PathBuf>,
+    /// The client certificate.
+    pub identity: Option<ClientCertificate>,
+}
+
+/// When collections start.
+#[derive(Debug, Clone)]
+pub enum GcSchedule {
+    /// After each run that deleted something.
+    AfterRun,
+    /// By a schedule of their own.
+    Cron(Schedule),
+}
+
+/// What happens to a registry during its collection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Interruption {
+    /// It is stopped for the collection, or restarted right after it.
+    #[default]
+    Stop,
+    /// It keeps running. The operator states that this is safe; only [`Collector::Command`] supports it.
+    None,
+}
+
+/// What runs a collection.
+#[derive(Debug, Clone)]
+pub enum Collector {
+    /// The Docker Engine that runs the registry.
+    Docker {
+        /// The address of the Engine as written; `None` is `$DOCKER_HOST`, else the local socket.
+        host: Option<String>,
+        /// The name or ID of the registry's container.
+        container: String,
+        /// Where `garbage-collect` runs.
+        method: Method,
+        /// The path of the registry's configuration in the container; `None` reads it from the container's command.
+        config_file: Option<String>,
+    },
+    /// Commands of the operator, each a program and its arguments, run without a shell.
+    Command {
+        /// Stops the registry. Empty only with [`Interruption::None`]; then `after` is empty, too.
+        before: Vec<String>,
+        /// Collects; never empty.
+        run: Vec<String>,
+        /// Ends a collection that goes on after `run` was killed; may be empty.
+        cancel: Vec<String>,
+        /// Starts the registry again; may be empty.
+        after: Vec<String>,
+    },
+}
+
+impl Collector {
+    /// Whether a command runs the registry's own `garbage-collect`, the only one whose output and configuration file
+    /// are known.
+    pub(crate) fn runs_garbage_collect(run: &[String]) -> bool {
+        run.iter().any(|argument| argument == "garbage-collect")
     }
 }
 
-fn labels(written: Option<Texts>, at: &Path, findings: &mut Findings) -> Vec<Label> {
-    let mut labels = Vec::new();
-    for (at, text) in texts(written, at, findings) {
-        let (key, value) = match text.split_once('=') {
-            Some((key, value)) => (key, Some(value.to_owned())),
-            None => (text.as_str(), None),
-        };
-        if key.is_empty() {
-            findings.add(&at, format!("`{text}` has no key: write `key=value`, or `key` for any value"));
-        } else {
-            labels.push(Label { key: key.to_owned(), value });
-        }
-    }
-    labels
-}
-
-fn limits(written: &written::Limits, findings: &mut Findings) -> Limits {
-    let at = Path::default().key("limits");
-    let default = Limits::default();
-    let max_percent = match written.max_percent {
-        Some(percent) => u8::try_from(percent).ok().filter(|percent| *percent <= 100).or_else(|| {
-            findings.add(
-                &at.key("max_percent"),
-                format!("{percent} is more than 100 percent: 100 sets no limit"),
-            );
-            None
-        }),
-        None => None,
-    };
-    Limits {
-        max_deletions: count(written.max_deletions, &at.key("max_deletions"), findings)
-            .unwrap_or(default.max_deletions),
-        max_percent: max_percent.unwrap_or(default.max_percent),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::parse;
-    use super::super::tests::{self, POLICIES, REGISTRIES, check_setting as check};
-    use super::*;
-    use crate::policy::Mode;
-
-    #[test]
-    fn what_is_not_written_has_its_default() {
-        let config = parse(&format!("{REGISTRIES}{POLICIES}"), "f", &tests::env).unwrap();
-        assert_eq!(config.mode, Mode::Plan);
-        assert_eq!(config.timezone, Tz::UTC);
-        assert_eq!(config.listen.to_string(), "127.0.0.1:9717");
-        assert_eq!(config.state_dir, PathBuf::from("/var/lib/regsweep"));
-        assert_eq!(config.history, TimeDelta::days(180));
-        assert_eq!(config.protect, Protect::default());
-        assert_eq!(config.limits, Limits::default());
-        assert_eq!(config.policies[0].mode, Mode::Enforce);
-    }
-
-    #[test]
-    fn the_state_is_kept_where_the_configuration_or_else_systemd_says() {
-        let check = |setting: &str, directory: &str, expected: &str| {
-            let env = |name: &str| (name == "STATE_DIRECTORY").then(|| directory.to_owned());
-            let config = parse(&format!("{setting}\n{REGISTRIES}{POLICIES}"), "f", &env).unwrap();
-            assert_eq!(config.state_dir, PathBuf::from(expected));
-        };
-        check("", "/s", "/s");
-        check("", "/s:/t", "/s");
-        check("", "", "/var/lib/regsweep");
-        check("state_dir: /mine", "/s", "/mine");
-    }
-
-    #[test]
-    fn a_setting_that_means_nothing_says_what_to_write() {
-        check(
-            "mode: enforced",
-            &[
-                "mode: line 1: `enforced` means nothing here: did you mean `enforce`? write one of `plan`, `enforce`",
-            ],
-        );
-        check(
-            "listen: ':9717'",
-            &[
-                "listen: line 1: `:9717` is not an address: write an IP address and a port, such as `127.0.0.1:9717`",
-            ],
-        );
-        check("listen: '[::]:9717'", &[]);
-        check(
-            "timezone: Europe/Berln",
-            &["timezone: line 1: `Europe/Berln` is not a time zone: did you mean `Europe/Berlin`?"],
-        );
-        check(
-            "schedule: '0 25 * * *'",
-            &[
-                "schedule: line 1: not a cron line: Number out of bounds: write 5 fields such as `0 3 * * *` (every day at 3), or 6 with seconds first",
-            ],
-        );
-    }
-
-    #[test]
-    fn what_is_remembered_for_less_than_a_day_is_refused() {
-        check("history: 1d", &[]);
-        check("history: 520w", &[]);
-        check(
-            "history: 23h",
-            &["history: line 1: 23h is too short: what is forgotten cannot be undone: write at least `1d`"],
-        );
-        check(
-            "history: 0s",
-            &["history: line 1: 0s is too short: what is forgotten cannot be undone: write at least `1d`"],
-        );
-        check("history: 6m", &["history: line 1: `6m` could mean minutes or months: write `6min` or `180d`"]);
-    }
-
-    #[test]
-    fn nothing_need_be_protected_or_limited() {
-        check("protect: {}", &[]);
-        check("protect: { newer_than: 0s, at_least: 0, tags: [], labels: [] }", &[]);
-        check("limits: { max_deletions: 0, max_percent: 0 }", &[]);
-        check("limits: { max_percent: 100 }", &[]);
-        check(
-            "limits: { max_percent: 101 }",
-            &["limits.max_percent: line 1: 101 is more than 100 percent: 100 sets no limit"],
-        );
-        check(
-            "limits: { max_percent: 300 }",
-            &["limits.max_percent: line 1: 300 is more than 100 percent: 100 sets no limit"],
-        );
-    }
-
-    #[test]
-    fn a_label_is_a_key_with_or_without_a_value() {
-        let text = format!("protect: {{ labels: [keep, a=b, a=b=c, a=] }}\n{REGISTRIES}{POLICIES}");
-        let labels = parse(&text, "f", &tests::env).unwrap().protect.labels;
-        let label = |key: &str, value: Option<&str>| Label { key: key.into(), value: value.map(Into::into) };
-        assert_eq!(
-            labels,
-            [label("keep", None), label("a", Some("b")), label("a", Some("b=c")), label("a", Some(""))]
-        );
-        check(
-            "protect: { labels: ['=x'] }",
-            &["protect.labels[0]: line 1: `=x` has no key: write `key=value`, or `key` for any value"],
-        );
-    }
+/// Where `garbage-collect` runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// In a separate container, while the registry is stopped.
+    Offline,
+    /// Inside the running container, which is restarted afterwards.
+    Exec,
 }

@@ -28,7 +28,7 @@ impl Service {
         });
         for name in interrupted {
             let schedule = active.registry(&name).and_then(|registry| registry.schedule.as_ref());
-            if schedule.is_some_and(|schedule| schedule.pauses_longer_than(SOON)) {
+            if schedule.is_some_and(|schedule| schedule.has_interval_longer_than(SOON)) {
                 tracing::info!(registry = %name, "the run that the last stop interrupted is made up");
                 self.begin(&Job::Run(name));
             }

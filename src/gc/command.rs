@@ -123,7 +123,7 @@ impl Command {
 
     /// Whether it is a registry's own collection, and nothing that may start the registry itself.
     fn is_known(&self) -> bool {
-        config::Collector::is_official(&self.run)
+        config::Collector::runs_garbage_collect(&self.run)
     }
 
     /// By which its processes are found after a crash.

@@ -31,8 +31,9 @@ impl Pattern {
         compile(source).map_err(|error| InvalidPattern(error.to_string()))?;
         // This can still fail, and must not guess: a comment that the `x` flag opened eats the end.
         let anchored = format!("\\A(?:{source})\\z");
-        let regex = compile(&anchored)
-            .map_err(|_| InvalidPattern("it ends in a comment: put a line break after it".to_owned()))?;
+        let regex = compile(&anchored).map_err(|_| {
+            InvalidPattern("it ends in a comment: add a line break after the comment".to_owned())
+        })?;
         let weight = thompson::NFA::new(&anchored).map_or(PATTERN_BYTES, |nfa| nfa.memory_usage());
         Ok(Self { source: source.to_owned(), regex, weight })
     }

@@ -30,7 +30,7 @@ fn rule_problems(rules: &str) -> String {
 
 #[test]
 fn text_that_is_no_yaml() {
-    insta::assert_snapshot!(problems("registries: [\n  - name: 'main\n"), @r#"FOLDER/regsweep.yaml: line 2: not valid YAML: did not find expected node content, while parsing a flow node"#);
+    insta::assert_snapshot!(problems("registries: [\n  - name: 'main\n"), @r#"FOLDER/regsweep.yaml: line 2: invalid YAML: did not find expected node content, while parsing a flow node"#);
 }
 
 #[test]
@@ -38,17 +38,17 @@ fn keys_that_do_not_exist() {
     let config = "modes: enforce\nregistries:\n- { name: main, ulr: 'http://127.0.0.1:1' }\npolicies:\n\
         - { name: apps, repositories: '.*', rules: [{ name: r, tag: '.*', keep: all }] }\n";
     insta::assert_snapshot!(problems(config), @r#"
-    FOLDER/regsweep.yaml: modes: line 1: unknown key: did you mean `mode`? the keys here are `mode`, `schedule`, `timezone`, `listen`, `admin_token`, `state_dir`, `history`, `registries`, `retired`, `protect`, `limits`, `policies`
-    FOLDER/regsweep.yaml: registries[0].ulr: line 3: unknown key: did you mean `url`? the keys here are `name`, `was`, `url`, `auth`, `tls`, `repositories`, `tags_complete`, `concurrency`, `requests_per_second`, `timeout`, `run_timeout`, `schedule`, `gc`
-    FOLDER/regsweep.yaml: policies[0].rules[0].tag: line 5: unknown key: did you mean `tags`? the keys here are `name`, `tags`, `group_by`, `keep`
+    FOLDER/regsweep.yaml: modes: line 1: unknown key: did you mean `mode`? valid keys are `mode`, `schedule`, `timezone`, `listen`, `admin_token`, `state_dir`, `history`, `registries`, `retired`, `protect`, `limits`, `policies`
+    FOLDER/regsweep.yaml: registries[0].ulr: line 3: unknown key: did you mean `url`? valid keys are `name`, `was`, `url`, `auth`, `tls`, `repositories`, `tags_complete`, `concurrency`, `requests_per_second`, `timeout`, `run_timeout`, `schedule`, `gc`
+    FOLDER/regsweep.yaml: policies[0].rules[0].tag: line 5: unknown key: did you mean `tags`? valid keys are `name`, `tags`, `group_by`, `keep`
     "#);
 }
 
 #[test]
 fn patterns_that_are_no_regexes() {
     insta::assert_snapshot!(rule_problems("{ name: r, tags: ['v(\\d+', '*'], keep: all }"), @r#"
-    FOLDER/regsweep.yaml: policies[0].rules[0].tags[0]: line 6: not a regex: `v(\d+`: unclosed group at character 2: close what is open, or write `\` before a character that means itself
-    FOLDER/regsweep.yaml: policies[0].rules[0].tags[1]: line 6: not a regex: `*`: repetition operator missing expression at character 1: this is a regex, not a glob: write `.*` for any text
+    FOLDER/regsweep.yaml: policies[0].rules[0].tags[0]: line 6: invalid regex: `v(\d+`: unclosed group at character 2: close the group, or write `\` before a literal character
+    FOLDER/regsweep.yaml: policies[0].rules[0].tags[1]: line 6: invalid regex: `*`: repetition operator missing expression at character 1: this is a regex, not a glob: write `.*` to match any text
     "#);
 }
 
@@ -56,7 +56,7 @@ fn patterns_that_are_no_regexes() {
 fn rules_that_never_get_a_tag() {
     let rules =
         "{ name: all, tags: '.*', keep: { newest: 3 } }\n  - { name: prs, tags: 'pr-\\d+', keep: none }";
-    insta::assert_snapshot!(rule_problems(rules), @r#"FOLDER/regsweep.yaml: policies[0].rules[1]: line 7: it never claims a tag, all are claimed by `all` before it: move it up, or remove it"#);
+    insta::assert_snapshot!(rule_problems(rules), @r#"FOLDER/regsweep.yaml: policies[0].rules[1]: line 7: this rule never claims a tag, because the rules before it claim all of them (`all`): move it up, or remove it"#);
 }
 
 #[test]
@@ -69,15 +69,15 @@ fn groups_that_are_in_no_pattern() {
 fn counts_of_zero() {
     insta::assert_snapshot!(
         rule_problems("{ name: r, tags: '.*', keep: { newest: 0, daily: 0, newer_than: 0d } }"), @r#"
-    FOLDER/regsweep.yaml: policies[0].rules[0].keep.newest: line 6: 0 keeps nothing: leave it out, or write `keep: none` to keep nothing at all
-    FOLDER/regsweep.yaml: policies[0].rules[0].keep.newer_than: line 6: 0 keeps nothing: leave it out, or write `keep: none` to keep nothing at all
-    FOLDER/regsweep.yaml: policies[0].rules[0].keep.daily: line 6: 0 keeps nothing: leave it out, or write `keep: none` to keep nothing at all
+    FOLDER/regsweep.yaml: policies[0].rules[0].keep.newest: line 6: 0 keeps nothing: remove the key, or write `keep: none` to keep nothing at all
+    FOLDER/regsweep.yaml: policies[0].rules[0].keep.newer_than: line 6: 0 keeps nothing: remove the key, or write `keep: none` to keep nothing at all
+    FOLDER/regsweep.yaml: policies[0].rules[0].keep.daily: line 6: 0 keeps nothing: remove the key, or write `keep: none` to keep nothing at all
     "#);
 }
 
 #[test]
 fn nothing_that_keeps() {
-    insta::assert_snapshot!(rule_problems("{ name: r, tags: '.*', keep: {} }"), @r#"FOLDER/regsweep.yaml: policies[0].rules[0].keep: line 6: it is empty: write `keep: all`, `keep: none` or criteria such as `keep: { newest: 5 }`"#);
+    insta::assert_snapshot!(rule_problems("{ name: r, tags: '.*', keep: {} }"), @r#"FOLDER/regsweep.yaml: policies[0].rules[0].keep: line 6: no criteria: write `keep: all`, `keep: none` or criteria such as `keep: { newest: 5 }`"#);
     insta::assert_snapshot!(rule_problems("{ name: r, tags: '.*' }"), @r#"FOLDER/regsweep.yaml: policies[0].rules[0].keep: line 6: missing: write `keep: all`, `keep: none` or criteria such as `keep: { newest: 5 }`"#);
 }
 
@@ -97,7 +97,7 @@ fn secrets_that_are_not_there() {
         "{}",
         checked.out
     );
-    insta::assert_snapshot!(said.err, @r#"FOLDER/regsweep.yaml: registries[0].auth.basic.password.file: line 7: cannot read `FOLDER/password`: No such file or directory (os error 2): put the file there, or name another"#);
+    insta::assert_snapshot!(said.err, @r#"FOLDER/regsweep.yaml: registries[0].auth.basic.password.file: line 7: cannot read `FOLDER/password`: No such file or directory (os error 2): create the file, or name another"#);
 }
 
 /// A registry that is swept every day at 3, and collected after this grace.
@@ -111,8 +111,8 @@ fn collected(history: &str, grace: &str) -> String {
 
 #[test]
 fn memories_that_are_too_short() {
-    insta::assert_snapshot!(problems(&collected("12h", "0s")), @"FOLDER/regsweep.yaml: history: line 1: 12h is too short: what is forgotten cannot be undone: write at least `1d`");
-    insta::assert_snapshot!(problems(&collected("6d", "1w")), @"FOLDER/regsweep.yaml: registries[0].gc.grace: line 6: a grace of 7d is longer than the `history` of 6d, and what is forgotten cannot be undone: shorten the grace, or raise `history`");
+    insta::assert_snapshot!(problems(&collected("12h", "0s")), @"FOLDER/regsweep.yaml: history: line 1: 12h is too short to undo deletions: write at least `1d`");
+    insta::assert_snapshot!(problems(&collected("6d", "1w")), @"FOLDER/regsweep.yaml: registries[0].gc.grace: line 6: 7d is longer than the `history` of 6d, after which deletions cannot be undone: shorten the grace, or raise `history`");
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn a_grace_that_never_ends_is_worth_a_note() {
     assert_eq!((said.code, said.err.as_str()), (0, ""));
     insta::assert_snapshot!(said.out, @r"
     FOLDER/regsweep.yaml: 1 registry, 1 policy, 1 rule; mode plan: nothing is ever deleted
-    note: registry main: its `gc.grace` of 7d is not shorter than the time between two runs (`schedule: 0 3 * * *`): as long as every run deletes something, the youngest deletion never gets that old, and nothing is ever collected: choose a rarer `schedule` or a shorter `grace`
+    note: registry main: its `gc.grace` of 7d is not shorter than the interval between two runs (`schedule: 0 3 * * *`), so no collection starts as long as every run deletes something: choose a longer interval or a shorter `grace`
     ");
     let said = Cli::new(&collected("180d", "20h")).run(&["check"]);
     assert_eq!((said.code, said.out.lines().count()), (0, 1), "{}", said.out);
@@ -132,7 +132,7 @@ fn a_configuration_that_is_not_there() {
     let cli = Cli::new("");
     let said = cli.run_bare(&["--config", "elsewhere.yaml", "check"]);
     assert_eq!(said.code, 78);
-    insta::assert_snapshot!(said.err, @r#"elsewhere.yaml: cannot be read: No such file or directory (os error 2): write one (config/regsweep.yaml is an example), or name another with --config or $REGSWEEP_CONFIG"#);
+    insta::assert_snapshot!(said.err, @r#"elsewhere.yaml: cannot read the configuration: No such file or directory (os error 2): create it (config/regsweep.yaml is an example), or name another file with --config or $REGSWEEP_CONFIG"#);
 }
 
 #[test]
@@ -140,8 +140,8 @@ fn a_configuration_that_is_there_and_cannot_be_read_is_not_to_be_written() {
     let cli = Cli::new("");
     std::fs::write(cli.absolute("FOLDER/binary.yaml"), [b'a', 0xff]).unwrap();
     let cases = [
-        ("FOLDER", "Is a directory (os error 21): mend that, or name another with --config"),
-        ("FOLDER/binary.yaml", "as byte 2 shows: mend that, or name another with --config"),
+        ("FOLDER", "Is a directory (os error 21): fix it, or name another file with --config"),
+        ("FOLDER/binary.yaml", "byte 2 is invalid: fix it, or name another file with --config"),
     ];
     for (file, words) in cases {
         let said = cli.run_bare(&["--config", &cli.absolute(file), "check"]);

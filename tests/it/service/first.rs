@@ -46,7 +46,7 @@ async fn a_service_without_a_schedule_says_that_it_does_nothing_by_itself() {
     let place = Place::new(NEVER, &[]);
     let text = installed(&place, &registry).replace("schedule: \"0 3 * * *\"\n", "");
     place.write(&format!("mode: enforce\n{text}"));
-    let told = "there is no `schedule`: `regsweep serve` begins no run by itself";
+    let told = "there is no `schedule`, so `regsweep serve` starts no runs";
     let checked = place.run(&["check"]).await.exits(0);
     assert!(checked.stdout.contains(told), "{}", checked.stdout);
     let serving = place.serve().await;

@@ -74,7 +74,7 @@ impl Place {
         let env = |_: &str| None;
         let (begin, ahead) = (Utc::now(), self.ahead.clone());
         let clock = Arc::new(move || begin + TimeDelta::seconds(ahead.load(Ordering::Relaxed)));
-        let seen = config::bytes(&path).ok();
+        let seen = config::read_bytes(&path).ok();
         let config = config::load(&path, &env).unwrap();
         let scenario = async {
             until("it serves", async || {

@@ -82,7 +82,7 @@ async fn a_configuration_that_is_gone_is_told_once_and_taken_up_when_it_is_back(
     let place = Place::new(EACH_SECOND, &[format!("url: {}", registry.url())]);
     let text = std::fs::read_to_string(place.config()).unwrap();
     let serving = place.serve().await;
-    let (successful, told) = ("config_last_reload_successful", "cannot be read: No such file");
+    let (successful, told) = ("config_last_reload_successful", "cannot read the configuration: No such file");
     std::fs::remove_file(place.config()).unwrap();
     serving.until_metric(successful, &[], 0.0).await;
     assert!(serving.log().contains(told), "{}", serving.log());

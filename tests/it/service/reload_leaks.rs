@@ -82,7 +82,7 @@ async fn each_change_is_taken_up_and_leaves_no_task_behind() {
     // Moments are told in whole seconds: so that no two are the same, each look at this clock is one later.
     let (begin, looks) = (Utc::now(), AtomicI64::new(0));
     let clock = Arc::new(move || begin + TimeDelta::seconds(looks.fetch_add(1, Ordering::Relaxed)));
-    let seen = config::bytes(&path).ok();
+    let seen = config::read_bytes(&path).ok();
     let config = config::load(&path, &env).unwrap();
     // What changes before the service has begun is found as well.
     write(&path, &listen, 1);
@@ -113,7 +113,7 @@ async fn a_run_that_is_due_at_the_moment_of_a_reload_is_not_lost() {
     let (begin, late) = (Utc::now(), Arc::new(AtomicI64::new(0)));
     let days = late.clone();
     let clock = Arc::new(move || begin + TimeDelta::days(days.load(Ordering::Relaxed)));
-    let seen = config::bytes(&path).ok();
+    let seen = config::read_bytes(&path).ok();
     let config = config::load(&path, &env).unwrap();
     let runs = async || {
         let text = reqwest::get(format!("http://{listen}/metrics")).await.unwrap().text().await.unwrap();
@@ -152,7 +152,7 @@ async fn nothing_begins_before_its_time() {
     let later = Arc::new(AtomicI64::new(0));
     let millis = later.clone();
     let clock = Arc::new(move || begin + TimeDelta::milliseconds(millis.load(Ordering::Relaxed)));
-    let seen = config::bytes(&path).ok();
+    let seen = config::read_bytes(&path).ok();
     let config = config::load(&path, &env).unwrap();
     let begins = async {
         let runs = async || {
@@ -193,7 +193,7 @@ async fn times_are_computed_anew_when_the_clock_is_set_back() {
     let ahead = Arc::new(AtomicI64::new(10 * 365));
     let days = ahead.clone();
     let clock = Arc::new(move || begin + TimeDelta::days(days.load(Ordering::Relaxed)));
-    let seen = config::bytes(&path).ok();
+    let seen = config::read_bytes(&path).ok();
     let config = config::load(&path, &env).unwrap();
     let next_run = async |wanted: &str| {
         let status = reqwest::get(format!("http://{listen}/api/v1/status")).await;

@@ -1,46 +1,46 @@
-//! A Docker configuration file: at the path that is written, or at one of the usual places.
+//! The path of a Docker configuration file, as written or in one of the default locations.
 //!
 //! It finds the file and does not read it.
 
 use std::path::{Path as FilePath, PathBuf};
 
-use super::Env;
-use super::problem::{Findings, Path};
-use super::secret::existing;
+use super::secrets::existing;
+use crate::config::diagnostics::{Findings, Path};
+use crate::config::env::Env;
 
-/// What is written for the usual places; a file of this name is written `./default`.
-const USUAL: &str = "default";
+/// The value that searches the default locations; a file of this name is written `./default`.
+const DEFAULT: &str = "default";
 
-/// Where the tools of containers keep it: a variable, and the way from there. Podman's own comes first, as
-/// it is only set on purpose, and the file that ends with the session last.
-const PLACES: [(&str, &str); 4] = [
+/// The default locations of container tools: a variable, and the path below its value. Podman's variable comes first,
+/// because it is only set on purpose; the file that is removed at logout comes last.
+const LOCATIONS: [(&str, &str); 4] = [
     ("REGISTRY_AUTH_FILE", ""),
     ("DOCKER_CONFIG", "config.json"),
     ("HOME", ".docker/config.json"),
     ("XDG_RUNTIME_DIR", "containers/auth.json"),
 ];
 
-/// The file, which is there.
-pub(super) fn docker_config(
+/// The path of the file, which exists.
+pub(crate) fn docker_config(
     written: Option<PathBuf>,
     at: &Path,
     env: Env<'_>,
     findings: &mut Findings,
 ) -> Option<PathBuf> {
     let path = match written? {
-        usual if findings.needs_no_secrets() => return Some(usual),
-        usual if usual.as_os_str() == USUAL => find(env).map_err(|message| findings.add(at, message)).ok()?,
+        path if findings.skips_secrets() => return Some(path),
+        path if path.as_os_str() == DEFAULT => find(env).map_err(|message| findings.add(at, message)).ok()?,
         path => path,
     };
     existing(Some(path), at, findings)
 }
 
-/// The first usual place where something is; what is there and cannot be read is not passed over.
+/// The first default location that exists. One that exists and cannot be read is not skipped.
 fn find(env: Env<'_>) -> Result<PathBuf, String> {
-    let mut looked = Vec::new();
-    for (variable, rest) in PLACES {
+    let mut searched = Vec::new();
+    for (variable, rest) in LOCATIONS {
         let Some(folder) = env(variable).filter(|folder| !folder.is_empty()) else {
-            looked.push(format!("${variable} (not set)"));
+            searched.push(format!("${variable} (not set)"));
             continue;
         };
         let path = if rest.is_empty() { PathBuf::from(folder) } else { FilePath::new(&folder).join(rest) };
@@ -50,25 +50,25 @@ fn find(env: Env<'_>) -> Result<PathBuf, String> {
         if !is_absent {
             return Ok(path);
         }
-        looked.push(format!("`{}`", path.display()));
+        searched.push(format!("`{}`", path.display()));
     }
     Err(format!(
-        "there is no Docker configuration at the usual places, which are {}: log in to the registry, or name a file",
-        looked.join(", ")
+        "no Docker configuration found at {}: log in to the registry, or name a file",
+        searched.join(", ")
     ))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::POLICIES;
-    use super::super::{Auth, parse};
+    use crate::config::tests::POLICIES;
+    use crate::config::{Auth, parse};
 
     fn text(written: &str) -> String {
         let auth = format!("auth: {{ docker_config: {written} }}");
         format!("registries: [{{ name: main, url: 'https://r', {auth} }}]\n{POLICIES}")
     }
 
-    /// What is found where these files are there, below a folder that is called `FOLDER`.
+    /// The path or the error if these files exist, below a directory shown as `FOLDER`.
     fn found(variables: &[(&str, &str)], files: &[&str]) -> String {
         let directory = tempfile::tempdir().unwrap();
         let folder = directory.path().display().to_string();
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_the_usual_places_where_there_is_one() {
+    fn docker_config_is_the_first_default_location_that_exists() {
         let all = [
             ("XDG_RUNTIME_DIR", "FOLDER/run"),
             ("HOME", "FOLDER/home"),
@@ -107,26 +107,26 @@ mod tests {
         assert_eq!(found(&all[..2], &files), "FOLDER/home/.docker/config.json");
         assert_eq!(
             found(&all, &[]),
-            "f: registries[0].auth.docker_config: line 1: there is no Docker configuration at the usual places, \
-             which are `FOLDER/podman.json`, `FOLDER/docker/config.json`, `FOLDER/home/.docker/config.json`, \
+            "f: registries[0].auth.docker_config: line 1: no Docker configuration found at \
+             `FOLDER/podman.json`, `FOLDER/docker/config.json`, `FOLDER/home/.docker/config.json`, \
              `FOLDER/run/containers/auth.json`: log in to the registry, or name a file"
         );
         assert_eq!(
             found(&[("HOME", "")], &[]),
-            "f: registries[0].auth.docker_config: line 1: there is no Docker configuration at the usual places, \
-             which are $REGISTRY_AUTH_FILE (not set), $DOCKER_CONFIG (not set), $HOME (not set), \
+            "f: registries[0].auth.docker_config: line 1: no Docker configuration found at \
+             $REGISTRY_AUTH_FILE (not set), $DOCKER_CONFIG (not set), $HOME (not set), \
              $XDG_RUNTIME_DIR (not set): log in to the registry, or name a file"
         );
     }
 
     #[test]
-    fn what_is_there_and_is_no_file_is_not_passed_over() {
+    fn docker_config_that_is_a_directory_is_not_skipped() {
         let said = found(&[("REGISTRY_AUTH_FILE", "FOLDER"), ("HOME", "FOLDER")], &[".docker/config.json"]);
         assert!(said.contains("`FOLDER` is a directory: name a file"), "{said}");
     }
 
     #[test]
-    fn a_file_of_that_name_is_written_with_its_folder() {
+    fn docker_config_file_named_default_needs_a_directory() {
         let said = parse(&text("./default"), "f", &|_| None).unwrap_err().to_string();
         assert!(said.contains("cannot read `./default`"), "{said}");
     }

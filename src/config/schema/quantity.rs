@@ -1,6 +1,6 @@
 //! Durations and sizes as people write them: a whole number and a unit.
 //!
-//! It knows no keys, and reads nothing that could be meant in two ways.
+//! It knows no keys, and refuses whatever is ambiguous.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,18 +10,18 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 /// A length of time in whole seconds, at most a hundred years.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Span {
+pub(crate) struct Span {
     seconds: u32,
 }
 
 const DAY: u64 = 86_400;
 
-/// Longer than anything is kept, and short enough that no date overflows.
-const LONGEST: u64 = 36_525 * DAY;
+/// A hundred years: longer than images are kept, and short enough that no date overflows.
+const MAX_SECONDS: u64 = 36_525 * DAY;
 
 impl Span {
     /// Reads a number with one of the units `s`, `min`, `h`, `d` and `w`.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let (digits, unit) = split(text);
         let Some(number) = number(digits) else {
             return Err(not_a_duration(text));
@@ -32,10 +32,10 @@ impl Span {
             "h" => 3_600,
             "d" => DAY,
             "w" => 7 * DAY,
-            // A retention of `6m` that is read as six minutes deletes almost everything.
+            // Read as minutes instead of months, `6m` would delete almost everything.
             "m" => {
                 return Err(format!(
-                    "`{text}` could mean minutes or months: write `{number}min` or `{}d`",
+                    "`{text}` could be minutes or months: write `{number}min` or `{}d`",
                     number.saturating_mul(30)
                 ));
             }
@@ -44,13 +44,13 @@ impl Span {
             "" => return Err(format!("`{text}` has no unit: write `{number}s`, or min, h, d or w")),
             _ => return Err(not_a_duration(text)),
         };
-        match number.checked_mul(unit).filter(|seconds| *seconds <= LONGEST).map(u32::try_from) {
+        match number.checked_mul(unit).filter(|seconds| *seconds <= MAX_SECONDS).map(u32::try_from) {
             Some(Ok(seconds)) => Ok(Self { seconds }),
-            _ => Err(format!("`{text}` is more than 100 years: write at most `36525d`")),
+            _ => Err(format!("`{text}` is longer than the maximum of 100 years: write at most `36525d`")),
         }
     }
 
-    pub(super) fn is_zero(self) -> bool {
+    pub(crate) fn is_zero(self) -> bool {
         self.seconds == 0
     }
 }
@@ -74,18 +74,18 @@ fn not_a_duration(text: &str) -> String {
 }
 
 fn in_days(text: &str, number: u64, days: u64) -> String {
-    format!("`{text}` has no fixed length: write it in days, such as `{}d`", number.saturating_mul(days))
+    format!("`{text}` has no fixed length: write days instead, such as `{}d`", number.saturating_mul(days))
 }
 
 /// A number of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Size {
-    pub(super) bytes: u64,
+pub(crate) struct Size {
+    pub(crate) bytes: u64,
 }
 
 impl Size {
     /// Reads a number with one of the units `B`, `KiB`, `MiB`, `GiB` and `TiB`, or a bare `0`.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let (digits, unit) = split(text);
         let Some(number) = number(digits) else {
             return Err(not_a_size(text));
@@ -101,7 +101,9 @@ impl Size {
             _ => return Err(not_a_size(text)),
         };
         let bytes = number.checked_mul(unit);
-        bytes.map(|bytes| Self { bytes }).ok_or_else(|| format!("`{text}` is more than any registry holds"))
+        bytes
+            .map(|bytes| Self { bytes })
+            .ok_or_else(|| format!("`{text}` is larger than the maximum of 16 EiB: write a smaller size"))
     }
 }
 
@@ -115,12 +117,12 @@ fn split(text: &str) -> (&str, &str) {
     text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
 }
 
-/// `None` if there are no digits; a number too large to hold counts as the largest.
+/// `None` without digits; a number that overflows becomes the largest.
 fn number(digits: &str) -> Option<u64> {
     (!digits.is_empty()).then(|| digits.parse().unwrap_or(u64::MAX))
 }
 
-/// Reads a quantity from a text, or from a number, which is then missing its unit.
+/// Reads a quantity from a string. A number is parsed as a string, too, which fails for lack of a unit.
 struct Quantity<T> {
     expecting: &'static str,
     parse: fn(&str) -> Result<T, String>,
@@ -159,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_is_a_number_and_a_unit() {
+    fn duration_is_a_number_and_a_unit() {
         let check = |text: &str, seconds: u32| {
             assert_eq!(Span::parse(text), Ok(Span { seconds }), "{text}");
         };
@@ -173,26 +175,26 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_duration_says_what_to_write() {
+    fn duration_errors_say_what_to_write() {
         let check = |text: &str, expected: &str| {
             let message = Span::parse(text).unwrap_err();
             assert!(message.contains(expected), "{message}");
         };
-        check("6m", "`6m` could mean minutes or months: write `6min` or `180d`");
-        check("2mo", "has no fixed length: write it in days, such as `60d`");
-        check("1y", "has no fixed length: write it in days, such as `365d`");
+        check("6m", "`6m` could be minutes or months: write `6min` or `180d`");
+        check("2mo", "has no fixed length: write days instead, such as `60d`");
+        check("1y", "has no fixed length: write days instead, such as `365d`");
         check("30", "`30` has no unit: write `30s`, or min, h, d or w");
         check("0", "has no unit");
         for text in ["", "d", "14 d", "1.5h", "-1d", "1h30min", "14D", "3 days", "١d"] {
             check(text, "is not a duration: write a whole number and a unit");
         }
         for text in ["36526d", "9999999999999w", "99999999999999999999999999s"] {
-            check(text, "is more than 100 years");
+            check(text, "is longer than the maximum of 100 years");
         }
     }
 
     #[test]
-    fn a_size_is_a_number_and_a_binary_unit() {
+    fn size_is_a_number_and_a_binary_unit() {
         let check = |text: &str, bytes: u64| assert_eq!(Size::parse(text), Ok(Size { bytes }), "{text}");
         check("0", 0);
         check("7B", 7);
@@ -203,13 +205,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_size_says_what_to_write() {
+    fn size_errors_say_what_to_write() {
         let check = |text: &str, expected: &str| {
             let message = Size::parse(text).unwrap_err();
             assert!(message.contains(expected), "{message}");
         };
         check("1024", "`1024` has no unit: write `1024B`, or KiB, MiB, GiB or TiB");
-        check("99999999999TiB", "is more than any registry holds");
+        check("99999999999TiB", "is larger than the maximum of 16 EiB");
         for text in ["", "500MB", "1G", "1 GiB", "1.5GiB", "-1B", "gib"] {
             check(text, "is not a size: write a whole number and B, KiB, MiB, GiB or TiB");
         }

@@ -1,29 +1,29 @@
 //! The line of a place in a YAML text.
 //!
-//! It knows nothing of what the text means. It is only asked about texts that are valid YAML, and only
-//! once something is wrong, so it reads the text again for each place.
+//! It knows nothing of the configuration's keys. It is only called for valid YAML that has a problem, so it parses the
+//! text again for each place.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::problem::{Path, Step};
+use super::path::{Path, Step};
 
-/// The line of the place, from 1: of its key, or where an element begins. If there is nothing there,
-/// the line of the nearest thing above it that exists.
-pub(super) fn line_of(text: &str, path: &Path) -> Option<usize> {
+/// The line of the place, from 1: that of its key, or the one where an element begins. If the place does not exist, the
+/// line of the nearest parent that does.
+pub(crate) fn line_of(text: &str, path: &Path) -> Option<usize> {
     let steps = path.steps();
     (0..=steps.len()).rev().find_map(|depth| line_at(text, &steps[..depth]))
 }
 
-/// Reads towards the place and fails on arrival: the error then tells the line.
+/// Deserializes down to the place and fails there on purpose: the error has the line.
 fn line_at(text: &str, steps: &[Step]) -> Option<usize> {
     let document = serde_yaml::Deserializer::from_str(text);
-    let arrived = Walk { steps }.deserialize(document).err()?;
-    Some(arrived.location()?.line())
+    let error = Walk { steps }.deserialize(document).err()?;
+    Some(error.location()?.line())
 }
 
-/// Goes down the steps; ends without an error where there is nothing.
+/// Follows the steps; succeeds if the place does not exist.
 struct Walk<'a> {
     steps: &'a [Step],
 }
@@ -33,7 +33,7 @@ impl<'de> DeserializeSeed<'de> for Walk<'_> {
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         if self.steps.is_empty() {
-            deserializer.deserialize_any(Arrive)
+            deserializer.deserialize_any(Target)
         } else {
             deserializer.deserialize_any(self)
         }
@@ -74,7 +74,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 }
 
-/// Tells whether a key is the wanted one, or fails on it if it is the last step.
+/// Whether a key is the wanted one; fails on it if it is the last step.
 struct Key<'a> {
     wanted: &'a str,
     is_last: bool,
@@ -97,16 +97,16 @@ impl Visitor<'_> for Key<'_> {
 
     fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<bool, E> {
         match key == self.wanted {
-            true if self.is_last => Err(E::custom("arrived")),
+            true if self.is_last => Err(E::custom("found")),
             found => Ok(found),
         }
     }
 }
 
-/// Fails whatever stands here: no method but the defaults, which refuse everything.
-struct Arrive;
+/// Fails on any value: it has only the default methods, which refuse everything.
+struct Target;
 
-impl Visitor<'_> for Arrive {
+impl Visitor<'_> for Target {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -138,7 +138,7 @@ policies:
 ";
 
     #[test]
-    fn a_place_is_found_at_its_key_or_where_its_element_begins() {
+    fn line_is_that_of_the_key_or_the_beginning_of_the_element() {
         let check = |steps: &[&str], line: usize| {
             let path = steps.iter().fold(Path::default(), |path, step| match step.parse() {
                 Ok(index) => path.index(index),
@@ -160,7 +160,7 @@ policies:
     }
 
     #[test]
-    fn a_place_that_does_not_exist_is_found_at_what_should_hold_it() {
+    fn line_of_a_missing_place_is_that_of_its_parent() {
         let check = |path: Path, line: usize| assert_eq!(line_of(TEXT, &path), Some(line), "{path}");
         check(Path::default().key("registries"), 2);
         check(Path::default().key("policies").index(1).key("rules"), 15);

@@ -1,6 +1,6 @@
-//! What a text must not be, so that reading it as YAML takes bounded time and memory.
+//! Limits on a YAML text, so that parsing it takes bounded time and memory.
 //!
-//! It knows YAML, and nothing of what a configuration means.
+//! It knows YAML, and nothing of the configuration's keys.
 
 use std::cell::Cell;
 use std::fmt;
@@ -10,55 +10,56 @@ use serde::de::{
     VariantAccess as _, Visitor,
 };
 
-/// A file of more bytes is none that anybody wrote for us.
-pub(super) const FILE_BYTES: usize = 1 << 20;
+/// The largest configuration file.
+pub(crate) const MAX_FILE_BYTES: usize = 1 << 20;
 
-/// Reading takes time with the square of the depth, and whatever closes a bracket can be in a comment.
-const BRACKETS: usize = 10_000;
+/// Parsing time grows with the square of the nesting depth. Closing brackets are not counted, since they can be in a
+/// comment.
+const MAX_BRACKETS: usize = 10_000;
 
-/// What a document may come to when its aliases are written out. Without any, no file gets there.
-const DOCUMENT_BYTES: usize = 32 << 20;
+/// The most bytes of a document with its aliases expanded. Without aliases no file reaches it.
+const MAX_EXPANDED_BYTES: usize = 32 << 20;
 
-/// What a value counts for besides its text.
-const VALUE_BYTES: usize = 48;
+/// The bytes that count for a value in addition to its text.
+const BYTES_PER_VALUE: usize = 48;
 
-/// Tells what a text has too much of.
-pub(super) fn check(text: &str) -> Result<(), String> {
-    if text.len() > FILE_BYTES {
+/// The limit that a text exceeds, as a message.
+pub(crate) fn check(text: &str) -> Result<(), String> {
+    if text.len() > MAX_FILE_BYTES {
         return Err(format!(
-            "it is longer than {FILE_BYTES} bytes: no configuration is: name the right file"
+            "the file is larger than {MAX_FILE_BYTES} bytes, the limit for a configuration: check that it is the right file"
         ));
     }
-    if text.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count() > BRACKETS {
+    if text.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count() > MAX_BRACKETS {
         return Err(format!(
-            "there are more than {BRACKETS} opening brackets in it: write lists and mappings with one element a line"
+            "the file has more than {MAX_BRACKETS} opening brackets: write lists and mappings in block style, one element per line"
         ));
     }
-    let room = Cell::new(Some(DOCUMENT_BYTES));
-    // All other errors are found again, and told better, when the text is read for what it means.
-    let _ = Weigh { room: &room }.deserialize(serde_yaml::Deserializer::from_str(text));
-    match room.get() {
+    let remaining = Cell::new(Some(MAX_EXPANDED_BYTES));
+    // All other errors are found again, with better messages, when the text is parsed into the schema.
+    let _ = SizeCheck { remaining: &remaining }.deserialize(serde_yaml::Deserializer::from_str(text));
+    match remaining.get() {
         Some(_) => Ok(()),
-        None => Err("its aliases (`*name`) repeat too much: write out what they stand for".to_owned()),
+        None => Err("the aliases (`*name`) expand to too much data: write the values out instead".to_owned()),
     }
 }
 
-/// Weighs everything in a document, and fails where that is too much.
+/// Adds up the size of all values in a document, and fails if it is too large.
 #[derive(Clone, Copy)]
-struct Weigh<'a> {
-    /// What is left; `None` once there was too little.
-    room: &'a Cell<Option<usize>>,
+struct SizeCheck<'a> {
+    /// The bytes that are left; `None` once they were exceeded.
+    remaining: &'a Cell<Option<usize>>,
 }
 
-impl Weigh<'_> {
+impl SizeCheck<'_> {
     fn take<E: Error>(self, text: usize) -> Result<(), E> {
-        let left = self.room.get().and_then(|room| room.checked_sub(VALUE_BYTES + text));
-        self.room.set(left);
-        left.map(drop).ok_or_else(|| E::custom("too much"))
+        let left = self.remaining.get().and_then(|remaining| remaining.checked_sub(BYTES_PER_VALUE + text));
+        self.remaining.set(left);
+        left.map(drop).ok_or_else(|| E::custom("too large"))
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Weigh<'_> {
+impl<'de> DeserializeSeed<'de> for SizeCheck<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -66,7 +67,7 @@ impl<'de> DeserializeSeed<'de> for Weigh<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Weigh<'_> {
+impl<'de> Visitor<'de> for SizeCheck<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -127,7 +128,7 @@ impl<'de> Visitor<'de> for Weigh<'_> {
     }
 }
 
-/// Passes over a tag.
+/// Skips a tag.
 struct Ignored;
 
 impl<'de> DeserializeSeed<'de> for Ignored {
@@ -143,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_repeats_itself_without_end_is_refused() {
+    fn aliases_that_expand_to_too_much_are_refused() {
         let list = |element: &str, count: usize| format!("[{}]", vec![element; count].join(","));
         let flat = format!("a: &a {}\nb: {}\n", list("x", 5000), list("*a", 5000));
         let long = format!("a: &a {}\nb: {}\n", "x".repeat(500_000), list("*a", 5000));
@@ -151,22 +152,24 @@ mod tests {
         let keys = format!("a: &a {}\nb: {}\n", "x".repeat(500_000), list("{*a : 1}", 500));
         for text in [&flat, &long, &tagged, &keys] {
             let message = check(text).unwrap_err();
-            assert!(message.contains("repeat too much"), "{message}");
+            assert!(message.contains("expand to too much data"), "{message}");
         }
     }
 
     #[test]
-    fn what_would_take_for_ever_is_refused() {
-        assert!(check(&"[".repeat(BRACKETS + 1)).unwrap_err().contains("opening brackets"));
-        assert!(check(&"[#]\n".repeat(BRACKETS + 1)).unwrap_err().contains("opening brackets"));
-        assert!(check(&" ".repeat(FILE_BYTES + 1)).unwrap_err().contains("longer than"));
+    fn brackets_and_bytes_are_limited() {
+        assert!(check(&"[".repeat(MAX_BRACKETS + 1)).unwrap_err().contains("opening brackets"));
+        assert!(check(&"[#]\n".repeat(MAX_BRACKETS + 1)).unwrap_err().contains("opening brackets"));
+        assert!(check(&" ".repeat(MAX_FILE_BYTES + 1)).unwrap_err().contains("larger than"));
     }
 
     #[test]
-    fn nothing_that_fits_in_a_file_is_too_much_without_aliases() {
-        for text in
-            ["- a\n".repeat(FILE_BYTES / 4), "a".repeat(FILE_BYTES), format!("[{}]", "a,".repeat(524_000))]
-        {
+    fn files_without_aliases_never_exceed_the_expanded_size() {
+        for text in [
+            "- a\n".repeat(MAX_FILE_BYTES / 4),
+            "a".repeat(MAX_FILE_BYTES),
+            format!("[{}]", "a,".repeat(524_000)),
+        ] {
             assert_eq!(check(&text), Ok(()));
         }
         assert_eq!(check("a: &a { b: 1, c: !x [1.5, ~, yes] }\nd: *a\n"), Ok(()));

@@ -1,95 +1,95 @@
-//! What is allowed in a configuration, and still comes to nothing that anybody wants.
+//! Advice on a valid configuration that probably does not do what the operator wants.
 //!
-//! It sees only what has been validated, and so knows no lines.
+//! It sees only validated settings, and so knows no lines.
 
-use super::{Collector, Config, Interruption, Registry};
+use crate::config::settings::{Collector, Config, Interruption, Registry};
 use crate::plan::span;
 use crate::policy::Policy;
 
 impl Config {
-    /// What the operator should think about again, each with the way out. None of it keeps the
-    /// configuration from being used.
+    /// Settings that the operator should reconsider, each with the remedy. The configuration is valid all the same.
     pub fn advice(&self) -> Vec<String> {
-        let of = |registry| [endless_grace(registry), unknown_cache(registry), swept_alive(registry)];
+        let of = |registry| {
+            [grace_never_ends(registry), cache_unknown(registry), collected_while_running(registry)]
+        };
         let each = self.registries.iter().flat_map(of).flatten();
         let unclaimed = self.registries.iter().filter_map(|registry| self.unclaimed(registry));
         self.unscheduled().into_iter().chain(unclaimed).chain(each).collect()
     }
 
-    /// A service does nothing by itself where nothing says when.
+    /// Registries without a schedule: the service never starts a run for them.
     fn unscheduled(&self) -> Option<String> {
         let all: Vec<&Registry> = self.registries.iter().filter(|one| one.schedule.is_none()).collect();
         let names: Vec<&str> = all.iter().map(|registry| registry.name.as_str()).collect();
-        let advice = "write one, such as `schedule: \"0 3 * * *\"` at the top level, unless `regsweep run` is begun by others";
+        let advice = "write one, such as `schedule: \"0 3 * * *\"` at the top level, unless something else starts `regsweep run`";
         match names.as_slice() {
             [] => None,
             names if names.len() == self.registries.len() => {
-                Some(format!("there is no `schedule`: `regsweep serve` begins no run by itself: {advice}"))
+                Some(format!("there is no `schedule`, so `regsweep serve` starts no runs: {advice}"))
             }
             names => Some(format!(
-                "registries without a `schedule`, whose runs `regsweep serve` does not begin by itself: {}: {advice}",
+                "`regsweep serve` starts no runs for registries without a `schedule`: {}: {advice}",
                 names.join(", ")
             )),
         }
     }
 
-    /// What no policy can claim is left alone for ever. What the catalog will show is not known here.
+    /// A registry none of whose repositories any policy claims. The repositories in its catalog are not known here.
     fn unclaimed(&self, registry: &Registry) -> Option<String> {
         let name = &registry.name;
         let is_for = |policy: &&Policy| policy.registries.as_ref().is_none_or(|names| names.contains(name));
         let mut policies = self.policies.iter().filter(is_for).peekable();
-        let none = "so nothing of it is ever deleted: name it in the `registries` of a policy, or remove it";
+        let none = "so nothing in it is ever deleted: add it to the `registries` of a policy, or remove it";
         if policies.peek().is_none() {
-            return Some(format!("registry {name}: no policy is for it, {none}"));
+            return Some(format!("registry {name}: no policy applies to it, {none}"));
         }
-        let listed = registry.repositories.as_ref()?;
-        let claims = |policy: &Policy| listed.iter().any(|repository| policy.claims(name, repository));
+        let quoted_list = registry.repositories.as_ref()?;
+        let claims = |policy: &Policy| quoted_list.iter().any(|repository| policy.claims(name, repository));
         (!policies.any(claims))
             .then(|| format!("registry {name}: no policy claims any of its `repositories`, {none}"))
     }
 }
 
-/// While every run deletes something, the youngest deletion is never older than the time between two runs.
-/// It is exactly as old just when the next ones come, so the grace must be shorter than that.
-fn endless_grace(registry: &Registry) -> Option<String> {
+/// A grace that never ends while every run deletes something: the most recent deletion is then never older than the
+/// interval between two runs, so the grace has to be shorter.
+fn grace_never_ends(registry: &Registry) -> Option<String> {
     let (schedule, gc) = (registry.schedule.as_ref()?, registry.gc.as_ref()?);
-    if schedule.pauses_longer_than(gc.grace) {
+    if schedule.has_interval_longer_than(gc.grace) {
         return None;
     }
     Some(format!(
-        "registry {}: its `gc.grace` of {} is not shorter than the time between two runs (`schedule: {}`): as long \
-         as every run deletes something, the youngest deletion never gets that old, and nothing is ever collected: \
-         choose a rarer `schedule` or a shorter `grace`",
+        "registry {}: its `gc.grace` of {} is not shorter than the interval between two runs (`schedule: {}`), so no \
+         collection starts as long as every run deletes something: choose a longer interval or a shorter `grace`",
         registry.name,
         span::exact(gc.grace),
         schedule.as_str()
     ))
 }
 
-/// Whether the registry's cache outlives a restart is read from its configuration, which only a collection of its
-/// own names.
-fn unknown_cache(registry: &Registry) -> Option<String> {
+/// A command whose registry may have its cache in Redis. Only the arguments of `garbage-collect` name the configuration
+/// file that tells.
+fn cache_unknown(registry: &Registry) -> Option<String> {
     let gc = registry.gc.as_ref().filter(|gc| gc.cache.is_none() && gc.redis.is_none())?;
     let Collector::Command { run, .. } = &gc.collector else { return None };
-    (!Collector::is_official(run)).then(|| {
+    (!Collector::runs_garbage_collect(run)).then(|| {
         format!(
-            "registry {}: it cannot be known whether it keeps its cache in Redis, as its `gc.command.run` is not a \
-             `garbage-collect` with a configuration file: its collections are refused until `gc.cache` states it \
+            "registry {}: regsweep cannot find out whether its cache is in Redis, because `gc.command.run` is not a \
+             `garbage-collect` with a configuration file; its collections are refused until you write `gc.cache` \
              (`none` or `inmemory`)",
             registry.name
         )
     })
 }
 
-/// That is safe for very few of them, and is said once more.
-fn swept_alive(registry: &Registry) -> Option<String> {
+/// A `garbage-collect` of a running registry, which is safe for very few registries.
+fn collected_while_running(registry: &Registry) -> Option<String> {
     let gc = registry.gc.as_ref().filter(|gc| gc.interruption == Interruption::None)?;
     let Collector::Command { run, .. } = &gc.collector else { return None };
-    Collector::is_official(run).then(|| {
+    Collector::runs_garbage_collect(run).then(|| {
         format!(
-            "registry {}: its `garbage-collect` runs beside the registry (`interruption: none`): layers that are \
-             pushed meanwhile are swept, and a cache in the registry's memory goes on naming what is gone: see to it that \
-             nobody can push then, and that the registry has no such cache, or write `before` and `after`",
+            "registry {}: its `garbage-collect` runs while the registry is running (`interruption: none`): it can delete \
+             layers that are being pushed, and an in-memory cache then names deleted blobs: prevent pushes during \
+             collections and disable that cache, or write `before` and `after`",
             registry.name
         )
     })
@@ -97,8 +97,8 @@ fn swept_alive(registry: &Registry) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::parse;
-    use super::super::tests::{self, POLICIES};
+    use crate::config::parse;
+    use crate::config::tests::{self, POLICIES};
 
     fn advice(settings: &str) -> Vec<String> {
         let schedule = if settings.contains("schedule: ") { "" } else { "schedule: '0 3 * * SUN'\n" };
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grace_is_shorter_than_the_time_between_two_runs() {
+    fn grace_is_shorter_than_the_interval_between_runs() {
         let check = |schedule: &str, grace: &str, expected: usize| {
             let text =
                 format!("schedule: '{schedule}', gc: {{ grace: {grace}, docker: {{ container: r }} }}");
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_that_cannot_be_known_is_to_be_stated() {
+    fn cache_of_an_unknown_command_should_be_stated() {
         let check = |gc: &str, expected: usize| {
             assert_eq!(advice(&format!("gc: {{ {gc} }}")).len(), expected, "{gc}");
         };
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_registry_of_distribution_that_is_swept_while_it_runs_is_told_of() {
+    fn garbage_collect_of_a_running_registry_gets_advice() {
         let check = |gc: &str, expected: usize| {
             assert_eq!(advice(&format!("gc: {{ {gc} }}")).len(), expected, "{gc}");
         };
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_schedule_or_a_collection_there_is_nothing_to_tell() {
+    fn grace_without_a_schedule_gets_no_advice() {
         let text = format!(
             "registries: [{{ name: main, url: 'https://r', gc: {{ grace: 7d, docker: {{ container: r }} }} }}]\n{POLICIES}"
         );
@@ -153,25 +153,29 @@ mod tests {
     }
 
     #[test]
-    fn a_service_that_does_nothing_says_so() {
+    fn registries_without_a_schedule_get_advice() {
         let check = |registries: &str, expected: &[&str]| {
             let text = format!("registries: [{registries}]\n{POLICIES}");
             let advice = parse(&text, "f", &tests::env).unwrap().advice();
             assert_eq!(advice.len(), expected.len(), "{advice:?}");
-            advice.iter().zip(expected).for_each(|(said, begin)| assert!(said.starts_with(begin), "{said}"));
+            advice
+                .iter()
+                .zip(expected)
+                .for_each(|(advice, start)| assert!(advice.starts_with(start), "{advice}"));
         };
-        check("{ name: a, url: 'https://r' }", &["there is no `schedule`: `regsweep serve` begins no run"]);
+        check(
+            "{ name: a, url: 'https://r' }",
+            &["there is no `schedule`, so `regsweep serve` starts no runs"],
+        );
         check("{ name: a, url: 'https://r', schedule: '0 3 * * *' }", &[]);
         check(
             "{ name: a, url: 'https://r', schedule: '0 3 * * *' }, { name: b, url: 'https://s' }, { name: c, url: 'https://t' }",
-            &[
-                "registries without a `schedule`, whose runs `regsweep serve` does not begin by itself: b, c: write one",
-            ],
+            &["`regsweep serve` starts no runs for registries without a `schedule`: b, c: write one"],
         );
     }
 
     #[test]
-    fn a_registry_that_no_policy_can_claim_is_told() {
+    fn registries_that_no_policy_claims_get_advice() {
         let check = |repositories: &str, policies: &str, expected: &[&str]| {
             let text = format!(
                 "schedule: '0 3 * * *'\nregistries: [{{ name: main, url: 'https://r' {repositories} }}, {{ name: b, url: 'https://s' }}]\n\
@@ -179,7 +183,10 @@ mod tests {
             );
             let advice = parse(&text, "f", &tests::env).unwrap().advice();
             assert_eq!(advice.len(), expected.len(), "{advice:?}");
-            advice.iter().zip(expected).for_each(|(said, begin)| assert!(said.starts_with(begin), "{said}"));
+            advice
+                .iter()
+                .zip(expected)
+                .for_each(|(advice, start)| assert!(advice.starts_with(start), "{advice}"));
         };
         let policy = |name: &str, registries: &str, repositories: &str| {
             format!(
@@ -187,7 +194,7 @@ mod tests {
             )
         };
         check("", &policy("all", "", ".*"), &[]);
-        check("", &policy("one", "registries: [b],", ".*"), &["registry main: no policy is for it"]);
+        check("", &policy("one", "registries: [b],", ".*"), &["registry main: no policy applies to it"]);
         check(
             "",
             &(policy("one", "registries: [b],", ".*") + &policy("two", "registries: [main],", "x")),
@@ -202,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn the_schedule_of_the_top_level_counts_where_there_is_no_other() {
+    fn grace_is_compared_with_the_inherited_schedule() {
         let text = format!(
             "schedule: '0 3 * * *'\nregistries:\n- {{ name: a, url: 'https://r', gc: {{ grace: 2d, docker: {{ container: r }} }} }}\n\
              - {{ name: b, url: 'https://s', schedule: '0 3 * * SUN', gc: {{ grace: 2d, docker: {{ container: r }} }} }}\n{POLICIES}"

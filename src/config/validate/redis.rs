@@ -1,34 +1,35 @@
-//! Where a registry's cache of blobs is, and the Redis that holds it, as written → validated.
+//! The location of a registry's blob cache, and the Redis that holds it, as written → validated.
 //!
 //! It connects to nothing, and reads no registry's configuration.
 
-use super::problem::{Findings, Path};
-use super::registries::identity;
-use super::secret::{existing, secret};
-use super::values::word;
-use super::written;
-use super::{Cache, Collector, Env, Redis, RedisTls};
+use super::secrets::{existing, secret};
+use super::tls::identity;
+use super::values::keyword;
+use crate::config::diagnostics::{Findings, Path};
+use crate::config::env::Env;
+use crate::config::schema;
+use crate::config::settings::{Cache, Collector, Redis, RedisTls};
 
-/// The port of a Redis that names none.
+/// The default port of Redis.
 const PORT: u16 = 6379;
 
-/// What the operator states of the cache. `None` if it cannot be used.
-pub(super) fn cache(
-    stated: Option<String>,
-    redis: Option<written::Redis>,
+/// Validates `cache` and `redis`. `None` if they are invalid.
+pub(crate) fn cache(
+    written: Option<String>,
+    redis: Option<schema::Redis>,
     collector: Option<&Collector>,
     at: &Path,
     env: Env<'_>,
     findings: &mut Findings,
 ) -> Option<(Option<Cache>, Option<Redis>)> {
-    let words = [("none", Cache::Off), ("inmemory", Cache::InMemory), ("redis", Cache::Redis)];
-    let cache = word(stated.as_deref(), &words, &at.key("cache"), findings);
+    let values = [("none", Cache::Off), ("inmemory", Cache::InMemory), ("redis", Cache::Redis)];
+    let cache = keyword(written.as_deref(), &values, &at.key("cache"), findings);
     let Some(written) = redis else {
         if cache == Some(Cache::Redis) {
             findings.add(
                 &at.key("redis"),
-                "missing: with `cache: redis` a collection must be able to clear the cache, so write where it is, \
-                 such as `{ address: 'localhost:6379' }`",
+                "missing: with `cache: redis` a collection has to clear the cache: write the address of Redis, such as \
+                 `{ address: 'localhost:6379' }`",
             );
             return None;
         }
@@ -38,44 +39,47 @@ pub(super) fn cache(
     if cache.is_some_and(|cache| cache != Cache::Redis) {
         findings.add(
             &at.key("cache"),
-            "it says that the cache is not in Redis, and `redis` is there: keep one of them",
+            "the cache is stated not to be in Redis, but `redis` is present: remove one of them",
         );
     }
     if let Some(Collector::Command { run, .. }) = collector
-        && !Collector::is_official(run)
+        && !Collector::runs_garbage_collect(run)
     {
         findings.add(
             &at_redis,
-            "it cannot be known what this `run` sweeps, so nothing could be cleared: write a `run` with the word \
-             `garbage-collect`, or leave `redis` out and clear the cache in `after`",
+            "regsweep does not know which blobs this `run` deletes, so it cannot clear the cache: write a `run` with the \
+             argument `garbage-collect`, or remove `redis` and clear the cache in `after`",
         );
     }
     let redis = self::redis(written, &at_redis, env, findings)?;
     Some((cache, Some(redis)))
 }
 
-fn redis(written: written::Redis, at: &Path, env: Env<'_>, findings: &mut Findings) -> Option<Redis> {
-    let advice = "write where it is, such as `localhost:6379`";
+fn redis(written: schema::Redis, at: &Path, env: Env<'_>, findings: &mut Findings) -> Option<Redis> {
+    let advice = "write its address, such as `localhost:6379`";
     let address = findings.required(written.address, at, "address", advice);
     let address = address.and_then(|text| {
         let read = host_and_port(&text);
         if read.is_none() {
-            findings.add(&at.key("address"), format!("`{text}` is no host and port: {advice}"));
+            findings.add(&at.key("address"), format!("`{text}` is not a host and port: {advice}"));
         }
         read
     });
     let username = written.username.filter(|username| {
         if username.is_empty() {
-            findings.add(&at.key("username"), "it is empty: fill it in, or leave it out");
+            findings.add(&at.key("username"), "the value is empty: add a value, or remove the key");
         }
         !username.is_empty()
     });
-    let asks = written.password.is_some();
+    let has_password = written.password.is_some();
     let password = written.password.and_then(|place| secret(place, &at.key("password"), env, findings));
     let db = match u16::try_from(written.db.unwrap_or(0)) {
         Ok(db) => Some(db),
         Err(_) => {
-            findings.add(&at.key("db"), "no database has such a number: 0 is the default");
+            findings.add(
+                &at.key("db"),
+                "the number is too large: write at most 65535, or remove the key for the default of 0",
+            );
             None
         }
     };
@@ -87,7 +91,7 @@ fn redis(written: written::Redis, at: &Path, env: Env<'_>, findings: &mut Findin
         }
     });
     let (host, port) = address?;
-    if asks && password.is_none() {
+    if has_password && password.is_none() {
         return None;
     }
     Some(Redis { host, port, username, password, db: db?, tls })
@@ -106,15 +110,15 @@ fn host_and_port(text: &str) -> Option<(String, u16)> {
         },
     };
     let port = port.map_or(Ok(PORT), str::parse).ok().filter(|port| *port > 0)?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-:%".contains(c);
-    (!host.is_empty() && host.chars().all(plain)).then(|| (host.to_owned(), port))
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "._-:%".contains(c);
+    (!host.is_empty() && host.chars().all(is_allowed)).then(|| (host.to_owned(), port))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::parse;
-    use super::super::tests::{self, POLICIES};
     use super::*;
+    use crate::config::parse;
+    use crate::config::tests::{self, POLICIES};
 
     fn gc(settings: &str) -> Result<crate::config::Gc, String> {
         let text =
@@ -124,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_a_host_and_perhaps_a_port() {
+    fn redis_address_is_a_host_and_an_optional_port() {
         let check = |text: &str, expected: Option<(&str, u16)>| {
             assert_eq!(host_and_port(text), expected.map(|(host, port)| (host.to_owned(), port)), "{text}");
         };
@@ -139,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redis_is_read_with_its_defaults() {
+    fn redis_defaults() {
         let read = gc("docker: { container: r }, redis: { address: cache }").unwrap();
         let redis = read.redis.unwrap();
         assert_eq!((redis.host.as_str(), redis.port, redis.db), ("cache", 6379, 0));
@@ -155,21 +159,18 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_cleared_is_an_error() {
+    fn redis_that_cannot_be_cleared_is_an_error() {
         let check = |settings: &str, words: &str| {
             let error = gc(settings).map(drop).unwrap_err();
             assert!(error.contains(words), "{settings}: {error}");
         };
         check("docker: { container: r }, cache: redis", "gc.redis: line 1: missing");
         check("docker: { container: r }, cache: disk", "gc.cache");
-        check("docker: { container: r }, cache: none, redis: { address: a }", "keep one of them");
+        check("docker: { container: r }, cache: none, redis: { address: a }", "remove one of them");
         check("docker: { container: r }, redis: {}", "gc.redis.address: line 1: missing");
-        check("docker: { container: r }, redis: { address: 'a:b' }", "`a:b` is no host and port");
-        check(
-            "docker: { container: r }, redis: { address: a, password: secret }",
-            "a secret does not belong",
-        );
+        check("docker: { container: r }, redis: { address: 'a:b' }", "`a:b` is not a host and port");
+        check("docker: { container: r }, redis: { address: a, password: secret }", "secrets are not allowed");
         check("docker: { container: r }, redis: { address: a, tls: { key_file: /dev/null } }", "cert_file");
-        check("command: { before: [b], run: [sweep] }, redis: { address: a }", "the word `garbage-collect`");
+        check("command: { before: [b], run: [sweep] }, redis: { address: a }", "argument `garbage-collect`");
     }
 }

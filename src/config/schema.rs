@@ -1,8 +1,7 @@
-//! The configuration as written: every key that exists, and what kind of value it takes.
+//! The configuration as written: every key, and the type of its value.
 //!
-//! Every key is optional here, and nothing is judged but the kind of a value; it knows no defaults, and
-//! no key's relation to another. An element that could not be read is `None` in its list, so that the
-//! others keep their places.
+//! Every key is optional here, and only the types of values are checked; it knows no defaults, and no relations between
+//! keys. An unreadable element of a list is `None`, so that the others keep their indexes.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,9 +10,11 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use super::quantity::{Size, Span};
+mod quantity;
 
-/// A list in which some elements may say nothing.
+pub(super) use quantity::{Size, Span};
+
+/// A list; an empty or unreadable element is `None`.
 pub(super) type List<T> = Vec<Option<T>>;
 
 #[derive(Deserialize)]
@@ -27,7 +28,7 @@ pub(super) struct Config {
     pub(super) state_dir: Option<PathBuf>,
     pub(super) history: Option<Span>,
     pub(super) registries: Option<List<Registry>>,
-    pub(super) retired: Option<Texts>,
+    pub(super) retired: Option<OneOrMany>,
     pub(super) protect: Option<Protect>,
     pub(super) limits: Option<Limits>,
     pub(super) policies: Option<List<Policy>>,
@@ -37,11 +38,11 @@ pub(super) struct Config {
 #[serde(deny_unknown_fields, expecting = "a mapping")]
 pub(super) struct Registry {
     pub(super) name: Option<String>,
-    pub(super) was: Option<Texts>,
+    pub(super) was: Option<OneOrMany>,
     pub(super) url: Option<String>,
     pub(super) auth: Option<Auth>,
     pub(super) tls: Option<Tls>,
-    pub(super) repositories: Option<Texts>,
+    pub(super) repositories: Option<OneOrMany>,
     pub(super) tags_complete: Option<bool>,
     pub(super) concurrency: Option<u64>,
     pub(super) requests_per_second: Option<u64>,
@@ -66,12 +67,12 @@ pub(super) struct Basic {
     pub(super) password: Option<Secret>,
 }
 
-/// Where a secret is found; never the secret itself.
-pub(super) struct Secret(pub(super) SecretPlace);
+/// The source of a secret; never the secret itself.
+pub(super) struct Secret(pub(super) SecretSource);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a mapping")]
-pub(super) struct SecretPlace {
+pub(super) struct SecretSource {
     pub(super) file: Option<PathBuf>,
     pub(super) env: Option<String>,
     pub(super) credential: Option<String>,
@@ -139,8 +140,8 @@ pub(super) struct Command {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a mapping")]
 pub(super) struct Protect {
-    pub(super) tags: Option<Texts>,
-    pub(super) labels: Option<Texts>,
+    pub(super) tags: Option<OneOrMany>,
+    pub(super) labels: Option<OneOrMany>,
     pub(super) newer_than: Option<Span>,
     pub(super) at_least: Option<u64>,
 }
@@ -156,9 +157,9 @@ pub(super) struct Limits {
 #[serde(deny_unknown_fields, expecting = "a mapping")]
 pub(super) struct Policy {
     pub(super) name: Option<String>,
-    pub(super) registries: Option<Texts>,
-    pub(super) repositories: Option<Texts>,
-    pub(super) exclude: Option<Texts>,
+    pub(super) registries: Option<OneOrMany>,
+    pub(super) repositories: Option<OneOrMany>,
+    pub(super) exclude: Option<OneOrMany>,
     pub(super) mode: Option<String>,
     pub(super) rules: Option<List<Rule>>,
     pub(super) untagged: Option<Untagged>,
@@ -169,8 +170,8 @@ pub(super) struct Policy {
 #[serde(deny_unknown_fields, expecting = "a mapping")]
 pub(super) struct Rule {
     pub(super) name: Option<String>,
-    pub(super) tags: Option<Texts>,
-    pub(super) group_by: Option<Texts>,
+    pub(super) tags: Option<OneOrMany>,
+    pub(super) group_by: Option<OneOrMany>,
     pub(super) keep: Option<Keep>,
 }
 
@@ -180,9 +181,9 @@ pub(super) struct Untagged {
     pub(super) newer_than: Option<Span>,
 }
 
-/// `all`, `none`, another word that means nothing, or criteria.
+/// A keyword (only `all` and `none` are valid), or criteria.
 pub(super) enum Keep {
-    Word(String),
+    Keyword(String),
     Criteria(Box<Criteria>),
 }
 
@@ -206,37 +207,37 @@ pub(super) struct Versions {
     pub(super) per: Option<String>,
 }
 
-/// A list of texts, for which a single text is short.
-pub(super) enum Texts {
+/// A list of strings, or a single string instead of a list of one.
+pub(super) enum OneOrMany {
     One(String),
     Many(List<String>),
 }
 
-impl<'de> Deserialize<'de> for Texts {
+impl<'de> Deserialize<'de> for OneOrMany {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(TextsVisitor)
+        deserializer.deserialize_any(OneOrManyVisitor)
     }
 }
 
-struct TextsVisitor;
+struct OneOrManyVisitor;
 
-impl<'de> Visitor<'de> for TextsVisitor {
-    type Value = Texts;
+impl<'de> Visitor<'de> for OneOrManyVisitor {
+    type Value = OneOrMany;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text or a list of texts")
+        f.write_str("a string or a list of strings")
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Texts, E> {
-        Ok(Texts::One(text.to_owned()))
+    fn visit_str<E: Error>(self, text: &str) -> Result<OneOrMany, E> {
+        Ok(OneOrMany::One(text.to_owned()))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Texts, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<OneOrMany, A::Error> {
         let mut texts = Vec::new();
         while let Some(text) = list.next_element()? {
             texts.push(text);
         }
-        Ok(Texts::Many(texts))
+        Ok(OneOrMany::Many(texts))
     }
 }
 
@@ -256,7 +257,7 @@ impl<'de> Visitor<'de> for KeepVisitor {
     }
 
     fn visit_str<E: Error>(self, word: &str) -> Result<Keep, E> {
-        Ok(Keep::Word(word.to_owned()))
+        Ok(Keep::Keyword(word.to_owned()))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Keep, A::Error> {
@@ -270,13 +271,13 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
-/// Refuses a secret that stands in the configuration itself, without repeating it.
+/// Refuses a secret in the configuration itself, without repeating it.
 struct SecretVisitor;
 
 impl SecretVisitor {
     fn refuse<E: Error>() -> Result<Secret, E> {
         Err(E::custom(
-            "a secret does not belong in this file: write `{ file: PATH }`, `{ env: NAME }` or `{ credential: NAME }`",
+            "secrets are not allowed in this file: write `{ file: PATH }`, `{ env: NAME }` or `{ credential: NAME }`",
         ))
     }
 }
@@ -289,7 +290,7 @@ impl<'de> Visitor<'de> for SecretVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Secret, A::Error> {
-        SecretPlace::deserialize(MapAccessDeserializer::new(map)).map(Secret)
+        SecretSource::deserialize(MapAccessDeserializer::new(map)).map(Secret)
     }
 
     fn visit_str<E: Error>(self, _: &str) -> Result<Secret, E> {

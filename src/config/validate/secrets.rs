@@ -1,6 +1,6 @@
 //! Secrets and other files that the configuration names.
 //!
-//! It does not know what they are for, and never shows what is in them.
+//! It does not know what they are for, and never shows their contents.
 
 use std::fs;
 use std::io::Read as _;
@@ -8,39 +8,39 @@ use std::path::{Path as FilePath, PathBuf};
 
 use secrecy::SecretString;
 
-use super::Env;
-use super::problem::{Findings, Path, listed};
-use super::written;
+use crate::config::diagnostics::{Findings, Path, quoted_list};
+use crate::config::env::Env;
+use crate::config::schema;
 
-/// A file that has so many bytes or more holds no secret, but something else.
-const SECRET_BYTES: u64 = 64 << 10;
+/// The limit for a file with a secret: a file of this size or larger is something else.
+const MAX_SECRET_BYTES: u64 = 64 << 10;
 
-/// The secret itself, found where the configuration says.
-pub(super) fn secret(
-    written: written::Secret,
+/// Reads the secret from the source that the configuration names.
+pub(crate) fn secret(
+    written: schema::Secret,
     at: &Path,
     env: Env<'_>,
     findings: &mut Findings,
 ) -> Option<SecretString> {
-    let written::SecretPlace { file, env: variable, credential } = written.0;
-    let keys = findings.written(
+    let schema::SecretSource { file, env: variable, credential } = written.0;
+    let keys = findings.present(
         at,
         &[("file", file.is_some()), ("env", variable.is_some()), ("credential", credential.is_some())],
     );
     if keys.len() > 1 {
-        findings.add(at, format!("{} together: keep one of them", listed(keys)));
+        findings.add(at, format!("{} cannot be combined: keep one of them", quoted_list(keys)));
         return None;
     }
     let (key, found) = match (file, variable, credential) {
-        (None, None, None) if findings.is_unread_within(at) => return None,
-        (Some(_), _, _) | (_, Some(_), _) | (_, _, Some(_)) if findings.needs_no_secrets() => {
+        (None, None, None) if findings.is_unreadable_within(at) => return None,
+        (Some(_), _, _) | (_, Some(_), _) | (_, _, Some(_)) if findings.skips_secrets() => {
             return Some(SecretString::default());
         }
         (Some(file), _, _) => ("file", from_file(&file)),
         (_, Some(name), _) => ("env", from_variable(&name, env)),
         (_, _, Some(name)) => ("credential", from_credential(&name, env)),
         (None, None, None) => {
-            findings.add(at, "no secret is named here: write one of `file`, `env`, `credential`");
+            findings.add(at, "no source for the secret: write one of `file`, `env`, `credential`");
             return None;
         }
     };
@@ -49,21 +49,21 @@ pub(super) fn secret(
 
 fn from_variable(name: &str, env: Env<'_>) -> Result<SecretString, String> {
     let Some(value) = env(name) else {
-        return Err(format!("the environment variable `{name}` is not set: set it, or use `file`"));
+        return Err(format!("the environment variable `{name}` is not set: set it, or write `file` instead"));
     };
     not_empty(value)
-        .ok_or_else(|| format!("the environment variable `{name}` is empty: put the secret in it"))
+        .ok_or_else(|| format!("the environment variable `{name}` is empty: write the secret to it"))
 }
 
 fn from_credential(name: &str, env: Env<'_>) -> Result<SecretString, String> {
     if name.is_empty() || name == "." || name == ".." || name.contains('/') {
         return Err(format!(
-            "`{name}` is not the name of a credential: write the one that the unit gives it"
+            "`{name}` is not the name of a credential: write the name from `LoadCredential=` of the systemd unit"
         ));
     }
     let Some(directory) = env("CREDENTIALS_DIRECTORY") else {
         return Err(format!(
-            "there is no $CREDENTIALS_DIRECTORY: put `LoadCredential={name}:PATH` in the systemd unit, or use `file`"
+            "$CREDENTIALS_DIRECTORY is not set: add `LoadCredential={name}:PATH` to the systemd unit, or write `file` instead"
         ));
     };
     from_file(&FilePath::new(&directory).join(name))
@@ -71,23 +71,26 @@ fn from_credential(name: &str, env: Env<'_>) -> Result<SecretString, String> {
 
 fn from_file(path: &FilePath) -> Result<SecretString, String> {
     let mut text = String::new();
-    let read = fs::File::open(path).and_then(|file| file.take(SECRET_BYTES).read_to_string(&mut text));
-    if read.map_err(|error| unreadable(path, &error))? as u64 == SECRET_BYTES {
-        return Err(format!("`{}` is longer than any secret: name the right file", path.display()));
+    let read = fs::File::open(path).and_then(|file| file.take(MAX_SECRET_BYTES).read_to_string(&mut text));
+    if read.map_err(|error| unreadable(path, &error))? as u64 == MAX_SECRET_BYTES {
+        return Err(format!(
+            "`{}` is larger than 64 KiB, the limit for a secret: check that it is the right file",
+            path.display()
+        ));
     }
-    not_empty(text).ok_or_else(|| format!("`{}` is empty: put the secret in it", path.display()))
+    not_empty(text).ok_or_else(|| format!("`{}` is empty: write the secret to it", path.display()))
 }
 
-/// The secret without the line break that every editor puts behind it.
+/// The secret without the line break at the end of a file.
 fn not_empty(text: String) -> Option<SecretString> {
     let secret = text.trim_end_matches(['\r', '\n']);
     (!secret.is_empty()).then(|| SecretString::from(secret))
 }
 
-/// A file that must be there, though not read here.
-pub(super) fn existing(path: Option<PathBuf>, at: &Path, findings: &mut Findings) -> Option<PathBuf> {
+/// Checks that a file exists and can be opened. It is not read here.
+pub(crate) fn existing(path: Option<PathBuf>, at: &Path, findings: &mut Findings) -> Option<PathBuf> {
     let path = path?;
-    if findings.needs_no_secrets() {
+    if findings.skips_secrets() {
         return Some(path);
     }
     let readable = fs::File::open(&path).and_then(|file| file.metadata());
@@ -102,26 +105,26 @@ pub(super) fn existing(path: Option<PathBuf>, at: &Path, findings: &mut Findings
 }
 
 fn unreadable(path: &FilePath, error: &std::io::Error) -> String {
-    let way_out = match error.kind() {
-        std::io::ErrorKind::PermissionDenied => "let the user that regsweep runs as read it",
-        _ => "put the file there, or name another",
+    let advice = match error.kind() {
+        std::io::ErrorKind::PermissionDenied => "allow the user that runs regsweep to read it",
+        _ => "create the file, or name another",
     };
-    format!("cannot read `{}`: {error}: {way_out}", path.display())
+    format!("cannot read `{}`: {error}: {advice}", path.display())
 }
 
 #[cfg(test)]
 mod tests {
     use secrecy::ExposeSecret;
 
-    use super::super::tests::{self, POLICIES};
-    use super::super::{Auth, parse};
+    use crate::config::tests::{self, POLICIES};
+    use crate::config::{Auth, parse};
 
     fn text(place: &str) -> String {
         format!("registries: [{{ name: main, url: 'https://r', auth: {{ bearer: {place} }} }}]\n{POLICIES}")
     }
 
     #[test]
-    fn a_secret_is_taken_from_a_file_a_variable_or_a_credential() {
+    fn secret_is_read_from_a_file_a_variable_or_a_credential() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("token"), "hunter2\r\n\n").unwrap();
         let directory = directory.path().display().to_string();
@@ -139,32 +142,35 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_is_not_there_says_where_it_was_looked_for() {
+    fn secret_that_is_missing_names_its_source() {
         let check = |place: &str, expected: &str| {
             tests::check(&text(place), &[&format!("registries[0].auth.bearer{expected}")]);
         };
         check(
             "{ file: /nowhere/token }",
-            ".file: line 1: cannot read `/nowhere/token`: No such file or directory (os error 2): put the file there, or name another",
+            ".file: line 1: cannot read `/nowhere/token`: No such file or directory (os error 2): create the file, or name another",
         );
-        check("{ file: /dev/null }", ".file: line 1: `/dev/null` is empty: put the secret in it");
+        check("{ file: /dev/null }", ".file: line 1: `/dev/null` is empty: write the secret to it");
         check(
             "{ env: NOWHERE }",
-            ".env: line 1: the environment variable `NOWHERE` is not set: set it, or use `file`",
+            ".env: line 1: the environment variable `NOWHERE` is not set: set it, or write `file` instead",
         );
         check(
             "{ env: EMPTY }",
-            ".env: line 1: the environment variable `EMPTY` is empty: put the secret in it",
+            ".env: line 1: the environment variable `EMPTY` is empty: write the secret to it",
         );
         check(
             "{ credential: token }",
-            ".credential: line 1: there is no $CREDENTIALS_DIRECTORY: put `LoadCredential=token:PATH` in the systemd unit, or use `file`",
+            ".credential: line 1: $CREDENTIALS_DIRECTORY is not set: add `LoadCredential=token:PATH` to the systemd unit, or write `file` instead",
         );
         check(
             "{ credential: ../token }",
-            ".credential: line 1: `../token` is not the name of a credential: write the one that the unit gives it",
+            ".credential: line 1: `../token` is not the name of a credential: write the name from `LoadCredential=` of the systemd unit",
         );
-        check("{}", ": line 1: no secret is named here: write one of `file`, `env`, `credential`");
-        check("{ env: PASSWORD, file: /dev/null }", ": line 1: `file`, `env` together: keep one of them");
+        check("{}", ": line 1: no source for the secret: write one of `file`, `env`, `credential`");
+        check(
+            "{ env: PASSWORD, file: /dev/null }",
+            ": line 1: `file`, `env` cannot be combined: keep one of them",
+        );
     }
 }

@@ -1,23 +1,26 @@
-//! YAML text → the configuration as written, with every key and value that cannot be read.
+//! YAML text → the configuration as written, and a problem for each unreadable key and value.
 //!
-//! What cannot be read is cut out of the document and the rest is read again, until all of it can be.
-//! It does not judge what the values mean.
+//! An unreadable value is cut out of the document, and the rest is read again, until all of it is readable. It does not
+//! check what the values mean.
+
+mod size_limits;
+
+pub(super) use size_limits::MAX_FILE_BYTES;
 
 use serde_path_to_error::Segment;
 use serde_yaml::Value;
 
-use super::bounds;
-use super::locate;
-use super::problem::{ConfigError, Findings, Path, Problem, Step, listed, nearest};
-use super::written;
+use super::diagnostics::{ConfigError, Findings, Path, Problem, Step, line_of, nearest, quoted_list};
+use super::schema;
 
-/// What could be read, and what could not.
-pub(super) fn read(text: &str, file: &str) -> Result<(written::Config, Findings), ConfigError> {
+/// The readable part of the configuration, and the problems of the rest.
+pub(super) fn parse(text: &str, file: &str) -> Result<(schema::Config, Findings), ConfigError> {
     let unusable = |problem| ConfigError { file: file.to_owned(), problems: vec![problem] };
-    bounds::check(text).map_err(|message| unusable(Problem { path: String::new(), line: None, message }))?;
+    size_limits::check(text)
+        .map_err(|message| unusable(Problem { path: String::new(), line: None, message }))?;
     let mut document = document(text).map_err(|problem| unusable(*problem))?;
     if document.is_null() {
-        let message = "there is nothing in this file: write at least `registries` and `policies`".to_owned();
+        let message = "the file is empty: write at least `registries` and `policies`".to_owned();
         return Err(unusable(Problem { path: String::new(), line: None, message }));
     }
     let mut findings = Findings::default();
@@ -34,7 +37,7 @@ pub(super) fn read(text: &str, file: &str) -> Result<(written::Config, Findings)
         let message = error.inner().to_string();
         match unknown_key(&message) {
             Some((key, known)) => add_unknown_key(&mut findings, &path, key, &known),
-            None => findings.add_unread(&path, in_words(&message, &path)),
+            None => findings.add_unreadable(&path, describe_mismatch(&message, &path)),
         }
         if findings.is_full() || !cut(&mut document, path.steps()) {
             return Err(findings.into_error(file, text));
@@ -42,7 +45,7 @@ pub(super) fn read(text: &str, file: &str) -> Result<(written::Config, Findings)
     }
 }
 
-/// The document, or the one problem that keeps it from being read at all.
+/// The document, or the one problem that makes it unreadable.
 fn document(text: &str) -> Result<Value, Box<Problem>> {
     serde_path_to_error::deserialize(serde_yaml::Deserializer::from_str(text)).or_else(|error| {
         let path = path(error.path());
@@ -50,18 +53,18 @@ fn document(text: &str) -> Result<Value, Box<Problem>> {
         if message.starts_with("EOF while parsing") {
             return Ok(Value::Null);
         }
-        let twice =
+        let duplicate =
             message.split_once("duplicate entry with key ").and_then(|(_, rest)| rest.split('"').nth(1));
-        Err(Box::new(match twice {
+        Err(Box::new(match duplicate {
             Some(key) => {
                 let path = path.key(key);
-                let message = format!("the key `{key}` is here twice: keep one of them");
-                Problem { line: locate::line_of(text, &path), path: path.to_string(), message }
+                let message = format!("duplicate key `{key}`: keep one of them");
+                Problem { line: line_of(text, &path), path: path.to_string(), message }
             }
             None => Problem {
                 path: String::new(),
                 line: error.inner().location().map(|location| location.line()),
-                message: format!("not valid YAML: {}", without_position(&message)),
+                message: format!("invalid YAML: {}", without_position(&message)),
             },
         }))
     })
@@ -86,7 +89,7 @@ fn path(found: &serde_path_to_error::Path) -> Path {
     found.iter().map(step).fold(Path::default(), |path, step| path.then(step))
 }
 
-/// Removes a key or blanks an element; `false` if there is no such place.
+/// Removes a key, or sets an element to null; `false` if the place does not exist.
 fn cut(document: &mut Value, steps: &[Step]) -> bool {
     let Some((last, parents)) = steps.split_last() else {
         return false;
@@ -118,28 +121,27 @@ fn cut(document: &mut Value, steps: &[Step]) -> bool {
     }
 }
 
-/// Keys that are no texts are written as `?` in paths.
+/// Keys that are not strings are `?` in paths.
 fn is_key(found: &Value, key: &str) -> bool {
     found.as_str().map_or(key == "?", |text| text == key)
 }
 
-/// The unknown key and the known ones, if that is what serde's message says.
+/// The unknown key and the valid ones, if this is serde's message about an unknown key.
 fn unknown_key(message: &str) -> Option<(&str, Vec<&str>)> {
     let mut quoted = message.strip_prefix("unknown field `")?.split('`');
     let key = quoted.next()?;
     Some((key, quoted.skip(1).step_by(2).collect()))
 }
 
-/// Reports every key without a value. A template that rendered nothing after `exclude:` must not pass
-/// for the wish to exclude nothing.
+/// Reports every key without a value. A template that renders nothing after `exclude:` must not be read as an empty
+/// list of exclusions.
 fn add_empty_keys(value: &Value, at: &Path, findings: &mut Findings) {
     match value {
         Value::Mapping(mapping) => {
             for (key, value) in mapping {
                 let at = at.key(key.as_str().unwrap_or("?"));
                 if value.is_null() {
-                    findings
-                        .add_unread(&at, "there is nothing after this key: fill it in, or remove the key");
+                    findings.add_unreadable(&at, "the key has no value: add a value, or remove the key");
                 }
                 add_empty_keys(value, &at, findings);
             }
@@ -162,45 +164,45 @@ fn add_unknown_key(findings: &mut Findings, at: &Path, key: &str, known: &[&str]
         .fold(Path::default(), |path, step| path.then(step));
     let guess = nearest(key, known.iter().copied());
     if let Some(guess) = guess {
-        // What is there under a misspelt name is not missing.
-        findings.mark_unread(parent.key(guess));
+        // A key with a misspelt name is not also reported as missing.
+        findings.mark_unreadable(parent.key(guess));
     }
     let guess = guess.map_or_else(String::new, |guess| format!("did you mean `{guess}`? "));
-    let message = format!("unknown key: {guess}the keys here are {}", listed(known.iter().copied()));
-    // `password: {s3cret}` has the secret as its key.
+    let message = format!("unknown key: {guess}valid keys are {}", quoted_list(known.iter().copied()));
+    // In `password: {s3cret}` the key is the secret, so it is not shown in the path.
     let at = if holds_secret(&parent) { &parent } else { at };
-    findings.add_unread(at, message);
-    findings.mark_unread(parent.key(key));
+    findings.add_unreadable(at, message);
+    findings.mark_unreadable(parent.key(key));
 }
 
 fn holds_secret(at: &Path) -> bool {
     matches!(at.steps().last(), Some(Step::Key(key)) if ["password", "bearer", "admin_token"].contains(&key.as_str()))
 }
 
-/// serde's message in words for people, with the way out where there is a simple one.
+/// serde's message about a wrong type in plain English, with the remedy if there is a simple one.
 ///
-/// A value is repeated only where a number or a truth was expected, and nothing that stands under
-/// `auth`: a secret or a URL in the wrong place must not end up in a log.
-fn in_words(message: &str, at: &Path) -> String {
+/// Values are repeated only if a number or a boolean was expected, and never below `auth`, because a misplaced secret or
+/// URL must not appear in a log.
+fn describe_mismatch(message: &str, at: &Path) -> String {
     let mismatch = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
     let Some((found, expected)) = mismatch.and_then(|rest| rest.rsplit_once(", expected ")) else {
         return message.to_owned();
     };
     let expected = match expected {
-        "a string" | "path string" => "a text",
+        "a string" | "path string" => "a string",
         "u64" => "a whole number",
         "a boolean" => "`true` or `false`",
         "a sequence" => "a list",
-        "field identifier" | "a string key" => return "not a key: keys are texts".to_owned(),
+        "field identifier" | "a string key" => return "the key is not a string: put it in quotes".to_owned(),
         other => other,
     };
     let (kind, value) = found.split_once(['`', '"']).unwrap_or((found, ""));
     let value = value.trim_end_matches(['`', '"']);
-    let value = if at.passes("auth") || at.passes("admin_token") { "" } else { value };
+    let value = if at.has_key("auth") || at.has_key("admin_token") { "" } else { value };
     let is_scalar = matches!(expected, "a whole number" | "`true` or `false`");
     let found = match kind.trim() {
-        "string" if is_scalar && !value.is_empty() => format!("the text \"{value}\""),
-        "string" => "a text".to_owned(),
+        "string" if is_scalar && !value.is_empty() => format!("the string \"{value}\""),
+        "string" => "a string".to_owned(),
         "integer" | "floating point" | "floating point number" => format!("the number {value}"),
         "boolean" => format!("`{value}`"),
         "map" => "a mapping".to_owned(),
@@ -210,11 +212,11 @@ fn in_words(message: &str, at: &Path) -> String {
     };
     let is_number = found.starts_with("the number");
     let advice = match expected {
-        "a text" | "a text or a list of texts" if is_number || kind.trim() == "boolean" => {
+        "a string" | "a string or a list of strings" if is_number || kind.trim() == "boolean" => {
             ": put it in quotes"
         }
         "a whole number" if value.parse::<u64>().is_ok() => ": write it without quotes",
-        "a list" if found == "a text" => ": write `[…]` around it, or one element per line with `- `",
+        "a list" if found == "a string" => ": write `[…]` around it, or one element per line with `- `",
         _ => "",
     };
     format!("expected {expected}, found {}{advice}", found.trim_end())
@@ -224,9 +226,9 @@ fn in_words(message: &str, at: &Path) -> String {
 mod tests {
     use super::*;
 
-    /// Everything that cannot be read in this text.
+    /// Checks all problems of this text that YAML and the schema find.
     fn check(text: &str, expected: &[&str]) {
-        let error = match read(text, "f") {
+        let error = match parse(text, "f") {
             Err(error) => error,
             Ok((_, findings)) => findings.into_error("f", text),
         };
@@ -235,106 +237,108 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_yaml_is_one_problem_with_its_line() {
+    fn invalid_yaml_is_one_problem_with_its_line() {
         check(
             "mode: plan\nlimits: {\n",
-            &["line 3: not valid YAML: did not find expected node content, while parsing a flow node"],
+            &["line 3: invalid YAML: did not find expected node content, while parsing a flow node"],
         );
         check(
             "mode: 'plan\n",
             &[
-                "line 2: not valid YAML: found unexpected end of stream, while scanning a quoted scalar at line 1 column 7",
+                "line 2: invalid YAML: found unexpected end of stream, while scanning a quoted scalar at line 1 column 7",
             ],
         );
         check(
             "mode: plan\nlimits:\n\tmax_percent: 1\n",
             &[
-                "line 3: not valid YAML: found character that cannot start any token, while scanning for the next token",
+                "line 3: invalid YAML: found character that cannot start any token, while scanning for the next token",
             ],
         );
         check(
             "mode: plan\n---\nmode: plan\n",
-            &["not valid YAML: deserializing from YAML containing more than one document is not supported"],
+            &["invalid YAML: deserializing from YAML containing more than one document is not supported"],
         );
-        check("mode: *x\n", &["line 1: not valid YAML: unknown anchor"]);
+        check("mode: *x\n", &["line 1: invalid YAML: unknown anchor"]);
     }
 
     #[test]
-    fn a_key_that_is_there_twice_is_one_problem() {
-        check("mode: plan\nmode: plan\n", &["mode: line 1: the key `mode` is here twice: keep one of them"]);
+    fn duplicate_key_is_one_problem() {
+        check("mode: plan\nmode: plan\n", &["mode: line 1: duplicate key `mode`: keep one of them"]);
         check(
             "registries:\n  - name: a\n    url: b\n    name: c\n",
-            &["registries[0].name: line 2: the key `name` is here twice: keep one of them"],
+            &["registries[0].name: line 2: duplicate key `name`: keep one of them"],
         );
     }
 
     #[test]
-    fn a_document_that_is_no_mapping_is_one_problem() {
+    fn document_that_is_no_mapping_is_one_problem() {
         for text in ["", "# nothing\n", "---\n", "~"] {
-            check(text, &["there is nothing in this file: write at least `registries` and `policies`"]);
+            check(text, &["the file is empty: write at least `registries` and `policies`"]);
         }
         check("- a\n", &["line 1: expected a mapping, found a list"]);
-        check("text", &["line 1: expected a mapping, found a text"]);
+        check("text", &["line 1: expected a mapping, found a string"]);
     }
 
     #[test]
-    fn an_unknown_key_is_answered_with_the_nearest_and_all_that_there_are() {
+    fn unknown_key_names_the_nearest_and_all_valid_keys() {
         check(
             "limits:\n  max_deletion: 3\n  max_bytes: 4\n",
             &[
-                "limits.max_deletion: line 2: unknown key: did you mean `max_deletions`? the keys here are `max_deletions`, `max_percent`",
-                "limits.max_bytes: line 3: unknown key: the keys here are `max_deletions`, `max_percent`",
+                "limits.max_deletion: line 2: unknown key: did you mean `max_deletions`? valid keys are `max_deletions`, `max_percent`",
+                "limits.max_bytes: line 3: unknown key: valid keys are `max_deletions`, `max_percent`",
             ],
         );
         check(
             "policies:\n- untagged: { older_than: 7d }\n",
-            &["policies[0].untagged.older_than: line 2: unknown key: the keys here are `newer_than`"],
+            &["policies[0].untagged.older_than: line 2: unknown key: valid keys are `newer_than`"],
         );
     }
 
     #[test]
-    fn a_key_that_is_no_text_does_not_hide_other_problems() {
+    fn key_that_is_no_string_does_not_hide_other_problems() {
         for key in ["1", "true", "~"] {
             check(
                 &format!("{key}: x\nmode: []\n"),
-                &["?: line 1: not a key: keys are texts", "mode: line 2: expected a text, found a list"],
+                &[
+                    "?: line 1: the key is not a string: put it in quotes",
+                    "mode: line 2: expected a string, found a list",
+                ],
             );
         }
     }
 
     #[test]
-    fn a_key_without_a_value_is_no_default() {
-        let problem =
-            |place: &str| format!("{place}: there is nothing after this key: fill it in, or remove the key");
+    fn key_without_a_value_is_a_problem() {
+        let problem = |place: &str| format!("{place}: the key has no value: add a value, or remove the key");
         check("mode:\n", &[&problem("mode: line 1")]);
         check("protect:\n  # tags: x\nmode: ~\n", &[&problem("protect: line 1"), &problem("mode: line 3")]);
         check("policies:\n- name: a\n  exclude:\n", &[&problem("policies[0].exclude: line 3")]);
         check(
             "polices:\n",
             &[
-                "polices: line 1: unknown key: did you mean `policies`? the keys here are `mode`, `schedule`, `timezone`, `listen`, `admin_token`, `state_dir`, `history`, `registries`, `retired`, `protect`, `limits`, `policies`",
+                "polices: line 1: unknown key: did you mean `policies`? valid keys are `mode`, `schedule`, `timezone`, `listen`, `admin_token`, `state_dir`, `history`, `registries`, `retired`, `protect`, `limits`, `policies`",
             ],
         );
     }
 
     #[test]
-    fn a_value_of_the_wrong_kind_says_what_was_expected_and_found() {
-        check("mode: 1\n", &["mode: line 1: expected a text, found the number 1: put it in quotes"]);
+    fn value_of_the_wrong_type_names_expected_and_found() {
+        check("mode: 1\n", &["mode: line 1: expected a string, found the number 1: put it in quotes"]);
         check("mode: yes\n", &[]);
-        check("mode: true\n", &["mode: line 1: expected a text, found `true`: put it in quotes"]);
-        check("mode: [plan]\n", &["mode: line 1: expected a text, found a list"]);
+        check("mode: true\n", &["mode: line 1: expected a string, found `true`: put it in quotes"]);
+        check("mode: [plan]\n", &["mode: line 1: expected a string, found a list"]);
         check("limits: 3\n", &["limits: line 1: expected a mapping, found the number 3"]);
         check(
             "registries: x\n",
             &[
-                "registries: line 1: expected a list, found a text: write `[…]` around it, or one element per line with `- `",
+                "registries: line 1: expected a list, found a string: write `[…]` around it, or one element per line with `- `",
             ],
         );
         check("registries: {a: b}\n", &["registries: line 1: expected a list, found a mapping"]);
         check(
             "limits: { max_percent: \"75\" }\n",
             &[
-                "limits.max_percent: line 1: expected a whole number, found the text \"75\": write it without quotes",
+                "limits.max_percent: line 1: expected a whole number, found the string \"75\": write it without quotes",
             ],
         );
         check(
@@ -348,22 +352,22 @@ mod tests {
         check(
             "registries: [{ tls: { insecure_skip_verify: 'on' } }]\n",
             &[
-                "registries[0].tls.insecure_skip_verify: line 1: expected `true` or `false`, found the text \"on\"",
+                "registries[0].tls.insecure_skip_verify: line 1: expected `true` or `false`, found the string \"on\"",
             ],
         );
         check(
             "protect:\n  tags: 1.10\n",
             &[
-                "protect.tags: line 2: expected a text or a list of texts, found the number 1.1: put it in quotes",
+                "protect.tags: line 2: expected a string or a list of strings, found the number 1.1: put it in quotes",
             ],
         );
         check(
             "protect:\n  tags: [a,\n    {b: c}]\n",
-            &["protect.tags[1]: line 3: expected a text, found a mapping"],
+            &["protect.tags[1]: line 3: expected a string, found a mapping"],
         );
         check(
             "protect: { newer_than: 6m }\n",
-            &["protect.newer_than: line 1: `6m` could mean minutes or months: write `6min` or `180d`"],
+            &["protect.newer_than: line 1: `6m` could be minutes or months: write `6min` or `180d`"],
         );
         check(
             "protect: { newer_than: 30 }\n",
@@ -394,7 +398,9 @@ mod tests {
         );
         check(
             "policies: [{ rules: [{ keep: { all: { newest: x } } }] }]\n",
-            &["policies[0].rules[0].keep.all.newest: line 1: expected a whole number, found the text \"x\""],
+            &[
+                "policies[0].rules[0].keep.all.newest: line 1: expected a whole number, found the string \"x\"",
+            ],
         );
         check(
             "policies: [{ rules: !x { a: b } }]\n",
@@ -403,15 +409,15 @@ mod tests {
     }
 
     #[test]
-    fn no_secret_is_repeated() {
+    fn secrets_are_never_repeated() {
         let check = |auth: &str, expected: &str| {
             let text = format!("registries:\n- auth: {auth}\n");
-            let Ok((_, findings)) = read(&text, "f") else { panic!("{text}") };
+            let Ok((_, findings)) = parse(&text, "f") else { panic!("{text}") };
             let message = findings.into_error("f", &text).to_string();
             assert!(!message.contains("hunter") && !message.contains("2468"), "{message}");
             assert!(message.contains(expected), "{message}");
         };
-        let refused = "line 2: a secret does not belong in this file: write `{ file: PATH }`, `{ env: NAME }` or `{ credential: NAME }`";
+        let refused = "line 2: secrets are not allowed in this file: write `{ file: PATH }`, `{ env: NAME }` or `{ credential: NAME }`";
         check("{ bearer: hunter2 }", refused);
         check("{ basic: { username: a, password: hunter2 } }", refused);
         check("{ basic: { username: a, password: 2468 } }", refused);
@@ -423,8 +429,8 @@ mod tests {
         );
         check("{ basic: { username: a, password: !hunter2 hunter2 } }", "");
         check("{ basic: { username: a, password: { value: hunter2 } } }", "unknown key");
-        check("{ basic: 'a:hunter2' }", "expected a mapping, found a text");
-        check("{ basic: { username: 2468 } }", "expected a text, found the number: put it in quotes");
-        check("hunter2", "expected a mapping, found a text");
+        check("{ basic: 'a:hunter2' }", "expected a mapping, found a string");
+        check("{ basic: { username: 2468 } }", "expected a string, found the number: put it in quotes");
+        check("hunter2", "expected a mapping, found a string");
     }
 }
