@@ -57,8 +57,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::config::{self, Config};
-use crate::model::{Digest, RepositoryName, Snapshot};
-use crate::plan::{Failure, Plan, PlanContext, RepositoryPlan, TagDeletion, Verdict, plan, span};
+use crate::model::{Digest, RepositoryName, Snapshot, TagDeletion, duration};
+use crate::plan::{Failure, Plan, PlanContext, RepositoryPlan, Verdict, plan};
 use crate::policy::{Mode, Patterns, Policy, Untagging};
 use crate::registry::{self, Features, Reader, TagCompleteness};
 use crate::state::State;
@@ -187,7 +187,7 @@ async fn in_time<T>(
 
 /// How long a run may take, as people write it.
 fn allowed(context: RegistryContext<'_>) -> String {
-    span::exact(TimeDelta::from_std(context.registry.run_timeout).unwrap_or(TimeDelta::MAX))
+    duration::exact(TimeDelta::from_std(context.registry.run_timeout).unwrap_or(TimeDelta::MAX))
 }
 
 async fn read_and_plan(

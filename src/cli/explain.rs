@@ -8,8 +8,8 @@ use super::args::{ExplainArguments, Form};
 use super::session::{Recalled, Usage, open_for};
 use super::table::{age, bytes, verdict};
 use crate::config::Config;
-use crate::model::{Digest, Snapshot, Tag};
-use crate::plan::{Evidence, MIN_OBSERVED_AGE, Plan, Planned, RepositoryPlan, Source, Verdict, Weight, span};
+use crate::model::{Digest, Snapshot, Tag, duration};
+use crate::plan::{Evidence, MIN_OBSERVED_AGE, Plan, Planned, RepositoryPlan, Source, Verdict, Weight};
 use crate::policy::Mode;
 use crate::report::ManifestDocument;
 use crate::run::{Name, RegistryContext, inspect, no_image, parse_image};
@@ -205,7 +205,7 @@ fn told(evidence: &Evidence, now: DateTime<Utc>) -> String {
         Weight::Future => "not believed: it is in the future",
         Weight::TooRecent => &format!(
             "it may be much older, and counts only when that is {} ago",
-            span::exact(MIN_OBSERVED_AGE)
+            duration::exact(MIN_OBSERVED_AGE)
         ),
         Weight::Weaker => "it may be much older, and something better is known",
     };

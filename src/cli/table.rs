@@ -4,8 +4,8 @@ use chrono::TimeDelta;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 use indicatif::HumanBytes;
 
-use crate::model::Tag;
-use crate::plan::{Planned, Verdict, span};
+use crate::model::{Tag, duration};
+use crate::plan::{Planned, Verdict};
 
 /// More tags than this are counted, not listed.
 const TAGS_LISTED: usize = 4;
@@ -31,7 +31,7 @@ pub(super) fn bytes(bytes: u64) -> String {
 }
 
 pub(super) fn age(age: Option<TimeDelta>) -> String {
-    age.map_or_else(|| "unknown".to_owned(), span::rough)
+    age.map_or_else(|| "unknown".to_owned(), duration::rough)
 }
 
 pub(super) fn tags(tags: &[Tag]) -> String {

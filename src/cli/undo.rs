@@ -8,7 +8,8 @@ use super::args::{Form, UndoArguments};
 use super::session::{Usage, clock, named, open_one, state};
 use super::table::{count, table, tags};
 use crate::config::Config;
-use crate::plan::{RESTORED_STAYS, span};
+use crate::model::duration;
+use crate::plan::RESTORED_STAYS;
 use crate::run::{ImageError, ImageTarget, UndoOutcome, UndoneEntry, undo, undo_document};
 
 pub(super) async fn put_back(config: &Config, arguments: &UndoArguments) -> anyhow::Result<Exit> {
@@ -88,7 +89,7 @@ fn print(registry: &str, undone: &[UndoneEntry]) {
          delete it again",
         back,
         count(undone.len(), "deletion", "deletions"),
-        span::exact(RESTORED_STAYS),
+        duration::exact(RESTORED_STAYS),
     );
 }
 

@@ -28,7 +28,7 @@ use super::env::Env;
 use super::schedule::Schedule;
 use super::schema::{self, Span};
 use super::settings::Config;
-use crate::plan::span;
+use crate::model::duration;
 
 use secrets::secret;
 use values::{mode, parsed, timezone};
@@ -84,7 +84,7 @@ fn history(written: Option<Span>, at: &Path, findings: &mut Findings) -> Option<
     }
     let history = written.map_or(HISTORY, TimeDelta::from);
     if history < MIN_HISTORY {
-        let (history, min) = (span::exact(history), span::exact(MIN_HISTORY));
+        let (history, min) = (duration::exact(history), duration::exact(MIN_HISTORY));
         findings.add(at, format!("{history} is too short to undo deletions: write at least `{min}`"));
         return None;
     }

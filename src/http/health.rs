@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::entry::Run;
 use super::status_store::State;
-use crate::plan::span;
+use crate::model::duration;
 use crate::report::Outcome;
 
 /// The loop beats far more often than this.
@@ -30,7 +30,7 @@ pub(super) fn stalled(state: &State, now: DateTime<Utc>) -> Option<String> {
     match state.heartbeat {
         None => Some("the loop has not begun".to_owned()),
         Some(beat) if now - beat > HEARTBEAT => {
-            Some(format!("the loop has not answered for {}", span::rough(now - beat)))
+            Some(format!("the loop has not answered for {}", duration::rough(now - beat)))
         }
         Some(_) => None,
     }
@@ -70,7 +70,7 @@ pub(super) fn causes(state: &State, now: DateTime<Utc>) -> Vec<Cause> {
         }
         let late = registry.next_run.map(|next| now - next).filter(|late| *late > GRACE);
         if let (Some(late), None) = (late, registry.running_since) {
-            let text = format!("the run of {name} should have begun {} ago", span::rough(late));
+            let text = format!("the run of {name} should have begun {} ago", duration::rough(late));
             causes.push(Cause { cause: "overdue", registry: Some(name.clone()), text });
         }
     }

@@ -1,68 +1,43 @@
-//! What earlier looks at a repository have found, and what one more look adds to it.
+//! What earlier scans of a repository have found, and what one more scan adds to it.
 //!
-//! It judges nothing: how old something is for all this is the plan's business.
+//! It must not know how old something is by that: `plan` decides it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::{Digest, Manifest, Snapshot, Tag};
+use super::manifest::Manifest;
+use super::name::{Digest, Tag};
+use super::observation::{FirstScan, Observation};
+use super::snapshot::Snapshot;
 
-/// What is remembered of one repository.
+/// What earlier scans have found in one repository.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ScanHistory {
-    /// When it was looked at for the first time.
+    /// When it was scanned for the first time.
     pub first_scan: FirstScan,
-    /// Every tag and the manifest it pointed to at the last look.
+    /// Every tag and the manifest it pointed to at the last scan.
     pub tags: BTreeMap<Tag, Digest>,
-    /// Manifests that were read. They never change, so they need not be read again.
+    /// Manifests that were read. A manifest never changes, so it is not read twice.
     pub manifests: BTreeMap<Digest, Arc<Manifest>>,
-    /// When each manifest was noticed; of manifests that no tag leads to any more, too.
+    /// When each manifest was observed, also of manifests that no tag leads to any more.
     pub observations: BTreeMap<Digest, Observation>,
-    /// Manifests that were to go with an index or a subject that regsweep deleted, did not yet, and were not
-    /// tagged since, alone or in another index.
+    /// Manifests that were to be deleted with an index or a subject, are still there although that is deleted,
+    /// and were not tagged since, by a tag of their own or of another index.
     pub leftovers: BTreeSet<Digest>,
-    /// Subjects of what was there at the last look that were seen in this repository then or before.
+    /// Subjects of the referrers of the last scan that this or an earlier scan has seen in this repository.
     pub seen_subjects: BTreeSet<Digest>,
 }
 
-/// When a repository was looked at for the first time.
-///
-/// What was there at the first look may have been there for years; what was noticed later was pushed
-/// between two looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum FirstScan {
-    /// It never was.
-    #[default]
-    Never,
-    /// Then.
-    At(DateTime<Utc>),
-    /// It never was, as far as anybody remembers: an older memory was lost.
-    Lost,
-    /// Then, for the first time after an older memory was lost.
-    AfterLoss(DateTime<Utc>),
-}
-
-/// What looking has told about one manifest of a repository.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Observation {
-    /// The look that found it new, or found a tag on it that was new: the first look, if it was there then.
-    pub noticed: DateTime<Utc>,
-    /// The look that found nothing leading to it any more.
-    pub untagged_since: Option<DateTime<Utc>>,
-    /// When an undo put it back.
-    pub restored: Option<DateTime<Utc>>,
-}
-
 impl ScanHistory {
-    /// Adds what a look at this moment has found, and tells the snapshot what is known from before.
+    /// The history with the scan of this moment added. The snapshot gets what is known from earlier scans.
     ///
-    /// A list that is suddenly empty proves too little to forget what its tags were: then the memory
-    /// stays as it was.
+    /// If all tags of a repository are missing at once, that may be a fault of the registry, so the tags of the
+    /// last scan stay in the history.
     ///
-    /// What has exactly the moment of the first look was there then. Clocks can be wrong, so an earlier
-    /// moment is that of a later look all the same.
+    /// A manifest was there at the first scan if its moment is exactly that of the first scan. An earlier moment
+    /// comes from a later scan with a wrong clock.
     pub fn record(&self, snapshot: &mut Snapshot, at: DateTime<Utc>) -> Self {
         let first_scan = match self.first_scan {
             FirstScan::Never => FirstScan::At(at),
@@ -71,8 +46,8 @@ impl ScanHistory {
         };
         let emptied = snapshot.tags.is_empty() && !self.tags.is_empty();
         let reached = reached(snapshot, |_| true);
-        // A signature's own tag says nothing of whether anybody wants it.
-        let wanted = self::reached(snapshot, |tag| tag.subject().is_none());
+        // The tag of a signature does not show that the signature is still used.
+        let used = self::reached(snapshot, |tag| tag.subject().is_none());
         let gained: BTreeSet<&Digest> = snapshot
             .tags
             .iter()
@@ -92,9 +67,9 @@ impl ScanHistory {
             let new = Observation { noticed: at, untagged_since: None, restored: None };
             observations.entry((*digest).clone()).or_insert(new);
         }
-        let is_left =
-            |digest: &&Digest| snapshot.manifests.contains_key(*digest) && !wanted.contains(*digest);
-        let leftovers: BTreeSet<Digest> = self.leftovers.iter().filter(is_left).cloned().collect();
+        let is_leftover =
+            |digest: &&Digest| snapshot.manifests.contains_key(*digest) && !used.contains(*digest);
+        let leftovers: BTreeSet<Digest> = self.leftovers.iter().filter(is_leftover).cloned().collect();
         let mut seen_subjects = snapshot.subjects();
         seen_subjects.retain(|subject| {
             snapshot.manifests.contains_key(subject)
@@ -112,7 +87,7 @@ impl ScanHistory {
         tags.retain(|_, digest| !snapshot.absent.contains(digest));
         drop(gained);
         drop(reached);
-        drop(wanted);
+        drop(used);
         snapshot.first_scan = first_scan;
         snapshot.observations = observations.clone();
         snapshot.leftovers = leftovers.clone();
@@ -124,15 +99,7 @@ impl ScanHistory {
     }
 }
 
-impl Snapshot {
-    /// Every manifest that something here says it is about, by its tag or in itself.
-    pub fn subjects(&self) -> BTreeSet<Digest> {
-        let by_tag = self.tags.keys().filter_map(|tag| tag.subject()?.digest());
-        by_tag.chain(self.manifests.values().filter_map(|manifest| manifest.subject.clone())).collect()
-    }
-}
-
-/// The manifests that such a tag leads to, by way of indexes too.
+/// The manifests that these tags lead to, directly or by an index.
 fn reached(snapshot: &Snapshot, by: impl Fn(&Tag) -> bool) -> BTreeSet<&Digest> {
     let mut reached = BTreeSet::new();
     let tags = snapshot.tags.iter().filter(|(tag, _)| by(tag));

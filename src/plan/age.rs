@@ -23,7 +23,7 @@ pub(super) struct Age {
     /// The latest believable evidence of life; `None` where there is none.
     pub(super) latest: Option<DateTime<Utc>>,
     /// When it was made, for those that were noticed by the same look.
-    pub(super) made: Option<DateTime<Utc>>,
+    pub(super) created: Option<DateTime<Utc>>,
     /// Whether all that is known is that it is at least this old. Then nothing is younger for it than what
     /// surely is.
     pub(super) at_least: bool,
@@ -81,7 +81,7 @@ pub(super) fn age(evidence: &[Evidence], now: DateTime<Utc>) -> Age {
     };
     Age {
         latest: counts.map(|one| one.at.min(now)),
-        made: evidence.iter().find(made).map(|one| one.at),
+        created: evidence.iter().find(made).map(|one| one.at),
         at_least: counts.is_some_and(|one| one.source == Source::FirstScan),
     }
 }
@@ -103,7 +103,7 @@ pub(super) fn evidence(
     }
     let speaks = found.iter().any(|one| one.weight == Weight::Outdated);
     if graph.nodes[node].kind == Kind::Index && !speaks {
-        let below = graph.family(node).filter(|&member| member != node).filter_map(made);
+        let below = graph.with_descendants(node).filter(|&member| member != node).filter_map(made);
         let youngest = below.filter(|&at| believe(at, now) == Weight::Outdated).max();
         found.extend(youngest.map(|at| Evidence {
             source: Source::YoungestChild,

@@ -1,10 +1,10 @@
-//! One criterion, held against the manifests that one rule judges together.
+//! The keep criteria: for which of the manifests that a rule evaluates together one holds, and why.
 //!
-//! It decides nothing: it finds what holds and by how much, and others count the findings.
+//! It must not know rules or verdicts. A new keep criterion is a variant of [`Criterion`], a function here, and its
+//! sentence in [`Finding`].
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::num::NonZeroUsize;
 
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
@@ -12,12 +12,11 @@ use chrono_tz::Tz;
 use semver::{BuildMetadata, Version};
 
 use super::age::Age;
-use super::graph::natural;
-use super::span;
+use super::finding::{Finding, Measure, Place};
 use crate::model::{Digest, Tag};
 use crate::policy::{Criterion, Line, Period};
 
-/// One manifest of the set that a rule judges.
+/// One of the manifests that a rule evaluates together.
 pub(super) struct Candidate<'a> {
     pub(super) node: usize,
     pub(super) digest: &'a Digest,
@@ -26,114 +25,27 @@ pub(super) struct Candidate<'a> {
     pub(super) age: Age,
 }
 
-/// What a criterion says of one manifest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// Whether the criterion keeps it.
-    pub holds: bool,
-    measure: Measure,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Measure {
-    Newest { count: usize, rank: Option<usize>, of: usize },
-    NewerThan { limit: TimeDelta, age: Option<TimeDelta> },
-    Period { period: Period, count: usize, of: Option<(String, Place)> },
-    Versions { count: usize, line: Option<Line>, best: Option<(Version, usize)> },
-    All(Vec<Finding>),
-}
-
-/// Where a manifest stands in its calendar period.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Youngest,
-    Older,
-    TooLongAgo,
-    /// It may be of an earlier period, and nothing surely younger takes its place.
-    Unsure,
-}
-
-impl Finding {
-    /// The key of the criterion in the configuration, with dashes: a fixed word.
-    pub fn code(&self) -> &'static str {
-        match &self.measure {
-            Measure::Newest { .. } => "newest",
-            Measure::NewerThan { .. } => "newer-than",
-            Measure::Period { period, .. } => period.name(),
-            Measure::Versions { .. } => "versions",
-            Measure::All(_) => "all",
-        }
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.measure {
-            Measure::Newest { count, rank: Some(rank), of } => {
-                write!(f, "newest {count}: it is number {rank} of {of}")
-            }
-            Measure::Newest { count, rank: None, .. } => write!(f, "newest {count}: its age is unknown"),
-            Measure::NewerThan { limit, age: Some(age) } => {
-                write!(f, "newer than {}: it is {} old", span::exact(*limit), span::rough(*age))
-            }
-            Measure::NewerThan { limit, age: None } => {
-                write!(f, "newer than {}: its age is unknown", span::exact(*limit))
-            }
-            Measure::Period { period, count, of: Some((label, place)) } => {
-                let place = match place {
-                    Place::Youngest => "it is the youngest of",
-                    Place::Older => "there is a younger one of",
-                    Place::TooLongAgo => "too long ago is",
-                    Place::Unsure => "nothing surely younger stands before",
-                };
-                write!(f, "{} {count}: {place} {label}", period.name())
-            }
-            Measure::Period { period, count, of: None } => {
-                write!(f, "{} {count}: its age is unknown", period.name())
-            }
-            Measure::Versions { count, line, best } => {
-                write!(f, "versions newest {count}")?;
-                if let Some(line) = line {
-                    write!(f, " per {line}")?;
-                }
-                match best {
-                    Some((version, rank)) => write!(f, ": {version} is number {rank}"),
-                    None => f.write_str(": it has no version"),
-                }
-            }
-            Measure::All(findings) => {
-                f.write_str("all of (")?;
-                for (position, finding) in findings.iter().enumerate() {
-                    write!(f, "{}{finding}", if position == 0 { "" } else { "; " })?;
-                }
-                f.write_str(")")
-            }
-        }
-    }
-}
-
-/// Puts the youngest first. Of equal age, the one that was made later is younger, then the one whose tag
-/// comes later in natural order; those of unknown age come last, and take no place among the newest.
+/// Sorts the youngest first. Of equal age, the one that was created later is younger, then the one whose tag
+/// comes later in natural order. Those of unknown age come last, and have no rank among the newest.
 pub(super) fn youngest_first(candidates: &mut [Candidate<'_>]) {
     candidates.sort_by(|a, b| {
         let by_tag = match (a.tags.last(), b.tags.last()) {
-            (Some(ours), Some(theirs)) => natural(theirs, ours),
+            (Some(ours), Some(theirs)) => theirs.natural_cmp(ours),
             _ => std::cmp::Ordering::Equal,
         };
-        let rank = |one: &Candidate<'_>| Reverse((one.age.latest, one.age.made));
+        let rank = |one: &Candidate<'_>| Reverse((one.age.latest, one.age.created));
         rank(a).cmp(&rank(b)).then(by_tag).then_with(|| a.digest.cmp(b.digest))
     });
 }
 
-/// The version that a tag stands for. A leading `v` is allowed, and an underscore stands for the plus
-/// sign that a tag cannot hold, as Helm writes it.
+/// The semantic version in a tag. A leading `v` is allowed, and an underscore stands for the plus sign, which
+/// cannot be in a tag: Helm writes it like that.
 pub(super) fn version(tag: &Tag) -> Option<Version> {
     let text = tag.as_str();
     Version::parse(&text.strip_prefix('v').unwrap_or(text).replacen('_', "+", 1)).ok()
 }
 
-/// What the criterion says of each candidate. The candidates must be in the order of
-/// [`youngest_first`].
+/// The result of the criterion for each candidate. The candidates must be in the order of [`youngest_first`].
 pub(super) fn evaluate(
     criterion: &Criterion,
     candidates: &[Candidate<'_>],
@@ -152,7 +64,7 @@ pub(super) fn evaluate(
             (0..candidates.len())
                 .map(column)
                 .map(|findings| Finding {
-                    // An empty conjunction would hold for everything; the configuration refuses it.
+                    // An empty conjunction would hold for everything, so the configuration does not accept it.
                     holds: findings.iter().all(|finding| finding.holds),
                     measure: Measure::All(findings),
                 })
@@ -163,7 +75,7 @@ pub(super) fn evaluate(
 
 fn newest(count: NonZeroUsize, candidates: &[Candidate<'_>]) -> Vec<Finding> {
     let of = candidates.iter().filter(|candidate| candidate.age.latest.is_some()).count();
-    // What may be much older than it seems takes no place from any other.
+    // A manifest whose age is only a minimum has no rank before others.
     let mut surely_younger = 0;
     let finding = |candidate: &Candidate<'_>| {
         let rank = candidate.age.latest.map(|_| surely_younger + 1);
@@ -190,17 +102,17 @@ fn in_periods(
     candidates: &[Candidate<'_>],
     timezone: Tz,
 ) -> Vec<Finding> {
-    let noticed = candidates.iter().map(|candidate| (candidate.age.latest, candidate.age.at_least));
-    let mut made: Vec<(usize, Option<DateTime<Utc>>)> =
-        candidates.iter().map(|candidate| candidate.age.made).enumerate().collect();
-    made.sort_by_key(|(_, moment)| Reverse(*moment));
-    let by_age = places(period, count, timezone, noticed);
-    let by_making = places(period, count, timezone, made.iter().map(|(_, moment)| (*moment, false)));
+    let observed = candidates.iter().map(|candidate| (candidate.age.latest, candidate.age.at_least));
+    let mut created: Vec<(usize, Option<DateTime<Utc>>)> =
+        candidates.iter().map(|candidate| candidate.age.created).enumerate().collect();
+    created.sort_by_key(|(_, moment)| Reverse(*moment));
+    let by_age = places(period, count, timezone, observed);
+    let by_creation = places(period, count, timezone, created.iter().map(|(_, moment)| (*moment, false)));
     let mut found = by_age;
-    // Several days' images can be noticed on one day, or copied on one, and are still of several days.
+    // Images of several days can be observed or copied on one day, and still count as of several days.
     let mut youngest = None;
-    for ((candidate, moment), place) in made.into_iter().zip(by_making) {
-        // Of those that were made at one moment, the look that noticed them tells the younger, if it can.
+    for ((candidate, moment), place) in created.into_iter().zip(by_creation) {
+        // Of those that were created at the same moment, the one that was observed later is younger.
         let ties = moment.is_some() && moment == youngest && candidates[candidate].age.at_least;
         match place {
             Some((_, Place::Youngest)) => {
@@ -218,8 +130,8 @@ fn in_periods(
     found.into_iter().map(finding).collect()
 }
 
-/// The place of each moment in its period. They come youngest first, each with whether it may be much
-/// earlier than it seems.
+/// The place of each moment in its period. The moments must be sorted, latest first, each with whether it is only
+/// the latest possible one.
 fn places(
     period: Period,
     count: NonZeroUsize,
@@ -248,7 +160,7 @@ fn places(
     moments.map(place).collect()
 }
 
-/// The period that a moment lies in: a key that tells periods apart, and a name for people.
+/// The period of a moment: a key that is unique to the period, and its name for people.
 fn calendar(period: Period, moment: DateTime<Utc>, timezone: Tz) -> ((i32, u32), String) {
     let date = moment.with_timezone(&timezone).date_naive();
     match period {
@@ -263,7 +175,7 @@ fn calendar(period: Period, moment: DateTime<Utc>, timezone: Tz) -> ((i32, u32),
 }
 
 fn highest_versions(count: NonZeroUsize, line: Option<Line>, candidates: &[Candidate<'_>]) -> Vec<Finding> {
-    // Build metadata has no precedence, so `1.0.0` and `v1.0.0_x` are one version and share a place.
+    // Build metadata has no precedence, so `1.0.0` and `v1.0.0_x` are one version with one rank.
     let bare = |mut version: Version| {
         version.build = BuildMetadata::EMPTY;
         version

@@ -1,10 +1,13 @@
-//! Bounds that a run must not cross without a human's word.
+//! The limits of a run: what would exceed one is refused.
+//!
+//! It must not know why something is deleted.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Counted, RepositoryPlan};
+use super::repository::RepositoryPlan;
+use super::verdict::Counted;
 use crate::model::RepositoryName;
 use crate::policy::Limits;
 

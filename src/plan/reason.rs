@@ -4,10 +4,13 @@ use std::fmt;
 
 use chrono::TimeDelta;
 
-use super::evaluation::RESTORED_STAYS;
-use super::{Finding, Verdict, span};
-use crate::model::{Digest, Tag};
+use super::finding::Finding;
+use super::verdict::Verdict;
+use crate::model::{Digest, Tag, duration};
 use crate::policy::Label;
+
+/// For so long a manifest is kept after an undo, so that there is time to correct the rules that deleted it.
+pub const RESTORED_STAYS: TimeDelta = TimeDelta::days(7);
 
 /// One reason for or against a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,8 +119,8 @@ impl fmt::Display for Reason {
                 write!(
                     f,
                     "it is {} old, and protect.newer_than is {}",
-                    span::rough(*age),
-                    span::exact(*limit)
+                    duration::rough(*age),
+                    duration::exact(*limit)
                 )
             }
             Self::AtLeast { count } => {
@@ -132,11 +135,11 @@ impl fmt::Display for Reason {
                 write!(f, "rule {rule} counts versions, and {tag} is no semantic version")
             }
             Self::Restored { age } => {
-                let stays = span::exact(RESTORED_STAYS);
+                let stays = duration::exact(RESTORED_STAYS);
                 write!(
                     f,
                     "an undo put it back {} ago, and it stays for {stays} after that",
-                    span::rough(*age)
+                    duration::rough(*age)
                 )
             }
             Self::AgeUnknown => f.write_str("nobody knows its age: there is no believable evidence"),
@@ -148,8 +151,8 @@ impl fmt::Display for Reason {
             Self::YoungUntagged { age, limit } => write!(
                 f,
                 "it has no tag; it was pushed or had its last one {} ago, and untagged.newer_than is {}",
-                span::rough(*age),
-                span::exact(*limit)
+                duration::rough(*age),
+                duration::exact(*limit)
             ),
             Self::YoungOrphan { subject } => {
                 write!(
@@ -174,8 +177,8 @@ impl fmt::Display for Reason {
             Self::ExpiredUntagged { age, limit } => write!(
                 f,
                 "it has no tag; it was pushed or had its last one {} ago; untagged.newer_than is {}",
-                span::rough(*age),
-                span::exact(*limit)
+                duration::rough(*age),
+                duration::exact(*limit)
             ),
             Self::Orphan { subject } => write!(f, "its subject {subject} was here and is gone"),
             Self::Leftover => {

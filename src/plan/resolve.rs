@@ -1,6 +1,7 @@
-//! From what speaks for each manifest alone to what becomes of all of them together.
+//! From the evaluation of each manifest to a verdict on all of them together.
 //!
-//! Kept manifests keep what they need; expired ones take along what only they need.
+//! What a kept manifest needs is kept; what only expired manifests need is deleted with them. It must not know
+//! rules or protections.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,9 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::age::Age;
 use super::evaluation::Evaluation;
 use super::graph::Graph;
-use super::{Counted, Reason, Verdict};
+use super::reason::Reason;
+use super::verdict::{Counted, Verdict};
 
-/// Settles every verdict and completes the reasons.
+/// The verdict on each manifest. Adds the reasons that come from other manifests.
 pub(super) fn resolve(
     graph: &Graph<'_>,
     ages: &[Age],
@@ -23,12 +25,12 @@ pub(super) fn resolve(
         let kept = graph.needed_by(&roots);
         let expired: Vec<usize> =
             nodes.clone().filter(|node| evaluations[*node].expired && !kept.contains_key(node)).collect();
-        // The youngest that goes of these, if fewer than `at_least` of them stay.
-        let rescued = |is_meant: fn(Counted) -> bool| {
-            let is_meant = |node: &usize| evaluations[*node].counted_as.is_some_and(is_meant);
-            let too_few = kept.keys().copied().filter(is_meant).count() < at_least;
-            let going = expired.iter().copied().filter(is_meant).filter(|_| too_few);
-            going.max_by_key(|&node| (ages[node].latest, ages[node].made, Reverse(node)))
+        // The youngest expired one that counts, if fewer than `at_least` that count are kept.
+        let rescued = |counts: fn(Counted) -> bool| {
+            let counts = |node: &usize| evaluations[*node].counted_as.is_some_and(counts);
+            let too_few = kept.keys().copied().filter(counts).count() < at_least;
+            let candidates = expired.iter().copied().filter(counts).filter(|_| too_few);
+            candidates.max_by_key(|&node| (ages[node].latest, ages[node].created, Reverse(node)))
         };
         // One at a time, since each may keep others by what it needs.
         if let Some(rescued) = rescued(|counted| counted == Counted::Image).or_else(|| rescued(|_| true)) {
@@ -36,8 +38,8 @@ pub(super) fn resolve(
             evaluations[rescued].reasons.push(Reason::AtLeast { count: at_least });
             continue;
         }
-        let deleted = graph.taken_by(&expired, &kept);
-        // Nothing speaks for these and nothing against them: a circle of referrers, say.
+        let deleted = graph.deleted_with(&expired, &kept);
+        // Nothing keeps or deletes these: a circle of referrers, for example.
         let undecided: Vec<usize> =
             nodes.clone().filter(|node| !kept.contains_key(node) && !deleted.contains(node)).collect();
         if undecided.is_empty() {
@@ -50,18 +52,18 @@ pub(super) fn resolve(
     };
     for node in nodes.clone() {
         let reasons = if deleted.contains(&node) {
-            taken_reasons(graph, node, &deleted)
+            deletion_reasons(graph, node, &deleted)
         } else {
-            needed_reasons(graph, node, &kept)
+            keep_reasons(graph, node, &kept)
         };
         evaluations[node].reasons.extend(reasons);
     }
     nodes.map(|node| if deleted.contains(&node) { Verdict::Delete } else { Verdict::Keep }).collect()
 }
 
-/// A referrer and its subject keep each other, so one is a reason for the other only where it is
-/// nearer to something that stays for a reason of its own.
-fn needed_reasons(graph: &Graph<'_>, node: usize, kept: &BTreeMap<usize, usize>) -> Vec<Reason> {
+/// Which kept manifests need this one. A referrer and its subject need each other, so one is a reason for the
+/// other only if it is nearer to a manifest that is kept for a reason of its own.
+fn keep_reasons(graph: &Graph<'_>, node: usize, kept: &BTreeMap<usize, usize>) -> Vec<Reason> {
     let digest = |other: &usize| graph.nodes[*other].digest.clone();
     let distance = |other: &usize| kept.get(other).copied();
     let leads = |other: &&usize| distance(other).is_some_and(|far| far == 0 || Some(far) < distance(&node));
@@ -75,7 +77,7 @@ fn needed_reasons(graph: &Graph<'_>, node: usize, kept: &BTreeMap<usize, usize>)
         .collect()
 }
 
-fn taken_reasons(graph: &Graph<'_>, node: usize, deleted: &BTreeSet<usize>) -> Vec<Reason> {
+fn deletion_reasons(graph: &Graph<'_>, node: usize, deleted: &BTreeSet<usize>) -> Vec<Reason> {
     let digest = |other: &usize| graph.nodes[*other].digest.clone();
     let parents = graph.parents[node].iter().filter(|other| deleted.contains(other));
     let subjects = graph.subjects[node].iter().filter(|other| deleted.contains(other));

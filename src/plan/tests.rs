@@ -14,8 +14,8 @@ use chrono_tz::Tz;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{Blob, Facts, Manifest, Observation, PLACEHOLDER};
-use crate::policy::{Criterion, Keep, Label, Line, Mode, Patterns, Period, Rule, Untagging};
+use crate::model::{Blob, Facts, Kind, Manifest, Observation, PLACEHOLDER, RepositoryName, Tag, TagDeletion};
+use crate::policy::{Criterion, Keep, Label, Limits, Line, Mode, Patterns, Period, Protect, Rule, Untagging};
 
 fn now() -> DateTime<Utc> {
     "2026-06-17T12:00:00Z".parse().unwrap() // a Wednesday

@@ -14,8 +14,7 @@ use super::error::{Error, Kind};
 use super::product::Product;
 use super::read::{NO_MANIFEST, Reader, Reference, Resolved};
 use super::transport::{Request, Response, Transport};
-use crate::model::{Digest, RepositoryName, Tag};
-use crate::plan::TagDeletion;
+use crate::model::{Digest, RepositoryName, Tag, TagDeletion};
 
 /// Answers to deletions carry nothing that is needed.
 const ANSWER_BYTES: usize = 1 << 20;

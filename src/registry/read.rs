@@ -18,8 +18,7 @@ use super::restore::Restorer;
 use super::transport::{Request, Response, Retry, Traffic, Transport};
 use super::wire;
 use crate::config;
-use crate::model::{Digest, Facts, Manifest, RepositoryName, Tag};
-use crate::plan::TagDeletion;
+use crate::model::{Digest, Facts, Manifest, RepositoryName, Tag, TagDeletion};
 
 /// The specification lets a registry refuse larger manifests (4 MiB); configurations are as small.
 pub(super) const MANIFEST_BYTES: usize = 4 << 20;

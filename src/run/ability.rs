@@ -1,8 +1,7 @@
 //! What a registry can do, as far as it was asked or can be inferred.
 
 use super::{Error, RegistryContext, run_blocking};
-use crate::model::RepositoryName;
-use crate::plan::TagDeletion;
+use crate::model::{RepositoryName, TagDeletion};
 use crate::policy::Policy;
 use crate::registry::Features;
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::apply::{Done, Work};
 use super::failure;
 use super::look::{Blind, Look};
-use crate::model::{Digest, Kind};
-use crate::plan::{TagDeletion, Untag};
+use crate::model::{Digest, Kind, TagDeletion};
+use crate::plan::Untag;
 use crate::registry::{self, Deletion, Placeholder, PlaceholderError, TagTarget};
 use crate::state::{self, Departure};
 

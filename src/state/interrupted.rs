@@ -42,7 +42,7 @@ mod tests {
     use chrono::DateTime;
 
     use super::super::tests::open;
-    use crate::plan::TagDeletion;
+    use crate::model::TagDeletion;
 
     #[test]
     fn the_last_run_of_a_registry_is_made_up_until_another_one_has_begun() {

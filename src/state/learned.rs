@@ -3,7 +3,7 @@
 use rusqlite::OptionalExtension as _;
 
 use super::{Error, State};
-use crate::plan::TagDeletion;
+use crate::model::TagDeletion;
 
 impl State {
     /// Notes whether a registry removes a tag alone.

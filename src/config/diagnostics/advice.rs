@@ -3,7 +3,7 @@
 //! It sees only validated settings, and so knows no lines.
 
 use crate::config::settings::{Collector, Config, Interruption, Registry};
-use crate::plan::span;
+use crate::model::duration;
 use crate::policy::Policy;
 
 impl Config {
@@ -61,7 +61,7 @@ fn grace_never_ends(registry: &Registry) -> Option<String> {
         "registry {}: its `gc.grace` of {} is not shorter than the interval between two runs (`schedule: {}`), so no \
          collection starts as long as every run deletes something: choose a longer interval or a shorter `grace`",
         registry.name,
-        span::exact(gc.grace),
+        duration::exact(gc.grace),
         schedule.as_str()
     ))
 }

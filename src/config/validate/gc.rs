@@ -13,7 +13,7 @@ use crate::config::env::Env;
 use crate::config::schedule::Schedule;
 use crate::config::schema::{self, List, Span};
 use crate::config::settings::{Collector, Gc, GcSchedule, Interruption, Method};
-use crate::plan::span;
+use crate::model::duration;
 
 /// Programs whose `run` starts a container that outlives them.
 const CONTAINER_CLIENTS: [&str; 5] = ["docker", "podman", "nerdctl", "docker-compose", "podman-compose"];
@@ -71,7 +71,7 @@ pub(crate) fn gc(
 fn grace(written: Option<Span>, history: Option<TimeDelta>, at: &Path, findings: &mut Findings) -> TimeDelta {
     let grace = written.map_or(TimeDelta::zero(), TimeDelta::from);
     if let Some(history) = history.filter(|history| grace > *history) {
-        let (grace, history) = (span::exact(grace), span::exact(history));
+        let (grace, history) = (duration::exact(grace), duration::exact(history));
         findings.add(
             at,
             format!(

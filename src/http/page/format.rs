@@ -6,8 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use indicatif::HumanBytes;
 use maud::{Markup, html};
 
+use crate::model::duration;
 pub(super) use crate::model::sanitize as short;
-use crate::plan::span;
 
 pub(super) fn bytes(bytes: u64) -> String {
     HumanBytes(bytes).to_string()
@@ -37,9 +37,9 @@ pub(super) fn when(at: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
     let text = if (now - at).abs() < TimeDelta::seconds(2) {
         if at > now { "any moment" } else { "just now" }.to_owned()
     } else if at > now {
-        format!("in {}", span::rough(at - now))
+        format!("in {}", duration::rough(at - now))
     } else {
-        format!("{} ago", span::rough(now - at))
+        format!("{} ago", duration::rough(now - at))
     };
     html! {
         time datetime=(at.format("%FT%TZ")) title=(at.format("%F %T UTC")) { (text) }
@@ -49,7 +49,7 @@ pub(super) fn when(at: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
 /// How long it is until then at a glance, with the moment itself for whoever points at it.
 pub(super) fn left(until: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
     html! {
-        time datetime=(until.format("%FT%TZ")) title=(until.format("%F %T UTC")) { (span::rough(until - now)) }
+        time datetime=(until.format("%FT%TZ")) title=(until.format("%F %T UTC")) { (duration::rough(until - now)) }
     }
 }
 
@@ -57,7 +57,7 @@ pub(super) fn took(duration: Duration) -> String {
     match duration.as_millis() {
         milliseconds @ 0..1000 => format!("{milliseconds}ms"),
         1000..10_000 => format!("{:.1}s", duration.as_secs_f64()),
-        _ => span::rough(TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)),
+        _ => duration::rough(TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)),
     }
 }
 

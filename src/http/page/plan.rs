@@ -4,8 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
 
 use super::format::{bytes, count, short, some, when};
-use crate::model::Tag;
-use crate::plan::span;
+use crate::model::{Tag, duration};
 use crate::report::{ManifestDocument, PlanDocument, RepositoryDocument, UntagDocument};
 
 /// Of what is deleted, this many rows are seen at once.
@@ -157,7 +156,7 @@ pub(super) fn tags(tags: &[Tag]) -> String {
 
 fn age(planned: &ManifestDocument) -> String {
     let age = planned.age_seconds.and_then(TimeDelta::try_seconds);
-    age.map_or_else(|| "unknown".to_owned(), span::rough)
+    age.map_or_else(|| "unknown".to_owned(), duration::rough)
 }
 
 fn why(planned: &ManifestDocument) -> String {

@@ -7,8 +7,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use regsweep::config::{self, Config};
 use regsweep::http::{Admin, Entry, Run, ServerLimits, StatusStore, router, serve};
 use regsweep::metrics::{Carried, DeletedCount, Metrics};
-use regsweep::model::{Blob, Digest, Facts, Kind, Manifest, RepositoryName, Snapshot, Tag};
-use regsweep::plan::{Failure, Plan, PlanContext, TagDeletion, plan};
+use regsweep::model::{Blob, Digest, Facts, Kind, Manifest, RepositoryName, Snapshot, Tag, TagDeletion};
+use regsweep::plan::{Failure, Plan, PlanContext, plan};
 use regsweep::report::{CollectionOutcome, CollectionReport, Deleted, PlanDocument, RunReport};
 use regsweep::state::State;
 
