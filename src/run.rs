@@ -47,7 +47,7 @@ pub use recovery::recovery_pause;
 pub use retained::RetainedDigests;
 use room::{Line, judge_beside};
 use scan::{Depth, scan};
-use scan_history::{forget, recall, remember};
+
 pub use time_argument::TimeArgument;
 pub use undo::{UndoOutcome, UndoneEntry, undo};
 
@@ -239,7 +239,7 @@ async fn read_and_plan(
         line.advance();
     }
     drop(results);
-    forget(context).await;
+    scan_history::prune(context).await;
     let mut plan = Plan::new(&context.registry.name, context.now, plans, failures, &context.config.limits);
     let tag_completeness = hidden::refuse(context, features, &samples, &mut plan).await?;
     Ok(ScannedPlan { plan, unclaimed, retained, features, tag_completeness })
@@ -281,7 +281,7 @@ async fn judge(
         },
         parents_deleted: &parents_deleted,
     };
-    let before = recall(bounds, repository).await?;
+    let before = scan_history::load(bounds, repository).await?;
     let doubts = |digest: &Digest| {
         let recheck = recheck.as_deref();
         recheck.is_some_and(|one| !one.confirmed.contains(digest) && !one.doomed.contains(digest))
@@ -297,7 +297,7 @@ async fn judge(
     let mut not_seen = BTreeSet::new();
     loop {
         bounds.deeper(&mut rounds)?;
-        subjects::recall(context, &mut snapshot, &before, &mut not_seen).await?;
+        subjects::load_journaled(context, &mut snapshot, &before, &mut not_seen).await?;
         // Not earlier than anything was pushed that has been found by now.
         let at = (context.clock)();
         let after = before.record(&mut snapshot, at);
@@ -328,7 +328,7 @@ async fn judge(
         let doomed = plan.deletions().map(|planned| &planned.digest).filter(|_| features.referrers);
         let open: Vec<Digest> = doomed.filter(|&digest| asked.insert(digest.clone())).cloned().collect();
         if open.is_empty() {
-            remember(context, repository, before, after, at).await?;
+            scan_history::save(context, repository, before, after, at).await?;
             return Ok((snapshot, plan));
         }
         let found: Vec<_> = stream::iter(&open)

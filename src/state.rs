@@ -3,24 +3,24 @@
 //! One SQLite file in a directory that one process holds at a time. It knows no registry and decides
 //! nothing. Losing it loses history and makes everything look younger; nothing is deleted sooner for it.
 
-mod beside;
 mod file;
 mod history;
-mod interrupted;
 mod journal;
-mod learned;
-mod memory;
-mod names;
 mod plans;
+mod read_only;
 mod recovery_log;
+mod registry_names;
+mod reruns;
 mod runs;
+mod scan_history;
 mod schema;
 mod subjects;
+mod tag_deletion;
 
 pub use history::Filter;
-pub use journal::{Departure, Entry, Fate};
-pub use names::{Recognized, Unknown};
+pub use journal::{Answer, JournalEntry, NewJournalEntry};
 pub use recovery_log::RecoveryLog;
+pub use registry_names::{RegistryChanges, UnconfiguredRegistry};
 pub use runs::{Collection, Run, Total, TotalKind};
 
 use std::fs::{File, TryLockError};
@@ -31,19 +31,19 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
-use names::Names;
+use registry_names::RegistryNames;
 
 /// The name of the file in the directory.
 const FILE: &str = "state.sqlite";
 /// The name of the file that the holder has locked.
 const LOCK: &str = "lock";
 /// How long to wait for somebody else who uses the file: nobody should, but for a look.
-const PATIENCE: Duration = Duration::from_secs(10);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Statements that stay prepared: there are fewer in this module.
 const STATEMENTS: usize = 64;
 
 /// What follows from the loss of a state, for people.
-const LOST: &str = "Nothing is deleted sooner for it: ages that only the state knew begin anew. What the old one \
+const LOSS_NOTE: &str = "Nothing is deleted sooner for it: ages that only the state knew begin anew. What the old one \
                     tells of deletions cannot be undone from the new one. If a registry was stopped for a \
                     collection just then, look whether it runs";
 
@@ -86,9 +86,9 @@ struct Open {
     /// again whether it is its turn; here it waits for it.
     writing: Mutex<()>,
     /// What registries are called.
-    names: RwLock<Arc<Names>>,
+    names: RwLock<Arc<RegistryNames>>,
     /// Whether an older memory was lost.
-    forgotten: bool,
+    history_lost: bool,
     /// Nothing of a view is locked, and nothing is written through it.
     writable: bool,
     /// Why this stands for a state that is lost.
@@ -146,13 +146,13 @@ impl State {
             tracing::error!(
                 file = %path.display(),
                 set_aside = %aside.display(),
-                "the state could not be used ({why}), so it was set aside and a new one was begun. {LOST}"
+                "the state could not be used ({why}), so it was set aside and a new one was begun. {LOSS_NOTE}"
             );
             return Ok(true);
         }
         if known && file::is_empty(&path) {
             tracing::error!(
-                file = %path.display(), "the state is gone from where it was, so a new one was begun. {LOST}"
+                file = %path.display(), "the state is gone from where it was, so a new one was begun. {LOSS_NOTE}"
             );
         }
         Ok(known)
@@ -165,21 +165,21 @@ impl State {
         schema::prepare(&durable, &path, lost)?;
         let quick = connect(&path, OpenFlags::default(), "NORMAL")?;
         let writable = !durable.is_readonly(rusqlite::MAIN_DB)?;
-        let forgotten = schema::is_forgotten(&durable)?;
+        let history_lost = schema::is_history_lost(&durable)?;
         let (durable, quick, writing) = (Mutex::new(durable), Some(Mutex::new(quick)), Mutex::new(()));
         let names = RwLock::default();
-        let open = Open { durable, quick, writing, names, forgotten, writable, lost: None, _lock: lock };
+        let open = Open { durable, quick, writing, names, history_lost, writable, lost: None, _lock: lock };
         Ok(Self { open: Arc::new(open) })
     }
 
     /// What cannot be written to.
     fn view(connection: Connection, lost: Option<String>) -> Result<Self, Error> {
         connection.pragma_update(None, "query_only", true)?;
-        let forgotten = schema::is_forgotten(&connection)?;
+        let history_lost = schema::is_history_lost(&connection)?;
         let (durable, writing) = (Mutex::new(connection), Mutex::new(()));
         let names = RwLock::default();
         let open =
-            Open { durable, quick: None, writing, names, forgotten, writable: false, lost, _lock: None };
+            Open { durable, quick: None, writing, names, history_lost, writable: false, lost, _lock: None };
         Ok(Self { open: Arc::new(open) })
     }
 
@@ -225,7 +225,7 @@ impl State {
 
 fn connect(path: &Path, flags: OpenFlags, synchronous: &str) -> Result<Connection, rusqlite::Error> {
     let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(PATIENCE)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "synchronous", synchronous)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
@@ -275,12 +275,12 @@ mod tests {
     }
 
     /// A deletion in `team/app`.
-    pub(super) fn departure(digest: &str, tags: &[&str], bytes: u64) -> Departure {
-        Departure {
+    pub(super) fn new_entry(digest: &str, tags: &[&str], bytes: u64) -> NewJournalEntry {
+        NewJournalEntry {
             repository: name(),
             digest: self::digest(digest),
             tags: tags.iter().map(|word| tag(word)).collect(),
-            alone: false,
+            tag_only: false,
             kind: Kind::Image,
             media_type: "application/vnd.oci.image.manifest.v1+json".into(),
             body: digest.as_bytes().to_vec(),
@@ -313,7 +313,7 @@ mod tests {
     }
 
     fn forgets(state: &State) -> bool {
-        state.recall("main", &name()).unwrap().first_scan == FirstScan::Lost
+        state.load_scan_history("main", &name()).unwrap().first_scan == FirstScan::Lost
     }
 
     fn names(directory: &Path) -> Vec<String> {
@@ -329,8 +329,10 @@ mod tests {
         let (directory, state) = open();
         let run = state.begin_run("main", at(0)).unwrap();
         for number in 0..50 {
-            let departure = departure(&number.to_string(), &["v1"], 10);
-            state.departing(run, "main", &Departure { body: vec![7; 3000], ..departure }, at(1)).unwrap();
+            let new_entry = new_entry(&number.to_string(), &["v1"], 10);
+            state
+                .record_intent(run, "main", &NewJournalEntry { body: vec![7; 3000], ..new_entry }, at(1))
+                .unwrap();
         }
         assert!(!forgets(&state));
         directory
@@ -425,8 +427,8 @@ mod tests {
             let state = State::open(directory.path()).unwrap();
             assert!(forgets(&state));
             let looked = ScanHistory { first_scan: FirstScan::AfterLoss(at(4)), ..ScanHistory::default() };
-            state.remember("main", &name(), &ScanHistory::default(), &looked, at(4)).unwrap();
-            assert_eq!(state.recall("main", &name()).unwrap(), looked);
+            state.save_scan_history("main", &name(), &ScanHistory::default(), &looked, at(4)).unwrap();
+            assert_eq!(state.load_scan_history("main", &name()).unwrap(), looked);
             assert_eq!(names(directory.path()), ["lock", FILE, "state.sqlite-shm", "state.sqlite-wal"]);
         }
         let directory = tempfile::tempdir().unwrap();
@@ -458,8 +460,8 @@ mod tests {
         assert_eq!(state.reclaimable("main").unwrap(), 150);
         assert_eq!(state.stopped().unwrap(), ["main"]);
         assert_eq!(state.recovery_log("main").down_since().unwrap(), None);
-        let entry = state.departing(runs[0].id, "main", &departure("a", &["v1"], 5), at(30)).unwrap();
-        state.departed(entry).unwrap();
+        let entry = state.record_intent(runs[0].id, "main", &new_entry("a", &["v1"], 5), at(30)).unwrap();
+        state.record_deleted(entry).unwrap();
         drop(state);
         let state = State::open(directory.path()).unwrap();
         assert_eq!(state.reclaimable("main").unwrap(), 155);
@@ -469,39 +471,39 @@ mod tests {
     #[test]
     fn beside_nobody_one_may_write_and_is_in_nobodys_way() {
         let directory = tempfile::tempdir().unwrap();
-        assert!(State::beside(&directory.path().join("none")).unwrap().is_none());
+        assert!(State::open_to_read(&directory.path().join("none")).unwrap().is_none());
         assert_eq!(names(directory.path()).len(), 0);
-        assert!(State::beside(directory.path()).unwrap().is_none());
+        assert!(State::open_to_read(directory.path()).unwrap().is_none());
         assert_eq!(names(directory.path()).len(), 0);
         drop(State::open(directory.path()).unwrap());
-        let state = State::beside(directory.path()).unwrap().unwrap();
+        let state = State::open_to_read(directory.path()).unwrap().unwrap();
         assert!(state.is_writable());
         let holder = State::open(directory.path()).unwrap();
         let looked = ScanHistory { first_scan: FirstScan::At(at(4)), ..ScanHistory::default() };
-        state.remember("main", &name(), &ScanHistory::default(), &looked, at(4)).unwrap();
-        assert_eq!(holder.recall("main", &name()).unwrap(), looked);
+        state.save_scan_history("main", &name(), &ScanHistory::default(), &looked, at(4)).unwrap();
+        assert_eq!(holder.load_scan_history("main", &name()).unwrap(), looked);
     }
 
     #[test]
     fn beside_a_holder_one_sees_what_it_commits() {
         let (directory, holder) = open();
-        let view = State::beside(directory.path()).unwrap().unwrap();
+        let view = State::open_to_read(directory.path()).unwrap().unwrap();
         assert!(!view.is_writable());
         assert_eq!(view.runs(9).unwrap(), []);
         let run = holder.begin_run("main", at(0)).unwrap();
         assert_eq!(view.runs(9).unwrap().len(), 1);
         let looked = ScanHistory { first_scan: FirstScan::At(at(4)), ..ScanHistory::default() };
-        holder.remember("main", &name(), &ScanHistory::default(), &looked, at(4)).unwrap();
-        assert_eq!(view.recall("main", &name()).unwrap(), looked);
+        holder.save_scan_history("main", &name(), &ScanHistory::default(), &looked, at(4)).unwrap();
+        assert_eq!(view.load_scan_history("main", &name()).unwrap(), looked);
         let other = ScanHistory { first_scan: FirstScan::At(at(5)), ..ScanHistory::default() };
-        view.remember("main", &name(), &looked, &other, at(5)).unwrap();
-        view.forget("main", at(9)).unwrap();
+        view.save_scan_history("main", &name(), &looked, &other, at(5)).unwrap();
+        view.prune_scan_history("main", at(9)).unwrap();
         view.prune(at(9)).unwrap();
-        assert_eq!(view.recall("main", &name()).unwrap(), looked);
-        assert!(view.departing(run, "main", &departure("a", &["v1"], 1), at(1)).is_err());
+        assert_eq!(view.load_scan_history("main", &name()).unwrap(), looked);
+        assert!(view.record_intent(run, "main", &new_entry("a", &["v1"], 1), at(1)).is_err());
         drop(holder);
         State::open(directory.path()).unwrap();
-        assert_eq!(view.recall("main", &name()).unwrap(), looked);
+        assert_eq!(view.load_scan_history("main", &name()).unwrap(), looked);
     }
 
     #[test]
@@ -510,9 +512,9 @@ mod tests {
         let lock = File::create(directory.path().join(LOCK)).unwrap();
         lock.lock().unwrap();
         std::fs::write(directory.path().join(FILE), "noise").unwrap();
-        assert!(matches!(State::beside(directory.path()).err(), Some(Error::Unreadable(..))));
+        assert!(matches!(State::open_to_read(directory.path()).err(), Some(Error::Unreadable(..))));
         std::fs::remove_file(directory.path().join(FILE)).unwrap();
-        assert!(matches!(State::beside(directory.path()).err(), Some(Error::Unreadable(..))));
+        assert!(matches!(State::open_to_read(directory.path()).err(), Some(Error::Unreadable(..))));
         assert_eq!(names(directory.path()), [LOCK]);
     }
 
@@ -529,7 +531,7 @@ mod tests {
         // Beside a holder, which may be of that version.
         let lock = File::create(directory.path().join(LOCK)).unwrap();
         lock.lock().unwrap();
-        let view = State::beside(directory.path()).unwrap().unwrap();
+        let view = State::open_to_read(directory.path()).unwrap().unwrap();
         assert_eq!((view.runs(9).unwrap().len(), view.is_writable()), (1, false));
         drop(lock);
         let version: i64 = file.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();

@@ -14,7 +14,7 @@ use crate::policy::Patterns;
 use crate::registry::{Reader, Retry};
 use crate::report::StateUse;
 use crate::run::{RegistryContext, prefixes};
-use crate::state::{State, Unknown};
+use crate::state::{State, UnconfiguredRegistry};
 
 /// A registry of the configuration with a way to it.
 pub(super) struct Session<'a> {
@@ -129,7 +129,7 @@ impl Recalled {
 /// The state, for a command that writes to it.
 pub(super) fn state(config: &Config) -> anyhow::Result<State> {
     let state = State::open(&config.state_dir)?;
-    for unknown in state.adopt(config)?.unknown {
+    for unknown in state.adopt_names(config)?.unknown {
         tracing::warn!(registry = %unknown.name, "{unknown}");
     }
     Ok(state)
@@ -137,17 +137,19 @@ pub(super) fn state(config: &Config) -> anyhow::Result<State> {
 
 /// The state beside whoever holds it, with the names that registries have by now.
 pub(super) fn beside(config: &Config) -> Result<Option<State>, crate::state::Error> {
-    let state = State::beside(&config.state_dir)?;
+    let state = State::open_to_read(&config.state_dir)?;
     if let Some(state) = &state {
-        state.recognize(config)?;
+        state.match_names(config)?;
     }
     Ok(state)
 }
 
 /// Registries that the state remembers and the configuration does not have, and why it remembers none if it is lost.
-pub(super) fn unknown(config: &Config) -> Result<(Vec<Unknown>, Option<String>), crate::state::Error> {
-    match State::beside(&config.state_dir)? {
-        Some(state) => Ok((state.recognize(config)?.unknown, state.lost().map(str::to_owned))),
+pub(super) fn unknown(
+    config: &Config,
+) -> Result<(Vec<UnconfiguredRegistry>, Option<String>), crate::state::Error> {
+    match State::open_to_read(&config.state_dir)? {
+        Some(state) => Ok((state.match_names(config)?.unknown, state.lost().map(str::to_owned))),
         None => Ok((Vec::new(), None)),
     }
 }

@@ -13,8 +13,8 @@ const SOON: TimeDelta = TimeDelta::hours(1);
 
 impl Service {
     /// Lets the next start of the service make this run up.
-    pub(super) fn make_up_later(&self, run: i64) {
-        if let Err(error) = self.state.make_up_later(run) {
+    pub(super) fn note_for_rerun(&self, run: i64) {
+        if let Err(error) = self.state.note_for_rerun(run) {
             tracing::error!(run, %error, "the state cannot be written, so the run is not made up");
         }
     }
@@ -22,7 +22,7 @@ impl Service {
     /// Begins the runs that the end of a process before this one cut short, where the schedule would leave the
     /// registry alone for long. A registry without a schedule has runs only when somebody asks.
     pub(super) fn make_up(self: &Arc<Self>, active: &ActiveConfig) {
-        let interrupted = self.state.interrupted().unwrap_or_else(|error| {
+        let interrupted = self.state.registries_to_rerun().unwrap_or_else(|error| {
             tracing::error!(%error, "the state cannot be read, so no run is made up");
             Vec::new()
         });

@@ -7,7 +7,7 @@ impl Service {
     /// Lets what is known of registries go on under the names of this configuration, and tells of those that it does
     /// not have.
     pub(super) fn take_names(&self, config: &Config) -> anyhow::Result<()> {
-        let recognized = self.state.adopt(config)?;
+        let recognized = self.state.adopt_names(config)?;
         for (old, new) in &recognized.renamed {
             tracing::info!(registry = %new, was = %old, "a registry has another name: what is known of it goes on");
         }

@@ -36,7 +36,7 @@ impl Service {
                 self.status_store.planned(document);
                 self.status_store.run_ended(Run { id: Some(run), ..Run::of(&report, at, taken) });
                 if report.interrupted {
-                    self.make_up_later(run);
+                    self.note_for_rerun(run);
                 }
                 // Last: whoever sees it counted finds the rest.
                 self.metrics.run_finished(&report, taken, (self.clock)());
@@ -86,7 +86,7 @@ impl Service {
         let id = self.state.run_that_began(name, at).ok().flatten();
         self.status_store.run_ended(Run { id, ..Run::interrupted(name, &error.to_string(), at, taken) });
         if let Some(run) = id {
-            self.make_up_later(run);
+            self.note_for_rerun(run);
         }
     }
 }

@@ -63,7 +63,7 @@ impl Service {
     pub(super) fn open(config: &Config, env: Env<'_>, clock: Clock) -> anyhow::Result<Arc<Self>> {
         let state = State::open(&config.state_dir)?;
         // First, or what is remembered has the names of before.
-        state.adopt(config)?;
+        state.adopt_names(config)?;
         let revision = option_env!("REGSWEEP_REVISION").unwrap_or("unknown");
         let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), revision)?;
         let status_store = StatusStore::default();

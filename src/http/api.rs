@@ -12,7 +12,7 @@ use super::health::Cause;
 use super::status_store::{Registry, State};
 use crate::policy::Mode;
 use crate::report::{CollectionReport, moment};
-use crate::state::Unknown;
+use crate::state::UnconfiguredRegistry;
 
 /// The version of the forms. It changes only if a field changes its meaning.
 const VERSION: u32 = 1;
@@ -116,7 +116,7 @@ fn registry(registry: &Registry) -> Value {
     })
 }
 
-fn unknown(unknown: &Unknown) -> Value {
+fn unknown(unknown: &UnconfiguredRegistry) -> Value {
     json!({
         "registry": unknown.name,
         "address": unknown.address,

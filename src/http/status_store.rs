@@ -14,7 +14,7 @@ use crate::config::{Config, Gc, GcSchedule};
 use crate::metrics::Carried;
 use crate::policy::Mode;
 use crate::report::{CollectionOutcome, CollectionReport, Outcome, PlanDocument};
-use crate::state::Unknown;
+use crate::state::UnconfiguredRegistry;
 
 /// Runs and collections that are remembered, of all registries together.
 const REMEMBERED: usize = 200;
@@ -31,7 +31,7 @@ pub(super) struct State {
     /// Why the last attempt to read the configuration failed, if it did.
     pub(super) configuration_error: Option<(DateTime<Utc>, String)>,
     /// Registries that the state remembers and the configuration does not have.
-    pub(super) unknown: Vec<Unknown>,
+    pub(super) unknown: Vec<UnconfiguredRegistry>,
     /// In the order of the configuration.
     pub(super) registries: Vec<Registry>,
     /// The latest first.
@@ -114,7 +114,7 @@ impl StatusStore {
     }
 
     /// Registries that the state remembers and the configuration does not have.
-    pub fn unknown(&self, unknown: Vec<Unknown>) {
+    pub fn unknown(&self, unknown: Vec<UnconfiguredRegistry>) {
         self.update(|state| state.unknown = unknown);
     }
 

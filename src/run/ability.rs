@@ -48,7 +48,7 @@ pub(super) async fn with_learned(
     let Some(state) = context.state else { return Ok(known(told)) };
     let (state, registry) = (state.clone(), context.registry.name.clone());
     let learned = run_blocking(move || match told {
-        Some(told) => state.learn_tag_deletion(&registry, told).map(|()| Some(told)),
+        Some(told) => state.record_tag_deletion(&registry, told).map(|()| Some(told)),
         None => state.tag_deletion(&registry),
     });
     Ok(known(learned.await?))

@@ -18,7 +18,7 @@ use crate::plan::{Failure, Planned, RepositoryPlan, Untag};
 use crate::policy::Policy;
 use crate::registry::{self, Deleter, Deletion, Features};
 use crate::report::{Deleted, RunReport, Skipped, Untagged, listed};
-use crate::state::Departure;
+use crate::state::NewJournalEntry;
 
 /// Repositories that are worked on at once. Within one, deletions follow one another: each makes
 /// distribution read every tag there, and parents must be gone before their children.
@@ -236,16 +236,16 @@ impl Work<'_> {
         let was_there = read.is_some();
         let (media_type, body) =
             read.map_or_else(Default::default, |raw| (raw.media_type, raw.body.to_vec()));
-        let departure = Departure {
+        let new_entry = NewJournalEntry {
             media_type,
             body,
             rules: planned.rules.clone(),
             reasons: planned.reasons.iter().map(ToString::to_string).collect(),
             bytes: planned.frees,
             dependents: family.dependents(&planned.digest),
-            ..self.departure(&planned.digest, planned.kind)
+            ..self.new_entry(&planned.digest, planned.kind)
         };
-        let departure = self.with_bytes(departure, done).await.ok_or(FAILED)?;
+        let new_entry = self.with_bytes(new_entry, done).await.ok_or(FAILED)?;
         self.renew(look, if begun { FINISH_TIMEOUT } else { Duration::ZERO }, done).await?;
         let went_along = begun && was_there && look.is_absent(&planned.digest);
         let tags = match look.dooms(&planned.digest) {
@@ -253,7 +253,7 @@ impl Work<'_> {
             None if went_along => planned.tags.clone(),
             None => return Err(CHANGED),
         };
-        let departure = Departure { tags, ..departure };
+        let new_entry = NewJournalEntry { tags, ..new_entry };
         let send = async || {
             if went_along {
                 return Ok(Deletion::Done);
@@ -262,8 +262,8 @@ impl Work<'_> {
             // What was there until its parent went is gone because of us.
             Ok(if was_there { Deletion::Done } else { deletion })
         };
-        let deletion = self.send(&departure, look, send, done).await.ok_or(FAILED)?;
-        Ok(self.deleted(planned, departure.tags, deletion))
+        let deletion = self.send(&new_entry, look, send, done).await.ok_or(FAILED)?;
+        Ok(self.deleted(planned, new_entry.tags, deletion))
     }
 
     async fn untag(&self, look: &mut Look, done: &mut Done) {
@@ -286,21 +286,21 @@ impl Work<'_> {
         if done.broken {
             return Err(AFTER_A_FAILURE);
         }
-        let departure = Departure {
+        let new_entry = NewJournalEntry {
             tags: vec![untag.tag.clone()],
-            alone: true,
+            tag_only: true,
             rules: vec![untag.rule.clone()],
             reasons: vec![format!("rule {} no longer keeps it; its manifest stays", untag.rule)],
-            ..self.departure(&untag.digest, untag.kind)
+            ..self.new_entry(&untag.digest, untag.kind)
         };
         let failed = "its removal failed";
-        let departure = self.with_bytes(departure, done).await.ok_or(failed)?;
+        let new_entry = self.with_bytes(new_entry, done).await.ok_or(failed)?;
         self.renew(look, Duration::ZERO, done).await?;
         if !look.removes(untag) {
             return Err(CHANGED);
         }
-        let send = async || self.remove(untag, &departure).await;
-        match self.send(&departure, look, send, done).await.ok_or(failed)? {
+        let send = async || self.remove(untag, &new_entry).await;
+        match self.send(&new_entry, look, send, done).await.ok_or(failed)? {
             Deletion::Done | Deletion::AlreadyGone => Ok(()),
             Deletion::Moved => Err("somebody has just pushed it"),
         }

@@ -74,7 +74,7 @@ impl<'a> Bounds<'a> {
     }
 
     /// What is remembered; `None` if that had no room.
-    pub(super) fn recalled(&mut self, before: Option<ScanHistory>) -> Result<ScanHistory, Error> {
+    pub(super) fn loaded(&mut self, before: Option<ScanHistory>) -> Result<ScanHistory, Error> {
         let Some(before) = before else {
             self.grow(usize::MAX)?;
             return Ok(ScanHistory::default());

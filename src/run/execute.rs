@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::apply::{LimitMode, apply};
 use super::collect::{Clock, collect, held_back};
 use super::halt::Stop;
-use super::journal::{Journal, settle};
+use super::journal::{Journal, resolve_unanswered};
 use super::precondition::Blocked;
 use super::{Error, Progress, RegistryContext, ScannedPlan, hidden, in_time, scan_and_plan};
 use crate::config::GcSchedule;
@@ -140,7 +140,7 @@ async fn scan_and_apply(
     progress: &dyn Progress,
 ) -> Result<(ScannedPlan, RunReport), Error> {
     // It asks the registry about each, which may take as long as anything.
-    let settled = in_time(context, async { Ok(settle(context, options.state).await?) });
+    let settled = in_time(context, async { Ok(resolve_unanswered(context, options.state).await?) });
     unless_stopped(options.stop, settled).await?;
     match context.config.mode {
         Mode::Plan => {

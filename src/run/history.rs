@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use super::{UndoOutcome, UndoneEntry};
 use crate::policy::Patterns;
 use crate::report::moment;
-use crate::state::{self, Entry, Fate, Filter, Run, State};
+use crate::state::{self, Answer, Filter, JournalEntry, Run, State};
 
 /// A run and its deletions, in the order in which they went.
-pub type RecordedRun = (Run, Vec<Entry>);
+pub type RecordedRun = (Run, Vec<JournalEntry>);
 
 /// Runs, the youngest first. Where repositories are given, only runs that did something in one of them,
 /// and only what they did there.
@@ -44,13 +44,13 @@ pub enum EntryStatus {
 
 impl EntryStatus {
     /// As of what is noted of the deletion.
-    pub fn of(entry: &Entry) -> Self {
-        match (entry.restored, entry.fate, entry.collected) {
+    pub fn of(entry: &JournalEntry) -> Self {
+        match (entry.restored, entry.answer, entry.collected) {
             (Some(_), ..) => Self::PutBack,
-            (None, Fate::Sent, _) => Self::Unanswered,
-            (None, Fate::Deleted, Some(_)) => Self::Collected,
-            (None, Fate::Deleted, None) if entry.alone => Self::Removed,
-            (None, Fate::Deleted, None) => Self::Deleted,
+            (None, Answer::Pending, _) => Self::Unanswered,
+            (None, Answer::Deleted, Some(_)) => Self::Collected,
+            (None, Answer::Deleted, None) if entry.tag_only => Self::Removed,
+            (None, Answer::Deleted, None) => Self::Deleted,
         }
     }
 
@@ -70,8 +70,8 @@ impl EntryStatus {
 pub const UNFINISHED: &str = "cut off, or under way";
 
 /// The word for what a deletion took.
-pub fn deleted_kind(entry: &Entry) -> &'static str {
-    if entry.alone { "tag" } else { entry.kind.name() }
+pub fn deleted_kind(entry: &JournalEntry) -> &'static str {
+    if entry.tag_only { "tag" } else { entry.kind.name() }
 }
 
 /// Runs and their deletions as programs read them, version 1.
@@ -94,9 +94,9 @@ fn run_document((run, entries): &RecordedRun) -> Value {
 }
 
 /// One deletion.
-pub fn entry_document(entry: &Entry) -> Value {
+pub fn entry_document(entry: &JournalEntry) -> Value {
     json!({
-        "what": if entry.alone { "tag" } else { "manifest" },
+        "what": if entry.tag_only { "tag" } else { "manifest" },
         "repository": entry.repository,
         "digest": entry.digest,
         "tags": entry.tags,
@@ -106,7 +106,7 @@ pub fn entry_document(entry: &Entry) -> Value {
         "rules": entry.rules,
         "reasons": entry.reasons,
         "at": moment(entry.at),
-        "answered": entry.fate != Fate::Sent,
+        "answered": entry.answer != Answer::Pending,
         "restored": entry.restored.map(moment),
         "collected": entry.collected.map(moment),
     })

@@ -5,7 +5,7 @@
 use super::{Clock, RegistryContext};
 use crate::policy::Mode;
 use crate::registry::{self, Deletion, Reference, Resolved, TagTarget};
-use crate::state::{self, Departure, Entry, State};
+use crate::state::{self, JournalEntry, NewJournalEntry, State};
 
 /// Where one run writes.
 #[derive(Clone, Copy)]
@@ -22,30 +22,33 @@ pub struct Journal<'a> {
 
 impl Journal<'_> {
     /// Before the deletion is sent.
-    pub(super) fn departing(&self, departure: &Departure) -> Result<i64, state::Error> {
-        self.state.departing(self.run, self.registry, departure, (self.clock)())
+    pub(super) fn record_intent(&self, new_entry: &NewJournalEntry) -> Result<i64, state::Error> {
+        self.state.record_intent(self.run, self.registry, new_entry, (self.clock)())
     }
 
     /// When it is answered.
     pub(super) fn answered(&self, entry: i64, deletion: Deletion) -> Result<(), state::Error> {
         match deletion {
-            Deletion::Done => self.state.departed(entry),
-            Deletion::AlreadyGone => self.state.already_gone(entry),
-            Deletion::Moved => self.state.stayed(entry),
+            Deletion::Done => self.state.record_deleted(entry),
+            Deletion::AlreadyGone => self.state.record_already_gone(entry),
+            Deletion::Moved => self.state.discard(entry),
         }
     }
 
     /// When it is clear that it did not happen.
     pub(super) fn refused(&self, entry: i64) -> Result<(), state::Error> {
-        self.state.stayed(entry)
+        self.state.discard(entry)
     }
 }
 
 /// Finds out what became of deletions that were sent and whose answers nobody heard, because the
 /// registry or regsweep went away. What is still unclear stays open for the next time.
-pub(super) async fn settle(context: RegistryContext<'_>, state: &State) -> Result<(), state::Error> {
+pub(super) async fn resolve_unanswered(
+    context: RegistryContext<'_>,
+    state: &State,
+) -> Result<(), state::Error> {
     for entry in state.unanswered(&context.registry.name)? {
-        let there = match still_there(context, &entry).await {
+        let there = match find_out(context, &entry).await {
             Ok(Some(there)) => there,
             // It waits for a run that may delete.
             Ok(None) => continue,
@@ -65,16 +68,19 @@ pub(super) async fn settle(context: RegistryContext<'_>, state: &State) -> Resul
             registry = %entry.registry, repository = %entry.repository, digest = %entry.digest, run = entry.run,
             gone = !there, "a deletion whose answer was lost is settled"
         );
-        if there { state.stayed(entry.id)? } else { state.departed(entry.id)? }
+        if there { state.discard(entry.id)? } else { state.record_deleted(entry.id)? }
     }
     Ok(())
 }
 
 /// Whether what was to be deleted is there after all. A tag that is halfway gone goes now; where nothing may
 /// be deleted it is neither.
-async fn still_there(context: RegistryContext<'_>, entry: &Entry) -> Result<Option<bool>, registry::Error> {
-    if !entry.alone {
-        return stayed(context, entry).await.map(Some);
+async fn find_out(
+    context: RegistryContext<'_>,
+    entry: &JournalEntry,
+) -> Result<Option<bool>, registry::Error> {
+    if !entry.tag_only {
+        return is_still_there(context, entry).await.map(Some);
     }
     for tag in &entry.tags {
         let reference = Reference::Tag { tag, known: None };
@@ -95,7 +101,7 @@ async fn still_there(context: RegistryContext<'_>, entry: &Entry) -> Result<Opti
 
 /// Whether a manifest was not deleted. One that is there with none of the tags that it had was, and then
 /// somebody pushed it again; or else the tags have moved, and then an entry too many harms nobody.
-async fn stayed(context: RegistryContext<'_>, entry: &Entry) -> Result<bool, registry::Error> {
+async fn is_still_there(context: RegistryContext<'_>, entry: &JournalEntry) -> Result<bool, registry::Error> {
     if !context.reader.has_manifest(&entry.repository, &entry.digest).await? {
         return Ok(false);
     }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::RegistryContext;
 use super::collect::held_back;
-use super::journal::settle;
+use super::journal::resolve_unanswered;
 use crate::policy::Mode;
 use crate::report::moment;
 use crate::state::{self, State};
@@ -68,7 +68,7 @@ pub async fn blocked(
     {
         return Ok(Some(Blocked::Grace(until)));
     }
-    settle(context, state).await?;
+    resolve_unanswered(context, state).await?;
     let open = state.unanswered(&context.registry.name)?.len();
     Ok((open > 0).then_some(Blocked::Unanswered(open)))
 }

@@ -11,7 +11,7 @@ use super::look::{Blind, Look};
 use crate::model::{Digest, Kind, TagDeletion};
 use crate::plan::Untag;
 use crate::registry::{self, Deletion, Placeholder, PlaceholderError, TagTarget};
-use crate::state::{self, Departure};
+use crate::state::{self, NewJournalEntry};
 
 /// What became of a deletion that failed.
 enum Came {
@@ -28,12 +28,12 @@ impl Work<'_> {
     /// nobody knows: then the next run finds out.
     pub(super) async fn send(
         &self,
-        departure: &Departure,
+        new_entry: &NewJournalEntry,
         look: &mut Look,
         send: impl AsyncFn() -> Result<Deletion, PlaceholderError>,
         done: &mut Done,
     ) -> Option<Deletion> {
-        let entry = self.noted(self.journal.departing(departure), done)?;
+        let entry = self.noted(self.journal.record_intent(new_entry), done)?;
         let mut attempt = 1;
         let mut doubtful = false;
         loop {
@@ -50,7 +50,7 @@ impl Work<'_> {
             // Half of a placeholder's work is never done again: the next run ends it.
             let pause = if tag_moved { Err(error) } else { self.deleter.pause(error, attempt).await };
             let came = match pause {
-                Ok(()) => self.came_of(departure, look).await,
+                Ok(()) => self.came_of(new_entry, look).await,
                 Err(error) => Err(error),
             };
             match came {
@@ -76,9 +76,9 @@ impl Work<'_> {
     }
 
     /// Finds out what became of a deletion that failed.
-    async fn came_of(&self, departure: &Departure, look: &mut Look) -> Result<Came, registry::Error> {
-        let Departure { repository, digest, tags, alone, .. } = departure;
-        if *alone {
+    async fn came_of(&self, new_entry: &NewJournalEntry, look: &mut Look) -> Result<Came, registry::Error> {
+        let NewJournalEntry { repository, digest, tags, tag_only, .. } = new_entry;
+        if *tag_only {
             for tag in tags {
                 match self.context.reader.tag_target(repository, tag, digest).await? {
                     TagTarget::Expected => {}
@@ -94,7 +94,7 @@ impl Work<'_> {
             Err(Blind::Failed(super::Error::Registry(error))) => return Err(error),
             Err(Blind::Failed(_) | Blind::Ended(_)) => return Ok(Came::Changed),
         }
-        let still = if *alone {
+        let still = if *tag_only {
             self.planned.untag.iter().any(|untag| tags.contains(&untag.tag) && look.removes(untag))
         } else {
             look.dooms(digest).is_some_and(|now| now == tags.as_slice())
@@ -106,7 +106,7 @@ impl Work<'_> {
     pub(super) async fn remove(
         &self,
         untag: &Untag,
-        departure: &Departure,
+        new_entry: &NewJournalEntry,
     ) -> Result<Deletion, PlaceholderError> {
         let repository = &self.planned.repository;
         match self.features.tag_deletion {
@@ -124,23 +124,27 @@ impl Work<'_> {
                 }
             }
             TagDeletion::Unsupported => {
-                let placeholder = Placeholder::new(&untag.tag, &departure.media_type, (self.journal.clock)());
+                let placeholder = Placeholder::new(&untag.tag, &new_entry.media_type, (self.journal.clock)());
                 self.deleter.tag_by_placeholder(repository, &untag.tag, &untag.digest, &placeholder).await
             }
         }
     }
 
     /// The bytes are what an undo needs. Without them there would be none, so then it stays.
-    pub(super) async fn with_bytes(&self, departure: Departure, done: &mut Done) -> Option<Departure> {
-        if !departure.body.is_empty() {
-            return Some(departure);
+    pub(super) async fn with_bytes(
+        &self,
+        new_entry: NewJournalEntry,
+        done: &mut Done,
+    ) -> Option<NewJournalEntry> {
+        if !new_entry.body.is_empty() {
+            return Some(new_entry);
         }
-        match self.context.reader.raw(&departure.repository, &departure.digest).await {
+        match self.context.reader.raw(&new_entry.repository, &new_entry.digest).await {
             Ok(Some(raw)) => {
-                Some(Departure { media_type: raw.media_type, body: raw.body.to_vec(), ..departure })
+                Some(NewJournalEntry { media_type: raw.media_type, body: raw.body.to_vec(), ..new_entry })
             }
             // Gone already, which the registry is going to say again; what depends on it is written down.
-            Ok(None) => Some(departure),
+            Ok(None) => Some(new_entry),
             Err(error) => {
                 self.fail(&error, done);
                 None
@@ -164,12 +168,12 @@ impl Work<'_> {
             .ok()
     }
 
-    pub(super) fn departure(&self, digest: &Digest, kind: Kind) -> Departure {
-        Departure {
+    pub(super) fn new_entry(&self, digest: &Digest, kind: Kind) -> NewJournalEntry {
+        NewJournalEntry {
             repository: self.planned.repository.clone(),
             digest: digest.clone(),
             tags: Vec::new(),
-            alone: false,
+            tag_only: false,
             kind,
             media_type: String::new(),
             body: Vec::new(),

@@ -7,7 +7,7 @@ use crate::model::{Digest, ScanHistory, Snapshot};
 
 /// Adds to what a snapshot knows of subjects that are not there those that regsweep has deleted. `not_seen` are
 /// those of which that was asked before.
-pub(super) async fn recall(
+pub(super) async fn load_journaled(
     context: RegistryContext<'_>,
     snapshot: &mut Snapshot,
     before: &ScanHistory,

@@ -8,18 +8,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 
 use super::image_name::{ImageTarget, Name};
-use super::journal::settle;
+use super::journal::resolve_unanswered;
 use super::{Clock, Error, RegistryContext};
 use crate::model::{Digest, Manifest, RepositoryName, Tag};
 use crate::registry::{self, RawManifest, Restore, Restorer, TagTarget, read_manifest};
 use crate::report::listed;
-use crate::state::{Entry, Fate, Filter, State};
+use crate::state::{Answer, Filter, JournalEntry, State};
 
 /// What became of one deletion that was to be undone.
 #[derive(Debug, Clone)]
 pub struct UndoneEntry {
     /// The deletion.
-    pub entry: Entry,
+    pub entry: JournalEntry,
     /// What became of it.
     pub outcome: UndoOutcome,
     /// Its tags that point to it now.
@@ -57,7 +57,7 @@ pub async fn undo(
     only: Option<&ImageTarget>,
     clock: &Clock,
 ) -> Result<Vec<UndoneEntry>, Error> {
-    settle(context, state).await?;
+    resolve_unanswered(context, state).await?;
     let restorer = context.reader.restorer();
     let mut work = Work { context, state, clock, restorer, back: BTreeSet::new() };
     let mut open = selected(state, run, only)?;
@@ -77,14 +77,14 @@ pub async fn undo(
 
 /// One deletion with the manifest that it took.
 struct Part {
-    entry: Entry,
+    entry: JournalEntry,
     raw: RawManifest,
     /// `None` if nobody can read it.
     manifest: Option<Manifest>,
 }
 
 impl Part {
-    fn read(state: &State, entry: Entry) -> Result<Self, Error> {
+    fn read(state: &State, entry: JournalEntry) -> Result<Self, Error> {
         let (media_type, body) = state.entry_body(entry.id)?.unwrap_or_default();
         let manifest = read_manifest(&entry.digest, &media_type, &body).ok();
         Ok(Self { entry, raw: RawManifest { media_type, body: body.into() }, manifest })
@@ -125,7 +125,7 @@ fn selected(state: &State, run: i64, only: Option<&ImageTarget>) -> Result<Vec<P
     let mut others = Vec::new();
     let mut parts = Vec::new();
     for entry in state.history(&filter)?.into_iter().flat_map(|(_, entries)| entries) {
-        if entry.fate == Fate::Deleted && entry.restored.is_none() {
+        if entry.answer == Answer::Deleted && entry.restored.is_none() {
             let part = Part::read(state, entry)?;
             let wanted = only.is_none_or(|target| part.is(target));
             if wanted { parts.push(part) } else { others.push(part) }
@@ -135,7 +135,7 @@ fn selected(state: &State, run: i64, only: Option<&ImageTarget>) -> Result<Vec<P
         let keys: BTreeSet<_> = parts.iter().map(Part::key).collect();
         let (more, rest): (Vec<Part>, Vec<Part>) = others.into_iter().partition(|part| part.is_about(&keys));
         others = rest;
-        let mut missing: BTreeMap<(RepositoryName, Digest), Entry> = BTreeMap::new();
+        let mut missing: BTreeMap<(RepositoryName, Digest), JournalEntry> = BTreeMap::new();
         for part in parts.iter().chain(&more) {
             for digest in part.manifest.iter().flat_map(|manifest| &manifest.children) {
                 let key = (part.entry.repository.clone(), digest.clone());
@@ -177,7 +177,7 @@ impl Work<'_> {
             Err(error) => UndoOutcome::Failed { why: error.to_string() },
         };
         if matches!(outcome, UndoOutcome::Restored | UndoOutcome::AlreadyPresent) {
-            self.state.restored(part.entry.id, &tags, (self.clock)())?;
+            self.state.record_restored(part.entry.id, &tags, (self.clock)())?;
             self.back.insert(part.key());
             tracing::info!(
                 registry = %part.entry.registry, repository = %part.entry.repository,
@@ -193,7 +193,7 @@ impl Work<'_> {
         tags: &mut Vec<Tag>,
         moved: &mut Vec<Tag>,
     ) -> Result<UndoOutcome, registry::Error> {
-        let Entry { repository, digest, .. } = &part.entry;
+        let JournalEntry { repository, digest, .. } = &part.entry;
         let there = self.context.reader.has_manifest(repository, digest).await?;
         if !there {
             if let Some(why) = self.missing(part).await? {
@@ -225,7 +225,7 @@ impl Work<'_> {
             }
         }
         // Where only tags had gone, the manifest never was away.
-        let back = if part.entry.alone { placed } else { !there };
+        let back = if part.entry.tag_only { placed } else { !there };
         Ok(if back { UndoOutcome::Restored } else { UndoOutcome::AlreadyPresent })
     }
 

@@ -8,7 +8,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rustix::process::geteuid;
 
-use super::{Error, FILE, LOCK, PATIENCE, schema};
+use super::{BUSY_TIMEOUT, Error, FILE, LOCK, schema};
 
 /// The number of the user who may do everything.
 const ROOT: u32 = 0;
@@ -59,7 +59,7 @@ pub(super) fn is_empty(path: &Path) -> bool {
 fn examine(path: &Path) -> Result<Option<String>, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(PATIENCE)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     // What is set aside is to be found as it was, with its log.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     if !schema::is_ours(&connection, path)? {

@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension as _, Params, params};
 
 use super::journal::{COLUMNS, entry};
 use super::runs::{self, Run};
-use super::{Entry, Error, State, names};
+use super::{Error, JournalEntry, State, registry_names};
 use crate::model::{Digest, RepositoryName};
 
 /// Which runs are wanted. The default wants all.
@@ -31,7 +31,7 @@ impl Default for Filter {
 
 impl State {
     /// Runs, youngest first, each with its deletions in the order in which they went.
-    pub fn history(&self, filter: &Filter) -> Result<Vec<(Run, Vec<Entry>)>, Error> {
+    pub fn history(&self, filter: &Filter) -> Result<Vec<(Run, Vec<JournalEntry>)>, Error> {
         let Filter { run, registry, since, until, at_most } = filter;
         let registry = registry.as_deref().map(|registry| self.key(registry));
         let runs = self.select_runs(
@@ -41,7 +41,7 @@ impl State {
             params![run, registry, since, until, at_most],
         )?;
         let with_entries = |run: Run| {
-            let entries = self.select("run = ?1 AND fate <> 'gone' ORDER BY id", [run.id])?;
+            let entries = self.select("run = ?1 AND answer <> 'gone' ORDER BY id", [run.id])?;
             Ok((run, entries))
         };
         runs.into_iter().map(with_entries).collect()
@@ -59,8 +59,8 @@ impl State {
     }
 
     /// Deletions of which nobody knows whether they happened.
-    pub fn unanswered(&self, registry: &str) -> Result<Vec<Entry>, Error> {
-        self.select("registry = ?1 AND fate = 'sent' ORDER BY id", [self.key(registry)])
+    pub fn unanswered(&self, registry: &str) -> Result<Vec<JournalEntry>, Error> {
+        self.select("registry = ?1 AND answer = 'sent' ORDER BY id", [self.key(registry)])
     }
 
     /// The last time that we deleted this manifest, unless it was put back since.
@@ -69,10 +69,10 @@ impl State {
         registry: &str,
         repository: &RepositoryName,
         digest: &Digest,
-    ) -> Result<Option<Entry>, Error> {
+    ) -> Result<Option<JournalEntry>, Error> {
         let found = self.select(
             "registry = ?1 AND repository = ?2 AND digest = ?3
-             AND fate = 'deleted' AND alone = 0 AND restored IS NULL ORDER BY id DESC LIMIT 1",
+             AND answer = 'deleted' AND tag_only = 0 AND restored IS NULL ORDER BY id DESC LIMIT 1",
             [self.key(registry).as_str(), repository.as_str(), digest.as_str()],
         )?;
         Ok(found.into_iter().next())
@@ -92,7 +92,7 @@ impl State {
             return Ok(());
         }
         self.durably(|connection| {
-            connection.execute("DELETE FROM entry WHERE at < ?1 AND fate <> 'sent'", [older_than])?;
+            connection.execute("DELETE FROM entry WHERE at < ?1 AND answer <> 'sent'", [older_than])?;
             connection.execute(
                 "DELETE FROM run WHERE started < ?1
                  AND NOT EXISTS (SELECT 1 FROM entry WHERE entry.run = run.id)",
@@ -100,7 +100,7 @@ impl State {
             )?;
             connection.execute("DELETE FROM collection WHERE at < ?1", [older_than])?;
             connection.execute("DELETE FROM plan WHERE at < ?1", [older_than])?;
-            names::prune(connection, &self.names(), older_than)
+            registry_names::prune(connection, &self.names(), older_than)
         })?;
         let connection = self.durable();
         let mut vacuum = connection.prepare("PRAGMA incremental_vacuum")?;
@@ -109,13 +109,13 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn select(&self, which: &str, values: impl Params) -> Result<Vec<Entry>, Error> {
+    pub(super) fn select(&self, which: &str, values: impl Params) -> Result<Vec<JournalEntry>, Error> {
         let connection = self.durable();
         let sql = format!("SELECT {COLUMNS} FROM entry WHERE {which}");
         let mut select = connection.prepare_cached(&sql)?;
         let rows = select.query_map(values, entry)?;
         let names = self.names();
-        let named = |entry: Entry| Entry { registry: names.name(entry.registry), ..entry };
+        let named = |entry: JournalEntry| JournalEntry { registry: names.name(entry.registry), ..entry };
         Ok(rows.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().map(named).collect())
     }
 
@@ -130,10 +130,10 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{at, departure, digest, open};
+    use super::super::tests::{at, digest, new_entry, open};
     use super::*;
     use crate::report::{CollectionOutcome, CollectionReport, Outcome};
-    use crate::state::Departure;
+    use crate::state::NewJournalEntry;
 
     #[test]
     fn history_is_what_was_asked_for_youngest_first() {
@@ -141,9 +141,9 @@ mod tests {
         let begin = |registry: &str, moment| state.begin_run(registry, at(moment)).unwrap();
         let (first, second, third) = (begin("main", 10), begin("other", 20), begin("main", 30));
         for (run, text) in [(third, "c"), (third, "a"), (first, "b")] {
-            let entry = state.departing(run, "main", &departure(text, &[], 1), at(40)).unwrap();
+            let entry = state.record_intent(run, "main", &new_entry(text, &[], 1), at(40)).unwrap();
             if text == "a" {
-                state.departed(entry).unwrap();
+                state.record_deleted(entry).unwrap();
             }
         }
         let check = |filter: Filter, expected: &[i64]| {
@@ -174,12 +174,12 @@ mod tests {
         state.finish_run(old, at(3), Outcome::Success, None).unwrap();
         let put = |run, text: &str, moment| {
             let dependents = vec![digest("child")];
-            let departure = Departure { dependents, ..departure(text, &[], 1) };
-            state.departing(run, "main", &departure, at(moment)).unwrap()
+            let new_entry = NewJournalEntry { dependents, ..new_entry(text, &[], 1) };
+            state.record_intent(run, "main", &new_entry, at(moment)).unwrap()
         };
         let (gone, sent, recent) = (put(old, "a", 2), put(open, "b", 2), put(young, "c", 21));
-        state.departed(gone).unwrap();
-        state.departed(recent).unwrap();
+        state.record_deleted(gone).unwrap();
+        state.record_deleted(recent).unwrap();
         let span = std::time::Duration::ZERO;
         for moment in [5, 25] {
             let outcome = CollectionOutcome::Failed;
@@ -213,9 +213,10 @@ mod tests {
         let (_directory, state) = open();
         let run = state.begin_run("main", at(0)).unwrap();
         for number in 0..20 {
-            let departure = Departure { body: vec![7; 20_000], ..departure(&number.to_string(), &[], 1) };
-            let entry = state.departing(run, "main", &departure, at(1)).unwrap();
-            state.departed(entry).unwrap();
+            let new_entry =
+                NewJournalEntry { body: vec![7; 20_000], ..new_entry(&number.to_string(), &[], 1) };
+            let entry = state.record_intent(run, "main", &new_entry, at(1)).unwrap();
+            state.record_deleted(entry).unwrap();
         }
         let pages =
             || -> i64 { state.durable().pragma_query_value(None, "page_count", |row| row.get(0)).unwrap() };

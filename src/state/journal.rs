@@ -7,12 +7,12 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::runs::add;
-use super::{Error, State, TotalKind, json, memory, signed, unsigned};
+use super::{Error, State, TotalKind, json, scan_history, signed, unsigned};
 use crate::model::{Digest, Kind, RepositoryName, Tag};
 
 /// Something that is about to be deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Departure {
+pub struct NewJournalEntry {
     /// Where it is.
     pub repository: RepositoryName,
     /// What goes.
@@ -20,7 +20,7 @@ pub struct Departure {
     /// The tags that go with it, or without it.
     pub tags: Vec<Tag>,
     /// Whether only these tags go, and the manifest stays.
-    pub alone: bool,
+    pub tag_only: bool,
     /// What the manifest is.
     pub kind: Kind,
     /// The type under which its bytes can be put back.
@@ -41,7 +41,7 @@ pub struct Departure {
 
 /// A deletion in the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct JournalEntry {
     /// Its number, which counts up.
     pub id: i64,
     /// The run that it belongs to.
@@ -55,7 +55,7 @@ pub struct Entry {
     /// The tags that went with it, or without it.
     pub tags: Vec<Tag>,
     /// Whether only these tags went, and the manifest stayed.
-    pub alone: bool,
+    pub tag_only: bool,
     /// What the manifest was.
     pub kind: Kind,
     /// The policy that decided it.
@@ -69,7 +69,7 @@ pub struct Entry {
     /// When it was noted, just before it was sent.
     pub at: DateTime<Utc>,
     /// What became of it.
-    pub fate: Fate,
+    pub answer: Answer,
     /// When an undo put it back.
     pub restored: Option<DateTime<Utc>>,
     /// When a collection has swept what it left.
@@ -78,36 +78,37 @@ pub struct Entry {
 
 /// What became of a deletion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum Answer {
     /// Nobody knows the answer yet.
-    Sent,
+    Pending,
     /// It is gone, because of us.
     Deleted,
 }
 
 /// The columns that [`entry`] reads.
-pub(super) const COLUMNS: &str = "id, run, registry, repository, digest, tags, alone, kind, policy, rules, \
-                                  reasons, bytes, at, fate, restored, collected";
+pub(super) const COLUMNS: &str = "id, run, registry, repository, digest, tags, tag_only, kind, policy, rules, \
+                                  reasons, bytes, at, answer, restored, collected";
 
 impl State {
     /// Notes what is about to be deleted. When this returns it is on the disk, and the deletion may be
     /// sent.
-    pub fn departing(
+    pub fn record_intent(
         &self,
         run: i64,
         registry: &str,
-        departure: &Departure,
+        new_entry: &NewJournalEntry,
         at: DateTime<Utc>,
     ) -> Result<i64, Error> {
-        let Departure { repository, digest, tags, alone, kind, policy, rules, reasons, bytes, .. } =
-            departure;
+        let NewJournalEntry {
+            repository, digest, tags, tag_only, kind, policy, rules, reasons, bytes, ..
+        } = new_entry;
         let registry = self.key(registry);
         self.durably(|connection| {
             let mut insert = connection.prepare_cached(
-                "INSERT INTO entry (run, registry, repository, digest, tags, alone, kind, policy, rules,
+                "INSERT INTO entry (run, registry, repository, digest, tags, tag_only, kind, policy, rules,
                                     reasons, bytes, at, noticed)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12,
-                     (SELECT noticed FROM sighting
+                     (SELECT noticed FROM observation
                       WHERE repository = (SELECT id FROM repository WHERE registry = ?2 AND name = ?3)
                       AND manifest = (SELECT id FROM manifest WHERE digest = ?4)))",
             )?;
@@ -117,7 +118,7 @@ impl State {
                 repository.as_str(),
                 digest.as_str(),
                 json(tags),
-                alone,
+                tag_only,
                 kind.name(),
                 policy,
                 json(rules),
@@ -127,10 +128,10 @@ impl State {
             ])?;
             let id = connection.last_insert_rowid();
             let mut insert = connection.prepare_cached("INSERT INTO body VALUES (?1, ?2, ?3)")?;
-            insert.execute(params![id, departure.media_type, departure.body])?;
+            insert.execute(params![id, new_entry.media_type, new_entry.body])?;
             let mut insert =
                 connection.prepare_cached("INSERT OR IGNORE INTO leftover VALUES (?1, ?2, ?3, ?4)")?;
-            for dependent in &departure.dependents {
+            for dependent in &new_entry.dependents {
                 insert.execute(params![registry, repository.as_str(), dependent.as_str(), id])?;
             }
             Ok(id)
@@ -138,18 +139,18 @@ impl State {
     }
 
     /// Notes that something is gone because of us. Said twice, it counts once.
-    pub fn departed(&self, entry: i64) -> Result<(), Error> {
+    pub fn record_deleted(&self, entry: i64) -> Result<(), Error> {
         self.durably(|connection| {
-            let Some(gone) = settle(connection, entry, "deleted")? else { return Ok(()) };
-            let (column, tags) = (if gone.alone { "untagged" } else { "deleted" }, gone.tags.len() as u64);
+            let Some(gone) = set_answer(connection, entry, "deleted")? else { return Ok(()) };
+            let (column, tags) = (if gone.tag_only { "untagged" } else { "deleted" }, gone.tags.len() as u64);
             let sql = format!("UPDATE run SET {column} = {column} + 1 WHERE id = ?1");
             connection.prepare_cached(&sql)?.execute([gone.run])?;
             add(connection, TotalKind::DeletedTags, &gone.registry, &gone.policy, tags)?;
-            if !gone.alone {
+            if !gone.tag_only {
                 add(connection, TotalKind::DeletedManifests, &gone.registry, &gone.policy, 1)?;
             }
             // What a collection has swept already waits for none.
-            if !gone.alone && !gone.collected {
+            if !gone.tag_only && !gone.collected {
                 add(connection, TotalKind::Reclaimable, &gone.registry, "", gone.bytes)?;
             }
             Ok(())
@@ -158,21 +159,21 @@ impl State {
 
     /// Notes that somebody else had deleted it. It was not ours to count; what belonged to it is still
     /// there and goes after it all the same.
-    pub fn already_gone(&self, entry: i64) -> Result<(), Error> {
-        self.durably(|connection| settle(connection, entry, "gone").map(drop))
+    pub fn record_already_gone(&self, entry: i64) -> Result<(), Error> {
+        self.durably(|connection| set_answer(connection, entry, "gone").map(drop))
     }
 
     /// Notes that it was not deleted.
-    pub fn stayed(&self, entry: i64) -> Result<(), Error> {
+    pub fn discard(&self, entry: i64) -> Result<(), Error> {
         self.durably(|connection| {
-            connection.execute("DELETE FROM entry WHERE id = ?1 AND fate = 'sent'", [entry]).map(drop)
+            connection.execute("DELETE FROM entry WHERE id = ?1 AND answer = 'sent'", [entry]).map(drop)
         })
     }
 
     /// Notes that an undo put it back, with these tags.
-    pub fn restored(&self, entry: i64, tags: &[Tag], at: DateTime<Utc>) -> Result<(), Error> {
+    pub fn record_restored(&self, entry: i64, tags: &[Tag], at: DateTime<Utc>) -> Result<(), Error> {
         self.durably(|connection| {
-            let sql = format!("SELECT {COLUMNS}, noticed FROM entry WHERE id = ?1 AND fate <> 'gone'");
+            let sql = format!("SELECT {COLUMNS}, noticed FROM entry WHERE id = ?1 AND answer <> 'gone'");
             let mut select = connection.prepare_cached(&sql)?;
             let found = select.query_row([entry], |row| Ok((self::entry(row)?, row.get(16).ok())));
             let Some((Some(found), noticed)) = found.optional()? else { return Ok(()) };
@@ -180,7 +181,7 @@ impl State {
                 "UPDATE entry SET restored = ?2 WHERE id = ?1 AND restored IS NULL",
                 params![entry, at],
             )?;
-            if first == 1 && found.fate == Fate::Deleted && !found.alone && found.collected.is_none() {
+            if first == 1 && found.answer == Answer::Deleted && !found.tag_only && found.collected.is_none() {
                 connection.execute(
                     "UPDATE total SET value = max(0, value - ?3) WHERE kind = ?1 AND registry = ?2",
                     params![TotalKind::Reclaimable.name(), found.registry, signed(found.bytes)],
@@ -188,7 +189,7 @@ impl State {
             }
             connection.execute("DELETE FROM leftover WHERE entry = ?1", [entry])?;
             let place = (found.registry.as_str(), &found.repository);
-            memory::restored(connection, place, &found.digest, tags, noticed.unwrap_or(at), at)
+            scan_history::restore_manifest(connection, place, &found.digest, tags, noticed.unwrap_or(at), at)
         })
     }
 
@@ -197,7 +198,7 @@ impl State {
         let connection = self.durable();
         let mut select = connection.prepare_cached(
             "SELECT max(at) FROM entry WHERE registry = ?1
-             AND collected IS NULL AND restored IS NULL AND alone = 0 AND fate <> 'gone'",
+             AND collected IS NULL AND restored IS NULL AND tag_only = 0 AND answer <> 'gone'",
         )?;
         Ok(select.query_row([self.key(registry)], |row| row.get(0))?)
     }
@@ -209,66 +210,66 @@ struct Gone {
     registry: String,
     policy: String,
     tags: Vec<String>,
-    alone: bool,
+    tag_only: bool,
     bytes: u64,
     collected: bool,
 }
 
 /// Gives an entry its fate if it has none yet, and takes what is gone out of the memory.
-fn settle(connection: &Connection, entry: i64, fate: &str) -> Result<Option<Gone>, rusqlite::Error> {
+fn set_answer(connection: &Connection, entry: i64, answer: &str) -> Result<Option<Gone>, rusqlite::Error> {
     let mut update = connection.prepare_cached(
-        "UPDATE entry SET fate = ?2 WHERE id = ?1 AND fate = 'sent'
-         RETURNING run, registry, policy, tags, alone, bytes, collected IS NOT NULL, repository, digest",
+        "UPDATE entry SET answer = ?2 WHERE id = ?1 AND answer = 'sent'
+         RETURNING run, registry, policy, tags, tag_only, bytes, collected IS NOT NULL, repository, digest",
     )?;
-    let found = update.query_row(params![entry, fate], |row| {
+    let found = update.query_row(params![entry, answer], |row| {
         let gone = Gone {
             run: row.get(0)?,
             registry: row.get(1)?,
             policy: row.get(2)?,
             tags: words(row, 3).unwrap_or_default(),
-            alone: row.get(4)?,
+            tag_only: row.get(4)?,
             bytes: unsigned(row.get(5)?),
             collected: row.get(6)?,
         };
         Ok((gone, row.get::<_, String>(7)?, row.get::<_, String>(8)?))
     });
     let Some((gone, repository, digest)) = found.optional()? else { return Ok(None) };
-    if gone.alone {
+    if gone.tag_only {
         for tag in &gone.tags {
-            memory::untagged(connection, &gone.registry, &repository, &digest, tag)?;
+            scan_history::remove_tag(connection, &gone.registry, &repository, &digest, tag)?;
         }
     } else {
-        memory::gone(connection, &gone.registry, &repository, &digest)?;
+        scan_history::remove_manifest(connection, &gone.registry, &repository, &digest)?;
         no_leftover(connection, &gone.registry, &repository, &digest)?;
     }
     Ok(Some(gone))
 }
 
 /// Reads an entry; `None` if it cannot be understood.
-pub(super) fn entry(row: &Row<'_>) -> Result<Option<Entry>, rusqlite::Error> {
+pub(super) fn entry(row: &Row<'_>) -> Result<Option<JournalEntry>, rusqlite::Error> {
     let kind: String = row.get(7)?;
-    let fate: String = row.get(13)?;
+    let answer: String = row.get(13)?;
     let names = || {
         let tags = words(row, 5)?.iter().map(|tag| Tag::parse(tag).ok()).collect::<Option<_>>()?;
         let repository = RepositoryName::parse(&row.get::<_, String>(3).ok()?).ok()?;
         Some((repository, Digest::parse(&row.get::<_, String>(4).ok()?).ok()?, tags))
     };
     let Some((repository, digest, tags)) = names() else { return Ok(None) };
-    Ok(Some(Entry {
+    Ok(Some(JournalEntry {
         id: row.get(0)?,
         run: row.get(1)?,
         registry: row.get(2)?,
         repository,
         digest,
         tags,
-        alone: row.get(6)?,
+        tag_only: row.get(6)?,
         kind: Kind::ALL.into_iter().find(|one| one.name() == kind).unwrap_or(Kind::Artifact),
         policy: row.get(8)?,
         rules: words(row, 9).unwrap_or_default(),
         reasons: words(row, 10).unwrap_or_default(),
         bytes: unsigned(row.get(11)?),
         at: row.get(12)?,
-        fate: if fate == "deleted" { Fate::Deleted } else { Fate::Sent },
+        answer: if answer == "deleted" { Answer::Deleted } else { Answer::Pending },
         restored: row.get(14)?,
         collected: row.get(15)?,
     }))
@@ -287,7 +288,7 @@ pub(super) fn leftovers(
     let mut select = connection.prepare_cached(
         "SELECT leftover.digest FROM leftover JOIN entry ON entry.id = leftover.entry
          WHERE leftover.registry = ?1 AND leftover.repository = ?2
-         AND entry.fate <> 'sent' AND entry.restored IS NULL",
+         AND entry.answer <> 'sent' AND entry.restored IS NULL",
     )?;
     let rows = select.query_map([registry, repository.as_str()], |row| row.get::<_, String>(0))?;
     Ok(rows.collect::<Result<Vec<_>, _>>()?.iter().filter_map(|text| Digest::parse(text).ok()).collect())
@@ -314,7 +315,7 @@ pub(super) fn collected(
 ) -> Result<(), rusqlite::Error> {
     connection.execute(
         "UPDATE entry SET collected = ?2 WHERE registry = ?1
-         AND collected IS NULL AND restored IS NULL AND alone = 0 AND fate <> 'gone'",
+         AND collected IS NULL AND restored IS NULL AND tag_only = 0 AND answer <> 'gone'",
         params![registry, at],
     )?;
     Ok(())
@@ -324,7 +325,7 @@ pub(super) fn collected(
 mod tests {
     use std::sync::Arc;
 
-    use super::super::tests::{at, departure, digest, name, open, tag};
+    use super::super::tests::{at, digest, name, new_entry, open, tag};
     use super::*;
     use crate::model::{Facts, FirstScan, Manifest, Observation, ScanHistory};
     use crate::report::{CollectionOutcome, CollectionReport};
@@ -349,7 +350,7 @@ mod tests {
                 .observations
                 .insert(digest, Observation { noticed: at(3), untagged_since: None, restored: None });
         }
-        state.remember("main", &name(), &ScanHistory::default(), &memory, at(4)).unwrap();
+        state.save_scan_history("main", &name(), &ScanHistory::default(), &memory, at(4)).unwrap();
         memory
     }
 
@@ -372,18 +373,18 @@ mod tests {
         totals.iter().filter(|total| total.kind == kind).map(|total| total.value).sum()
     }
 
-    fn recall(state: &State) -> ScanHistory {
-        state.recall("main", &name()).unwrap()
+    fn load_history(state: &State) -> ScanHistory {
+        state.load_scan_history("main", &name()).unwrap()
     }
 
-    fn find(state: &State, entry: i64) -> Option<Entry> {
+    fn find(state: &State, entry: i64) -> Option<JournalEntry> {
         state.select("id = ?1", [entry]).unwrap().pop()
     }
 
-    fn dependents() -> Departure {
-        Departure {
+    fn dependents() -> NewJournalEntry {
+        NewJournalEntry {
             dependents: vec![digest("child"), digest("child"), digest("sig")],
-            ..departure("a", &["v1", "v2"], 100)
+            ..new_entry("a", &["v1", "v2"], 100)
         }
     }
 
@@ -392,24 +393,24 @@ mod tests {
         let (directory, state) = open();
         let run = state.begin_run("main", at(0)).unwrap();
         let memory = seen(&state);
-        let id = state.departing(run, "main", &dependents(), at(9)).unwrap();
+        let id = state.record_intent(run, "main", &dependents(), at(9)).unwrap();
         drop(state);
         let state = State::open(directory.path()).unwrap();
-        let expected = Entry {
+        let expected = JournalEntry {
             id,
             run,
             registry: "main".into(),
             repository: name(),
             digest: digest("a"),
             tags: vec![tag("v1"), tag("v2")],
-            alone: false,
+            tag_only: false,
             kind: Kind::Image,
             policy: "apps".into(),
             rules: vec!["old".into()],
             reasons: vec!["older than 30 days".into()],
             bytes: 100,
             at: at(9),
-            fate: Fate::Sent,
+            answer: Answer::Pending,
             restored: None,
             collected: None,
         };
@@ -420,10 +421,10 @@ mod tests {
             (media_type.as_str(), body.as_slice()),
             ("application/vnd.oci.image.manifest.v1+json", &b"a"[..])
         );
-        assert_eq!(recall(&state), memory);
+        assert_eq!(load_history(&state), memory);
         assert_eq!(state.totals().unwrap(), []);
         assert_eq!(state.youngest_waiting("main").unwrap(), Some(at(9)));
-        state.departed(id).unwrap();
+        state.record_deleted(id).unwrap();
         assert_eq!(state.run(run).unwrap().unwrap().deleted, 1);
     }
 
@@ -432,12 +433,12 @@ mod tests {
         let (_directory, state) = open();
         let run = state.begin_run("main", at(0)).unwrap();
         let memory = seen(&state);
-        let entry = state.departing(run, "main", &dependents(), at(9)).unwrap();
+        let entry = state.record_intent(run, "main", &dependents(), at(9)).unwrap();
         for _ in 0..2 {
-            state.departed(entry).unwrap();
-            state.stayed(entry).unwrap();
-            state.already_gone(entry).unwrap();
-            assert_eq!(find(&state, entry).unwrap().fate, Fate::Deleted);
+            state.record_deleted(entry).unwrap();
+            state.discard(entry).unwrap();
+            state.record_already_gone(entry).unwrap();
+            assert_eq!(find(&state, entry).unwrap().answer, Answer::Deleted);
             let done = state.run(run).unwrap().unwrap();
             assert_eq!((done.deleted, done.untagged), (1, 0));
             assert_eq!(total(&state, TotalKind::DeletedManifests), 1);
@@ -450,12 +451,12 @@ mod tests {
         expected.manifests.remove(&digest("a"));
         expected.observations.remove(&digest("a"));
         expected.leftovers = [digest("child"), digest("sig")].into();
-        assert_eq!(recall(&state), expected);
-        let child = state.departing(run, "main", &departure("child", &[], 5), at(10)).unwrap();
-        assert_eq!(recall(&state), expected);
-        state.departed(child).unwrap();
-        assert_eq!(recall(&state).leftovers, [digest("sig")].into());
-        assert_eq!(state.recall("other", &name()).unwrap().leftovers, [].into());
+        assert_eq!(load_history(&state), expected);
+        let child = state.record_intent(run, "main", &new_entry("child", &[], 5), at(10)).unwrap();
+        assert_eq!(load_history(&state), expected);
+        state.record_deleted(child).unwrap();
+        assert_eq!(load_history(&state).leftovers, [digest("sig")].into());
+        assert_eq!(state.load_scan_history("other", &name()).unwrap().leftovers, [].into());
     }
 
     #[test]
@@ -464,23 +465,23 @@ mod tests {
         let run = state.begin_run("main", at(0)).unwrap();
         let mut expected = seen(&state);
         // v3 has moved to another manifest in the meantime.
-        let alone = Departure { alone: true, ..departure("a", &["v1", "v3"], 100) };
-        let entry = state.departing(run, "main", &alone, at(9)).unwrap();
-        state.departed(entry).unwrap();
-        state.departed(entry).unwrap();
+        let tag_only = NewJournalEntry { tag_only: true, ..new_entry("a", &["v1", "v3"], 100) };
+        let entry = state.record_intent(run, "main", &tag_only, at(9)).unwrap();
+        state.record_deleted(entry).unwrap();
+        state.record_deleted(entry).unwrap();
         let done = state.run(run).unwrap().unwrap();
         assert_eq!((done.deleted, done.untagged), (0, 1));
         assert_eq!(total(&state, TotalKind::DeletedManifests), 0);
         assert_eq!(total(&state, TotalKind::DeletedTags), 2);
         assert_eq!(state.reclaimable("main").unwrap(), 0);
         expected.tags.remove(&tag("v1"));
-        assert_eq!(recall(&state), expected);
+        assert_eq!(load_history(&state), expected);
         assert_eq!(state.youngest_waiting("main").unwrap(), None);
         assert_eq!(state.last_entry("main", &name(), &digest("a")).unwrap(), None);
-        state.restored(entry, &[tag("v1")], at(12)).unwrap();
+        state.record_restored(entry, &[tag("v1")], at(12)).unwrap();
         expected.tags.insert(tag("v1"), digest("a"));
         expected.observations.get_mut(&digest("a")).unwrap().restored = Some(at(12));
-        assert_eq!(recall(&state), expected);
+        assert_eq!(load_history(&state), expected);
         assert_eq!(state.reclaimable("main").unwrap(), 0);
     }
 
@@ -489,13 +490,13 @@ mod tests {
         let (_directory, state) = open();
         let run = state.begin_run("main", at(0)).unwrap();
         let memory = seen(&state);
-        let entry = state.departing(run, "main", &dependents(), at(9)).unwrap();
-        state.stayed(entry).unwrap();
-        state.stayed(entry).unwrap();
-        state.departed(entry).unwrap();
+        let entry = state.record_intent(run, "main", &dependents(), at(9)).unwrap();
+        state.discard(entry).unwrap();
+        state.discard(entry).unwrap();
+        state.record_deleted(entry).unwrap();
         assert_eq!(find(&state, entry), None);
         assert_eq!(state.entry_body(entry).unwrap(), None);
-        assert_eq!(recall(&state), memory);
+        assert_eq!(load_history(&state), memory);
         assert_eq!(state.totals().unwrap(), []);
         assert_eq!(state.youngest_waiting("main").unwrap(), None);
     }
@@ -505,19 +506,19 @@ mod tests {
         let (_directory, state) = open();
         let run = state.begin_run("main", at(0)).unwrap();
         seen(&state);
-        let entry = state.departing(run, "main", &dependents(), at(9)).unwrap();
-        state.already_gone(entry).unwrap();
-        state.departed(entry).unwrap();
-        state.restored(entry, &[tag("v1")], at(10)).unwrap();
+        let entry = state.record_intent(run, "main", &dependents(), at(9)).unwrap();
+        state.record_already_gone(entry).unwrap();
+        state.record_deleted(entry).unwrap();
+        state.record_restored(entry, &[tag("v1")], at(10)).unwrap();
         assert_eq!(state.totals().unwrap(), []);
         assert_eq!(state.run(run).unwrap().unwrap().deleted, 0);
         assert_eq!(state.unanswered("main").unwrap(), []);
         assert_eq!(state.youngest_waiting("main").unwrap(), None);
         assert_eq!(state.last_entry("main", &name(), &digest("a")).unwrap(), None);
         assert_eq!(state.history(&super::super::Filter::default()).unwrap()[0].1, []);
-        let recalled = recall(&state);
-        assert_eq!(recalled.leftovers, [digest("child"), digest("sig")].into());
-        assert_eq!(recalled.observations.into_keys().collect::<Vec<_>>(), [digest("b")]);
+        let loaded = load_history(&state);
+        assert_eq!(loaded.leftovers, [digest("child"), digest("sig")].into());
+        assert_eq!(loaded.observations.into_keys().collect::<Vec<_>>(), [digest("b")]);
     }
 
     #[test]
@@ -525,13 +526,13 @@ mod tests {
         let (_directory, state) = open();
         let run = state.begin_run("main", at(0)).unwrap();
         let mut expected = seen(&state);
-        let entry = state.departing(run, "main", &dependents(), at(9)).unwrap();
-        state.departed(entry).unwrap();
-        let other = state.departing(run, "main", &departure("b", &["v3"], 30), at(10)).unwrap();
-        state.departed(other).unwrap();
+        let entry = state.record_intent(run, "main", &dependents(), at(9)).unwrap();
+        state.record_deleted(entry).unwrap();
+        let other = state.record_intent(run, "main", &new_entry("b", &["v3"], 30), at(10)).unwrap();
+        state.record_deleted(other).unwrap();
         assert_eq!(state.last_entry("main", &name(), &digest("a")).unwrap().unwrap().id, entry);
         for _ in 0..2 {
-            state.restored(entry, &[tag("v1")], at(12)).unwrap();
+            state.record_restored(entry, &[tag("v1")], at(12)).unwrap();
             assert_eq!(state.reclaimable("main").unwrap(), 30);
         }
         assert_eq!(find(&state, entry).unwrap().restored, Some(at(12)));
@@ -541,10 +542,10 @@ mod tests {
         expected.manifests.remove(&digest("b"));
         expected.observations.remove(&digest("b"));
         expected.observations.get_mut(&digest("a")).unwrap().restored = Some(at(12));
-        assert_eq!(recall(&state), expected);
+        assert_eq!(load_history(&state), expected);
         // It can go again, and come back again.
-        let again = state.departing(run, "main", &departure("a", &["v1"], 100), at(20)).unwrap();
-        state.departed(again).unwrap();
+        let again = state.record_intent(run, "main", &new_entry("a", &["v1"], 100), at(20)).unwrap();
+        state.record_deleted(again).unwrap();
         assert_eq!(state.last_entry("main", &name(), &digest("a")).unwrap().unwrap().id, again);
     }
 
@@ -552,16 +553,16 @@ mod tests {
     fn what_was_never_looked_at_can_be_put_back() {
         let (_directory, state) = open();
         let run = state.begin_run("main", at(0)).unwrap();
-        let entry = state.departing(run, "main", &departure("a", &["v1"], 5), at(9)).unwrap();
-        state.departed(entry).unwrap();
-        state.restored(entry, &[tag("v1")], at(12)).unwrap();
+        let entry = state.record_intent(run, "main", &new_entry("a", &["v1"], 5), at(9)).unwrap();
+        state.record_deleted(entry).unwrap();
+        state.record_restored(entry, &[tag("v1")], at(12)).unwrap();
         let observation = Observation { noticed: at(12), untagged_since: None, restored: Some(at(12)) };
         let expected = ScanHistory {
             tags: [(tag("v1"), digest("a"))].into(),
             observations: [(digest("a"), observation)].into(),
             ..ScanHistory::default()
         };
-        assert_eq!(recall(&state), expected);
+        assert_eq!(load_history(&state), expected);
     }
 
     #[test]
@@ -569,29 +570,29 @@ mod tests {
         let (_directory, state) = open();
         let run = state.begin_run("main", at(0)).unwrap();
         seen(&state);
-        let entry = state.departing(run, "main", &departure("a", &["v1"], 5), at(9)).unwrap();
-        state.departed(entry).unwrap();
-        let before = recall(&state);
+        let entry = state.record_intent(run, "main", &new_entry("a", &["v1"], 5), at(9)).unwrap();
+        state.record_deleted(entry).unwrap();
+        let before = load_history(&state);
         let mut after = before.clone();
         after.observations.insert(
             digest("a"),
             Observation { noticed: at(11), untagged_since: Some(at(12)), restored: None },
         );
-        state.remember("main", &name(), &before, &after, at(12)).unwrap();
-        state.restored(entry, &[], at(13)).unwrap();
+        state.save_scan_history("main", &name(), &before, &after, at(12)).unwrap();
+        state.record_restored(entry, &[], at(13)).unwrap();
         let expected = Observation { noticed: at(11), untagged_since: None, restored: Some(at(13)) };
-        assert_eq!(recall(&state).observations[&digest("a")], expected);
+        assert_eq!(load_history(&state).observations[&digest("a")], expected);
     }
 
     #[test]
     fn a_collection_that_succeeds_takes_all_that_waits() {
         let (_directory, state) = open();
         let run = state.begin_run("main", at(0)).unwrap();
-        let gone = state.departing(run, "main", &departure("a", &[], 5), at(9)).unwrap();
-        state.departed(gone).unwrap();
-        let sent = state.departing(run, "main", &departure("b", &[], 7), at(10)).unwrap();
+        let gone = state.record_intent(run, "main", &new_entry("a", &[], 5), at(9)).unwrap();
+        state.record_deleted(gone).unwrap();
+        let sent = state.record_intent(run, "main", &new_entry("b", &[], 7), at(10)).unwrap();
         let elsewhere = state.begin_run("other", at(0)).unwrap();
-        state.departing(elsewhere, "other", &departure("b", &[], 7), at(11)).unwrap();
+        state.record_intent(elsewhere, "other", &new_entry("b", &[], 7), at(11)).unwrap();
         collect(&state, CollectionOutcome::Failed, 20);
         assert_eq!(state.youngest_waiting("main").unwrap(), Some(at(10)));
         collect(&state, CollectionOutcome::Success, 30);
@@ -599,12 +600,12 @@ mod tests {
         assert_eq!(state.youngest_waiting("other").unwrap(), Some(at(11)));
         assert_eq!(find(&state, gone).unwrap().collected, Some(at(30)));
         // It was gone when the collection came, so there is nothing left to reclaim.
-        state.departed(sent).unwrap();
+        state.record_deleted(sent).unwrap();
         assert_eq!(state.reclaimable("main").unwrap(), 0);
         assert_eq!(total(&state, TotalKind::DeletedManifests), 2);
-        let late = state.departing(run, "main", &departure("c", &[], 11), at(40)).unwrap();
-        state.departed(late).unwrap();
-        state.restored(gone, &[], at(50)).unwrap();
+        let late = state.record_intent(run, "main", &new_entry("c", &[], 11), at(40)).unwrap();
+        state.record_deleted(late).unwrap();
+        state.record_restored(gone, &[], at(50)).unwrap();
         assert_eq!(state.reclaimable("main").unwrap(), 11);
         assert_eq!(find(&state, late).unwrap().collected, None);
     }
@@ -612,6 +613,6 @@ mod tests {
     #[test]
     fn a_journal_needs_its_run() {
         let (_directory, state) = open();
-        assert!(state.departing(7, "main", &departure("a", &[], 5), at(9)).is_err());
+        assert!(state.record_intent(7, "main", &new_entry("a", &[], 5), at(9)).is_err());
     }
 }

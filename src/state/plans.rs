@@ -43,8 +43,8 @@ impl State {
     /// What a run has deleted or found gone, and nobody has put back.
     fn gone_in(&self, run: i64) -> Result<CompletedDeletions, Error> {
         let mut gone = CompletedDeletions::default();
-        for entry in self.select("run = ?1 AND fate <> 'sent' AND restored IS NULL", [run])? {
-            if entry.alone {
+        for entry in self.select("run = ?1 AND answer <> 'sent' AND restored IS NULL", [run])? {
+            if entry.tag_only {
                 let tags = entry.tags.into_iter();
                 gone.tags.extend(tags.map(|tag| (entry.repository.clone(), tag)));
             } else {
@@ -83,10 +83,10 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{at, departure, digest, open};
+    use super::super::tests::{at, digest, new_entry, open};
     use super::*;
     use crate::plan::{Limit, Plan};
-    use crate::state::Departure;
+    use crate::state::NewJournalEntry;
 
     #[test]
     fn a_plan_is_kept_with_what_its_run_has_made_of_it() {
@@ -125,19 +125,19 @@ mod tests {
     fn what_was_put_back_or_never_answered_is_not_gone() {
         let (_directory, state) = open();
         let run = state.begin_run("main", at(0)).unwrap();
-        let put = |text: &str, alone| {
-            let departure = Departure { alone, ..departure(text, &[text], 1) };
-            state.departing(run, "main", &departure, at(1)).unwrap()
+        let put = |text: &str, tag_only| {
+            let new_entry = NewJournalEntry { tag_only, ..new_entry(text, &[text], 1) };
+            state.record_intent(run, "main", &new_entry, at(1)).unwrap()
         };
         let (deleted, back, found_gone) =
             (put("deleted", false), put("back", false), put("found-gone", false));
         put("unanswered", false);
         let tag = put("tag", true);
         for entry in [deleted, back, tag] {
-            state.departed(entry).unwrap();
+            state.record_deleted(entry).unwrap();
         }
-        state.already_gone(found_gone).unwrap();
-        state.restored(back, &[], at(5)).unwrap();
+        state.record_already_gone(found_gone).unwrap();
+        state.record_restored(back, &[], at(5)).unwrap();
         let gone = state.gone_in(run).unwrap();
         let digests: Vec<_> = gone.manifests.into_iter().map(|(_, digest)| digest).collect();
         let mut expected = ["deleted", "found-gone"].map(digest);

@@ -327,13 +327,13 @@ pub(super) fn add(
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::departure;
+    use super::super::tests::new_entry;
     use super::*;
-    use crate::state::Departure;
+    use crate::state::NewJournalEntry;
 
-    fn depart(state: &State, run: i64, departure: Departure) {
-        let entry = state.departing(run, "main", &departure, at(1)).unwrap();
-        state.departed(entry).unwrap();
+    fn depart(state: &State, run: i64, new_entry: NewJournalEntry) {
+        let entry = state.record_intent(run, "main", &new_entry, at(1)).unwrap();
+        state.record_deleted(entry).unwrap();
     }
 
     fn at(seconds: i64) -> DateTime<Utc> {
@@ -362,9 +362,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let state = State::open(directory.path()).unwrap();
         let run = state.begin_run("main", at(0)).unwrap();
-        depart(&state, run, departure("a", &["x", "y"], 100));
-        depart(&state, run, departure("b", &["z"], 50));
-        depart(&state, run, Departure { alone: true, ..departure("c", &["w"], 70) });
+        depart(&state, run, new_entry("a", &["x", "y"], 100));
+        depart(&state, run, new_entry("b", &["z"], 50));
+        depart(&state, run, NewJournalEntry { tag_only: true, ..new_entry("c", &["w"], 70) });
         state.finish_run(run, at(5), Outcome::Success, None).unwrap();
         drop(state);
         let state = State::open(directory.path()).unwrap();
@@ -404,7 +404,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let state = State::open(directory.path()).unwrap();
         let run = state.begin_run("main", at(0)).unwrap();
-        depart(&state, run, departure("a", &["x"], 150));
+        depart(&state, run, new_entry("a", &["x"], 150));
         state.finish_collection("main", &collected(CollectionOutcome::Failed, 40)).unwrap();
         assert_eq!(state.reclaimable("main").unwrap(), 110);
         let last = collected(CollectionOutcome::Success, 90);

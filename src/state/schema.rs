@@ -185,6 +185,15 @@ const STEPS: &[&str] = &[
         address TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
 ",
+    "
+    -- Standard terms: what scans observe, and journal entries with the answers that they got.
+    ALTER TABLE sighting RENAME TO observation;
+    ALTER TABLE repository RENAME COLUMN first_look TO first_scan;
+    ALTER TABLE repository RENAME COLUMN last_look TO last_scan;
+    ALTER TABLE entry RENAME COLUMN alone TO tag_only;
+    ALTER TABLE entry RENAME COLUMN fate TO answer;
+    UPDATE mark SET name = 'history lost' WHERE name = 'forgotten';
+",
 ];
 
 /// Brings a file to the present version. `lost` says that if it is a new one, it is not the first one.
@@ -199,7 +208,7 @@ pub(super) fn prepare(connection: &Connection, path: &Path, lost: bool) -> Resul
         return Ok(());
     }
     let steps = STEPS[done..].concat();
-    let mark = if lost && done == 0 { "INSERT INTO mark VALUES ('forgotten');" } else { "" };
+    let mark = if lost && done == 0 { "INSERT INTO mark VALUES ('history lost');" } else { "" };
     let present = STEPS.len();
     connection.execute_batch(&format!(
         "BEGIN IMMEDIATE; {steps} {mark}
@@ -237,8 +246,8 @@ pub(super) fn is_present(connection: &Connection) -> Result<bool, rusqlite::Erro
 }
 
 /// Whether a file took the place of one that was lost.
-pub(super) fn is_forgotten(connection: &Connection) -> Result<bool, rusqlite::Error> {
-    let mark = connection.query_row("SELECT 1 FROM mark WHERE name = 'forgotten'", [], |_| Ok(()));
+pub(super) fn is_history_lost(connection: &Connection) -> Result<bool, rusqlite::Error> {
+    let mark = connection.query_row("SELECT 1 FROM mark WHERE name = 'history lost'", [], |_| Ok(()));
     Ok(mark.optional()?.is_some())
 }
 
@@ -307,7 +316,7 @@ mod tests {
         ];
         let indexes = indexes.each_ref().map(|(word, children)| (*word, children.as_str()));
         let (_directory, state) = remembering(4, &indexes);
-        let memory = state.recall("main", &name()).unwrap();
+        let memory = state.load_scan_history("main", &name()).unwrap();
         let read: Vec<&Digest> = memory.manifests.keys().collect();
         let mut expected = ["whole", "empty", "child"].map(digest);
         expected.sort();

@@ -30,20 +30,20 @@ impl State {
     }
 }
 
-pub(super) fn recall(
+pub(super) fn load(
     connection: &Connection,
     id: i64,
-    memory: &mut ScanHistory,
+    history: &mut ScanHistory,
 ) -> Result<(), rusqlite::Error> {
     let mut select = connection.prepare_cached("SELECT digest FROM seen_subject WHERE repository = ?1")?;
     let mut rows = select.query([id])?;
     while let Some(row) = rows.next()? {
-        memory.seen_subjects.extend(row.get_ref(0)?.as_str().ok().and_then(|text| Digest::parse(text).ok()));
+        history.seen_subjects.extend(row.get_ref(0)?.as_str().ok().and_then(|text| Digest::parse(text).ok()));
     }
     Ok(())
 }
 
-pub(super) fn remember(
+pub(super) fn save(
     connection: &Connection,
     id: i64,
     before: &ScanHistory,
@@ -64,7 +64,7 @@ pub(super) fn remember(
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{at, departure, digest, open};
+    use super::super::tests::{at, digest, new_entry, open};
     use super::*;
 
     #[test]
@@ -72,10 +72,10 @@ mod tests {
         let (_directory, state) = open();
         let run = state.begin_run("main", at(0)).unwrap();
         let [deleted, gone, sent, stayed] = ["a", "b", "c", "d"]
-            .map(|word| state.departing(run, "main", &departure(word, &[], 5), at(9)).unwrap());
-        state.departed(deleted).unwrap();
-        state.already_gone(gone).unwrap();
-        state.stayed(stayed).unwrap();
+            .map(|word| state.record_intent(run, "main", &new_entry(word, &[], 5), at(9)).unwrap());
+        state.record_deleted(deleted).unwrap();
+        state.record_already_gone(gone).unwrap();
+        state.discard(stayed).unwrap();
         let all = ["a", "b", "c", "d", "e"].map(digest).into();
         let found = |registry: &str, repository: &str| {
             state.journaled(registry, &RepositoryName::parse(repository).unwrap(), &all).unwrap()
@@ -83,8 +83,8 @@ mod tests {
         assert_eq!(found("main", "team/app"), ["a", "b", "c"].map(digest).into());
         assert_eq!(found("main", "other"), BTreeSet::new());
         assert_eq!(found("other", "team/app"), BTreeSet::new());
-        state.departed(sent).unwrap();
-        state.restored(sent, &[], at(10)).unwrap();
+        state.record_deleted(sent).unwrap();
+        state.record_restored(sent, &[], at(10)).unwrap();
         assert_eq!(found("main", "team/app"), ["a", "b", "c"].map(digest).into());
     }
 }

@@ -8,7 +8,7 @@ use super::format::{bytes, count, left, short, some, took, when};
 use super::plan::{REASON, tags};
 use super::{frame, outcome};
 use crate::run::{EntryStatus, RecordedRun, UNFINISHED, deleted_kind};
-use crate::state::{Entry, Run};
+use crate::state::{JournalEntry, Run};
 
 /// Of the deletions, this many are shown.
 const ROWS: usize = 500;
@@ -78,7 +78,7 @@ fn number(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })
 }
 
-fn table(entries: &[Entry], now: DateTime<Utc>) -> Markup {
+fn table(entries: &[JournalEntry], now: DateTime<Utc>) -> Markup {
     html! {
         table.run {
             thead {
@@ -92,14 +92,14 @@ fn table(entries: &[Entry], now: DateTime<Utc>) -> Markup {
     }
 }
 
-fn row(entry: &Entry, now: DateTime<Utc>) -> Markup {
+fn row(entry: &JournalEntry, now: DateTime<Utc>) -> Markup {
     html! {
         tr {
             td data-label="Repository" { (entry.repository) }
             td data-label="Tags" { (tags(&entry.tags)) }
             td data-label="Digest" { code title=(entry.digest) { (entry.digest.short()) } }
             td data-label="Kind" { (deleted_kind(entry)) }
-            td.number data-label="Size" { @if !entry.alone { (bytes(entry.bytes)) } }
+            td.number data-label="Size" { @if !entry.tag_only { (bytes(entry.bytes)) } }
             td data-label="Policy" {
                 // One element, so that a narrow screen keeps it one column.
                 span {
@@ -116,7 +116,7 @@ fn row(entry: &Entry, now: DateTime<Utc>) -> Markup {
     }
 }
 
-fn status(entry: &Entry, now: DateTime<Utc>) -> Markup {
+fn status(entry: &JournalEntry, now: DateTime<Utc>) -> Markup {
     let status = EntryStatus::of(entry);
     let (class, since) = match status {
         EntryStatus::Unanswered => ("pill warn", None),
@@ -133,7 +133,7 @@ fn status(entry: &Entry, now: DateTime<Utc>) -> Markup {
 }
 
 /// How to undo it, where something of it is still gone.
-fn undo(run: &Run, entries: &[Entry], state: &State, now: DateTime<Utc>) -> Markup {
+fn undo(run: &Run, entries: &[JournalEntry], state: &State, now: DateTime<Utc>) -> Markup {
     let in_state =
         |wanted: &[EntryStatus]| entries.iter().filter(|one| wanted.contains(&EntryStatus::of(one))).count();
     let unanswered = in_state(&[EntryStatus::Unanswered]);
@@ -179,7 +179,8 @@ fn undo(run: &Run, entries: &[Entry], state: &State, now: DateTime<Utc>) -> Mark
 }
 
 /// The first image that is still gone and has a name.
-fn example(entries: &[Entry]) -> Option<String> {
-    let gone = |entry: &&Entry| matches!(EntryStatus::of(entry), EntryStatus::Deleted | EntryStatus::Removed);
+fn example(entries: &[JournalEntry]) -> Option<String> {
+    let gone =
+        |entry: &&JournalEntry| matches!(EntryStatus::of(entry), EntryStatus::Deleted | EntryStatus::Removed);
     entries.iter().filter(gone).find_map(|one| Some(format!("{}:{}", one.repository, one.tags.first()?)))
 }

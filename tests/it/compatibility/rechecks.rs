@@ -17,7 +17,7 @@ use crate::support::fake_registry::{Canned, Personality};
 /// More than a repository may take in memory beside others.
 fn crowd(case: &Case, repository: &str) {
     let repository = RepositoryName::parse(repository).unwrap();
-    let before = case.state.recall("main", &repository).unwrap();
+    let before = case.state.load_scan_history("main", &repository).unwrap();
     let mut after = before.clone();
     for number in 0..140 {
         let digest = Digest::of(format!("large {number}").as_bytes());
@@ -30,7 +30,7 @@ fn crowd(case: &Case, repository: &str) {
             .insert(digest.clone(), Observation { noticed: now(), untagged_since: None, restored: None });
         after.manifests.insert(digest, Arc::new(large));
     }
-    case.state.remember("main", &repository, &before, &after, now()).unwrap();
+    case.state.save_scan_history("main", &repository, &before, &after, now()).unwrap();
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use regsweep::report::Outcome;
-use regsweep::state::Fate;
+use regsweep::state::Answer;
 
 use super::harness::{World, deletes};
 use crate::support::fault_proxy::Fault;
@@ -57,7 +57,7 @@ async fn one_deletion(tries: impl Fn(usize) -> Fault + Send + Sync + 'static, ki
     let digest = first.get().unwrap().rsplit('/').next().unwrap();
     let journal = world.journal().into_iter();
     let mut noted = journal.filter(|one| one.repository.as_str() == "web" && one.digest.as_str() == digest);
-    assert_eq!(noted.next().map(|one| one.fate), open.then_some(Fate::Sent), "{kind}");
+    assert_eq!(noted.next().map(|one| one.answer), open.then_some(Answer::Pending), "{kind}");
     world.assert_sound(kind).await;
     world.then_good_weather(kind).await;
 }

@@ -10,7 +10,7 @@ use regsweep::gc::{CollectionLocks, Collector};
 use regsweep::registry::{Reader, Retry};
 use regsweep::report::{Outcome, RunReport};
 use regsweep::run::{self, LimitMode, RegistryContext, RunOptions, RunResult, Stop};
-use regsweep::state::{Entry, Fate, Filter, State};
+use regsweep::state::{Answer, Filter, JournalEntry, State};
 
 use crate::support::contents::{expected_content, stored_manifests};
 use crate::support::fault_proxy::{Fault, FaultProxy, ProxiedRequest};
@@ -152,7 +152,7 @@ impl World {
     }
 
     /// The journal, the first deletion first.
-    pub(crate) fn journal(&self) -> Vec<Entry> {
+    pub(crate) fn journal(&self) -> Vec<JournalEntry> {
         let mut runs = self.state.history(&Filter::default()).unwrap();
         runs.reverse();
         runs.into_iter().flat_map(|(_, entries)| entries).collect()
@@ -164,11 +164,11 @@ impl World {
         let gone = self.gone();
         assert!(gone.is_subset(&self.to_delete()), "{case}: {gone:#?}");
         let journal = self.journal();
-        let of = |fate: Fate| -> Vec<String> {
-            let entries = journal.iter().filter(|entry| entry.fate == fate);
+        let of = |answer: Answer| -> Vec<String> {
+            let entries = journal.iter().filter(|entry| entry.answer == answer);
             entries.map(|entry| format!("{}@{}", entry.repository, entry.digest)).collect()
         };
-        let (noted, open) = (of(Fate::Deleted), of(Fate::Sent));
+        let (noted, open) = (of(Answer::Deleted), of(Answer::Pending));
         let once: BTreeSet<String> = noted.iter().cloned().collect();
         assert_eq!(once.len(), noted.len(), "{case}: each is noted once: {noted:#?}");
         assert!(once.is_subset(&gone), "{case}: {once:#?} of {gone:#?}");
@@ -176,7 +176,7 @@ impl World {
         assert!(unnoted.iter().all(|one| open.contains(one)), "{case}: {unnoted:#?} of {open:#?}");
         let counted: u64 = self.state.runs(1000).unwrap().iter().map(|run| run.deleted).sum();
         assert_eq!(counted, noted.len() as u64, "{case}");
-        let deleted = journal.iter().filter(|entry| entry.fate == Fate::Deleted);
+        let deleted = journal.iter().filter(|entry| entry.answer == Answer::Deleted);
         let bytes: u64 = deleted.map(|entry| entry.bytes).sum();
         if self.collector.is_none() {
             assert_eq!(self.state.reclaimable("main").unwrap(), bytes, "{case}");
@@ -225,7 +225,7 @@ impl World {
             );
         }
         let journal = self.journal();
-        assert!(journal.iter().all(|entry| entry.fate == Fate::Deleted), "{case}: {journal:#?}");
+        assert!(journal.iter().all(|entry| entry.answer == Answer::Deleted), "{case}: {journal:#?}");
         let noted = journal.iter().map(|entry| format!("{}@{}", entry.repository, entry.digest));
         let noted: BTreeSet<String> = noted.collect();
         assert_eq!(noted, self.to_delete(), "{case}");

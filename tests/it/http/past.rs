@@ -5,7 +5,7 @@ use regsweep::http::{Entry as Happened, Run, StatusStore};
 use regsweep::metrics::Metrics;
 use regsweep::model::{Digest, Kind, RepositoryName, Tag};
 use regsweep::report::{CollectionOutcome, Outcome};
-use regsweep::state::{Departure, State};
+use regsweep::state::{NewJournalEntry, State};
 use reqwest::{Response, StatusCode, Url};
 use serde_json::Value;
 
@@ -15,12 +15,12 @@ fn at(minutes: i64) -> DateTime<Utc> {
     now() - TimeDelta::minutes(minutes)
 }
 
-fn departure(repository: &str, tag: &str) -> Departure {
-    Departure {
+fn new_entry(repository: &str, tag: &str) -> NewJournalEntry {
+    NewJournalEntry {
         repository: RepositoryName::parse(repository).unwrap(),
         digest: Digest::of(tag.as_bytes()),
         tags: vec![Tag::parse(tag).unwrap()],
-        alone: false,
+        tag_only: false,
         kind: Kind::Image,
         media_type: "application/vnd.oci.image.manifest.v1+json".into(),
         body: b"{}".to_vec(),
@@ -33,11 +33,11 @@ fn departure(repository: &str, tag: &str) -> Departure {
 }
 
 /// Notes a run that deleted these, and returns their numbers.
-fn ran(state: &State, registry: &str, minutes: i64, gone: &[Departure]) -> Vec<i64> {
+fn ran(state: &State, registry: &str, minutes: i64, gone: &[NewJournalEntry]) -> Vec<i64> {
     let run = state.begin_run(registry, at(minutes)).unwrap();
     let note = |one| {
-        let entry = state.departing(run, registry, one, at(minutes - 1)).unwrap();
-        state.departed(entry).unwrap();
+        let entry = state.record_intent(run, registry, one, at(minutes - 1)).unwrap();
+        state.record_deleted(entry).unwrap();
         entry
     };
     let entries = gone.iter().map(note).collect();
@@ -71,8 +71,8 @@ async fn page(url: &str, run: &str) -> String {
 #[tokio::test]
 async fn runs_are_narrowed_down_as_on_the_command_line() {
     let (url, state, status_store) = server().await;
-    ran(&state, "main", 300, &[departure("team/app", "pr-1"), departure("team/web", "pr-2")]);
-    ran(&state, "edge & co", 200, &[departure("team/app", "pr-3")]);
+    ran(&state, "main", 300, &[new_entry("team/app", "pr-1"), new_entry("team/web", "pr-2")]);
+    ran(&state, "edge & co", 200, &[new_entry("team/app", "pr-3")]);
     ran(&state, "main", 100, &[]);
     let check = async |parameters: &[(&str, &str)], expected: &[(i64, usize)]| {
         let response = get(&format!("{url}/api/v1/runs"), parameters).await;
@@ -149,14 +149,14 @@ async fn what_cannot_be_asked_is_said_with_the_way_out() {
 #[tokio::test]
 async fn a_run_has_a_page_that_tells_what_went_and_how_it_comes_back() {
     let (url, state, status_store) = server().await;
-    let gone: Vec<Departure> = (1..=3).map(|one| departure("team/app", &format!("pr-{one}"))).collect();
+    let gone: Vec<NewJournalEntry> = (1..=3).map(|one| new_entry("team/app", &format!("pr-{one}"))).collect();
     let entries = ran(&state, "main", 3000, &gone[..2]);
-    state.restored(entries[0], &gone[0].tags, at(2990)).unwrap();
+    state.record_restored(entries[0], &gone[0].tags, at(2990)).unwrap();
     state.finish_collection("main", &collected(CollectionOutcome::Success, 2, None)).unwrap();
-    let alone = Departure { alone: true, ..departure("team/web", "nightly") };
-    ran(&state, "main", 90, &[gone[2].clone(), alone]);
+    let tag_only = NewJournalEntry { tag_only: true, ..new_entry("team/web", "nightly") };
+    ran(&state, "main", 90, &[gone[2].clone(), tag_only]);
     let open = state.begin_run("main", at(5)).unwrap();
-    state.departing(open, "main", &departure("team/app", "pr-4"), at(4)).unwrap();
+    state.record_intent(open, "main", &new_entry("team/app", "pr-4"), at(4)).unwrap();
     status_store.collection_waits("main", Some(now() + TimeDelta::hours(21)));
 
     let first = page(&url, "1").await;
@@ -211,10 +211,10 @@ async fn a_run_has_a_page_that_tells_what_went_and_how_it_comes_back() {
 #[tokio::test]
 async fn an_undone_run_offers_no_undo() {
     let (url, state, _) = server().await;
-    let gone = departure("team/app", "pr-1");
+    let gone = new_entry("team/app", "pr-1");
     let entries = ran(&state, "main", 10, std::slice::from_ref(&gone));
     assert!(page(&url, "1").await.contains("regsweep undo 1"));
-    state.restored(entries[0], &gone.tags, at(1)).unwrap();
+    state.record_restored(entries[0], &gone.tags, at(1)).unwrap();
     assert!(!page(&url, "1").await.contains("regsweep undo"));
 }
 
@@ -239,11 +239,11 @@ async fn a_run_that_is_not_there_has_a_page_that_says_so() {
 async fn hostile_names_are_shown_as_text() {
     let (url, state, _) = server().await;
     let unseen = "a\u{1b}[2Jb\u{202e}c";
-    let gone = Departure {
+    let gone = NewJournalEntry {
         policy: HOSTILE.into(),
         rules: vec![unseen.into()],
         reasons: vec![HOSTILE.into(), unseen.into()],
-        ..departure("team/app", "pr-1")
+        ..new_entry("team/app", "pr-1")
     };
     ran(&state, HOSTILE, 10, &[gone]);
     let run = state.begin_run(unseen, at(5)).unwrap();
@@ -266,7 +266,8 @@ async fn hostile_names_are_shown_as_text() {
 #[tokio::test]
 async fn a_long_run_is_cut_and_leads_to_the_whole() {
     let (url, state, _) = server().await;
-    let gone: Vec<Departure> = (0..501).map(|one| departure("team/app", &format!("pr-{one}"))).collect();
+    let gone: Vec<NewJournalEntry> =
+        (0..501).map(|one| new_entry("team/app", &format!("pr-{one}"))).collect();
     ran(&state, "main", 10, &gone);
     let page = page(&url, "1").await;
     assert_eq!(page.matches("<tr><td data-label=\"Repository\"").count(), 500);

@@ -186,7 +186,7 @@ async fn nothing_is_collected_while_a_deletion_has_got_no_answer() {
     let own = lines.replace("gc:\n", &format!("gc:\n  schedule: '{EACH_SECOND}'\n"));
     place.configure(NEVER, &[own], "");
     let connection = Connection::open(place.state_dir().join("state.sqlite")).unwrap();
-    let sql = "UPDATE entry SET fate = 'sent' WHERE digest = ?1";
+    let sql = "UPDATE entry SET answer = 'sent' WHERE digest = ?1";
     assert_eq!(connection.execute(sql, [&filled.old[0].digest]).unwrap(), 1);
     drop(connection);
     let ran = place.run(&["gc", "--no-grace"]).await.exits(0);

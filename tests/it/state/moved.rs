@@ -171,5 +171,5 @@ async fn a_list_of_tags_that_is_suddenly_empty_dooms_nothing() {
     }
     looker.look(day(93)).await;
     let app = regsweep::model::RepositoryName::parse("app").unwrap();
-    assert!(looker.open().recall("main", &app).unwrap().tags.is_empty());
+    assert!(looker.open().load_scan_history("main", &app).unwrap().tags.is_empty());
 }

@@ -9,7 +9,7 @@ const MARK: &str = "interrupted run ";
 
 impl State {
     /// Notes that the next start of the service is to make this run up.
-    pub fn make_up_later(&self, run: i64) -> Result<(), Error> {
+    pub fn note_for_rerun(&self, run: i64) -> Result<(), Error> {
         self.durably(|connection| {
             connection.execute("INSERT OR IGNORE INTO mark VALUES (?1)", [format!("{MARK}{run}")])?;
             Ok(())
@@ -18,7 +18,7 @@ impl State {
 
     /// The registries whose last run is to be made up: until it was, for whoever begins it may not come to it. What is
     /// noted of earlier runs is forgotten.
-    pub fn interrupted(&self) -> Result<Vec<String>, Error> {
+    pub fn registries_to_rerun(&self) -> Result<Vec<String>, Error> {
         let runs: Vec<i64> = self.durably(|connection| {
             let mut select = connection.prepare(
                 "SELECT run.id FROM run JOIN mark ON mark.name = ?1 || run.id
@@ -48,18 +48,18 @@ mod tests {
     fn the_last_run_of_a_registry_is_made_up_until_another_one_has_begun() {
         let (_directory, state) = open();
         let begin = |registry: &str| state.begin_run(registry, DateTime::UNIX_EPOCH).unwrap();
-        state.learn_tag_deletion("interrupted run 1", TagDeletion::Supported).unwrap();
+        state.record_tag_deletion("interrupted run 1", TagDeletion::Supported).unwrap();
         let first = begin("main");
-        state.make_up_later(first).unwrap();
-        state.make_up_later(first).unwrap();
-        state.make_up_later(begin("edge")).unwrap();
+        state.note_for_rerun(first).unwrap();
+        state.note_for_rerun(first).unwrap();
+        state.note_for_rerun(begin("edge")).unwrap();
         begin("other");
         begin("edge");
         for _ in 0..2 {
-            assert_eq!(state.interrupted().unwrap(), ["main"], "edge had another run since");
+            assert_eq!(state.registries_to_rerun().unwrap(), ["main"], "edge had another run since");
         }
         begin("main");
-        assert_eq!(state.interrupted().unwrap(), [""; 0]);
+        assert_eq!(state.registries_to_rerun().unwrap(), [""; 0]);
         let marks = "SELECT count(*) FROM mark WHERE name LIKE 'interrupted run %'";
         let left: u32 = state.durable().query_row(marks, [], |row| row.get(0)).unwrap();
         assert_eq!(left, 0);

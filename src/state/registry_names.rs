@@ -32,16 +32,16 @@ const IS_MISSED: &str = "
 
 /// What became of the names in the state when a configuration was laid beside them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Recognized {
+pub struct RegistryChanges {
     /// Registries that have another name now: the old one and the new one.
     pub renamed: Vec<(String, String)>,
     /// Registries that the configuration does not have.
-    pub unknown: Vec<Unknown>,
+    pub unknown: Vec<UnconfiguredRegistry>,
 }
 
 /// A registry that something is remembered of, and that the configuration does not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unknown {
+pub struct UnconfiguredRegistry {
     /// What it was called last.
     pub name: String,
     /// Where it was last; `None` where an older version noted it.
@@ -50,7 +50,7 @@ pub struct Unknown {
     pub is_stopped: bool,
 }
 
-impl std::fmt::Display for Unknown {
+impl std::fmt::Display for UnconfiguredRegistry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { name, address, is_stopped } = self;
         let place = address.as_ref().map(|address| format!(" (at {address})")).unwrap_or_default();
@@ -70,7 +70,7 @@ impl std::fmt::Display for Unknown {
 
 /// What the registries of a configuration are called in the tables.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Names {
+pub(super) struct RegistryNames {
     keys: BTreeMap<String, String>,
     names: BTreeMap<String, String>,
     /// The keys of what the configuration has.
@@ -79,7 +79,7 @@ pub(super) struct Names {
     unnoted: BTreeMap<String, String>,
 }
 
-impl Names {
+impl RegistryNames {
     /// What the tables have for this name. It is the name itself as long as no configuration says otherwise.
     pub(super) fn key<'a>(&'a self, name: &'a str) -> &'a str {
         self.keys.get(name).map_or(name, String::as_str)
@@ -119,20 +119,20 @@ struct Owner {
     former: Vec<String>,
 }
 
-/// Names, and what there is to tell of them.
-struct Outcome {
-    names: Names,
-    recognized: Recognized,
+/// The names, and what there is to tell of them.
+struct Matched {
+    names: RegistryNames,
+    changes: RegistryChanges,
 }
 
 impl State {
     /// Takes the names of this configuration for those of the registries in the state, and notes them.
-    pub fn adopt(&self, config: &Config) -> Result<Recognized, Error> {
+    pub fn adopt_names(&self, config: &Config) -> Result<RegistryChanges, Error> {
         if !self.is_writable() {
-            return self.recognize(config);
+            return self.match_names(config);
         }
-        let Outcome { names, recognized } = self.durably(|connection| {
-            let (owners, homeless) = settle(known(connection)?, &config.registries);
+        let Matched { names, changes } = self.durably(|connection| {
+            let (owners, unmatched) = match_keys(known(connection)?, &config.registries);
             for (first, others) in owners.iter().filter_map(|owner| owner.keys.split_first()) {
                 others.iter().try_for_each(|other| merge(connection, other, first))?;
             }
@@ -145,32 +145,32 @@ impl State {
             }
             // Also the homeless: their name may have gone to another one.
             let mut rename = connection.prepare("UPDATE registry SET name = ?2 WHERE key = ?1")?;
-            for one in &homeless {
+            for one in &unmatched {
                 rename.execute([&one.key, &one.name])?;
             }
-            outcome(connection, owners, homeless, config)
+            matched(connection, owners, unmatched, config)
         })?;
         self.take_names(names);
-        Ok(recognized)
+        Ok(changes)
     }
 
     /// The same for those who only look: nothing is noted.
-    pub fn recognize(&self, config: &Config) -> Result<Recognized, Error> {
-        let Outcome { names, recognized } = {
+    pub fn match_names(&self, config: &Config) -> Result<RegistryChanges, Error> {
+        let Matched { names, changes } = {
             let connection = self.durable();
-            let (owners, homeless) = settle(known(&connection)?, &config.registries);
-            outcome(&connection, owners, homeless, config)?
+            let (owners, unmatched) = match_keys(known(&connection)?, &config.registries);
+            matched(&connection, owners, unmatched, config)?
         };
         self.take_names(names);
-        Ok(recognized)
+        Ok(changes)
     }
 
     /// The registries that would have another name by this configuration, as they are called now.
     pub fn would_rename(&self, config: &Config) -> Result<BTreeSet<String>, Error> {
         let connection = self.durable();
         let known = known(&connection)?;
-        let (owners, homeless) = settle(known.clone(), &config.registries);
-        let next = outcome(&connection, owners, homeless, config)?.names;
+        let (owners, unmatched) = match_keys(known.clone(), &config.registries);
+        let next = matched(&connection, owners, unmatched, config)?.names;
         let is_other = |one: &Known| next.names.get(&one.key).is_some_and(|name| *name != one.name);
         Ok(known.into_iter().filter(is_other).map(|one| one.name).collect())
     }
@@ -187,12 +187,12 @@ impl State {
     }
 
     /// The names in force.
-    pub(super) fn names(&self) -> Arc<Names> {
+    pub(super) fn names(&self) -> Arc<RegistryNames> {
         self.open.names.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Puts names in force.
-    fn take_names(&self, names: Names) {
+    fn take_names(&self, names: RegistryNames) {
         let mut present = self.open.names.write().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::take(&mut *present);
         // Whoever still has the name of before finds the same, as long as no other registry has it.
@@ -200,14 +200,14 @@ impl State {
         for (name, key) in &before.keys {
             keys.entry(name.clone()).or_insert_with(|| key.clone());
         }
-        *present = Arc::new(Names { keys, ..names });
+        *present = Arc::new(RegistryNames { keys, ..names });
     }
 }
 
 /// Drops what is remembered of the repositories of registries that no configuration has had since then.
 pub(super) fn prune(
     connection: &Connection,
-    names: &Names,
+    names: &RegistryNames,
     older_than: DateTime<Utc>,
 ) -> Result<(), rusqlite::Error> {
     // Without a configuration nothing is known to be nobody's.
@@ -216,7 +216,7 @@ pub(super) fn prune(
     }
     let keys = super::json(&names.configured);
     connection.execute(
-        "DELETE FROM repository WHERE last_look < ?1 AND registry NOT IN (SELECT value FROM json_each(?2))",
+        "DELETE FROM repository WHERE last_scan < ?1 AND registry NOT IN (SELECT value FROM json_each(?2))",
         params![older_than, keys],
     )?;
     Ok(())
@@ -241,7 +241,7 @@ impl Owner {
 
 /// Gives each registry of a configuration the keys of what is known of it. What no registry takes is homeless, and keeps a
 /// name of its own.
-fn settle(known: Vec<Known>, registries: &[Registry]) -> (Vec<Owner>, Vec<Known>) {
+fn match_keys(known: Vec<Known>, registries: &[Registry]) -> (Vec<Owner>, Vec<Known>) {
     let mut owners: Vec<Owner> = registries
         .iter()
         .map(|one| Owner {
@@ -263,7 +263,7 @@ fn settle(known: Vec<Known>, registries: &[Registry]) -> (Vec<Owner>, Vec<Known>
             owner.take(one);
         }
     }
-    let mut homeless = Vec::new();
+    let mut unmatched = Vec::new();
     for one in rest {
         let is_configured = registries.iter().any(|registry| registry.name == one.name);
         // What people are told that it is called, where its name has gone to another one.
@@ -278,7 +278,7 @@ fn settle(known: Vec<Known>, registries: &[Registry]) -> (Vec<Owner>, Vec<Known>
         let same = owners.iter().position(|owner| owner.name == one.name && owner.keys.is_empty());
         match former.or(same) {
             Some(position) => owners[position].take(one),
-            None => homeless.push(match told {
+            None => unmatched.push(match told {
                 Some(told) => Known { name: told, ..one },
                 None => one,
             }),
@@ -289,17 +289,17 @@ fn settle(known: Vec<Known>, registries: &[Registry]) -> (Vec<Owner>, Vec<Known>
             .chain((1_u32..).map(|number| format!("{}@{} {number}", owner.name, owner.address)));
         owner.keys.extend(spares.into_iter().find(|key| !taken.contains(key)));
     }
-    (owners, homeless)
+    (owners, unmatched)
 }
 
 /// The names that follow from this, and the registries that somebody should be told of.
-fn outcome(
+fn matched(
     connection: &Connection,
     owners: Vec<Owner>,
-    homeless: Vec<Known>,
+    unmatched: Vec<Known>,
     config: &Config,
-) -> Result<Outcome, rusqlite::Error> {
-    let mut names = Names::default();
+) -> Result<Matched, rusqlite::Error> {
+    let mut names = RegistryNames::default();
     let mut renamed = Vec::new();
     let mut is_noted = connection.prepare("SELECT EXISTS (SELECT 1 FROM registry WHERE key = ?1)")?;
     for Owner { name, address, keys, former } in owners {
@@ -317,16 +317,16 @@ fn outcome(
     let mut is_missed = connection.prepare(IS_MISSED)?;
     let mut is_stopped = connection.prepare("SELECT EXISTS (SELECT 1 FROM stopped WHERE registry = ?1)")?;
     let mut unknown = Vec::new();
-    for Known { key, name, address } in homeless {
+    for Known { key, name, address } in unmatched {
         let stopped: bool = is_stopped.query_row([&key], |row| row.get(0))?;
         let missed: bool = is_missed.query_row([&key], |row| row.get(0))?;
         if (stopped || missed) && !config.retired.contains(&name) {
-            unknown.push(Unknown { name: name.clone(), address, is_stopped: stopped });
+            unknown.push(UnconfiguredRegistry { name: name.clone(), address, is_stopped: stopped });
         }
         names.keys.insert(name.clone(), key.clone());
         names.names.insert(key, name);
     }
-    Ok(Outcome { names, recognized: Recognized { renamed, unknown } })
+    Ok(Matched { names, changes: RegistryChanges { renamed, unknown } })
 }
 
 /// Makes one memory of two of the same registry: it was seen when either saw it, and is as the later one saw it.
@@ -345,7 +345,7 @@ fn merge(connection: &Connection, from: &str, into: &str) -> Result<(), rusqlite
     )?;
     connection.execute("DELETE FROM total WHERE registry = ?1", [from])?;
     let mut pairs = connection.prepare(
-        "SELECT old.id, new.id, old.last_look > new.last_look FROM repository AS old
+        "SELECT old.id, new.id, old.last_scan > new.last_scan FROM repository AS old
          JOIN repository AS new ON new.name = old.name WHERE old.registry = ?1 AND new.registry = ?2",
     )?;
     let pairs = pairs.query_map(both, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
@@ -365,9 +365,9 @@ fn merge_repository(
 ) -> Result<(), rusqlite::Error> {
     connection.execute(
         "UPDATE repository SET
-             first_look = coalesce(min(repository.first_look, old.first_look), repository.first_look, old.first_look),
-             last_look = max(repository.last_look, old.last_look)
-         FROM (SELECT first_look, last_look FROM repository WHERE id = ?1) AS old WHERE repository.id = ?2",
+             first_scan = coalesce(min(repository.first_scan, old.first_scan), repository.first_scan, old.first_scan),
+             last_scan = max(repository.last_scan, old.last_scan)
+         FROM (SELECT first_scan, last_scan FROM repository WHERE id = ?1) AS old WHERE repository.id = ?2",
         [from, into],
     )?;
     if is_later {
@@ -375,8 +375,8 @@ fn merge_repository(
         connection.execute("UPDATE tag SET repository = ?2 WHERE repository = ?1", [from, into])?;
     }
     connection.execute(
-        "INSERT INTO sighting (repository, manifest, noticed, left_at, restored)
-         SELECT ?2, manifest, noticed, left_at, restored FROM sighting WHERE repository = ?1
+        "INSERT INTO observation (repository, manifest, noticed, left_at, restored)
+         SELECT ?2, manifest, noticed, left_at, restored FROM observation WHERE repository = ?1
          ON CONFLICT (repository, manifest) DO UPDATE SET
              noticed = min(noticed, excluded.noticed),
              left_at = CASE WHEN ?3 THEN excluded.left_at ELSE left_at END,
@@ -393,7 +393,7 @@ fn merge_repository(
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{at, departure, digest, name, open, tag};
+    use super::super::tests::{at, digest, name, new_entry, open, tag};
     use super::*;
     use crate::config::parse;
     use crate::model::{FirstScan, Observation, ScanHistory};
@@ -416,8 +416,8 @@ mod tests {
         memory
     }
 
-    fn remember(state: &State, registry: &str, memory: &ScanHistory, seconds: i64) {
-        state.remember(registry, &name(), &ScanHistory::default(), memory, at(seconds)).unwrap();
+    fn save_history(state: &State, registry: &str, memory: &ScanHistory, seconds: i64) {
+        state.save_scan_history(registry, &name(), &ScanHistory::default(), memory, at(seconds)).unwrap();
     }
 
     /// Who has the memory of whom after these configurations: each registry notes its own name at first.
@@ -426,13 +426,13 @@ mod tests {
         let (_directory, state) = open();
         for (number, registries) in configs.iter().enumerate() {
             let config = config(registries, "");
-            let recognized = state.adopt(&config).unwrap();
+            let changes = state.adopt_names(&config).unwrap();
             for registry in config.registries.iter().filter(|_| number == 0) {
                 let run = state.begin_run(&registry.name, at(0)).unwrap();
                 state.finish_run(run, at(1), crate::report::Outcome::Success, Some(&registry.name)).unwrap();
             }
             if number + 1 == configs.len() {
-                let names: Vec<String> = recognized.unknown.into_iter().map(|one| one.name).collect();
+                let names: Vec<String> = changes.unknown.into_iter().map(|one| one.name).collect();
                 assert_eq!(names, unknown);
             }
         }
@@ -484,66 +484,70 @@ mod tests {
             &[],
         );
         let (_directory, state) = open();
-        state.adopt(&config(&[("a", "x", "")], "")).unwrap();
+        state.adopt_names(&config(&[("a", "x", "")], "")).unwrap();
         state.recovery_log("a").record_stopping(at(0)).unwrap();
-        let unknown = state.adopt(&config(&[("b", "y", "")], "")).unwrap().unknown;
-        let expected = Unknown { name: "a".into(), address: Some("x:443".into()), is_stopped: true };
+        let unknown = state.adopt_names(&config(&[("b", "y", "")], "")).unwrap().unknown;
+        let expected =
+            UnconfiguredRegistry { name: "a".into(), address: Some("x:443".into()), is_stopped: true };
         assert_eq!(unknown, [expected]);
-        assert_eq!(state.recognize(&config(&[("b", "y", "")], "a")).unwrap().unknown, []);
-        assert_eq!(state.adopt(&config(&[("b", "x", "")], "")).unwrap().renamed, [("a".into(), "b".into())]);
+        assert_eq!(state.match_names(&config(&[("b", "y", "")], "a")).unwrap().unknown, []);
+        assert_eq!(
+            state.adopt_names(&config(&[("b", "x", "")], "")).unwrap().renamed,
+            [("a".into(), "b".into())]
+        );
         assert_eq!(state.stopped().unwrap(), ["b"]);
     }
 
     #[test]
     fn whoever_only_looks_sees_the_same_and_notes_nothing() {
         let (directory, state) = open();
-        state.adopt(&config(&[("a", "x", "")], "")).unwrap();
-        remember(&state, "a", &memory(3, 4), 5);
+        state.adopt_names(&config(&[("a", "x", "")], "")).unwrap();
+        save_history(&state, "a", &memory(3, 4), 5);
         let next = config(&[("b", "x", "")], "");
-        let view = State::beside(directory.path()).unwrap().unwrap();
+        let view = State::open_to_read(directory.path()).unwrap().unwrap();
         assert!(!view.is_writable());
-        view.recognize(&next).unwrap();
-        assert_eq!(view.recall("b", &name()).unwrap(), memory(3, 4));
+        view.match_names(&next).unwrap();
+        assert_eq!(view.load_scan_history("b", &name()).unwrap(), memory(3, 4));
         assert_eq!(state.would_rename(&next).unwrap(), BTreeSet::from(["a".to_owned()]));
-        assert_eq!(state.recall("a", &name()).unwrap(), memory(3, 4));
-        state.adopt(&next).unwrap();
+        assert_eq!(state.load_scan_history("a", &name()).unwrap(), memory(3, 4));
+        state.adopt_names(&next).unwrap();
         assert_eq!(state.would_rename(&next).unwrap(), BTreeSet::new());
     }
 
     #[test]
     fn what_a_look_remembers_of_a_registry_that_no_run_has_seen_is_known_again() {
         let (directory, state) = open();
-        state.adopt(&config(&[("a", "x", "")], "")).unwrap();
-        remember(&state, "a", &memory(3, 4), 5);
+        state.adopt_names(&config(&[("a", "x", "")], "")).unwrap();
+        save_history(&state, "a", &memory(3, 4), 5);
         drop(state);
         // The name goes to another registry, and a command that only looks sees that before a run does.
         let next = config(&[("a", "y", ""), ("b", "x", "")], "");
-        let look = State::beside(directory.path()).unwrap().unwrap();
+        let look = State::open_to_read(directory.path()).unwrap().unwrap();
         assert!(look.is_writable());
-        look.recognize(&next).unwrap();
-        remember(&look, "a", &memory(20, 21), 22);
+        look.match_names(&next).unwrap();
+        save_history(&look, "a", &memory(20, 21), 22);
         drop(look);
         let state = State::open(directory.path()).unwrap();
-        assert_eq!(state.adopt(&next).unwrap().unknown, []);
-        assert_eq!(state.recall("a", &name()).unwrap(), memory(20, 21));
-        assert_eq!(state.recall("b", &name()).unwrap(), memory(3, 4));
+        assert_eq!(state.adopt_names(&next).unwrap().unknown, []);
+        assert_eq!(state.load_scan_history("a", &name()).unwrap(), memory(20, 21));
+        assert_eq!(state.load_scan_history("b", &name()).unwrap(), memory(3, 4));
     }
 
     #[test]
     fn two_memories_of_one_registry_become_one_that_knows_all_since_the_first() {
         let (_directory, state) = open();
-        state.adopt(&config(&[("a", "x", "")], "")).unwrap();
-        remember(&state, "a", &memory(3, 4), 5);
+        state.adopt_names(&config(&[("a", "x", "")], "")).unwrap();
+        save_history(&state, "a", &memory(3, 4), 5);
         let run = state.begin_run("a", at(5)).unwrap();
-        let entry = state.departing(run, "a", &departure("gone", &["v1"], 7), at(5)).unwrap();
-        state.departed(entry).unwrap();
-        state.adopt(&config(&[("b", "y", "")], "")).unwrap();
+        let entry = state.record_intent(run, "a", &new_entry("gone", &["v1"], 7), at(5)).unwrap();
+        state.record_deleted(entry).unwrap();
+        state.adopt_names(&config(&[("b", "y", "")], "")).unwrap();
         let mut later = memory(20, 20);
         later.tags.insert(tag("v2"), digest("a"));
-        remember(&state, "b", &later, 21);
-        state.adopt(&config(&[("b", "y", "a")], "")).unwrap();
+        save_history(&state, "b", &later, 21);
+        state.adopt_names(&config(&[("b", "y", "a")], "")).unwrap();
         let expected = ScanHistory { tags: later.tags, ..memory(3, 4) };
-        assert_eq!(state.recall("b", &name()).unwrap(), expected);
+        assert_eq!(state.load_scan_history("b", &name()).unwrap(), expected);
         assert_eq!(state.reclaimable("b").unwrap(), 7);
         assert_eq!(state.last_entry("b", &name(), &digest("gone")).unwrap().unwrap().registry, "b");
     }
@@ -551,13 +555,13 @@ mod tests {
     #[test]
     fn what_is_nobody_s_for_too_long_is_forgotten() {
         let (_directory, state) = open();
-        state.adopt(&config(&[("a", "x", ""), ("b", "y", "")], "")).unwrap();
-        ["a", "b"].iter().for_each(|one| remember(&state, one, &memory(3, 4), 5));
-        state.adopt(&config(&[("b", "y", "")], "")).unwrap();
+        state.adopt_names(&config(&[("a", "x", ""), ("b", "y", "")], "")).unwrap();
+        ["a", "b"].iter().for_each(|one| save_history(&state, one, &memory(3, 4), 5));
+        state.adopt_names(&config(&[("b", "y", "")], "")).unwrap();
         state.prune(at(5)).unwrap();
-        assert_eq!(state.recognize(&config(&[("b", "y", "")], "")).unwrap().unknown.len(), 1);
+        assert_eq!(state.match_names(&config(&[("b", "y", "")], "")).unwrap().unknown.len(), 1);
         state.prune(at(6)).unwrap();
-        assert_eq!(state.recognize(&config(&[("b", "y", "")], "")).unwrap().unknown, []);
-        assert_eq!(state.recall("b", &name()).unwrap(), memory(3, 4));
+        assert_eq!(state.match_names(&config(&[("b", "y", "")], "")).unwrap().unknown, []);
+        assert_eq!(state.load_scan_history("b", &name()).unwrap(), memory(3, 4));
     }
 }

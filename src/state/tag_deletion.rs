@@ -7,7 +7,7 @@ use crate::model::TagDeletion;
 
 impl State {
     /// Notes whether a registry removes a tag alone.
-    pub fn learn_tag_deletion(&self, registry: &str, learned: TagDeletion) -> Result<(), Error> {
+    pub fn record_tag_deletion(&self, registry: &str, learned: TagDeletion) -> Result<(), Error> {
         if self.tag_deletion(registry)? == Some(learned) {
             return Ok(());
         }
@@ -56,7 +56,7 @@ mod tests {
         let (_directory, state) = open();
         assert_eq!(state.tag_deletion("main").unwrap(), None);
         for learned in [TagDeletion::Supported, TagDeletion::Supported, TagDeletion::Unsupported] {
-            state.learn_tag_deletion("main", learned).unwrap();
+            state.record_tag_deletion("main", learned).unwrap();
             assert_eq!(state.tag_deletion("main").unwrap(), Some(learned));
             assert_eq!(state.tag_deletion("other").unwrap(), None);
         }

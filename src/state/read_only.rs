@@ -16,36 +16,36 @@ use rusqlite::{Connection, OpenFlags};
 use rustix::process::geteuid;
 use url::Url;
 
-use super::{Error, FILE, LOCK, LOST, PATIENCE, State, file, schema};
+use super::{BUSY_TIMEOUT, Error, FILE, LOCK, LOSS_NOTE, State, file, schema};
 
 /// How often to look whether a process that holds the lock has its file, and how long to wait in between.
-const LOOKS: u32 = 10;
+const MAX_ATTEMPTS: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// The way out where one may not look.
-const AS_ITS_OWNER: &str = ": run this as the user to whom it belongs, which is the service's";
+const RUN_AS_OWNER: &str = ": run this as the user to whom it belongs, which is the service's";
 
 impl State {
     /// Opens the state for a command that only looks. Who owns the file may write into it what was seen, unless
     /// another process holds the state; everybody else has a view that cannot be written to. `None` if there
     /// is no state and never was one. One that is lost is a view that knows of the loss, as the next run will.
-    pub fn beside(directory: &Path) -> Result<Option<Self>, Error> {
-        let mut looks = 1;
+    pub fn open_to_read(directory: &Path) -> Result<Option<Self>, Error> {
+        let mut attempts = 1;
         loop {
-            match look(directory) {
+            match open_once(directory) {
                 // The lock may be taken and the file not yet made, or the other way round at the end.
-                Err(Error::Unreadable(..)) if looks < LOOKS && is_held(directory) => {
+                Err(Error::Unreadable(..)) if attempts < MAX_ATTEMPTS && is_held(directory) => {
                     std::thread::sleep(PAUSE)
                 }
                 seen => return seen,
             }
-            looks += 1;
+            attempts += 1;
         }
     }
 }
 
 /// One attempt.
-fn look(directory: &Path) -> Result<Option<State>, Error> {
+fn open_once(directory: &Path) -> Result<Option<State>, Error> {
     let path = directory.join(FILE);
     let lock = match File::open(directory.join(LOCK)) {
         Ok(lock) => Some(lock),
@@ -63,7 +63,7 @@ fn look(directory: &Path) -> Result<Option<State>, Error> {
         Err(error) => return Err(unreadable(directory, &error)),
     };
     match (found, lock) {
-        (Some(found), lock) => nobodys(directory, &path, &found, lock).map(Some),
+        (Some(found), lock) => not_held(directory, &path, &found, lock).map(Some),
         // Where a lock is, there was a state.
         (None, Some(_)) => lost(&path, "it is gone from where it was").map(Some),
         (None, None) => Ok(None),
@@ -76,7 +76,7 @@ fn is_held(directory: &Path) -> bool {
 }
 
 /// The state that nobody holds, nor begins to as long as `lock` is open.
-fn nobodys(directory: &Path, path: &Path, found: &Metadata, lock: Option<File>) -> Result<State, Error> {
+fn not_held(directory: &Path, path: &Path, found: &Metadata, lock: Option<File>) -> Result<State, Error> {
     if found.uid() == geteuid().as_raw() {
         match file::unusable(path) {
             Ok(Some(why)) => return lost(path, &why),
@@ -137,7 +137,7 @@ fn copied(path: &Path, how: &str) -> Result<State, Error> {
 fn lost(path: &Path, why: &str) -> Result<State, Error> {
     let empty = Connection::open("")?;
     schema::prepare(&empty, path, true)?;
-    State::view(empty, Some(format!("{}: {why}. {LOST}", path.display())))
+    State::view(empty, Some(format!("{}: {why}. {LOSS_NOTE}", path.display())))
 }
 
 fn open(path: &Path, how: &str) -> Result<Connection, Error> {
@@ -148,15 +148,15 @@ fn open(path: &Path, how: &str) -> Result<Connection, Error> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let connection = Connection::open_with_flags(Path::new(address.as_str()), flags)?;
-    connection.busy_timeout(PATIENCE)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     Ok(connection)
 }
 
 fn unreadable(directory: &Path, error: &io::Error) -> Error {
-    let way_out = if error.kind() == ErrorKind::PermissionDenied { AS_ITS_OWNER } else { "" };
+    let way_out = if error.kind() == ErrorKind::PermissionDenied { RUN_AS_OWNER } else { "" };
     Error::Unreadable(directory.to_owned(), format!("{error}{way_out}"))
 }
 
 fn foreign(directory: &Path, error: &rusqlite::Error) -> Error {
-    Error::Unreadable(directory.to_owned(), format!("{error}{AS_ITS_OWNER}"))
+    Error::Unreadable(directory.to_owned(), format!("{error}{RUN_AS_OWNER}"))
 }

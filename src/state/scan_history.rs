@@ -15,13 +15,17 @@ use crate::model::{
 
 impl State {
     /// What is remembered of a repository.
-    pub fn recall(&self, registry: &str, repository: &RepositoryName) -> Result<ScanHistory, Error> {
-        Ok(self.recall_while(registry, repository, |_| true)?.unwrap_or_default())
+    pub fn load_scan_history(
+        &self,
+        registry: &str,
+        repository: &RepositoryName,
+    ) -> Result<ScanHistory, Error> {
+        Ok(self.load_scan_history_while(registry, repository, |_| true)?.unwrap_or_default())
     }
 
     /// What is remembered of a repository, if there is room for each of its manifests; each is asked about
     /// once it is read.
-    pub fn recall_while(
+    pub fn load_scan_history_while(
         &self,
         registry: &str,
         repository: &RepositoryName,
@@ -31,23 +35,23 @@ impl State {
         let mut connection = self.quick();
         let moment = connection.transaction()?;
         let leftovers = journal::leftovers(&moment, registry, repository)?;
-        let mut memory =
+        let mut history =
             ScanHistory { first_scan: self.first_scan(None), leftovers, ..ScanHistory::default() };
         if let Some((id, first_scan)) = known(&moment, registry, repository)? {
             // A time that cannot be read is one that was lost.
-            memory.first_scan = first_scan.map_or(FirstScan::Lost, |at| self.first_scan(at));
-            if !recall_manifests(&moment, id, &mut memory, has_room)? {
+            history.first_scan = first_scan.map_or(FirstScan::Lost, |at| self.first_scan(at));
+            if !load_manifests(&moment, id, &mut history, has_room)? {
                 return Ok(None);
             }
-            recall_tags(&moment, id, &mut memory)?;
-            subjects::recall(&moment, id, &mut memory)?;
+            load_tags(&moment, id, &mut history)?;
+            subjects::load(&moment, id, &mut history)?;
         }
-        Ok(Some(memory))
+        Ok(Some(history))
     }
 
     /// What the first look with this file was.
     fn first_scan(&self, at: Option<DateTime<Utc>>) -> FirstScan {
-        match (at, self.open.forgotten) {
+        match (at, self.open.history_lost) {
             (None, false) => FirstScan::Never,
             (None, true) => FirstScan::Lost,
             (Some(at), false) => FirstScan::At(at),
@@ -55,9 +59,9 @@ impl State {
         }
     }
 
-    /// Keeps what a look has added: the differences between what was recalled before it and what is to
-    /// be recalled after it. Manifests without an observation are not kept.
-    pub fn remember(
+    /// Keeps what a look has added: the differences between what was loaded before it and what is to
+    /// be loaded after it. Manifests without an observation are not kept.
+    pub fn save_scan_history(
         &self,
         registry: &str,
         repository: &RepositoryName,
@@ -74,39 +78,39 @@ impl State {
             let none = ScanHistory::default();
             // What was forgotten meanwhile is not there to differ from.
             let before = if known(connection, registry, repository)?.is_some() { before } else { &none };
-            let id = looked(connection, registry, repository, after.first_scan, at)?;
-            remember_manifests(connection, before, after)?;
-            remember_observations(connection, id, before, after)?;
+            let id = record_scan(connection, registry, repository, after.first_scan, at)?;
+            save_manifests(connection, before, after)?;
+            save_observations(connection, id, before, after)?;
             // What is here and no leftover any more has been tagged since, and is nobody's leftover for ever.
             for digest in before.leftovers.difference(&after.leftovers) {
                 if after.observations.contains_key(digest) {
                     journal::no_leftover(connection, registry, repository.as_str(), digest.as_str())?;
                 }
             }
-            subjects::remember(connection, id, before, after)?;
-            remember_tags(connection, id, before, after)
+            subjects::save(connection, id, before, after)?;
+            save_tags(connection, id, before, after)
         })
     }
 
     /// Drops what was in this registry before a moment and not since, and what is known of digests that
     /// are remembered of no repository.
-    pub fn forget(&self, registry: &str, older_than: DateTime<Utc>) -> Result<(), Error> {
+    pub fn prune_scan_history(&self, registry: &str, older_than: DateTime<Utc>) -> Result<(), Error> {
         if !self.is_writable() {
             return Ok(());
         }
         let registry = &self.key(registry);
         self.quickly(|connection| {
             connection.execute(
-                "DELETE FROM repository WHERE registry = ?1 AND last_look < ?2",
+                "DELETE FROM repository WHERE registry = ?1 AND last_scan < ?2",
                 params![registry, older_than],
             )?;
             connection.execute(
-                "DELETE FROM sighting WHERE left_at < ?2
+                "DELETE FROM observation WHERE left_at < ?2
                  AND repository IN (SELECT id FROM repository WHERE registry = ?1)",
                 params![registry, older_than],
             )?;
             connection.execute(
-                "DELETE FROM manifest WHERE NOT EXISTS (SELECT 1 FROM sighting WHERE manifest = manifest.id)
+                "DELETE FROM manifest WHERE NOT EXISTS (SELECT 1 FROM observation WHERE manifest = manifest.id)
                  AND NOT EXISTS (SELECT 1 FROM tag WHERE manifest = manifest.id)",
                 [],
             )?;
@@ -125,40 +129,40 @@ fn known(
     repository: &RepositoryName,
 ) -> Result<Option<(i64, Option<Moment>)>, rusqlite::Error> {
     let mut select = connection
-        .prepare_cached("SELECT id, first_look FROM repository WHERE registry = ?1 AND name = ?2")?;
+        .prepare_cached("SELECT id, first_scan FROM repository WHERE registry = ?1 AND name = ?2")?;
     let row = select.query_row([registry, repository.as_str()], |row| Ok((row.get(0)?, row.get(1).ok())));
     row.optional()
 }
 
 /// Whether there was room for all of them.
-fn recall_manifests(
+fn load_manifests(
     connection: &Connection,
     id: i64,
-    memory: &mut ScanHistory,
+    history: &mut ScanHistory,
     mut has_room: impl FnMut(&Manifest) -> bool,
 ) -> Result<bool, rusqlite::Error> {
     let mut select = connection.prepare_cached(
         "SELECT digest, noticed, left_at, restored,
                 known, kind, size, subject, children, blobs, created, labels, why
-         FROM sighting JOIN manifest ON manifest.id = sighting.manifest WHERE repository = ?1",
+         FROM observation JOIN manifest ON manifest.id = observation.manifest WHERE repository = ?1",
     )?;
     let mut rows = select.query([id])?;
     while let Some(row) = rows.next()? {
         let Some(digest) = text(row, 0).and_then(|text| Digest::parse(text).ok()) else { continue };
         if let Some(observation) = observation(row) {
-            memory.observations.insert(digest.clone(), observation);
+            history.observations.insert(digest.clone(), observation);
         }
         if let Some(manifest) = manifest(row, &digest) {
             if !has_room(&manifest) {
                 return Ok(false);
             }
-            memory.manifests.insert(digest, Arc::new(manifest));
+            history.manifests.insert(digest, Arc::new(manifest));
         }
     }
     Ok(true)
 }
 
-fn recall_tags(connection: &Connection, id: i64, memory: &mut ScanHistory) -> Result<(), rusqlite::Error> {
+fn load_tags(connection: &Connection, id: i64, history: &mut ScanHistory) -> Result<(), rusqlite::Error> {
     let mut select = connection.prepare_cached(
         "SELECT tag, digest FROM tag JOIN manifest ON manifest.id = tag.manifest WHERE repository = ?1",
     )?;
@@ -168,8 +172,8 @@ fn recall_tags(connection: &Connection, id: i64, memory: &mut ScanHistory) -> Re
         let digest = text(row, 1).and_then(|text| Digest::parse(text).ok());
         if let (Some(tag), Some(digest)) = (tag, digest) {
             // A digest is counted text: those that an observation has read already are shared.
-            let shared = memory.observations.get_key_value(&digest).map(|(shared, _)| shared.clone());
-            memory.tags.insert(tag, shared.unwrap_or(digest));
+            let shared = history.observations.get_key_value(&digest).map(|(shared, _)| shared.clone());
+            history.tags.insert(tag, shared.unwrap_or(digest));
         }
     }
     Ok(())
@@ -215,7 +219,7 @@ fn text<'a>(row: &'a Row<'_>, column: usize) -> Option<&'a str> {
 }
 
 /// Notes that a repository was looked at, and gives it a number.
-fn looked(
+fn record_scan(
     connection: &Connection,
     registry: &str,
     repository: &RepositoryName,
@@ -223,8 +227,8 @@ fn looked(
     at: DateTime<Utc>,
 ) -> Result<i64, rusqlite::Error> {
     let mut upsert = connection.prepare_cached(
-        "INSERT INTO repository (registry, name, first_look, last_look) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT DO UPDATE SET first_look = excluded.first_look, last_look = excluded.last_look
+        "INSERT INTO repository (registry, name, first_scan, last_scan) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT DO UPDATE SET first_scan = excluded.first_scan, last_scan = excluded.last_scan
          RETURNING id",
     )?;
     let name = repository.as_str();
@@ -235,7 +239,7 @@ fn looked(
     upsert.query_row(params![registry, name, first_scan, at], |row| row.get(0))
 }
 
-fn remember_manifests(
+fn save_manifests(
     connection: &Connection,
     before: &ScanHistory,
     after: &ScanHistory,
@@ -249,7 +253,7 @@ fn remember_manifests(
              created = excluded.created, labels = excluded.labels, why = excluded.why
          WHERE excluded.known >= known",
     )?;
-    let sighted = |memory: &ScanHistory, digest| memory.observations.contains_key(digest);
+    let sighted = |history: &ScanHistory, digest| history.observations.contains_key(digest);
     for (digest, manifest) in after.manifests.iter().filter(|(digest, _)| sighted(after, digest)) {
         let same = |old: &Arc<Manifest>| Arc::ptr_eq(old, manifest) || old == manifest;
         if sighted(before, digest) && before.manifests.get(digest).is_some_and(same) {
@@ -279,14 +283,14 @@ fn remember_manifests(
     Ok(())
 }
 
-fn remember_observations(
+fn save_observations(
     connection: &Connection,
     id: i64,
     before: &ScanHistory,
     after: &ScanHistory,
 ) -> Result<(), rusqlite::Error> {
     let mut upsert = connection.prepare_cached(
-        "INSERT INTO sighting (repository, manifest, noticed, left_at, restored)
+        "INSERT INTO observation (repository, manifest, noticed, left_at, restored)
          SELECT ?1, id, ?3, ?4, ?5 FROM manifest WHERE digest = ?2
          ON CONFLICT DO UPDATE SET noticed = excluded.noticed, left_at = excluded.left_at,
              restored = excluded.restored",
@@ -294,12 +298,12 @@ fn remember_observations(
     for (digest, observation) in &after.observations {
         let Observation { noticed, untagged_since, restored } = observation;
         if before.observations.get(digest) != Some(observation) {
-            name(connection, digest)?;
+            ensure_row(connection, digest)?;
             upsert.execute(params![id, digest.as_str(), noticed, untagged_since, restored])?;
         }
     }
     let mut delete = connection.prepare_cached(
-        "DELETE FROM sighting
+        "DELETE FROM observation
          WHERE repository = ?1 AND manifest = (SELECT id FROM manifest WHERE digest = ?2)",
     )?;
     for digest in before.observations.keys().filter(|digest| !after.observations.contains_key(*digest)) {
@@ -308,7 +312,7 @@ fn remember_observations(
     Ok(())
 }
 
-fn remember_tags(
+fn save_tags(
     connection: &Connection,
     id: i64,
     before: &ScanHistory,
@@ -316,8 +320,8 @@ fn remember_tags(
 ) -> Result<(), rusqlite::Error> {
     for (tag, digest) in &after.tags {
         if before.tags.get(tag) != Some(digest) {
-            name(connection, digest)?;
-            point(connection, id, tag, digest)?;
+            ensure_row(connection, digest)?;
+            point_tag(connection, id, tag, digest)?;
         }
     }
     let mut delete = connection.prepare_cached("DELETE FROM tag WHERE repository = ?1 AND tag = ?2")?;
@@ -328,14 +332,14 @@ fn remember_tags(
 }
 
 /// Gives a digest a row, of which nothing is known if it has none yet.
-fn name(connection: &Connection, digest: &Digest) -> Result<(), rusqlite::Error> {
+fn ensure_row(connection: &Connection, digest: &Digest) -> Result<(), rusqlite::Error> {
     let mut insert =
         connection.prepare_cached("INSERT INTO manifest (digest) VALUES (?1) ON CONFLICT DO NOTHING")?;
     insert.execute([digest.as_str()])?;
     Ok(())
 }
 
-fn point(connection: &Connection, id: i64, tag: &Tag, digest: &Digest) -> Result<(), rusqlite::Error> {
+fn point_tag(connection: &Connection, id: i64, tag: &Tag, digest: &Digest) -> Result<(), rusqlite::Error> {
     let mut upsert = connection.prepare_cached(
         "INSERT INTO tag (repository, tag, manifest) SELECT ?1, ?2, id FROM manifest WHERE digest = ?3
          ON CONFLICT DO UPDATE SET manifest = excluded.manifest",
@@ -345,13 +349,13 @@ fn point(connection: &Connection, id: i64, tag: &Tag, digest: &Digest) -> Result
 }
 
 /// Takes a manifest that is gone out of the memory of its repository.
-pub(super) fn gone(
+pub(super) fn remove_manifest(
     connection: &Connection,
     registry: &str,
     repository: &str,
     digest: &str,
 ) -> Result<(), rusqlite::Error> {
-    for table in ["sighting", "tag"] {
+    for table in ["observation", "tag"] {
         let mut delete = connection.prepare_cached(&format!(
             "DELETE FROM {table} WHERE repository = (SELECT id FROM repository WHERE registry = ?1 AND name = ?2)
              AND manifest = (SELECT id FROM manifest WHERE digest = ?3)"
@@ -362,7 +366,7 @@ pub(super) fn gone(
 }
 
 /// Takes a tag that is gone out of the memory of its repository, if it has not moved since.
-pub(super) fn untagged(
+pub(super) fn remove_tag(
     connection: &Connection,
     registry: &str,
     repository: &str,
@@ -378,7 +382,7 @@ pub(super) fn untagged(
 }
 
 /// Puts a manifest back into the memory of its repository, as old as it was.
-pub(super) fn restored(
+pub(super) fn restore_manifest(
     connection: &Connection,
     (registry, repository): (&str, &RepositoryName),
     digest: &Digest,
@@ -388,17 +392,17 @@ pub(super) fn restored(
 ) -> Result<(), rusqlite::Error> {
     let id = match known(connection, registry, repository)? {
         Some((id, _)) => id,
-        None => looked(connection, registry, repository, FirstScan::Never, at)?,
+        None => record_scan(connection, registry, repository, FirstScan::Never, at)?,
     };
-    name(connection, digest)?;
+    ensure_row(connection, digest)?;
     let mut upsert = connection.prepare_cached(
-        "INSERT INTO sighting (repository, manifest, noticed, left_at, restored)
+        "INSERT INTO observation (repository, manifest, noticed, left_at, restored)
          SELECT ?1, id, ?3, NULL, ?4 FROM manifest WHERE digest = ?2
          ON CONFLICT DO UPDATE SET left_at = NULL, restored = excluded.restored",
     )?;
     upsert.execute(params![id, digest.as_str(), noticed, at])?;
     for tag in tags {
-        point(connection, id, tag, digest)?;
+        point_tag(connection, id, tag, digest)?;
     }
     Ok(())
 }
@@ -424,17 +428,17 @@ mod tests {
     }
 
     /// A memory in which each manifest was noticed and has a tag of the same name.
-    fn memory(manifests: Vec<(&str, Manifest)>) -> ScanHistory {
-        let mut memory = ScanHistory { first_scan: FirstScan::At(at(0)), ..ScanHistory::default() };
+    fn history(manifests: Vec<(&str, Manifest)>) -> ScanHistory {
+        let mut history = ScanHistory { first_scan: FirstScan::At(at(0)), ..ScanHistory::default() };
         for (word, manifest) in manifests {
-            memory.tags.insert(tag(word), manifest.digest.clone());
-            memory.observations.insert(
+            history.tags.insert(tag(word), manifest.digest.clone());
+            history.observations.insert(
                 manifest.digest.clone(),
                 Observation { noticed: at(1), untagged_since: None, restored: None },
             );
-            memory.manifests.insert(manifest.digest.clone(), Arc::new(manifest));
+            history.manifests.insert(manifest.digest.clone(), Arc::new(manifest));
         }
-        memory
+        history
     }
 
     fn labels() -> BTreeMap<String, String> {
@@ -463,7 +467,7 @@ mod tests {
             ..manifest("artifact", Facts::NotFetched { annotations: labels() })
         };
         let lasting = Facts::Unknown { why: "no JSON".into(), lasting: true };
-        let mut written = memory(vec![
+        let mut written = history(vec![
             ("index", index),
             ("artifact", artifact),
             ("lasting", manifest("lasting", lasting)),
@@ -475,34 +479,34 @@ mod tests {
         let changed = Observation { noticed: at(1), untagged_since: Some(at(2)), restored: Some(at(3)) };
         written.observations.insert(digest("lasting"), changed);
         written.seen_subjects = [digest("index"), digest("gone")].into();
-        state.remember("main", &name(), &ScanHistory::default(), &written, at(5)).unwrap();
-        assert_eq!(state.recall("main", &name()).unwrap(), written);
+        state.save_scan_history("main", &name(), &ScanHistory::default(), &written, at(5)).unwrap();
+        assert_eq!(state.load_scan_history("main", &name()).unwrap(), written);
         let mut count = 0;
         let first_only = |_: &Manifest| {
             count += 1;
             count == 1
         };
-        assert_eq!(state.recall_while("main", &name(), first_only).unwrap(), None);
+        assert_eq!(state.load_scan_history_while("main", &name(), first_only).unwrap(), None);
         assert_eq!(count, 2, "the rest is not read");
-        assert_eq!(state.recall("other", &name()).unwrap(), ScanHistory::default());
+        assert_eq!(state.load_scan_history("other", &name()).unwrap(), ScanHistory::default());
     }
 
     #[test]
     fn only_differences_are_written() {
         let (_directory, state) = open();
-        let before = memory(vec![
+        let before = history(vec![
             ("moved", manifest("a", Facts::none())),
             ("gone", manifest("b", Facts::none())),
             ("same", manifest("c", Facts::none())),
         ]);
-        state.remember("main", &name(), &ScanHistory::default(), &before, at(1)).unwrap();
+        state.save_scan_history("main", &name(), &ScanHistory::default(), &before, at(1)).unwrap();
         let changes = || state.quick().total_changes();
         let start = changes();
-        state.remember("main", &name(), &before, &before.clone(), at(2)).unwrap();
+        state.save_scan_history("main", &name(), &before, &before.clone(), at(2)).unwrap();
         assert_eq!(changes() - start, 1);
         let mut after = before.clone();
         after.seen_subjects = [digest("c"), digest("d")].into();
-        state.remember("main", &name(), &before, &after, at(2)).unwrap();
+        state.save_scan_history("main", &name(), &before, &after, at(2)).unwrap();
         let before = after.clone();
         after.seen_subjects = [digest("d"), digest("e")].into();
         after.tags.insert(tag("moved"), digest("c"));
@@ -511,38 +515,43 @@ mod tests {
         after.observations.get_mut(&digest("a")).unwrap().untagged_since = Some(at(3));
         after.observations.remove(&digest("b"));
         after.manifests.remove(&digest("b"));
-        state.remember("main", &name(), &before, &after, at(3)).unwrap();
-        assert_eq!(state.recall("main", &name()).unwrap(), after);
+        state.save_scan_history("main", &name(), &before, &after, at(3)).unwrap();
+        assert_eq!(state.load_scan_history("main", &name()).unwrap(), after);
     }
 
     #[test]
     fn what_could_not_be_read_is_asked_for_again() {
         let (_directory, state) = open();
         let passing = Facts::Unknown { why: "timed out".into(), lasting: false };
-        let seen = memory(vec![("v1", manifest("a", passing.clone())), ("v2", manifest("b", passing))]);
-        state.remember("main", &name(), &ScanHistory::default(), &seen, at(1)).unwrap();
-        let recalled = state.recall("main", &name()).unwrap();
-        assert_eq!(recalled, ScanHistory { manifests: BTreeMap::new(), ..seen });
-        let mut learned = recalled.clone();
+        let seen = history(vec![("v1", manifest("a", passing.clone())), ("v2", manifest("b", passing))]);
+        state.save_scan_history("main", &name(), &ScanHistory::default(), &seen, at(1)).unwrap();
+        let loaded = state.load_scan_history("main", &name()).unwrap();
+        assert_eq!(loaded, ScanHistory { manifests: BTreeMap::new(), ..seen });
+        let mut learned = loaded.clone();
         learned.manifests.insert(digest("a"), Arc::new(manifest("a", Facts::none())));
-        state.remember("main", &name(), &recalled, &learned, at(2)).unwrap();
-        assert_eq!(state.recall("main", &name()).unwrap(), learned);
+        state.save_scan_history("main", &name(), &loaded, &learned, at(2)).unwrap();
+        assert_eq!(state.load_scan_history("main", &name()).unwrap(), learned);
     }
 
     #[test]
     fn what_is_known_of_a_digest_is_known_everywhere_and_never_less() {
         let (_directory, state) = open();
         let other = RepositoryName::parse("other").unwrap();
-        let not_fetched = || memory(vec![("v1", manifest("a", Facts::NotFetched { annotations: labels() }))]);
-        let known = memory(vec![("v1", manifest("a", Facts::none()))]);
-        state.remember("main", &name(), &ScanHistory::default(), &not_fetched(), at(1)).unwrap();
-        state.remember("main", &name(), &not_fetched(), &known, at(2)).unwrap();
-        state.remember("second", &other, &ScanHistory::default(), &not_fetched(), at(3)).unwrap();
+        let not_fetched =
+            || history(vec![("v1", manifest("a", Facts::NotFetched { annotations: labels() }))]);
+        let known = history(vec![("v1", manifest("a", Facts::none()))]);
+        state.save_scan_history("main", &name(), &ScanHistory::default(), &not_fetched(), at(1)).unwrap();
+        state.save_scan_history("main", &name(), &not_fetched(), &known, at(2)).unwrap();
+        state.save_scan_history("second", &other, &ScanHistory::default(), &not_fetched(), at(3)).unwrap();
         let passing = Facts::Unknown { why: "timed out".into(), lasting: false };
-        let failed = memory(vec![("v1", manifest("a", passing))]);
-        state.remember("second", &name(), &ScanHistory::default(), &failed, at(4)).unwrap();
+        let failed = history(vec![("v1", manifest("a", passing))]);
+        state.save_scan_history("second", &name(), &ScanHistory::default(), &failed, at(4)).unwrap();
         for (registry, repository) in [("main", &name()), ("second", &other), ("second", &name())] {
-            assert_eq!(state.recall(registry, repository).unwrap(), known, "{registry}/{repository}");
+            assert_eq!(
+                state.load_scan_history(registry, repository).unwrap(),
+                known,
+                "{registry}/{repository}"
+            );
         }
         assert_eq!(rows(&state, "manifest"), 1);
     }
@@ -550,12 +559,12 @@ mod tests {
     #[test]
     fn what_nobody_saw_is_not_kept_until_somebody_does() {
         let (_directory, state) = open();
-        let whole = memory(vec![("v1", manifest("a", Facts::none()))]);
+        let whole = history(vec![("v1", manifest("a", Facts::none()))]);
         let unseen = ScanHistory { manifests: whole.manifests.clone(), ..ScanHistory::default() };
-        state.remember("main", &name(), &ScanHistory::default(), &unseen, at(1)).unwrap();
+        state.save_scan_history("main", &name(), &ScanHistory::default(), &unseen, at(1)).unwrap();
         assert_eq!(rows(&state, "manifest"), 0);
-        state.remember("main", &name(), &unseen, &whole, at(2)).unwrap();
-        assert_eq!(state.recall("main", &name()).unwrap(), whole);
+        state.save_scan_history("main", &name(), &unseen, &whole, at(2)).unwrap();
+        assert_eq!(state.load_scan_history("main", &name()).unwrap(), whole);
     }
 
     #[test]
@@ -564,69 +573,68 @@ mod tests {
         let none = ScanHistory::default();
         let other = RepositoryName::parse("other").unwrap();
         let mut left =
-            memory(vec![("v1", manifest("a", Facts::none())), ("v2", manifest("b", Facts::none()))]);
+            history(vec![("v1", manifest("a", Facts::none())), ("v2", manifest("b", Facts::none()))]);
         left.tags.remove(&tag("v1"));
         left.observations.get_mut(&digest("a")).unwrap().untagged_since = Some(at(3));
-        let shared = memory(vec![("v1", manifest("a", Facts::none()))]);
-        state.remember("main", &name(), &none, &left, at(10)).unwrap();
-        state.remember("second", &other, &none, &shared, at(5)).unwrap();
-        state.forget("main", at(3)).unwrap();
-        assert_eq!(state.recall("main", &name()).unwrap(), left);
-        state.forget("main", at(4)).unwrap();
-        let recalled = state.recall("main", &name()).unwrap();
-        assert_eq!(recalled.observations.into_keys().collect::<Vec<_>>(), [digest("b")]);
-        assert_eq!(state.recall("second", &other).unwrap(), shared);
-        state.forget("second", at(6)).unwrap();
-        assert_eq!(state.recall("second", &other).unwrap(), none);
+        let shared = history(vec![("v1", manifest("a", Facts::none()))]);
+        state.save_scan_history("main", &name(), &none, &left, at(10)).unwrap();
+        state.save_scan_history("second", &other, &none, &shared, at(5)).unwrap();
+        state.prune_scan_history("main", at(3)).unwrap();
+        assert_eq!(state.load_scan_history("main", &name()).unwrap(), left);
+        state.prune_scan_history("main", at(4)).unwrap();
+        let loaded = state.load_scan_history("main", &name()).unwrap();
+        assert_eq!(loaded.observations.into_keys().collect::<Vec<_>>(), [digest("b")]);
+        assert_eq!(state.load_scan_history("second", &other).unwrap(), shared);
+        state.prune_scan_history("second", at(6)).unwrap();
+        assert_eq!(state.load_scan_history("second", &other).unwrap(), none);
         assert_eq!((rows(&state, "manifest"), rows(&state, "repository")), (1, 1));
     }
 
     #[test]
     fn what_was_forgotten_meanwhile_is_written_whole() {
         let (_directory, state) = open();
-        let before = memory(vec![("v1", manifest("a", Facts::none()))]);
-        state.remember("main", &name(), &ScanHistory::default(), &before, at(1)).unwrap();
-        state.forget("main", at(2)).unwrap();
-        state.remember("main", &name(), &before, &before, at(3)).unwrap();
-        assert_eq!(state.recall("main", &name()).unwrap(), before);
+        let before = history(vec![("v1", manifest("a", Facts::none()))]);
+        state.save_scan_history("main", &name(), &ScanHistory::default(), &before, at(1)).unwrap();
+        state.prune_scan_history("main", at(2)).unwrap();
+        state.save_scan_history("main", &name(), &before, &before, at(3)).unwrap();
+        assert_eq!(state.load_scan_history("main", &name()).unwrap(), before);
     }
 
     #[test]
     fn rows_that_cannot_be_read_are_as_if_they_were_not_there() {
         let (_directory, state) = open();
-        let good = memory(vec![("good", manifest("good", Facts::none()))]);
+        let good = history(vec![("good", manifest("good", Facts::none()))]);
         let mut all = good.clone();
         for word in ["blobs", "kind", "created", "children", "labels", "subject", "noticed"] {
-            let one = memory(vec![(word, manifest(word, Facts::none()))]);
+            let one = history(vec![(word, manifest(word, Facts::none()))]);
             all.tags.extend(one.tags);
             all.observations.extend(one.observations);
             all.manifests.extend(one.manifests);
         }
-        state.remember("main", &name(), &ScanHistory::default(), &all, at(1)).unwrap();
+        state.save_scan_history("main", &name(), &ScanHistory::default(), &all, at(1)).unwrap();
         for column in ["blobs", "kind", "created", "children", "labels", "subject"] {
             let sql = format!("UPDATE manifest SET {column} = '[' WHERE digest = ?1");
             state.quick().execute(&sql, [digest(column).as_str()]).unwrap();
         }
-        let sql =
-            "UPDATE sighting SET noticed = 'x' WHERE manifest = (SELECT id FROM manifest WHERE digest = ?1)";
+        let sql = "UPDATE observation SET noticed = 'x' WHERE manifest = (SELECT id FROM manifest WHERE digest = ?1)";
         state.quick().execute(sql, [digest("noticed").as_str()]).unwrap();
         state.quick().execute("UPDATE tag SET tag = '..' WHERE tag = 'noticed'", []).unwrap();
         state.quick().execute("INSERT INTO seen_subject SELECT id, 'x' FROM repository", []).unwrap();
-        state.quick().execute("UPDATE repository SET first_look = 'x'", []).unwrap();
-        let recalled = state.recall("main", &name()).unwrap();
-        assert_eq!(recalled.first_scan, FirstScan::Lost);
-        assert_eq!(recalled.manifests.len(), 2);
-        assert_eq!((recalled.observations.len(), recalled.tags.len()), (7, 7));
-        assert!(!recalled.observations.contains_key(&digest("noticed")));
+        state.quick().execute("UPDATE repository SET first_scan = 'x'", []).unwrap();
+        let loaded = state.load_scan_history("main", &name()).unwrap();
+        assert_eq!(loaded.first_scan, FirstScan::Lost);
+        assert_eq!(loaded.manifests.len(), 2);
+        assert_eq!((loaded.observations.len(), loaded.tags.len()), (7, 7));
+        assert!(!loaded.observations.contains_key(&digest("noticed")));
     }
 
     #[test]
     fn a_first_look_is_remembered_as_what_it_was() {
         let (_directory, state) = open();
         for first_scan in [FirstScan::At(at(7)), FirstScan::Never] {
-            let memory = ScanHistory { first_scan, ..ScanHistory::default() };
-            state.remember("main", &name(), &ScanHistory::default(), &memory, at(9)).unwrap();
-            assert_eq!(state.recall("main", &name()).unwrap(), memory);
+            let history = ScanHistory { first_scan, ..ScanHistory::default() };
+            state.save_scan_history("main", &name(), &ScanHistory::default(), &history, at(9)).unwrap();
+            assert_eq!(state.load_scan_history("main", &name()).unwrap(), history);
         }
     }
 
@@ -641,20 +649,20 @@ mod tests {
                     let repository = RepositoryName::parse(&format!("app{worker}")).unwrap();
                     for round in 0..20 {
                         let word = format!("v{worker}.{round}");
-                        let seen = memory(vec![(&word, manifest(&word, Facts::none()))]);
-                        let before = state.recall("main", &repository).unwrap();
-                        state.remember("main", &repository, &before, &seen, at(round)).unwrap();
-                        let departure = super::super::Departure {
+                        let seen = history(vec![(&word, manifest(&word, Facts::none()))]);
+                        let before = state.load_scan_history("main", &repository).unwrap();
+                        state.save_scan_history("main", &repository, &before, &seen, at(round)).unwrap();
+                        let new_entry = super::super::NewJournalEntry {
                             repository: repository.clone(),
-                            ..super::super::tests::departure(&word, &[&word], 1)
+                            ..super::super::tests::new_entry(&word, &[&word], 1)
                         };
-                        let entry = state.departing(run, "main", &departure, at(round)).unwrap();
-                        state.departed(entry).unwrap();
+                        let entry = state.record_intent(run, "main", &new_entry, at(round)).unwrap();
+                        state.record_deleted(entry).unwrap();
                     }
                 });
             }
         });
         assert_eq!(state.run(run).unwrap().unwrap().deleted, 80);
-        assert_eq!(rows(&state, "sighting"), 0);
+        assert_eq!(rows(&state, "observation"), 0);
     }
 }
