@@ -22,8 +22,8 @@
 //!    IO, reads a clock, logs or fails.
 //! 4. [`report`]: what one run did. [`config`]: the YAML file, as written and as meant.
 //! 5. [`registry`]: the HTTP API, in a reading, a deleting and a restoring half. [`gc`]: the collection of freed blobs.
-//!    [`state`]: what outlives the process. Below them [`group`](#the-modules-lowest-first)
-//!    ends programs with all that they started.
+//!    [`state`]: what outlives the process. Below them [`process`](#the-modules-lowest-first)
+//!    runs child processes and kills what they started.
 //! 6. [`run`]: one run, start to end.
 //! 7. [`metrics`]: what Prometheus sees. [`http`]: what is seen with a browser, a probe or a scraper.
 //! 8. [`daemon`]: the service: when something begins, reloads, signals.
@@ -47,12 +47,12 @@ pub mod daemon;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gc;
-mod group;
 pub mod http;
 pub mod metrics;
 pub mod model;
 pub mod plan;
 pub mod policy;
+mod process;
 pub mod registry;
 pub mod report;
 pub mod run;

@@ -21,7 +21,8 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::gc::Error;
 use crate::gc::connect::Address;
-use crate::gc::output::{Output, Stream};
+use crate::gc::output::Output;
+use crate::process::Stream;
 
 /// Seconds that a registry is given to end by itself before it is killed.
 const STOP_SECONDS: i32 = 10;

@@ -1,6 +1,7 @@
 //! What a collector can print, as any bytes.
 
-use super::output::{Found, Output, Stream};
+use super::output::{Found, Output};
+use crate::process::Stream;
 
 /// Output of both streams: the first byte is the exit code, and each piece of the rest is a byte that tells
 /// stream and length, with that many bytes behind it.

@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::gc::Error;
 use crate::model::{Digest, sanitize};
+use crate::process::Stream;
 
 /// Lines of the output that an error shows.
 const TAIL_LINES: usize = 8;
@@ -15,13 +16,6 @@ const TAIL_LINES: usize = 8;
 const LINE_LENGTH: usize = 4096;
 /// Characters of the tail, in all.
 const TAIL_LENGTH: usize = 1200;
-
-/// Which of its two streams something came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stream {
-    Stdout,
-    Stderr,
-}
 
 /// The line that only a collection which got through its marking prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

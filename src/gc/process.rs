@@ -2,24 +2,20 @@
 //!
 //! It knows processes, and nothing of what they are for.
 
+use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::Instant;
 
 use crate::gc::Error;
-use crate::gc::output::{Output, Stream};
-use crate::group::Group;
-
-/// How long output may still come once a command has ended: what it left behind may hold on to the pipes.
-const OUTPUT_TIMEOUT: Duration = Duration::from_millis(500);
+use crate::gc::output::Output;
+use crate::process;
 
 /// The variable that all of a command has in its environment, so that it can be found when we are gone.
 const MARK: &str = "REGSWEEP_COLLECTION";
@@ -48,13 +44,13 @@ pub(super) fn is_there(program: &str) -> bool {
 pub(super) async fn run(
     words: &[String],
     mark: Option<&str>,
-    output: Option<&mut Output>,
+    mut output: Option<&mut Output>,
     deadline: Instant,
 ) -> Result<i64, Error> {
     let failed = |why: String| Error::Command { command: words.join(" "), why };
     let Some((program, arguments)) = words.split_first() else { return Ok(0) };
     let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).process_group(0);
+    command.args(arguments);
     if let Some(mark) = mark {
         command.env(MARK, mark);
     }
@@ -70,40 +66,18 @@ pub(super) async fn run(
         };
         command.stdout(stdout).stderr(stderr);
     }
-    let mut child = command.spawn().map_err(|error| failed(format!("cannot be run: {error}")))?;
-    let mut group = Group::of(&child);
-    let pipes = (child.stdout.take(), child.stderr.take());
-    let ended = {
-        let read = async {
-            if let ((Some(stdout), Some(stderr)), Some(output)) = (pipes, output) {
-                read(stdout, stderr, output).await;
-            }
-        };
-        let read = read.fuse();
-        tokio::pin!(read);
-        let both = async {
-            let status = tokio::select! {
-                status = child.wait() => status,
-                () = &mut read => child.wait().await,
-            };
-            // An error of reading says nothing that the missing summary will not say.
-            let _ = timeout(OUTPUT_TIMEOUT, read).await;
-            status
-        };
-        timeout_at(deadline, both).await
+    let on_output = |stream, bytes: &[u8]| {
+        if let Some(output) = &mut output {
+            output.take(stream, bytes);
+        }
+        ControlFlow::Continue(())
     };
-    match ended {
-        Ok(status) => {
-            group.forget();
-            let status = status.map_err(|error| failed(format!("cannot be waited for: {error}")))?;
-            // Killed by a signal: it has no exit code, and no success either.
-            Ok(status.code().map_or(-1, i64::from))
-        }
-        Err(_) => {
-            drop(group);
-            let _ = child.wait().await;
-            Err(Error::Timeout { limit: Duration::ZERO })
-        }
+    match process::run(command, None, on_output, deadline).await {
+        // Killed by a signal: it has no exit code, and no success either.
+        Ok(status) => Ok(status.code().map_or(-1, i64::from)),
+        Err(process::Error::Start(error)) => Err(failed(format!("cannot be run: {error}"))),
+        Err(process::Error::Wait(error)) => Err(failed(format!("cannot be waited for: {error}"))),
+        Err(process::Error::Timeout) => Err(Error::Timeout { limit: Duration::ZERO }),
     }
 }
 
@@ -147,21 +121,4 @@ fn marked(entry: &str) -> Vec<Pid> {
     };
     let pid = |process: std::fs::DirEntry| Pid::from_raw(process.file_name().to_str()?.parse().ok()?);
     processes.filter(is_marked).filter_map(pid).collect()
-}
-
-async fn read(mut stdout: impl AsyncRead + Unpin, mut stderr: impl AsyncRead + Unpin, output: &mut Output) {
-    let (mut out, mut err) = (vec![0; 8192], vec![0; 8192]);
-    let (mut more_out, mut more_err) = (true, true);
-    while more_out || more_err {
-        tokio::select! {
-            read = stdout.read(&mut out), if more_out => match read {
-                Ok(count) if count > 0 => output.take(Stream::Stdout, &out[..count]),
-                _ => more_out = false,
-            },
-            read = stderr.read(&mut err), if more_err => match read {
-                Ok(count) if count > 0 => output.take(Stream::Stderr, &err[..count]),
-                _ => more_err = false,
-            },
-        }
-    }
 }

@@ -118,7 +118,7 @@ impl DockerFile {
                 Place::Here(credentials) => Some(credentials),
                 Place::Helper { name, server } => {
                     let path = self.path.display();
-                    helper::ask(&name, &server).await.map_err(|problem| format!("`{path}`: {problem}"))?
+                    helper::get(&name, &server).await.map_err(|problem| format!("`{path}`: {problem}"))?
                 }
             };
             if let Some(credentials) = found {

@@ -16,7 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["policy"],
     &["plan"],
     &["report", "config"],
-    &["group"],
+    &["process"],
     &["registry", "gc", "state"],
     &["run"],
     &["metrics"],
