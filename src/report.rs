@@ -5,6 +5,7 @@
 mod document;
 mod json;
 mod outcome;
+mod tags;
 
 pub use document::{
     CompletedDeletions, FailureDocument, ManifestDocument, PendingDeletions, PlanDocument, ReasonDocument,
@@ -14,6 +15,7 @@ pub use json::{
     PlanWriter, StateUse, Trouble, collection_document, listed, moment, no_run_document, run_document,
 };
 pub use outcome::{CollectionOutcome, CollectionReport, Outcome};
+pub use tags::tag_list;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

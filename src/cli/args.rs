@@ -1,4 +1,6 @@
-//! Arguments as they are typed.
+//! Arguments as they are typed, and the help texts.
+//!
+//! It reads no configuration: names of registries are checked later.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -9,22 +11,29 @@ use crate::policy::{Pattern, Patterns};
 use crate::run::TimeArgument;
 use crate::telemetry::LogFormat;
 
-/// Where the configuration is unless something else is said.
+/// The default path of the configuration file.
 pub(super) const CONFIG: &str = "/etc/regsweep/config.yaml";
 
-/// Retention for container registries: YAML rules become exactly the right deletions.
+/// Exit codes, printed below the help of the program and of each command.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    Success
+  1    A failure, described on standard error
+  2    Wrong usage
+  3    Refused by a limit, or because the registry may hide tags
+  78   Invalid configuration
+  141  Standard output was closed before a read-only command had finished";
+
+/// Apply retention rules from a YAML file to container registries.
 #[derive(Debug, Parser)]
-#[command(
-    version,
-    after_help = "Exit codes: 0 done, 1 something failed, 2 wrong usage, 3 refused by a limit, \
-78 bad configuration, 141 nobody reads the output"
-)]
+#[command(version, after_help = EXIT_CODES)]
 pub(super) struct Arguments {
-    /// The configuration file
-    #[arg(long, global = true, env = "REGSWEEP_CONFIG", default_value = CONFIG)]
+    /// Read the configuration from this file
+    #[arg(long, value_name = "FILE", global = true, env = "REGSWEEP_CONFIG", default_value = CONFIG)]
     pub(super) config: PathBuf,
-    /// The form of log lines on standard error; how much is logged is up to RUST_LOG
-    #[arg(long, global = true, value_enum, default_value = "text")]
+    /// Write messages and logs on standard error in this format; RUST_LOG sets the log level (default: error on
+    /// a terminal, otherwise info)
+    #[arg(long, value_name = "FORMAT", global = true, value_enum, default_value = "text")]
     pub(super) log_format: LogFormat,
     #[command(subcommand)]
     pub(super) command: Command,
@@ -32,38 +41,38 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Check the configuration and say everything that is wrong with it
+    /// Check the configuration and report every problem in it
     Check(CheckArguments),
-    /// Show what a run would do, and why; nothing is changed
+    /// Show what a run would delete and why, without changing anything
     Plan(PlanArguments),
-    /// Do what the plan says, once, and collect afterwards where the configuration says so
+    /// Carry out the plan once, then collect garbage if a `gc` is configured
     Run(RunArguments),
-    /// Have registries free the bytes of what was deleted, now
+    /// Collect garbage now: have registries free the bytes of deleted images
     Gc(GcArguments),
-    /// Run by the schedule of the configuration, and show metrics, health and a page
+    /// Run on the configured schedule and serve metrics, health checks and a status page
     Serve,
-    /// Ask the service on this machine whether it is well
+    /// Ask the service on this machine whether it is healthy
     Health(HealthArguments),
-    /// List what registries hold: tags, digests, ages, sizes
+    /// List repositories with their tags, digests, ages and sizes
     Ls(LsArguments),
-    /// Tell every reason for and against one image
+    /// Explain the verdict on one image: every reason for and against it
     Explain(ExplainArguments),
     /// List past runs and what they deleted
     History(HistoryArguments),
-    /// Put back what a run deleted, as far as the registry still has its blobs
+    /// Restore what a run deleted, as far as the registry still has its blobs
     Undo(UndoArguments),
 }
 
-/// Whether a command line that makes no sense asks for JSON on standard error all the same.
-pub(super) fn asks_for_json(words: impl Iterator<Item = OsString>) -> bool {
-    let words: Vec<OsString> = words.collect();
-    words.iter().any(|word| word == "--log-format=json")
-        || words.windows(2).any(|pair| pair[0] == "--log-format" && pair[1] == "json")
+/// Whether an invalid command line asks for JSON on standard error. The parser has given up by then.
+pub(super) fn asks_for_json(arguments: impl Iterator<Item = OsString>) -> bool {
+    let arguments: Vec<OsString> = arguments.collect();
+    arguments.iter().any(|argument| argument == "--log-format=json")
+        || arguments.windows(2).any(|pair| pair[0] == "--log-format" && pair[1] == "json")
 }
 
 impl Command {
-    /// Whether it changes nothing that it could leave half done.
-    pub(super) fn only_looks(&self) -> bool {
+    /// Whether it only reads, so that it can be ended at any time.
+    pub(super) fn is_read_only(&self) -> bool {
         match self {
             Self::Check(_)
             | Self::Plan(_)
@@ -78,13 +87,20 @@ impl Command {
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArguments {
-    /// Also ask each registry whether it answers and deletes, and look whether what collects for it is there; nothing is
-    /// deleted or stopped
+    /// Also check that each registry answers and allows deletion, and that its garbage collection is set up; nothing
+    /// is deleted or stopped
     #[arg(long)]
     pub(super) connect: bool,
-    /// The form of what --connect prints; JSON is one document a line for each registry
-    #[arg(long = "output", short = 'o', value_enum, default_value = "table", requires = "connect")]
-    pub(super) form: Form,
+    /// Print the results of --connect in this format; json is one document per registry and line
+    #[arg(
+        long = "output",
+        short = 'o',
+        value_name = "FORMAT",
+        value_enum,
+        default_value = "table",
+        requires = "connect"
+    )]
+    pub(super) format: OutputFormat,
 }
 
 #[derive(Debug, Args)]
@@ -92,13 +108,13 @@ pub(super) struct PlanArguments {
     #[command(flatten)]
     pub(super) selection: Selection,
     #[command(flatten)]
-    pub(super) output: Output,
+    pub(super) output: OutputArguments,
     #[command(flatten)]
-    pub(super) remembering: Remembering,
-    /// Plan as of another moment, such as 2026-01-31T12:00:00Z, or the beginning of a day, such as 2026-01-31
+    pub(super) state: StateArguments,
+    /// Plan as of this moment (2026-01-31T12:00:00Z), or the start of this day (2026-01-31) [default: now]
     #[arg(long, value_name = "TIME", value_parser = TimeArgument::parse)]
     pub(super) at: Option<TimeArgument>,
-    /// Show what is kept, too
+    /// Show kept images, too
     #[arg(long)]
     pub(super) all: bool,
 }
@@ -108,30 +124,30 @@ pub(super) struct RunArguments {
     #[command(flatten)]
     pub(super) selection: Selection,
     #[command(flatten)]
-    pub(super) output: Output,
-    /// Go beyond the limits of the configuration this once
+    pub(super) output: OutputArguments,
+    /// Override the configured limits for this run
     #[arg(long)]
     pub(super) override_limits: bool,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct GcArguments {
-    /// Only this registry, by its name in the configuration; may be repeated
+    /// Collect only in this registry, by its name in the configuration; may be repeated
     #[arg(long, value_name = "NAME")]
     pub(super) registry: Vec<String>,
-    /// Collect even if gc.grace holds it back; what is collected cannot be put back any more
+    /// Collect even while `gc.grace` has not passed; what is collected cannot be restored
     #[arg(long)]
     pub(super) no_grace: bool,
-    /// Collect even if that frees less than gc.min_reclaimable
+    /// Collect even if that frees less than `gc.min_reclaimable`
     #[arg(long)]
     pub(super) force: bool,
     #[command(flatten)]
-    pub(super) output: Output,
+    pub(super) output: OutputArguments,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct HealthArguments {
-    /// Whether it is ready, too: every registry reached, no run overdue
+    /// Ask whether the service is ready as well: every registry answers and no run is overdue
     #[arg(long)]
     pub(super) ready: bool,
 }
@@ -141,95 +157,99 @@ pub(super) struct LsArguments {
     #[command(flatten)]
     pub(super) selection: Selection,
     #[command(flatten)]
-    pub(super) output: Output,
+    pub(super) output: OutputArguments,
     #[command(flatten)]
-    pub(super) remembering: Remembering,
+    pub(super) state: StateArguments,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct ExplainArguments {
-    /// [REGISTRY/]REPOSITORY:TAG or [REGISTRY/]REPOSITORY@DIGEST; REGISTRY by its name or its host, DIGEST also by the
-    /// 12 characters that tables print
+    /// Explain this image: [REGISTRY/]REPOSITORY:TAG or [REGISTRY/]REPOSITORY@DIGEST, where REGISTRY is a name or a host
+    /// and the first 12 digits of DIGEST are enough
     pub(super) image: String,
     #[command(flatten)]
-    pub(super) output: Output,
+    pub(super) output: OutputArguments,
     #[command(flatten)]
-    pub(super) remembering: Remembering,
-    /// Judge as of another moment, or the beginning of a day
+    pub(super) state: StateArguments,
+    /// Explain as of this moment (2026-01-31T12:00:00Z), or the start of this day (2026-01-31) [default: now]
     #[arg(long, value_name = "TIME", value_parser = TimeArgument::parse)]
     pub(super) at: Option<TimeArgument>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct HistoryArguments {
-    /// Only this run
+    /// Show only the run with this number
     pub(super) run: Option<i64>,
-    /// Only this registry, by its name in the configuration
+    /// Show only runs of this registry, by its name in the configuration
     #[arg(long, value_name = "NAME")]
     pub(super) registry: Option<String>,
-    /// Only repositories whose whole name matches; may be repeated
+    /// Show only deletions in repositories whose whole name matches; may be repeated
     #[arg(long, value_name = "REGEX", value_parser = Pattern::parse)]
     pub(super) repository: Vec<Pattern>,
-    /// Only runs that began at this time or later, such as 2026-01-31T12:00:00Z, or on this day or later, such
-    /// as 2026-01-31; days are those of `timezone` in the configuration
+    /// Show only runs that began at or after this moment (2026-01-31T12:00:00Z) or day (2026-01-31, in the configured
+    /// `timezone`)
     #[arg(long, value_name = "TIME", value_parser = TimeArgument::parse)]
     pub(super) since: Option<TimeArgument>,
-    /// Only runs that began at this time or earlier, or on this day or earlier
+    /// Show only runs that began at or before this moment, or on or before this day
     #[arg(long, value_name = "TIME", value_parser = TimeArgument::parse)]
     pub(super) until: Option<TimeArgument>,
-    /// At most this many runs, the latest ones
+    /// Show at most this many runs, the latest ones
     #[arg(long, value_name = "N", default_value = "20")]
     pub(super) limit: u32,
     #[command(flatten)]
-    pub(super) output: Output,
+    pub(super) output: OutputArguments,
 }
 
 impl HistoryArguments {
-    pub(super) fn only(&self) -> Option<Patterns> {
+    pub(super) fn repositories(&self) -> Option<Patterns> {
         (!self.repository.is_empty()).then(|| Patterns::new(self.repository.clone()))
     }
 }
 
 #[derive(Debug, Args)]
 pub(super) struct UndoArguments {
-    /// The run, by its number in `regsweep history`
+    /// Undo the run with this number, as `regsweep history` lists it
     pub(super) run: i64,
-    /// Only this image of it, with what belongs to it: REPOSITORY:TAG or REPOSITORY@DIGEST, which may be the 12
-    /// characters that tables print
+    /// Restore only this image with its children and referrers: REPOSITORY:TAG or REPOSITORY@DIGEST, of which the
+    /// first 12 digits are enough
     pub(super) image: Option<String>,
     #[command(flatten)]
-    pub(super) output: Output,
+    pub(super) output: OutputArguments,
 }
 
-/// Which part of all registries is meant.
+/// The registries and repositories that a command applies to.
 #[derive(Debug, Args)]
 pub(super) struct Selection {
-    /// Only this registry, by its name in the configuration; may be repeated
+    /// Use only this registry, by its name in the configuration; may be repeated [default: all]
     #[arg(long, value_name = "NAME")]
     pub(super) registry: Vec<String>,
-    /// Only repositories whose whole name matches; may be repeated
+    /// Use only repositories whose whole name matches; may be repeated [default: all]
     #[arg(long, value_name = "REGEX", value_parser = Pattern::parse)]
     pub(super) repository: Vec<Pattern>,
 }
 
-/// What a command that only looks needs of what earlier ones have seen.
+/// How a read-only command uses the state that earlier runs have left.
 #[derive(Debug, Args)]
-pub(super) struct Remembering {
-    /// Fail if the state in `state_dir` is not there or cannot be read, instead of judging ages without it
+pub(super) struct StateArguments {
+    /// Fail if the state in `state_dir` is missing or cannot be read, instead of working out ages without it
     #[arg(long)]
     pub(super) require_state: bool,
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Output {
-    /// The form of what is printed; JSON is one document a line for each registry
-    #[arg(long = "output", short = 'o', value_enum, default_value = "table")]
-    pub(super) form: Form,
+pub(super) struct OutputArguments {
+    /// Print in this format; json is one document per registry and line
+    #[arg(long = "output", short = 'o', value_name = "FORMAT", value_enum, default_value = "table")]
+    pub(super) format: OutputFormat,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Form {
+pub(super) enum OutputFormat {
+    /// Rows for people, fitted to the width of a terminal
     Table,
+    /// The same in long lines: nothing is cut or wrapped
+    Wide,
+    /// One JSON document per registry and line
     Json,
 }
 

@@ -1,5 +1,6 @@
-//! `regsweep check`: the configuration is sound, what it comes to, and what to think about again; and, if asked, whether
-//! what it names is there.
+//! `regsweep check`: reports problems and doubtful settings of the configuration; with `--connect`, checks registries.
+//!
+//! An invalid configuration has been reported before this is called.
 
 use std::path::Path;
 
@@ -8,9 +9,9 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use super::Exit;
-use super::args::{CheckArguments, Form};
+use super::args::{CheckArguments, OutputFormat};
 use super::session::{self, Session};
-use super::table::{count, table};
+use super::table::{Listing, bad, count, good};
 use crate::config::{Config, Env, Registry, load};
 use crate::policy::Mode;
 use crate::run::preflight::{self, Check, Subject};
@@ -21,33 +22,32 @@ pub(super) async fn check(
     arguments: &CheckArguments,
     env: Env<'_>,
 ) -> anyhow::Result<Exit> {
-    if arguments.form == Form::Table {
-        print(config, path, env);
+    if arguments.format != OutputFormat::Json {
+        print_summary(config, path, env);
     }
     if !arguments.connect {
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     }
-    let checks = join_all(config.registries.iter().map(|registry| look(config, registry, env))).await;
-    let mut rows = table(&["REGISTRY", "CHECK", "RESULT", "WHAT WAS FOUND"]);
+    let checks = join_all(config.registries.iter().map(|registry| connect(config, registry, env))).await;
+    let mut rows = Listing::new(&["REGISTRY", "CHECK", "RESULT", "DETAIL"], arguments.format);
     for (registry, checks) in config.registries.iter().zip(&checks) {
-        match arguments.form {
-            Form::Json => print_line!("{}", document(&registry.name, checks)),
-            Form::Table => checks.iter().for_each(|one| {
-                let result = if one.ok { "ok" } else { "failed" };
-                let cells = [registry.name.as_str(), one.subject.name(), result, one.text.as_str()];
-                rows.add_row(cells.map(Cell::new).to_vec());
+        match arguments.format {
+            OutputFormat::Json => print_line!("{}", document(&registry.name, checks)),
+            OutputFormat::Table | OutputFormat::Wide => checks.iter().for_each(|one| {
+                let result = if one.ok { good("ok") } else { bad("failed") };
+                rows.add(&registry.name, vec![Cell::new(one.subject.name()), result], &one.text);
             }),
         }
     }
-    if arguments.form == Form::Table {
-        print_line!("{rows}");
+    if let Some(text) = rows.text() {
+        print_line!("{text}");
     }
-    let all_good = checks.iter().flatten().all(|one| one.ok);
-    Ok(if all_good { Exit::Done } else { Exit::Failed })
+    let all_ok = checks.iter().flatten().all(|one| one.ok);
+    Ok(if all_ok { Exit::Success } else { Exit::Failed })
 }
 
-/// What can be said without asking anybody.
-fn print(config: &Config, path: &Path, env: Env<'_>) {
+/// What is known without a connection.
+fn print_summary(config: &Config, path: &Path, env: Env<'_>) {
     let rules: usize = config.policies.iter().map(|policy| policy.rules.len()).sum();
     print_line!(
         "{}: {}, {}, {}; {}",
@@ -57,31 +57,33 @@ fn print(config: &Config, path: &Path, env: Env<'_>) {
         count(rules, "rule", "rules"),
         match config.mode {
             Mode::Plan => "mode plan: nothing is ever deleted",
-            Mode::Enforce => "mode enforce: plans are carried out",
+            Mode::Enforce => "mode enforce: runs delete what the plan says",
         }
     );
-    // All that can still be wrong is what is not here: the service may well find it where it runs.
+    // Only secrets can still be missing, and the service may have those that this user has not.
     if let Err(error) = load(path, env) {
         for problem in &error.problems {
-            print_line!("note: {problem} (no error if the service finds it where it runs)");
+            print_line!("note: {problem} (not an error if the service can read it)");
         }
     }
     for advice in config.advice() {
         print_line!("note: {advice}");
     }
-    match session::unknown(config) {
+    match session::unknown_registries(config) {
         Ok((unknown, lost)) => {
             unknown.iter().for_each(|unknown| print_line!("warning: {unknown}"));
             if let Some(lost) = lost {
-                print_line!("warning: the state is lost: {lost}. The next run begins a new one");
+                print_line!("warning: the state is lost: {lost}. The next run creates a new one");
             }
         }
-        Err(error) => print_line!("note: what the state remembers was not compared with it: {error}"),
+        Err(error) => {
+            print_line!("note: the registries in the state were not compared with the configuration: {error}")
+        }
     }
 }
 
-async fn look(config: &Config, registry: &Registry, env: Env<'_>) -> Vec<Check> {
-    let session = match Session::glance(config, registry) {
+async fn connect(config: &Config, registry: &Registry, env: Env<'_>) -> Vec<Check> {
+    let session = match Session::for_check(config, registry) {
         Ok(session) => session,
         Err(error) => return vec![Check::failed(Subject::Reach, &error)],
     };

@@ -1,12 +1,12 @@
-//! `regsweep explain`: every reason for and against one image, and its relations.
+//! `regsweep explain`: every reason for and against one image, and its relations to other manifests.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::Exit;
-use super::args::{ExplainArguments, Form};
-use super::session::{Recalled, Usage, open_for};
-use super::table::{age, bytes, verdict};
+use super::args::{ExplainArguments, OutputFormat};
+use super::session::{LoadedState, UsageError, open_image_registry};
+use super::table::{age, bad, bytes, good, inline, verdict};
 use crate::config::Config;
 use crate::model::{Digest, Snapshot, Tag, duration};
 use crate::plan::{Evidence, MIN_OBSERVED_AGE, Plan, Planned, RepositoryPlan, Source, Verdict, Weight};
@@ -15,34 +15,34 @@ use crate::report::ManifestDocument;
 use crate::run::{Name, RegistryContext, inspect, no_image, parse_image};
 
 pub(super) async fn explain(config: &Config, arguments: &ExplainArguments) -> anyhow::Result<Exit> {
-    let Recalled { state, memory, missing } = Recalled::of(config, &arguments.remembering);
+    let LoadedState { state, state_use, error } = LoadedState::load(config, &arguments.state);
     let at = arguments.at.map(|at| at.begin(config.timezone));
-    let (session, name) = open_for(config, &arguments.image, at, state.as_ref())?;
-    let name_of_registry = session.registry.name.as_str();
-    let (repository, reference) = parse_image(name).ok_or_else(|| Usage(no_image(&arguments.image)))?;
-    // What goes wrong has its document, too.
-    let failed = |text: &str, kind: Option<&str>| {
-        if arguments.output.form == Form::Json {
+    let (session, name) = open_image_registry(config, &arguments.image, at, state.as_ref())?;
+    let registry_name = session.registry.name.as_str();
+    let (repository, reference) = parse_image(name).ok_or_else(|| UsageError(no_image(&arguments.image)))?;
+    // A failure prints a document, too.
+    let fail = |text: &str, kind: Option<&str>| {
+        if arguments.output.format == OutputFormat::Json {
             let document = json!({
-                "version": 1, "registry": name_of_registry, "repository": repository, "memory": memory,
+                "version": 1, "registry": registry_name, "repository": repository, "memory": state_use,
                 "error": text, "error_kind": kind,
             });
             print_line!("{document}");
         }
-        print_error!("{name_of_registry}: {text}");
+        print_error!("{registry_name}: {text}");
         Ok(Exit::Failed)
     };
-    if let Some(why) = missing {
-        return failed(&why, Some("state"));
+    if let Some(error) = error {
+        return fail(&error, Some("state"));
     }
     let context = session.registry_context(None);
     let (snapshot, plan) = match inspect(context, &repository).await {
         Ok(found) => found,
-        Err(error) => return failed(&error.to_string(), Some(error.kind())),
+        Err(error) => return fail(&error.to_string(), Some(error.kind())),
     };
     let reference = match reference.among(plan.manifests.iter().map(|planned| &planned.digest)) {
         Ok(reference) => reference,
-        Err(why) => return failed(&format!("{repository}: {why}"), Some("ambiguous")),
+        Err(why) => return fail(&format!("{repository}: {why}"), Some("ambiguous")),
     };
     let digest = match &reference {
         Some(Name::Digest(digest)) => Some(digest),
@@ -51,31 +51,31 @@ pub(super) async fn explain(config: &Config, arguments: &ExplainArguments) -> an
     };
     let found = digest.and_then(|digest| plan.manifests.iter().find(|planned| planned.digest == *digest));
     let Some(planned) = found else {
-        let text = format!("{repository} has no such image, or none that a tag leads to");
-        return failed(&text, Some("no_such_image"));
+        let text = format!("{repository} has no such image, or no tag leads to it");
+        return fail(&text, Some("no_such_image"));
     };
     let relations = Relations::of(planned, &plan, &snapshot);
-    match arguments.output.form {
-        Form::Json => {
-            let mut document = document(name_of_registry, &plan, planned, &relations);
-            document["memory"] = json!(memory);
+    match arguments.output.format {
+        OutputFormat::Json => {
+            let mut document = document(registry_name, &plan, planned, &relations);
+            document["memory"] = json!(state_use);
             document["error"] = Value::Null;
             document["error_kind"] = Value::Null;
             print_line!("{document}");
         }
-        Form::Table => {
+        OutputFormat::Table | OutputFormat::Wide => {
             let refusals =
                 Plan::new("", context.now, vec![plan.clone()], Vec::new(), &config.limits).refusals;
             print(context, &plan, planned, &relations);
             for refusal in refusals {
-                print_line!("\nBut a limit stands before it: {refusal}");
+                print_line!("\nrefused by a limit: {refusal}");
             }
         }
     }
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
-/// The manifests that have to do with one.
+/// The manifests that are related to one.
 struct Relations<'a> {
     children: Vec<&'a Planned>,
     parents: Vec<&'a Planned>,
@@ -91,7 +91,7 @@ impl<'a> Relations<'a> {
         let lists = |index: &Digest, child: &Digest| {
             snapshot.manifests.get(index).is_some_and(|manifest| manifest.children.contains(child))
         };
-        let is_about = |referrer: &Digest, subject: &Digest| {
+        let refers_to = |referrer: &Digest, subject: &Digest| {
             let by_field = snapshot.manifests.get(referrer).and_then(|manifest| manifest.subject.as_ref());
             let by_tag = snapshot.tags.iter().filter(|(_, digest)| *digest == referrer);
             by_field == Some(subject)
@@ -101,8 +101,8 @@ impl<'a> Relations<'a> {
         Self {
             children: all(&|other| lists(digest, other)),
             parents: all(&|other| lists(other, digest)),
-            referrers: all(&|other| is_about(other, digest)),
-            subjects: all(&|other| is_about(digest, other)),
+            referrers: all(&|other| refers_to(other, digest)),
+            subjects: all(&|other| refers_to(digest, other)),
         }
     }
 }
@@ -130,36 +130,39 @@ fn print(context: RegistryContext<'_>, plan: &RepositoryPlan, planned: &Planned,
     print_line!("  kind     {}", planned.kind);
     print_line!("  age      {}", age(planned.age));
     for evidence in &planned.evidence {
-        print_line!("           {}", told(evidence, context.now));
+        print_line!("           {}", evidence_text(evidence, context.now));
     }
     if planned.age.is_none() {
-        print_line!("           so nobody knows, and it is kept");
+        print_line!("           no evidence counts, so the age is unknown and the image is kept");
     }
     print_line!("  size     {}", bytes(planned.bytes));
     let tags: Vec<&str> = planned.tags.iter().map(Tag::as_str).collect();
     print_line!("  tags     {}", if tags.is_empty() { "none".to_owned() } else { tags.join(", ") });
     let policy = if plan.policy.is_empty() {
-        "none claims this repository: it is left alone".to_owned()
+        "none claims this repository, so nothing in it is deleted".to_owned()
     } else {
         let rules = if planned.rules.is_empty() { "none".to_owned() } else { planned.rules.join(", ") };
         format!("{}; rules that claim its tags: {rules}", plan.policy)
     };
     print_line!("  policy   {policy}");
-    print_line!("  verdict  {}", verdict(planned.verdict));
+    let text = match planned.verdict {
+        Verdict::Keep => good(verdict(planned.verdict)),
+        Verdict::Delete => bad(verdict(planned.verdict)),
+    };
+    print_line!("  verdict  {}", inline(text));
     if planned.verdict == Verdict::Delete {
         if context.config.mode == Mode::Plan {
-            print_line!("           (the mode of the configuration is plan: nothing is deleted)");
+            print_line!("           (not deleted: the mode of the configuration is plan)");
         } else if plan.held_back {
-            print_line!("           (the mode of the policy is plan: it is not deleted)");
+            print_line!("           (not deleted: the mode of the policy is plan)");
         }
     }
-    for (heading, wanted) in [("kept because", Verdict::Keep), ("deleted because", Verdict::Delete)] {
-        let heading = if wanted == planned.verdict {
-            heading
-        } else if wanted == Verdict::Keep {
-            "for keeping it"
-        } else {
-            "against it, outweighed"
+    for wanted in [Verdict::Keep, Verdict::Delete] {
+        let heading = match (wanted, planned.verdict) {
+            (Verdict::Keep, Verdict::Keep) => "kept because",
+            (Verdict::Delete, Verdict::Delete) => "deleted because",
+            (Verdict::Keep, Verdict::Delete) => "reasons to keep it, outweighed",
+            (Verdict::Delete, Verdict::Keep) => "reasons to delete it, outweighed",
         };
         let reasons: Vec<_> = planned.reasons.iter().filter(|one| one.speaks_for() == wanted).collect();
         if !reasons.is_empty() {
@@ -170,10 +173,10 @@ fn print(context: RegistryContext<'_>, plan: &RepositoryPlan, planned: &Planned,
         }
     }
     for (heading, others) in [
-        ("its children", &relations.children),
+        ("children", &relations.children),
         ("indexes that list it", &relations.parents),
-        ("its referrers", &relations.referrers),
-        ("what it is about", &relations.subjects),
+        ("referrers", &relations.referrers),
+        ("refers to", &relations.subjects),
     ] {
         if !others.is_empty() {
             print_line!("\n{heading}:");
@@ -186,28 +189,28 @@ fn print(context: RegistryContext<'_>, plan: &RepositoryPlan, planned: &Planned,
     }
 }
 
-/// A piece of evidence of age, for people who ask as of this moment.
-fn told(evidence: &Evidence, now: DateTime<Utc>) -> String {
+/// One piece of evidence of the age, as of `now`.
+fn evidence_text(evidence: &Evidence, now: DateTime<Utc>) -> String {
     let at = evidence.at.format("%Y-%m-%d %H:%M:%S UTC");
     let source = match evidence.source {
-        Source::Created => format!("it says that it was created {at}"),
-        Source::YoungestChild => format!("its youngest child says that it was created {at}"),
-        Source::Noticed => format!("regsweep noticed that it, or a tag on it, was new {at}"),
-        Source::FirstScan => format!("it was there when regsweep first looked, {at}"),
+        Source::Created => format!("the image says it was created {at}"),
+        Source::YoungestChild => format!("its youngest child says it was created {at}"),
+        Source::Noticed => format!("regsweep saw the image, or a tag on it, appear {at}"),
+        Source::FirstScan => format!("it was there at the first scan, {at}"),
     };
     let weight = match evidence.weight {
-        Weight::Counts if evidence.at > now => "this counts, as if it were the moment that you ask about",
-        Weight::Counts => "this counts",
-        Weight::Outdated => "something later counts",
+        Weight::Counts if evidence.at > now => "counts as the moment that you ask about",
+        Weight::Counts => "counts",
+        Weight::Outdated => "does not count: later evidence does",
         Weight::TooOld => {
-            "not believed: no image is that old, but reproducible builds and clocks that are not set say so"
+            "not believed: no image is that old; reproducible builds and unset clocks write such dates"
         }
         Weight::Future => "not believed: it is in the future",
         Weight::TooRecent => &format!(
-            "it may be much older, and counts only when that is {} ago",
+            "the image may be older: counts only when it is {} ago",
             duration::exact(MIN_OBSERVED_AGE)
         ),
-        Weight::Weaker => "it may be much older, and something better is known",
+        Weight::Weaker => "the image may be older: better evidence counts",
     };
     format!("{source} ({weight})")
 }

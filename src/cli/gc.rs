@@ -1,46 +1,47 @@
-//! `regsweep gc`: have registries free the bytes of what was deleted, now.
+//! `regsweep gc`: collects garbage now.
 
 use anyhow::Context as _;
 use serde_json::json;
 
 use super::Exit;
-use super::args::{Form, GcArguments, Selection};
-use super::bars::Bar;
-use super::session::{Session, clock, open, selected, state};
+use super::args::{GcArguments, OutputFormat, Selection};
+use super::progress::RegistryProgress;
+use super::session::{Session, clock, open_registries, open_state, select};
 use super::signals;
-use super::table::bytes;
+use super::table::{bytes, count};
 use crate::config::{Config, Env, Registry};
 use crate::report::{CollectionOutcome, CollectionReport, collection_document};
 use crate::run::{GraceMode, Stop, blocked, collect, recover, scan_and_plan};
 use crate::state::State;
 
 /// Why a registry is not collected after a signal.
-const STOPPED: &str = "nothing was collected, as regsweep was asked to stop before";
+const STOPPED: &str = "nothing was collected: regsweep was asked to stop";
 
 pub(super) async fn gc(config: &Config, arguments: &GcArguments, env: Env<'_>) -> anyhow::Result<Exit> {
     let selection = Selection { registry: arguments.registry.clone(), repository: Vec::new() };
-    let registries = selected(config, &selection)?;
-    let state = match state(config) {
+    let registries = select(config, &selection)?;
+    let format = arguments.output.format;
+    let state = match open_state(config) {
         Ok(state) => state,
         Err(error) => {
             let has_gc = |registry: &&&Registry| registry.gc.is_some();
-            for registry in registries.iter().filter(has_gc).filter(|_| arguments.output.form == Form::Json) {
+            for registry in registries.iter().filter(has_gc).filter(|_| format == OutputFormat::Json) {
                 print_document(&registry.name, &not_collected(error.to_string()));
             }
             return Err(error);
         }
     };
-    let sessions = open(config, &selection, None, Some(&state))?;
+    let sessions = open_registries(config, &selection, None, Some(&state))?;
     anyhow::ensure!(
         !arguments.registry.is_empty() || sessions.iter().any(|session| session.registry.gc.is_some()),
-        "none of these registries says in the configuration how it is collected: give one a `gc`"
+        "no registry has a `gc` in the configuration: add one to collect garbage"
     );
-    let mut exit = Exit::Done;
+    let mut exit = Exit::Success;
     for session in sessions.iter().filter(|session| session.registry.gc.is_none()) {
         let name = &session.registry.name;
         if arguments.registry.contains(name) {
-            let error = "the configuration does not say how it is collected: give it a `gc`";
-            print_failure(name, error.to_owned(), arguments.output.form);
+            let error = "it has no `gc` in the configuration: add one to collect garbage";
+            print_failure(name, error.to_owned(), format);
             exit = Exit::Failed;
         }
     }
@@ -50,17 +51,17 @@ pub(super) async fn gc(config: &Config, arguments: &GcArguments, env: Env<'_>) -
         let name = &session.registry.name;
         match collect_one(session, &state, env, arguments, &stop).await {
             Ok(Some(collected)) => {
-                if arguments.output.form == Form::Json {
+                if format == OutputFormat::Json {
                     print_document(name, &collected);
-                    exit = exit.and(exit_of(&collected));
+                    exit = exit.worse(exit_of(&collected));
                 } else {
-                    exit = exit.and(print_collection(name, &collected));
+                    exit = exit.worse(print_collection(name, &collected));
                 }
             }
             Ok(None) => {}
             Err(error) => {
-                print_failure(name, format!("{error:#}"), arguments.output.form);
-                exit = exit.and(Exit::Failed);
+                print_failure(name, format!("{error:#}"), format);
+                exit = exit.worse(Exit::Failed);
             }
         }
     }
@@ -77,7 +78,7 @@ async fn collect_one(
     let Some(collector) = session.collector(env)? else { return Ok(None) };
     let collector = if arguments.force { collector.without_minimum() } else { collector };
     let context = session.registry_context(None);
-    // Not to be cut short: a registry that is down for us comes first.
+    // Never cancelled: a registry that a collection left stopped must be restarted first.
     recover(context, &collector, state, &clock).await?;
     anyhow::ensure!(!stop.is_requested(), STOPPED);
     let grace = if arguments.no_grace { GraceMode::Overridden } else { GraceMode::Enforced };
@@ -85,16 +86,16 @@ async fn collect_one(
     if let Some(why) = blocked? {
         return Ok(Some(CollectionReport::skipped(clock(), why.to_string())));
     }
-    let bar = Bar::new(&session.registry.name);
-    let found = stop.cuts(scan_and_plan(context, &bar, async |_| Ok(None))).await.context(STOPPED)??;
-    drop(bar);
+    let progress = RegistryProgress::new(&session.registry.name);
+    let found = stop.cuts(scan_and_plan(context, &progress, async |_| Ok(None))).await.context(STOPPED)??;
+    drop(progress);
     Ok(Some(collect(context, &collector, state, &found.retained, stop, &clock).await?))
 }
 
-/// Says why there was no collection.
-fn print_failure(registry: &str, error: String, form: Form) {
+/// Reports why there was no collection.
+fn print_failure(registry: &str, error: String, format: OutputFormat) {
     print_error!("{registry}: {error}");
-    if form == Form::Json {
+    if format == OutputFormat::Json {
         print_document(registry, &not_collected(error));
     }
 }
@@ -110,14 +111,14 @@ fn print_document(registry: &str, collected: &CollectionReport) {
     print_line!("{document}");
 }
 
-/// Says what a collection came to.
+/// Prints the result of a collection.
 pub(super) fn print_collection(registry: &str, collected: &CollectionReport) -> Exit {
     let error = collected.error.as_deref().unwrap_or_default();
     match collected.outcome {
         CollectionOutcome::Success => print_line!(
-            "{registry}: collected {} in {} blobs; the registry was away for {:.1} s",
+            "{registry}: collected {}, {}; the registry was down for {:.1} s",
+            count(collected.blobs, "blob", "blobs"),
             bytes(collected.bytes),
-            collected.blobs,
             collected.downtime.as_secs_f64()
         ),
         CollectionOutcome::Skipped => print_line!("{registry}: nothing was collected: {error}"),
@@ -125,7 +126,7 @@ pub(super) fn print_collection(registry: &str, collected: &CollectionReport) -> 
             print_error!("{registry}: the collection failed: {error}");
         }
         CollectionOutcome::Failed => print_error!(
-            "{registry}: the collection failed after the registry was away for {:.1} s: {error}",
+            "{registry}: the collection failed, and the registry was down for {:.1} s: {error}",
             collected.downtime.as_secs_f64()
         ),
     }
@@ -134,7 +135,7 @@ pub(super) fn print_collection(registry: &str, collected: &CollectionReport) -> 
 
 pub(super) fn exit_of(collected: &CollectionReport) -> Exit {
     match collected.outcome {
-        CollectionOutcome::Success | CollectionOutcome::Skipped => Exit::Done,
+        CollectionOutcome::Success | CollectionOutcome::Skipped => Exit::Success,
         CollectionOutcome::Failed => Exit::Failed,
     }
 }

@@ -1,24 +1,26 @@
-//! `regsweep history`: what runs have done, and whether it can still be undone.
+//! `regsweep history`: lists past runs and their deletions from the state.
+//!
+//! It asks no registry.
 
 use chrono::{DateTime, Utc};
 use comfy_table::Cell;
 
 use super::Exit;
-use super::args::{Form, HistoryArguments};
-use super::session::{Usage, beside};
-use super::table::{bytes, count, right, table, tags};
+use super::args::{HistoryArguments, OutputFormat};
+use super::session::{find_registry, read_state};
+use super::table::{Listing, bytes, count, right};
 use crate::config::Config;
-use crate::run::{EntryStatus, RecordedRun, UNFINISHED, deleted_kind, history, history_document};
+use crate::report::tag_list;
+use crate::run::{self, EntryStatus, RecordedRun, UNFINISHED, deleted_kind, history_document};
 use crate::state::{Filter, State};
 
-pub(super) fn show(config: &Config, arguments: &HistoryArguments) -> anyhow::Result<Exit> {
+pub(super) fn history(config: &Config, arguments: &HistoryArguments) -> anyhow::Result<Exit> {
     if let Some(name) = &arguments.registry {
-        let known = config.registries.iter().any(|registry| registry.name == *name);
-        anyhow::ensure!(known, Usage(format!("the configuration has no registry {name}")));
+        find_registry(config, name)?;
     }
-    let state = beside(config)?;
+    let state = read_state(config)?;
     if let Some(lost) = state.as_ref().and_then(State::lost) {
-        anyhow::bail!("the state is lost, and the next run begins a new one: {lost}");
+        anyhow::bail!("the state is lost: {lost}. The next run creates a new one");
     }
     let filter = Filter {
         run: arguments.run,
@@ -27,67 +29,64 @@ pub(super) fn show(config: &Config, arguments: &HistoryArguments) -> anyhow::Res
         until: arguments.until.map(|until| until.end(config.timezone)),
         at_most: arguments.limit,
     };
-    let past = match &state {
-        Some(state) => history(state, &filter, arguments.only().as_ref())?,
+    let runs = match &state {
+        Some(state) => run::history(state, &filter, arguments.repositories().as_ref())?,
         None => Vec::new(),
     };
-    if past.is_empty() {
+    if runs.is_empty() {
         let directory = config.state_dir.display();
         match (arguments.run, state) {
             (Some(run), _) => anyhow::bail!(
-                "there is no run {run}, or not with these restrictions; `regsweep history` lists them"
+                "there is no run {run}, or these filters exclude it: `regsweep history` lists all runs"
             ),
-            (None, None) => print_note!("there is no history yet: there is no state in {directory}"),
-            (None, Some(_)) => print_note!("no run fits, or there was none yet, by the state in {directory}"),
+            (None, None) => print_note!("no runs: there is no state in {directory} yet"),
+            (None, Some(_)) => print_note!("no matching runs in the state in {directory}"),
         }
     }
-    match arguments.output.form {
-        Form::Json => print_line!("{}", history_document(&past)),
-        Form::Table => past.iter().rev().for_each(print),
+    match arguments.output.format {
+        OutputFormat::Json => print_line!("{}", history_document(&runs)),
+        OutputFormat::Table | OutputFormat::Wide => {
+            runs.iter().rev().for_each(|run| print(run, arguments.output.format))
+        }
     }
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
-/// The latest run is printed last, where a terminal shows it.
-fn print((run, entries): &RecordedRun) {
+/// Prints one run. The latest is printed last, where a terminal shows it.
+fn print((run, entries): &RecordedRun, format: OutputFormat) {
     let outcome = run.outcome.map_or(UNFINISHED, |outcome| outcome.name());
     let untagged = match run.untagged {
         0 => String::new(),
-        some => format!(", {} alone", number(some, "tag", "tags")),
+        tags => format!(", removed {} from kept images", count(tags, "tag", "tags")),
     };
     print_line!(
-        "run {} of {}, {}: {outcome}; deleted {}{untagged}",
+        "run {} of {} at {}: {outcome}; deleted {}{untagged}",
         run.id,
         run.registry,
         time(run.started),
-        number(run.deleted, "manifest", "manifests"),
+        count(run.deleted, "manifest", "manifests"),
     );
     if let Some(error) = &run.error {
         print_line!("  {error}");
     }
-    if entries.is_empty() {
-        return;
-    }
-    let mut rows = table(&["REPOSITORY", "TAGS", "DIGEST", "KIND", "SIZE", "WHEN", "NOW", "WHY"]);
+    let headings = &["REPOSITORY", "TAGS", "DIGEST", "KIND", "SIZE", "TIME", "STATUS", "REASON"];
+    let mut rows = Listing::new(headings, format);
     for entry in entries {
-        rows.add_row(vec![
-            Cell::new(&entry.repository),
-            Cell::new(tags(&entry.tags)),
+        let cells = vec![
+            Cell::new(tag_list(&entry.tags)),
             Cell::new(entry.digest.short()),
             Cell::new(deleted_kind(entry)),
             right(bytes(entry.bytes)),
             Cell::new(entry.at.format("%H:%M:%S")),
             Cell::new(EntryStatus::of(entry).name()),
-            Cell::new(entry.reasons.join("; ")),
-        ]);
+        ];
+        rows.add(&entry.repository, cells, entry.reasons.join("; "));
     }
-    print_line!("{rows}\n");
+    if let Some(text) = rows.text() {
+        print_line!("{text}\n");
+    }
 }
 
 fn time(moment: DateTime<Utc>) -> String {
     moment.format("%Y-%m-%d %H:%M:%S UTC").to_string()
-}
-
-fn number(number: u64, one: &str, many: &str) -> String {
-    count(usize::try_from(number).unwrap_or(usize::MAX), one, many)
 }

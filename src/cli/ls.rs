@@ -1,67 +1,67 @@
-//! `regsweep ls`: what registries hold.
+//! `regsweep ls`: lists what registries hold.
 
 use comfy_table::Cell;
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
 use super::Exit;
-use super::args::{Form, LsArguments};
-use super::bars::Bar;
-use super::narrowed::Narrowed;
-use super::session::{Recalled, Session, open};
-use super::table::{age, bytes, count, right, table, tags};
+use super::args::{LsArguments, OutputFormat};
+use super::filter::RepositoryFilter;
+use super::progress::RegistryProgress;
+use super::session::{LoadedState, Session, open_registries};
+use super::table::{Listing, age, bytes, count, right};
 use crate::config::Config;
 use crate::model::RepositoryName;
 use crate::plan::{Failure, RepositoryPlan};
-use crate::report::{FailureDocument, StateUse, Trouble};
+use crate::report::{FailureDocument, StateUse, Trouble, tag_list};
 use crate::run::{Progress as _, inspect, repositories};
 
 pub(super) async fn ls(config: &Config, arguments: &LsArguments) -> anyhow::Result<Exit> {
-    let narrowed = Narrowed::to(&arguments.selection.repository);
-    let mut exit = Exit::Done;
-    let form = arguments.output.form;
-    let Recalled { state, memory, missing } = Recalled::of(config, &arguments.remembering);
-    let sessions = open(config, &arguments.selection, None, state.as_ref())?;
-    if let Some(why) = missing {
-        for session in sessions.iter().filter(|_| form == Form::Json) {
-            let trouble = Trouble { text: &why, kind: Some("state") };
-            print_line!("{}", document(&session.registry.name, memory, &[], &[], Some(trouble)));
+    let filter = RepositoryFilter::new(&arguments.selection.repository);
+    let mut exit = Exit::Success;
+    let format = arguments.output.format;
+    let LoadedState { state, state_use, error } = LoadedState::load(config, &arguments.state);
+    let sessions = open_registries(config, &arguments.selection, None, state.as_ref())?;
+    if let Some(error) = error {
+        for session in sessions.iter().filter(|_| format == OutputFormat::Json) {
+            let trouble = Trouble { text: &error, kind: Some("state") };
+            print_line!("{}", document(&session.registry.name, state_use, &[], &[], Some(trouble)));
         }
-        anyhow::bail!(why);
+        anyhow::bail!(error);
     }
-    let mut whole = true;
+    let mut all_read = true;
     for session in sessions {
         let name = &session.registry.name;
-        let listed = list(&session, &narrowed).await;
-        whole &= listed.is_ok();
+        let listed = list(&session, &filter).await;
+        all_read &= listed.is_ok();
         match listed {
             Err(error) => {
-                if form == Form::Json {
+                if format == OutputFormat::Json {
                     let trouble = Trouble { text: &error.to_string(), kind: Some(error.kind()) };
-                    print_line!("{}", document(name, memory, &[], &[], Some(trouble)));
+                    print_line!("{}", document(name, state_use, &[], &[], Some(trouble)));
                 }
                 print_error!("{name}: {error}");
-                exit = exit.and(Exit::Failed);
+                exit = exit.worse(Exit::Failed);
             }
-            Ok(listed) => exit = exit.and(print(name, listed, memory, form)),
+            Ok(listed) => exit = exit.worse(print(name, listed, state_use, format)),
         }
     }
-    // Nobody knows what is in a registry that could not be read.
-    Ok(if whole { exit.and(narrowed.complain()) } else { exit })
+    // A registry that could not be read may have a match.
+    Ok(if all_read { exit.worse(filter.report_unmatched()) } else { exit })
 }
 
 type Listed = (RepositoryName, Result<RepositoryPlan, crate::run::Error>);
 
-async fn list(session: &Session<'_>, narrowed: &Narrowed) -> Result<Vec<Listed>, crate::run::Error> {
-    let context = session.registry_context(narrowed.only());
-    let bar = Bar::among(&session.registry.name, narrowed);
+async fn list(session: &Session<'_>, filter: &RepositoryFilter) -> Result<Vec<Listed>, crate::run::Error> {
+    let context = session.registry_context(filter.patterns());
+    let progress = RegistryProgress::with_filter(&session.registry.name, filter);
     let names = repositories(context).await?;
-    names.iter().for_each(|name| bar.found(name));
-    bar.scanning(names.len());
+    names.iter().for_each(|name| progress.found(name));
+    progress.scanning(names.len());
     let mut listed: Vec<Listed> = stream::iter(names)
         .map(async |repository| {
             let result = inspect(context, &repository).await;
-            bar.scanned();
+            progress.scanned();
             (repository, result.map(|(_, plan)| plan))
         })
         .buffer_unordered(session.registry.concurrency.get())
@@ -71,9 +71,9 @@ async fn list(session: &Session<'_>, narrowed: &Narrowed) -> Result<Vec<Listed>,
     Ok(listed)
 }
 
-fn print(registry: &str, listed: Vec<Listed>, memory: StateUse, form: Form) -> Exit {
+fn print(registry: &str, listed: Vec<Listed>, state_use: StateUse, format: OutputFormat) -> Exit {
     let (mut plans, mut failures) = (Vec::new(), Vec::new());
-    let mut exit = Exit::Done;
+    let mut exit = Exit::Success;
     for (repository, result) in listed {
         match result {
             Ok(plan) => plans.push(plan),
@@ -85,16 +85,16 @@ fn print(registry: &str, listed: Vec<Listed>, memory: StateUse, form: Form) -> E
             }
         }
     }
-    match form {
-        Form::Json => print_line!("{}", document(registry, memory, &plans, &failures, None)),
-        Form::Table => print_table(registry, &plans),
+    match format {
+        OutputFormat::Json => print_line!("{}", document(registry, state_use, &plans, &failures, None)),
+        OutputFormat::Table | OutputFormat::Wide => print_table(registry, &plans, format),
     }
     exit
 }
 
 fn document(
     registry: &str,
-    memory: StateUse,
+    state_use: StateUse,
     plans: &[RepositoryPlan],
     failures: &[Failure],
     trouble: Option<Trouble<'_>>,
@@ -116,31 +116,31 @@ fn document(
     });
     let repositories = repositories.collect::<Vec<Value>>();
     json!({
-        "version": 1, "registry": registry, "memory": memory, "repositories": repositories,
+        "version": 1, "registry": registry, "memory": state_use, "repositories": repositories,
         "failures": failures.iter().map(FailureDocument::of).collect::<Vec<_>>(),
         "error": trouble.map(|one| one.text), "error_kind": trouble.and_then(|one| one.kind),
     })
 }
 
-fn print_table(registry: &str, plans: &[RepositoryPlan]) {
-    let mut rows = table(&["REPOSITORY", "TAGS", "DIGEST", "KIND", "AGE", "SIZE"]);
+fn print_table(registry: &str, plans: &[RepositoryPlan], format: OutputFormat) {
+    let mut rows = Listing::new(&["REPOSITORY", "TAGS", "DIGEST", "KIND", "AGE", "SIZE", ""], format);
     for plan in plans {
         for planned in &plan.manifests {
-            rows.add_row(vec![
-                Cell::new(&plan.repository),
-                Cell::new(tags(&planned.tags)),
+            let cells = vec![
+                Cell::new(tag_list(&planned.tags)),
                 Cell::new(planned.digest.short()),
                 Cell::new(planned.kind),
                 right(age(planned.age)),
                 right(bytes(planned.bytes)),
-            ]);
+            ];
+            rows.add(&plan.repository, cells, "");
         }
         for tag in &plan.dangling_tags {
-            rows.add_row(vec![Cell::new(&plan.repository), Cell::new(tag), Cell::new("no manifest")]);
+            rows.add(&plan.repository, vec![Cell::new(tag), Cell::new("no manifest")], "");
         }
     }
-    if !rows.is_empty() {
-        print_line!("{rows}");
+    if let Some(text) = rows.text() {
+        print_line!("{text}");
     }
     let tags: usize = plans.iter().map(|plan| plan.tags).sum();
     let manifests: usize = plans.iter().map(|plan| plan.manifests.len()).sum();

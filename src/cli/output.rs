@@ -1,6 +1,7 @@
-//! Lines on standard output and standard error. Where nobody reads them any more, a command that only looks
-//! ends, as other tools do. One that changes something goes on: it may have stopped a registry, and a terminal can be
-//! closed at any time.
+//! Lines on standard output and standard error, as text or JSON.
+//!
+//! Once standard output is closed, a read-only command ends, as other tools do. A command that changes something goes
+//! on: it may have stopped a registry, and a terminal can be closed at any time.
 
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Write, stderr, stdout};
@@ -12,65 +13,65 @@ use tracing::Level;
 
 use crate::telemetry;
 
-/// What a shell tells of a program that SIGPIPE has ended, which ends most tools at a closed pipe. Rust's programs
-/// ignore the signal, for it would come for every connection, too.
+/// The exit code that a shell reports for a program ended by SIGPIPE, as most tools are at a closed pipe. Rust programs
+/// ignore that signal, because it would be sent for connections, too.
 const CLOSED_PIPE: i32 = 141;
 
-/// Whether a closed pipe ends this command.
-static ENDS: AtomicBool = AtomicBool::new(false);
+/// Whether a closed standard output ends this command.
+static EXIT_AT_CLOSED_PIPE: AtomicBool = AtomicBool::new(false);
 /// Whether every line on standard error is JSON.
 static JSON: AtomicBool = AtomicBool::new(false);
-/// Whether something could not be printed that was asked for.
-static LOST: AtomicBool = AtomicBool::new(false);
+/// Whether standard output could not be written.
+static WRITE_FAILED: AtomicBool = AtomicBool::new(false);
 
-/// A line on standard output.
+/// Prints a line on standard output.
 macro_rules! print_line {
     ($($text:tt)*) => { $crate::cli::output::line(format_args!($($text)*)) };
 }
 
-/// A line on standard error: something failed.
+/// Prints a failure on standard error.
 macro_rules! print_error {
-    ($($text:tt)*) => { $crate::cli::output::tell($crate::cli::output::Saying::Error, format_args!($($text)*)) };
+    ($($text:tt)*) => { $crate::cli::output::message($crate::cli::output::MessageKind::Error, format_args!($($text)*)) };
 }
 
-/// A line on standard error: nothing failed, yet people should know.
+/// Prints a warning on standard error: nothing failed, but the operator should know.
 macro_rules! print_warning {
-    ($($text:tt)*) => { $crate::cli::output::tell($crate::cli::output::Saying::Warning, format_args!($($text)*)) };
+    ($($text:tt)*) => { $crate::cli::output::message($crate::cli::output::MessageKind::Warning, format_args!($($text)*)) };
 }
 
-/// A line on standard error that says what goes on.
+/// Prints on standard error what the command is doing.
 macro_rules! print_note {
-    ($($text:tt)*) => { $crate::cli::output::tell($crate::cli::output::Saying::Note, format_args!($($text)*)) };
+    ($($text:tt)*) => { $crate::cli::output::message($crate::cli::output::MessageKind::Note, format_args!($($text)*)) };
 }
 
-/// What is said on standard error.
+/// What a message on standard error is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Saying {
-    /// What has failed.
+pub(super) enum MessageKind {
+    /// An error.
     Error,
-    /// What was not done, in words that say so themselves.
-    Problem,
-    /// What people should know.
+    /// An error whose text needs no `error: ` before it.
+    BareError,
+    /// A warning.
     Warning,
-    /// What goes on.
+    /// What the command is doing.
     Note,
 }
 
-/// Standard output.
+/// Standard output, for writers of documents.
 pub(super) struct Out;
 
 impl Write for Out {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        stdout().write(bytes).inspect_err(failed)
+        stdout().write(bytes).inspect_err(write_failed)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        stdout().flush().inspect_err(failed)
+        stdout().flush().inspect_err(write_failed)
     }
 }
 
-/// From now on every line on standard error is JSON, also one about a panic.
-pub(super) fn tell_json() {
+/// Makes every line on standard error JSON, including one about a panic.
+pub(super) fn use_json() {
     JSON.store(true, Ordering::Relaxed);
     set_hook(Box::new(|panic| print_error!("{panic}")));
 }
@@ -80,46 +81,46 @@ pub(super) fn is_json() -> bool {
     JSON.load(Ordering::Relaxed)
 }
 
-/// From now on a closed pipe ends the program: it changes nothing that it would leave half done.
-pub(super) fn end_at_a_closed_pipe() {
-    ENDS.store(true, Ordering::Relaxed);
+/// Makes a closed standard output end the program. Only for commands that can be ended at any time.
+pub(super) fn exit_at_closed_pipe() {
+    EXIT_AT_CLOSED_PIPE.store(true, Ordering::Relaxed);
 }
 
 pub(super) fn line(text: Arguments<'_>) {
-    // In one piece, so that no two lines get mixed up.
+    // Under one lock, so that lines are never mixed.
     if let Err(error) = writeln!(stdout().lock(), "{text}") {
-        failed(&error);
+        write_failed(&error);
     }
 }
 
-pub(super) fn tell(saying: Saying, text: Arguments<'_>) {
-    let level = match saying {
-        Saying::Error | Saying::Problem => Level::ERROR,
-        Saying::Warning => Level::WARN,
-        Saying::Note => Level::INFO,
+pub(super) fn message(kind: MessageKind, text: Arguments<'_>) {
+    let level = match kind {
+        MessageKind::Error | MessageKind::BareError => Level::ERROR,
+        MessageKind::Warning => Level::WARN,
+        MessageKind::Note => Level::INFO,
     };
-    let line = match saying {
+    let line = match kind {
         _ if is_json() => telemetry::json_line(level, &text.to_string()),
-        Saying::Error => format!("error: {text}"),
-        Saying::Warning => format!("warning: {text}"),
-        Saying::Problem | Saying::Note => text.to_string(),
+        MessageKind::Error => format!("error: {text}"),
+        MessageKind::Warning => format!("warning: {text}"),
+        MessageKind::BareError | MessageKind::Note => text.to_string(),
     };
-    // There is nobody left to tell if this fails.
+    // A failure to write to standard error cannot be reported anywhere.
     let _ = writeln!(stderr().lock(), "{line}");
 }
 
-/// Whether something for standard output is lost that somebody may wait for.
-pub(super) fn is_lost() -> bool {
-    LOST.load(Ordering::Relaxed)
+/// Whether standard output could not be written, other than because it was closed.
+pub(super) fn has_write_failed() -> bool {
+    WRITE_FAILED.load(Ordering::Relaxed)
 }
 
-fn failed(error: &io::Error) {
+fn write_failed(error: &io::Error) {
     if error.kind() != ErrorKind::BrokenPipe {
-        // Said once: the next line fails as well.
-        if !LOST.swap(true, Ordering::Relaxed) {
-            print_error!("standard output cannot be written: {error}");
+        // Reported once: the next line fails as well.
+        if !WRITE_FAILED.swap(true, Ordering::Relaxed) {
+            print_error!("cannot write to standard output: {error}");
         }
-    } else if ENDS.load(Ordering::Relaxed) {
+    } else if EXIT_AT_CLOSED_PIPE.load(Ordering::Relaxed) {
         exit(CLOSED_PIPE);
     }
 }

@@ -1,4 +1,6 @@
-//! `regsweep plan`: what a run would do, and why.
+//! `regsweep plan`: shows what a run would do, and why.
+//!
+//! It changes nothing in a registry.
 
 use std::io::{self, BufWriter, Write};
 use std::sync::{Mutex, PoisonError};
@@ -6,152 +8,161 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
-use comfy_table::{Cell, Table};
+use comfy_table::Cell;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::Exit;
-use super::args::{Form, PlanArguments};
-use super::bars::Bar;
-use super::narrowed::Narrowed;
-use super::output::{self, Saying};
-use super::session::{Recalled, Session, open};
-use super::table::{age, bytes, count, right, table, tags, verdict, why};
+use super::args::{OutputFormat, PlanArguments};
+use super::filter::RepositoryFilter;
+use super::output::{self, MessageKind};
+use super::progress::RegistryProgress;
+use super::session::{LoadedState, Session, open_registries};
+use super::table::{Listing, age, bad, bytes, count, good, notable, right, verdict, why};
 use crate::config::Config;
 use crate::model::RepositoryName;
 use crate::plan::{Failure, Plan, Refusal, RepositoryPlan, Verdict};
-use crate::report::{PlanWriter, StateUse, Trouble};
+use crate::report::{PlanWriter, StateUse, Trouble, tag_list};
 use crate::run::{Error, Progress, ScannedPlan, scan_and_plan};
 
 pub(super) async fn plan(config: &Config, arguments: &PlanArguments) -> anyhow::Result<Exit> {
-    let Recalled { state, memory, missing } = Recalled::of(config, &arguments.remembering);
+    let LoadedState { state, state_use, error } = LoadedState::load(config, &arguments.state);
     let at = arguments.at.map(|at| at.begin(config.timezone));
-    let sessions = open(config, &arguments.selection, at, state.as_ref())?;
-    let narrowed = Narrowed::to(&arguments.selection.repository);
-    if let Some(why) = missing {
-        if arguments.output.form == Form::Json {
+    let sessions = open_registries(config, &arguments.selection, at, state.as_ref())?;
+    let filter = RepositoryFilter::new(&arguments.selection.repository);
+    if let Some(error) = error {
+        if arguments.output.format == OutputFormat::Json {
             for session in &sessions {
-                let writer = PlanWriter::new(Out::Direct(BufWriter::new(output::Out)), memory);
+                let writer = PlanWriter::new(Out::Direct(BufWriter::new(output::Out)), state_use);
                 let now = session.registry_context(None).now;
-                let trouble = Trouble { text: &why, kind: Some("state") };
-                writer.fail(&session.registry.name, now, trouble).context(UNPRINTED)?;
+                let trouble = Trouble { text: &error, kind: Some("state") };
+                writer.fail(&session.registry.name, now, trouble).context(NOT_PRINTED)?;
             }
         }
-        anyhow::bail!(why);
+        anyhow::bail!(error);
     }
-    // One document can go out while it is made; several would get in each other's way.
+    // A single document is written while it is made; several would be mixed with each other.
     let direct = sessions.len() == 1;
-    let plans = sessions.iter().map(|session| look(session, &narrowed, arguments, memory, direct));
+    let plans = sessions.iter().map(|session| scan(session, &filter, arguments, state_use, direct));
     let plans = join_all(plans).await;
-    let mut exit = Exit::Done;
-    let whole = plans.iter().all(|looked| looked.scanned.is_ok());
-    for (session, looked) in sessions.iter().zip(plans) {
-        exit = exit.and(print(session, looked)?);
+    let mut exit = Exit::Success;
+    let all_read = plans.iter().all(|scanned| scanned.scanned.is_ok());
+    for (session, scanned) in sessions.iter().zip(plans) {
+        exit = exit.worse(print(session, scanned)?);
     }
-    // Nobody knows what is in a registry that could not be read.
-    Ok(if whole { exit.and(narrowed.complain()) } else { exit })
+    // A registry that could not be read may have a match.
+    Ok(if all_read { exit.worse(filter.report_unmatched()) } else { exit })
 }
 
-const UNPRINTED: &str = "the plan cannot be printed";
+const NOT_PRINTED: &str = "cannot print the plan";
 
-struct Looked {
+/// A registry with its plan, ready to be printed.
+struct Scanned {
     scanned: Result<ScannedPlan, Error>,
-    shown: Shown,
-    taken: Duration,
+    printer: Printer,
+    duration: Duration,
 }
 
-async fn look(
+async fn scan(
     session: &Session<'_>,
-    narrowed: &Narrowed,
+    filter: &RepositoryFilter,
     arguments: &PlanArguments,
-    memory: StateUse,
+    state_use: StateUse,
     direct: bool,
-) -> Looked {
-    let begin = Instant::now();
-    let context = session.registry_context(narrowed.only());
-    let shown = match arguments.output.form {
-        Form::Table => Shown::Table(Box::new(Listing::new(arguments.all))),
-        Form::Json if direct => {
-            Shown::Json(PlanWriter::new(Out::Direct(BufWriter::new(output::Out)), memory))
+) -> Scanned {
+    let start = Instant::now();
+    let context = session.registry_context(filter.patterns());
+    let printer = match arguments.output.format {
+        OutputFormat::Table | OutputFormat::Wide => {
+            Printer::Table(Box::new(PlanTable::new(arguments.output.format, arguments.all)))
         }
-        Form::Json => Shown::Json(PlanWriter::new(Out::Held(Vec::new()), memory)),
+        OutputFormat::Json if direct => {
+            Printer::Json(PlanWriter::new(Out::Direct(BufWriter::new(output::Out)), state_use))
+        }
+        OutputFormat::Json => Printer::Json(PlanWriter::new(Out::Buffered(Vec::new()), state_use)),
     };
-    let bar = Bar::among(&session.registry.name, narrowed);
-    let watcher =
-        Watcher { bar: &bar, registry: &session.registry.name, now: context.now, shown: shown.into() };
+    let progress = RegistryProgress::with_filter(&session.registry.name, filter);
+    let watcher = Watcher {
+        progress: &progress,
+        registry: &session.registry.name,
+        now: context.now,
+        printer: printer.into(),
+    };
     let scanned = scan_and_plan(context, &watcher, async |_| Ok(None)).await;
-    let shown = watcher.shown.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Looked { scanned, shown, taken: begin.elapsed() }
+    let printer = watcher.printer.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Scanned { scanned, printer, duration: start.elapsed() }
 }
 
-/// What is shown of each repository, made while the next ones are read.
-enum Shown {
-    Table(Box<Listing>),
+/// Prepares the output of each repository while the next ones are read.
+enum Printer {
+    Table(Box<PlanTable>),
     Json(PlanWriter<Out>),
 }
 
-/// Where a document goes.
+/// Where a document is written.
 enum Out {
     Direct(BufWriter<output::Out>),
-    Held(Vec<u8>),
+    Buffered(Vec<u8>),
 }
 
 impl Write for Out {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Direct(out) => out.write(bytes),
-            Self::Held(out) => out.write(bytes),
+            Self::Buffered(out) => out.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Direct(out) => out.flush(),
-            Self::Held(_) => Ok(()),
+            Self::Buffered(_) => Ok(()),
         }
     }
 }
 
 struct Watcher<'a> {
-    bar: &'a Bar<'a>,
+    progress: &'a RegistryProgress<'a>,
     registry: &'a str,
     now: DateTime<Utc>,
-    shown: Mutex<Shown>,
+    printer: Mutex<Printer>,
 }
 
 impl Progress for Watcher<'_> {
     fn found(&self, repository: &RepositoryName) {
-        self.bar.found(repository);
+        self.progress.found(repository);
     }
 
     fn scanning(&self, repositories: usize) {
-        self.bar.scanning(repositories);
+        self.progress.scanning(repositories);
     }
 
     fn scanned(&self) {
-        self.bar.scanned();
+        self.progress.scanned();
     }
 
     fn planned(&self, plan: &RepositoryPlan) {
-        match &mut *self.shown.lock().unwrap_or_else(PoisonError::into_inner) {
-            Shown::Table(listing) => listing.add(plan),
-            Shown::Json(writer) => {
-                // What cannot be written now cannot be completed either, and that is reported.
+        match &mut *self.printer.lock().unwrap_or_else(PoisonError::into_inner) {
+            Printer::Table(table) => table.add(plan),
+            Printer::Json(writer) => {
+                // A failure here is reported when the document is completed, which then fails, too.
                 let _ = writer.repository(self.registry, self.now, plan);
             }
         }
     }
 }
 
-fn print(session: &Session<'_>, looked: Looked) -> anyhow::Result<Exit> {
-    let Looked { scanned, shown, taken } = looked;
+fn print(session: &Session<'_>, scanned: Scanned) -> anyhow::Result<Exit> {
+    let Scanned { scanned, printer, duration } = scanned;
     let scanned = match scanned {
         Ok(scanned) => scanned,
         Err(error) => {
-            if let Shown::Json(writer) = shown {
+            if let Printer::Json(writer) = printer {
                 let trouble = Trouble { text: &error.to_string(), kind: Some(error.kind()) };
                 let name = &session.registry.name;
-                complete(writer.fail(name, session.registry_context(None).now, trouble).context(UNPRINTED)?)?;
+                complete(
+                    writer.fail(name, session.registry_context(None).now, trouble).context(NOT_PRINTED)?,
+                )?;
             }
             print_error!("{}: {error}", session.registry.name);
             return Ok(Exit::Failed);
@@ -159,107 +170,119 @@ fn print(session: &Session<'_>, looked: Looked) -> anyhow::Result<Exit> {
     };
     let plan = &scanned.plan;
     let traffic = session.reader.traffic();
-    match shown {
-        Shown::Json(writer) => complete(writer.end(plan).context(UNPRINTED)?)?,
-        Shown::Table(listing) => {
-            if let Some(text) = listing.text() {
+    match printer {
+        Printer::Json(writer) => complete(writer.end(plan).context(NOT_PRINTED)?)?,
+        Printer::Table(table) => {
+            if let Some(text) = table.text() {
                 print_line!("{text}");
             }
             print_line!("{}", summary(plan, scanned.unclaimed));
             print_line!(
-                "{}: read with {} in {:.1} s; this is a plan, and nothing was changed",
+                "{}: read with {} in {:.1} s; this is only a plan, nothing was changed",
                 plan.registry,
-                count(usize::try_from(traffic.requests).unwrap_or(usize::MAX), "request", "requests"),
-                taken.as_secs_f64(),
+                count(traffic.requests, "request", "requests"),
+                duration.as_secs_f64(),
             );
         }
     }
-    Ok(troubles(&plan.registry, LEFT_ALONE, &plan.failures, &plan.refusals))
+    Ok(print_problems(&plan.registry, SKIPPED, &plan.failures, &plan.refusals))
 }
 
-/// Prints what is held back until others have been printed.
+/// Prints a document that was buffered while others were printed.
 fn complete(out: Out) -> anyhow::Result<()> {
-    if let Out::Held(document) = out {
-        output::Out.write_all(&document).context(UNPRINTED)?;
+    if let Out::Buffered(document) = out {
+        output::Out.write_all(&document).context(NOT_PRINTED)?;
     }
     Ok(())
 }
 
-/// What becomes of a repository that a plan failed in.
-pub(super) const LEFT_ALONE: &str = " is left alone";
+/// What follows from a failure to read a repository.
+pub(super) const SKIPPED: &str = " was skipped";
 
-/// Says on standard error what stands in the way, and how bad that is. `fate` is what becomes of a
-/// repository in which something failed.
-pub(super) fn troubles(registry: &str, fate: &str, failures: &[Failure], refusals: &[Refusal]) -> Exit {
+/// Prints failures and refusals on standard error. `suffix` says what follows from a failure for its repository.
+pub(super) fn print_problems(
+    registry: &str,
+    suffix: &str,
+    failures: &[Failure],
+    refusals: &[Refusal],
+) -> Exit {
     for failure in failures {
-        print_error!("{registry}: {}{fate}: {}", failure.repository, failure.error);
+        print_error!("{registry}: {}{suffix}: {}", failure.repository, failure.error);
     }
     for refusal in refusals {
-        output::tell(Saying::Problem, format_args!("refused: {registry}: {refusal}"));
+        output::message(MessageKind::BareError, format_args!("refused: {registry}: {refusal}"));
     }
     match (failures.is_empty(), refusals.is_empty()) {
         (false, _) => Exit::Failed,
         (true, false) => Exit::Refused,
-        (true, true) => Exit::Done,
+        (true, true) => Exit::Success,
     }
 }
 
-/// What is deleted, or everything, as a table.
-pub(super) struct Listing {
-    rows: Table,
+/// The table of a plan: what is deleted, or everything.
+pub(super) struct PlanTable {
+    rows: Listing,
     all: bool,
 }
 
-impl Listing {
-    pub(super) fn new(all: bool) -> Self {
-        let headings = ["REPOSITORY", "TAGS", "DIGEST", "KIND", "AGE", "SIZE", "VERDICT", "WHY"];
-        Self { rows: table(&headings), all }
+impl PlanTable {
+    pub(super) fn new(format: OutputFormat, all: bool) -> Self {
+        let headings = &["REPOSITORY", "TAGS", "DIGEST", "KIND", "AGE", "SIZE", "VERDICT", "REASON"];
+        Self { rows: Listing::new(headings, format), all }
     }
 
-    pub(super) fn add(&mut self, repository: &RepositoryPlan) {
-        for planned in &repository.manifests {
+    pub(super) fn add(&mut self, plan: &RepositoryPlan) {
+        for planned in &plan.manifests {
             if self.all || planned.verdict == Verdict::Delete {
-                self.rows.add_row(vec![
-                    Cell::new(&repository.repository),
-                    Cell::new(tags(&planned.tags)),
+                let cells = vec![
+                    Cell::new(tag_list(&planned.tags)),
                     Cell::new(planned.digest.short()),
                     Cell::new(planned.kind),
                     right(age(planned.age)),
                     right(bytes(planned.bytes)),
-                    Cell::new(held(repository, verdict(planned.verdict))),
-                    Cell::new(why(planned)),
-                ]);
+                    verdict_cell(plan, planned.verdict),
+                ];
+                self.rows.add(&plan.repository, cells, why(planned));
             }
         }
-        for untag in &repository.untag {
-            self.rows.add_row(vec![
-                Cell::new(&repository.repository),
+        for untag in &plan.untag {
+            let cells = vec![
                 Cell::new(&untag.tag),
                 Cell::new(untag.digest.short()),
                 Cell::new("tag"),
                 right(String::new()),
                 right(String::new()),
-                Cell::new(held(repository, "untag")),
-                Cell::new(format!("rule {} no longer keeps it; its manifest stays", untag.rule)),
-            ]);
+                notable(effective(plan, "untag")),
+            ];
+            let reason = format!("rule {} no longer keeps the tag; its image is kept", untag.rule);
+            self.rows.add(&plan.repository, cells, reason);
         }
     }
 
-    /// `None` if there is nothing to show.
-    pub(super) fn text(&self) -> Option<String> {
-        (!self.rows.is_empty()).then(|| self.rows.to_string())
+    /// `None` if there are no rows.
+    pub(super) fn text(self) -> Option<String> {
+        self.rows.text()
     }
 }
 
-fn held(repository: &RepositoryPlan, verdict: &str) -> String {
-    if repository.held_back && verdict != "keep" { format!("({verdict})") } else { verdict.to_owned() }
+fn verdict_cell(plan: &RepositoryPlan, planned: Verdict) -> Cell {
+    match planned {
+        Verdict::Keep => good(verdict(planned)),
+        Verdict::Delete if plan.held_back => notable(effective(plan, verdict(planned))),
+        Verdict::Delete => bad(verdict(planned)),
+    }
 }
 
-/// The sums of a plan in a sentence or two.
+/// A verdict, in parentheses if the mode of the policy keeps a run from carrying it out.
+fn effective(plan: &RepositoryPlan, verdict: &str) -> String {
+    if plan.held_back { format!("({verdict})") } else { verdict.to_owned() }
+}
+
+/// The totals of a plan in one line.
 pub(super) fn summary(plan: &Plan, unclaimed: usize) -> String {
     let totals = plan.totals();
     let mut text = format!(
-        "{}: {} of {} in {} expired, up to {}",
+        "{}: {} of {} in {} to delete, up to {}",
         plan.registry,
         totals.delete,
         count(totals.manifests, "manifest", "manifests"),
@@ -267,19 +290,18 @@ pub(super) fn summary(plan: &Plan, unclaimed: usize) -> String {
         bytes(totals.expired_bytes),
     );
     if totals.untag > 0 {
-        text += &format!("; {} to remove alone", count(totals.untag, "tag", "tags"));
+        text += &format!("; {} to remove from kept images", count(totals.untag, "tag", "tags"));
     }
-    let held: Vec<&RepositoryPlan> =
+    let plan_only: Vec<&RepositoryPlan> =
         plan.repositories.iter().filter(|repository| repository.held_back && !repository.is_idle()).collect();
-    if !held.is_empty() {
+    if !plan_only.is_empty() {
         text += &format!(
-            "; {} held back by the mode of the policy",
-            count(held.len(), "repository", "repositories")
+            "; {} in which nothing is deleted, because the mode of the policy is plan",
+            count(plan_only.len(), "repository", "repositories")
         );
     }
     if unclaimed > 0 {
-        text +=
-            &format!("; {} that no policy claims left alone", count(unclaimed, "repository", "repositories"));
+        text += &format!("; {} that no policy claims", count(unclaimed, "repository", "repositories"));
     }
     let dangling_tags: usize =
         plan.repositories.iter().map(|repository| repository.dangling_tags.len()).sum();

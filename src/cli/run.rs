@@ -1,16 +1,16 @@
-//! `regsweep run`: do what the plan says, once, and collect.
+//! `regsweep run`: carries out the plan once, then collects garbage.
 
 use std::path::Path;
 
 use futures_util::future::join_all;
 
 use super::Exit;
-use super::args::{CONFIG, Form, RunArguments};
-use super::bars::Bar;
+use super::args::{CONFIG, OutputFormat, RunArguments};
+use super::filter::RepositoryFilter;
 use super::gc::{exit_of, print_collection};
-use super::narrowed::Narrowed;
-use super::plan::{LEFT_ALONE, Listing, summary, troubles};
-use super::session::{clock, open, selected, state};
+use super::plan::{PlanTable, SKIPPED, print_problems, summary};
+use super::progress::RegistryProgress;
+use super::session::{clock, open_registries, open_state, select};
 use super::signals;
 use super::table::count;
 use crate::config::{Config, Env};
@@ -23,22 +23,22 @@ pub(super) async fn run(
     arguments: &RunArguments,
     env: Env<'_>,
 ) -> anyhow::Result<Exit> {
-    let registries = selected(config, &arguments.selection)?;
-    let form = arguments.output.form;
-    let state = match state(config) {
+    let registries = select(config, &arguments.selection)?;
+    let format = arguments.output.format;
+    let state = match open_state(config) {
         Ok(state) => state,
         Err(error) => {
             let (now, text) = (clock(), error.to_string());
             let trouble = Trouble { text: &text, kind: Some("state") };
-            for registry in registries.iter().filter(|_| form == Form::Json) {
+            for registry in registries.iter().filter(|_| format == OutputFormat::Json) {
                 let document = no_run_document(None, &registry.name, now, Outcome::Failed, trouble);
                 print_line!("{document}");
             }
             return Err(error);
         }
     };
-    let sessions = open(config, &arguments.selection, None, Some(&state))?;
-    let narrowed = Narrowed::to(&arguments.selection.repository);
+    let sessions = open_registries(config, &arguments.selection, None, Some(&state))?;
+    let filter = RepositoryFilter::new(&arguments.selection.repository);
     let limits = if arguments.override_limits { LimitMode::Overridden } else { LimitMode::Enforced };
     let stop = Stop::default();
     let watcher = signals::watch(&stop)?;
@@ -46,113 +46,114 @@ pub(super) async fn run(
         let collector = session.collector(env)?;
         let options =
             RunOptions { state: &state, collector: collector.as_ref(), limits, stop: &stop, clock: &clock };
-        let context = session.registry_context(narrowed.only());
+        let context = session.registry_context(filter.patterns());
+        let progress = RegistryProgress::with_filter(&session.registry.name, &filter);
         if let Some(collector) = &collector {
             recover(context, collector, &state, &clock).await?;
         }
-        match run::run(context, &options, &Bar::among(&session.registry.name, &narrowed)).await {
+        match run::run(context, &options, &progress).await {
             Err(error @ Error::Stopped) => Ok(Ended::Stopped(error)),
-            run_result => anyhow::Ok(Ended::Itself(Box::new(run_result?))),
+            run_result => anyhow::Ok(Ended::Normally(Box::new(run_result?))),
         }
     });
     let runs = join_all(runs).await;
     drop(watcher);
-    let mut exit = Exit::Done;
-    let whole = runs.iter().all(|run| matches!(run, Ok(Ended::Itself(_))));
+    let mut exit = Exit::Success;
+    let all_read = runs.iter().all(|run| matches!(run, Ok(Ended::Normally(_))));
     for (session, result) in sessions.iter().zip(runs) {
         let name = &session.registry.name;
         let now = session.registry_context(None).now;
-        let nothing = |outcome, text: &str, kind| {
-            if form == Form::Json {
+        let print_no_run = |outcome, text: &str, kind| {
+            if format == OutputFormat::Json {
                 let trouble = Trouble { text, kind };
                 let run = state.run_that_began(name, now).ok().flatten();
                 print_line!("{}", no_run_document(run, name, now, outcome, trouble));
             }
         };
         match result {
-            Ok(Ended::Itself(run_result)) => exit = exit.and(print(&run_result, form, path)),
+            Ok(Ended::Normally(run_result)) => exit = exit.worse(print(&run_result, format, path)),
             Ok(Ended::Stopped(error)) => {
-                nothing(Outcome::Interrupted, &error.to_string(), Some(error.kind()));
+                print_no_run(Outcome::Interrupted, &error.to_string(), Some(error.kind()));
                 print_error!("{name}: {error}");
-                exit = exit.and(Exit::Failed);
+                exit = exit.worse(Exit::Failed);
             }
             Err(error) => {
                 let kind = error.downcast_ref::<Error>().map(Error::kind);
-                nothing(Outcome::Failed, &format!("{error:#}"), kind);
+                print_no_run(Outcome::Failed, &format!("{error:#}"), kind);
                 print_error!("{name}: {error:#}");
-                exit = exit.and(Exit::Failed);
+                exit = exit.worse(Exit::Failed);
             }
         }
     }
-    // Nobody knows what is in a registry that could not be read.
-    Ok(if whole { exit.and(narrowed.complain()) } else { exit })
+    // A registry that could not be read may have a match.
+    Ok(if all_read { exit.worse(filter.report_unmatched()) } else { exit })
 }
 
-/// What a run came to that did not fail.
+/// How a run ended that did not fail.
 enum Ended {
-    Itself(Box<RunResult>),
-    /// Somebody asked for it before anything was done.
+    Normally(Box<RunResult>),
+    /// It was asked to stop before it had deleted anything.
     Stopped(Error),
 }
 
-fn print(run_result: &RunResult, form: Form, path: &Path) -> Exit {
-    let exit = print_run(run_result, form);
-    if form == Form::Table {
-        print_line!("{}", how_to_undo(run_result, path));
+fn print(run_result: &RunResult, format: OutputFormat, path: &Path) -> Exit {
+    let exit = print_run(run_result, format);
+    if format != OutputFormat::Json {
+        print_line!("{}", undo_hint(run_result, path));
     }
-    if let (Some(until), Form::Table) = (run_result.held_back, form) {
+    if let (Some(until), OutputFormat::Table) = (run_result.held_back, format) {
         print_line!(
-            "{}: gc.grace holds the collection back until {}; until then what was deleted can be undone (`regsweep history`)",
+            "{}: no collection before {} (gc.grace); until then the run can be undone",
             run_result.report.registry,
             until.format("%F %T UTC"),
         );
     }
     match &run_result.collected {
-        Some(collected) if form == Form::Table => {
-            exit.and(print_collection(&run_result.report.registry, collected))
+        Some(collected) if format == OutputFormat::Table => {
+            exit.worse(print_collection(&run_result.report.registry, collected))
         }
-        Some(collected) => exit.and(exit_of(collected)),
+        Some(collected) => exit.worse(exit_of(collected)),
         None => exit,
     }
 }
 
-fn print_run(run_result: &RunResult, form: Form) -> Exit {
+fn print_run(run_result: &RunResult, format: OutputFormat) -> Exit {
     let RunResult { run, scanned, report, collected, .. } = run_result;
     let plan = &scanned.plan;
-    match form {
-        Form::Json => print_line!("{}", run_document(*run, report, plan, collected.as_ref())),
-        Form::Table => {
-            let mut listing = Listing::new(false);
-            plan.repositories.iter().for_each(|repository| listing.add(repository));
-            if let Some(text) = listing.text() {
+    match format {
+        OutputFormat::Json => print_line!("{}", run_document(*run, report, plan, collected.as_ref())),
+        OutputFormat::Table | OutputFormat::Wide => {
+            let mut table = PlanTable::new(format, false);
+            plan.repositories.iter().for_each(|repository| table.add(repository));
+            if let Some(text) = table.text() {
                 print_line!("{text}");
             }
             print_line!("{}", summary(plan, scanned.unclaimed));
             for skipped in &report.skipped {
-                let what = skipped.tag.as_ref().map_or_else(|| skipped.digest.short(), |tag| tag.as_str());
+                let subject = skipped.tag.as_ref().map_or_else(|| skipped.digest.short(), |tag| tag.as_str());
                 print_line!(
-                    "{}: {} {what} was left alone: {}",
+                    "{}: {} {subject} was skipped: {}",
                     report.registry,
                     skipped.repository,
                     skipped.why
                 );
             }
-            print_line!("{}", done(report, collected.is_some()));
+            print_line!("{}", result(report, collected.is_some()));
         }
     }
-    let fate = if report.applied { "" } else { LEFT_ALONE };
-    let exit = troubles(&report.registry, fate, &report.failures, &report.refusals);
+    let suffix = if report.applied { "" } else { SKIPPED };
+    let exit = print_problems(&report.registry, suffix, &report.failures, &report.refusals);
     match &report.cut_off {
         Some(why) => {
             print_error!("{}: {why}", report.registry);
-            exit.and(Exit::Failed)
+            exit.worse(Exit::Failed)
         }
         None => exit,
     }
 }
 
-/// The number of the run, and the command that takes it back.
-fn how_to_undo(run_result: &RunResult, path: &Path) -> String {
+/// The number of the run, and the command that undoes it.
+fn undo_hint(run_result: &RunResult, path: &Path) -> String {
     let RunResult { run, report, collected, .. } = run_result;
     let text = format!("{}: this was run {run}", report.registry);
     if report.deleted.iter().all(|deleted| deleted.already_gone) && report.untagged.is_empty() {
@@ -161,31 +162,31 @@ fn how_to_undo(run_result: &RunResult, path: &Path) -> String {
     let config =
         if path == Path::new(CONFIG) { String::new() } else { format!(" --config {}", quoted(path)) };
     let swept = collected.as_ref().is_some_and(|collected| collected.blobs > 0);
-    let which = if swept { "put back what is left of what it deleted" } else { "put back what it deleted" };
-    format!("{text}; to {which}: regsweep undo {run}{config}")
+    let effect = if swept { "restore what the collection has left" } else { "restore what it deleted" };
+    format!("{text}; to {effect}: regsweep undo {run}{config}")
 }
 
-/// A path as a shell takes it.
+/// A path, quoted for a shell where needed.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |one: char| one.is_ascii_alphanumeric() || "/._-+:,@".contains(one);
     if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
-fn done(report: &RunReport, collected: bool) -> String {
+fn result(report: &RunReport, collected: bool) -> String {
     if !report.applied {
         return format!(
-            "{}: nothing was deleted, because the mode is plan; set `mode: enforce` to carry plans out",
+            "{}: nothing was deleted, because the mode is plan; set `mode: enforce` to delete",
             report.registry
         );
     }
     let mut text =
         format!("{}: deleted {}", report.registry, count(report.deleted.len(), "manifest", "manifests"));
     if !report.untagged.is_empty() {
-        text += &format!(", removed {} alone", count(report.untagged.len(), "tag", "tags"));
+        text += &format!(", removed {} from kept images", count(report.untagged.len(), "tag", "tags"));
     }
     if !report.deleted.is_empty() && !collected {
-        text += "; the registry frees their bytes when its garbage collector runs";
+        text += "; the next garbage collection frees their bytes";
     }
     text
 }

@@ -1,4 +1,6 @@
-//! The registries that a command is about, and the way to each.
+//! Opens what a command works on: the selected registries, and the state.
+//!
+//! It prints warnings about the state, and nothing else.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 
-use super::args::{Remembering, Selection};
+use super::args::{Selection, StateArguments};
 use crate::config::{Config, Env, Registry};
 use crate::daemon::DockerDefaults;
 use crate::gc::{CollectionLocks, Collector};
@@ -16,7 +18,10 @@ use crate::report::StateUse;
 use crate::run::{RegistryContext, prefixes};
 use crate::state::{State, UnconfiguredRegistry};
 
-/// A registry of the configuration with a way to it.
+/// The longest that `check --connect` waits for an answer to one request.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// One registry of the configuration, ready for requests.
 pub(super) struct Session<'a> {
     config: &'a Config,
     pub(super) registry: &'a Registry,
@@ -26,13 +31,10 @@ pub(super) struct Session<'a> {
     collection_locks: CollectionLocks,
 }
 
-/// Whoever only wants to know whether a registry answers does not wait for it.
-const OUTAGE_TIMEOUT: Duration = Duration::from_secs(2);
-
 impl<'a> Session<'a> {
-    /// A way to a registry for a look whether it answers now.
-    pub(super) fn glance(config: &'a Config, registry: &'a Registry) -> anyhow::Result<Self> {
-        let retry = Retry { attempts: 2, outage_timeout: OUTAGE_TIMEOUT, ..Retry::default() };
+    /// Opens a registry in order to check that it answers, with few and short attempts.
+    pub(super) fn for_check(config: &'a Config, registry: &'a Registry) -> anyhow::Result<Self> {
+        let retry = Retry { attempts: 2, outage_timeout: CHECK_TIMEOUT, ..Retry::default() };
         Self::with(config, registry, clock(), None, &CollectionLocks::default(), retry)
     }
 
@@ -55,7 +57,7 @@ impl<'a> Session<'a> {
         retry: Retry,
     ) -> anyhow::Result<Self> {
         let reader = Reader::new(registry, retry, Arc::new(()))
-            .with_context(|| format!("registry {} cannot be used", registry.name))?;
+            .with_context(|| format!("cannot use registry {}", registry.name))?;
         Ok(Self {
             config,
             registry,
@@ -66,13 +68,15 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// What collects for this registry, if the configuration says so.
+    /// The garbage collection that is configured for this registry, if any.
     pub(super) fn collector(&self, env: Env<'_>) -> anyhow::Result<Option<Collector>> {
         let Some(gc) = &self.registry.gc else { return Ok(None) };
-        let engine = DockerDefaults::of(env);
+        let docker = DockerDefaults::of(env);
         let collector =
-            Collector::new(gc, &engine.host, engine.certificates.as_deref(), &self.collection_locks);
-        collector.map(Some).with_context(|| format!("registry {} cannot be collected", self.registry.name))
+            Collector::new(gc, &docker.host, docker.certificates.as_deref(), &self.collection_locks);
+        collector
+            .map(Some)
+            .with_context(|| format!("cannot collect garbage in registry {}", self.registry.name))
     }
 
     pub(super) fn registry_context<'b>(&'b self, only: Option<&'b Patterns>) -> RegistryContext<'b> {
@@ -88,46 +92,47 @@ impl<'a> Session<'a> {
     }
 }
 
-/// What is remembered, for commands that only look.
-pub(super) struct Recalled {
-    /// The state; `None` where every look is the first.
+/// The state as a read-only command uses it.
+pub(super) struct LoadedState {
+    /// `None` if there is no state: then every scan is a first one.
     pub(super) state: Option<State>,
-    /// What there is of it.
-    pub(super) memory: StateUse,
-    /// Why nothing is to be done: the state is required, and not there.
-    pub(super) missing: Option<String>,
+    /// Whether the state is used, and if not, why.
+    pub(super) state_use: StateUse,
+    /// Why the command must fail: `--require-state` was given, and the state cannot be used.
+    pub(super) error: Option<String>,
 }
 
-impl Recalled {
-    /// Looks for it, and says what stands in the way.
-    pub(super) fn of(config: &Config, arguments: &Remembering) -> Self {
+impl LoadedState {
+    /// Loads the state, and warns if it cannot be used.
+    pub(super) fn load(config: &Config, arguments: &StateArguments) -> Self {
         let directory = config.state_dir.display();
-        let (state, memory, trouble) = match beside(config) {
+        let (state, state_use, problem) = match read_state(config) {
             Ok(Some(state)) => match state.lost().map(str::to_owned) {
                 Some(lost) => (Some(state), StateUse::Lost, format!("the state is lost: {lost}")),
-                None => return Self { state: Some(state), memory: StateUse::Used, missing: None },
+                None => return Self { state: Some(state), state_use: StateUse::Used, error: None },
             },
             Ok(None) => {
-                (None, StateUse::None, format!("there is no state in {directory}: a first run makes it"))
+                let problem = format!("there is no state in {directory}: the first run creates it");
+                (None, StateUse::None, problem)
             }
             Err(error) => (None, StateUse::Unreadable, error.to_string()),
         };
         if arguments.require_state {
-            return Self { state, memory, missing: Some(trouble) };
+            return Self { state, state_use, error: Some(problem) };
         }
-        match memory {
-            StateUse::Lost => print_warning!("{trouble}. The next run begins a new one"),
+        match state_use {
+            StateUse::Lost => print_warning!("{problem}. The next run creates a new one"),
             StateUse::Unreadable => print_warning!(
-                "{trouble}. Ages are judged without it, so this may differ from what the service does"
+                "{problem}. Ages are worked out without it, so the result may differ from what the service does"
             ),
             StateUse::Used | StateUse::None => {}
         }
-        Self { state, memory, missing: None }
+        Self { state, state_use, error: None }
     }
 }
 
-/// The state, for a command that writes to it.
-pub(super) fn state(config: &Config) -> anyhow::Result<State> {
+/// Opens the state for a command that writes to it.
+pub(super) fn open_state(config: &Config) -> anyhow::Result<State> {
     let state = State::open(&config.state_dir)?;
     for unknown in state.adopt_names(config)?.unknown {
         tracing::warn!(registry = %unknown.name, "{unknown}");
@@ -135,8 +140,8 @@ pub(super) fn state(config: &Config) -> anyhow::Result<State> {
     Ok(state)
 }
 
-/// The state beside whoever holds it, with the names that registries have by now.
-pub(super) fn beside(config: &Config) -> Result<Option<State>, crate::state::Error> {
+/// Opens the state for reading, even while another process holds it, with the current names of registries.
+pub(super) fn read_state(config: &Config) -> Result<Option<State>, crate::state::Error> {
     let state = State::open_to_read(&config.state_dir)?;
     if let Some(state) = &state {
         state.match_names(config)?;
@@ -144,8 +149,8 @@ pub(super) fn beside(config: &Config) -> Result<Option<State>, crate::state::Err
     Ok(state)
 }
 
-/// Registries that the state remembers and the configuration does not have, and why it remembers none if it is lost.
-pub(super) fn unknown(
+/// The registries that are in the state and not in the configuration, and why the state is lost, if it is.
+pub(super) fn unknown_registries(
     config: &Config,
 ) -> Result<(Vec<UnconfiguredRegistry>, Option<String>), crate::state::Error> {
     match State::open_to_read(&config.state_dir)? {
@@ -155,17 +160,17 @@ pub(super) fn unknown(
 }
 
 /// The selected registries, in the order of the configuration.
-pub(super) fn selected<'a>(config: &'a Config, selection: &Selection) -> Result<Vec<&'a Registry>, Usage> {
+pub(super) fn select<'a>(config: &'a Config, selection: &Selection) -> Result<Vec<&'a Registry>, UsageError> {
     for name in &selection.registry {
-        named(config, name)?;
+        find_registry(config, name)?;
     }
     let is_selected =
         |registry: &&Registry| selection.registry.is_empty() || selection.registry.contains(&registry.name);
     Ok(config.registries.iter().filter(is_selected).collect())
 }
 
-/// Opens the selected registries. `at` stands for the present.
-pub(super) fn open<'a>(
+/// Opens the selected registries, as of `at` if it is given and otherwise as of now.
+pub(super) fn open_registries<'a>(
     config: &'a Config,
     selection: &Selection,
     at: Option<DateTime<Utc>>,
@@ -173,14 +178,14 @@ pub(super) fn open<'a>(
 ) -> anyhow::Result<Vec<Session<'a>>> {
     let now = at.unwrap_or_else(clock);
     let collection_locks = CollectionLocks::default();
-    selected(config, selection)?
+    select(config, selection)?
         .into_iter()
         .map(|registry| Session::open(config, registry, now, state, &collection_locks))
         .collect()
 }
 
-/// Opens the registry of an image such as `main/team/app:v1`, and tells the image's name within it.
-pub(super) fn open_for<'a, 'b>(
+/// Opens the registry of an image such as `main/team/app:v1`, and returns the rest of the image's name.
+pub(super) fn open_image_registry<'a, 'b>(
     config: &'a Config,
     image: &'b str,
     at: Option<DateTime<Utc>>,
@@ -197,13 +202,13 @@ pub(super) fn open_for<'a, 'b>(
         registries => {
             let names: Vec<&str> = registries.iter().map(|registry| registry.name.as_str()).collect();
             let names = names.join(", ");
-            Err(Usage(format!("say which registry: REGISTRY/{image}, with one of {names}")).into())
+            Err(UsageError(format!("name the registry as in REGISTRY/{image}: it is one of {names}")).into())
         }
     }
 }
 
-/// Opens one registry with what is remembered of it.
-pub(super) fn open_one<'a>(
+/// Opens one registry as of now.
+pub(super) fn open_registry<'a>(
     config: &'a Config,
     registry: &'a Registry,
     state: &State,
@@ -211,20 +216,21 @@ pub(super) fn open_one<'a>(
     Session::open(config, registry, clock(), Some(state), &CollectionLocks::default())
 }
 
-pub(super) fn named<'a>(config: &'a Config, name: &str) -> Result<&'a Registry, Usage> {
+/// The registry with this name in the configuration.
+pub(super) fn find_registry<'a>(config: &'a Config, name: &str) -> Result<&'a Registry, UsageError> {
     config.registries.iter().find(|registry| registry.name == name).ok_or_else(|| {
         let names: Vec<&str> = config.registries.iter().map(|registry| registry.name.as_str()).collect();
-        Usage(format!("the configuration has no registry {name}; it has {}", names.join(", ")))
+        UsageError(format!("the configuration has no registry {name}; it has {}", names.join(", ")))
     })
 }
 
-/// A command line that asks for what does not exist.
+/// A command line that names something that does not exist.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct Usage(pub(super) String);
+pub(super) struct UsageError(pub(super) String);
 
-/// The time.
-#[expect(clippy::disallowed_methods, reason = "this is the face that reads the clock")]
+/// The current time.
+#[expect(clippy::disallowed_methods, reason = "the command line reads the clock here and nowhere else")]
 pub(super) fn clock() -> DateTime<Utc> {
     Utc::now()
 }

@@ -1,4 +1,4 @@
-//! Signals that end a command: an interrupt, a termination, a terminal that is closed.
+//! Signals that end a command: SIGINT, SIGTERM, and SIGHUP of a closed terminal.
 
 use std::task::Poll;
 
@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use crate::run::Stop;
 
-/// Listens as long as it lives.
+/// Receives signals until it is dropped.
 pub(super) struct Watcher(JoinHandle<()>);
 
 impl Drop for Watcher {
@@ -17,32 +17,33 @@ impl Drop for Watcher {
     }
 }
 
-/// Turns the first signal into a stop between two deletions and an end of collections. Later ones change nothing:
-/// whoever cannot wait for the registry can still kill us, and then the next start brings it back.
+/// Turns the first signal into a stop between two deletions and the end of collections. Later signals change nothing:
+/// a registry must not stay stopped. An operator who cannot wait can still kill the process, and the next start
+/// restarts the registry.
 pub(super) fn watch(stop: &Stop) -> anyhow::Result<Watcher> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mut signals = Vec::new();
     for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
-        // As by `nohup`, or in a job that a script has put into the background.
+        // A signal is ignored under `nohup`, or in a background job of a script.
         if !is_ignored(kind, &status) {
-            signals.push(signal(kind).context("signals cannot be received")?);
+            signals.push(signal(kind).context("cannot receive signals")?);
         }
     }
     let stop = stop.clone();
     Ok(Watcher(tokio::spawn(async move {
         next(&mut signals).await;
         print_note!(
-            "stopping after the deletion under way; a collection is ended, and its registry brought back"
+            "stopping after the current deletion; a collection is cancelled and its registry restarted"
         );
         stop.request_of_collections_too();
         loop {
             next(&mut signals).await;
-            print_note!("stopping already: no registry may be left stopped, and nothing else is waited for");
+            print_note!("already stopping: waiting only so that no registry stays stopped");
         }
     })))
 }
 
-/// Waits for one of them.
+/// Waits for any of them.
 async fn next(signals: &mut [Signal]) {
     std::future::poll_fn(|context| {
         let any = signals.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
@@ -51,7 +52,7 @@ async fn next(signals: &mut [Signal]) {
     .await;
 }
 
-/// Whether whoever started us wants a signal to be ignored, by the system's own words about us.
+/// Whether this process was started with a signal ignored, according to `/proc/self/status`.
 fn is_ignored(kind: SignalKind, status: &str) -> bool {
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
@@ -63,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_ignored_stays_ignored() {
+    fn ignored_signals_stay_ignored() {
         let status = "Name:\tregsweep\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\n";
         assert!(is_ignored(SignalKind::hangup(), status));
         assert!(!is_ignored(SignalKind::interrupt(), status) && !is_ignored(SignalKind::terminate(), status));

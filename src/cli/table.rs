@@ -1,25 +1,159 @@
-//! Tables for people: widths that fit, sizes and ages at a glance.
+//! Tables for terminals and for files, and the texts of their cells.
+//!
+//! It knows nothing of where rows come from.
 
+use std::io::stdout;
+
+use anstream::{AutoStream, ColorChoice};
 use chrono::TimeDelta;
-use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
+use comfy_table::{
+    Attribute, Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, LineStyle, Row, Table,
+    TableStyle,
+};
 use indicatif::HumanBytes;
 
-use crate::model::{Tag, duration};
+use super::args::OutputFormat;
+use crate::model::duration;
 use crate::plan::{Planned, Verdict};
 
-/// More tags than this are counted, not listed.
-const TAGS_LISTED: usize = 4;
-
-/// A line under the headings and no others: rows are one line each where the terminal is wide enough.
+/// A line under the headings and no others.
 const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
-/// A table with these headings, as wide as the terminal allows.
-pub(super) fn table(headings: &[&str]) -> Table {
+/// What stands where a cell was cut.
+const CUT: &str = "…";
+
+/// How far a note is indented below its row.
+const NOTE_INDENT: u16 = 4;
+
+/// The width of a terminal that does not tell its width.
+const DEFAULT_WIDTH: u16 = 80;
+
+/// Rows about the contents of groups, such as repositories, each with a note, such as a reason.
+///
+/// In a terminal, rows stand below the name of their group, a note stands below its row, and a first cell that does
+/// not fit is cut. With `--output wide`, and where standard output is no terminal, the group and the note are the first
+/// and the last column, each row is one line, and nothing is cut.
+pub(super) struct Listing {
+    headings: &'static [&'static str],
+    rows: Vec<ListingRow>,
+    /// The width to fit; `None` for wide output.
+    width: Option<u16>,
+    color: bool,
+}
+
+struct ListingRow {
+    group: String,
+    cells: Vec<Cell>,
+    note: String,
+}
+
+impl Listing {
+    /// `headings` are those of the group, of the cells, and of the note.
+    pub(super) fn new(headings: &'static [&'static str], format: OutputFormat) -> Self {
+        let width = if format == OutputFormat::Table { terminal_width() } else { None };
+        Self { headings, rows: Vec::new(), width, color: has_color() }
+    }
+
+    pub(super) fn add(&mut self, group: impl ToString, cells: Vec<Cell>, note: impl ToString) {
+        self.rows.push(ListingRow { group: group.to_string(), cells, note: note.to_string() });
+    }
+
+    /// The printed form, without a line break at its end; `None` if there are no rows.
+    pub(super) fn text(self) -> Option<String> {
+        if self.rows.is_empty() {
+            return None;
+        }
+        Some(match self.width {
+            Some(width) => self.grouped(width),
+            None => self.wide(),
+        })
+    }
+
+    fn wide(self) -> String {
+        let mut table = table(self.color);
+        table.set_header(self.headings.iter().map(Cell::new));
+        for row in self.rows {
+            let cells = [Cell::new(row.group)].into_iter().chain(row.cells).chain([Cell::new(row.note)]);
+            table.add_row(cells.collect::<Vec<Cell>>());
+        }
+        table.trim_fmt()
+    }
+
+    fn grouped(self, width: u16) -> String {
+        let columns = &self.headings[1..self.headings.len() - 1];
+        let mut table = table(self.color);
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+        table.set_truncation_indicator(CUT);
+        table.set_header(columns.iter().map(Cell::new));
+        // Only the first column is cut.
+        table.column_iter_mut().skip(1).for_each(|column| {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        });
+        let mut notes = Vec::with_capacity(self.rows.len());
+        for row in self.rows {
+            let mut cells = Row::from(row.cells);
+            cells.max_height(1);
+            table.add_row(cells);
+            notes.push((row.group, row.note));
+        }
+        let mut lines = table.lines();
+        let mut text: Vec<String> = lines.by_ref().take(2).map(|line| line.trim_end().to_owned()).collect();
+        let mut current: Option<&String> = None;
+        let mut is_cut = false;
+        for (line, (group, note)) in lines.zip(&notes) {
+            if current != Some(group) {
+                if current.replace(group).is_some() {
+                    text.push(String::new());
+                }
+                let heading = Cell::new(group).add_attribute(Attribute::Bold);
+                text.push(paragraph(heading, 0, width, self.color));
+            }
+            is_cut |= line.contains(CUT);
+            text.push(line.trim_end().to_owned());
+            if !note.is_empty() {
+                text.push(paragraph(Cell::new(note), NOTE_INDENT, width, self.color));
+            }
+        }
+        if is_cut {
+            text.push(format!("{CUT} marks text that was cut: `--output wide` shows all of it"));
+        }
+        text.join("\n")
+    }
+}
+
+/// A table without rows, which fits no width.
+fn table(color: bool) -> Table {
     let mut table = Table::new();
     table.load_style(STYLE);
-    table.set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(headings.iter().map(Cell::new));
+    // Whether there are colors is decided by `has_color` alone, and the width by `terminal_width`.
+    table.force_no_tty().style_text_only();
+    if color {
+        table.enforce_styling();
+    }
     table
+}
+
+/// Text that is wrapped to a width and indented.
+fn paragraph(cell: Cell, indent: u16, width: u16, color: bool) -> String {
+    let mut table = table(color);
+    table.load_style(TableStyle::new());
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    table.add_row(vec![cell]);
+    table.column_iter_mut().for_each(|column| {
+        column.set_padding((indent, 0));
+    });
+    table.trim_fmt()
+}
+
+/// The width of the terminal that is standard output, if it is one.
+fn terminal_width() -> Option<u16> {
+    let size = rustix::termios::tcgetwinsize(stdout()).ok()?;
+    Some(if size.ws_col == 0 { DEFAULT_WIDTH } else { size.ws_col })
+}
+
+/// Whether standard output is to be colored, as `NO_COLOR`, `CLICOLOR`, `CLICOLOR_FORCE` and `TERM` say.
+fn has_color() -> bool {
+    AutoStream::choice(&stdout()) != ColorChoice::Never
 }
 
 pub(super) fn right(text: String) -> Cell {
@@ -34,18 +168,7 @@ pub(super) fn age(age: Option<TimeDelta>) -> String {
     age.map_or_else(|| "unknown".to_owned(), duration::rough)
 }
 
-pub(super) fn tags(tags: &[Tag]) -> String {
-    if tags.is_empty() {
-        return "-".to_owned();
-    }
-    let mut listed: Vec<String> = tags.iter().take(TAGS_LISTED).map(Tag::short).collect();
-    if tags.len() > TAGS_LISTED {
-        listed.push(format!("and {} more", tags.len() - TAGS_LISTED));
-    }
-    listed.join(", ")
-}
-
-/// The reasons that speak for the verdict, in one text.
+/// The reasons for the verdict, in one text.
 pub(super) fn why(planned: &Planned) -> String {
     let reasons = planned.reasons.iter().filter(|reason| reason.speaks_for() == planned.verdict);
     reasons.map(ToString::to_string).collect::<Vec<_>>().join("; ")
@@ -58,7 +181,28 @@ pub(super) fn verdict(verdict: Verdict) -> &'static str {
     }
 }
 
-/// A number with the right form of a noun.
-pub(super) fn count(number: usize, one: &str, many: &str) -> String {
+/// Text that says something was kept, or went well.
+pub(super) fn good(text: impl ToString) -> Cell {
+    Cell::new(text).fg(Color::Green)
+}
+
+/// Text that says something is deleted, or failed.
+pub(super) fn bad(text: impl ToString) -> Cell {
+    Cell::new(text).fg(Color::Red)
+}
+
+/// Text that says something is changed, or needs attention.
+pub(super) fn notable(text: impl ToString) -> Cell {
+    Cell::new(text).fg(Color::Yellow)
+}
+
+/// The text of a cell, with its color where standard output has colors.
+pub(super) fn inline(cell: Cell) -> String {
+    paragraph(cell, 0, u16::MAX, has_color())
+}
+
+/// A number with its noun in the singular or plural.
+pub(super) fn count(number: impl TryInto<u64>, one: &str, many: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
     format!("{number} {}", if number == 1 { one } else { many })
 }

@@ -1,107 +1,113 @@
-//! `regsweep undo`: put back what a run deleted.
+//! `regsweep undo`: restores what a run deleted.
 
 use anyhow::Context as _;
 use comfy_table::Cell;
 
 use super::Exit;
-use super::args::{Form, UndoArguments};
-use super::session::{Usage, clock, named, open_one, state};
-use super::table::{count, table, tags};
+use super::args::{OutputFormat, UndoArguments};
+use super::session::{UsageError, clock, find_registry, open_registry, open_state};
+use super::table::{Listing, bad, count, good};
 use crate::config::Config;
 use crate::model::duration;
 use crate::plan::RESTORED_STAYS;
-use crate::run::{ImageError, ImageTarget, UndoOutcome, UndoneEntry, undo, undo_document};
+use crate::report::tag_list;
+use crate::run::{self, ImageError, ImageTarget, UndoOutcome, UndoneEntry, undo_document};
 
-pub(super) async fn put_back(config: &Config, arguments: &UndoArguments) -> anyhow::Result<Exit> {
-    let state = state(config)?;
-    let run = state.run(arguments.run)?.with_context(|| {
-        format!("there is no run {}: `regsweep history` lists those that are remembered", arguments.run)
-    })?;
-    let registry = named(config, &run.registry).map_err(|error| {
-        Usage(format!(
-            "{error}: if registry {0} has another name and another address now, write `was: {0}` in its entry",
+pub(super) async fn undo(config: &Config, arguments: &UndoArguments) -> anyhow::Result<Exit> {
+    let state = open_state(config)?;
+    let run = state
+        .run(arguments.run)?
+        .with_context(|| format!("there is no run {}: `regsweep history` lists all runs", arguments.run))?;
+    let registry = find_registry(config, &run.registry).map_err(|error| {
+        UsageError(format!(
+            "{error}; if registry {0} has a new name and a new address, add `was: {0}` to its entry",
             run.registry
         ))
     })?;
-    let session = open_one(config, registry, &state)?;
-    let form = arguments.output.form;
-    // What goes wrong has its document, too.
-    let failed = |error: &str| {
-        if form == Form::Json {
+    let session = open_registry(config, registry, &state)?;
+    let format = arguments.output.format;
+    // A failure prints a document, too.
+    let print_failure = |error: &str| {
+        if format == OutputFormat::Json {
             print_line!("{}", undo_document(&run.registry, run.id, &[], Some(error)));
         }
     };
     let only = match arguments.image.as_deref() {
         Some(image) => match ImageTarget::find(&state, run.id, session.registry, image) {
             Ok(target) => Some(target),
-            Err(ImageError::Invalid(why)) => return Err(Usage(why).into()),
+            Err(ImageError::Invalid(why)) => return Err(UsageError(why).into()),
             Err(error) => {
-                failed(&error.to_string());
+                print_failure(&error.to_string());
                 return Err(error.into());
             }
         },
         None => None,
     };
-    let undone = match undo(session.registry_context(None), &state, run.id, only.as_ref(), &clock).await {
+    let undone = match run::undo(session.registry_context(None), &state, run.id, only.as_ref(), &clock).await
+    {
         Ok(undone) => undone,
         Err(error) => {
-            failed(&error.to_string());
+            print_failure(&error.to_string());
             return Err(error.into());
         }
     };
     if undone.is_empty() {
-        let what = arguments.image.as_deref().map_or("nothing".to_owned(), |image| format!("no {image}"));
+        let subject = arguments.image.as_deref().map_or("nothing".to_owned(), |image| format!("no {image}"));
         let error = format!(
-            "there is {what} of run {} to put back: `regsweep history {}` shows what it deleted, and what was \
-             put back before",
-            run.id, run.id
+            "run {0} deleted {subject} that can be restored: `regsweep history {0}` shows what it deleted, and what \
+             has been restored",
+            run.id
         );
-        failed(&error);
+        print_failure(&error);
         print_error!("{error}");
         return Ok(Exit::Failed);
     }
-    match form {
-        Form::Json => print_line!("{}", undo_document(&run.registry, run.id, &undone, None)),
-        Form::Table => print(&run.registry, &undone),
+    match format {
+        OutputFormat::Json => print_line!("{}", undo_document(&run.registry, run.id, &undone, None)),
+        OutputFormat::Table | OutputFormat::Wide => print(&run.registry, &undone, format),
     }
     let lost =
         undone.iter().any(|one| matches!(one.outcome, UndoOutcome::Lost { .. } | UndoOutcome::Failed { .. }));
-    Ok(if lost { Exit::Failed } else { Exit::Done })
+    Ok(if lost { Exit::Failed } else { Exit::Success })
 }
 
-fn print(registry: &str, undone: &[UndoneEntry]) {
-    let mut rows = table(&["REPOSITORY", "TAGS", "DIGEST", "KIND", "RESULT"]);
+fn print(registry: &str, undone: &[UndoneEntry], format: OutputFormat) {
+    let mut rows = Listing::new(&["REPOSITORY", "TAGS", "DIGEST", "KIND", "RESULT", "DETAIL"], format);
     for one in undone {
-        rows.add_row(vec![
-            Cell::new(&one.entry.repository),
-            Cell::new(tags(&one.entry.tags)),
+        let (result, detail) = result(one);
+        let cells = vec![
+            Cell::new(tag_list(&one.entry.tags)),
             Cell::new(one.entry.digest.short()),
             Cell::new(one.entry.kind),
-            Cell::new(result(one)),
-        ]);
+            result,
+        ];
+        rows.add(&one.entry.repository, cells, detail);
     }
-    print_line!("{rows}");
-    let is_back =
+    if let Some(text) = rows.text() {
+        print_line!("{text}");
+    }
+    let is_restored =
         |one: &&UndoneEntry| matches!(one.outcome, UndoOutcome::Restored | UndoOutcome::AlreadyPresent);
-    let back = undone.iter().filter(is_back).count();
+    let restored = undone.iter().filter(is_restored).count();
     print_line!(
-        "{registry}: put back {} of {}; runs leave what was put back alone for {}: change the rules before they \
-         delete it again",
-        back,
+        "{registry}: restored {} of {}; runs keep restored images for {}: change the rules before they delete \
+         them again",
+        restored,
         count(undone.len(), "deletion", "deletions"),
         duration::exact(RESTORED_STAYS),
     );
 }
 
-fn result(undone: &UndoneEntry) -> String {
-    let mut text = match &undone.outcome {
-        UndoOutcome::Restored => "put back".to_owned(),
-        UndoOutcome::AlreadyPresent => "was there again already".to_owned(),
-        UndoOutcome::Lost { why } => return format!("lost for good: {why}"),
-        UndoOutcome::Failed { why } => return format!("failed: {why}"),
+/// The result and its detail, which is empty where there is nothing to add.
+fn result(undone: &UndoneEntry) -> (Cell, String) {
+    let moved = match undone.moved.as_slice() {
+        [] => String::new(),
+        moved => format!("tags that were pushed again, left unchanged: {}", tag_list(moved)),
     };
-    if !undone.moved.is_empty() {
-        text += &format!("; pushed anew since, and left as they are: {}", tags(&undone.moved));
+    match &undone.outcome {
+        UndoOutcome::Restored => (good("restored"), moved),
+        UndoOutcome::AlreadyPresent => (good("already present"), moved),
+        UndoOutcome::Lost { why } => (bad("lost"), why.clone()),
+        UndoOutcome::Failed { why } => (bad("failed"), why.clone()),
     }
-    text
 }

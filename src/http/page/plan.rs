@@ -4,15 +4,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
 
 use super::format::{bytes, count, short, some, when};
-use crate::model::{Tag, duration};
-use crate::report::{ManifestDocument, PlanDocument, RepositoryDocument, UntagDocument};
+use crate::model::duration;
+use crate::report::{ManifestDocument, PlanDocument, RepositoryDocument, UntagDocument, tag_list};
 
 /// Of what is deleted, this many rows are seen at once.
 const ROWS: usize = 10;
 /// And this many can be unfolded.
 const FOLDED: usize = 90;
-/// More tags than this are counted.
-const TAGS: usize = 4;
 /// Of names without a manifest, this many are shown.
 const DANGLING_TAGS: usize = 10;
 /// A reason can list a thousand tags.
@@ -117,7 +115,7 @@ fn line(plan: &PlanDocument, repository: &RepositoryDocument, row: &Row<'_>) -> 
     let refused = plan.refuses(&repository.repository);
     let (tags, digest, age, size, why) = match row {
         Row::Manifest(planned) => {
-            (tags(&planned.tags), &planned.digest, age(planned), bytes(planned.bytes), why(planned))
+            (tag_list(&planned.tags), &planned.digest, age(planned), bytes(planned.bytes), why(planned))
         }
         Row::Tag(untag) => {
             let why = format!("rule {} no longer keeps the tag; its manifest stays", untag.rule);
@@ -142,15 +140,6 @@ fn line(plan: &PlanDocument, repository: &RepositoryDocument, row: &Row<'_>) -> 
                 }
             }
         }
-    }
-}
-
-pub(super) fn tags(tags: &[Tag]) -> String {
-    let listed: Vec<String> = tags.iter().take(TAGS).map(Tag::short).collect();
-    match tags.len() {
-        0 => "none".to_owned(),
-        total if total > TAGS => format!("{} and {} more", listed.join(", "), total - TAGS),
-        _ => listed.join(", "),
     }
 }
 

@@ -5,8 +5,9 @@ use maud::{Markup, html};
 
 use super::super::status_store::State;
 use super::format::{bytes, count, left, short, some, took, when};
-use super::plan::{REASON, tags};
+use super::plan::REASON;
 use super::{frame, outcome};
+use crate::report::tag_list;
 use crate::run::{EntryStatus, RecordedRun, UNFINISHED, deleted_kind};
 use crate::state::{JournalEntry, Run};
 
@@ -96,7 +97,7 @@ fn row(entry: &JournalEntry, now: DateTime<Utc>) -> Markup {
     html! {
         tr {
             td data-label="Repository" { (entry.repository) }
-            td data-label="Tags" { (tags(&entry.tags)) }
+            td data-label="Tags" { (tag_list(&entry.tags)) }
             td data-label="Digest" { code title=(entry.digest) { (entry.digest.short()) } }
             td data-label="Kind" { (deleted_kind(entry)) }
             td.number data-label="Size" { @if !entry.tag_only { (bytes(entry.bytes)) } }

@@ -184,7 +184,7 @@ fn wrong_usage_ends_with_2_before_anything_is_asked() {
         (&["plan", "--dry-run"], "unexpected argument"),
         (&["plan", "--at", "tomorrow"], "write a day such as"),
         (&["plan", "--repository", "("], "unclosed group"),
-        (&["plan", "-o", "yaml"], "[possible values: table, json]"),
+        (&["plan", "-o", "yaml"], "[possible values: table, wide, json]"),
         (&["explain"], "required arguments"),
         (&["explain", "team/app"], "write REPOSITORY:TAG or REPOSITORY@DIGEST"),
         (&["explain", "Team/App:v1"], "write REPOSITORY:TAG or REPOSITORY@DIGEST"),
@@ -455,7 +455,7 @@ fn a_run_prints_its_number_and_the_command_that_takes_it_back() {
     let said = cli.run(&["run"]);
     let line = said.out.lines().find(|line| line.contains("this was run 1")).unwrap();
     let (told, command) = line.split_once(": regsweep ").unwrap();
-    assert_eq!(told, "main: this was run 1; to put back what it deleted");
+    assert_eq!(told, "main: this was run 1; to restore what it deleted");
     assert_ne!(fake.tags("team/app"), tags);
     let words: Vec<String> = command.split(' ').map(|word| cli.absolute(word)).collect();
     let said = cli.run_bare(&words.iter().map(String::as_str).collect::<Vec<_>>());

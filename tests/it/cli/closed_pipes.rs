@@ -77,7 +77,7 @@ fn what_cannot_be_written_is_no_success_and_is_said_once() {
     for arguments in [&["check"][..], &["ls"], &["plan", "--output", "json"], &["run"]] {
         let said = cli.run_into(File::options().write(true).open("/dev/full").unwrap(), arguments);
         assert_eq!(said.code, 1, "{arguments:?}: {}", said.err);
-        let complaint = "error: standard output cannot be written: No space left on device";
+        let complaint = "error: cannot write to standard output: No space left on device";
         assert_eq!(said.err.matches(complaint).count(), 1, "{arguments:?}: {}", said.err);
     }
 }

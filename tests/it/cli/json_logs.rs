@@ -81,7 +81,7 @@ fn whatever_is_said_is_json() {
     check(&well, &["plan", "--registry", "other"], 2, "ERROR", "has no registry other");
     check(&well, &["explain", "team/app:v7"], 1, "ERROR", "no such image");
     check(&well, &["plan", "--require-state"], 1, "ERROR", "there is no state in");
-    check(&well, &["gc"], 1, "ERROR", "give one a `gc`");
+    check(&well, &["gc"], 1, "ERROR", "no registry has a `gc`");
     check(&well, &["undo", "7"], 1, "ERROR", "there is no run 7");
     let two = pushed(None);
     two.push("team/app", "pr-3", &Image::new("pr-3").created("2026-01-01T00:00:00Z").build());

@@ -198,7 +198,7 @@ async fn the_readme_s_recipe_of_an_undo_finds_the_state_and_the_secrets_of_the_s
         recipe.replace(" undo 12 ", " undo 1 ")
     );
     let Some(said) = Machine::boot(shared, &prepare, &scenario).said() else { return };
-    for part in ["it is gone\n", "main: put back 1 of 1 deletion;", "\"old\"", "\nactive\n"] {
+    for part in ["it is gone\n", "main: restored 1 of 1 deletion;", "\"old\"", "\nactive\n"] {
         assert!(said.contains(part), "no {part} in: {said}");
     }
 }

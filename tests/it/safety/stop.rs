@@ -43,7 +43,7 @@ fn a_terminated_run_stops_between_two_deletions_and_the_next_one_completes_it() 
     send("TERM", &child);
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
-    while !line.contains("stopping after the deletion under way") {
+    while !line.contains("stopping after the current deletion") {
         line.clear();
         assert!(stderr.read_line(&mut line).unwrap() > 0, "it ended without a word");
     }

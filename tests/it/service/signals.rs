@@ -127,7 +127,7 @@ async fn a_run_by_hand_that_a_signal_cut_short_is_not_made_up_by_the_service() {
     let kill = format!("kill -INT {}", child.id());
     assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
-    assert!(said.any(|line| line.unwrap().contains("stopping after the deletion under way")));
+    assert!(said.any(|line| line.unwrap().contains("stopping after the current deletion")));
     gate.release();
     let ran = ProgramOutput::from(child.wait_with_output().unwrap()).exits(1);
     assert_eq!(ran.json()["outcome"], "interrupted", "{ran:?}");

@@ -183,7 +183,7 @@ fn who_only_looks_leaves_no_state_behind() {
     assert!(nothing.stdout.is_empty(), "{}", nothing.stdout);
     assert_eq!(
         nothing.stderr,
-        format!("there is no history yet: there is no state in {}\n", place.state_dir().display())
+        format!("no runs: there is no state in {} yet\n", place.state_dir().display())
     );
     let nothing = run(&place, &["history", "--output", "json"]).exits(0);
     assert_eq!(nothing.json(), json!({ "version": 1, "runs": [] }));

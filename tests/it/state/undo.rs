@@ -59,7 +59,7 @@ async fn an_undone_run_never_was() {
     assert_eq!(place.total("reclaimable"), 0);
 
     let again = run(&place, &["undo", &number]).exits(1);
-    assert!(again.stderr.contains("there is nothing of run 1 to put back"), "{}", again.stderr);
+    assert!(again.stderr.contains("run 1 deleted nothing that can be restored"), "{}", again.stderr);
     let shown = run(&place, &["history"]).exits(0).stdout;
     assert_eq!(shown.matches("put back").count(), count, "{shown}");
     let entries = history(&place, &[]);
@@ -96,7 +96,11 @@ async fn one_image_comes_back_with_all_that_belongs_to_it_and_nothing_else() {
     assert_eq!(registry.store().repository("team/app"), expected_content(&expected));
     assert_eq!(registry.store().repository("other"), expected_content(&[("keep", &all.kept)]));
     let again = run(&place, &["undo", &number, "team/app:old-index"]).exits(1);
-    assert!(again.stderr.contains("there is no team/app:old-index of run 1 to put back"), "{}", again.stderr);
+    assert!(
+        again.stderr.contains("run 1 deleted no team/app:old-index that can be restored"),
+        "{}",
+        again.stderr
+    );
     for unknown in ["team/app:keep", "other:old-index", "nobody:old"] {
         run(&place, &["undo", &number, unknown]).exits(1);
     }
@@ -127,9 +131,9 @@ async fn a_tag_that_was_pushed_since_stays_as_it_is() {
         skopeo_pull_all(&format!("{}/team/app@{}", registry.host(), all.plain.digest));
         skopeo_pull_all(&format!("{}/team/app:old-plain", registry.host()));
         if form == "table" {
-            let said = "pushed anew since, and left as they are: old-plain";
+            let said = "tags that were pushed again, left unchanged: old-plain";
             assert!(undone.stdout.contains(said), "{}", undone.stdout);
-            assert!(undone.stdout.contains("was there again already"), "{}", undone.stdout);
+            assert!(undone.stdout.contains("already present"), "{}", undone.stdout);
             continue;
         }
         let json = undone.json();
@@ -209,7 +213,7 @@ fn a_run_that_is_unknown_or_did_nothing_cannot_be_undone() {
     assert!(unknown.stderr.contains("there is no run 99: `regsweep history` lists"), "{}", unknown.stderr);
     let nothing = run(&place, &["undo", &number]).exits(1);
     assert!(
-        nothing.stderr.contains(&format!("there is nothing of run {number} to put back")),
+        nothing.stderr.contains(&format!("run {number} deleted nothing that can be restored")),
         "{}",
         nothing.stderr
     );
