@@ -12,6 +12,8 @@
 //! bytes. [`state`] notes each step as it is made, [`report`] says what was done, and [`metrics`] and
 //! [`http`] show it.
 //!
+//! docs/terminology.md defines the terms.
+//!
 //! # The modules, lowest first
 //!
 //! A module uses only what stands above it in this list; a test keeps it so.

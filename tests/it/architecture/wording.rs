@@ -136,6 +136,30 @@ fn no_banned_word_is_used() {
     assert!(clean.is_empty(), "no longer to be listed in files_with_banned_words.txt: {clean:?}");
 }
 
+/// The code of one column of a table in Markdown.
+fn code_in_column(page: &str, column: usize) -> Vec<&str> {
+    let rows =
+        page.lines().filter(|line| line.starts_with("| ")).filter_map(|line| line.split('|').nth(column));
+    rows.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect()
+}
+
+#[test]
+fn the_page_of_terms_names_what_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/terminology.md")).unwrap();
+    let mut files = Vec::new();
+    ["src", "config", "docs/metrics.md"].iter().for_each(|path| texts(&root.join(path), &mut files));
+    let named = code_in_column(&page, 3);
+    assert!(named.len() > 30, "{named:?}");
+    for name in named {
+        for part in name.split([' ', '.', ':']).filter(|part| !part.is_empty() && *part != "regsweep") {
+            let part = part.trim_start_matches("--").replace('-', "_");
+            let is_there = files.iter().any(|(_, text)| text.replace('-', "_").contains(&part));
+            assert!(is_there, "docs/terminology.md names `{name}`, which is nowhere");
+        }
+    }
+}
+
 #[test]
 fn banned_words_are_found_as_whole_words_only() {
     let banned = Banned::parse("# A list.\n[words]\nfoo → bar\n\n[names]\nSite → Context\n");
