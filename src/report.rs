@@ -3,6 +3,7 @@
 //! The forms are documented and versioned: fields are added, never renamed or removed.
 
 mod document;
+mod history;
 mod json;
 mod outcome;
 mod tags;
@@ -10,6 +11,10 @@ mod tags;
 pub use document::{
     CompletedDeletions, FailureDocument, ManifestDocument, PendingDeletions, PlanDocument, ReasonDocument,
     RefusalDocument, RepositoryDocument, UntagDocument,
+};
+pub use history::{
+    Answer, EntryStatus, JournalEntry, RecordedRun, RunRecord, UNFINISHED, UndoOutcome, UndoneEntry,
+    history_document, undo_document,
 };
 pub use json::{
     PlanWriter, StateUse, Trouble, collection_document, listed, moment, no_run_document, run_document,

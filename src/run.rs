@@ -36,10 +36,7 @@ pub use collect::{Clock, answers_now, collect, grace_ends, held_back, recover, r
 pub use error::Error;
 pub use execute::{RunOptions, RunResult, run, store_plan};
 pub use halt::Stop;
-pub use history::{
-    EntryStatus, RecordedRun, UNFINISHED, deleted_kind, entry_document, history, history_document,
-    undo_document,
-};
+pub use history::history;
 pub use image_name::{ImageError, ImageTarget, Name, Reference, no_image, parse_image, prefixes};
 pub use journal::Journal;
 pub use precondition::{Blocked, GraceMode, blocked};
@@ -49,7 +46,7 @@ use room::{Line, judge_beside};
 use scan::{Depth, scan};
 
 pub use time_argument::TimeArgument;
-pub use undo::{UndoOutcome, UndoneEntry, undo};
+pub use undo::undo;
 
 use std::collections::BTreeSet;
 

@@ -18,10 +18,10 @@ mod subjects;
 mod tag_deletion;
 
 pub use history::Filter;
-pub use journal::{Answer, JournalEntry, NewJournalEntry};
+pub use journal::NewJournalEntry;
 pub use recovery_log::RecoveryLog;
 pub use registry_names::{RegistryChanges, UnconfiguredRegistry};
-pub use runs::{Collection, Run, Total, TotalKind};
+pub use runs::{Collection, Total, TotalKind};
 
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;

@@ -10,8 +10,8 @@ use super::args::{HistoryArguments, OutputFormat};
 use super::session::{find_registry, read_state};
 use super::table::{Listing, bytes, count, right};
 use crate::config::Config;
-use crate::report::tag_list;
-use crate::run::{self, EntryStatus, RecordedRun, UNFINISHED, deleted_kind, history_document};
+use crate::report::{EntryStatus, RecordedRun, UNFINISHED, history_document, tag_list};
+use crate::run::{self};
 use crate::state::{Filter, State};
 
 pub(super) fn history(config: &Config, arguments: &HistoryArguments) -> anyhow::Result<Exit> {
@@ -75,7 +75,7 @@ fn print((run, entries): &RecordedRun, format: OutputFormat) {
         let cells = vec![
             Cell::new(tag_list(&entry.tags)),
             Cell::new(entry.digest.short()),
-            Cell::new(deleted_kind(entry)),
+            Cell::new(entry.deleted_kind()),
             right(bytes(entry.bytes)),
             Cell::new(entry.at.format("%H:%M:%S")),
             Cell::new(EntryStatus::of(entry).name()),

@@ -10,8 +10,8 @@ use super::table::{Listing, bad, count, good};
 use crate::config::Config;
 use crate::model::duration;
 use crate::plan::RESTORED_STAYS;
-use crate::report::tag_list;
-use crate::run::{self, ImageError, ImageTarget, UndoOutcome, UndoneEntry, undo_document};
+use crate::report::{UndoOutcome, UndoneEntry, tag_list, undo_document};
+use crate::run::{self, ImageError, ImageTarget};
 
 pub(super) async fn undo(config: &Config, arguments: &UndoArguments) -> anyhow::Result<Exit> {
     let state = open_state(config)?;
@@ -100,7 +100,7 @@ fn print(registry: &str, undone: &[UndoneEntry], format: OutputFormat) {
 
 /// The result and its detail, which is empty where there is nothing to add.
 fn result(undone: &UndoneEntry) -> (Cell, String) {
-    let moved = match undone.moved.as_slice() {
+    let moved = match undone.tags_moved.as_slice() {
         [] => String::new(),
         moved => format!("tags that were pushed again, left unchanged: {}", tag_list(moved)),
     };

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::gc;
 use crate::http::{Entry, Run};
 use crate::metrics::Carried;
-use crate::report::{CollectionOutcome, Outcome};
+use crate::report::{CollectionOutcome, Outcome, RunRecord};
 use crate::state::{self, State, TotalKind};
 
 /// So many runs and collections of before a restart are shown again.
@@ -109,7 +109,7 @@ pub(super) fn catch_up(service: &Service, registry: &str) {
 }
 
 /// A run that the state knows, as the page shows it; `None` for one that was cut off.
-fn remembered(state: &State, run: state::Run) -> Result<Option<Run>, state::Error> {
+fn remembered(state: &State, run: RunRecord) -> Result<Option<Run>, state::Error> {
     let (Some(finished), Some(outcome)) = (run.finished, run.outcome) else { return Ok(None) };
     let summary = state.run_summary(run.id)?;
     // Nothing was noted of one that did nothing, nor by older versions of any.

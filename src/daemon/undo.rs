@@ -9,7 +9,8 @@ use super::jobs::{Turn, Work};
 use super::past;
 use super::service::{Service, lock};
 use crate::http::{Undo, UndoError, UndoResult};
-use crate::run::{ImageError, ImageTarget, undo, undo_document};
+use crate::report::undo_document;
+use crate::run::{ImageError, ImageTarget, undo};
 
 /// An undo that waits for its turn.
 pub(super) struct Wish {

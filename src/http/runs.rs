@@ -15,7 +15,8 @@ use tokio::sync::Semaphore;
 use super::parameters::Parameters;
 use super::{page, status_store};
 use crate::policy::{Pattern, Patterns};
-use crate::run::{TimeArgument, history, history_document};
+use crate::report::history_document;
+use crate::run::{TimeArgument, history};
 use crate::state::{Error, Filter, State};
 
 /// So many runs are told if nobody asks for another number.

@@ -11,7 +11,7 @@ use super::{CollectionReport, Outcome, RunReport};
 use crate::plan::{Plan, RepositoryPlan};
 
 /// The version of the forms. It changes only if a field changes its meaning.
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 
 /// What there was of the memory of earlier looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -5,7 +5,8 @@
 use super::{Clock, RegistryContext};
 use crate::policy::Mode;
 use crate::registry::{self, Deletion, Reference, Resolved, TagTarget};
-use crate::state::{self, JournalEntry, NewJournalEntry, State};
+use crate::report::JournalEntry;
+use crate::state::{self, NewJournalEntry, State};
 
 /// Where one run writes.
 #[derive(Clone, Copy)]

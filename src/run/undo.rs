@@ -12,41 +12,8 @@ use super::journal::resolve_unanswered;
 use super::{Clock, Error, RegistryContext};
 use crate::model::{Digest, Manifest, RepositoryName, Tag};
 use crate::registry::{self, RawManifest, Restore, Restorer, TagTarget, read_manifest};
-use crate::report::listed;
-use crate::state::{Answer, Filter, JournalEntry, State};
-
-/// What became of one deletion that was to be undone.
-#[derive(Debug, Clone)]
-pub struct UndoneEntry {
-    /// The deletion.
-    pub entry: JournalEntry,
-    /// What became of it.
-    pub outcome: UndoOutcome,
-    /// Its tags that point to it now.
-    pub tags: Vec<Tag>,
-    /// Its tags that were pushed anew since, and stay as they are.
-    pub moved: Vec<Tag>,
-}
-
-/// What an undo comes to for one deletion.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UndoOutcome {
-    /// It is served again, byte for byte.
-    Restored,
-    /// Somebody had pushed it again, or of tags that had gone alone, all of them; its tags are put back where they
-    /// were free.
-    AlreadyPresent,
-    /// Something that it needs is gone for good.
-    Lost {
-        /// What.
-        why: String,
-    },
-    /// It could not be put back now.
-    Failed {
-        /// Why.
-        why: String,
-    },
-}
+use crate::report::{Answer, JournalEntry, UndoOutcome, UndoneEntry, listed};
+use crate::state::{Filter, State};
 
 /// Undoes a run, or one image of it with what belongs to it. The result is in the order of work; it is
 /// empty if the run deleted nothing, or no such image, or all of it was put back before.
@@ -184,7 +151,7 @@ impl Work<'_> {
                 digest = %part.entry.digest, tags = %listed(&tags), moved = %listed(&moved), run = part.entry.run, "put a manifest back"
             );
         }
-        Ok(UndoneEntry { entry: part.entry, outcome, tags, moved })
+        Ok(UndoneEntry { entry: part.entry, outcome, tags_restored: tags, tags_moved: moved })
     }
 
     async fn put_back(

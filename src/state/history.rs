@@ -4,9 +4,9 @@ use chrono::{DateTime, Utc};
 use rusqlite::{OptionalExtension as _, Params, params};
 
 use super::journal::{COLUMNS, entry};
-use super::runs::{self, Run};
-use super::{Error, JournalEntry, State, registry_names};
+use super::{Error, State, registry_names, runs};
 use crate::model::{Digest, RepositoryName};
+use crate::report::{JournalEntry, RecordedRun, RunRecord};
 
 /// Which runs are wanted. The default wants all.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl Default for Filter {
 
 impl State {
     /// Runs, youngest first, each with its deletions in the order in which they went.
-    pub fn history(&self, filter: &Filter) -> Result<Vec<(Run, Vec<JournalEntry>)>, Error> {
+    pub fn history(&self, filter: &Filter) -> Result<Vec<RecordedRun>, Error> {
         let Filter { run, registry, since, until, at_most } = filter;
         let registry = registry.as_deref().map(|registry| self.key(registry));
         let runs = self.select_runs(
@@ -40,7 +40,7 @@ impl State {
              ORDER BY id DESC LIMIT ?5",
             params![run, registry, since, until, at_most],
         )?;
-        let with_entries = |run: Run| {
+        let with_entries = |run: RunRecord| {
             let entries = self.select("run = ?1 AND answer <> 'gone' ORDER BY id", [run.id])?;
             Ok((run, entries))
         };
@@ -48,7 +48,7 @@ impl State {
     }
 
     /// One run.
-    pub fn run(&self, id: i64) -> Result<Option<Run>, Error> {
+    pub fn run(&self, id: i64) -> Result<Option<RunRecord>, Error> {
         Ok(self.select_runs("id = ?1", [id])?.pop())
     }
 
@@ -119,7 +119,7 @@ impl State {
         Ok(rows.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().map(named).collect())
     }
 
-    fn select_runs(&self, which: &str, values: impl Params) -> Result<Vec<Run>, Error> {
+    fn select_runs(&self, which: &str, values: impl Params) -> Result<Vec<RunRecord>, Error> {
         let connection = self.durable();
         let sql = format!("SELECT {} FROM run WHERE {which}", runs::COLUMNS);
         let mut select = connection.prepare_cached(&sql)?;

@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::runs::add;
 use super::{Error, State, TotalKind, json, scan_history, signed, unsigned};
 use crate::model::{Digest, Kind, RepositoryName, Tag};
+use crate::report::{Answer, JournalEntry};
 
 /// Something that is about to be deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,52 +38,6 @@ pub struct NewJournalEntry {
     pub bytes: u64,
     /// What goes after it: its children and referrers.
     pub dependents: Vec<Digest>,
-}
-
-/// A deletion in the journal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JournalEntry {
-    /// Its number, which counts up.
-    pub id: i64,
-    /// The run that it belongs to.
-    pub run: i64,
-    /// The registry.
-    pub registry: String,
-    /// Where it was.
-    pub repository: RepositoryName,
-    /// What went.
-    pub digest: Digest,
-    /// The tags that went with it, or without it.
-    pub tags: Vec<Tag>,
-    /// Whether only these tags went, and the manifest stayed.
-    pub tag_only: bool,
-    /// What the manifest was.
-    pub kind: Kind,
-    /// The policy that decided it.
-    pub policy: String,
-    /// The rules that expired its tags.
-    pub rules: Vec<String>,
-    /// Why it went, for people.
-    pub reasons: Vec<String>,
-    /// What a collection is expected to free for it.
-    pub bytes: u64,
-    /// When it was noted, just before it was sent.
-    pub at: DateTime<Utc>,
-    /// What became of it.
-    pub answer: Answer,
-    /// When an undo put it back.
-    pub restored: Option<DateTime<Utc>>,
-    /// When a collection has swept what it left.
-    pub collected: Option<DateTime<Utc>>,
-}
-
-/// What became of a deletion.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
-    /// Nobody knows the answer yet.
-    Pending,
-    /// It is gone, because of us.
-    Deleted,
 }
 
 /// The columns that [`entry`] reads.

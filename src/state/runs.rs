@@ -6,28 +6,7 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _, Params, Row, params};
 
 use super::{Error, State, journal, signed, unsigned};
-use crate::report::{CollectionOutcome, CollectionReport, Outcome};
-
-/// A run that has ended.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Run {
-    /// Its number, which counts up.
-    pub id: i64,
-    /// The registry.
-    pub registry: String,
-    /// When it began.
-    pub started: DateTime<Utc>,
-    /// When it ended; `None` if it was cut off or is under way.
-    pub finished: Option<DateTime<Utc>>,
-    /// How it ended; `None` if it was cut off or is under way.
-    pub outcome: Option<Outcome>,
-    /// Manifests that it deleted.
-    pub deleted: u64,
-    /// Tags that it removed alone.
-    pub untagged: u64,
-    /// What went wrong, for people.
-    pub error: Option<String>,
-}
+use crate::report::{CollectionOutcome, CollectionReport, Outcome, RunRecord};
 
 /// A collection that has ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -187,7 +166,7 @@ impl State {
     }
 
     /// The last runs, youngest first.
-    pub fn runs(&self, at_most: u32) -> Result<Vec<Run>, Error> {
+    pub fn runs(&self, at_most: u32) -> Result<Vec<RunRecord>, Error> {
         let connection = self.durable();
         let sql = format!("SELECT {COLUMNS} FROM run ORDER BY id DESC LIMIT ?1");
         let mut statement = connection.prepare_cached(&sql)?;
@@ -198,10 +177,10 @@ impl State {
     /// Runs with the present names of their registries.
     pub(super) fn named_runs(
         &self,
-        runs: impl Iterator<Item = Result<Run, rusqlite::Error>>,
-    ) -> Result<Vec<Run>, Error> {
+        runs: impl Iterator<Item = Result<RunRecord, rusqlite::Error>>,
+    ) -> Result<Vec<RunRecord>, Error> {
         let names = self.names();
-        let named = |run: Run| Run { registry: names.name(run.registry), ..run };
+        let named = |run: RunRecord| RunRecord { registry: names.name(run.registry), ..run };
         Ok(runs.map(|run| run.map(named)).collect::<Result<_, _>>()?)
     }
 
@@ -236,7 +215,7 @@ impl State {
     }
 
     /// The last run of a registry that has ended and was not skipped, or that has ended so.
-    pub fn last_run(&self, registry: &str, outcome: Option<Outcome>) -> Result<Option<Run>, Error> {
+    pub fn last_run(&self, registry: &str, outcome: Option<Outcome>) -> Result<Option<RunRecord>, Error> {
         let registry = self.key(registry);
         let connection = self.durable();
         let sql = format!(
@@ -288,9 +267,9 @@ impl State {
 pub(super) const COLUMNS: &str = "id, registry, started, finished, outcome, deleted, untagged, error";
 
 /// Reads a run.
-pub(super) fn run(row: &Row<'_>) -> Result<Run, rusqlite::Error> {
+pub(super) fn run(row: &Row<'_>) -> Result<RunRecord, rusqlite::Error> {
     let outcome: Option<String> = row.get(4)?;
-    Ok(Run {
+    Ok(RunRecord {
         id: row.get(0)?,
         registry: row.get(1)?,
         started: row.get(2)?,
@@ -371,7 +350,7 @@ mod tests {
         assert_eq!(state.reclaimable("main").unwrap(), 150);
         assert_eq!(total(&state, TotalKind::DeletedManifests), 2);
         assert_eq!(total(&state, TotalKind::DeletedTags), 4);
-        let expected = Run {
+        let expected = RunRecord {
             id: run,
             registry: "main".into(),
             started: at(0),

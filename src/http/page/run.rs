@@ -7,9 +7,7 @@ use super::super::status_store::State;
 use super::format::{bytes, count, left, short, some, took, when};
 use super::plan::REASON;
 use super::{frame, outcome};
-use crate::report::tag_list;
-use crate::run::{EntryStatus, RecordedRun, UNFINISHED, deleted_kind};
-use crate::state::{JournalEntry, Run};
+use crate::report::{EntryStatus, JournalEntry, RecordedRun, RunRecord, UNFINISHED, tag_list};
 
 /// Of the deletions, this many are shown.
 const ROWS: usize = 500;
@@ -54,7 +52,7 @@ pub(in crate::http) fn no_run(asked: &str, state: &State, now: DateTime<Utc>) ->
     frame("no such run", state, now, &content)
 }
 
-fn facts(run: &Run, now: DateTime<Utc>) -> Markup {
+fn facts(run: &RunRecord, now: DateTime<Utc>) -> Markup {
     let taken = run.finished.and_then(|finished| (finished - run.started).to_std().ok());
     html! {
         dl.facts {
@@ -99,7 +97,7 @@ fn row(entry: &JournalEntry, now: DateTime<Utc>) -> Markup {
             td data-label="Repository" { (entry.repository) }
             td data-label="Tags" { (tag_list(&entry.tags)) }
             td data-label="Digest" { code title=(entry.digest) { (entry.digest.short()) } }
-            td data-label="Kind" { (deleted_kind(entry)) }
+            td data-label="Kind" { (entry.deleted_kind()) }
             td.number data-label="Size" { @if !entry.tag_only { (bytes(entry.bytes)) } }
             td data-label="Policy" {
                 // One element, so that a narrow screen keeps it one column.
@@ -122,7 +120,7 @@ fn status(entry: &JournalEntry, now: DateTime<Utc>) -> Markup {
     let (class, since) = match status {
         EntryStatus::Unanswered => ("pill warn", None),
         EntryStatus::Deleted | EntryStatus::Removed => ("pill", None),
-        EntryStatus::PutBack => ("pill good", entry.restored),
+        EntryStatus::Restored => ("pill good", entry.restored),
         EntryStatus::Collected => ("pill", entry.collected),
     };
     html! {
@@ -134,7 +132,7 @@ fn status(entry: &JournalEntry, now: DateTime<Utc>) -> Markup {
 }
 
 /// How to undo it, where something of it is still gone.
-fn undo(run: &Run, entries: &[JournalEntry], state: &State, now: DateTime<Utc>) -> Markup {
+fn undo(run: &RunRecord, entries: &[JournalEntry], state: &State, now: DateTime<Utc>) -> Markup {
     let in_state =
         |wanted: &[EntryStatus]| entries.iter().filter(|one| wanted.contains(&EntryStatus::of(one))).count();
     let unanswered = in_state(&[EntryStatus::Unanswered]);

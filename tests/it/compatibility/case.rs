@@ -11,10 +11,10 @@ use regsweep::gc::Collector;
 use regsweep::model::RepositoryName;
 use regsweep::plan::RepositoryPlan;
 use regsweep::registry::{Reader, Retry};
-use regsweep::report::RunReport;
+use regsweep::report::{RunReport, UndoneEntry};
 use regsweep::run::{
-    self, Clock, Journal, LimitMode, Progress, RegistryContext, RunOptions, ScannedPlan, Stop, UndoneEntry,
-    apply, inspect, scan_and_plan, undo,
+    self, Clock, Journal, LimitMode, Progress, RegistryContext, RunOptions, ScannedPlan, Stop, apply,
+    inspect, scan_and_plan, undo,
 };
 use regsweep::state::State;
 

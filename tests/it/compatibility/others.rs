@@ -2,8 +2,8 @@
 //!
 //! They are imitations, made from the sources and documents of the real ones.
 
-use regsweep::report::Outcome;
-use regsweep::run::{LimitMode, UndoOutcome};
+use regsweep::report::{Outcome, UndoOutcome};
+use regsweep::run::LimitMode;
 
 use crate::compatibility::case::{
     Case, EVERY, assert_holds, assert_swept, assert_untouched, failures, fill, filled, html, image, no_run,

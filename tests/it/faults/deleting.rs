@@ -3,8 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use regsweep::report::Outcome;
-use regsweep::state::Answer;
+use regsweep::report::{Answer, Outcome};
 
 use super::harness::{World, deletes};
 use crate::support::fault_proxy::Fault;

@@ -8,9 +8,9 @@ use chrono::{DateTime, Utc};
 use regsweep::config::{Config, parse};
 use regsweep::gc::{CollectionLocks, Collector};
 use regsweep::registry::{Reader, Retry};
-use regsweep::report::{Outcome, RunReport};
+use regsweep::report::{Answer, JournalEntry, Outcome, RunReport};
 use regsweep::run::{self, LimitMode, RegistryContext, RunOptions, RunResult, Stop};
-use regsweep::state::{Answer, Filter, JournalEntry, State};
+use regsweep::state::{Filter, State};
 
 use crate::support::contents::{expected_content, stored_manifests};
 use crate::support::fault_proxy::{Fault, FaultProxy, ProxiedRequest};

@@ -164,7 +164,7 @@ async fn a_run_has_a_page_that_tells_what_went_and_how_it_comes_back() {
         "<title>run 1 of main · regsweep</title>",
         "2026-06-15 10:00:00 UTC",
         "2min",
-        ">put back<",
+        ">restored<",
         ">collected<",
         "The registry was collected since",
         "regsweep undo 1<",
@@ -192,7 +192,7 @@ async fn a_run_has_a_page_that_tells_what_went_and_how_it_comes_back() {
         assert!(second.contains(text), "{text} is not on the page:\n{second}");
     }
     let third = page(&url, "3").await;
-    for text in ["cut off, or under way", ">unanswered<", "1 deletion is unanswered"] {
+    for text in ["interrupted or still running", ">unanswered<", "1 deletion is unanswered"] {
         assert!(third.contains(text), "{text} is not on the page:\n{third}");
     }
     let empty = state.begin_run("gone", at(3)).unwrap();

@@ -54,7 +54,7 @@ async fn the_service_tells_of_its_runs_what_the_command_line_tells() {
     place.run(&["undo", "1"]).await.exits(0);
     let serving = place.serve().await;
     let page = get(&serving, "/runs/1").await;
-    assert_eq!(page.matches(">put back<").count(), 4, "{page}");
+    assert_eq!(page.matches(">restored<").count(), 4, "{page}");
     assert!(!page.contains("regsweep undo"), "{page}");
     same(&place, &serving, "", &[]).await;
     serving.stop().await;

@@ -69,7 +69,7 @@ async fn the_running_service_puts_back_what_a_run_deleted() {
     assert_eq!((filled.left(), place.total("reclaimable")), (4, 0));
     assert_eq!(serving.metric("reclaimable_bytes", &[]).await, 0.0);
     let page = reqwest::get(format!("{}/runs/1", serving.url)).await.unwrap().text().await.unwrap();
-    assert_eq!(page.matches(">put back<").count(), 4, "{page}");
+    assert_eq!(page.matches(">restored<").count(), 4, "{page}");
     let wrong = [
         ("?run=1", StatusCode::NOT_FOUND, "there is nothing of run 1 to put back"),
         ("?run=999999", StatusCode::NOT_FOUND, "there is no run 999999"),

@@ -100,7 +100,7 @@ async fn history_can_be_narrowed_down_and_stands_beside_a_holder() {
     let now = history(&place, &[]);
     assert_eq!((now.len(), &now[0]["finished"], &now[0]["outcome"]), (5, &Value::Null, &Value::Null));
     let shown = run(&place, &["history", "--limit", "1"]).exits(0).stdout;
-    assert!(shown.contains("run 5 of main") && shown.contains("cut off, or under way"), "{shown}");
+    assert!(shown.contains("run 5 of main") && shown.contains("interrupted or still running"), "{shown}");
     // Nobody else can change anything then.
     let held = run(&place, &["undo", "1"]).exits(1);
     assert!(held.stderr.contains("in use by another regsweep"), "{}", held.stderr);

@@ -61,7 +61,7 @@ async fn an_undone_run_never_was() {
     let again = run(&place, &["undo", &number]).exits(1);
     assert!(again.stderr.contains("run 1 deleted nothing that can be restored"), "{}", again.stderr);
     let shown = run(&place, &["history"]).exits(0).stdout;
-    assert_eq!(shown.matches("put back").count(), count, "{shown}");
+    assert_eq!(shown.matches("restored").count(), count, "{shown}");
     let entries = history(&place, &[]);
     assert!(list(&entries[0]["deletions"]).iter().all(|one| one["restored"].is_string()));
 
