@@ -109,7 +109,7 @@ async fn serve_here(
             _ = hangup.recv() => true,
             Some(ask) = asked.recv() => {
                 match ask {
-                    AdminRequest::Run { registry, limits, answer } => {
+                    AdminRequest::Run { registry, limits, reply: answer } => {
                         let begun = service.begin_asked(&active, registry.as_deref(), limits);
                         // Whoever asked may have gone away.
                         let _ = answer.send(begun);
@@ -129,7 +129,7 @@ async fn serve_here(
                     times = Times::of(&active, &service);
                     service.arm_collections(&active);
                 }
-                service.status_store.beat(last);
+                service.status_store.heartbeat(last);
                 systemd::alive();
                 service.begin_what_waited();
                 service.ask_registries(&active);
@@ -187,7 +187,7 @@ async fn serve_here(
     let mut asked = Instant::now();
     while service.is_busy() {
         waiting.tick().await;
-        service.status_store.beat(clock());
+        service.status_store.heartbeat(clock());
         systemd::alive();
         if asked.elapsed() > Duration::from_secs(10) {
             systemd::needs_more_time();

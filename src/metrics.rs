@@ -1,12 +1,11 @@
-//! What Prometheus sees: every number has a name, a unit and a bounded set of labels.
+//! The metrics for Prometheus: each has a name, a unit and a bounded set of labels.
 //!
-//! It counts what it is told and decides nothing. No tag, digest or error text ever becomes a label, and
-//! nothing here is global: two [`Metrics`] know nothing of each other.
+//! It counts and decides nothing. No tag, digest or error text becomes a label, and nothing is global: two [`Metrics`] are
+//! independent.
 
 mod families;
 mod requests;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,56 +15,27 @@ use prometheus::{Encoder as _, IntCounter, IntGaugeVec, TextEncoder};
 use crate::plan::Limit;
 use crate::registry::{Kind, Observer};
 use crate::report::{CollectionOutcome, CollectionReport, Outcome, PlanDocument, RunReport};
+use crate::state::{DeletedCount, RegistrySummary};
 use families::Families;
 use requests::Requests;
 
-/// The content type of what [`Metrics::encode`] gives.
+/// The content type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 
-/// All numbers of one process.
+/// All metrics of one process.
 pub struct Metrics {
     families: Families,
 }
 
-/// What counters and moments carry on from after a restart.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Carried {
-    /// By policy, what has been deleted.
-    pub deleted: BTreeMap<String, DeletedCount>,
-    /// Blobs that collections have removed.
-    pub reclaimed_blobs: u64,
-    /// Bytes that collections have removed.
-    pub reclaimed_bytes: u64,
-    /// When the last run ended.
-    pub last_run: Option<DateTime<Utc>>,
-    /// How the last run ended.
-    pub last_outcome: Option<Outcome>,
-    /// When the last run ended that did everything that was to be done.
-    pub last_success: Option<DateTime<Utc>>,
-    /// When the last collection ended that succeeded.
-    pub last_collection: Option<DateTime<Utc>>,
-    /// Whether the last collection that began succeeded; `None` if none ever began.
-    pub last_collection_succeeded: Option<bool>,
-}
-
-/// How much has been deleted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct DeletedCount {
-    /// Manifests.
-    pub manifests: u64,
-    /// Tags, those that went with their manifest and those that went alone.
-    pub tags: u64,
-}
-
 impl Metrics {
-    /// Numbers of a process that has done nothing yet.
+    /// The metrics of a process that has done nothing yet.
     pub fn new(version: &str, revision: &str) -> Result<Self, prometheus::Error> {
         let families = Families::new()?;
         families.build_info.with_label_values(&[version, revision]).set(1);
         Ok(Self { families })
     }
 
-    /// A configuration was read, or could not be.
+    /// A configuration was loaded, or could not be.
     pub fn config_reloaded(&self, ok: bool, now: DateTime<Utc>) {
         self.families.config_last_reload_successful.set(i64::from(ok));
         if ok {
@@ -73,13 +43,13 @@ impl Metrics {
         }
     }
 
-    /// So many registries are in the state and not in the configuration.
-    pub fn unknown_registries(&self, number: usize) {
-        self.families.unknown_registries.set(i64::try_from(number).unwrap_or(i64::MAX));
+    /// Sets the number of registries that are in the state and not in the configuration.
+    pub fn unknown_registries(&self, count: usize) {
+        self.families.unknown_registries.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    /// Makes the series of a registry visible at zero, so that rates and alerts see its first event. What
-    /// is there already stays as it is. `registry_up` is not there before somebody asked: it would lie.
+    /// Creates the series of a registry at zero, so that rates and alerts see its first event. Existing series stay as they
+    /// are. `registry_up` and other series whose value is unknown are not created.
     pub fn registry(&self, registry: &str, policies: &[&str]) {
         for gauges in self.families.gauges() {
             gauges.with_label_values(&[registry]);
@@ -108,13 +78,13 @@ impl Metrics {
         requests::create(&self.families, registry);
     }
 
-    /// Forgets what a registry is like that is no longer in the configuration. What was counted stays.
-    pub fn forget(&self, registry: &str) {
+    /// Removes the gauges of a registry that is no longer in the configuration. Its counters stay.
+    pub fn remove(&self, registry: &str) {
         for gauges in self.families.gauges().into_iter().chain(self.families.gauges_once_known()) {
-            remove(gauges, registry);
+            remove_series(gauges, registry);
         }
         for limit in Limit::ALL {
-            // An error says that it was not there.
+            // An error means that the series did not exist.
             let _ = self.families.last_run_refusals.remove_label_values(&[registry, limit.name()]);
         }
         for outcome in Outcome::ALL {
@@ -122,9 +92,9 @@ impl Metrics {
         }
     }
 
-    /// Forgets what a registry is like and what was counted of it: another one has its name now, or none.
-    pub fn forget_all(&self, registry: &str, policies: &[&str]) {
-        self.forget(registry);
+    /// Removes the gauges of a registry and resets its counters: its name belongs to another registry now, or to none.
+    pub fn reset(&self, registry: &str, policies: &[&str]) {
+        self.remove(registry);
         let families = &self.families;
         for policy in policies {
             families.deleted_manifests_total.with_label_values(&[registry, policy]).reset();
@@ -134,39 +104,37 @@ impl Metrics {
         families.reclaimed_bytes_total.with_label_values(&[registry]).reset();
     }
 
-    /// Lets the numbers of a registry go on from the state. Call it after [`Metrics::registry`]. What is counted
-    /// already is not counted again.
-    pub fn carry_on(&self, registry: &str, carried: &Carried) {
-        self.catch_up(registry, carried);
+    /// Continues the metrics of a registry from the state. Call it after [`Metrics::registry`]. Nothing is counted twice.
+    pub fn restore(&self, registry: &str, summary: &RegistrySummary) {
+        self.raise_deleted(registry, summary);
         let families = &self.families;
         let counters = [
-            (&families.reclaimed_blobs_total, carried.reclaimed_blobs),
-            (&families.reclaimed_bytes_total, carried.reclaimed_bytes),
+            (&families.reclaimed_blobs_total, summary.reclaimed_blobs),
+            (&families.reclaimed_bytes_total, summary.reclaimed_bytes),
         ];
         for (counters, all) in counters {
             raise(&counters.with_label_values(&[registry]), all);
         }
         let moments = [
-            (&families.last_run_timestamp_seconds, carried.last_run),
-            (&families.last_success_timestamp_seconds, carried.last_success),
-            (&families.gc_last_success_timestamp_seconds, carried.last_collection),
+            (&families.last_run_timestamp_seconds, summary.last_run),
+            (&families.last_success_timestamp_seconds, summary.last_success),
+            (&families.gc_last_success_timestamp_seconds, summary.last_collection),
         ];
         for (gauges, at) in moments {
             set_moment(gauges, registry, at);
         }
-        if let Some(outcome) = carried.last_outcome {
+        if let Some(outcome) = summary.last_outcome {
             self.last_outcome(registry, outcome);
         }
-        if let Some(succeeded) = carried.last_collection_succeeded {
+        if let Some(succeeded) = summary.last_collection_succeeded {
             set(&families.gc_last_run_successful, registry, u64::from(succeeded));
         }
     }
 
-    /// Counts deletions that the state knows of and nobody has counted yet: a later run found out that they had
-    /// happened.
-    pub fn catch_up(&self, registry: &str, carried: &Carried) {
+    /// Counts deletions that a later run has confirmed: the state knows of them, and the counters do not yet.
+    pub fn raise_deleted(&self, registry: &str, summary: &RegistrySummary) {
         let families = &self.families;
-        for (policy, count) in &carried.deleted {
+        for (policy, count) in &summary.deleted {
             let labels = [registry, policy];
             let counters = [
                 (&families.deleted_manifests_total, count.manifests),
@@ -178,23 +146,23 @@ impl Metrics {
         }
     }
 
-    /// Whether the registry answered when it was last asked.
+    /// Whether the registry answered the last request.
     pub fn up(&self, registry: &str, up: bool) {
         self.families.registry_up.with_label_values(&[registry]).set(i64::from(up));
     }
 
-    /// Nobody has asked this registry yet whether it answers.
-    pub fn not_asked(&self, registry: &str) {
-        // An error says that it was not there.
+    /// It is unknown whether the registry answers.
+    pub fn up_unknown(&self, registry: &str) {
+        // An error means that the series did not exist.
         let _ = self.families.registry_up.remove_label_values(&[registry]);
     }
 
-    /// Whether the registry is still down after a collection that stopped it.
+    /// Whether the registry is still stopped after a collection.
     pub fn stopped(&self, registry: &str, stopped: bool) {
         set(&self.families.registry_stopped, registry, u64::from(stopped));
     }
 
-    /// This is the latest plan of a registry, with what came of it.
+    /// Sets the latest plan of a registry, with its result.
     pub fn planned(&self, plan: &PlanDocument) {
         let (totals, expired, held_back) = (&plan.totals, plan.expired(), plan.held_back());
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
@@ -214,7 +182,7 @@ impl Metrics {
         }
     }
 
-    /// A run came to its end: its outcome, its deletions, its failures and its refusals are counted.
+    /// Counts a run that ended: its outcome, deletions, failures and refusals.
     pub fn run_finished(&self, report: &RunReport, duration: Duration, now: DateTime<Utc>) {
         let registry = &report.registry;
         self.run_ended(registry, report.outcome(), duration, now);
@@ -236,7 +204,7 @@ impl Metrics {
         self.refused(registry, &report.summary().refusals);
     }
 
-    /// These limits stood before the last run that could read the registry, each as often as it is here.
+    /// Sets the refusals of the last run that could read the registry, one limit for each.
     pub fn refused(&self, registry: &str, limits: &[Limit]) {
         for limit in Limit::ALL {
             let refusals = limits.iter().filter(|one| **one == limit).count();
@@ -245,27 +213,27 @@ impl Metrics {
         }
     }
 
-    /// A run could not scan its registry, and did nothing.
+    /// Counts a run that could not read its registry and did nothing.
     pub fn run_failed(&self, registry: &str, duration: Duration, now: DateTime<Utc>) {
         self.run_ended(registry, Outcome::Failed, duration, now);
     }
 
-    /// A run was asked to end before it had read its registry, and did nothing.
+    /// Counts a run that was stopped before it had read its registry and did nothing.
     pub fn run_interrupted(&self, registry: &str, duration: Duration, now: DateTime<Utc>) {
         self.run_ended(registry, Outcome::Interrupted, duration, now);
     }
 
-    /// A run did not begin, because another one was under way.
+    /// Counts a run that was not started because another one was running.
     pub fn run_skipped(&self, registry: &str) {
         self.families.runs_total.with_label_values(&[registry, Outcome::Skipped.name()]).inc();
     }
 
-    /// A run has been under way since then; `None` if none is.
-    pub fn run_under_way(&self, registry: &str, since: Option<DateTime<Utc>>) {
+    /// Sets the start of the current run; `None` if none is running.
+    pub fn run_started(&self, registry: &str, since: Option<DateTime<Utc>>) {
         set_moment(&self.families.run_started_timestamp_seconds, registry, since);
     }
 
-    /// A run, and the collection that follows it, may take this long at most.
+    /// Sets the longest time that a run and the collection after it may take.
     pub fn run_timeout(&self, registry: &str, timeout: Duration) {
         set(&self.families.run_timeout_seconds, registry, timeout.as_secs());
     }
@@ -282,7 +250,7 @@ impl Metrics {
     }
 
     fn last_outcome(&self, registry: &str, last: Outcome) {
-        // A run that was skipped is none, so it is never the last one.
+        // A skipped run is never the last run.
         for outcome in Outcome::ALL.into_iter().filter(|outcome| *outcome != Outcome::Skipped) {
             let gauge = self.families.last_run_outcome.with_label_values(&[registry, outcome.name()]);
             gauge.set(i64::from(outcome == last));
@@ -295,17 +263,17 @@ impl Metrics {
         self.families.deleted_tags_total.with_label_values(&labels).inc_by(count.tags);
     }
 
-    /// When the next run begins; `None` if none is scheduled.
+    /// Sets the start of the next run; `None` if none is scheduled.
     pub fn next_run(&self, registry: &str, at: Option<DateTime<Utc>>) {
         set_moment(&self.families.next_run_timestamp_seconds, registry, at);
     }
 
-    /// When the next collection begins at the earliest; `None` if none is scheduled.
+    /// Sets the earliest start of the next collection; `None` if none is scheduled.
     pub fn next_collection(&self, registry: &str, at: Option<DateTime<Utc>>) {
         set_moment(&self.families.gc_next_timestamp_seconds, registry, at);
     }
 
-    /// A collection ended, or did not begin.
+    /// Counts a collection that ended or was skipped.
     pub fn collected(&self, registry: &str, collected: &CollectionReport) {
         let families = &self.families;
         families.gc_runs_total.with_label_values(&[registry, collected.outcome.name()]).inc();
@@ -326,31 +294,31 @@ impl Metrics {
         set(&families.gc_last_run_successful, registry, u64::from(success));
     }
 
-    /// A collection found too little to free. So it could have been made: whatever let the one before fail is mended.
+    /// A collection found too little to free. It would have been possible, so an earlier failure is over.
     pub fn collection_not_worth_it(&self, registry: &str) {
         set(&self.families.gc_last_run_successful, registry, 1);
     }
 
-    /// So many bytes have been deleted, and wait for a collection.
+    /// Sets the bytes that were deleted and that the next collection can free.
     pub fn reclaimable(&self, registry: &str, bytes: u64) {
         set(&self.families.reclaimable_bytes, registry, bytes);
-        remove(&self.families.deleted_uncollected_bytes, registry);
+        remove_series(&self.families.deleted_uncollected_bytes, registry);
     }
 
-    /// So many bytes have been deleted in a registry that we do not collect.
+    /// Sets the bytes that were deleted in a registry without `gc`.
     pub fn uncollected(&self, registry: &str, bytes: u64) {
         set(&self.families.deleted_uncollected_bytes, registry, bytes);
-        remove(&self.families.reclaimable_bytes, registry);
-        remove(&self.families.gc_last_run_successful, registry);
-        remove(&self.families.gc_next_timestamp_seconds, registry);
+        remove_series(&self.families.reclaimable_bytes, registry);
+        remove_series(&self.families.gc_last_run_successful, registry);
+        remove_series(&self.families.gc_next_timestamp_seconds, registry);
     }
 
-    /// Counts the requests to a registry.
+    /// Returns what counts the requests to a registry.
     pub fn observer(&self, registry: &str) -> Arc<dyn Observer> {
         Arc::new(Requests::new(&self.families, registry))
     }
 
-    /// Everything in the text format of Prometheus.
+    /// Returns all metrics in the text format of Prometheus.
     pub fn encode(&self) -> Result<String, prometheus::Error> {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.families.registry.gather(), &mut text)?;
@@ -358,21 +326,21 @@ impl Metrics {
     }
 }
 
-/// Lets a counter go on from this, if it is not that far yet.
-fn raise(counter: &IntCounter, all: u64) {
-    counter.inc_by(all.saturating_sub(counter.get()));
+/// Raises a counter to this total, if it is lower.
+fn raise(counter: &IntCounter, total: u64) {
+    counter.inc_by(total.saturating_sub(counter.get()));
 }
 
 fn set(gauges: &IntGaugeVec, registry: &str, value: u64) {
     gauges.with_label_values(&[registry]).set(i64::try_from(value).unwrap_or(i64::MAX));
 }
 
-fn remove(gauges: &IntGaugeVec, registry: &str) {
-    // An error says that it was not there.
+fn remove_series(gauges: &IntGaugeVec, registry: &str) {
+    // An error means that the series did not exist.
     let _ = gauges.remove_label_values(&[registry]);
 }
 
-/// Zero stands for never, as Prometheus itself has it.
+/// Zero means never, as in the metrics of Prometheus itself.
 fn set_moment(gauges: &IntGaugeVec, registry: &str, at: Option<DateTime<Utc>>) {
     gauges.with_label_values(&[registry]).set(at.map_or(0, |at| at.timestamp()));
 }

@@ -15,6 +15,7 @@ mod runs;
 mod scan_history;
 mod schema;
 mod subjects;
+mod summary;
 mod tag_deletion;
 
 pub use history::Filter;
@@ -22,6 +23,7 @@ pub use journal::NewJournalEntry;
 pub use recovery_log::RecoveryLog;
 pub use registry_names::{RegistryChanges, UnconfiguredRegistry};
 pub use runs::{Collection, Total, TotalKind};
+pub use summary::{DeletedCount, RegistrySummary};
 
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;

@@ -64,7 +64,7 @@ impl Service {
         config: &Config,
         registry: &config::Registry,
     ) -> Result<Option<chrono::DateTime<chrono::Utc>>, state::Error> {
-        self.status_store.collection_waits(&registry.name, grace_ends(registry, &self.state)?);
+        self.status_store.grace_ends(&registry.name, grace_ends(registry, &self.state)?);
         let follows_runs = |gc: &&Gc| matches!(gc.schedule, GcSchedule::AfterRun);
         let Some(gc) = registry.gc.as_ref().filter(follows_runs).filter(|_| config.mode == Mode::Enforce)
         else {
@@ -106,7 +106,7 @@ impl Service {
                 end
             }
             Ok(retained) => {
-                self.status_store.collection_began(name, at);
+                self.status_store.collection_started(name, at);
                 match collect(context, collector, &self.state, &retained, &self.stop, &*self.clock).await {
                     Ok(collected) => Some(self.collection_ended(name, collected).await),
                     Err(error) => {

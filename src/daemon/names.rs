@@ -29,7 +29,7 @@ impl Service {
         }
         let policies: Vec<&str> = config.policies.iter().map(|policy| policy.name.as_str()).collect();
         for name in renamed.iter().flat_map(|(old, new)| [old, new]) {
-            self.metrics.forget_all(name, &policies);
+            self.metrics.reset(name, &policies);
         }
     }
 

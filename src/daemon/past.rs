@@ -6,17 +6,16 @@ use chrono::{DateTime, Utc};
 use super::service::{Service, lock};
 use crate::config::Config;
 use crate::gc;
-use crate::http::{Entry, Run};
-use crate::metrics::Carried;
+use crate::http::{HistoryEntry, RunEntry};
 use crate::report::{CollectionOutcome, Outcome, RunRecord};
-use crate::state::{self, State, TotalKind};
+use crate::state::{self, RegistrySummary, State, TotalKind};
 
 /// So many runs and collections of before a restart are shown again.
 const REMEMBERED: u32 = 100;
 
 /// The last runs and collections, oldest first. Of each registry the last ones are among them, however long ago that was.
-pub(super) fn entries(state: &State, config: &Config) -> Result<Vec<Entry>, state::Error> {
-    let mut past: Vec<(DateTime<Utc>, Entry)> = Vec::new();
+pub(super) fn entries(state: &State, config: &Config) -> Result<Vec<HistoryEntry>, state::Error> {
+    let mut past: Vec<(DateTime<Utc>, HistoryEntry)> = Vec::new();
     let mut runs = state.runs(REMEMBERED)?;
     let mut collections = state.collections(REMEMBERED)?;
     for registry in &config.registries {
@@ -28,11 +27,11 @@ pub(super) fn entries(state: &State, config: &Config) -> Result<Vec<Entry>, stat
     }
     for run in runs {
         if let Some(run) = remembered(state, run)? {
-            past.push((run.at, Entry::Run(run)));
+            past.push((run.at, HistoryEntry::Run(run)));
         }
     }
     for state::Collection { registry, collected } in collections {
-        past.push((collected.at, Entry::Collection { registry, collected }));
+        past.push((collected.at, HistoryEntry::Collection { registry, collected }));
     }
     past.sort_by_key(|(at, _)| *at);
     Ok(past.into_iter().map(|(_, entry)| entry).collect())
@@ -41,47 +40,47 @@ pub(super) fn entries(state: &State, config: &Config) -> Result<Vec<Entry>, stat
 /// Lets metrics and page go on with a registry from what the state knows of it.
 pub(super) fn go_on(service: &Service, registry: &str) -> Result<(), state::Error> {
     let state = &service.state;
-    let mut carried = carried(state, registry)?;
+    let mut summary = summary(state, registry)?;
     if lock(&service.jobs).is_busy(registry) {
         // What a run under way has deleted is counted when it ends, and so is what nobody had counted before.
-        carried.deleted.clear();
+        summary.deleted.clear();
     }
-    service.metrics.carry_on(registry, &carried);
+    service.metrics.restore(registry, &summary);
     let run = state.last_run(registry, None)?;
     let run = run.map(|run| remembered(state, run)).transpose()?.flatten();
     let collected = state.last_collection(registry)?.map(|one| one.collected);
-    if carried.last_collection_succeeded == Some(false) {
+    if summary.last_collection_succeeded == Some(false) {
         service.try_collection_again(registry);
     }
-    service.status_store.carry_on(registry, &carried, run, collected);
+    service.status_store.restore(registry, &summary, run, collected);
     show_plan(service, registry)
 }
 
 /// What the counters of a registry go on from.
-fn carried(state: &State, registry: &str) -> Result<Carried, state::Error> {
-    let mut carried = Carried::default();
+fn summary(state: &State, registry: &str) -> Result<RegistrySummary, state::Error> {
+    let mut summary = RegistrySummary::default();
     for total in state.totals()?.into_iter().filter(|total| total.registry == registry) {
         match total.kind {
             TotalKind::DeletedManifests => {
-                carried.deleted.entry(total.policy).or_default().manifests = total.value;
+                summary.deleted.entry(total.policy).or_default().manifests = total.value;
             }
-            TotalKind::DeletedTags => carried.deleted.entry(total.policy).or_default().tags = total.value,
-            TotalKind::ReclaimedBlobs => carried.reclaimed_blobs = total.value,
-            TotalKind::ReclaimedBytes => carried.reclaimed_bytes = total.value,
+            TotalKind::DeletedTags => summary.deleted.entry(total.policy).or_default().tags = total.value,
+            TotalKind::ReclaimedBlobs => summary.reclaimed_blobs = total.value,
+            TotalKind::ReclaimedBytes => summary.reclaimed_bytes = total.value,
             TotalKind::Reclaimable => {}
         }
     }
     let last = state.last_run(registry, None)?;
-    carried.last_run = last.as_ref().and_then(|run| run.finished);
-    carried.last_outcome = last.and_then(|run| run.outcome);
+    summary.last_run = last.as_ref().and_then(|run| run.finished);
+    summary.last_outcome = last.and_then(|run| run.outcome);
     let succeeded = state.last_run(registry, Some(Outcome::Success))?;
-    carried.last_success = succeeded.and_then(|run| run.finished);
-    carried.last_collection = state.last_collection_that(registry, CollectionOutcome::Success)?;
+    summary.last_success = succeeded.and_then(|run| run.finished);
+    summary.last_collection = state.last_collection_that(registry, CollectionOutcome::Success)?;
     // One that a stop kept from beginning tells nothing. Any other that was skipped found too little to free, and so could
     // have been made.
     let last = state.last_collection_but_for(registry, &gc::Error::NotBegun.to_string())?;
-    carried.last_collection_succeeded = last.map(|last| last.collected.outcome != CollectionOutcome::Failed);
-    Ok(carried)
+    summary.last_collection_succeeded = last.map(|last| last.collected.outcome != CollectionOutcome::Failed);
+    Ok(summary)
 }
 
 /// Shows the latest plan of a registry again, and what stood before the run that made it.
@@ -99,23 +98,23 @@ pub(super) fn show_plan(service: &Service, registry: &str) -> Result<(), state::
 /// Counts what a run found out about deletions of earlier ones, whose answers were lost. Only after a run: what
 /// one that is under way does is counted when it ends.
 pub(super) fn catch_up(service: &Service, registry: &str) {
-    match carried(&service.state, registry) {
-        Ok(carried) => {
-            service.metrics.catch_up(registry, &carried);
-            service.status_store.catch_up(registry, &carried);
+    match summary(&service.state, registry) {
+        Ok(summary) => {
+            service.metrics.raise_deleted(registry, &summary);
+            service.status_store.raise_deleted(registry, &summary);
         }
         Err(error) => tracing::error!(registry, %error, "the state cannot be read"),
     }
 }
 
 /// A run that the state knows, as the page shows it; `None` for one that was cut off.
-fn remembered(state: &State, run: RunRecord) -> Result<Option<Run>, state::Error> {
+fn remembered(state: &State, run: RunRecord) -> Result<Option<RunEntry>, state::Error> {
     let (Some(finished), Some(outcome)) = (run.finished, run.outcome) else { return Ok(None) };
     let summary = state.run_summary(run.id)?;
     // Nothing was noted of one that did nothing, nor by older versions of any.
     let did_nothing =
         matches!(outcome, Outcome::Failed | Outcome::Interrupted) && run.deleted + run.untagged == 0;
-    let run = Run {
+    let run = RunEntry {
         id: Some(run.id),
         registry: run.registry,
         at: run.started,
@@ -170,11 +169,11 @@ mod tests {
         for minutes in 0..150 {
             run("other", 20 + minutes, Outcome::Failed);
         }
-        let carried = carried(&state, "main").unwrap();
-        assert_eq!((carried.last_run, carried.last_success), (Some(at(11)), Some(at(1))));
-        assert_eq!(carried.last_outcome, Some(Outcome::Failed));
-        assert_eq!(carried.last_collection, Some(at(1)));
-        assert_eq!(carried.last_collection_succeeded, Some(false));
+        let summary = summary(&state, "main").unwrap();
+        assert_eq!((summary.last_run, summary.last_success), (Some(at(11)), Some(at(1))));
+        assert_eq!(summary.last_outcome, Some(Outcome::Failed));
+        assert_eq!(summary.last_collection, Some(at(1)));
+        assert_eq!(summary.last_collection_succeeded, Some(false));
         assert_eq!(state.last_run("main", Some(Outcome::Skipped)).unwrap().unwrap().started, at(12));
         let config = crate::config::parse(
             "registries: [{ name: main, url: 'https://r' }]\npolicies: [{ name: p, repositories: '.*', untagged: { newer_than: 7d } }]\n",
@@ -184,8 +183,8 @@ mod tests {
         .unwrap();
         let entries = entries(&state, &config).unwrap();
         let own = entries.iter().filter(|entry| match entry {
-            Entry::Run(run) => run.registry == "main",
-            Entry::Collection { registry, .. } => registry == "main",
+            HistoryEntry::Run(run) => run.registry == "main",
+            HistoryEntry::Collection { registry, .. } => registry == "main",
         });
         assert_eq!(own.count(), 2, "the last run and the last collection");
     }

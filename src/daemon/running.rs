@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::active_config::ActiveConfig;
 use super::past;
 use super::service::{Service, lock};
-use crate::http::Run;
+use crate::http::RunEntry;
 use crate::run::{self, LimitMode, RunOptions, RunResult};
 
 impl Service {
@@ -17,8 +17,8 @@ impl Service {
         let begin = Instant::now();
         let at = (self.clock)();
         let Some(context) = active.registry_context(name, at, self) else { return };
-        self.status_store.run_began(name, at);
-        self.metrics.run_under_way(name, Some(at));
+        self.status_store.run_started(name, at);
+        self.metrics.run_started(name, Some(at));
         let options = RunOptions {
             state: &self.state,
             collector: active.collector(name),
@@ -28,13 +28,13 @@ impl Service {
         };
         let mut end = None;
         let result = run::run(context, &options, &()).await;
-        self.metrics.run_under_way(name, None);
+        self.metrics.run_started(name, None);
         match result {
             Ok(RunResult { run, document, report, collected, taken, .. }) => {
                 self.up(name, true);
                 self.metrics.planned(&document);
                 self.status_store.planned(document);
-                self.status_store.run_ended(Run { id: Some(run), ..Run::of(&report, at, taken) });
+                self.status_store.run_ended(RunEntry { id: Some(run), ..RunEntry::of(&report, at, taken) });
                 if report.interrupted {
                     self.note_for_rerun(run);
                 }
@@ -76,7 +76,7 @@ impl Service {
         self.metrics.run_failed(name, taken, (self.clock)());
         // Without a number it has no page of its own, and is told all the same.
         let id = self.state.run_that_began(name, at).ok().flatten();
-        self.status_store.run_ended(Run { id, ..Run::failed(name, &error.to_string(), at, taken) });
+        self.status_store.run_ended(RunEntry { id, ..RunEntry::failed(name, &error.to_string(), at, taken) });
     }
 
     /// A run that a stop ended while it read.
@@ -84,7 +84,8 @@ impl Service {
         tracing::info!(registry = name, "{error}");
         self.metrics.run_interrupted(name, taken, (self.clock)());
         let id = self.state.run_that_began(name, at).ok().flatten();
-        self.status_store.run_ended(Run { id, ..Run::interrupted(name, &error.to_string(), at, taken) });
+        self.status_store
+            .run_ended(RunEntry { id, ..RunEntry::interrupted(name, &error.to_string(), at, taken) });
         if let Some(run) = id {
             self.note_for_rerun(run);
         }

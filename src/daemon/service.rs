@@ -18,7 +18,7 @@ use super::schedule::Job;
 use super::undo::Wish;
 use crate::config::{self, Config, Env, GcSchedule};
 use crate::gc::CollectionLocks;
-use crate::http::{Clock, Entry, Run, StartedRuns, StatusStore};
+use crate::http::{Clock, HistoryEntry, RunEntry, StartedRuns, StatusStore};
 use crate::metrics::Metrics;
 use crate::policy::Mode;
 use crate::report::{CollectionReport, moment};
@@ -70,7 +70,7 @@ impl Service {
         // First, or what is remembered finds no registry that it was the last of.
         status_store.configured(config, clock());
         for entry in past::entries(&state, config)? {
-            status_store.remember(entry);
+            status_store.add_entry(entry);
         }
         Ok(Arc::new(Self {
             state,
@@ -132,9 +132,9 @@ impl Service {
         for registry in &before.config.registries {
             let name = &registry.name;
             match now.registry(name) {
-                None => self.metrics.forget(name),
+                None => self.metrics.remove(name),
                 // Nobody has asked that one yet.
-                Some(other) if other.url != registry.url => self.metrics.not_asked(name),
+                Some(other) if other.url != registry.url => self.metrics.up_unknown(name),
                 Some(_) => continue,
             }
             lock(&self.contacts).forget(name);
@@ -147,7 +147,7 @@ impl Service {
     /// Shows no more of a registry that has left the configuration while something was under way there.
     fn forget_if_gone(&self, name: &str) {
         if self.current().is_some_and(|active| active.registry(name).is_none()) {
-            self.metrics.forget(name);
+            self.metrics.remove(name);
             lock(&self.contacts).forget(name);
         }
     }
@@ -200,7 +200,7 @@ impl Service {
             (Turn::UnderWay | Turn::Waiting(_), Work::Run(_)) => {
                 tracing::warn!(registry = %name, "another run of this registry is under way or waits, so this one is skipped");
                 self.metrics.run_skipped(name);
-                self.status_store.remember(Entry::Run(Run::skipped(name, (self.clock)())));
+                self.status_store.add_entry(HistoryEntry::Run(RunEntry::skipped(name, (self.clock)())));
             }
             (Turn::UnderWay, Work::Collect) => {
                 self.skip_collection(name, "another collection of this registry was under way");
@@ -264,7 +264,7 @@ impl Service {
                 let overridden = limits == LimitMode::Overridden;
                 tracing::info!(registry = %name, limits_overridden = overridden, "a run was asked for");
                 self.begin_work(name, Work::Run(limits));
-                begun.begun.push(name.clone());
+                begun.started.push(name.clone());
             }
         }
         begun

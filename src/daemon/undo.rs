@@ -8,7 +8,7 @@ use super::active_config::ActiveConfig;
 use super::jobs::{Turn, Work};
 use super::past;
 use super::service::{Service, lock};
-use crate::http::{Undo, UndoError, UndoResult};
+use crate::http::{UndoError, UndoRequest, UndoResult};
 use crate::report::undo_document;
 use crate::run::{ImageError, ImageTarget, undo};
 
@@ -23,8 +23,8 @@ pub(super) struct Wish {
 
 impl Service {
     /// Lets an undo wait for its turn, or says why there is none.
-    pub(super) fn begin_undo(self: &Arc<Self>, active: &ActiveConfig, asked: Undo) {
-        let Undo { run, image, answer } = asked;
+    pub(super) fn begin_undo(self: &Arc<Self>, active: &ActiveConfig, asked: UndoRequest) {
+        let UndoRequest { run, image, reply: answer } = asked;
         match self.find(active, run, image.as_deref()) {
             Ok((registry, target)) => {
                 tracing::info!(%registry, run, image, "an undo was asked for");

@@ -1,24 +1,24 @@
 //! The JSON documents of the service, version 1.
 //!
-//! They say what the page says, to programs. Fields are added, never renamed or removed.
+//! They have the same content as the page. Fields may be added; they are never renamed or removed.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::entry::{Entry, Run};
 use super::health::Cause;
-use super::status_store::{Registry, State};
+use super::history_entry::{HistoryEntry, RunEntry};
+use super::status_store::{RegistryStatus, ServiceStatus};
 use crate::policy::Mode;
 use crate::report::{CollectionReport, moment};
 use crate::state::UnconfiguredRegistry;
 
-/// The version of the forms. It changes only if a field changes its meaning.
+/// The version of the documents. It changes only if a field changes its meaning.
 const VERSION: u32 = 1;
 
-/// What `/readyz` says.
-pub(super) fn readiness(state: &State, causes: &[Cause], now: DateTime<Utc>) -> Value {
+/// The document of `/readyz`.
+pub(super) fn readiness(status: &ServiceStatus, causes: &[Cause], now: DateTime<Utc>) -> Value {
     let causes_shown = causes
         .iter()
         .map(|cause| json!({ "cause": cause.cause, "registry": cause.registry, "text": cause.text }));
@@ -27,48 +27,51 @@ pub(super) fn readiness(state: &State, causes: &[Cause], now: DateTime<Utc>) -> 
         "now": moment(now),
         "ready": causes.is_empty(),
         "causes": causes_shown.collect::<Vec<_>>(),
-        "configuration": configuration(state),
+        "configuration": configuration(status),
     })
 }
 
-/// Everything but the plans and the past.
-pub(super) fn status(state: &State, now: DateTime<Utc>) -> Value {
+/// The document of `/api/v1/status`: everything but plans and history.
+pub(super) fn status(status: &ServiceStatus, now: DateTime<Utc>) -> Value {
     json!({
         "version": VERSION,
         "regsweep": env!("CARGO_PKG_VERSION"),
         "now": moment(now),
-        "configuration": configuration(state),
-        "registries": state.registries.iter().map(registry).collect::<Vec<_>>(),
-        "unknown_registries": state.unknown.iter().map(unknown).collect::<Vec<_>>(),
+        "configuration": configuration(status),
+        "registries": status.registries.iter().map(registry).collect::<Vec<_>>(),
+        "unknown_registries": status.unknown.iter().map(unknown).collect::<Vec<_>>(),
     })
 }
 
 /// The latest plan of each registry, or of one; `None` if there is no such registry.
-pub(super) fn plans(state: &State, only: Option<&str>) -> Option<Value> {
-    let selected = selected(state, only)?;
+pub(super) fn plans(status: &ServiceStatus, only: Option<&str>) -> Option<Value> {
+    let selected = selected(status, only)?;
     Some(selected.filter_map(|registry| registry.plan.as_deref()).map(|plan| json!(plan)).collect())
 }
 
 /// Past runs and collections, the latest first; `None` if there is no such registry.
-pub(super) fn history(state: &State, only: Option<&str>) -> Option<Value> {
-    drop(selected(state, only)?);
-    let entries = state.history.iter().filter(|entry| only.is_none_or(|only| entry.registry() == only));
+pub(super) fn history(status: &ServiceStatus, only: Option<&str>) -> Option<Value> {
+    drop(selected(status, only)?);
+    let entries = status.history.iter().filter(|entry| only.is_none_or(|only| entry.registry() == only));
     Some(json!({ "version": VERSION, "history": entries.map(entry).collect::<Vec<_>>() }))
 }
 
-fn selected<'a>(state: &'a State, only: Option<&'a str>) -> Option<impl Iterator<Item = &'a Registry>> {
-    let matches = move |registry: &&Registry| only.is_none_or(|only| registry.name == only);
-    knows(state, only).then(|| state.registries.iter().filter(matches))
+fn selected<'a>(
+    status: &'a ServiceStatus,
+    only: Option<&'a str>,
+) -> Option<impl Iterator<Item = &'a RegistryStatus>> {
+    let matches = move |registry: &&RegistryStatus| only.is_none_or(|only| registry.name == only);
+    is_known(status, only).then(|| status.registries.iter().filter(matches))
 }
 
-/// Whether there is such a registry, or none is asked for.
-pub(super) fn knows(state: &State, only: Option<&str>) -> bool {
-    only.is_none_or(|only| state.registries.iter().any(|registry| registry.name == only))
+/// Whether the registry is in the configuration; true without a registry.
+pub(super) fn is_known(status: &ServiceStatus, only: Option<&str>) -> bool {
+    only.is_none_or(|only| status.registries.iter().any(|registry| registry.name == only))
 }
 
-fn configuration(state: &State) -> Value {
-    let loaded = state.configuration.as_ref();
-    let error = state.configuration_error.as_ref();
+fn configuration(status: &ServiceStatus) -> Value {
+    let loaded = status.configuration.as_ref();
+    let error = status.configuration_error.as_ref();
     json!({
         "mode": loaded.map(|loaded| mode(loaded.mode)),
         "loaded_at": loaded.map(|loaded| moment(loaded.loaded_at)),
@@ -77,7 +80,7 @@ fn configuration(state: &State) -> Value {
     })
 }
 
-/// The word of the configuration.
+/// A mode as the configuration writes it.
 pub(super) fn mode(mode: Mode) -> &'static str {
     match mode {
         Mode::Plan => "plan",
@@ -85,7 +88,7 @@ pub(super) fn mode(mode: Mode) -> &'static str {
     }
 }
 
-fn registry(registry: &Registry) -> Value {
+fn registry(registry: &RegistryStatus) -> Value {
     let plan = registry.plan.as_ref().map(|plan| {
         json!({
             "now": moment(plan.now),
@@ -104,12 +107,12 @@ fn registry(registry: &Registry) -> Value {
         "collection_under_way_since": registry.collecting_since.map(moment),
         "next_run": registry.next_run.map(moment),
         "next_collection": registry.next_collection.map(moment),
-        "collection_waits_until": registry.collection_waits.map(moment),
+        "collection_waits_until": registry.grace_ends.map(moment),
         "last_run": registry.last_run.as_ref().map(run),
         "last_collection": registry.last_collection.as_ref().map(|one| collection(&registry.name, one)),
         "collects": registry.collects,
         "reclaimable_bytes": registry.reclaimable_bytes(),
-        "deleted_uncollected_bytes": registry.left_to_others_bytes(),
+        "deleted_uncollected_bytes": registry.uncollectable_bytes(),
         "deleted_manifests": registry.deleted_manifests,
         "reclaimed_bytes": registry.reclaimed_bytes,
         "plan": plan,
@@ -125,14 +128,14 @@ fn unknown(unknown: &UnconfiguredRegistry) -> Value {
     })
 }
 
-fn entry(entry: &Entry) -> Value {
+fn entry(entry: &HistoryEntry) -> Value {
     match entry {
-        Entry::Run(one) => run(one),
-        Entry::Collection { registry, collected } => collection(registry, collected),
+        HistoryEntry::Run(one) => run(one),
+        HistoryEntry::Collection { registry, collected } => collection(registry, collected),
     }
 }
 
-fn run(run: &Run) -> Value {
+fn run(run: &RunEntry) -> Value {
     json!({
         "what": "run",
         "run": run.id,
@@ -164,7 +167,7 @@ fn collection(registry: &str, collected: &CollectionReport) -> Value {
     })
 }
 
-/// To the millisecond.
+/// In seconds, rounded to milliseconds.
 fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }

@@ -1,17 +1,17 @@
-//! The query parameters of a request: what stands behind the question mark of its address.
+//! The query parameters of a request.
 //!
-//! Each address names the parameters that it takes. Any other is an error, and so is one that is given twice: a
-//! typo such as `registy=main` must not widen a question, or a run, to all registries.
+//! Each route names the parameters that it accepts. Others are an error, and so is one that is given twice: a typo such as
+//! `registy=main` must not extend a query, or a run, to all registries.
 
-/// Parameters that may be repeated, at every address that takes them.
+/// Parameters that may be repeated, on every route that accepts them.
 const REPEATABLE: [&str; 1] = ["repository"];
 
-/// The parameters of one request, in their order. All are known to the address.
+/// The parameters of one request, in their order. The route accepts all of them.
 #[derive(Debug, Clone)]
 pub(super) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
-    /// Reads a query for an address that takes these parameters. An error says what is wrong and what there is.
+    /// Parses a query string for a route that accepts these parameters. An error lists them.
     pub(super) fn parse(query: &str, known: &[&str]) -> Result<Self, String> {
         let mut parameters: Vec<(String, String)> = Vec::new();
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()).into_owned() {
@@ -33,7 +33,7 @@ impl Parameters {
         Ok(Self(parameters))
     }
 
-    /// Each name with its value.
+    /// The names with their values.
     pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }

@@ -1,8 +1,7 @@
-//! The connections of the web server: how many there may be, and how long one may last.
+//! The connections of the web server: how many are open at a time, and how long each may last.
 //!
-//! Whoever can reach the address can open connections, send a byte now and then, or never read an answer.
-//! None of that may keep others from theirs, so nothing here lasts for ever, and there are never more than
-//! so many connections.
+//! A client can open many connections, send a byte now and then, or never read an answer. Other clients must not wait for
+//! it, so the number of connections is limited and everything has a timeout. It knows no route.
 
 use std::collections::VecDeque;
 use std::io::{Error, ErrorKind};
@@ -10,10 +9,6 @@ use std::pin::pin;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
-use axum::http::StatusCode;
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse as _, Response};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -22,55 +17,57 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-use super::set_security_headers;
+use super::middleware::protected;
 
-/// The longest head of a request, in bytes. What is asked for here fits into a tenth of it.
-const HEAD_BYTES: usize = 16 << 10;
+/// The longest request line with headers, in bytes. Ordinary requests need less than a tenth of it.
+const MAX_HEAD_BYTES: usize = 16 << 10;
 
-/// How long answers that have begun may take to end after the shutdown.
-const LAST_ANSWERS: Duration = Duration::from_secs(5);
+/// How long answers may still take after the shutdown was requested.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Without a free file descriptor no connection can be taken. Some are soon given back.
-const PAUSE: Duration = Duration::from_secs(1);
+/// Without a free file descriptor no connection can be accepted: the server tries again after this pause.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// How much is borne of those who ask.
+/// The limits of one web server.
 #[derive(Debug, Clone, Copy)]
 pub struct ServerLimits {
-    /// How long the head of a request may take to arrive, counted from the connection or the answer before.
-    pub head: Duration,
-    /// How long an answer may take to be found.
-    pub answer: Duration,
-    /// After this a connection takes no further request, and after as long again it is cut.
-    pub connection: Duration,
-    /// Connections at one time. For one more, the oldest has to go.
-    pub connections: usize,
+    /// How long the head of a request may take to arrive, from the connection or the previous answer on.
+    pub head_timeout: Duration,
+    /// How long the service may take to produce an answer.
+    pub answer_timeout: Duration,
+    /// After this time a connection accepts no further request; after the same time again it is closed.
+    pub connection_timeout: Duration,
+    /// Open connections at a time. One more closes the oldest.
+    pub max_connections: usize,
 }
 
 impl Default for ServerLimits {
     fn default() -> Self {
         Self {
-            head: Duration::from_secs(10),
-            answer: Duration::from_secs(30),
-            connection: Duration::from_secs(60),
-            // Far below the 1024 open files that a process usually has, for runs need some as well.
-            connections: 256,
+            head_timeout: Duration::from_secs(10),
+            answer_timeout: Duration::from_secs(30),
+            connection_timeout: Duration::from_secs(60),
+            // Far below the usual limit of 1024 open files per process: runs need some of them.
+            max_connections: 256,
         }
     }
 }
 
-/// Serves until the shutdown, and then a moment longer what has begun.
+/// Serves until the shutdown, and then finishes the answers that are being sent, within [`SHUTDOWN_TIMEOUT`].
 pub async fn serve(
     listener: TcpListener,
     router: Router,
-    patience: ServerLimits,
+    limits: ServerLimits,
     shutdown: impl Future<Output = ()>,
 ) {
-    let in_time = middleware::from_fn(move |request, next| find_in_time(patience.answer, request, next));
-    let service = TowerToHyperService::new(router.layer(in_time));
+    let service = TowerToHyperService::new(protected(router, limits.answer_timeout));
     let mut protocol = http1::Builder::new();
-    protocol.timer(TokioTimer::new()).header_read_timeout(patience.head).max_header_size(HEAD_BYTES);
+    protocol
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head_timeout)
+        .max_header_size(MAX_HEAD_BYTES);
     let (ending, ended) = watch::channel(());
-    let mut open = Open::default();
+    let mut open = OpenConnections::default();
     let mut shutdown = pin!(shutdown);
     loop {
         let accepted = tokio::select! {
@@ -80,82 +77,73 @@ pub async fn serve(
         match accepted {
             Ok((stream, _)) => {
                 let connection = protocol.serve_connection(TokioIo::new(stream), service.clone());
-                let task = tokio::spawn(serve_connection(connection, patience.connection, ended.clone()));
-                open.add(task.abort_handle(), patience.connections);
+                let task =
+                    tokio::spawn(serve_connection(connection, limits.connection_timeout, ended.clone()));
+                open.add(task.abort_handle(), limits.max_connections);
             }
-            Err(error) if is_of_one_client(&error) => {}
+            Err(error) if is_client_error(&error) => {}
             Err(error) => {
-                tracing::error!(%error, "no connection can be taken: trying again");
-                sleep(PAUSE).await;
+                tracing::error!(%error, "no connection can be accepted: trying again");
+                sleep(ACCEPT_PAUSE).await;
             }
         }
     }
-    // Nobody is let in any more.
+    // From here on no connection is accepted.
     drop((listener, ended));
-    // Those that are gone do not listen, and nor does anybody if there were none.
+    // An error means that no connection is open.
     let _ = ending.send(());
-    // A client that does not read its answer must not keep us from leaving.
-    let _ = timeout(LAST_ANSWERS, ending.closed()).await;
+    // A client that does not read its answer must not delay the shutdown for long.
+    let _ = timeout(SHUTDOWN_TIMEOUT, ending.closed()).await;
 }
 
-/// Answers on one connection for as long as it may last.
+/// Serves one connection until it ends, its time is over or the server shuts down.
 async fn serve_connection(
     connection: http1::Connection<TokioIo<TcpStream>, TowerToHyperService<Router>>,
-    lasts: Duration,
+    max_age: Duration,
     mut ending: watch::Receiver<()>,
 ) {
     let mut connection = pin!(connection);
-    // How a conversation fails is the client's business.
+    // An error of the connection concerns only its client, who sees it.
     tokio::select! {
         _ = connection.as_mut() => return,
         _ = ending.changed() => {}
-        () = sleep(lasts) => {}
+        () = sleep(max_age) => {}
     }
     connection.as_mut().graceful_shutdown();
-    let _ = timeout(lasts, connection).await;
+    let _ = timeout(max_age, connection).await;
 }
 
-/// Says that there is no answer rather than letting somebody wait for ever.
-async fn find_in_time(limit: Duration, request: Request, next: Next) -> Response {
-    timeout(limit, next.run(request)).await.unwrap_or_else(|_| {
-        let why = "the answer was not found in time: try again later\n";
-        let mut response = (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
-        set_security_headers(response.headers_mut());
-        response
-    })
-}
-
-/// Whether only one connection is lost, by somebody who gave up before it was taken.
-fn is_of_one_client(error: &Error) -> bool {
+/// Whether the client gave up before its connection was accepted. Other connections are not affected.
+fn is_client_error(error: &Error) -> bool {
     use ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// The connections, the oldest first. They are cut when this is dropped.
+/// The open connections, the oldest first. Dropping this closes them.
 #[derive(Default)]
-struct Open(VecDeque<AbortHandle>);
+struct OpenConnections(VecDeque<AbortHandle>);
 
-impl Open {
-    /// One more. Where there are too many the oldest go: who asks and leaves is never the oldest for long.
-    fn add(&mut self, connection: AbortHandle, most: usize) {
+impl OpenConnections {
+    /// Adds a connection. Above `max`, the oldest are closed: a well-behaved client is never the oldest for long.
+    fn add(&mut self, connection: AbortHandle, max: usize) {
         self.0.retain(|open| !open.is_finished());
         self.0.push_back(connection);
-        while self.0.len() > most {
-            self.cut_oldest();
+        while self.0.len() > max {
+            self.close_oldest();
         }
     }
 
-    fn cut_oldest(&mut self) {
+    fn close_oldest(&mut self) {
         if let Some(oldest) = self.0.pop_front() {
             oldest.abort();
         }
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenConnections {
     fn drop(&mut self) {
         while !self.0.is_empty() {
-            self.cut_oldest();
+            self.close_oldest();
         }
     }
 }

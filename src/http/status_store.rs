@@ -1,6 +1,6 @@
-//! What is known of the service at this moment: the daemon writes it, the web server reads it.
+//! The current status of the service: the daemon writes it, the web server reads it.
 //!
-//! It holds what it was told and reads no clock. A reader gets the whole of one moment.
+//! It reads no clock and no state. A reader gets a consistent copy.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -9,100 +9,99 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use url::Url;
 
-use super::entry::{Entry, Run};
+use super::history_entry::{HistoryEntry, RunEntry};
 use crate::config::{Config, Gc, GcSchedule};
-use crate::metrics::Carried;
 use crate::policy::Mode;
 use crate::report::{CollectionOutcome, CollectionReport, Outcome, PlanDocument};
-use crate::state::UnconfiguredRegistry;
+use crate::state::{RegistrySummary, UnconfiguredRegistry};
 
-/// Runs and collections that are remembered, of all registries together.
-const REMEMBERED: usize = 200;
+/// Runs and collections in the history, of all registries together.
+const HISTORY_LENGTH: usize = 200;
 
-/// The state of the service. Clones are the same status_store.
+/// The status of the service. Clones share it.
 #[derive(Clone, Default)]
-pub struct StatusStore(Arc<RwLock<Arc<State>>>);
+pub struct StatusStore(Arc<RwLock<Arc<ServiceStatus>>>);
 
-/// Everything that was known at one moment.
+/// The status at one moment.
 #[derive(Clone, Default)]
-pub(super) struct State {
+pub(super) struct ServiceStatus {
     pub(super) heartbeat: Option<DateTime<Utc>>,
     pub(super) configuration: Option<Configuration>,
-    /// Why the last attempt to read the configuration failed, if it did.
+    /// When and why the last attempt to load the configuration failed, if it did.
     pub(super) configuration_error: Option<(DateTime<Utc>, String)>,
     /// Registries that the state remembers and the configuration does not have.
     pub(super) unknown: Vec<UnconfiguredRegistry>,
     /// In the order of the configuration.
-    pub(super) registries: Vec<Registry>,
-    /// The latest first.
-    pub(super) history: VecDeque<Entry>,
+    pub(super) registries: Vec<RegistryStatus>,
+    /// The latest entry first.
+    pub(super) history: VecDeque<HistoryEntry>,
 }
 
-/// The configuration in force.
+/// The active configuration.
 #[derive(Clone)]
 pub(super) struct Configuration {
     pub(super) loaded_at: DateTime<Utc>,
     pub(super) mode: Mode,
-    /// Where its days begin.
+    /// The time zone of its days and schedules.
     pub(super) timezone: Tz,
 }
 
-/// What is known of one registry.
+/// The status of one registry.
 #[derive(Clone)]
-pub(super) struct Registry {
+pub(super) struct RegistryStatus {
     pub(super) name: String,
     /// Without credentials.
     pub(super) url: String,
-    /// Whether it answered when it was last asked; `None` before that.
+    /// Whether the registry answered the last request; `None` before the first.
     pub(super) up: Option<bool>,
-    /// Why it is still down after a collection that stopped it, if it is.
+    /// Why the registry is still stopped after a collection, if it is.
     pub(super) stopped: Option<String>,
-    /// Whether the configuration says how we collect it.
+    /// Whether the configuration has `gc` for it.
     pub(super) collects: bool,
     pub(super) running_since: Option<DateTime<Utc>>,
     pub(super) collecting_since: Option<DateTime<Utc>>,
     pub(super) next_run: Option<DateTime<Utc>>,
-    /// When the next collection begins at the earliest.
+    /// The earliest start of the next collection.
     pub(super) next_collection: Option<DateTime<Utc>>,
-    /// Whether collections follow runs, rather than a schedule of their own.
+    /// Whether collections follow runs instead of a schedule of their own.
     pub(super) collects_after_runs: bool,
-    /// When the grace of the deletions that wait for a collection ends, if there is one.
-    pub(super) collection_waits: Option<DateTime<Utc>>,
-    pub(super) last_run: Option<Run>,
+    /// When the grace period of the deletions that wait for a collection ends, if there is one.
+    pub(super) grace_ends: Option<DateTime<Utc>>,
+    pub(super) last_run: Option<RunEntry>,
     pub(super) last_collection: Option<CollectionReport>,
-    /// The last collection that failed, as long as none has succeeded since or found too little to free.
+    /// The last failed collection, until one succeeds or finds too little to free.
     pub(super) failed_collection: Option<CollectionReport>,
-    /// Deleted, and not collected by us.
+    /// Bytes that were deleted and that no collection of regsweep has freed.
     pub(super) uncollected_bytes: u64,
     pub(super) deleted_manifests: u64,
     pub(super) reclaimed_bytes: u64,
-    /// The latest plan, with what came of it.
+    /// The latest plan, with its result.
     pub(super) plan: Option<Arc<PlanDocument>>,
 }
 
 impl StatusStore {
-    /// The loop of the daemon answers.
-    pub fn beat(&self, now: DateTime<Utc>) {
-        self.update(|state| state.heartbeat = Some(now));
+    /// The main loop of the daemon runs.
+    pub fn heartbeat(&self, now: DateTime<Utc>) {
+        self.update(|status| status.heartbeat = Some(now));
     }
 
-    /// A configuration is in force. What is known of registries that stay is kept.
+    /// A configuration became active. The status of registries that stay is kept.
     pub fn configured(&self, config: &Config, now: DateTime<Utc>) {
-        self.update(|state| {
-            state.configuration =
+        self.update(|status| {
+            status.configuration =
                 Some(Configuration { loaded_at: now, mode: config.mode, timezone: config.timezone });
-            state.configuration_error = None;
-            let mut old = std::mem::take(&mut state.registries);
+            status.configuration_error = None;
+            let mut old = std::mem::take(&mut status.registries);
             for registry in &config.registries {
                 let url = without_credentials(&registry.url);
                 let known = match old.iter().position(|known| known.name == registry.name) {
                     Some(position) => old.swap_remove(position),
-                    None => Registry::new(&registry.name, url.clone(), &state.history),
+                    None => RegistryStatus::new(&registry.name, url.clone(), &status.history),
                 };
-                // Nobody has asked it yet at another address.
+                // At a new address it has not been asked yet.
                 let up = known.up.filter(|_| known.url == url);
                 let after_runs = |gc: &Gc| matches!(gc.schedule, GcSchedule::AfterRun);
-                state.registries.push(Registry {
+                status.registries.push(RegistryStatus {
                     url,
                     up,
                     collects: registry.gc.is_some(),
@@ -115,63 +114,63 @@ impl StatusStore {
 
     /// Registries that the state remembers and the configuration does not have.
     pub fn unknown(&self, unknown: Vec<UnconfiguredRegistry>) {
-        self.update(|state| state.unknown = unknown);
+        self.update(|status| status.unknown = unknown);
     }
 
-    /// These registries have other names now: the old one and the new one of each. Before [`StatusStore::configured`].
+    /// Renames registries, from the first name of each pair to the second. Call it before [`StatusStore::configured`].
     pub fn renamed(&self, names: &[(String, String)]) {
         let rename = |name: &mut String| {
             if let Some((_, new)) = names.iter().find(|(old, _)| old == name) {
                 name.clone_from(new);
             }
         };
-        self.update(|state| {
-            state.registries.iter_mut().for_each(|registry| rename(&mut registry.name));
-            state.history.iter_mut().for_each(|entry| match entry {
-                Entry::Run(run) => rename(&mut run.registry),
-                Entry::Collection { registry, .. } => rename(registry),
+        self.update(|status| {
+            status.registries.iter_mut().for_each(|registry| rename(&mut registry.name));
+            status.history.iter_mut().for_each(|entry| match entry {
+                HistoryEntry::Run(run) => rename(&mut run.registry),
+                HistoryEntry::Collection { registry, .. } => rename(registry),
             });
         });
     }
 
-    /// A configuration could not be used; the one before it, if any, stays in force.
+    /// A configuration could not be loaded; the previous one, if any, stays active.
     pub fn reload_failed(&self, error: &str, now: DateTime<Utc>) {
-        self.update(|state| state.configuration_error = Some((now, error.to_owned())));
+        self.update(|status| status.configuration_error = Some((now, error.to_owned())));
     }
 
-    /// What the state knows of a registry that is new here: as after a restart, or because it has another name or
-    /// address now. What is known already stays.
-    pub fn carry_on(
+    /// Continues with a registry from the state: after a restart, or because its name or address has changed. What is
+    /// known already stays.
+    pub fn restore(
         &self,
         name: &str,
-        carried: &Carried,
-        run: Option<Run>,
+        summary: &RegistrySummary,
+        run: Option<RunEntry>,
         collected: Option<CollectionReport>,
     ) {
-        self.catch_up(name, carried);
+        self.raise_deleted(name, summary);
         self.registry(name, |registry| {
-            registry.reclaimed_bytes = registry.reclaimed_bytes.max(carried.reclaimed_bytes);
+            registry.reclaimed_bytes = registry.reclaimed_bytes.max(summary.reclaimed_bytes);
             registry.last_run = registry.last_run.take().or(run);
             registry.last_collection = registry.last_collection.take().or(collected);
             let failed = registry.last_collection.as_ref().filter(|one| {
-                one.outcome == CollectionOutcome::Failed && carried.last_collection_succeeded == Some(false)
+                one.outcome == CollectionOutcome::Failed && summary.last_collection_succeeded == Some(false)
             });
             registry.failed_collection = registry.failed_collection.take().or(failed.cloned());
-            if carried.last_collection_succeeded == Some(true) {
+            if summary.last_collection_succeeded == Some(true) {
                 registry.failed_collection = None;
             }
         });
     }
 
-    /// Shows deletions that a later run found out to have happened.
-    pub fn catch_up(&self, registry: &str, carried: &Carried) {
-        let all = carried.deleted.values().map(|count| count.manifests).sum::<u64>();
+    /// Adds deletions that a later run has confirmed.
+    pub fn raise_deleted(&self, registry: &str, summary: &RegistrySummary) {
+        let all = summary.deleted.values().map(|count| count.manifests).sum::<u64>();
         self.registry(registry, |registry| registry.deleted_manifests = registry.deleted_manifests.max(all));
     }
 
-    /// Something that happened before the restart. The latest comes last.
-    pub fn remember(&self, entry: Entry) {
-        self.update(|state| state.remember(entry));
+    /// Adds an entry to the history. Add the latest last.
+    pub fn add_entry(&self, entry: HistoryEntry) {
+        self.update(|status| status.add_entry(entry));
     }
 
     /// Whether the registry answered.
@@ -179,48 +178,47 @@ impl StatusStore {
         self.registry(registry, |registry| registry.up = Some(up));
     }
 
-    /// A collection has stopped the registry, and this stands in the way of its coming back; `None` once it is
-    /// back.
+    /// Why the registry is still stopped after a collection; `None` once it runs again.
     pub fn stopped(&self, registry: &str, why: Option<&str>) {
         self.registry(registry, |registry| registry.stopped = why.map(str::to_owned));
     }
 
-    /// When the next run begins; `None` if none is scheduled.
+    /// The start of the next run; `None` if none is scheduled.
     pub fn next_run(&self, registry: &str, at: Option<DateTime<Utc>>) {
         self.registry(registry, |registry| registry.next_run = at);
     }
 
-    /// When the next collection begins at the earliest; `None` if none is scheduled.
+    /// The earliest start of the next collection; `None` if none is scheduled.
     pub fn next_collection(&self, registry: &str, at: Option<DateTime<Utc>>) {
         self.registry(registry, |registry| registry.next_collection = at);
     }
 
-    /// A run is under way.
-    pub fn run_began(&self, registry: &str, now: DateTime<Utc>) {
+    /// A run started.
+    pub fn run_started(&self, registry: &str, now: DateTime<Utc>) {
         self.registry(registry, |registry| registry.running_since = Some(now));
     }
 
-    /// This is the latest plan of a registry, with what came of it.
+    /// Sets the latest plan of a registry, with its result.
     pub fn planned(&self, plan: PlanDocument) {
         let name = plan.registry.clone();
         self.registry(&name, |registry| registry.plan = Some(Arc::new(plan)));
     }
 
-    /// A run ended. For one that was skipped use [`StatusStore::remember`]: the other one goes on.
-    pub fn run_ended(&self, run: Run) {
+    /// A run ended. For a skipped run use [`StatusStore::add_entry`]: the other run goes on.
+    pub fn run_ended(&self, run: RunEntry) {
         self.registry(&run.registry, |registry| {
             registry.running_since = None;
             registry.deleted_manifests += u64::try_from(run.deleted).unwrap_or_default();
         });
-        self.remember(Entry::Run(run));
+        self.add_entry(HistoryEntry::Run(run));
     }
 
-    /// A collection is under way.
-    pub fn collection_began(&self, registry: &str, now: DateTime<Utc>) {
+    /// A collection started.
+    pub fn collection_started(&self, registry: &str, now: DateTime<Utc>) {
         self.registry(registry, |registry| registry.collecting_since = Some(now));
     }
 
-    /// A collection ended, or did not begin.
+    /// A collection ended or was skipped.
     pub fn collected(&self, registry: &str, collected: CollectionReport) {
         self.registry(registry, |registry| {
             registry.collecting_since = None;
@@ -228,73 +226,74 @@ impl StatusStore {
                 registry.reclaimed_bytes += collected.bytes;
             }
         });
-        self.remember(Entry::Collection { registry: registry.to_owned(), collected });
+        self.add_entry(HistoryEntry::Collection { registry: registry.to_owned(), collected });
     }
 
-    /// A collection found too little to free. So it could have been made, and what failed before is mended.
+    /// A collection found too little to free. It would have been possible, so an earlier failure is over.
     pub fn collection_not_worth_it(&self, registry: &str) {
         self.registry(registry, |registry| registry.failed_collection = None);
     }
 
-    /// The deletions that wait for a collection have a grace until then, if they do.
-    pub fn collection_waits(&self, registry: &str, until: Option<DateTime<Utc>>) {
-        self.registry(registry, |registry| registry.collection_waits = until);
+    /// When the grace period of the deletions that wait for a collection ends, if there is one.
+    pub fn grace_ends(&self, registry: &str, until: Option<DateTime<Utc>>) {
+        self.registry(registry, |registry| registry.grace_ends = until);
     }
 
-    /// So many bytes have been deleted and not been collected by us, whether we ever will or not.
+    /// Sets the bytes that were deleted and that no collection of regsweep has freed.
     pub fn uncollected(&self, registry: &str, bytes: u64) {
         self.registry(registry, |registry| registry.uncollected_bytes = bytes);
     }
 
-    pub(super) fn state(&self) -> Arc<State> {
-        // Updates cannot panic half-way into something that would harm a reader.
+    pub(super) fn status(&self) -> Arc<ServiceStatus> {
+        // An update that panics leaves a usable status.
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn update(&self, change: impl FnOnce(&mut State)) {
+    fn update(&self, change: impl FnOnce(&mut ServiceStatus)) {
         change(Arc::make_mut(&mut self.0.write().unwrap_or_else(PoisonError::into_inner)));
     }
 
-    /// Changes what is known of a registry; one that has left the configuration is nobody's business.
-    fn registry(&self, name: &str, change: impl FnOnce(&mut Registry)) {
-        self.update(|state| {
-            if let Some(registry) = state.registries.iter_mut().find(|registry| registry.name == name) {
+    /// Changes the status of a registry, if it is in the configuration.
+    fn registry(&self, name: &str, change: impl FnOnce(&mut RegistryStatus)) {
+        self.update(|status| {
+            if let Some(registry) = status.registries.iter_mut().find(|registry| registry.name == name) {
                 change(registry);
             }
         });
     }
 }
 
-impl State {
-    fn remember(&mut self, entry: Entry) {
+impl ServiceStatus {
+    fn add_entry(&mut self, entry: HistoryEntry) {
         if let Some(registry) = self.registries.iter_mut().find(|registry| registry.name == entry.registry())
         {
-            registry.note(&entry);
+            registry.apply(&entry);
         }
-        // The youngest first, by their beginnings: a long run ends after others that began later.
+        // In the order of their starts: a long run may end after others that started later.
         let place = self.history.iter().take_while(|other| other.at() > entry.at()).count();
         self.history.insert(place, entry);
-        self.history.truncate(REMEMBERED);
+        self.history.truncate(HISTORY_LENGTH);
     }
 }
 
-impl Registry {
-    /// What waits for a collection of ours.
+impl RegistryStatus {
+    /// Bytes that the next collection can free.
     pub(super) fn reclaimable_bytes(&self) -> u64 {
         if self.collects { self.uncollected_bytes } else { 0 }
     }
 
-    /// What no collection of ours will free. Whether something else has, nobody tells us.
-    pub(super) fn left_to_others_bytes(&self) -> u64 {
+    /// Bytes that no collection of regsweep will free, because the registry has no `gc`. Whether something else has freed
+    /// them is unknown.
+    pub(super) fn uncollectable_bytes(&self) -> u64 {
         if self.collects { 0 } else { self.uncollected_bytes }
     }
 
-    /// What happens there last is what it shows.
-    fn note(&mut self, entry: &Entry) {
+    /// Makes an entry the last run or the last collection.
+    fn apply(&mut self, entry: &HistoryEntry) {
         match entry {
-            Entry::Run(run) if run.outcome != Outcome::Skipped => self.last_run = Some(run.clone()),
-            Entry::Run(_) => {}
-            Entry::Collection { collected, .. } => {
+            HistoryEntry::Run(run) if run.outcome != Outcome::Skipped => self.last_run = Some(run.clone()),
+            HistoryEntry::Run(_) => {}
+            HistoryEntry::Collection { collected, .. } => {
                 self.last_collection = Some(collected.clone());
                 match collected.outcome {
                     CollectionOutcome::Success => self.failed_collection = None,
@@ -305,8 +304,8 @@ impl Registry {
         }
     }
 
-    /// One that was not here before, or was taken out of the configuration meanwhile. `history` is the youngest first.
-    fn new(name: &str, url: String, history: &VecDeque<Entry>) -> Self {
+    /// A registry that is new in the configuration, or that was removed and is back. `history` has the latest entry first.
+    fn new(name: &str, url: String, history: &VecDeque<HistoryEntry>) -> Self {
         let mut new = Self {
             name: name.to_owned(),
             url,
@@ -318,7 +317,7 @@ impl Registry {
             next_run: None,
             next_collection: None,
             collects_after_runs: false,
-            collection_waits: None,
+            grace_ends: None,
             last_run: None,
             last_collection: None,
             failed_collection: None,
@@ -327,7 +326,7 @@ impl Registry {
             reclaimed_bytes: 0,
             plan: None,
         };
-        history.iter().rev().filter(|entry| entry.registry() == name).for_each(|entry| new.note(entry));
+        history.iter().rev().filter(|entry| entry.registry() == name).for_each(|entry| new.apply(entry));
         new
     }
 }

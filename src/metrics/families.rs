@@ -5,13 +5,13 @@ use prometheus::{
     HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, core::Collector,
 };
 
-/// From a run of an empty registry to one of a huge one.
+/// From a run over an empty registry to one over a very large registry.
 const RUN_SECONDS: [f64; 11] = [0.5, 1.0, 5.0, 15.0, 60.0, 180.0, 600.0, 1800.0, 3600.0, 7200.0, 21_600.0];
 
-/// From a collection of a demo to the longest that is allowed by default.
+/// From the collection of a demo registry to the default timeout.
 const GC_SECONDS: [f64; 11] = [1.0, 5.0, 15.0, 30.0, 60.0, 180.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0];
 
-/// From a registry on the same machine to one that is about to run into the timeout.
+/// From a registry on the same machine to the timeout of a request.
 const REQUEST_SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
 /// Every metric by its name without the prefix.
@@ -61,199 +61,199 @@ pub(super) struct Families {
 
 impl Families {
     pub(super) fn new() -> Result<Self, prometheus::Error> {
-        let maker = Maker { registry: Registry::new() };
-        maker.register(ProcessCollector::for_self())?;
+        let builder = Builder { registry: Registry::new() };
+        builder.register(ProcessCollector::for_self())?;
         Ok(Self {
-            build_info: maker.gauges(
+            build_info: builder.gauges(
                 "build_info",
                 "Which regsweep this is; always 1.",
                 &["version", "revision"],
             )?,
-            config_last_reload_successful: maker.gauge(
+            config_last_reload_successful: builder.gauge(
                 "config_last_reload_successful",
                 "Whether the last configuration that was read is in force: 1 or 0.",
             )?,
-            config_last_reload_success_timestamp_seconds: maker.gauge(
+            config_last_reload_success_timestamp_seconds: builder.gauge(
                 "config_last_reload_success_timestamp_seconds",
                 "When a configuration was last put in force, in Unix seconds; 0 is never.",
             )?,
-            unknown_registries: maker.gauge(
+            unknown_registries: builder.gauge(
                 "unknown_registries",
                 "Registries that the state remembers and the configuration does not have.",
             )?,
-            registry_up: maker.per_registry(
+            registry_up: builder.per_registry(
                 "registry_up",
                 "Whether the registry answered when it was last asked: 1 or 0.",
             )?,
-            registry_stopped: maker.per_registry(
+            registry_stopped: builder.per_registry(
                 "registry_stopped",
                 "Whether the registry was stopped for a collection that has ended, and is not back yet: 1 or 0.",
             )?,
-            repositories: maker.per_registry(
+            repositories: builder.per_registry(
                 "repositories",
                 "Repositories that a policy claims and that could be read, in the last plan.",
             )?,
-            tags: maker.per_registry("tags", "Tags in those repositories, in the last plan.")?,
-            manifests: maker.per_registry(
+            tags: builder.per_registry("tags", "Tags in those repositories, in the last plan.")?,
+            manifests: builder.per_registry(
                 "manifests",
                 "Manifests that were reached in those repositories, in the last plan.",
             )?,
-            referenced_bytes: maker.per_registry(
+            referenced_bytes: builder.per_registry(
                 "referenced_bytes",
                 "Bytes that kept manifests refer to, counted once in each repository and as far as they were \
                  read, in the last plan.",
             )?,
-            expired_manifests: maker.per_registry(
+            expired_manifests: builder.per_registry(
                 "expired_manifests",
                 "Manifests that the last plan deletes and that are not gone yet.",
             )?,
-            expired_bytes: maker.per_registry(
+            expired_bytes: builder.per_registry(
                 "expired_bytes",
                 "Bytes that only manifests refer to which the last plan deletes and that are not gone yet, counted \
                  once in each repository.",
             )?,
-            held_back_manifests: maker.per_registry(
+            held_back_manifests: builder.per_registry(
                 "held_back_manifests",
                 "Manifests that policies with `mode: plan` would delete by the last plan.",
             )?,
-            held_back_bytes: maker.per_registry(
+            held_back_bytes: builder.per_registry(
                 "held_back_bytes",
                 "Bytes that only manifests refer to which policies with `mode: plan` would delete by the last plan, \
                  counted once in each repository.",
             )?,
-            runs_total: maker.counters(
+            runs_total: builder.counters(
                 "runs_total",
                 "Runs that ended, or were skipped because one was under way, by outcome.",
                 &["registry", "outcome"],
             )?,
-            run_duration_seconds: maker.histograms(
+            run_duration_seconds: builder.histograms(
                 "run_duration_seconds",
                 "How long runs took, in seconds.",
                 &["registry"],
                 &RUN_SECONDS,
             )?,
-            last_run_timestamp_seconds: maker.per_registry(
+            last_run_timestamp_seconds: builder.per_registry(
                 "last_run_timestamp_seconds",
                 "When the last run ended, whatever came of it, in Unix seconds; 0 is never.",
             )?,
-            last_success_timestamp_seconds: maker.per_registry(
+            last_success_timestamp_seconds: builder.per_registry(
                 "last_success_timestamp_seconds",
                 "When a run last ended in success, in Unix seconds; 0 is never.",
             )?,
-            next_run_timestamp_seconds: maker.per_registry(
+            next_run_timestamp_seconds: builder.per_registry(
                 "next_run_timestamp_seconds",
                 "When the next run begins, in Unix seconds; 0 is not scheduled.",
             )?,
-            run_started_timestamp_seconds: maker.per_registry(
+            run_started_timestamp_seconds: builder.per_registry(
                 "run_started_timestamp_seconds",
                 "When the run that is under way began, in Unix seconds; 0 is none under way.",
             )?,
-            run_timeout_seconds: maker.per_registry(
+            run_timeout_seconds: builder.per_registry(
                 "run_timeout_seconds",
                 "How long a run, and the collection that follows it, may take at most, in seconds.",
             )?,
-            last_run_outcome: maker.gauges(
+            last_run_outcome: builder.gauges(
                 "last_run_outcome",
                 "How the last run ended: 1 for its outcome, 0 for all others. Not there before the first one.",
                 &["registry", "outcome"],
             )?,
-            last_run_refusals: maker.gauges(
+            last_run_refusals: builder.gauges(
                 "last_run_refusals",
                 "Refusals in the last run that could read the registry, by the limit that would have been crossed.",
                 &["registry", "limit"],
             )?,
-            deleted_manifests_total: maker.counters(
+            deleted_manifests_total: builder.counters(
                 "deleted_manifests_total",
                 "Manifests that were deleted, by policy; carries on after a restart.",
                 &["registry", "policy"],
             )?,
-            deleted_tags_total: maker.counters(
+            deleted_tags_total: builder.counters(
                 "deleted_tags_total",
                 "Tags that were removed, alone or with their manifest, by policy; carries on after a restart.",
                 &["registry", "policy"],
             )?,
-            repository_failures_total: maker.counters(
+            repository_failures_total: builder.counters(
                 "repository_failures_total",
                 "Repositories that a run could not read, and deletions in them that failed, by kind of failure.",
                 &["registry", "kind"],
             )?,
-            limit_refusals_total: maker.counters(
+            limit_refusals_total: builder.counters(
                 "limit_refusals_total",
                 "Refusals of a run, or of a repository in it, by the limit that would have been crossed.",
                 &["registry", "limit"],
             )?,
-            gc_runs_total: maker.counters(
+            gc_runs_total: builder.counters(
                 "gc_runs_total",
                 "Collections that ended, or did not begin, by outcome.",
                 &["registry", "outcome"],
             )?,
-            gc_duration_seconds: maker.histograms(
+            gc_duration_seconds: builder.histograms(
                 "gc_duration_seconds",
                 "How long collections took, in seconds.",
                 &["registry"],
                 &GC_SECONDS,
             )?,
-            gc_downtime_seconds: maker.histograms(
+            gc_downtime_seconds: builder.histograms(
                 "gc_downtime_seconds",
                 "How long the registry did not answer because of a collection, in seconds.",
                 &["registry"],
                 &GC_SECONDS,
             )?,
-            gc_last_success_timestamp_seconds: maker.per_registry(
+            gc_last_success_timestamp_seconds: builder.per_registry(
                 "gc_last_success_timestamp_seconds",
                 "When a collection last ended in success, in Unix seconds; 0 is never.",
             )?,
-            gc_last_run_successful: maker.per_registry(
+            gc_last_run_successful: builder.per_registry(
                 "gc_last_run_successful",
                 "Whether the last collection succeeded, or found too little to free: 1 or 0. Not there before the \
                  first one, nor without `gc`.",
             )?,
-            gc_next_timestamp_seconds: maker.per_registry(
+            gc_next_timestamp_seconds: builder.per_registry(
                 "gc_next_timestamp_seconds",
                 "When the next collection begins at the earliest, in Unix seconds: by itself, or after the run that it \
                  follows; 0 is not scheduled. Not there without `gc`.",
             )?,
-            reclaimed_bytes_total: maker.counters(
+            reclaimed_bytes_total: builder.counters(
                 "reclaimed_bytes_total",
                 "Bytes of the blobs that collections really removed; carries on after a restart.",
                 &["registry"],
             )?,
-            reclaimed_blobs_total: maker.counters(
+            reclaimed_blobs_total: builder.counters(
                 "reclaimed_blobs_total",
                 "Blobs that collections really removed; carries on after a restart.",
                 &["registry"],
             )?,
-            reclaimable_bytes: maker.per_registry(
+            reclaimable_bytes: builder.per_registry(
                 "reclaimable_bytes",
                 "Bytes that were deleted and wait for a collection. Not there without `gc`.",
             )?,
-            deleted_uncollected_bytes: maker.per_registry(
+            deleted_uncollected_bytes: builder.per_registry(
                 "deleted_uncollected_bytes",
                 "Bytes that were deleted in a registry that regsweep does not collect, for want of a `gc`. Whether \
                  something else has freed them is unknown. Not there with `gc`.",
             )?,
-            registry_requests_total: maker.counters(
+            registry_requests_total: builder.counters(
                 "registry_requests_total",
                 "Requests to the registry and its token service, by method and status (`error` if no whole \
                  answer came, `other` for a status without a name).",
                 &["registry", "method", "code"],
             )?,
-            registry_request_duration_seconds: maker.histograms(
+            registry_request_duration_seconds: builder.histograms(
                 "registry_request_duration_seconds",
                 "How long requests to the registry and its token service took, in seconds.",
                 &["registry", "method"],
                 &REQUEST_SECONDS,
             )?,
-            registry_retries_total: maker.counters(
+            registry_retries_total: builder.counters(
                 "registry_retries_total",
                 "Requests that were sent once more.",
                 &["registry"],
             )?,
-            registry: maker.registry,
+            registry: builder.registry,
         })
     }
 
-    /// The gauges with no label but the registry that begin at zero, since that is true then.
+    /// The gauges with only the label `registry` that start at zero, because zero is their true value then.
     pub(super) fn gauges(&self) -> [&IntGaugeVec; 6] {
         [
             &self.registry_stopped,
@@ -265,7 +265,7 @@ impl Families {
         ]
     }
 
-    /// The gauges with no label but the registry that are not there before their value is known.
+    /// The gauges with only the label `registry` that exist only once their value is known.
     pub(super) fn gauges_once_known(&self) -> [&IntGaugeVec; 14] {
         [
             &self.registry_up,
@@ -285,23 +285,23 @@ impl Families {
         ]
     }
 
-    /// The counters with no label but the registry.
+    /// The counters with only the label `registry`.
     pub(super) fn counters(&self) -> [&IntCounterVec; 3] {
         [&self.reclaimed_bytes_total, &self.reclaimed_blobs_total, &self.registry_retries_total]
     }
 
-    /// The histograms with no label but the registry.
+    /// The histograms with only the label `registry`.
     pub(super) fn histograms(&self) -> [&HistogramVec; 3] {
         [&self.run_duration_seconds, &self.gc_duration_seconds, &self.gc_downtime_seconds]
     }
 }
 
-/// Makes metrics with the prefix and registers them.
-struct Maker {
+/// Creates metrics with the prefix and registers them.
+struct Builder {
     registry: Registry,
 }
 
-impl Maker {
+impl Builder {
     fn register(&self, collector: impl Collector + 'static) -> Result<(), prometheus::Error> {
         self.registry.register(Box::new(collector))
     }

@@ -1,4 +1,4 @@
-//! Requests to one registry, counted as they happen.
+//! Counts the requests to one registry.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub(super) struct Requests {
     retries: IntCounter,
 }
 
-/// Makes the series visible that every registry comes to have.
+/// Creates the series that every registry has sooner or later.
 pub(super) fn create(families: &Families, registry: &str) {
     for (method, code) in [("GET", "200"), ("GET", "error"), ("DELETE", "202"), ("DELETE", "error")] {
         families.registry_requests_total.with_label_values(&[registry, method, code]);
@@ -37,7 +37,7 @@ impl Requests {
 
 impl Observer for Requests {
     fn request_finished(&self, method: &'static str, status: Option<u16>, taken: Duration) {
-        // A server could make up hundreds of statuses; those with a name are few.
+        // A server could send hundreds of different status codes; few of them have a name.
         let named = |status: &StatusCode| status.canonical_reason().is_some();
         let status = status.map(|status| StatusCode::from_u16(status).ok().filter(named));
         let code = match &status {

@@ -23,7 +23,7 @@ fn check(metrics: &Metrics, lines: &[&str]) {
 }
 
 #[test]
-fn a_new_registry_has_every_series_at_zero_where_that_is_true() {
+fn new_registry_has_every_series_at_zero_where_that_is_its_value() {
     check(
         &fresh(),
         &[
@@ -47,12 +47,12 @@ fn a_new_registry_has_every_series_at_zero_where_that_is_true() {
         "reclaimable_bytes",
         "last_run_refusals",
     ] {
-        assert!(!text.contains(&format!("regsweep_{name}{{")), "nobody has asked yet: {name}");
+        assert!(!text.contains(&format!("regsweep_{name}{{")), "its value is unknown: {name}");
     }
 }
 
 #[test]
-fn a_run_is_counted_from_its_report() {
+fn run_is_counted_from_its_report() {
     let metrics = fresh();
     let repository = RepositoryName::parse("team/app").unwrap();
     let digest = Digest::of(b"a");
@@ -112,7 +112,7 @@ fn a_run_is_counted_from_its_report() {
             r#"last_run_outcome{outcome="partial",registry="main"} 0"#,
         ],
     );
-    // The next run is not refused, and what was counted stays counted.
+    // The next run has no refusal; counters keep their value.
     metrics.run_finished(&RunReport { refusals: Vec::new(), ..report }, Duration::from_secs(1), now());
     check(
         &metrics,
@@ -126,16 +126,16 @@ fn a_run_is_counted_from_its_report() {
 }
 
 #[test]
-fn a_run_is_under_way_until_it_ends() {
+fn run_start_is_shown_until_the_run_ends() {
     let metrics = fresh();
-    metrics.run_under_way("main", Some(now()));
+    metrics.run_started("main", Some(now()));
     check(&metrics, &[r#"run_started_timestamp_seconds{registry="main"} 1781697600"#]);
-    metrics.run_under_way("main", None);
+    metrics.run_started("main", None);
     check(&metrics, &[r#"run_started_timestamp_seconds{registry="main"} 0"#]);
 }
 
 #[test]
-fn a_collection_counts_only_what_it_did() {
+fn collection_is_counted_with_its_own_result_only() {
     let metrics = fresh();
     let collected = |outcome, bytes| CollectionReport {
         at: now(),
@@ -182,7 +182,7 @@ fn a_collection_counts_only_what_it_did() {
 }
 
 #[test]
-fn what_no_collection_frees_waits_for_none() {
+fn deleted_bytes_without_gc_are_not_reclaimable() {
     let metrics = fresh();
     metrics.reclaimable("main", 5);
     metrics.collected(
@@ -192,7 +192,7 @@ fn what_no_collection_frees_waits_for_none() {
             ..CollectionReport::skipped(now(), String::new())
         },
     );
-    // The configuration has no `gc` for it any more.
+    // The configuration no longer has `gc` for the registry.
     metrics.uncollected("main", 5);
     check(&metrics, &[r#"deleted_uncollected_bytes{registry="main"} 5"#]);
     let text = metrics.encode().unwrap();
@@ -200,16 +200,17 @@ fn what_no_collection_frees_waits_for_none() {
     metrics.reclaimable("main", 6);
     let text = metrics.encode().unwrap();
     assert!(!text.contains("deleted_uncollected_bytes{"), "{text}");
-    metrics.forget("main");
+    metrics.remove("main");
     assert!(!metrics.encode().unwrap().contains("reclaimable_bytes{"));
 }
 
 #[test]
-fn counters_carry_on_and_gauges_can_be_forgotten() {
+fn counters_continue_from_the_state_and_gauges_can_be_removed() {
     let metrics = fresh();
     let deleted = [("old".to_owned(), DeletedCount { manifests: 5, tags: 6 })].into();
-    let carried = Carried { deleted, reclaimed_bytes: 7, last_success: Some(now()), ..Carried::default() };
-    metrics.carry_on("main", &carried);
+    let summary =
+        RegistrySummary { deleted, reclaimed_bytes: 7, last_success: Some(now()), ..Default::default() };
+    metrics.restore("main", &summary);
     metrics.reclaimable("main", u64::MAX);
     metrics.up("main", true);
     check(
@@ -221,7 +222,7 @@ fn counters_carry_on_and_gauges_can_be_forgotten() {
             r#"reclaimable_bytes{registry="main"} 9223372036854776000"#,
         ],
     );
-    metrics.forget("main");
+    metrics.remove("main");
     let text = metrics.encode().unwrap();
     assert!(!text.contains("reclaimable_bytes{") && !text.contains("registry_up{"), "{text}");
     assert!(text.contains("reclaimed_bytes_total{"), "{text}");
@@ -248,7 +249,7 @@ fn requests_are_counted_with_few_codes() {
 }
 
 #[test]
-fn a_failed_reload_does_not_move_the_moment_of_the_last_good_one() {
+fn reload_that_fails_keeps_the_time_of_the_last_success() {
     let metrics = fresh();
     metrics.config_reloaded(true, now());
     metrics.config_reloaded(false, now() + chrono::TimeDelta::hours(1));

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 
 use chrono::TimeDelta;
 use regsweep::config;
-use regsweep::http::{Run, StatusStore};
+use regsweep::http::{RunEntry, StatusStore};
 use regsweep::metrics::Metrics;
 use regsweep::report::{CollectionOutcome, CollectionReport, CompletedDeletions, PlanDocument, RunReport};
 use reqwest::{Response, StatusCode};
@@ -73,7 +73,7 @@ async fn busy() -> String {
 async fn healthy() -> (String, StatusStore) {
     let status_store = StatusStore::default();
     status_store.configured(&harness::config("enforce"), now());
-    status_store.beat(now());
+    status_store.heartbeat(now());
     (start(status_store.clone(), Metrics::new("0.1.0", "").unwrap()).await, status_store)
 }
 
@@ -155,7 +155,7 @@ async fn the_history_begins_with_what_began_last() {
     // A long run ends after another that began later.
     for minutes in [5, 2, 9] {
         let at = now() - TimeDelta::minutes(minutes);
-        status_store.run_ended(Run::failed("main", "", at, std::time::Duration::from_secs(1)));
+        status_store.run_ended(RunEntry::failed("main", "", at, std::time::Duration::from_secs(1)));
     }
     let history = json(&format!("{url}/api/v1/history")).await;
     let began: Vec<_> = history["history"].as_array().unwrap().iter().map(|one| one["at"].as_str()).collect();
@@ -171,9 +171,9 @@ async fn the_probe_of_life_follows_the_heartbeat() {
         (response.status().as_u16(), response.text().await.unwrap())
     };
     assert_eq!(health().await, (200, "ok\n".to_owned()));
-    status_store.beat(now() - TimeDelta::seconds(60));
+    status_store.heartbeat(now() - TimeDelta::seconds(60));
     assert_eq!(health().await.0, 200);
-    status_store.beat(now() - TimeDelta::seconds(150));
+    status_store.heartbeat(now() - TimeDelta::seconds(150));
     assert_eq!(health().await, (503, "the loop has not answered for 2min\n".to_owned()));
     let url = start(StatusStore::default(), Metrics::new("", "").unwrap()).await;
     let response = get(&format!("{url}/healthz")).await;
@@ -203,7 +203,7 @@ async fn readiness_names_each_cause() {
     status_store.up("edge & co", false);
     let both = [("overdue".to_owned(), "main".into()), ("unreachable".to_owned(), "edge & co".into())];
     assert_eq!(causes(&url).await, both);
-    status_store.run_began("main", now() - TimeDelta::minutes(6));
+    status_store.run_started("main", now() - TimeDelta::minutes(6));
     assert_eq!(causes(&url).await, both[1..], "a run that is under way is not overdue");
 }
 
@@ -246,11 +246,11 @@ async fn the_page_says_what_matters() {
         "rule pull-requests no longer keeps pr-921",
         "limits.max_percent allows 75 %",
         "9.00 GiB wait for the next collection",
-        "<dt>Waits to be reclaimed</dt><dd>9.00 GiB</dd>",
-        "<dt>Deleted, not collected by regsweep</dt><dd>5.00 GiB</dd>",
-        "5.00 GiB deleted and not collected by regsweep",
+        "<dt>Reclaimable</dt><dd>9.00 GiB</dd>",
+        "<dt>Deleted, no garbage collection</dt><dd>5.00 GiB</dd>",
+        "5.00 GiB deleted, but no garbage collection",
         "in 21h",
-        "another run was under way",
+        "another run was running",
         "href=\"/api/v1/plan?registry=main\"",
         "56 more",
     ];
@@ -267,14 +267,14 @@ async fn without_gc_nothing_is_said_to_wait_for_a_collection() {
     status_store.configured(&config, now());
     status_store.uncollected("main", 1 << 30);
     let page = get(&url).await.text().await.unwrap();
-    assert!(page.contains("1.00 GiB deleted and not collected by regsweep"), "{page}");
+    assert!(page.contains("1.00 GiB deleted, but no garbage collection"), "{page}");
     assert!(!page.contains("wait for the next collection"), "{page}");
     // It is known anew at each reload.
     config.registries[0].gc = gc;
     status_store.configured(&config, now());
     let page = get(&url).await.text().await.unwrap();
     assert!(page.contains("1.00 GiB wait for the next collection"), "{page}");
-    assert!(!page.contains("not collected by regsweep"), "{page}");
+    assert!(!page.contains("no garbage collection"), "{page}");
 }
 
 #[tokio::test]
@@ -284,7 +284,7 @@ async fn a_plan_that_was_carried_out_says_what_is_gone() {
     let mut document = PlanDocument::of(&plan);
     status_store.planned(document.clone());
     let page = get(&url).await.text().await.unwrap();
-    assert!(page.contains("What a run would delete") && !page.contains(">deleted<"), "{page}");
+    assert!(page.contains("Plan of the next run") && !page.contains(">deleted<"), "{page}");
     let status = json(&format!("{url}/api/v1/status")).await["registries"][0]["plan"].clone();
     assert_eq!((&status["totals"]["delete"], &status["expired"]["manifests"]), (&6.into(), &6.into()));
     // Four of six are gone.
@@ -292,8 +292,8 @@ async fn a_plan_that_was_carried_out_says_what_is_gone() {
     document.mark(&CompletedDeletions::of(&harness::report(&harness::config("enforce"), 4, 0)));
     status_store.planned(document);
     let page = get(&url).await.text().await.unwrap();
-    assert!(page.contains("What the last run was to delete"), "{page}");
-    assert_eq!((page.matches(">deleted<").count(), page.matches(">left alone<").count()), (4, 2), "{page}");
+    assert!(page.contains("Plan of the last run"), "{page}");
+    assert_eq!((page.matches(">deleted<").count(), page.matches(">kept<").count()), (4, 2), "{page}");
     let layer = 31_457_280;
     let status = json(&format!("{url}/api/v1/status")).await["registries"][0]["plan"].clone();
     assert_eq!(status["totals"]["delete"], 6);
@@ -344,11 +344,11 @@ async fn the_page_begins_with_what_is_wrong_and_leads_there() {
         assert!(!get(&url).await.text().await.unwrap().contains("Needs attention"));
     }
     // A run that succeeds ends it.
-    status_store.run_ended(Run::failed("main", "it broke", now(), std::time::Duration::ZERO));
+    status_store.run_ended(RunEntry::failed("main", "it broke", now(), std::time::Duration::ZERO));
     assert!(get(&url).await.text().await.unwrap().contains("Needs attention"));
     let plan = harness::plan_of(&harness::config("enforce"), "main", 20);
     let report = RunReport { failures: Vec::new(), ..RunReport::of_plan(&plan) };
-    status_store.run_ended(Run::of(&report, now(), std::time::Duration::ZERO));
+    status_store.run_ended(RunEntry::of(&report, now(), std::time::Duration::ZERO));
     let page = get(&url).await.text().await.unwrap();
     assert!(!page.contains("Needs attention"), "{page}");
 }
@@ -365,13 +365,13 @@ async fn the_plans_of_many_registries_are_folded() {
         }
         let status_store = StatusStore::default();
         status_store.configured(&config, now());
-        status_store.beat(now());
+        status_store.heartbeat(now());
         for registry in &config.registries {
             status_store.planned(PlanDocument::of(&harness::plan_of(&config, &registry.name, 20)));
         }
         let page = get(&start(status_store, Metrics::new("", "").unwrap()).await).await.text().await.unwrap();
         assert_eq!(page.matches("<details class=\"plan\"><summary><h3>").count(), folded, "{registries}");
-        assert_eq!(page.matches("What a run would delete").count(), registries, "{registries}");
+        assert_eq!(page.matches("Plan of the next run").count(), registries, "{registries}");
         assert_eq!(page.matches("<tr><td data-label=\"Repository\"").count(), 6 * registries);
     }
 }
@@ -387,9 +387,9 @@ async fn the_page_tells_when_the_next_collection_comes() {
             .replace_all(rest.split_once("</dd>").unwrap().0, "")
             .into_owned()
     };
-    assert_eq!(shown().await, "after a run that leaves something to collect");
+    assert_eq!(shown().await, "after the next run that deletes something");
     status_store.next_collection("main", Some(now() + TimeDelta::hours(4)));
-    assert_eq!(shown().await, "in 4h at the earliest, if there is something to collect then");
+    assert_eq!(shown().await, "in 4h at the earliest, if there is something to collect");
     let status = json(&format!("{url}/api/v1/status")).await["registries"][0].clone();
     assert_eq!(status["next_collection"], "2026-06-17T16:00:00Z");
     let mut config = harness::config("enforce");
@@ -404,13 +404,13 @@ async fn the_page_tells_when_the_next_collection_comes() {
     status_store.configured(&config, now());
     assert_eq!(shown().await, "in 4h");
     status_store.next_collection("main", None);
-    assert_eq!(shown().await, "none is scheduled");
+    assert_eq!(shown().await, "not scheduled");
     config.mode = regsweep::policy::Mode::Plan;
     status_store.configured(&config, now());
     assert_eq!(shown().await, "none in mode plan");
     config.registries[0].gc = None;
     status_store.configured(&config, now());
-    assert_eq!(shown().await, "none: regsweep does not collect here (no gc)");
+    assert_eq!(shown().await, "no garbage collection (no gc in the configuration)");
 }
 
 #[tokio::test]
@@ -421,7 +421,7 @@ async fn a_long_plan_is_cut_and_says_so() {
     status_store.planned(PlanDocument::of(&harness::plan_of(&config, "main", 514)));
     let page = get(&start(status_store, metrics(&config)).await).await.text().await.unwrap();
     assert_eq!(page.matches("<tr><td data-label=\"Repository\"").count(), 100);
-    assert!(page.contains("400 rows are not shown here"), "{page}");
+    assert!(page.contains("400 rows are not shown"), "{page}");
 }
 
 #[tokio::test]
@@ -457,7 +457,7 @@ fn a_run_counts_only_its_own_deletions() {
     let report = harness::report(&harness::config("enforce"), 6, 0);
     let mut others = report.clone();
     others.deleted[0].already_gone = true;
-    let count = |report| regsweep::http::Run::of(report, now(), std::time::Duration::ZERO).deleted;
+    let count = |report| regsweep::http::RunEntry::of(report, now(), std::time::Duration::ZERO).deleted;
     assert_eq!((count(&report), count(&others)), (6, 5));
 }
 
@@ -492,9 +492,8 @@ async fn the_server_leaves_when_it_is_told() {
         std::sync::Arc::new(now),
     );
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let patience = regsweep::http::ServerLimits::default();
-    let server =
-        tokio::spawn(regsweep::http::serve(listener, router, patience, async { drop(stopped.await) }));
+    let limits = regsweep::http::ServerLimits::default();
+    let server = tokio::spawn(regsweep::http::serve(listener, router, limits, async { drop(stopped.await) }));
     assert_eq!(get(&format!("http://{address}/healthz")).await.status(), 503);
     stop.send(()).unwrap();
     server.await.unwrap();

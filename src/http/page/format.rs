@@ -1,4 +1,4 @@
-//! Numbers, moments and texts as people read them.
+//! Numbers, times and texts in a form for people.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub(super) fn bytes(bytes: u64) -> String {
     HumanBytes(bytes).to_string()
 }
 
-/// With a thin space between thousands, which no line breaks at.
+/// A number with a narrow no-break space between thousands.
 pub(super) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3 * 3);
@@ -32,7 +32,7 @@ pub(super) fn some(number: usize, one: &str, many: &str) -> String {
     format!("{} {noun}", count(u64::try_from(number).unwrap_or(u64::MAX)))
 }
 
-/// Before or after now at a glance, with the moment itself for whoever points at it.
+/// A time relative to now; the tooltip has the time itself.
 pub(super) fn when(at: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
     let text = if (now - at).abs() < TimeDelta::seconds(2) {
         if at > now { "any moment" } else { "just now" }.to_owned()
@@ -46,7 +46,7 @@ pub(super) fn when(at: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
     }
 }
 
-/// How long it is until then at a glance, with the moment itself for whoever points at it.
+/// The time left until then; the tooltip has the time itself.
 pub(super) fn left(until: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
     html! {
         time datetime=(until.format("%FT%TZ")) title=(until.format("%F %T UTC")) { (duration::rough(until - now)) }
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn thousands_stand_apart() {
+    fn count_separates_thousands() {
         assert_eq!(count(0), "0");
         assert_eq!(count(999), "999");
         assert_eq!(count(1000), "1\u{202f}000");
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_are_told_from_now() {
+    fn when_is_relative_to_now() {
         let now: DateTime<Utc> = "2026-06-17T12:00:00Z".parse().unwrap();
         let text = |seconds| {
             let markup = when(now + TimeDelta::seconds(seconds), now).into_string();
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_have_a_fitting_unit() {
+    fn took_has_a_unit_that_fits() {
         assert_eq!(took(Duration::from_millis(40)), "40ms");
         assert_eq!(took(Duration::from_millis(3210)), "3.2s");
         assert_eq!(took(Duration::from_secs(600)), "10min");

@@ -1,4 +1,4 @@
-//! A plan on the page: its sums, and the first of what it deletes with the reasons.
+//! A plan on the page: its totals, and the first of its deletions with their reasons.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
@@ -7,16 +7,16 @@ use super::format::{bytes, count, short, some, when};
 use crate::model::duration;
 use crate::report::{ManifestDocument, PlanDocument, RepositoryDocument, UntagDocument, tag_list};
 
-/// Of what is deleted, this many rows are seen at once.
-const ROWS: usize = 10;
-/// And this many can be unfolded.
-const FOLDED: usize = 90;
-/// Of names without a manifest, this many are shown.
-const DANGLING_TAGS: usize = 10;
-/// A reason can list a thousand tags.
-pub(super) const REASON: usize = 240;
+/// The number of deletions that are visible at once.
+const VISIBLE_ROWS: usize = 10;
+/// The number of further deletions that can be unfolded.
+const FOLDED_ROWS: usize = 90;
+/// The number of dangling tags that are shown.
+const MAX_DANGLING_TAGS: usize = 10;
+/// The length of a reason, which can list a thousand tags.
+pub(super) const MAX_REASON: usize = 240;
 
-/// Something that goes.
+/// A manifest or a tag to be deleted.
 enum Row<'a> {
     Manifest(&'a ManifestDocument),
     Tag(&'a UntagDocument),
@@ -35,7 +35,7 @@ impl Row<'_> {
 pub(super) fn plan(plan: &PlanDocument, folded: bool, now: DateTime<Utc>) -> Markup {
     let heading = html! {
         h3 {
-            @if plan.applied { "What the last run was to delete" } @else { "What a run would delete" }
+            @if plan.applied { "Plan of the last run" } @else { "Plan of the next run" }
             " " span.meta { "planned " (when(plan.now, now)) }
         }
     };
@@ -55,8 +55,8 @@ pub(super) fn plan(plan: &PlanDocument, folded: bool, now: DateTime<Utc>) -> Mar
 
 fn rows_of(plan: &PlanDocument) -> Markup {
     let rows: Vec<(&RepositoryDocument, Row<'_>)> = plan.repositories.iter().flat_map(rows).collect();
-    let (seen, rest) = rows.split_at(rows.len().min(ROWS));
-    let (folded, cut) = rest.split_at(rest.len().min(FOLDED));
+    let (seen, rest) = rows.split_at(rows.len().min(VISIBLE_ROWS));
+    let (folded, cut) = rest.split_at(rest.len().min(FOLDED_ROWS));
     html! {
         @if !seen.is_empty() { (table(plan, seen)) }
         @if !folded.is_empty() {
@@ -66,7 +66,7 @@ fn rows_of(plan: &PlanDocument) -> Markup {
             }
         }
         p.meta {
-            @if !cut.is_empty() { (some(cut.len(), "row is", "rows are")) " not shown here. " }
+            @if !cut.is_empty() { (some(cut.len(), "row is", "rows are")) " not shown. " }
             a href={ "/api/v1/plan?" (query(&plan.registry)) } { "The whole plan as JSON" }
         }
         (dangling_tags(plan))
@@ -90,10 +90,10 @@ fn summary(plan: &PlanDocument) -> Markup {
         " of " (some(totals.manifests, "manifest", "manifests"))
         " in " (some(totals.repositories, "repository", "repositories"))
         ", up to " b { (bytes(totals.expired_bytes)) }
-        @if totals.untag > 0 { "; " (some(totals.untag, "tag", "tags")) " alone" }
-        ". What stays refers to " (bytes(totals.referenced_bytes)) "."
+        @if totals.untag > 0 { "; " (some(totals.untag, "tag", "tags")) " removed from kept manifests" }
+        ". Kept manifests use " (bytes(totals.referenced_bytes)) "."
         @if !plan.failures.is_empty() {
-            " Left alone, because it could not be read: " (some(plan.failures.len(), "repository", "repositories")) "."
+            " " (some(plan.failures.len(), "repository", "repositories")) " could not be read and " @if plan.failures.len() == 1 { "is" } @else { "are" } " kept."
         }
     }
 }
@@ -135,8 +135,8 @@ fn line(plan: &PlanDocument, repository: &RepositoryDocument, row: &Row<'_>) -> 
                     @if row.is_gone() { span.pill.good { "deleted" } " " }
                     @else if repository.held_back { span.pill.warn { "held back" } " " }
                     @else if refused { span.pill.warn { "refused" } " " }
-                    @else if plan.applied { span.pill.warn { "left alone" } " " }
-                    (short(&why, REASON))
+                    @else if plan.applied { span.pill.warn { "kept" } " " }
+                    (short(&why, MAX_REASON))
                 }
             }
         }
@@ -159,12 +159,12 @@ fn dangling_tags(plan: &PlanDocument) -> Markup {
     html! {
         @if total > 0 {
             details {
-                summary { "The registry lists " (some(total, "tag that has", "tags that have")) " no manifest" }
+                summary { (some(total, "dangling tag", "dangling tags")) ": the registry lists " @if total == 1 { "it" } @else { "them" } " without a manifest" }
                 ul {
-                    @for (repository, tag) in all().take(DANGLING_TAGS) {
+                    @for (repository, tag) in all().take(MAX_DANGLING_TAGS) {
                         li { (repository.repository) ": " code { (short(tag, 160)) } }
                     }
-                    @if total > DANGLING_TAGS { li { "and " (total - DANGLING_TAGS) " more" } }
+                    @if total > MAX_DANGLING_TAGS { li { "and " (total - MAX_DANGLING_TAGS) " more" } }
                 }
             }
         }

@@ -1,22 +1,23 @@
-//! The page of one run: what it deleted and why, what is the case now, and how to undo it.
+//! The page of one run: what it deleted and why, the current status of each deletion, and how to undo the run.
 
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
-use super::super::status_store::State;
 use super::format::{bytes, count, left, short, some, took, when};
-use super::plan::REASON;
-use super::{frame, outcome};
+use super::frame::frame;
+use super::labels::outcome;
+use super::plan::MAX_REASON;
+use crate::http::status_store::ServiceStatus;
 use crate::report::{EntryStatus, JournalEntry, RecordedRun, RunRecord, UNFINISHED, tag_list};
 
-/// Of the deletions, this many are shown.
-const ROWS: usize = 500;
-/// Nobody reads more of a name.
-const NAME: usize = 255;
+/// The number of deletions on the page.
+const MAX_ROWS: usize = 500;
+/// The length of a name on the page.
+const MAX_NAME: usize = 255;
 
-pub(in crate::http) fn run(past: &RecordedRun, state: &State, now: DateTime<Utc>) -> Markup {
+pub(in crate::http) fn run(past: &RecordedRun, status: &ServiceStatus, now: DateTime<Utc>) -> Markup {
     let (run, entries) = past;
-    let title = format!("run {} of {}", run.id, short(&run.registry, NAME));
+    let title = format!("run {} of {}", run.id, short(&run.registry, MAX_NAME));
     let content = html! {
         section {
             h2 { (title) }
@@ -24,49 +25,49 @@ pub(in crate::http) fn run(past: &RecordedRun, state: &State, now: DateTime<Utc>
             @if let Some(error) = &run.error { ul.problems { li { (short(error, 2000)) } } }
             @if entries.is_empty() { p.meta { "This run deleted nothing." } }
             @else {
-                h3 { "What it deleted" }
+                h3 { "Deletions" }
                 (table(entries, now))
-                @if entries.len() > ROWS {
-                    p { "These are the first " (ROWS) " of " (some(entries.len(), "deletion", "deletions")) "." }
+                @if entries.len() > MAX_ROWS {
+                    p { "These are the first " (MAX_ROWS) " of " (some(entries.len(), "deletion", "deletions")) "." }
                 }
             }
             p.meta { a href={ "/api/v1/runs?run=" (run.id) } { "The whole run as JSON" } }
         }
-        (undo(run, entries, state, now))
+        (undo(run, entries, status, now))
     };
-    frame(&title, state, now, &content)
+    frame(&title, status, now, &content)
 }
 
-/// The page where no run is.
-pub(in crate::http) fn no_run(asked: &str, state: &State, now: DateTime<Utc>) -> Markup {
+/// The page for a run that does not exist.
+pub(in crate::http) fn no_run(run: &str, status: &ServiceStatus, now: DateTime<Utc>) -> Markup {
     let content = html! {
         section {
-            h2 { "There is no run " (short(asked, 40)) }
+            h2 { "There is no run " (short(run, 40)) }
             p {
-                "Runs are forgotten when they are older than " code { "history" } " in the configuration says. "
-                a href="/" { "The page" } " shows the last runs, and " a href="/api/v1/runs" { "this list" }
-                " those that are remembered."
+                "Runs that are older than " code { "history" } " in the configuration are removed. "
+                a href="/" { "The overview" } " has the last runs, and " a href="/api/v1/runs" { "the list of runs" }
+                " has all of them."
             }
         }
     };
-    frame("no such run", state, now, &content)
+    frame("no such run", status, now, &content)
 }
 
 fn facts(run: &RunRecord, now: DateTime<Utc>) -> Markup {
     let taken = run.finished.and_then(|finished| (finished - run.started).to_std().ok());
     html! {
         dl.facts {
-            div { dt { "Began" } dd { time { (run.started.format("%F %T UTC")) } ", " (when(run.started, now)) } }
+            div { dt { "Started" } dd { time { (run.started.format("%F %T UTC")) } ", " (when(run.started, now)) } }
             div { dt { "Took" } dd { @match taken { Some(taken) => (took(taken)), None => "unknown" } } }
             div {
                 dt { "Outcome" }
                 dd { @match run.outcome { Some(ended) => (outcome(ended)), None => span.pill.warn { (UNFINISHED) } } }
             }
             div {
-                dt { "In all" }
+                dt { "Total" }
                 dd {
                     "deleted " (number(run.deleted, "manifest", "manifests"))
-                    @if run.untagged > 0 { ", removed " (number(run.untagged, "tag", "tags")) " alone" }
+                    @if run.untagged > 0 { ", removed " (number(run.untagged, "tag", "tags")) " from kept manifests" }
                 }
             }
         }
@@ -83,10 +84,10 @@ fn table(entries: &[JournalEntry], now: DateTime<Utc>) -> Markup {
             thead {
                 tr {
                     th { "Repository" } th { "Tags" } th { "Digest" } th { "Kind" } th.number { "Size" }
-                    th { "Policy" } th { "Why" } th { "When" } th { "Now" }
+                    th { "Policy" } th { "Why" } th { "Time" } th { "Status" }
                 }
             }
-            tbody { @for entry in entries.iter().take(ROWS) { (row(entry, now)) } }
+            tbody { @for entry in entries.iter().take(MAX_ROWS) { (row(entry, now)) } }
         }
     }
 }
@@ -102,15 +103,15 @@ fn row(entry: &JournalEntry, now: DateTime<Utc>) -> Markup {
             td data-label="Policy" {
                 // One element, so that a narrow screen keeps it one column.
                 span {
-                    (short(&entry.policy, NAME))
-                    @if !entry.rules.is_empty() { ": " (short(&entry.rules.join(", "), NAME)) }
+                    (short(&entry.policy, MAX_NAME))
+                    @if !entry.rules.is_empty() { ": " (short(&entry.rules.join(", "), MAX_NAME)) }
                 }
             }
-            td data-label="Why" { (short(&entry.reasons.join("; "), REASON)) }
-            td data-label="When" {
+            td data-label="Why" { (short(&entry.reasons.join("; "), MAX_REASON)) }
+            td data-label="Time" {
                 time datetime=(entry.at.format("%FT%TZ")) title=(entry.at.format("%F %T UTC")) { (entry.at.format("%T")) }
             }
-            td data-label="Now" { (status(entry, now)) }
+            td data-label="Status" { (status(entry, now)) }
         }
     }
 }
@@ -131,55 +132,58 @@ fn status(entry: &JournalEntry, now: DateTime<Utc>) -> Markup {
     }
 }
 
-/// How to undo it, where something of it is still gone.
-fn undo(run: &RunRecord, entries: &[JournalEntry], state: &State, now: DateTime<Utc>) -> Markup {
-    let in_state =
+/// How to undo the run, if something that it deleted can still be restored.
+fn undo(run: &RunRecord, entries: &[JournalEntry], status: &ServiceStatus, now: DateTime<Utc>) -> Markup {
+    let count_of =
         |wanted: &[EntryStatus]| entries.iter().filter(|one| wanted.contains(&EntryStatus::of(one))).count();
-    let unanswered = in_state(&[EntryStatus::Unanswered]);
-    let open = unanswered + in_state(&[EntryStatus::Deleted, EntryStatus::Removed]);
-    let collected = in_state(&[EntryStatus::Collected]);
-    let registry = state.registries.iter().find(|registry| registry.name == run.registry);
-    let waits = registry.and_then(|registry| registry.collection_waits).filter(|until| *until > now);
+    let unanswered = count_of(&[EntryStatus::Unanswered]);
+    let open = unanswered + count_of(&[EntryStatus::Deleted, EntryStatus::Removed]);
+    let collected = count_of(&[EntryStatus::Collected]);
+    let registry = status.registries.iter().find(|registry| registry.name == run.registry);
+    let waits = registry.and_then(|registry| registry.grace_ends).filter(|until| *until > now);
     html! {
         @if open + collected > 0 {
             section {
                 h2 { "Undo" }
                 p {
                     "Stop the service first: only one process can use its state. Then "
-                    code { "regsweep undo " (run.id) } " puts back what this run deleted"
+                    code { "regsweep undo " (run.id) } " restores what this run deleted"
                     @if let Some(image) = example(entries) {
-                        ", and " code { "regsweep undo " (run.id) " " (image) } " that image with what belongs to it"
+                        ", and " code { "regsweep undo " (run.id) " " (image) } " restores only this image with its children and referrers"
                     }
                     " (with the admin token, "
                     code { "POST /api/v1/undo?run=" (run.id) } " does the same without stopping it)"
-                    ". Mend the rules before you start the service again: runs leave what was put back alone "
-                    "only for a while."
+                    ". Correct the rules before you start the service again: a restored image is protected from deletion "
+                    "only for a limited time."
                 }
                 @if unanswered > 0 {
-                    p { (some(unanswered, "deletion is", "deletions are")) " unanswered; the next run or an undo finds out more." }
+                    p { (some(unanswered, "deletion is", "deletions are")) " without an answer; the next run or an undo checks the registry." }
                 }
                 @if collected > 0 {
                     p {
-                        @if open == 0 { "The registry was collected since. " }
-                        @else { (count(u64::try_from(collected).unwrap_or(u64::MAX))) " of the deletions were collected since. " }
-                        "Blobs that nothing else used are gone for good; an undo puts back what is still whole, and "
-                        "names the rest."
+                        @if open == 0 { "A garbage collection has run since. " }
+                        @else { (count(u64::try_from(collected).unwrap_or(u64::MAX))) " of the deletions were followed by a garbage collection. " }
+                        "Blobs that no kept image uses are gone; an undo restores the images that are still complete, and "
+                        "lists the others."
                     }
                 }
                 @if let (Some(until), true) = (waits, open > 0) {
-                    p { "The grace holds the next collection back for another " (left(until, now)) "." }
+                    p { "The grace period, before which no collection starts, ends in " (left(until, now)) "." }
                 }
                 @if registry.is_none() {
-                    p { "The configuration has no registry of this name any more: an undo needs it there." }
+                    p { "The configuration no longer has this registry: add it again before you undo the run." }
                 }
             }
         }
     }
 }
 
-/// The first image that is still gone and has a name.
+/// The first deleted image that has a tag.
 fn example(entries: &[JournalEntry]) -> Option<String> {
-    let gone =
+    let is_deleted =
         |entry: &&JournalEntry| matches!(EntryStatus::of(entry), EntryStatus::Deleted | EntryStatus::Removed);
-    entries.iter().filter(gone).find_map(|one| Some(format!("{}:{}", one.repository, one.tags.first()?)))
+    entries
+        .iter()
+        .filter(is_deleted)
+        .find_map(|one| Some(format!("{}:{}", one.repository, one.tags.first()?)))
 }

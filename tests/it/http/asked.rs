@@ -1,6 +1,6 @@
 //! A run or an undo that somebody asks for: who may, and what they hear.
 
-use regsweep::http::{Admin, AdminRequest, StartedRuns, StatusStore, Undo, UndoError};
+use regsweep::http::{Admin, AdminRequest, StartedRuns, StatusStore, UndoError, UndoRequest};
 use regsweep::metrics::Metrics;
 use regsweep::run::LimitMode;
 use reqwest::{Client, Method, StatusCode};
@@ -19,10 +19,10 @@ async fn served(token: Option<&str>, begun: &[&str], busy: &[&str]) -> String {
     let (begun, busy) = (names(begun), names(busy));
     tokio::spawn(async move {
         while let Some(ask) = asked.recv().await {
-            let AdminRequest::Run { registry, answer, .. } = ask else { panic!("{ask:?}") };
+            let AdminRequest::Run { registry, reply, .. } = ask else { panic!("{ask:?}") };
             let asked_for = |name: &String| registry.as_ref().is_none_or(|only| only == name);
             let of = |names: &Vec<String>| names.iter().filter(|name| asked_for(name)).cloned().collect();
-            answer.send(StartedRuns { begun: of(&begun), busy: of(&busy) }).unwrap();
+            reply.send(StartedRuns { started: of(&begun), busy: of(&busy) }).unwrap();
         }
     });
     start_for(StatusStore::default(), Metrics::new("0.1.0", "abc").unwrap(), admin).await.0
@@ -139,9 +139,9 @@ async fn a_run_minds_its_limits_unless_somebody_says_so() {
     for (query, expected) in cases {
         let (response, ()) = tokio::join!(post(query), async {
             let ask = asked.recv().await.unwrap();
-            let AdminRequest::Run { limits, answer, .. } = ask else { panic!("{ask:?}") };
+            let AdminRequest::Run { limits, reply, .. } = ask else { panic!("{ask:?}") };
             assert_eq!(limits, expected, "{query}");
-            answer.send(StartedRuns { begun: vec!["main".into()], busy: vec![] }).unwrap();
+            reply.send(StartedRuns { started: vec!["main".into()], busy: vec![] }).unwrap();
         });
         assert_eq!(response.status(), StatusCode::ACCEPTED, "{query}");
     }
@@ -180,9 +180,9 @@ async fn who_asks_for_an_undo_hears_what_came_of_it() {
     for (undone, expected) in answers {
         let ((status, document), ()) = tokio::join!(post("?run=12&image=team%2Fapp:v1"), async {
             let ask = asked.recv().await.unwrap();
-            let AdminRequest::Undo(Undo { run, image, answer }) = ask else { panic!("{ask:?}") };
+            let AdminRequest::Undo(UndoRequest { run, image, reply }) = ask else { panic!("{ask:?}") };
             assert_eq!((run, image.as_deref()), (12, Some("team/app:v1")));
-            answer.send(undone.clone()).unwrap();
+            reply.send(undone.clone()).unwrap();
         });
         assert_eq!(status, expected);
         assert_eq!(document, undone.unwrap_or(json!({ "error": "because" })));

@@ -54,14 +54,14 @@ async fn server() -> (String, tokio::sync::mpsc::UnboundedReceiver<Option<String
     let (heard, wishes) = tokio::sync::mpsc::unbounded_channel();
     tokio::spawn(async move {
         while let Some(ask) = asked.recv().await {
-            let AdminRequest::Run { registry, answer, .. } = ask else { panic!("{ask:?}") };
+            let AdminRequest::Run { registry, reply, .. } = ask else { panic!("{ask:?}") };
             heard.send(registry).unwrap();
-            let _ = answer.send(StartedRuns { begun: vec!["main".to_owned()], busy: Vec::new() });
+            let _ = reply.send(StartedRuns { started: vec!["main".to_owned()], busy: Vec::new() });
         }
     });
     let status_store = StatusStore::default();
     status_store.configured(&config("enforce"), now());
-    status_store.beat(now());
+    status_store.heartbeat(now());
     let metrics = Metrics::new("0.1.0", "").unwrap();
     (start_for(status_store, metrics, admin).await.0, wishes)
 }

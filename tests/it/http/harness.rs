@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use regsweep::config::{self, Config};
-use regsweep::http::{Admin, Entry, Run, ServerLimits, StatusStore, router, serve};
-use regsweep::metrics::{Carried, DeletedCount, Metrics};
+use regsweep::http::{Admin, HistoryEntry, RunEntry, ServerLimits, StatusStore, router, serve};
+use regsweep::metrics::Metrics;
 use regsweep::model::{Blob, Digest, Facts, Kind, Manifest, RepositoryName, Snapshot, Tag, TagDeletion};
 use regsweep::plan::{Failure, Plan, PlanContext, plan};
 use regsweep::report::{CollectionOutcome, CollectionReport, Deleted, PlanDocument, RunReport};
-use regsweep::state::State;
+use regsweep::state::{DeletedCount, RegistrySummary, State};
 
 /// What a hostile registry puts wherever it can.
 pub(crate) const HOSTILE: &str = "</li><script>alert('x')</script>\"onload=\"&amp;";
@@ -86,29 +86,29 @@ pub(crate) fn plan_of(config: &Config, registry: &str, images: usize) -> Plan {
 pub(crate) fn status_store(config: &Config) -> StatusStore {
     let status_store = StatusStore::default();
     status_store.configured(config, now() - TimeDelta::days(3));
-    status_store.beat(now());
+    status_store.heartbeat(now());
     let deleted = [("apps".to_owned(), DeletedCount { manifests: 4182, tags: 4300 })].into();
-    let carried = Carried { deleted, reclaimed_bytes: 181_193_932_800, ..Carried::default() };
-    status_store.carry_on("main", &carried, None, None);
+    let summary = RegistrySummary { deleted, reclaimed_bytes: 181_193_932_800, ..RegistrySummary::default() };
+    status_store.restore("main", &summary, None, None);
     for (days, outcome) in [(9, CollectionOutcome::Success), (2, CollectionOutcome::Success)] {
         let error = None;
-        status_store.remember(Entry::Run(Run::of(
+        status_store.add_entry(HistoryEntry::Run(RunEntry::of(
             &report(config, 12, days),
             now() - TimeDelta::days(days),
             TAKEN,
         )));
         status_store.collected("main", collected(outcome, days, error));
     }
-    status_store.remember(Entry::Run(Run::skipped("main", now() - TimeDelta::days(1))));
+    status_store.add_entry(HistoryEntry::Run(RunEntry::skipped("main", now() - TimeDelta::days(1))));
     let plan = plan_of(config, "main", 80);
     let report = RunReport { applied: false, ..RunReport::of_plan(&plan) };
     status_store.up("main", true);
     status_store.planned(PlanDocument::of(&plan));
-    status_store.run_ended(Run::of(&report, now() - TimeDelta::hours(3), TAKEN));
+    status_store.run_ended(RunEntry::of(&report, now() - TimeDelta::hours(3), TAKEN));
     status_store.next_run("main", Some(now() + TimeDelta::hours(21)));
     status_store.uncollected("main", 9_663_676_416);
     status_store.up("edge & co", false);
-    status_store.run_ended(Run::failed(
+    status_store.run_ended(RunEntry::failed(
         "edge & co",
         &format!("GET http://edge.example.com:5000/v2/: connection refused {HOSTILE}"),
         now() - TimeDelta::hours(1),

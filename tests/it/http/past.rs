@@ -1,7 +1,7 @@
 //! What runs did, as the web server tells it from the state.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use regsweep::http::{Entry as Happened, Run, StatusStore};
+use regsweep::http::{HistoryEntry, RunEntry, StatusStore};
 use regsweep::metrics::Metrics;
 use regsweep::model::{Digest, Kind, RepositoryName, Tag};
 use regsweep::report::{CollectionOutcome, Outcome};
@@ -157,7 +157,7 @@ async fn a_run_has_a_page_that_tells_what_went_and_how_it_comes_back() {
     ran(&state, "main", 90, &[gone[2].clone(), tag_only]);
     let open = state.begin_run("main", at(5)).unwrap();
     state.record_intent(open, "main", &new_entry("team/app", "pr-4"), at(4)).unwrap();
-    status_store.collection_waits("main", Some(now() + TimeDelta::hours(21)));
+    status_store.grace_ends("main", Some(now() + TimeDelta::hours(21)));
 
     let first = page(&url, "1").await;
     for text in [
@@ -166,7 +166,7 @@ async fn a_run_has_a_page_that_tells_what_went_and_how_it_comes_back() {
         "2min",
         ">restored<",
         ">collected<",
-        "The registry was collected since",
+        "A garbage collection has run since",
         "regsweep undo 1<",
         "href=\"/api/v1/runs?run=1\"",
         "href=\"/\"",
@@ -180,19 +180,19 @@ async fn a_run_has_a_page_that_tells_what_went_and_how_it_comes_back() {
     assert!(!first.contains("grace"), "nothing waits for a collection: {first}");
     let second = page(&url, "2").await;
     for text in [
-        "deleted 1 manifest, removed 1 tag alone",
+        "deleted 1 manifest, removed 1 tag from kept manifests",
         ">deleted<",
         ">removed<",
         "regsweep undo 2<",
         "regsweep undo 2 team/app:pr-3<",
         "Stop the service first",
-        "holds the next collection back for another",
+        "The grace period, before which no collection starts, ends in ",
         ">21h<",
     ] {
         assert!(second.contains(text), "{text} is not on the page:\n{second}");
     }
     let third = page(&url, "3").await;
-    for text in ["interrupted or still running", ">unanswered<", "1 deletion is unanswered"] {
+    for text in ["interrupted or still running", ">unanswered<", "1 deletion is without an answer"] {
         assert!(third.contains(text), "{text} is not on the page:\n{third}");
     }
     let empty = state.begin_run("gone", at(3)).unwrap();
@@ -205,7 +205,7 @@ async fn a_run_has_a_page_that_tells_what_went_and_how_it_comes_back() {
     assert!(!fourth.contains("Undo"), "{fourth}");
     ran(&state, "gone", 1, &gone[..1]);
     let fifth = page(&url, "5").await;
-    assert!(fifth.contains("The configuration has no registry of this name any more"), "{fifth}");
+    assert!(fifth.contains("The configuration no longer has this registry"), "{fifth}");
 }
 
 #[tokio::test]
@@ -280,15 +280,16 @@ async fn a_long_run_is_cut_and_leads_to_the_whole() {
 #[tokio::test]
 async fn the_history_leads_to_the_page_of_each_run() {
     let (url, _, status_store) = server().await;
-    let run = Run::failed("main", "", at(5), std::time::Duration::from_secs(1));
-    status_store.remember(Happened::Run(Run { id: Some(12), ..run }));
-    status_store.remember(Happened::Run(Run::skipped("main", at(4))));
+    let run = RunEntry::failed("main", "", at(5), std::time::Duration::from_secs(1));
+    status_store.add_entry(HistoryEntry::Run(RunEntry { id: Some(12), ..run }));
+    status_store.add_entry(HistoryEntry::Run(RunEntry::skipped("main", at(4))));
     status_store.uncollected("main", 1 << 30);
-    status_store.collection_waits("main", Some(now() + TimeDelta::hours(21)));
+    status_store.grace_ends("main", Some(now() + TimeDelta::hours(21)));
     let page = get(&url, &[]).await.text().await.unwrap();
     assert!(page.contains("<a href=\"/runs/12\">run 12</a>"), "{page}");
     assert_eq!(page.matches("href=\"/runs/").count(), 1, "a run that was skipped has no number: {page}");
     assert!(page.contains("href=\"/api/v1/runs\""), "{page}");
-    let waits = "wait for the next collection, which the grace holds back for another <time datetime=\"2026-06-18T09:00:00Z\"";
+    let waits =
+        "wait for the next collection; the grace period ends in <time datetime=\"2026-06-18T09:00:00Z\"";
     assert!(page.contains(waits), "{page}");
 }

@@ -20,28 +20,29 @@ use super::harness::{config, now};
 const LONG: Duration = Duration::from_secs(3600);
 
 /// What is borne in a test that is about something else.
-const MUCH: ServerLimits = ServerLimits { head: LONG, answer: LONG, connection: LONG, connections: 100 };
+const MUCH: ServerLimits =
+    ServerLimits { head_timeout: LONG, answer_timeout: LONG, connection_timeout: LONG, max_connections: 100 };
 
 /// A web server as the service has it, and where it is.
-async fn server(patience: ServerLimits, admin: Admin) -> String {
+async fn server(limits: ServerLimits, admin: Admin) -> String {
     let status_store = StatusStore::default();
     status_store.configured(&config("enforce"), now());
-    status_store.beat(now());
+    status_store.heartbeat(now());
     let folder = tempfile::tempdir().unwrap();
     let state = State::open(folder.path()).unwrap();
     let router = router(status_store, Metrics::new("", "").unwrap().into(), state, admin, Arc::new(now));
-    start(router, patience).await
+    start(router, limits).await
 }
 
-async fn start(router: Router, patience: ServerLimits) -> String {
+async fn start(router: Router, limits: ServerLimits) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    tokio::spawn(serve(listener, router, patience, std::future::pending()));
+    tokio::spawn(serve(listener, router, limits, std::future::pending()));
     address
 }
 
-async fn served(patience: ServerLimits) -> String {
-    server(patience, Admin::new().0).await
+async fn served(limits: ServerLimits) -> String {
+    server(limits, Admin::new().0).await
 }
 
 async fn connect(address: &str, begin: &str) -> TcpStream {
@@ -72,7 +73,7 @@ async fn assert_answers(address: &str) {
 
 #[tokio::test]
 async fn heads_that_do_not_end_keep_nobody_waiting_and_are_not_waited_for() {
-    let address = served(ServerLimits { head: Duration::from_secs(2), ..MUCH }).await;
+    let address = served(ServerLimits { head_timeout: Duration::from_secs(2), ..MUCH }).await;
     let silent = connect(&address, "").await;
     let mut slow = Vec::new();
     for _ in 0..50 {
@@ -103,14 +104,14 @@ async fn heads_that_do_not_end_keep_nobody_waiting_and_are_not_waited_for() {
 
 #[tokio::test]
 async fn a_connection_that_asks_nothing_more_is_closed() {
-    let address = served(ServerLimits { head: Duration::from_secs(1), ..MUCH }).await;
+    let address = served(ServerLimits { head_timeout: Duration::from_secs(1), ..MUCH }).await;
     let said = rest(connect(&address, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await).await;
     assert!(said.starts_with("HTTP/1.1 200 ") && said.ends_with("\r\n\r\nok\n"), "{said}");
 }
 
 #[tokio::test]
 async fn a_connection_that_asks_for_ever_is_closed() {
-    let address = served(ServerLimits { connection: Duration::from_secs(1), ..MUCH }).await;
+    let address = served(ServerLimits { connection_timeout: Duration::from_secs(1), ..MUCH }).await;
     let mut stream = connect(&address, "").await;
     let mut answers = 0;
     let ask = async {
@@ -128,7 +129,7 @@ async fn a_connection_that_asks_for_ever_is_closed() {
 
 #[tokio::test]
 async fn one_connection_too_many_costs_the_oldest() {
-    let address = served(ServerLimits { connections: 4, ..MUCH }).await;
+    let address = served(ServerLimits { max_connections: 4, ..MUCH }).await;
     let mut silent = Vec::new();
     for _ in 0..4 {
         silent.push(connect(&address, "").await);
@@ -145,8 +146,8 @@ async fn one_connection_too_many_costs_the_oldest() {
 async fn who_does_not_read_a_large_answer_is_cut() {
     // More than the system takes in for us, here and there.
     let large = get(async || "x".repeat(32 << 20));
-    let patience = ServerLimits { connection: Duration::from_secs(1), ..MUCH };
-    let address = start(Router::new().route("/", large), patience).await;
+    let limits = ServerLimits { connection_timeout: Duration::from_secs(1), ..MUCH };
+    let address = start(Router::new().route("/", large), limits).await;
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut stream = socket.connect(address.parse().unwrap()).await.unwrap();
@@ -193,7 +194,7 @@ async fn an_answer_that_nobody_finds_is_not_waited_for() {
     // Who begins runs hears of the wish and never says what came of it.
     let (admin, _asked) = Admin::new();
     admin.set_token(Some(SecretString::from("token")));
-    let address = server(ServerLimits { answer: Duration::from_millis(300), ..MUCH }, admin).await;
+    let address = server(ServerLimits { answer_timeout: Duration::from_millis(300), ..MUCH }, admin).await;
     let request = reqwest::Client::new().post(format!("http://{address}/api/v1/run")).bearer_auth("token");
     let request = request.timeout(Duration::from_secs(60));
     let response = request.send().await.unwrap();

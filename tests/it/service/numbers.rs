@@ -95,7 +95,7 @@ async fn where_nothing_is_collected_nothing_waits_for_a_collection() {
     assert_eq!((&status["collects"], &status["reclaimable_bytes"]), (&false.into(), &0.into()), "{status}");
     assert_eq!(status["deleted_uncollected_bytes"], bytes);
     let page = get(&serving, "/").await;
-    assert!(page.contains("not collected by regsweep") && !page.contains("next collection"), "{page}");
+    assert!(page.contains("no garbage collection") && !page.contains("next collection"), "{page}");
     serving.stop().await;
 }
 

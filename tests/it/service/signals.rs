@@ -104,7 +104,7 @@ async fn a_run_that_a_signal_ended_while_it_read_was_interrupted_and_not_skipped
         "{last}"
     );
     let page = reqwest::get(&serving.url).await.unwrap().text().await.unwrap();
-    assert!(page.contains(">interrupted<") && !page.contains("another run was under way"), "{page}");
+    assert!(page.contains(">interrupted<") && !page.contains("another run was running"), "{page}");
     // Nobody makes it up, so it is among what the page begins with; and it did nothing.
     let trouble = page.split("<dl").next().unwrap();
     assert!(trouble.contains("Needs attention") && trouble.contains(">interrupted<"), "{page}");

@@ -1,4 +1,4 @@
-//! Runs and collections that have ended, as the page and the API tell of them.
+//! A run or a collection that has ended, in the numbers that the page and the API show.
 
 use std::time::Duration;
 
@@ -6,83 +6,83 @@ use chrono::{DateTime, Utc};
 
 use crate::report::{CollectionReport, Outcome, RunReport, RunSummary};
 
-/// Something that happened.
+/// A run or a collection.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Entry {
+pub enum HistoryEntry {
     /// A run.
-    Run(Run),
+    Run(RunEntry),
     /// A collection.
     Collection {
         /// The registry.
         registry: String,
-        /// What it did.
+        /// Its result.
         collected: CollectionReport,
     },
 }
 
 /// One run, in numbers.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Run {
-    /// Its number in the history; `None` if it was never noted.
+pub struct RunEntry {
+    /// Its number in the history; `None` if the state has no record of it.
     pub id: Option<i64>,
     /// The registry.
     pub registry: String,
-    /// When it began.
+    /// When it started.
     pub at: DateTime<Utc>,
     /// How long it took.
     pub duration: Duration,
     /// How it ended.
     pub outcome: Outcome,
-    /// Whether the plan was carried out, or only made.
+    /// Whether the plan was applied, or only made.
     pub applied: bool,
-    /// Manifests that the run deleted; those that somebody else had deleted before are not counted.
+    /// Manifests that the run deleted; those that were already gone are not counted.
     pub deleted: usize,
-    /// Tags that were removed alone.
+    /// Tags that were removed while their manifest stays.
     pub untagged: usize,
-    /// What the plan would have deleted and the run left alone.
+    /// Manifests and tags of the plan that the run did not delete.
     pub skipped: usize,
     /// Repositories that could not be read, and deletions that failed.
     pub failures: usize,
-    /// What limits forbade.
+    /// Refusals by limits.
     pub refusals: usize,
-    /// The first of what went wrong, for people.
+    /// The first failures and refusals, as messages.
     pub problems: Vec<String>,
 }
 
-impl Run {
-    /// A run that came to its end.
+impl RunEntry {
+    /// A run that ended.
     pub fn of(report: &RunReport, at: DateTime<Utc>, duration: Duration) -> Self {
         Self {
             duration,
             deleted: report.deleted.iter().filter(|deleted| !deleted.already_gone).count(),
             untagged: report.untagged.len(),
-            ..Self::nothing(&report.registry, at, report.outcome()).with(report.summary())
+            ..Self::empty(&report.registry, at, report.outcome()).with(report.summary())
         }
     }
 
-    /// The same run with what it came to.
+    /// The same run with the numbers of a summary.
     pub fn with(self, summary: RunSummary) -> Self {
         let RunSummary { applied, skipped, failures, refusals, problems } = summary;
         Self { applied, skipped, failures, refusals: refusals.len(), problems, ..self }
     }
 
-    /// A run that could not scan its registry.
+    /// A run that could not read its registry.
     pub fn failed(registry: &str, error: &str, at: DateTime<Utc>, duration: Duration) -> Self {
         let problems = vec![error.to_owned()];
-        Self { duration, problems, ..Self::nothing(registry, at, Outcome::Failed) }
+        Self { duration, problems, ..Self::empty(registry, at, Outcome::Failed) }
     }
 
-    /// A run that was asked to end before it had read its registry.
+    /// A run that was stopped before it had read its registry.
     pub fn interrupted(registry: &str, why: &str, at: DateTime<Utc>, duration: Duration) -> Self {
         Self { outcome: Outcome::Interrupted, ..Self::failed(registry, why, at, duration) }
     }
 
-    /// A run that did not begin, because another one was under way.
+    /// A run that was not started because another one was running.
     pub fn skipped(registry: &str, at: DateTime<Utc>) -> Self {
-        Self::nothing(registry, at, Outcome::Skipped)
+        Self::empty(registry, at, Outcome::Skipped)
     }
 
-    fn nothing(registry: &str, at: DateTime<Utc>, outcome: Outcome) -> Self {
+    fn empty(registry: &str, at: DateTime<Utc>, outcome: Outcome) -> Self {
         Self {
             id: None,
             registry: registry.to_owned(),
@@ -100,7 +100,7 @@ impl Run {
     }
 }
 
-impl Entry {
+impl HistoryEntry {
     pub(super) fn registry(&self) -> &str {
         match self {
             Self::Run(run) => &run.registry,
@@ -108,7 +108,7 @@ impl Entry {
         }
     }
 
-    /// When it began.
+    /// When it started.
     pub(super) fn at(&self) -> DateTime<Utc> {
         match self {
             Self::Run(run) => run.at,

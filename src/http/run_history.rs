@@ -1,52 +1,50 @@
-//! The past runs by request: what is asked for, and the state that tells it.
+//! Past runs from the state: the query parameters, the JSON document and the page of one run.
 //!
-//! Only here does the web server read from the disk, so it does not do it on the thread that answers. Nor is
-//! anything else put into words there that can be of many thousand deletions.
+//! Reading from the disk and rendering thousands of deletions block, so they happen on a thread of their own.
 
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use axum::response::{Html, IntoResponse, Json, Response};
+use axum::response::{Html, IntoResponse as _, Json, Response};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::parameters::Parameters;
-use super::{page, status_store};
+use super::status_store::ServiceStatus;
+use super::{answer, page};
 use crate::policy::{Pattern, Patterns};
 use crate::report::history_document;
 use crate::run::{TimeArgument, history};
 use crate::state::{Error, Filter, State};
 
-/// So many runs are told if nobody asks for another number.
-const USUAL: u32 = 20;
-/// And never more than this.
-const MOST: u32 = 1000;
+/// The number of runs in an answer without `limit`.
+const DEFAULT_LIMIT: u32 = 20;
+/// The largest `limit`.
+const MAX_LIMIT: u32 = 1000;
 
-/// The past, as far as it is remembered. Clones are the same.
+/// Reads the state for the web server. Clones share one queue.
 #[derive(Clone)]
-pub(super) struct Past {
+pub(super) struct HistoryReader {
     state: State,
-    /// Readers come one after the other: they share the state with runs, which note their deletions in it,
-    /// and an answer can be large. Plans wait for their turn as well.
-    turn: Arc<Semaphore>,
+    /// One reader at a time: runs write to the same database, and an answer can be large. Plans use the same permit.
+    permit: Arc<Semaphore>,
 }
 
-impl Past {
-    pub(super) fn of(state: State) -> Self {
-        Self { state, turn: Arc::new(Semaphore::new(1)) }
+impl HistoryReader {
+    pub(super) fn new(state: State) -> Self {
+        Self { state, permit: Arc::new(Semaphore::new(1)) }
     }
 
-    /// Reads, where neither the disk nor the length of the answer keeps anybody else waiting.
+    /// Reads and renders on a blocking thread, so that other requests do not wait for the disk.
     pub(super) async fn read(
         &self,
         read: impl FnOnce(&State) -> Result<Response, Error> + Send + 'static,
     ) -> Response {
-        let (state, turn) = (self.state.clone(), self.turn.clone().acquire_owned().await);
+        let (state, permit) = (self.state.clone(), self.permit.clone().acquire_owned().await);
         let read = tokio::task::spawn_blocking(move || {
-            // Not given back when the client goes away, but when the reading ends.
-            let _turn = turn;
+            // Released when the reading ends, even if the client has disconnected by then.
+            let _permit = permit;
             read(&state)
         });
         let why = match read.await {
@@ -54,25 +52,25 @@ impl Past {
             Ok(Err(error)) => error.to_string(),
             Err(panic) => panic.to_string(),
         };
-        tracing::error!(error = why, "the past cannot be told");
-        refused(StatusCode::INTERNAL_SERVER_ERROR, &why)
+        tracing::error!(error = why, "the history cannot be read");
+        answer::error(StatusCode::INTERNAL_SERVER_ERROR, &why)
     }
 }
 
-/// Which runs are asked for.
+/// The runs to list, as the query parameters say.
 #[derive(Debug)]
-pub(super) struct Question {
+pub(super) struct RunQuery {
     filter: Filter,
     repositories: Vec<Pattern>,
 }
 
-impl Question {
-    /// What may narrow the runs down, as the command line has it.
+impl RunQuery {
+    /// The accepted parameters, the same as the options of `regsweep history`.
     pub(super) const PARAMETERS: [&str; 6] = ["run", "registry", "repository", "since", "until", "limit"];
 
-    /// Understands the parameters, days by this time zone; an error says what is wrong with one and what to write.
-    pub(super) fn read(parameters: &Parameters, timezone: Tz) -> Result<Self, String> {
-        let mut filter = Filter { at_most: USUAL, ..Filter::default() };
+    /// Parses the parameters, dates in this time zone. An error names the parameter and says what to write.
+    pub(super) fn parse(parameters: &Parameters, timezone: Tz) -> Result<Self, String> {
+        let mut filter = Filter { at_most: DEFAULT_LIMIT, ..Filter::default() };
         let mut repositories = Vec::new();
         for (name, value) in parameters.pairs() {
             let bad = |why: String| format!("`{name}={value}` cannot be used: {why}");
@@ -91,17 +89,18 @@ impl Question {
                 "since" => filter.since = Some(moment(value).map_err(bad)?.begin(timezone)),
                 "until" => filter.until = Some(moment(value).map_err(bad)?.end(timezone)),
                 "limit" => {
-                    let limit = value.parse().ok().filter(|limit| (1..=MOST).contains(limit));
-                    filter.at_most = limit.ok_or_else(|| bad(format!("write a number from 1 to {MOST}")))?;
+                    let limit = value.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
+                    filter.at_most =
+                        limit.ok_or_else(|| bad(format!("write a number from 1 to {MAX_LIMIT}")))?;
                 }
-                // No other one is let through.
+                // The route rejects all other parameters.
                 _ => {}
             }
         }
         Ok(Self { filter, repositories })
     }
 
-    /// The only registry that is asked for.
+    /// The only registry to list runs of.
     pub(super) fn registry(&self) -> Option<&str> {
         self.filter.registry.as_deref()
     }
@@ -127,22 +126,17 @@ fn pattern_advice(why: &str) -> String {
 /// The page of one run, or one that says that there is no such run.
 pub(super) fn page(
     state: &State,
-    asked: &str,
-    status_store: &status_store::State,
+    run: &str,
+    status: &ServiceStatus,
     now: DateTime<Utc>,
 ) -> Result<Response, Error> {
-    let filter = asked.parse().ok().map(|run| Filter { run: Some(run), ..Filter::default() });
+    let filter = run.parse().ok().map(|run| Filter { run: Some(run), ..Filter::default() });
     let past = filter.map(|filter| history(state, &filter, None)).transpose()?.unwrap_or_default();
     Ok(match past.first() {
-        Some(past) => Html(page::run(past, status_store, now).into_string()).into_response(),
+        Some(past) => Html(page::run(past, status, now).into_string()).into_response(),
         None => {
-            let page = page::no_run(asked, status_store, now).into_string();
+            let page = page::no_run(run, status, now).into_string();
             (StatusCode::NOT_FOUND, Html(page)).into_response()
         }
     })
-}
-
-/// An answer that says why there is no other.
-pub(super) fn refused(status: StatusCode, why: &str) -> Response {
-    (status, Json(json!({ "error": why }))).into_response()
 }
