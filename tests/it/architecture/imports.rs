@@ -96,7 +96,7 @@ impl Crate {
             match item {
                 Item::Mod(child) => {
                     let name = child.ident.to_string();
-                    let inner = [&path[..], &[name.clone()]].concat();
+                    let inner = [&path[..], std::slice::from_ref(&name)].concat();
                     module.children.insert(name);
                     match child.content {
                         Some((_, items)) => self.add_module(files, inner, file, is_test, items),

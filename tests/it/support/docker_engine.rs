@@ -69,7 +69,6 @@ impl Engine {
         static ENGINE: OnceLock<Option<Engine>> = OnceLock::new();
         ENGINE.get_or_init(|| match Self::launch() {
             Ok(engine) => Some(engine),
-            #[allow(clippy::disallowed_methods, reason = "a test reads its own environment")]
             Err(why) => {
                 assert!(std::env::var("CI").as_deref() != Ok("true"), "no Docker Engine: {why}");
                 print_uncaptured(&format!("SKIPPED, there is no Docker Engine: {why}"));

@@ -231,7 +231,6 @@ fn present() -> DateTime<Utc> {
 }
 
 /// The moment so many hours ago. Only where the program reads the clock do tests have to.
-#[expect(clippy::disallowed_methods, reason = "the program that is tested reads it too")]
 pub fn hours_ago(hours: i64) -> DateTime<Utc> {
     Utc::now() - TimeDelta::hours(hours)
 }
