@@ -271,7 +271,7 @@ async fn prometheus_has_an_answer_to_every_question_of_the_dashboard() {
         });
         for one in series.await {
             let value: f64 = one["value"][1].as_str().unwrap().parse().unwrap();
-            assert!(value.is_finite() || panel == "Time of a request", "{panel}: {one}");
+            assert!(value.is_finite() || panel == "Request duration", "{panel}: {one}");
         }
     }
     // What the dashboard offers as registries.
