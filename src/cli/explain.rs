@@ -24,7 +24,7 @@ pub(super) async fn explain(config: &Config, arguments: &ExplainArguments) -> an
     let fail = |text: &str, kind: Option<&str>| {
         if arguments.output.format == OutputFormat::Json {
             let document = json!({
-                "version": 1, "registry": registry_name, "repository": repository, "memory": state_use,
+                "version": 1, "registry": registry_name, "repository": repository, "scan_history": state_use,
                 "error": text, "error_kind": kind,
             });
             print_line!("{document}");
@@ -58,7 +58,7 @@ pub(super) async fn explain(config: &Config, arguments: &ExplainArguments) -> an
     match arguments.output.format {
         OutputFormat::Json => {
             let mut document = document(registry_name, &plan, planned, &relations);
-            document["memory"] = json!(state_use);
+            document["scan_history"] = json!(state_use);
             document["error"] = Value::Null;
             document["error_kind"] = Value::Null;
             print_line!("{document}");

@@ -13,7 +13,7 @@ use super::table::{Listing, age, bytes, count, right};
 use crate::config::Config;
 use crate::model::RepositoryName;
 use crate::plan::{Failure, RepositoryPlan};
-use crate::report::{FailureDocument, StateUse, Trouble, tag_list};
+use crate::report::{FailureDocument, ScanHistoryUse, Trouble, tag_list};
 use crate::run::{Progress as _, inspect, repositories};
 
 pub(super) async fn ls(config: &Config, arguments: &LsArguments) -> anyhow::Result<Exit> {
@@ -71,7 +71,7 @@ async fn list(session: &Session<'_>, filter: &RepositoryFilter) -> Result<Vec<Li
     Ok(listed)
 }
 
-fn print(registry: &str, listed: Vec<Listed>, state_use: StateUse, format: OutputFormat) -> Exit {
+fn print(registry: &str, listed: Vec<Listed>, state_use: ScanHistoryUse, format: OutputFormat) -> Exit {
     let (mut plans, mut failures) = (Vec::new(), Vec::new());
     let mut exit = Exit::Success;
     for (repository, result) in listed {
@@ -94,7 +94,7 @@ fn print(registry: &str, listed: Vec<Listed>, state_use: StateUse, format: Outpu
 
 fn document(
     registry: &str,
-    state_use: StateUse,
+    state_use: ScanHistoryUse,
     plans: &[RepositoryPlan],
     failures: &[Failure],
     trouble: Option<Trouble<'_>>,
@@ -116,7 +116,7 @@ fn document(
     });
     let repositories = repositories.collect::<Vec<Value>>();
     json!({
-        "version": 1, "registry": registry, "memory": state_use, "repositories": repositories,
+        "version": 1, "registry": registry, "scan_history": state_use, "repositories": repositories,
         "failures": failures.iter().map(FailureDocument::of).collect::<Vec<_>>(),
         "error": trouble.map(|one| one.text), "error_kind": trouble.and_then(|one| one.kind),
     })

@@ -22,7 +22,7 @@ use super::table::{Listing, age, bad, bytes, count, good, notable, right, verdic
 use crate::config::Config;
 use crate::model::RepositoryName;
 use crate::plan::{Failure, Plan, Refusal, RepositoryPlan, Verdict};
-use crate::report::{PlanWriter, StateUse, Trouble, tag_list};
+use crate::report::{PlanWriter, ScanHistoryUse, Trouble, tag_list};
 use crate::run::{Error, Progress, ScannedPlan, scan_and_plan};
 
 pub(super) async fn plan(config: &Config, arguments: &PlanArguments) -> anyhow::Result<Exit> {
@@ -67,7 +67,7 @@ async fn scan(
     session: &Session<'_>,
     filter: &RepositoryFilter,
     arguments: &PlanArguments,
-    state_use: StateUse,
+    state_use: ScanHistoryUse,
     direct: bool,
 ) -> Scanned {
     let start = Instant::now();

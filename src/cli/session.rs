@@ -14,7 +14,7 @@ use crate::daemon::DockerDefaults;
 use crate::gc::{CollectionLocks, Collector};
 use crate::policy::Patterns;
 use crate::registry::{Reader, Retry};
-use crate::report::StateUse;
+use crate::report::ScanHistoryUse;
 use crate::run::{RegistryContext, prefixes};
 use crate::state::{State, UnconfiguredRegistry};
 
@@ -97,7 +97,7 @@ pub(super) struct LoadedState {
     /// `None` if there is no state: then every scan is a first one.
     pub(super) state: Option<State>,
     /// Whether the state is used, and if not, why.
-    pub(super) state_use: StateUse,
+    pub(super) state_use: ScanHistoryUse,
     /// Why the command must fail: `--require-state` was given, and the state cannot be used.
     pub(super) error: Option<String>,
 }
@@ -108,24 +108,24 @@ impl LoadedState {
         let directory = config.state_dir.display();
         let (state, state_use, problem) = match read_state(config) {
             Ok(Some(state)) => match state.lost().map(str::to_owned) {
-                Some(lost) => (Some(state), StateUse::Lost, format!("the state is lost: {lost}")),
-                None => return Self { state: Some(state), state_use: StateUse::Used, error: None },
+                Some(lost) => (Some(state), ScanHistoryUse::Lost, format!("the state is lost: {lost}")),
+                None => return Self { state: Some(state), state_use: ScanHistoryUse::Used, error: None },
             },
             Ok(None) => {
                 let problem = format!("there is no state in {directory}: the first run creates it");
-                (None, StateUse::None, problem)
+                (None, ScanHistoryUse::None, problem)
             }
-            Err(error) => (None, StateUse::Unreadable, error.to_string()),
+            Err(error) => (None, ScanHistoryUse::Unreadable, error.to_string()),
         };
         if arguments.require_state {
             return Self { state, state_use, error: Some(problem) };
         }
         match state_use {
-            StateUse::Lost => print_warning!("{problem}. The next run creates a new one"),
-            StateUse::Unreadable => print_warning!(
+            ScanHistoryUse::Lost => print_warning!("{problem}. The next run creates a new one"),
+            ScanHistoryUse::Unreadable => print_warning!(
                 "{problem}. Ages are worked out without it, so the result may differ from what the service does"
             ),
-            StateUse::Used | StateUse::None => {}
+            ScanHistoryUse::Used | ScanHistoryUse::None => {}
         }
         Self { state, state_use, error: None }
     }

@@ -1,39 +1,38 @@
-//! A plan in its JSON form, version 1: what programs get, what the page shows, and what the state keeps.
+//! A plan as a document: what programs get as JSON, what the page shows, and what the state stores.
 //!
-//! It says in full what the tables for people abridge. Beside the plan it tells what is gone by now.
+//! It contains in full what tables abridge, and which of the planned deletions are done. It must not know how a
+//! plan is made.
 
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::RunReport;
+use super::format::{VERSION, maybe_second, second};
+use super::run::RunReport;
 use crate::model::{Digest, Kind, RepositoryName, Tag};
 use crate::plan::{
     Failure, Limit, Plan, Planned, Reason, Refusal, RepositoryPlan, Source, Totals, Untag, Verdict, Weight,
 };
 
-/// The version of the form. It changes only if a field changes its meaning.
-const VERSION: u32 = 1;
-
-/// A plan, and what came of it.
+/// A plan, and which of its deletions are done.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PlanDocument {
     version: u32,
     /// The registry.
     pub registry: String,
-    /// The moment as of which it was made.
+    /// The moment of the plan.
     #[serde(with = "second")]
     pub now: DateTime<Utc>,
-    /// Whether a run has carried it out.
+    /// Whether a run has applied it.
     pub applied: bool,
-    /// By name.
+    /// The repositories, by name.
     pub repositories: Vec<RepositoryDocument>,
-    /// What limits forbid.
+    /// Refusals by limits.
     pub refusals: Vec<RefusalDocument>,
-    /// Repositories that are left alone because they could not be read.
+    /// Repositories in which nothing is deleted because they could not be read.
     pub failures: Vec<FailureDocument>,
-    /// The sums of the plan, whatever came of it.
+    /// The sums of the plan, also of what is not done.
     pub totals: Totals,
 }
 
@@ -49,11 +48,12 @@ pub struct RepositoryDocument {
     kept: usize,
     expired_bytes: u64,
     referenced_bytes: u64,
-    /// What is kept, if it is told, and what is deleted, in the order in which it goes.
+    /// The kept manifests, unless they were dropped, then the deleted ones in the order of their deletion.
     pub manifests: Vec<ManifestDocument>,
-    /// Tags that go alone.
+    /// Tags that are removed without their manifests.
     pub untag: Vec<UntagDocument>,
-    /// Names that are listed as tags and have no manifest.
+    /// Names that the registry lists as tags although they have no manifest.
+    #[serde(alias = "ghosts")]
     pub dangling_tags: Vec<String>,
 }
 
@@ -67,34 +67,34 @@ pub struct ManifestDocument {
     kind: Kind,
     #[serde(with = "maybe_second")]
     created: Option<DateTime<Utc>>,
-    /// Its age at the moment of the plan, where it is known.
+    /// Its age at the moment of the plan; `None` if it is unknown.
     pub age_seconds: Option<i64>,
     evidence: Vec<EvidenceDocument>,
-    /// Bytes of the manifest, its blobs and everything below it.
+    /// Bytes of the manifest, its blobs and all its descendants.
     pub bytes: u64,
-    /// Bytes that go with it and with nothing that goes before it.
+    /// Bytes that its deletion frees, without those that an earlier deletion frees.
     pub frees: u64,
-    /// What becomes of it by the plan.
+    /// Whether it is kept or deleted.
     pub verdict: Verdict,
     policy: String,
     rules: Vec<String>,
-    /// Every reason that holds, for the verdict and against it.
+    /// Every reason that applies, for the verdict and against it.
     pub reasons: Vec<ReasonDocument>,
-    /// Whether it is gone by now; `None` where nobody looked.
+    /// Whether the deletion is done; `None` if that was not looked up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gone: Option<bool>,
 }
 
-/// A tag that goes alone.
+/// A tag that is removed without its manifest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UntagDocument {
     /// The tag.
     pub tag: Tag,
-    /// The manifest it points to, which stays.
+    /// The manifest it points to, which is kept.
     pub digest: Digest,
     /// The rule that no longer keeps it.
     pub rule: String,
-    /// Whether it is gone by now; `None` where nobody looked.
+    /// Whether the deletion is done; `None` if that was not looked up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gone: Option<bool>,
 }
@@ -103,7 +103,7 @@ pub struct UntagDocument {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ReasonDocument {
     code: String,
-    /// The verdict that it speaks for.
+    /// The verdict that it is for.
     pub verdict: Verdict,
     /// For people.
     pub text: String,
@@ -136,26 +136,26 @@ pub struct FailureDocument {
     error: String,
 }
 
-/// So much is to be deleted and is not gone yet.
+/// How much a plan still has to delete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct PendingDeletions {
     /// Manifests.
     pub manifests: usize,
-    /// Bytes that go with them.
+    /// Bytes that their deletion frees.
     pub bytes: u64,
 }
 
-/// What a run, or several, have made of a plan: manifests by repository and digest, tags by repository and name.
+/// The deletions that are done: manifests by repository and digest, tags by repository and name.
 #[derive(Debug, Default)]
 pub struct CompletedDeletions {
-    /// Manifests that are gone.
+    /// The deleted manifests.
     pub manifests: BTreeSet<(RepositoryName, Digest)>,
-    /// Tags that went alone.
+    /// The tags that were removed without their manifests.
     pub tags: BTreeSet<(RepositoryName, Tag)>,
 }
 
 impl CompletedDeletions {
-    /// What a run took, or found gone.
+    /// The deletions of a run, also of what was deleted already.
     pub fn of(report: &RunReport) -> Self {
         let manifests = report.deleted.iter().map(|one| (one.repository.clone(), one.digest.clone()));
         let tags = report.untagged.iter().map(|one| (one.repository.clone(), one.tag.clone()));
@@ -164,7 +164,7 @@ impl CompletedDeletions {
 }
 
 impl PlanDocument {
-    /// A plan of which nothing is gone yet.
+    /// A plan of which nothing is done yet.
     pub fn of(plan: &Plan) -> Self {
         let mut document = Self {
             version: VERSION,
@@ -180,40 +180,40 @@ impl PlanDocument {
         document
     }
 
-    /// Tells of everything whether it is gone.
-    pub fn mark(&mut self, gone: &CompletedDeletions) {
+    /// Records which deletions are done.
+    pub fn mark(&mut self, done: &CompletedDeletions) {
         for repository in &mut self.repositories {
             let name = &repository.repository;
             for manifest in &mut repository.manifests {
                 let key = (name.clone(), manifest.digest.clone());
-                manifest.gone = Some(gone.manifests.contains(&key));
+                manifest.gone = Some(done.manifests.contains(&key));
             }
             for untag in &mut repository.untag {
-                untag.gone = Some(gone.tags.contains(&(name.clone(), untag.tag.clone())));
+                untag.gone = Some(done.tags.contains(&(name.clone(), untag.tag.clone())));
             }
         }
     }
 
-    /// What is to be deleted and is not gone, where the policy lets it go.
+    /// What is still to be deleted, in repositories whose policy is applied.
     pub fn expired(&self) -> PendingDeletions {
-        self.open(false)
+        self.pending(false)
     }
 
-    /// What policies with `mode: plan` would delete.
+    /// What is still to be deleted, in repositories whose policy has `mode: plan`.
     pub fn held_back(&self) -> PendingDeletions {
-        self.open(true)
+        self.pending(true)
     }
 
-    fn open(&self, held_back: bool) -> PendingDeletions {
+    fn pending(&self, held_back: bool) -> PendingDeletions {
         let of = self.repositories.iter().filter(|repository| repository.held_back == held_back);
         let manifests = of.flat_map(RepositoryDocument::deletions).filter(|one| one.gone != Some(true));
-        manifests.fold(PendingDeletions::default(), |open, one| PendingDeletions {
-            manifests: open.manifests + 1,
-            bytes: open.bytes.saturating_add(one.frees),
+        manifests.fold(PendingDeletions::default(), |sum, one| PendingDeletions {
+            manifests: sum.manifests + 1,
+            bytes: sum.bytes.saturating_add(one.frees),
         })
     }
 
-    /// Whether a limit leaves this repository alone.
+    /// Whether a limit refuses the deletions in this repository.
     pub fn refuses(&self, repository: &RepositoryName) -> bool {
         self.refusals.iter().any(|refusal| refusal.repository.as_ref().is_none_or(|one| one == repository))
     }
@@ -235,14 +235,14 @@ impl RepositoryDocument {
         }
     }
 
-    /// What the plan deletes, in the order in which it goes.
+    /// The deleted manifests, in the order of their deletion.
     pub fn deletions(&self) -> impl Iterator<Item = &ManifestDocument> {
         self.manifests.iter().filter(|one| one.verdict == Verdict::Delete)
     }
 }
 
 impl ManifestDocument {
-    /// As a policy decided it.
+    /// The verdict of a policy.
     pub fn of(planned: &Planned, policy: &str) -> Self {
         let evidence = planned.evidence.iter().map(|one| EvidenceDocument {
             source: one.source,
@@ -301,45 +301,6 @@ impl FailureDocument {
             kind: failure.kind.to_owned(),
             error: failure.error.clone(),
         }
-    }
-}
-
-/// Moments as all forms write them, to the second.
-mod second {
-    use chrono::{DateTime, Utc};
-    use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
-
-    use crate::report::moment;
-
-    pub(super) fn serialize<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&moment(*at))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<DateTime<Utc>, D::Error> {
-        let text = String::deserialize(from)?;
-        DateTime::parse_from_rfc3339(&text).map(|at| at.to_utc()).map_err(D::Error::custom)
-    }
-}
-
-/// The same, where there may be none.
-mod maybe_second {
-    use chrono::{DateTime, Utc};
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use crate::report::moment;
-
-    #[derive(Deserialize)]
-    struct Moment(#[serde(with = "super::second")] DateTime<Utc>);
-
-    pub(super) fn serialize<S: Serializer>(
-        at: &Option<DateTime<Utc>>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        at.map(moment).serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<DateTime<Utc>>, D::Error> {
-        Ok(Option::<Moment>::deserialize(from)?.map(|Moment(at)| at))
     }
 }
 
@@ -407,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gone_or_held_back_is_not_to_be_deleted_any_more() {
+    fn plan_document_counts_what_is_still_to_be_deleted() {
         let mut document = document();
         assert_eq!(document.expired(), PendingDeletions { manifests: 2, bytes: 11 });
         assert_eq!(document.held_back(), PendingDeletions { manifests: 1, bytes: 100 });
@@ -418,13 +379,13 @@ mod tests {
         document.mark(&gone(&["a", "b", "c"]));
         assert_eq!(document.expired(), PendingDeletions::default());
         assert_eq!(document.held_back().manifests, 1);
-        assert_eq!(document.totals.delete, 3, "the plan was what it was");
+        assert_eq!(document.totals.delete, 3, "the sums of the plan do not change");
         document.mark(&CompletedDeletions::default());
-        assert_eq!(document.expired().manifests, 2, "they were put back");
+        assert_eq!(document.expired().manifests, 2, "they were restored");
     }
 
     #[test]
-    fn what_was_written_is_read_back_whole() {
+    fn plan_document_is_read_back_as_it_was_written() {
         let mut document = document();
         document.mark(&gone(&["a"]));
         document.applied = true;

@@ -5,7 +5,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::json::{VERSION, moment};
+use super::format::{VERSION, moment};
 use super::outcome::Outcome;
 use crate::model::{Digest, Kind, RepositoryName, Tag};
 

@@ -1,53 +1,54 @@
-//! The JSON forms of plans as they are printed, of runs and of collections, version 1.
+//! The JSON of plans as they are printed, of runs and of collections.
+//!
+//! It must not know where it is written to.
 
 use std::io::{self, Write};
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::document::{FailureDocument, RefusalDocument, RepositoryDocument};
-use super::{CollectionReport, Outcome, RunReport};
+use super::format::{VERSION, moment};
+use super::outcome::{CollectionReport, Outcome};
+use super::run::RunReport;
 use crate::plan::{Plan, RepositoryPlan};
 
-/// The version of the forms. It changes only if a field changes its meaning.
-pub(super) const VERSION: u32 = 1;
-
-/// What there was of the memory of earlier looks.
+/// What was known from earlier scans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum StateUse {
-    /// It was there, and ages are judged with it.
+pub enum ScanHistoryUse {
+    /// The scan history was read, and ages depend on it.
     Used,
-    /// There never was one.
+    /// There is none yet.
     None,
-    /// There was one, and it is gone or damaged: everything counts as it will after the next run has begun a new one.
+    /// It is lost or damaged: the plan is the one that the next run makes, which begins a new one.
     Lost,
-    /// There is one, and it could not be read: ages are judged without it.
+    /// It cannot be read, so ages do not depend on it.
     Unreadable,
 }
 
-/// Why a registry has no more than this in its document.
+/// Why the document of a registry is incomplete.
 #[derive(Debug, Clone, Copy)]
 pub struct Trouble<'a> {
     /// For people.
     pub text: &'a str,
-    /// A fixed word for the kind of failure, where there is one.
+    /// The kind of failure: one of few fixed names, if it has one.
     pub kind: Option<&'a str>,
 }
 
-/// Writes a plan as `regsweep plan --output json` prints it, one repository after the other, so that
-/// nobody has to hold what all of them keep. Nothing is written before the first.
+/// Writes a plan as `regsweep plan --output json` prints it, one repository after the other, so that the kept
+/// manifests of all of them need not be in memory. Nothing is written before the first repository.
 pub struct PlanWriter<W> {
     out: W,
-    memory: StateUse,
+    scan_history: ScanHistoryUse,
     begun: bool,
 }
 
 impl<W: Write> PlanWriter<W> {
     /// Begins a document.
-    pub fn new(out: W, memory: StateUse) -> Self {
-        Self { out, memory, begun: false }
+    pub fn new(out: W, scan_history: ScanHistoryUse) -> Self {
+        Self { out, scan_history, begun: false }
     }
 
     /// Adds a repository. They must come in the order of their names.
@@ -62,8 +63,7 @@ impl<W: Write> PlanWriter<W> {
         Ok(())
     }
 
-    /// Completes the document with everything that is known at the end of a plan, and gives back where it
-    /// was written.
+    /// Completes the document, and returns the writer.
     pub fn end(mut self, plan: &Plan) -> io::Result<W> {
         if !self.begun {
             self.open(&plan.registry, plan.now)?;
@@ -81,7 +81,7 @@ impl<W: Write> PlanWriter<W> {
         Ok(self.out)
     }
 
-    /// Completes the document of a registry that could not be read to its end.
+    /// Completes the document of a registry that could not be read completely.
     pub fn fail(mut self, registry: &str, now: DateTime<Utc>, error: Trouble<'_>) -> io::Result<W> {
         if !self.begun {
             self.open(registry, now)?;
@@ -103,10 +103,11 @@ impl<W: Write> PlanWriter<W> {
 
     fn open(&mut self, registry: &str, now: DateTime<Utc>) -> io::Result<()> {
         self.begun = true;
-        let (registry, now, memory) = (json!(registry), json!(moment(now)), json!(self.memory));
+        let (registry, now) = (json!(registry), json!(moment(now)));
+        let scan_history = json!(self.scan_history);
         write!(
             self.out,
-            r#"{{"version":{VERSION},"registry":{registry},"now":{now},"memory":{memory},"repositories":["#
+            r#"{{"version":{VERSION},"registry":{registry},"now":{now},"scan_history":{scan_history},"repositories":["#
         )
     }
 }
@@ -139,7 +140,7 @@ pub fn run_document(
     })
 }
 
-/// A run that did nothing because of this, in the same form. `run` is its number, if it came to have one.
+/// A run that did nothing for this reason, in the same form. `run` is its number, if it has one.
 pub fn no_run_document(
     run: Option<i64>,
     registry: &str,
@@ -181,14 +182,9 @@ pub fn collection_document(collected: &CollectionReport) -> Value {
     })
 }
 
-/// A list as a field of the log: JSON, which is also how people read it.
+/// A list as a field of the log, as JSON.
 pub fn listed(list: &(impl Serialize + ?Sized)) -> String {
     serde_json::to_string(list).unwrap_or_default()
-}
-
-/// A moment as all forms write it: RFC 3339 in UTC, to the second.
-pub fn moment(moment: DateTime<Utc>) -> String {
-    moment.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 #[cfg(test)]
@@ -198,7 +194,7 @@ mod tests {
     use crate::policy::Limits;
 
     #[test]
-    fn a_document_that_ends_early_is_whole() {
+    fn plan_writer_completes_a_document_that_fails() {
         let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
         let repository = RepositoryPlan {
             repository: RepositoryName::parse("team/app").unwrap(),
@@ -215,7 +211,7 @@ mod tests {
         };
         let trouble = Trouble { text: "it \"went\" away", kind: Some("unavailable") };
         for repositories in 0..3 {
-            let mut writer = PlanWriter::new(Vec::new(), StateUse::None);
+            let mut writer = PlanWriter::new(Vec::new(), ScanHistoryUse::None);
             for _ in 0..repositories {
                 writer.repository("main", now, &repository).unwrap();
             }
@@ -225,7 +221,7 @@ mod tests {
             assert_eq!((&document["error"], &document["totals"]), (&json!(trouble.text), &Value::Null));
             let limits = Limits { max_deletions: 1, max_percent: 100 };
             let plan = Plan::new("main", now, Vec::new(), Vec::new(), &limits);
-            let whole = PlanWriter::new(Vec::new(), StateUse::None).end(&plan).unwrap();
+            let whole = PlanWriter::new(Vec::new(), ScanHistoryUse::None).end(&plan).unwrap();
             let whole: Value = serde_json::from_slice(&whole).unwrap();
             let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
             assert_eq!(keys(&document), keys(&whole));

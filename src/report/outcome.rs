@@ -1,4 +1,6 @@
-//! How runs and collections end: the words that metrics, history and people share.
+//! How runs and collections end.
+//!
+//! It must not know what they did in detail.
 
 use std::time::Duration;
 
@@ -9,17 +11,17 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
-    /// Everything that was to be done is done.
+    /// Everything was done.
     Success,
     /// Some repositories failed; the others are done.
     Partial,
-    /// A limit forbade part or all of it; the rest is done.
+    /// A limit refused part or all of it; the rest is done.
     Refused,
     /// The registry could not be read, so nothing was done; or the collection after the run left it down.
     Failed,
-    /// Another run of the registry was under way, so this one did not begin.
+    /// Another run of the registry was running, so this one did not begin.
     Skipped,
-    /// It was asked to end before it was done, as by a signal; what it had not done is left alone.
+    /// It was asked to stop before it was done, for example by a signal; the rest is not done.
     Interrupted,
 }
 
@@ -28,7 +30,7 @@ impl Outcome {
     pub const ALL: [Self; 6] =
         [Self::Success, Self::Partial, Self::Refused, Self::Failed, Self::Skipped, Self::Interrupted];
 
-    /// A fixed word for the outcome, fit for a metric's label.
+    /// Its fixed name, as in JSON and as a label of metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Success => "success",
@@ -50,13 +52,13 @@ pub struct CollectionReport {
     pub outcome: CollectionOutcome,
     /// From its beginning to its end.
     pub duration: Duration,
-    /// How long the registry did not answer for it.
+    /// How long the registry was down for it.
     pub downtime: Duration,
     /// Blobs that it removed.
     pub blobs: u64,
     /// Bytes of the blobs that it removed.
     pub bytes: u64,
-    /// What went wrong, or why it did not begin, for people.
+    /// Why it failed or did not begin, for people.
     pub error: Option<String>,
 }
 
@@ -79,11 +81,11 @@ impl CollectionReport {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CollectionOutcome {
-    /// The registry has removed what nothing needs.
+    /// The registry has removed what nothing refers to.
     Success,
-    /// It did not come to its end, or could not prove that it did.
+    /// It did not end, or it is not certain that it did.
     Failed,
-    /// It did not begin: there was too little to reclaim, or something stood in the way.
+    /// It did not begin, because there was too little to reclaim or for another reason.
     Skipped,
 }
 
@@ -91,7 +93,7 @@ impl CollectionOutcome {
     /// Every outcome there is.
     pub const ALL: [Self; 3] = [Self::Success, Self::Failed, Self::Skipped];
 
-    /// A fixed word for the outcome, fit for a metric's label.
+    /// Its fixed name, as in JSON and as a label of metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Success => "success",

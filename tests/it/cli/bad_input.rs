@@ -272,7 +272,7 @@ fn a_plan_in_json_is_as_documented() {
         ])
     };
     let expected = json!({
-        "version": 1, "registry": "main", "now": "2026-06-01T00:00:00Z", "memory": "none",
+        "version": 1, "registry": "main", "now": "2026-06-01T00:00:00Z", "scan_history": "none",
         "repositories": [{
             "repository": "team/app", "policy": "apps", "held_back": false, "tags": 3, "kept": 1,
             "expired_bytes": size(&gone), "referenced_bytes": size(&shared), "dangling_tags": [],
@@ -416,7 +416,11 @@ fn a_state_that_is_required_and_missing_is_told_in_every_document() {
         let all = documents(&said);
         assert_eq!(all.len(), 3, "{command}");
         for one in all {
-            assert_eq!((&one["memory"], &one["error_kind"]), (&json!("none"), &json!("state")), "{one}");
+            assert_eq!(
+                (&one["scan_history"], &one["error_kind"]),
+                (&json!("none"), &json!("state")),
+                "{one}"
+            );
         }
     }
     let said = cli.run(&["explain", "main/team/app:v1", "-o", "json", "--require-state"]);

@@ -139,7 +139,11 @@ fn the_program_says_that_its_memory_was_lost_and_keeps_what_it_finds() {
             assert!(ran.stderr.contains("Nothing is deleted sooner for it"), "{name}: {}", ran.stderr);
             if command == "plan" {
                 // It only looks, and tells what the run will make of it.
-                assert_eq!((&ran.json()["memory"], ran.to_delete().len()), (&json!("lost"), 0), "{name}");
+                assert_eq!(
+                    (&ran.json()["scan_history"], ran.to_delete().len()),
+                    (&json!("lost"), 0),
+                    "{name}"
+                );
                 assert_eq!(fs::read(place.state_dir().join("state.sqlite")).ok(), damaged, "{name}");
                 run(&place, &["plan", "--require-state"]).exits(1);
                 let past = run(&place, &["history"]).exits(1);
@@ -152,7 +156,11 @@ fn the_program_says_that_its_memory_was_lost_and_keeps_what_it_finds() {
             // The old image counts as pushed just now.
             let plan = run(&place, &["plan", "--all", "--output", "json"]).exits(0);
             assert_eq!((plan.to_delete().len(), plan.kept().len()), (0, 1), "{name}");
-            assert!(plan.stderr.is_empty() && plan.json()["memory"] == "used", "{name}: {}", plan.stderr);
+            assert!(
+                plan.stderr.is_empty() && plan.json()["scan_history"] == "used",
+                "{name}: {}",
+                plan.stderr
+            );
             assert_eq!(registry.store().repository("app").tags.len(), 1, "{name}");
         }
     }

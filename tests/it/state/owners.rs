@@ -58,7 +58,7 @@ fn check_looks(registry: &RealRegistry, place: &Place) {
     for arguments in LOOKS {
         let asked = requests_since(registry, 0).len();
         let ran = run(place, arguments).exits(0);
-        assert_eq!(ran.json()["memory"], "used", "{arguments:?}: {}", ran.stderr);
+        assert_eq!(ran.json()["scan_history"], "used", "{arguments:?}: {}", ran.stderr);
         assert!(!ran.stderr.contains("warning"), "{arguments:?}: {}", ran.stderr);
         let requests = requests_since(registry, asked);
         let tags = requests.iter().filter(|one| one.path.contains("/manifests/"));
@@ -75,7 +75,7 @@ fn in_an_empty_directory_nothing_is_made() {
         chown(place.state_dir(), owner, owner).unwrap();
         for arguments in &LOOKS[..3] {
             let ran = run(&place, arguments).exits(0);
-            assert_eq!(ran.json()["memory"], "none", "{arguments:?}");
+            assert_eq!(ran.json()["scan_history"], "none", "{arguments:?}");
             assert!(!ran.stderr.contains("warning"), "{}", ran.stderr);
         }
         let ran = run(&place, LOOKS[3]).exits(1);
@@ -163,14 +163,17 @@ fn a_state_that_may_not_be_read_is_not_passed_over_without_a_word() {
     };
     for arguments in &LOOKS[..3] {
         let ran = other(arguments).exits(0);
-        assert_eq!(ran.json()["memory"], "unreadable", "{arguments:?}");
+        assert_eq!(ran.json()["scan_history"], "unreadable", "{arguments:?}");
         let said = format!("warning: the state in {} cannot be read: ", place.state_dir().display());
         assert!(ran.stderr.contains(&said) && ran.stderr.contains("run this as the user"), "{}", ran.stderr);
     }
     let asked = requests_since(&registry, 0).len();
     let ran = other(LOOKS[3]).exits(1);
     assert!(ran.stderr.contains("error: the state in"), "{}", ran.stderr);
-    assert_eq!((&ran.json()["memory"], &ran.json()["error_kind"]), (&json!("unreadable"), &json!("state")));
+    assert_eq!(
+        (&ran.json()["scan_history"], &ran.json()["error_kind"]),
+        (&json!("unreadable"), &json!("state"))
+    );
     assert_eq!(requests_since(&registry, asked).len(), 0);
     let ran = other(&["history"]).exits(1);
     assert!(ran.stderr.contains("cannot be read"), "{}", ran.stderr);
