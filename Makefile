@@ -13,7 +13,7 @@ check: deps-check ## Set everything up and run all checks and tests
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --no-deps --locked --quiet
-	cargo test --locked
+	cargo test --locked --lib --test it
 	@echo "all checks passed"
 
 audit: ## Check known vulnerabilities, licenses and sources of the dependencies (installs cargo-deny, which takes minutes)
