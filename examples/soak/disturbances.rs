@@ -42,7 +42,7 @@ async fn one(soak: &Arc<Soak>, random: &mut Rng) {
 async fn deletion(soak: &Soak, random: &mut Rng) {
     let repository = random.choice(REPOSITORIES).unwrap_or("bulk");
     // Nothing is pushed there meanwhile, so that the order of the two is known.
-    let Some(Ok(_alone)) = soak.repository_locks.get(repository).map(|gate| gate.try_write()) else { return };
+    let Some(Ok(_alone)) = soak.repository_locks.get(repository).map(|lock| lock.try_write()) else { return };
     let Some(digest) = soak.model.delete_by_others(repository, random) else { return };
     let url = format!("{}/v2/{repository}/manifests/{digest}", soak.host.url());
     if soak.puller.delete(url).send().await.is_ok_and(|answer| answer.status().as_u16() == 202) {

@@ -179,21 +179,21 @@ async fn a_collector_that_the_engine_makes_after_all_is_removed() {
     let started = container.state().await.1;
     let mut created = 0;
     // Those before the last one only look: the first while the registry runs, the second after it was stopped.
-    let gate = HoldingProxy::holding(Upstream::Socket(container.engine.socket()), move |bytes| {
+    let proxy = HoldingProxy::holding(Upstream::Socket(container.engine.socket()), move |bytes| {
         let creates = bytes.windows(18).any(|words| words == b"/containers/create");
         created += usize::from(creates);
         creates && created == 3
     });
     let mut gc = docker(&container, Method::Offline);
     if let Kind::Docker { host, .. } = &mut gc.collector {
-        *host = Some(gate.url().replace("http://", "tcp://"));
+        *host = Some(proxy.url().replace("http://", "tcp://"));
     }
     let recovery_log = TestRecoveryLog::default();
     let collector = collector(&gc);
     let collection = collector.collect(&|_| false, &recovery_log, || container.answers());
-    let gate = tokio::select! {
+    let proxy = tokio::select! {
         biased;
-        gate = tokio::task::spawn_blocking(move || { gate.wait_until_held(); gate }) => gate.unwrap(),
+        proxy = tokio::task::spawn_blocking(move || { proxy.wait_until_held(); proxy }) => proxy.unwrap(),
         _ = collection => panic!("the collection ended before its sweep"),
     };
     until("the registry is back", async || {
@@ -202,7 +202,7 @@ async fn a_collector_that_the_engine_makes_after_all_is_removed() {
     })
     .await;
     let before = container.engine.time().await;
-    gate.release();
+    proxy.release();
     container.engine.collector_made(&container.name, &before).await;
     until("no collector is left", async || container.engine.collectors(&container.name).await.is_empty())
         .await;

@@ -122,17 +122,17 @@ async fn a_new_index_saves_the_child_that_it_lists() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_index_saves_the_child_whose_old_one_is_being_deleted() {
     let Family { registry, kept, other, doomed, new, .. } = Family::new();
-    let gate = HoldingProxy::before(&registry.host(), 1);
-    let library = Regsweep::new(&gate.url(), OLD_TAGS_EXPIRE).in_process();
+    let proxy = HoldingProxy::before(&registry.host(), 1);
+    let library = Regsweep::new(&proxy.url(), OLD_TAGS_EXPIRE).in_process();
     let scanned = library.scan_and_plan().await;
     let (url, pushed) = (registry.url(), new.clone());
     let push = std::thread::spawn(move || {
-        gate.wait_until_held();
+        proxy.wait_until_held();
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(Pusher::new(&url).push("app", "release", &pushed)).unwrap();
         // Longer than a recheck is good for.
         std::thread::sleep(Duration::from_millis(1500));
-        gate.release();
+        proxy.release();
     });
     let report = library.apply(&scanned).await;
     push.join().unwrap();

@@ -36,10 +36,10 @@ fn send(signal: &str, child: &Child) {
 #[test]
 fn a_terminated_run_stops_between_two_deletions_and_the_next_one_completes_it() {
     let registry = registry();
-    let gate = HoldingProxy::before(&registry.host(), 3);
-    let regsweep = Regsweep::new(&gate.url(), OLD_TAGS_EXPIRE);
+    let proxy = HoldingProxy::before(&registry.host(), 3);
+    let regsweep = Regsweep::new(&proxy.url(), OLD_TAGS_EXPIRE);
     let mut child = regsweep.spawn(&["run", "--output", "json"]);
-    gate.wait_until_held();
+    proxy.wait_until_held();
     send("TERM", &child);
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
@@ -47,7 +47,7 @@ fn a_terminated_run_stops_between_two_deletions_and_the_next_one_completes_it() 
         line.clear();
         assert!(stderr.read_line(&mut line).unwrap() > 0, "it ended without a word");
     }
-    gate.release();
+    proxy.release();
     stderr.read_to_string(&mut line).unwrap();
     let run = ProgramOutput::from(child.wait_with_output().unwrap()).exits(1);
     // The third deletion was under way, and the fourth completes its family.
@@ -70,10 +70,10 @@ fn a_terminated_run_stops_between_two_deletions_and_the_next_one_completes_it() 
 #[test]
 fn a_killed_run_leaves_what_is_kept_whole() {
     let registry = registry();
-    let gate = HoldingProxy::before(&registry.host(), 6);
-    let regsweep = Regsweep::new(&gate.url(), OLD_TAGS_EXPIRE);
+    let proxy = HoldingProxy::before(&registry.host(), 6);
+    let regsweep = Regsweep::new(&proxy.url(), OLD_TAGS_EXPIRE);
     let mut child = regsweep.spawn(&["run"]);
-    gate.wait_until_held();
+    proxy.wait_until_held();
     send("KILL", &child);
     assert_eq!(child.wait().unwrap().code(), None);
     let left = stored_manifests(&registry).len();

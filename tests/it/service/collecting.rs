@@ -236,14 +236,14 @@ async fn a_run_and_a_collection_that_are_due_at_the_same_moment_take_turns() {
 async fn a_collection_that_waits_longer_than_its_period_says_so() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
-    let gate = HoldingProxy::before(&host.registry.host(), 2);
-    let lines = host.lines().replace(&host.registry.url(), &gate.url());
+    let proxy = HoldingProxy::before(&host.registry.host(), 2);
+    let lines = host.lines().replace(&host.registry.url(), &proxy.url());
     let lines = lines.replace("gc:\n", &format!("gc:\n  schedule: '{EACH_SECOND}'\n"));
     let place = Place::new(EACH_SECOND, &[lines]);
     let serving = place.serve().await;
-    tokio::task::block_in_place(|| gate.wait_until_held());
+    tokio::task::block_in_place(|| proxy.wait_until_held());
     serving.until_logged("still waits for its turn and is due again").await;
-    gate.release();
+    proxy.release();
     until("it is swept", async || filled.is_swept()).await;
     serving.until_at_least("gc_runs_total", &["outcome=\"success\""], 1.0).await;
     serving.stop().await;
@@ -274,15 +274,15 @@ async fn sigterm_ends_the_survey_of_a_collection_at_once() {
 async fn a_grace_that_has_changed_in_the_middle_of_a_run_counts_for_what_it_deletes() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
-    let gate = HoldingProxy::before(&host.registry.host(), 2);
-    let lines = host.lines().replace(&host.registry.url(), &gate.url());
+    let proxy = HoldingProxy::before(&host.registry.host(), 2);
+    let lines = host.lines().replace(&host.registry.url(), &proxy.url());
     let graced = |grace: &str| lines.replace("gc:\n", &format!("gc:\n  grace: {grace}\n"));
     let place = Place::new(EACH_SECOND, &[graced("10h")]);
     let serving = place.serve().await;
-    tokio::task::block_in_place(|| gate.wait_until_held());
+    tokio::task::block_in_place(|| proxy.wait_until_held());
     place.configure(NEVER, &[graced("1s")], "");
     serving.until_logged("the configuration was loaded again").await;
-    gate.release();
+    proxy.release();
     filled.settled(&place, serving, &host.registry.host()).await;
 }
 

@@ -110,10 +110,10 @@ async fn a_registry_that_somebody_else_has_started_is_not_restarted_for_an_old_n
     let Some(engine) = Engine::shared() else { return };
     let container = ContainerOptions::default().start(engine).await;
     let filled = fill(&container.url(), container.store().await).await;
-    let gate = before_container(engine, 2);
-    let place = Place::new(EACH_SECOND, &[contained(&container.url(), &gate.url(), &container, "offline")]);
+    let proxy = before_container(engine, 2);
+    let place = Place::new(EACH_SECOND, &[contained(&container.url(), &proxy.url(), &container, "offline")]);
     let serving = place.serve().await;
-    tokio::task::block_in_place(|| gate.wait_until_held());
+    tokio::task::block_in_place(|| proxy.wait_until_held());
     serving.kill();
     assert!(!container.state().await.0);
     assert_eq!(place.open_ends().0, 1);

@@ -10,18 +10,18 @@ use crate::support::real_registry::RealRegistry;
 use crate::support::redis::Redis;
 use crate::support::registry_program::registry_program;
 
-/// A registry with old images, a service, and gates before the registry and before the Engine.
+/// A registry with old images, a service, and proxies before the registry and before the Engine.
 struct Scene {
     container: Container,
     filled: Filled,
     place: Place,
-    gate: HoldingProxy,
+    proxy: HoldingProxy,
 }
 
 /// Whether a request is the one to be held.
 type Choice = Box<dyn FnMut(&[u8]) -> bool + Send>;
 
-/// Before what the gate is that holds a request.
+/// Before what the proxy is that holds a request.
 enum Holds {
     Registry(Choice),
     Engine(Choice),
@@ -32,26 +32,26 @@ impl Scene {
         let engine = Engine::shared()?;
         let container = made.start(engine).await;
         let filled = fill(&container.url(), container.store().await).await;
-        let (gate, url, host) = match holds {
+        let (proxy, url, host) = match holds {
             Holds::Registry(holds) => {
-                let gate = HoldingProxy::holding(Upstream::Host(container.host()), holds);
-                let url = gate.url();
-                (gate, url, engine.host())
+                let proxy = HoldingProxy::holding(Upstream::Host(container.host()), holds);
+                let url = proxy.url();
+                (proxy, url, engine.host())
             }
             Holds::Engine(holds) => {
-                let gate = HoldingProxy::holding(Upstream::Socket(engine.socket()), holds);
-                let host = gate.url();
-                (gate, container.url(), host)
+                let proxy = HoldingProxy::holding(Upstream::Socket(engine.socket()), holds);
+                let host = proxy.url();
+                (proxy, container.url(), host)
             }
         };
         let place = Place::new(EACH_SECOND, &[contained(&url, &host, &container, method)]);
-        Some(Self { container, filled, place, gate })
+        Some(Self { container, filled, place, proxy })
     }
 
-    /// Serves until the gate holds the request, and kills the service there.
+    /// Serves until the proxy holds the request, and kills the service there.
     async fn kill(&self) {
         let serving = self.place.serve().await;
-        tokio::task::block_in_place(|| self.gate.wait_until_held());
+        tokio::task::block_in_place(|| self.proxy.wait_until_held());
         serving.kill();
     }
 

@@ -60,16 +60,16 @@ pub(crate) async fn is(serving: &Serving, name: &str, labels: &[&str], expected:
 async fn a_run_is_shown_for_as_long_as_it_is_under_way() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
-    let gate = HoldingProxy::before(&host.registry.host(), 2);
-    let place = place(&format!("url: {}\nrun_timeout: 2h", gate.url()));
+    let proxy = HoldingProxy::before(&host.registry.host(), 2);
+    let place = place(&format!("url: {}\nrun_timeout: 2h", proxy.url()));
     let serving = place.serve().await;
     is(&serving, "run_timeout_seconds", &[MAIN], 7200.0).await;
     is(&serving, "run_started_timestamp_seconds", &[MAIN], 0.0).await;
     begin(&serving).await;
-    tokio::task::block_in_place(|| gate.wait_until_held());
+    tokio::task::block_in_place(|| proxy.wait_until_held());
     let began = place.number("SELECT CAST(strftime('%s', started) AS INTEGER) FROM run") as f64;
     is(&serving, "run_started_timestamp_seconds", &[MAIN], began).await;
-    gate.release();
+    proxy.release();
     runs(&serving, "success", 1).await;
     is(&serving, "run_started_timestamp_seconds", &[MAIN], 0.0).await;
     // The moment of a run is its start, as docs/json.md says.

@@ -96,14 +96,14 @@ async fn a_rename_waits_for_the_run_that_is_under_way() {
     Pusher::new(&registry.url()).push("team/app", "v1", &aged("v1", 40).build()).await.unwrap();
     let host = registry.url().trim_start_matches("http://").to_owned();
     let asks = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains("/tags/list");
-    let gate = HoldingProxy::holding(Upstream::Host(host), asks);
-    let place = Place::new(EACH_SECOND, &[format!("url: {}", gate.url())]);
+    let proxy = HoldingProxy::holding(Upstream::Host(host), asks);
+    let place = Place::new(EACH_SECOND, &[format!("url: {}", proxy.url())]);
     let serving = place.serve().await;
-    tokio::task::block_in_place(|| gate.wait_until_held());
+    tokio::task::block_in_place(|| proxy.wait_until_held());
     rename(&place, "main", "other");
     serving.until_logged("it gives registry main another name").await;
     serving.until_metric("config_last_reload_successful", &[], 0.0).await;
-    gate.release();
+    proxy.release();
     serving.until_at_least("runs_total", &["registry=\"other\"", "outcome=\"success\""], 1.0).await;
     serving.until_metric("config_last_reload_successful", &[], 1.0).await;
     assert_eq!(serving.log().matches("it gives registry main another name").count(), 1, "{}", serving.log());

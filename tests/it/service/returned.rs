@@ -75,17 +75,17 @@ async fn what_is_told_of_a_registry_goes_on_when_it_is_renamed_moves_or_comes_ba
 async fn a_registry_that_leaves_during_a_run_is_told_of_no_more_and_as_before_when_it_is_back() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
-    let gate = HoldingProxy::before(&host.registry.host(), 2);
-    let place = place(&format!("url: {}", gate.url()));
+    let proxy = HoldingProxy::before(&host.registry.host(), 2);
+    let place = place(&format!("url: {}", proxy.url()));
     let serving = place.serve().await;
     begin(&serving).await;
-    tokio::task::block_in_place(|| gate.wait_until_held());
+    tokio::task::block_in_place(|| proxy.wait_until_held());
     // In its stead another one, which nobody asks.
     let away = "name: away\n    url: http://127.0.0.1:1\n";
-    let here = format!("name: main\n    url: {}\n", gate.url());
+    let here = format!("name: main\n    url: {}\n", proxy.url());
     change(&place, &here, away);
     serving.until_logged(RELOADED).await;
-    gate.release();
+    proxy.release();
     serving.until_logged("the run ended").await;
     until("nothing is told of it", async || {
         let told = ["registry_up", "last_run_outcome", "last_success_timestamp_seconds", "expired_manifests"];

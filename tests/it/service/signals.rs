@@ -15,14 +15,14 @@ use crate::support::regsweep::ProgramOutput;
 async fn in_a_run(signal: &str) {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
-    let gate = HoldingProxy::before(&host.registry.host(), 2);
-    let lines = host.lines().replace(&host.registry.url(), &gate.url());
+    let proxy = HoldingProxy::before(&host.registry.host(), 2);
+    let lines = host.lines().replace(&host.registry.url(), &proxy.url());
     let place = Place::new(EACH_SECOND, &[lines]);
     let serving = place.serve().await;
-    tokio::task::block_in_place(|| gate.wait_until_held());
+    tokio::task::block_in_place(|| proxy.wait_until_held());
     serving.signal(signal);
     serving.until_logged("stopping: no run begins any more").await;
-    gate.release();
+    proxy.release();
     let (code, log) = serving.ended().await;
     assert_eq!(code, Some(0), "{log}");
     assert_eq!((filled.left(), place.total("deleted_manifests")), (2, 2));
@@ -54,14 +54,14 @@ async fn last_run(serving: &Serving) -> serde_json::Value {
 async fn what_a_signal_cut_short_is_no_success_and_is_made_up_after_the_restart() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
-    let gate = HoldingProxy::before(&host.registry.host(), 2);
-    let lines = host.lines().replace(&host.registry.url(), &gate.url());
+    let proxy = HoldingProxy::before(&host.registry.host(), 2);
+    let lines = host.lines().replace(&host.registry.url(), &proxy.url());
     let place = Place::new(EACH_SECOND, std::slice::from_ref(&lines));
     let serving = place.serve().await;
-    tokio::task::block_in_place(|| gate.wait_until_held());
+    tokio::task::block_in_place(|| proxy.wait_until_held());
     serving.signal("TERM");
     serving.until_logged("stopping: no run begins any more").await;
-    gate.release();
+    proxy.release();
     let (_, log) = serving.ended().await;
     assert!(log.contains("\"outcome\":\"interrupted\""), "{log}");
     // Where the next time is far away, its first run begins by itself, and collects as well.
@@ -82,15 +82,15 @@ async fn what_a_signal_cut_short_is_no_success_and_is_made_up_after_the_restart(
 async fn a_run_that_a_signal_ended_while_it_read_was_interrupted_and_not_skipped() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
-    let gate = HoldingProxy::holding(Upstream::Host(host.registry.host()), |bytes| {
+    let proxy = HoldingProxy::holding(Upstream::Host(host.registry.host()), |bytes| {
         String::from_utf8_lossy(bytes).starts_with("GET /v2/team/app/manifests/")
     });
-    let lines = host.lines().replace(&host.registry.url(), &gate.url());
+    let lines = host.lines().replace(&host.registry.url(), &proxy.url());
     let place = Place::new(EACH_SECOND, &[lines]);
     let serving = place.serve().await;
-    tokio::task::block_in_place(|| gate.wait_until_held());
+    tokio::task::block_in_place(|| proxy.wait_until_held());
     serving.stop().await;
-    gate.release();
+    proxy.release();
     assert_eq!((filled.left(), interrupted(&place)), (4, vec![1]));
     // A registry without a schedule has runs only when somebody asks, so what was interrupted can be looked at.
     let bare =
@@ -118,17 +118,17 @@ async fn a_run_that_a_signal_ended_while_it_read_was_interrupted_and_not_skipped
 async fn a_run_by_hand_that_a_signal_cut_short_is_not_made_up_by_the_service() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
-    let gate = HoldingProxy::before(&host.registry.host(), 2);
-    let lines = host.lines().replace(&host.registry.url(), &gate.url());
+    let proxy = HoldingProxy::before(&host.registry.host(), 2);
+    let lines = host.lines().replace(&host.registry.url(), &proxy.url());
     let place = Place::new(NEVER, &[lines]);
     let mut command = place.command(&["run", "--output", "json"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    tokio::task::block_in_place(|| gate.wait_until_held());
+    tokio::task::block_in_place(|| proxy.wait_until_held());
     let kill = format!("kill -INT {}", child.id());
     assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
     assert!(said.any(|line| line.unwrap().contains("stopping after the current deletion")));
-    gate.release();
+    proxy.release();
     let ran = ProgramOutput::from(child.wait_with_output().unwrap()).exits(1);
     assert_eq!(ran.json()["outcome"], "interrupted", "{ran:?}");
     assert_eq!((filled.left(), interrupted(&place)), (2, vec![1]));
@@ -152,14 +152,14 @@ async fn sigint_ends_a_run_between_two_deletions() {
 async fn what_a_stopped_run_deleted_last_is_collected_by_the_next() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
-    let gate = HoldingProxy::before(&host.registry.host(), 4);
-    let lines = host.lines().replace(&host.registry.url(), &gate.url());
+    let proxy = HoldingProxy::before(&host.registry.host(), 4);
+    let lines = host.lines().replace(&host.registry.url(), &proxy.url());
     let place = Place::new(EACH_SECOND, &[lines]);
     let serving = place.serve().await;
-    tokio::task::block_in_place(|| gate.wait_until_held());
+    tokio::task::block_in_place(|| proxy.wait_until_held());
     serving.signal("TERM");
     serving.until_logged("stopping: no run begins any more").await;
-    gate.release();
+    proxy.release();
     assert_eq!(serving.ended().await.0, Some(0));
     assert_eq!((filled.left(), filled.freed()), (0, 0));
     let serving = place.serve().await;
@@ -171,15 +171,15 @@ async fn sigterm_lets_a_collection_end_and_the_registry_is_back() {
     let Some(engine) = Engine::shared() else { return };
     let container = ContainerOptions::default().start(engine).await;
     let filled = fill(&container.url(), container.store().await).await;
-    let gate = before_container(engine, 3);
-    let lines = contained(&container.url(), &gate.url(), &container, "offline");
+    let proxy = before_container(engine, 3);
+    let lines = contained(&container.url(), &proxy.url(), &container, "offline");
     let place = Place::new(EACH_SECOND, &[lines]);
     let serving = place.serve().await;
-    tokio::task::block_in_place(|| gate.wait_until_held());
+    tokio::task::block_in_place(|| proxy.wait_until_held());
     assert!(!container.state().await.0);
     serving.signal("TERM");
     serving.until_logged("stopping: no run begins any more").await;
-    gate.release();
+    proxy.release();
     let (code, log) = serving.ended().await;
     assert_eq!(code, Some(0), "{log}");
     assert!(container.answers_now().await && filled.is_swept());
@@ -193,17 +193,17 @@ async fn a_collection_by_its_own_schedule_does_not_begin_after_sigterm() {
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let url = format!("{}/v2/team/app/manifests/{}", host.registry.url(), filled.old[0].digest);
     assert!(reqwest::Client::new().delete(url).send().await.unwrap().status().is_success());
-    let gate = HoldingProxy::holding(Upstream::Host(host.registry.host()), |bytes| {
+    let proxy = HoldingProxy::holding(Upstream::Host(host.registry.host()), |bytes| {
         String::from_utf8_lossy(bytes).starts_with("GET /v2/team/app/manifests/")
     });
-    let lines = host.lines().replace(&host.registry.url(), &gate.url());
+    let lines = host.lines().replace(&host.registry.url(), &proxy.url());
     let lines = lines.replace("gc:\n", &format!("gc:\n  schedule: '{EACH_SECOND}'\n"));
     let place = Place::new(NEVER, &[lines]);
     let serving = place.serve().await;
-    tokio::task::block_in_place(|| gate.wait_until_held());
+    tokio::task::block_in_place(|| proxy.wait_until_held());
     serving.signal("TERM");
     serving.until_logged("stopping: no run begins any more").await;
-    gate.release();
+    proxy.release();
     let (code, log) = serving.ended().await;
     assert_eq!(code, Some(0), "{log}");
     assert!(!log.contains("the collection begins") && filled.freed() == 0, "{log}");

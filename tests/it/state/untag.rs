@@ -156,18 +156,18 @@ fn a_placeholder_is_known_again_when_nothing_is_remembered() {
     assert_all_pullable(&registry);
 }
 
-/// Pushes the expired tag while a run is held at a gate before the registry.
-async fn pushed_at(gate: impl FnOnce(String) -> HoldingProxy) -> (RealRegistry, Content, String) {
+/// Pushes the expired tag while a run is held at a proxy before the registry.
+async fn pushed_at(proxy: impl FnOnce(String) -> HoldingProxy) -> (RealRegistry, Content, String) {
     let registry = RealRegistry::start();
     registry.store().write("app", &["keep", "old-1"], &image("shared"));
-    let gate = gate(registry.host());
-    let place = place(&format!("url: {}", gate.url()), &rules("always"));
+    let proxy = proxy(registry.host());
+    let place = place(&format!("url: {}", proxy.url()), &rules("always"));
     let mut command = place.command(&["run"]);
     let running = std::thread::spawn(move || command.output().unwrap());
     let pushed = image("pushed meanwhile");
-    gate.wait_until_held();
+    proxy.wait_until_held();
     Pusher::new(&registry.url()).push("app", "old-1", &pushed).await.unwrap();
-    gate.release();
+    proxy.release();
     let output = running.join().unwrap();
     assert!(output.status.success(), "{output:?}");
     (registry, pushed, String::from_utf8(output.stdout).unwrap())
