@@ -295,7 +295,7 @@ impl Metrics {
     }
 
     /// A collection found too little to free. It would have been possible, so an earlier failure is over.
-    pub fn collection_not_worth_it(&self, registry: &str) {
+    pub fn collection_below_minimum(&self, registry: &str) {
         set(&self.families.gc_last_run_successful, registry, 1);
     }
 

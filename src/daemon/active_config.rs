@@ -1,4 +1,6 @@
-//! One configuration in force, with the connections that belong to it.
+//! A configuration with the connections that belong to it.
+//!
+//! It knows no job and no state of the service.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,14 +8,17 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 
-use super::service::Service;
+use super::docker::DockerDefaults;
 use crate::config::{self, Config};
-use crate::gc::Collector;
+use crate::gc::{CollectionLocks, Collector};
+use crate::http::Clock;
+use crate::metrics::Metrics;
 use crate::policy::Mode;
 use crate::registry::{Reader, Retry};
 use crate::run::RegistryContext;
+use crate::state::State;
 
-/// A configuration and what was made of it. Runs that began under it end under it.
+/// A validated configuration and its connections. A job keeps the one that was active when the job started.
 pub(super) struct ActiveConfig {
     pub(super) config: Config,
     readers: BTreeMap<String, Reader>,
@@ -21,26 +26,28 @@ pub(super) struct ActiveConfig {
 }
 
 impl ActiveConfig {
-    /// Prepares everything that the configuration asks for, and makes it known.
-    pub(super) fn begin(config: Config, service: &Service) -> anyhow::Result<Arc<Self>> {
+    /// Prepares the connections of all registries. It sends no request.
+    pub(super) fn new(
+        config: Config,
+        metrics: &Metrics,
+        docker: &DockerDefaults,
+        collection_locks: &CollectionLocks,
+    ) -> anyhow::Result<Arc<Self>> {
         let mut readers = BTreeMap::new();
         let mut collectors = BTreeMap::new();
         for registry in &config.registries {
             let name = &registry.name;
             let cannot = || format!("registry {name} cannot be used");
-            let observer = service.metrics.observer(name);
-            let reader = Reader::new(registry, Retry::default(), observer).with_context(cannot)?;
+            let reader =
+                Reader::new(registry, Retry::default(), metrics.observer(name)).with_context(cannot)?;
             readers.insert(name.clone(), reader);
             if let Some(gc) = &registry.gc {
-                let docker = &service.docker;
                 let certificates = docker.certificates.as_deref();
-                let collector = Collector::new(gc, &docker.host, certificates, &service.collection_locks);
+                let collector = Collector::new(gc, &docker.host, certificates, collection_locks);
                 collectors.insert(name.clone(), collector.with_context(cannot)?);
             }
         }
-        let active = Arc::new(Self { config, readers, collectors });
-        service.announce(&active)?;
-        Ok(active)
+        Ok(Arc::new(Self { config, readers, collectors }))
     }
 
     pub(super) fn registry(&self, name: &str) -> Option<&config::Registry> {
@@ -55,20 +62,28 @@ impl ActiveConfig {
         self.collectors.get(name)
     }
 
-    /// The registry of this name as a run takes it.
+    /// What a run needs to know of a registry; `None` if the configuration does not have it.
     pub(super) fn registry_context<'a>(
         &'a self,
         name: &str,
         now: DateTime<Utc>,
-        service: &'a Service,
+        state: &'a State,
+        clock: &'a Clock,
     ) -> Option<RegistryContext<'a>> {
         let registry = self.registry(name)?;
         let reader = self.readers.get(name)?;
-        let (config, state, clock) = (&self.config, Some(&service.state), &*service.clock);
-        Some(RegistryContext { config, registry, reader, now, only: None, state, clock })
+        Some(RegistryContext {
+            config: &self.config,
+            registry,
+            reader,
+            now,
+            only: None,
+            state: Some(state),
+            clock: &**clock,
+        })
     }
 
-    /// A line for the service manager.
+    /// The status line for systemd.
     pub(super) fn status(&self) -> String {
         let mode = match self.config.mode {
             Mode::Plan => "planning only",

@@ -1,69 +1,67 @@
-//! When things begin.
+//! When scheduled runs and collections start.
 //!
-//! Each time is computed from the zone when the one before it has come, so that a change of clocks moves it as people
-//! expect.
+//! Each start is computed in the configured time zone when the one before it has passed, so that changes to and from
+//! daylight saving time move it as expected. It starts nothing.
 
 use chrono::{DateTime, Utc};
 
 use super::active_config::ActiveConfig;
-use super::service::Service;
 use crate::config::{GcSchedule, Schedule};
 
-/// What begins at a time.
+/// A job that a schedule starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Job {
+pub(super) enum ScheduledJob {
     /// A run of this registry.
     Run(String),
     /// A collection of this registry by its own schedule.
-    Collect(String),
+    Collection(String),
 }
 
-/// The next times of one configuration.
-pub(super) struct Times(Vec<(Job, DateTime<Utc>)>);
+/// The next start of each scheduled job of a configuration.
+pub(super) struct ScheduledTimes(Vec<(ScheduledJob, DateTime<Utc>)>);
 
-impl Times {
-    /// The first time of everything that has a schedule.
-    pub(super) fn of(active: &ActiveConfig, service: &Service) -> Self {
-        let now = (service.clock)();
+impl ScheduledTimes {
+    /// Computes the next start of each job.
+    pub(super) fn new(active: &ActiveConfig, now: DateTime<Utc>) -> Self {
         let jobs = active.config.registries.iter().flat_map(|registry| {
             let name = &registry.name;
-            [Job::Run(name.clone()), Job::Collect(name.clone())]
+            [ScheduledJob::Run(name.clone()), ScheduledJob::Collection(name.clone())]
         });
-        let times = jobs.filter_map(|job| next(&job, now, active, service).map(|at| (job, at)));
-        Self(times.collect())
+        Self(jobs.filter_map(|job| next_start(&job, now, active).map(|at| (job, at))).collect())
     }
 
-    /// When something is due next.
+    /// The first start of all.
     pub(super) fn first(&self) -> Option<DateTime<Utc>> {
         self.0.iter().map(|(_, at)| *at).min()
     }
 
-    /// What begins now. Of each that does, the next time follows; of times that have gone by unseen, one counts.
-    pub(super) fn due(&mut self, active: &ActiveConfig, service: &Service) -> Vec<Job> {
-        let now = (service.clock)();
+    /// The next start of a job; `None` if no schedule starts it.
+    pub(super) fn next(&self, job: &ScheduledJob) -> Option<DateTime<Utc>> {
+        self.0.iter().find(|(other, _)| other == job).map(|(_, at)| *at)
+    }
+
+    /// Takes the jobs that are due and computes their next starts. A job that was due several times is taken once.
+    pub(super) fn take_due(&mut self, active: &ActiveConfig, now: DateTime<Utc>) -> Vec<ScheduledJob> {
         let mut due = Vec::new();
         self.0.retain_mut(|(job, at)| {
             if *at > now {
                 return true;
             }
             due.push(job.clone());
-            next(job, now, active, service).inspect(|next| *at = *next).is_some()
+            next_start(job, now, active).inspect(|next| *at = *next).is_some()
         });
         due
     }
 }
 
-/// The next time of a job, which is shown as well.
-fn next(job: &Job, after: DateTime<Utc>, active: &ActiveConfig, service: &Service) -> Option<DateTime<Utc>> {
-    let next = schedule(job, active).and_then(|one| one.next_after(after, active.config.timezone));
-    service.next_time(active, job, next);
-    next
+fn next_start(job: &ScheduledJob, after: DateTime<Utc>, active: &ActiveConfig) -> Option<DateTime<Utc>> {
+    schedule(job, active).and_then(|schedule| schedule.next_after(after, active.config.timezone))
 }
 
-fn schedule<'a>(job: &Job, active: &'a ActiveConfig) -> Option<&'a Schedule> {
+fn schedule<'a>(job: &ScheduledJob, active: &'a ActiveConfig) -> Option<&'a Schedule> {
     match job {
-        Job::Run(registry) => active.registry(registry)?.schedule.as_ref(),
-        Job::Collect(registry) => match &active.registry(registry)?.gc.as_ref()?.schedule {
+        ScheduledJob::Run(registry) => active.registry(registry)?.schedule.as_ref(),
+        ScheduledJob::Collection(registry) => match &active.registry(registry)?.gc.as_ref()?.schedule {
             GcSchedule::AfterRun => None,
             GcSchedule::Cron(schedule) => Some(schedule),
         },

@@ -230,7 +230,7 @@ impl StatusStore {
     }
 
     /// A collection found too little to free. It would have been possible, so an earlier failure is over.
-    pub fn collection_not_worth_it(&self, registry: &str) {
+    pub fn collection_below_minimum(&self, registry: &str) {
         self.registry(registry, |registry| registry.failed_collection = None);
     }
 

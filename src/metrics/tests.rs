@@ -165,7 +165,7 @@ fn collection_is_counted_with_its_own_result_only() {
             r#"gc_last_run_successful{registry="main"} 0"#,
         ],
     );
-    metrics.collection_not_worth_it("main");
+    metrics.collection_below_minimum("main");
     check(&metrics, &[r#"gc_last_run_successful{registry="main"} 1"#]);
     metrics.collected("main", &collected(CollectionOutcome::Failed, 0));
     metrics.collected("main", &collected(CollectionOutcome::Success, 100));

@@ -274,7 +274,7 @@ async fn without_gc_nothing_is_said_to_wait_for_a_collection() {
     status_store.configured(&config, now());
     let page = get(&url).await.text().await.unwrap();
     assert!(page.contains("1.00 GiB wait for the next collection"), "{page}");
-    assert!(!page.contains("no garbage collection"), "{page}");
+    assert!(!page.contains("deleted, but no garbage collection"), "{page}");
 }
 
 #[tokio::test]
@@ -330,7 +330,7 @@ async fn the_page_begins_with_what_is_wrong_and_leads_there() {
     assert!(rest.contains("<section id=\"registry-1\">") && rest.contains("<section id=\"registry-2\">"));
     // A collection that could not begin mends nothing; one that could have been made does.
     for mended in [
-        |status_store: &StatusStore| status_store.collection_not_worth_it("main"),
+        |status_store: &StatusStore| status_store.collection_below_minimum("main"),
         |status_store: &StatusStore| {
             status_store.collected("main", harness::collected(CollectionOutcome::Success, 0, None));
         },

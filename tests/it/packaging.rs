@@ -103,7 +103,7 @@ fn exported() -> BTreeSet<String> {
     metrics.uncollected("main", 0);
     metrics.registry("other", &[]);
     metrics.reclaimable("other", 0);
-    metrics.collection_not_worth_it("other");
+    metrics.collection_below_minimum("other");
     metrics.next_collection("other", None);
     let text = metrics.encode().unwrap();
     let lines = text.lines().filter(|line| !line.starts_with('#'));

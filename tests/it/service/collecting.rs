@@ -213,12 +213,10 @@ async fn a_run_and_a_collection_that_are_due_at_the_same_moment_take_turns() {
         let moment = hours_ago(0) + TimeDelta::seconds(8);
         let line = moment.format("%-S %-M %-H %-d %-m *").to_string();
         let lines = host.lines().replace("gc:\n", &format!("gc:\n  schedule: '{line}'\n"));
-        let before = serving.log().matches("the configuration was loaded again").count();
+        let before = serving.log().matches("the configuration was reloaded").count();
         place.configure(&line, &[lines], "");
-        until("a reload", async || {
-            serving.log().matches("the configuration was loaded again").count() > before
-        })
-        .await;
+        until("a reload", async || serving.log().matches("the configuration was reloaded").count() > before)
+            .await;
         if moment - hours_ago(0) > TimeDelta::seconds(2) {
             break;
         }
@@ -229,7 +227,7 @@ async fn a_run_and_a_collection_that_are_due_at_the_same_moment_take_turns() {
     assert_eq!(serving.metric("gc_runs_total", &["outcome=\"skipped\""]).await, 0.0);
     assert_eq!(filled.left(), 0);
     let log = serving.stop().await;
-    assert!(log.contains("this one waits for its turn"), "{log}");
+    assert!(log.contains("this one is queued"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -242,7 +240,7 @@ async fn a_collection_that_waits_longer_than_its_period_says_so() {
     let place = Place::new(EACH_SECOND, &[lines]);
     let serving = place.serve().await;
     tokio::task::block_in_place(|| proxy.wait_until_held());
-    serving.until_logged("still waits for its turn and is due again").await;
+    serving.until_logged("is still queued and the next one is due").await;
     proxy.release();
     until("it is swept", async || filled.is_swept()).await;
     serving.until_at_least("gc_runs_total", &["outcome=\"success\""], 1.0).await;
@@ -281,7 +279,7 @@ async fn a_grace_that_has_changed_in_the_middle_of_a_run_counts_for_what_it_dele
     let serving = place.serve().await;
     tokio::task::block_in_place(|| proxy.wait_until_held());
     place.configure(NEVER, &[graced("1s")], "");
-    serving.until_logged("the configuration was loaded again").await;
+    serving.until_logged("the configuration was reloaded").await;
     proxy.release();
     filled.settled(&place, serving, &host.registry.host()).await;
 }

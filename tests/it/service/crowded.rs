@@ -62,13 +62,13 @@ async fn without_descriptors_it_waits_and_goes_on() {
     limited.args(["-c", "ulimit -n 60; exec \"$@\"", "sh"]).arg(serve.get_program()).args(serve.get_args());
     let serving = place.serve_by(limited).await;
     let held = sockets(&place, 100).await;
-    serving.until_logged("no connection can be taken").await;
+    serving.until_logged("no connection can be accepted").await;
     drop(held);
     until("it answers again", async || reqwest::get(format!("{}/healthz", serving.url)).await.is_ok()).await;
     assert_answers(&serving).await;
     let log = serving.stop().await;
     // It does not try again all the time.
-    assert!(log.matches("no connection can be taken").count() < 100, "{log}");
+    assert!(log.matches("no connection can be accepted").count() < 100, "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

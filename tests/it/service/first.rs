@@ -55,7 +55,7 @@ async fn a_service_without_a_schedule_says_that_it_does_nothing_by_itself() {
     place.write(
         &format!("mode: enforce\n{text}").replace("registries:", "schedule: '0 0 29 2 *'\nregistries:"),
     );
-    serving.until_logged("the configuration was loaded again").await;
+    serving.until_logged("the configuration was reloaded").await;
     place.write(&format!("mode: enforce\n{text}"));
     until("it says so again", async || serving.log().matches(told).count() == 2).await;
     assert_eq!(serving.metric("runs_total", &[]).await, 0.0);

@@ -117,7 +117,7 @@ async fn a_refusal_is_shown_until_a_run_comes_through() {
     is(&serving, "last_run_outcome", &[MAIN, "outcome=\"refused\""], 1.0).await;
     is(&serving, "last_run_outcome", &[MAIN, "outcome=\"success\""], 0.0).await;
     change(&place, "max_deletions: 1", "max_deletions: 9");
-    serving.until_logged("the configuration was loaded again").await;
+    serving.until_logged("the configuration was reloaded").await;
     begin(&serving).await;
     runs(&serving, "success", 1).await;
     is(&serving, "last_run_refusals", &labels, 0.0).await;
@@ -161,7 +161,7 @@ async fn a_collection_that_failed_is_shown_until_one_succeeds_also_after_a_resta
     let (before, rest) = text.split_once("    gc:\n").unwrap();
     let (_, after) = rest.split_once("protect:").unwrap();
     place.write(&format!("{before}protect:{after}"));
-    serving.until_logged("the configuration was loaded again").await;
+    serving.until_logged("the configuration was reloaded").await;
     is(&serving, "deleted_uncollected_bytes", &[MAIN], 0.0).await;
     for gone in ["gc_last_run_successful", "reclaimable_bytes"] {
         assert!(serving.series(gone, &[]).await.is_empty(), "{gone}");
@@ -198,7 +198,7 @@ async fn what_is_deleted_is_not_expired_any_more() {
     change(&place, "mode: plan", "mode: enforce");
     change(&place, "- name: apps\n", "- name: apps\n    mode: plan\n");
     serving.signal("HUP");
-    serving.until_logged("the configuration was loaded again").await;
+    serving.until_logged("the configuration was reloaded").await;
     begin(&serving).await;
     runs(&serving, "success", 2).await;
     serving.until_metric("held_back_manifests", &[MAIN], 4.0).await;

@@ -5,7 +5,7 @@ use std::process::Command;
 use super::harness::{EACH_SECOND, Host, NEVER, Place, fill, until};
 use crate::support::real_registry::RealRegistry;
 
-const RELOADED: &str = "the configuration was loaded again";
+const RELOADED: &str = "the configuration was reloaded";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_changed_file_is_in_force_and_a_bad_one_is_not() {
@@ -28,7 +28,7 @@ async fn a_changed_file_is_in_force_and_a_bad_one_is_not() {
     // A bad file: all goes on as before, and it is said.
     place.write("mode: enforce\nschedule: nonsense\n");
     serving.until_metric(successful, &[], 0.0).await;
-    assert!(serving.log().contains("the configuration is bad"), "{}", serving.log());
+    assert!(serving.log().contains("the configuration is invalid"), "{}", serving.log());
     assert!(serving.log().contains("schedule: line 2"), "{}", serving.log());
     let runs = serving.metric("runs_total", &["outcome=\"success\""]).await;
     serving.until_at_least("runs_total", &["outcome=\"success\""], runs + 1.0).await;
@@ -91,7 +91,7 @@ async fn a_configuration_that_is_gone_is_told_once_and_taken_up_when_it_is_back(
     // All goes on as before, and nothing is said again.
     let runs = serving.metric("runs_total", &[]).await;
     serving.until_at_least("runs_total", &[], runs + 3.0).await;
-    assert_eq!(serving.log().matches("the configuration is bad").count(), 1, "{}", serving.log());
+    assert_eq!(serving.log().matches("the configuration is invalid").count(), 1, "{}", serving.log());
     place.write(&text);
     serving.until_metric(successful, &[], 1.0).await;
     serving.stop().await;
@@ -120,6 +120,6 @@ async fn a_file_that_is_mounted_by_itself_and_was_replaced_outside_is_told() {
     // Nor does it believe that it has loaded something.
     serving.signal("HUP");
     until("it is told again", async || serving.log().matches("mount the directory").count() == 2).await;
-    assert!(!serving.log().contains("the configuration was loaded again"), "{}", serving.log());
+    assert!(!serving.log().contains("the configuration was reloaded"), "{}", serving.log());
     serving.stop().await;
 }

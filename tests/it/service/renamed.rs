@@ -101,12 +101,12 @@ async fn a_rename_waits_for_the_run_that_is_under_way() {
     let serving = place.serve().await;
     tokio::task::block_in_place(|| proxy.wait_until_held());
     rename(&place, "main", "other");
-    serving.until_logged("it gives registry main another name").await;
+    serving.until_logged("it renames registry main").await;
     serving.until_metric("config_last_reload_successful", &[], 0.0).await;
     proxy.release();
     serving.until_at_least("runs_total", &["registry=\"other\"", "outcome=\"success\""], 1.0).await;
     serving.until_metric("config_last_reload_successful", &[], 1.0).await;
-    assert_eq!(serving.log().matches("it gives registry main another name").count(), 1, "{}", serving.log());
+    assert_eq!(serving.log().matches("it renames registry main").count(), 1, "{}", serving.log());
     let page = reqwest::get(&serving.url).await.unwrap().text().await.unwrap();
     assert!(!page.contains("remembers"), "{page}");
     serving.stop().await;

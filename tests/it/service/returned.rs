@@ -7,7 +7,7 @@ use super::harness::{Commands, Host, Serving, fill, until};
 use crate::service::numbers::{MAIN, begin, change, get, is, place, runs, status};
 use crate::support::holding_proxy::HoldingProxy;
 
-const RELOADED: &str = "the configuration was loaded again";
+const RELOADED: &str = "the configuration was reloaded";
 
 /// What the service tells of its only registry, but for its name and address and whether somebody has asked it.
 async fn told(serving: &Serving) -> (Value, Value, Vec<(&'static str, Vec<f64>)>) {

@@ -70,7 +70,7 @@ async fn no_answer_holds_a_secret() {
         }
     }
     let log = serving.stop().await;
-    assert!(log.contains("the run failed") && log.contains("the configuration is bad"), "{log}");
+    assert!(log.contains("the run failed") && log.contains("the configuration is invalid"), "{log}");
     for secret in secrets {
         assert!(!log.contains(secret), "the log shows {secret}: {log}");
     }

@@ -21,7 +21,7 @@ async fn in_a_run(signal: &str) {
     let serving = place.serve().await;
     tokio::task::block_in_place(|| proxy.wait_until_held());
     serving.signal(signal);
-    serving.until_logged("stopping: no run begins any more").await;
+    serving.until_logged("stopping: no new job starts").await;
     proxy.release();
     let (code, log) = serving.ended().await;
     assert_eq!(code, Some(0), "{log}");
@@ -60,21 +60,21 @@ async fn what_a_signal_cut_short_is_no_success_and_is_made_up_after_the_restart(
     let serving = place.serve().await;
     tokio::task::block_in_place(|| proxy.wait_until_held());
     serving.signal("TERM");
-    serving.until_logged("stopping: no run begins any more").await;
+    serving.until_logged("stopping: no new job starts").await;
     proxy.release();
     let (_, log) = serving.ended().await;
     assert!(log.contains("\"outcome\":\"interrupted\""), "{log}");
     // Where the next time is far away, its first run begins by itself, and collects as well.
     place.configure(NEVER, &[lines], "");
     let serving = place.serve().await;
-    serving.until_logged("the run that the last stop interrupted is made up").await;
+    serving.until_logged("the run that the last stop interrupted is repeated").await;
     serving.until_at_least("runs_total", &["outcome=\"success\""], 1.0).await;
     assert_eq!(serving.metric("runs_total", &[]).await, 1.0);
     filled.settled(&place, serving, &host.registry.host()).await;
     assert_eq!((place.total("deleted_manifests"), interrupted(&place)), (4, vec![1]));
     // Once is enough.
     let log = place.serve().await.stop().await;
-    assert!(!log.contains("is made up"), "{log}");
+    assert!(!log.contains("is repeated"), "{log}");
     assert_eq!(place.number("SELECT count(*) FROM run"), 2);
 }
 
@@ -111,7 +111,7 @@ async fn a_run_that_a_signal_ended_while_it_read_was_interrupted_and_not_skipped
     assert_eq!(last["applied"], false, "{last}");
     assert_eq!(serving.metric("last_success_timestamp_seconds", &[]).await, 0.0);
     let log = serving.stop().await;
-    assert!(!log.contains("is made up"), "{log}");
+    assert!(!log.contains("is repeated"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -135,7 +135,7 @@ async fn a_run_by_hand_that_a_signal_cut_short_is_not_made_up_by_the_service() {
     let serving = place.serve().await;
     assert_eq!(last_run(&serving).await["outcome"], "interrupted");
     let log = serving.stop().await;
-    assert!(!log.contains("is made up") && filled.left() == 2, "{log}");
+    assert!(!log.contains("is repeated") && filled.left() == 2, "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -158,7 +158,7 @@ async fn what_a_stopped_run_deleted_last_is_collected_by_the_next() {
     let serving = place.serve().await;
     tokio::task::block_in_place(|| proxy.wait_until_held());
     serving.signal("TERM");
-    serving.until_logged("stopping: no run begins any more").await;
+    serving.until_logged("stopping: no new job starts").await;
     proxy.release();
     assert_eq!(serving.ended().await.0, Some(0));
     assert_eq!((filled.left(), filled.freed()), (0, 0));
@@ -178,7 +178,7 @@ async fn sigterm_lets_a_collection_end_and_the_registry_is_back() {
     tokio::task::block_in_place(|| proxy.wait_until_held());
     assert!(!container.state().await.0);
     serving.signal("TERM");
-    serving.until_logged("stopping: no run begins any more").await;
+    serving.until_logged("stopping: no new job starts").await;
     proxy.release();
     let (code, log) = serving.ended().await;
     assert_eq!(code, Some(0), "{log}");
@@ -202,7 +202,7 @@ async fn a_collection_by_its_own_schedule_does_not_begin_after_sigterm() {
     let serving = place.serve().await;
     tokio::task::block_in_place(|| proxy.wait_until_held());
     serving.signal("TERM");
-    serving.until_logged("stopping: no run begins any more").await;
+    serving.until_logged("stopping: no new job starts").await;
     proxy.release();
     let (code, log) = serving.ended().await;
     assert_eq!(code, Some(0), "{log}");

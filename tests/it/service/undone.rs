@@ -71,7 +71,7 @@ async fn the_running_service_puts_back_what_a_run_deleted() {
     let page = reqwest::get(format!("{}/runs/1", serving.url)).await.unwrap().text().await.unwrap();
     assert_eq!(page.matches(">restored<").count(), 4, "{page}");
     let wrong = [
-        ("?run=1", StatusCode::NOT_FOUND, "there is nothing of run 1 to put back"),
+        ("?run=1", StatusCode::NOT_FOUND, "there is nothing of run 1 to restore"),
         ("?run=999999", StatusCode::NOT_FOUND, "there is no run 999999"),
         ("?run=1&image=team/app:v1", StatusCode::NOT_FOUND, "there is no team/app:v1 of run 1"),
         ("?run=1&image=app", StatusCode::BAD_REQUEST, "write REPOSITORY:TAG or REPOSITORY@DIGEST"),
@@ -105,11 +105,11 @@ async fn an_undo_waits_for_the_run_that_is_under_way() {
         tokio::join!(
             post(&serving, "/api/v1/undo?run=1&image=team/app:build-1"),
             async {
-                serving.until_logged("so the undo waits for its turn").await;
+                serving.until_logged("so the undo is queued").await;
                 post(&serving, "/api/v1/undo?run=1").await
             },
             async {
-                let both = || serving.log().matches("an undo was asked for").count() == 2;
+                let both = || serving.log().matches("an undo was requested").count() == 2;
                 until("both were asked for", async || both()).await;
                 // No run comes in between.
                 assert_eq!(post(&serving, "/api/v1/run").await.0, StatusCode::CONFLICT);

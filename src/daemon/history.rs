@@ -1,23 +1,24 @@
-//! What the state says of the time before a restart, as metrics and the page go on from it, and of what was
-//! found out later.
+//! What the state knows of earlier runs and collections, for the metrics and the status after a restart.
+//!
+//! It reads the state and sends no request.
 
 use chrono::{DateTime, Utc};
 
-use super::service::{Service, lock};
 use crate::config::Config;
 use crate::gc;
-use crate::http::{HistoryEntry, RunEntry};
+use crate::http::{HistoryEntry, RunEntry, StatusStore};
+use crate::metrics::Metrics;
 use crate::report::{CollectionOutcome, Outcome, RunRecord};
 use crate::state::{self, RegistrySummary, State, TotalKind};
 
-/// So many runs and collections of before a restart are shown again.
-const REMEMBERED: u32 = 100;
+/// The number of runs, and of collections, that are shown after a restart.
+const HISTORY_LENGTH: u32 = 100;
 
-/// The last runs and collections, oldest first. Of each registry the last ones are among them, however long ago that was.
+/// The latest runs and collections, the oldest first. Those of each registry include its last ones, however old they are.
 pub(super) fn entries(state: &State, config: &Config) -> Result<Vec<HistoryEntry>, state::Error> {
-    let mut past: Vec<(DateTime<Utc>, HistoryEntry)> = Vec::new();
-    let mut runs = state.runs(REMEMBERED)?;
-    let mut collections = state.collections(REMEMBERED)?;
+    let mut entries: Vec<(DateTime<Utc>, HistoryEntry)> = Vec::new();
+    let mut runs = state.runs(HISTORY_LENGTH)?;
+    let mut collections = state.collections(HISTORY_LENGTH)?;
     for registry in &config.registries {
         let last = state.last_run(&registry.name, None)?;
         runs.extend(last.filter(|last| !runs.iter().any(|run| run.id == last.id)));
@@ -26,37 +27,40 @@ pub(super) fn entries(state: &State, config: &Config) -> Result<Vec<HistoryEntry
         }
     }
     for run in runs {
-        if let Some(run) = remembered(state, run)? {
-            past.push((run.at, HistoryEntry::Run(run)));
+        if let Some(run) = run_entry(state, run)? {
+            entries.push((run.at, HistoryEntry::Run(run)));
         }
     }
     for state::Collection { registry, collected } in collections {
-        past.push((collected.at, HistoryEntry::Collection { registry, collected }));
+        entries.push((collected.at, HistoryEntry::Collection { registry, collected }));
     }
-    past.sort_by_key(|(at, _)| *at);
-    Ok(past.into_iter().map(|(_, entry)| entry).collect())
+    entries.sort_by_key(|(at, _)| *at);
+    Ok(entries.into_iter().map(|(_, entry)| entry).collect())
 }
 
-/// Lets metrics and page go on with a registry from what the state knows of it.
-pub(super) fn go_on(service: &Service, registry: &str) -> Result<(), state::Error> {
-    let state = &service.state;
+/// Continues the metrics and the status of a registry from the state. Returns what the state knows of it. The deletions
+/// of a registry that is `busy` are counted when its run ends.
+pub(super) fn restore(
+    state: &State,
+    metrics: &Metrics,
+    status_store: &StatusStore,
+    registry: &str,
+    busy: bool,
+) -> Result<RegistrySummary, state::Error> {
     let mut summary = summary(state, registry)?;
-    if lock(&service.jobs).is_busy(registry) {
-        // What a run under way has deleted is counted when it ends, and so is what nobody had counted before.
+    if busy {
         summary.deleted.clear();
     }
-    service.metrics.restore(registry, &summary);
+    metrics.restore(registry, &summary);
     let run = state.last_run(registry, None)?;
-    let run = run.map(|run| remembered(state, run)).transpose()?.flatten();
+    let run = run.map(|run| run_entry(state, run)).transpose()?.flatten();
     let collected = state.last_collection(registry)?.map(|one| one.collected);
-    if summary.last_collection_succeeded == Some(false) {
-        service.try_collection_again(registry);
-    }
-    service.status_store.restore(registry, &summary, run, collected);
-    show_plan(service, registry)
+    status_store.restore(registry, &summary, run, collected);
+    show_plan(state, metrics, status_store, registry)?;
+    Ok(summary)
 }
 
-/// What the counters of a registry go on from.
+/// What the counters of a registry continue from.
 fn summary(state: &State, registry: &str) -> Result<RegistrySummary, state::Error> {
     let mut summary = RegistrySummary::default();
     for total in state.totals()?.into_iter().filter(|total| total.registry == registry) {
@@ -76,42 +80,47 @@ fn summary(state: &State, registry: &str) -> Result<RegistrySummary, state::Erro
     let succeeded = state.last_run(registry, Some(Outcome::Success))?;
     summary.last_success = succeeded.and_then(|run| run.finished);
     summary.last_collection = state.last_collection_that(registry, CollectionOutcome::Success)?;
-    // One that a stop kept from beginning tells nothing. Any other that was skipped found too little to free, and so could
-    // have been made.
+    // A collection that a stop of the service prevented does not count. Any other skipped one found too little to free, so
+    // it would have been possible.
     let last = state.last_collection_but_for(registry, &gc::Error::NotBegun.to_string())?;
     summary.last_collection_succeeded = last.map(|last| last.collected.outcome != CollectionOutcome::Failed);
     Ok(summary)
 }
 
-/// Shows the latest plan of a registry again, and what stood before the run that made it.
-pub(super) fn show_plan(service: &Service, registry: &str) -> Result<(), state::Error> {
-    if let Some(plan) = service.state.last_plan(registry)? {
-        service.metrics.planned(&plan);
-        service.status_store.planned(plan);
+/// Shows the latest plan of a registry, and the refusals of its run.
+pub(super) fn show_plan(
+    state: &State,
+    metrics: &Metrics,
+    status_store: &StatusStore,
+    registry: &str,
+) -> Result<(), state::Error> {
+    if let Some(plan) = state.last_plan(registry)? {
+        metrics.planned(&plan);
+        status_store.planned(plan);
     }
-    if let Some(summary) = service.state.last_summary(registry)? {
-        service.metrics.refused(registry, &summary.refusals);
+    if let Some(summary) = state.last_summary(registry)? {
+        metrics.refused(registry, &summary.refusals);
     }
     Ok(())
 }
 
-/// Counts what a run found out about deletions of earlier ones, whose answers were lost. Only after a run: what
-/// one that is under way does is counted when it ends.
-pub(super) fn catch_up(service: &Service, registry: &str) {
-    match summary(&service.state, registry) {
+/// Counts deletions whose answers were lost and that a later run has confirmed. Call it after a run: the deletions of a
+/// running run are counted when it ends.
+pub(super) fn update_deleted(state: &State, metrics: &Metrics, status_store: &StatusStore, registry: &str) {
+    match summary(state, registry) {
         Ok(summary) => {
-            service.metrics.raise_deleted(registry, &summary);
-            service.status_store.raise_deleted(registry, &summary);
+            metrics.raise_deleted(registry, &summary);
+            status_store.raise_deleted(registry, &summary);
         }
         Err(error) => tracing::error!(registry, %error, "the state cannot be read"),
     }
 }
 
-/// A run that the state knows, as the page shows it; `None` for one that was cut off.
-fn remembered(state: &State, run: RunRecord) -> Result<Option<RunEntry>, state::Error> {
+/// A run from the state, as the page shows it; `None` for a run that did not end.
+fn run_entry(state: &State, run: RunRecord) -> Result<Option<RunEntry>, state::Error> {
     let (Some(finished), Some(outcome)) = (run.finished, run.outcome) else { return Ok(None) };
     let summary = state.run_summary(run.id)?;
-    // Nothing was noted of one that did nothing, nor by older versions of any.
+    // A run that changed nothing has no summary, and neither have the runs of older versions.
     let did_nothing =
         matches!(outcome, Outcome::Failed | Outcome::Interrupted) && run.deleted + run.untagged == 0;
     let run = RunEntry {
@@ -141,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_last_is_found_behind_any_number_of_others() {
+    fn entries_include_the_last_run_and_collection_behind_any_number_of_others() {
         let folder = tempfile::tempdir().unwrap();
         let state = State::open(folder.path()).unwrap();
         let begin: DateTime<Utc> = "2026-06-17T12:00:00Z".parse().unwrap();
