@@ -11,7 +11,7 @@ use super::signals;
 use super::table::{bytes, count};
 use crate::config::{Config, Env, Registry};
 use crate::report::{CollectionOutcome, CollectionReport, collection_document};
-use crate::run::{GraceMode, Stop, blocked, collect, recover, scan_and_plan};
+use crate::run::{Cancellation, GraceMode, blocked, collect, recover, scan_and_plan};
 use crate::state::State;
 
 /// Why a registry is not collected after a signal.
@@ -45,11 +45,11 @@ pub(super) async fn gc(config: &Config, arguments: &GcArguments, env: Env<'_>) -
             exit = Exit::Failed;
         }
     }
-    let stop = Stop::default();
-    let _watcher = signals::watch(&stop)?;
+    let cancellation = Cancellation::default();
+    let _watcher = signals::watch(&cancellation)?;
     for session in sessions.iter().filter(|session| session.registry.gc.is_some()) {
         let name = &session.registry.name;
-        match collect_one(session, &state, env, arguments, &stop).await {
+        match collect_one(session, &state, env, arguments, &cancellation).await {
             Ok(Some(collected)) => {
                 if format == OutputFormat::Json {
                     print_document(name, &collected);
@@ -73,23 +73,31 @@ async fn collect_one(
     state: &State,
     env: Env<'_>,
     arguments: &GcArguments,
-    stop: &Stop,
+    cancellation: &Cancellation,
 ) -> anyhow::Result<Option<CollectionReport>> {
     let Some(collector) = session.collector(env)? else { return Ok(None) };
     let collector = if arguments.force { collector.without_minimum() } else { collector };
     let context = session.registry_context(None);
     // Never cancelled: a registry that a collection left stopped must be restarted first.
     recover(context, &collector, state, &clock).await?;
-    anyhow::ensure!(!stop.is_requested(), STOPPED);
+    anyhow::ensure!(!cancellation.runs.is_cancelled(), STOPPED);
     let grace = if arguments.no_grace { GraceMode::Overridden } else { GraceMode::Enforced };
-    let blocked = stop.cuts(blocked(context, state, grace, clock())).await.context(STOPPED)?;
+    let blocked = cancellation
+        .runs
+        .run_until_cancelled(blocked(context, state, grace, clock()))
+        .await
+        .context(STOPPED)?;
     if let Some(why) = blocked? {
         return Ok(Some(CollectionReport::skipped(clock(), why.to_string())));
     }
     let progress = RegistryProgress::new(&session.registry.name);
-    let found = stop.cuts(scan_and_plan(context, &progress, async |_| Ok(None))).await.context(STOPPED)??;
+    let found = cancellation
+        .runs
+        .run_until_cancelled(scan_and_plan(context, &progress, async |_| Ok(None)))
+        .await
+        .context(STOPPED)??;
     drop(progress);
-    Ok(Some(collect(context, &collector, state, &found.retained, stop, &clock).await?))
+    Ok(Some(collect(context, &collector, state, &found.retained, cancellation, &clock).await?))
 }
 
 /// Reports why there was no collection.

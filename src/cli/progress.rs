@@ -60,7 +60,7 @@ impl Progress for RegistryProgress<'_> {
         self.start("deleting manifests", deletions);
     }
 
-    fn settled(&self) {
+    fn deletion_done(&self) {
         self.bar.inc(1);
     }
 }

@@ -15,7 +15,7 @@ use super::signals;
 use super::table::count;
 use crate::config::{Config, Env};
 use crate::report::{Outcome, RunReport, Trouble, no_run_document, run_document};
-use crate::run::{self, Error, LimitMode, RunOptions, RunResult, Stop, recover};
+use crate::run::{self, Cancellation, Error, LimitMode, RunOptions, RunResult, recover};
 
 pub(super) async fn run(
     config: &Config,
@@ -40,12 +40,17 @@ pub(super) async fn run(
     let sessions = open_registries(config, &arguments.selection, None, Some(&state))?;
     let filter = RepositoryFilter::new(&arguments.selection.repository);
     let limits = if arguments.override_limits { LimitMode::Overridden } else { LimitMode::Enforced };
-    let stop = Stop::default();
-    let watcher = signals::watch(&stop)?;
+    let cancellation = Cancellation::default();
+    let watcher = signals::watch(&cancellation)?;
     let runs = sessions.iter().map(async |session| {
         let collector = session.collector(env)?;
-        let options =
-            RunOptions { state: &state, collector: collector.as_ref(), limits, stop: &stop, clock: &clock };
+        let options = RunOptions {
+            state: &state,
+            collector: collector.as_ref(),
+            limits,
+            cancellation: &cancellation,
+            clock: &clock,
+        };
         let context = session.registry_context(filter.patterns());
         let progress = RegistryProgress::with_filter(&session.registry.name, &filter);
         if let Some(collector) = &collector {

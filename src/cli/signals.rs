@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
-use crate::run::Stop;
+use crate::run::Cancellation;
 
 /// Receives signals until it is dropped.
 pub(super) struct Watcher(JoinHandle<()>);
@@ -20,7 +20,7 @@ impl Drop for Watcher {
 /// Turns the first signal into a stop between two deletions and the end of collections. Later signals change nothing:
 /// a registry must not stay stopped. An operator who cannot wait can still kill the process, and the next start
 /// restarts the registry.
-pub(super) fn watch(stop: &Stop) -> anyhow::Result<Watcher> {
+pub(super) fn watch(cancellation: &Cancellation) -> anyhow::Result<Watcher> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mut signals = Vec::new();
     for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
@@ -29,13 +29,13 @@ pub(super) fn watch(stop: &Stop) -> anyhow::Result<Watcher> {
             signals.push(signal(kind).context("cannot receive signals")?);
         }
     }
-    let stop = stop.clone();
+    let cancellation = cancellation.clone();
     Ok(Watcher(tokio::spawn(async move {
         next(&mut signals).await;
         print_note!(
             "stopping after the current deletion; a collection is cancelled and its registry restarted"
         );
-        stop.request_of_collections_too();
+        cancellation.collections.cancel();
         loop {
             next(&mut signals).await;
             print_note!("already stopping: waiting only so that no registry stays stopped");

@@ -21,8 +21,12 @@ pub(super) async fn run(service: &Service, active: &ActiveConfig, name: &str) {
     else {
         return;
     };
-    let prepared =
-        service.stop.cuts(prepare(service, context)).await.filter(|_| !service.stop.is_requested());
+    let prepared = service
+        .cancellation
+        .runs
+        .run_until_cancelled(prepare(service, context))
+        .await
+        .filter(|_| !service.cancellation.runs.is_cancelled());
     let result = match prepared.unwrap_or_else(|| Err(("the service was stopped".to_owned(), None))) {
         Err((why, result)) => {
             service.record_collection(name, CollectionReport::skipped(service.now(), why));
@@ -31,7 +35,7 @@ pub(super) async fn run(service: &Service, active: &ActiveConfig, name: &str) {
         Ok(retained) => {
             service.status_store.collection_started(name, at);
             let (state, clock) = (&service.state, &*service.clock);
-            match collect(context, collector, state, &retained, &service.stop, clock).await {
+            match collect(context, collector, state, &retained, &service.cancellation, clock).await {
                 Ok(report) => Some(recovery_job::collection_ended(service, name, report).await),
                 Err(error) => {
                     tracing::error!(registry = name, %error, "the collection cannot be recorded in the state");

@@ -156,7 +156,7 @@ async fn work(service: &Service, name: &str, first: JobKind) {
         }
         activation::remove_if_former(service, name);
         // After a stop was requested, no job starts.
-        job = lock(&service.jobs).next(name).filter(|_| !service.stop.is_requested());
+        job = lock(&service.jobs).next(name).filter(|_| !service.cancellation.runs.is_cancelled());
     }
 }
 

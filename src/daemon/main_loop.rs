@@ -200,7 +200,7 @@ impl<'a> MainLoop<'a> {
     /// Asks the jobs to end and waits for them.
     async fn stop(self) {
         self.timer.stop().await;
-        self.service.stop.request();
+        self.service.cancellation.runs.cancel();
         // The requests of queued undos get the answer that the service is stopping.
         lock(&self.service.undos).clear();
         let mut heartbeat = tokio::time::interval(HEARTBEAT_INTERVAL);

@@ -115,10 +115,10 @@ pub(super) async fn run(service: &Service, name: &str, failed: Option<&Collectio
             }
         }
         // A stop of the service does not skip the first try, but it ends the retries.
-        if service.stop.is_requested() {
+        if service.cancellation.runs.is_cancelled() {
             return;
         }
-        service.stop.cuts(tokio::time::sleep(recovery_pause(tries))).await;
+        service.cancellation.runs.run_until_cancelled(tokio::time::sleep(recovery_pause(tries))).await;
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) async fn run(service: &Service, active: &ActiveConfig, name: &str, li
         state: &service.state,
         collector: active.collector(name),
         limits,
-        stop: &service.stop,
+        cancellation: &service.cancellation,
         clock: &*service.clock,
     };
     let mut attempt = None;

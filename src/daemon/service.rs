@@ -18,7 +18,7 @@ use crate::gc::CollectionLocks;
 use crate::http::{Clock, StatusStore};
 use crate::metrics::Metrics;
 use crate::report::CollectionReport;
-use crate::run::{RegistryContext, Stop};
+use crate::run::{Cancellation, RegistryContext};
 use crate::state::State;
 
 /// Lives as long as the process.
@@ -27,7 +27,7 @@ pub(super) struct Service {
     pub(super) metrics: Arc<Metrics>,
     pub(super) status_store: StatusStore,
     pub(super) clock: Clock,
-    pub(super) stop: Stop,
+    pub(super) cancellation: Cancellation,
     pub(super) docker: DockerDefaults,
     /// For the collections of all configurations that were ever active.
     pub(super) collection_locks: CollectionLocks,
@@ -57,7 +57,7 @@ impl Service {
             metrics: Arc::new(metrics),
             status_store,
             clock,
-            stop: Stop::default(),
+            cancellation: Cancellation::default(),
             docker: DockerDefaults::of(env),
             collection_locks: CollectionLocks::default(),
             jobs: Mutex::default(),

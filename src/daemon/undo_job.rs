@@ -63,7 +63,9 @@ pub(super) async fn run(service: &Service, active: &ActiveConfig, name: &str) {
     let next = || lock(&service.undos).pop(name);
     while let Some(pending) = next() {
         // An undo can be stopped at any point: another one skips what is restored already.
-        let Some(result) = service.stop.cuts(restore(service, active, name, &pending)).await else {
+        let Some(result) =
+            service.cancellation.runs.run_until_cancelled(restore(service, active, name, &pending)).await
+        else {
             tracing::info!(
                 registry = name,
                 run = pending.run,

@@ -5,13 +5,13 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use super::RegistryContext;
+use super::context::RegistryContext;
 use crate::model::{Digest, Facts, Manifest, RepositoryName, ScanHistory, Snapshot};
 use crate::registry::{Error, TagList};
 
 /// What the manifests of a repository may take in memory together, in bytes: some 150,000 images. So much is
 /// also shared out among the repositories that are read side by side.
-const REPOSITORY_BYTES: usize = 512 << 20;
+const MAX_BYTES: usize = 512 << 20;
 /// About what a manifest takes besides.
 const MANIFEST_BYTES: usize = 512;
 /// About what a tag, a child, a blob or a label takes besides its text.
@@ -19,25 +19,25 @@ const ENTRY_BYTES: usize = 128;
 
 /// So often something may be found that leads to yet something else: an index in an index, a signature of a
 /// signature.
-const ROUNDS: usize = 100;
+const MAX_ROUNDS: usize = 100;
 
 /// Of all indexes together, so many manifests may be below. In a chain of indexes each has all others below
 /// it, and each of them is visited to tell how old and how large it is.
-const BELOW: usize = 5_000_000;
+const MAX_BELOW: usize = 5_000_000;
 
 /// How much memory a repository may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Room {
-    /// All of [`REPOSITORY_BYTES`], which one repository may at a time.
+pub(super) enum Share {
+    /// All of [`MAX_BYTES`], which one repository may at a time.
     Whole,
     /// So many bytes, as others are read beside it. What is remembered of it counts, needed or not.
-    Share(usize),
+    Bytes(usize),
 }
 
-impl Room {
+impl Share {
     /// What is one's own where so many are read side by side.
-    pub(super) fn beside(readers: usize) -> Self {
-        Self::Share(REPOSITORY_BYTES / readers.max(1))
+    pub(super) fn of(concurrency: usize) -> Self {
+        Self::Bytes(MAX_BYTES / concurrency.max(1))
     }
 }
 
@@ -45,30 +45,30 @@ impl Room {
 pub(super) struct Bounds<'a> {
     pub(super) context: RegistryContext<'a>,
     repository: RepositoryName,
-    room: Room,
+    share: Share,
     bytes: usize,
-    crowded: bool,
+    exceeded: bool,
 }
 
 impl<'a> Bounds<'a> {
     /// For a repository of which nothing has been read yet.
-    pub(super) fn of(context: RegistryContext<'a>, repository: &RepositoryName, room: Room) -> Self {
-        Self { context, repository: repository.clone(), room, bytes: 0, crowded: false }
+    pub(super) fn of(context: RegistryContext<'a>, repository: &RepositoryName, share: Share) -> Self {
+        Self { context, repository: repository.clone(), share, bytes: 0, exceeded: false }
     }
 
     /// Whether it failed for being too large for its share, and may be read where it has all the room.
-    pub(super) fn is_crowded(&self) -> bool {
-        self.crowded
+    pub(super) fn exceeded_share(&self) -> bool {
+        self.exceeded
     }
 
     /// Tells, one after the other, whether what is remembered has room.
     pub(super) fn filling(&self) -> impl FnMut(&Manifest) -> bool + Send + 'static {
-        let (room, mut bytes) = (self.room, 0_usize);
+        let (share, mut bytes) = (self.share, 0_usize);
         move |manifest| {
             bytes = bytes.saturating_add(weight(manifest));
-            match room {
-                Room::Whole => true,
-                Room::Share(most) => bytes <= most,
+            match share {
+                Share::Whole => true,
+                Share::Bytes(most) => bytes <= most,
             }
         }
     }
@@ -79,7 +79,7 @@ impl<'a> Bounds<'a> {
             self.grow(usize::MAX)?;
             return Ok(ScanHistory::default());
         };
-        if self.room != Room::Whole {
+        if self.share != Share::Whole {
             let bytes = before.manifests.values().map(|manifest| weight(manifest));
             self.grow(bytes.fold(0, usize::saturating_add))?;
         }
@@ -99,24 +99,24 @@ impl<'a> Bounds<'a> {
 
     /// One of those that are remembered.
     pub(super) fn reach(&mut self, known: &Manifest) -> Result<(), Error> {
-        if self.room == Room::Whole { self.grow(weight(known)) } else { Ok(()) }
+        if self.share == Share::Whole { self.grow(weight(known)) } else { Ok(()) }
     }
 
     /// What there is to know of a manifest that was added before.
     pub(super) fn learn(&mut self, facts: &Facts) -> Result<(), Error> {
-        self.grow(said(facts))
+        self.grow(facts_weight(facts))
     }
 
     fn grow(&mut self, bytes: usize) -> Result<(), Error> {
         self.bytes = self.bytes.saturating_add(bytes);
-        let most = match self.room {
-            Room::Whole => REPOSITORY_BYTES,
-            Room::Share(most) => most.min(REPOSITORY_BYTES),
+        let most = match self.share {
+            Share::Whole => MAX_BYTES,
+            Share::Bytes(most) => most.min(MAX_BYTES),
         };
         if self.bytes <= most {
             return Ok(());
         }
-        self.crowded = self.room != Room::Whole;
+        self.exceeded = self.share != Share::Whole;
         let most = most >> 20;
         Err(self.too_much(format!("its manifests take more than {most} MiB: split the repository")))
     }
@@ -124,16 +124,16 @@ impl<'a> Bounds<'a> {
     /// One more step away from what the tags lead to.
     pub(super) fn deeper(&self, rounds: &mut usize) -> Result<(), Error> {
         *rounds += 1;
-        if *rounds <= ROUNDS {
+        if *rounds <= MAX_ROUNDS {
             return Ok(());
         }
-        let message = format!("its manifests lead from one to the next more than {ROUNDS} times");
+        let message = format!("its manifests lead from one to the next more than {MAX_ROUNDS} times");
         Err(self.too_much(message))
     }
 
     /// Whether all that was found can be judged.
     pub(super) fn check(&self, snapshot: &Snapshot) -> Result<(), Error> {
-        if is_entangled(snapshot, BELOW) {
+        if is_too_nested(snapshot, MAX_BELOW) {
             return Err(self.too_much("its indexes are nested too deep to be judged".to_owned()));
         }
         Ok(())
@@ -147,10 +147,10 @@ impl<'a> Bounds<'a> {
 /// About how many bytes it takes in memory.
 fn weight(manifest: &Manifest) -> usize {
     let entries = manifest.children.len() + manifest.blobs.len();
-    MANIFEST_BYTES + entries * ENTRY_BYTES + said(&manifest.facts)
+    MANIFEST_BYTES + entries * ENTRY_BYTES + facts_weight(&manifest.facts)
 }
 
-fn said(facts: &Facts) -> usize {
+fn facts_weight(facts: &Facts) -> usize {
     match facts {
         Facts::Known { labels, .. } | Facts::NotFetched { annotations: labels } => {
             labels.iter().map(|(key, value)| ENTRY_BYTES + key.len() + value.len()).sum()
@@ -160,7 +160,7 @@ fn said(facts: &Facts) -> usize {
 }
 
 /// Whether more than this many manifests are below the indexes, each counted once for each index.
-fn is_entangled(snapshot: &Snapshot, most: usize) -> bool {
+fn is_too_nested(snapshot: &Snapshot, most: usize) -> bool {
     let mut below = 0;
     for index in snapshot.manifests.values().filter(|manifest| !manifest.children.is_empty()) {
         let mut seen: HashSet<&Digest> = HashSet::new();
@@ -211,13 +211,13 @@ mod tests {
     #[test]
     fn a_long_chain_and_a_circle_are_seen_and_ordinary_indexes_are_not() {
         let chain = |length: usize| snapshot((0..length).map(|one| manifest(one, vec![digest(one + 1)])));
-        assert!(is_entangled(&chain(200), 10_000));
-        assert!(!is_entangled(&chain(100), 10_000));
+        assert!(is_too_nested(&chain(200), 10_000));
+        assert!(!is_too_nested(&chain(100), 10_000));
         // Digests do not allow it, but what is remembered could say so.
         let circle = snapshot((0..200).map(|one| manifest(one, vec![digest((one + 1) % 200); 50])));
-        assert!(is_entangled(&circle, 10_000));
+        assert!(is_too_nested(&circle, 10_000));
         let wide = snapshot((0..100).map(|one| manifest(one, (1000..1100).map(digest).collect())));
-        assert!(!is_entangled(&wide, 10_000));
+        assert!(!is_too_nested(&wide, 10_000));
     }
 
     #[test]

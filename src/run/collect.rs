@@ -7,17 +7,15 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{Instant, timeout};
 
-use super::halt::Stop;
-use super::{RegistryContext, RetainedDigests};
+use super::context::{Clock, RegistryContext};
+use super::retained::RetainedDigests;
+use super::stop::Cancellation;
 use crate::config;
 use crate::gc::{self, Collector};
 use crate::model::Digest;
 use crate::registry::Reader;
 use crate::report::{CollectionOutcome, CollectionReport};
 use crate::state::{self, State};
-
-/// What tells the time.
-pub type Clock = dyn Fn() -> DateTime<Utc> + Send + Sync;
 
 /// A registry that was started has this long to answer.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
@@ -92,7 +90,7 @@ impl gc::RecoveryLog for DowntimeLog<'_> {
 /// The registry over HTTP, and the wish that a collection should end.
 struct Outside<'a> {
     reader: &'a Reader,
-    stop: &'a Stop,
+    cancellation: &'a Cancellation,
 }
 
 impl gc::Outside for Outside<'_> {
@@ -105,11 +103,11 @@ impl gc::Outside for Outside<'_> {
     }
 
     async fn unwanted(&self) {
-        self.stop.cuts(std::future::pending::<()>()).await;
+        self.cancellation.runs.cancelled().await;
     }
 
     async fn ended(&self) {
-        self.stop.ends_collections().await;
+        self.cancellation.collections.cancelled().await;
     }
 }
 
@@ -120,7 +118,7 @@ pub async fn collect(
     collector: &Collector,
     state: &State,
     retained: &RetainedDigests,
-    stop: &Stop,
+    cancellation: &Cancellation,
     clock: &Clock,
 ) -> Result<CollectionReport, state::Error> {
     let registry = context.registry.name.as_str();
@@ -128,7 +126,7 @@ pub async fn collect(
     let recovery_log = state.recovery_log(registry);
     tracing::info!(registry, "the collection begins");
     let downtime_log = DowntimeLog { recovery_log: &recovery_log, clock, down: Mutex::new(Down::NotYet) };
-    let outside = Outside { reader: context.reader, stop };
+    let outside = Outside { reader: context.reader, cancellation };
     // What a collection before this one could not clear is not known any more once this one is done.
     let stale = recovery_log.stale_cache_entries()?;
     let result = match collector.clear(&stale).await {

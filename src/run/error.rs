@@ -19,7 +19,7 @@ pub enum Error {
         "the registry could not be read within run_timeout ({0}), and nothing was deleted: see why it is slow, or \
          raise run_timeout of this registry"
     )]
-    TimeUp(String),
+    Timeout(String),
     /// Somebody asked for it.
     #[error("the run was stopped before it had read everything, and nothing was done")]
     Stopped,
@@ -45,7 +45,9 @@ impl Error {
     pub fn was_reached(&self) -> bool {
         match self {
             Self::Registry(_) => false,
-            Self::NoCatalog(_) | Self::State(_) | Self::TimeUp(_) | Self::Stopped | Self::NotReady(_) => true,
+            Self::NoCatalog(_) | Self::State(_) | Self::Timeout(_) | Self::Stopped | Self::NotReady(_) => {
+                true
+            }
         }
     }
 
@@ -55,7 +57,7 @@ impl Error {
             Self::Registry(error) => error.kind.name(),
             Self::NoCatalog(_) => "no_catalog",
             Self::State(_) => "state",
-            Self::TimeUp(_) => "run_timeout",
+            Self::Timeout(_) => "run_timeout",
             Self::Stopped => "stopped",
             Self::NotReady(_) => "not_ready",
         }

@@ -1,34 +1,34 @@
-//! The journal of a run: each deletion is written down before it is sent, and again when it is answered.
+//! The journal of a run: each deletion is recorded before it is sent, and again when it is answered.
 //!
-//! So nothing that was sent is ever forgotten, and everything that went can be put back.
+//! So every deletion that was sent is in the journal, and everything that was deleted can be restored.
 
-use super::{Clock, RegistryContext};
+use super::context::{Clock, RegistryContext};
 use crate::policy::Mode;
 use crate::registry::{self, Deletion, Reference, Resolved, TagTarget};
 use crate::report::JournalEntry;
 use crate::state::{self, NewJournalEntry, State};
 
-/// Where one run writes.
+/// The part of the journal that one run writes.
 #[derive(Clone, Copy)]
 pub struct Journal<'a> {
-    /// What keeps it.
+    /// Stores the journal.
     pub state: &'a State,
     /// The registry.
     pub registry: &'a str,
     /// The run.
     pub run: i64,
-    /// What tells the time.
+    /// Returns the present moment.
     pub clock: &'a Clock,
 }
 
 impl Journal<'_> {
-    /// Before the deletion is sent.
+    /// Records a deletion before it is sent.
     pub(super) fn record_intent(&self, new_entry: &NewJournalEntry) -> Result<i64, state::Error> {
         self.state.record_intent(self.run, self.registry, new_entry, (self.clock)())
     }
 
-    /// When it is answered.
-    pub(super) fn answered(&self, entry: i64, deletion: Deletion) -> Result<(), state::Error> {
+    /// Records the answer.
+    pub(super) fn record_answer(&self, entry: i64, deletion: Deletion) -> Result<(), state::Error> {
         match deletion {
             Deletion::Done => self.state.record_deleted(entry),
             Deletion::AlreadyGone => self.state.record_already_gone(entry),
@@ -36,14 +36,14 @@ impl Journal<'_> {
         }
     }
 
-    /// When it is clear that it did not happen.
-    pub(super) fn refused(&self, entry: i64) -> Result<(), state::Error> {
+    /// Removes the entry of a deletion that was not done.
+    pub(super) fn discard(&self, entry: i64) -> Result<(), state::Error> {
         self.state.discard(entry)
     }
 }
 
-/// Finds out what became of deletions that were sent and whose answers nobody heard, because the
-/// registry or regsweep went away. What is still unclear stays open for the next time.
+/// Asks the registry about deletions whose answer was lost, because the registry or regsweep was stopped. One that
+/// cannot be resolved now stays unanswered.
 pub(super) async fn resolve_unanswered(
     context: RegistryContext<'_>,
     state: &State,
@@ -56,7 +56,7 @@ pub(super) async fn resolve_unanswered(
             Err(error) => {
                 tracing::warn!(
                     registry = %entry.registry, repository = %entry.repository, digest = %entry.digest, %error,
-                    "nobody knows yet what became of a deletion"
+                    "it is not known yet whether a deletion was done"
                 );
                 // Then there is no answer about the others either, and soon the run hears of it.
                 if error.kind == registry::Kind::Unavailable {
@@ -67,7 +67,7 @@ pub(super) async fn resolve_unanswered(
         };
         tracing::info!(
             registry = %entry.registry, repository = %entry.repository, digest = %entry.digest, run = entry.run,
-            gone = !there, "a deletion whose answer was lost is settled"
+            gone = !there, "a deletion whose answer was lost is resolved"
         );
         if there { state.discard(entry.id)? } else { state.record_deleted(entry.id)? }
     }

@@ -1,7 +1,8 @@
 //! Whether a run could do its work: the registry is reached, shows what it has and deletes, and what collects for it is
 //! there. Nothing is changed by it.
 
-use super::{RegistryContext, policy_of, repositories};
+use super::context::RegistryContext;
+use super::repositories::repositories;
 use crate::gc::{CheckResult, Collector};
 use crate::model::RepositoryName;
 use crate::registry::DeletionSupport;
@@ -70,7 +71,7 @@ pub async fn check(context: RegistryContext<'_>, collector: Option<&Collector>) 
         match repositories(context).await {
             Ok(names) => {
                 let claimed: Vec<&RepositoryName> =
-                    names.iter().filter(|name| policy_of(context, name).is_some()).collect();
+                    names.iter().filter(|name| context.policy_of(name).is_some()).collect();
                 let text = format!("{}, of which policies claim {}", names.len(), claimed.len());
                 checks.push(Check::of::<String>(Subject::Repositories, Ok(text)));
                 checks.push(Check::of(Subject::Deletion, deletes(context, &claimed).await));

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::RegistryContext;
 use super::bounds::Bounds;
+use super::context::RegistryContext;
 use crate::model::{Digest, Facts, Manifest, RepositoryName, ScanHistory, Snapshot, Tag};
 use crate::policy::{Keep, Policy};
 use crate::registry::{Error, Reference, Resolved, TagList};

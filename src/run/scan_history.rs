@@ -2,8 +2,10 @@
 
 use chrono::{DateTime, Utc};
 
+use super::blocking::run_blocking;
 use super::bounds::Bounds;
-use super::{Error, RegistryContext, run_blocking};
+use super::context::RegistryContext;
+use super::error::Error;
 use crate::model::{RepositoryName, ScanHistory};
 
 /// What is remembered of a repository.

@@ -1,192 +1,183 @@
-//! Sending one deletion: written down before, and again when it is known what came of it.
+//! One deletion: journaled before it is sent, sent, and journaled again when its answer is known.
 //!
-//! A deletion whose answer was lost may have been done, and somebody may have pushed since what it would
-//! take along. So it is sent again only if another look still says so.
+//! A deletion without an answer may have been done, and the next push may already depend on it. So it is sent again
+//! only after a new recheck that still deletes the same.
 
 use std::time::Duration;
 
-use super::apply::{Done, Work};
-use super::failure;
-use super::look::{Blind, Look};
-use crate::model::{Digest, Kind, TagDeletion};
+use super::error::Error;
+use super::recheck::{Recheck, RecheckError, recheck};
+use super::work::RepositoryWork;
+use crate::model::TagDeletion;
 use crate::plan::Untag;
 use crate::registry::{self, Deletion, Placeholder, PlaceholderError, TagTarget};
 use crate::state::{self, NewJournalEntry};
 
-/// What became of a deletion that failed.
-enum Came {
-    /// What was to go is gone.
-    Gone,
-    /// It is there, and still is to go.
-    Not,
-    /// Something else is there, or it is not to go any more.
+/// The result of sending one deletion.
+#[derive(Default)]
+pub(super) struct Sent {
+    /// What the deletion did; `None` if it was not done, or if that is not known.
+    pub(super) deletion: Option<Deletion>,
+    /// What went wrong, in order.
+    pub(super) problems: Vec<Problem>,
+}
+
+/// Something that went wrong in a repository.
+pub(super) enum Problem {
+    /// A request failed.
+    Registry(registry::Error),
+    /// The journal could not be written.
+    Journal(state::Error),
+    /// A deletion got no answer, so the next run has to find out whether it was done.
+    Unanswered,
+}
+
+impl Sent {
+    fn done(deletion: Deletion, recorded: Result<(), state::Error>) -> Self {
+        Self {
+            deletion: Some(deletion),
+            problems: recorded.err().map(Problem::Journal).into_iter().collect(),
+        }
+    }
+
+    fn failed(problem: Option<Problem>) -> Self {
+        Self { deletion: None, problems: problem.into_iter().collect() }
+    }
+}
+
+/// What a failed deletion has done.
+enum DeleteStatus {
+    /// The manifest or the tag is gone.
+    Deleted,
+    /// It is still there and still to be deleted.
+    NotDeleted,
+    /// It is not to be deleted any more, or a tag points to something else.
     Changed,
 }
 
-impl Work<'_> {
-    /// Sends a deletion, and again where it failed and still is to be done. `None` if it did not happen, or
-    /// nobody knows: then the next run finds out.
-    pub(super) async fn send(
-        &self,
-        new_entry: &NewJournalEntry,
-        look: &mut Look,
-        send: impl AsyncFn() -> Result<Deletion, PlaceholderError>,
-        done: &mut Done,
-    ) -> Option<Deletion> {
-        let entry = self.noted(self.journal.record_intent(new_entry), done)?;
-        let mut attempt = 1;
-        let mut doubtful = false;
-        loop {
-            let PlaceholderError { error, tag_moved } = match send().await {
-                Ok(deletion) => {
-                    let ours = doubtful && deletion == Deletion::AlreadyGone;
-                    let deletion = if ours { Deletion::Done } else { deletion };
-                    self.noted(self.journal.answered(entry, deletion), done);
-                    return Some(deletion);
-                }
-                Err(stuck) => stuck,
-            };
-            doubtful |= tag_moved || error.may_be_applied;
-            // Half of a placeholder's work is never done again: the next run ends it.
-            let pause = if tag_moved { Err(error) } else { self.deleter.pause(error, attempt).await };
-            let came = match pause {
-                Ok(()) => self.came_of(new_entry, look).await,
-                Err(error) => Err(error),
-            };
-            match came {
-                Ok(Came::Not) => attempt += 1,
-                Ok(Came::Gone) => {
-                    let deletion = if doubtful { Deletion::Done } else { Deletion::AlreadyGone };
-                    self.noted(self.journal.answered(entry, deletion), done);
-                    return Some(deletion);
-                }
-                came => {
-                    if let Err(error) = came {
-                        self.fail(&error, done);
-                    }
-                    if doubtful {
-                        done.unanswered = true;
-                    } else {
-                        self.noted(self.journal.refused(entry), done);
-                    }
-                    return None;
-                }
+/// Journals and sends a deletion, and sends it again while it fails and a new recheck allows it. `request` sends it
+/// once.
+pub(super) async fn send(
+    work: &RepositoryWork<'_>,
+    new_entry: &NewJournalEntry,
+    checked: &mut Recheck,
+    request: impl AsyncFn() -> Result<Deletion, PlaceholderError>,
+) -> Sent {
+    let entry = match work.journal.record_intent(new_entry) {
+        Ok(entry) => entry,
+        Err(error) => return Sent::failed(Some(Problem::Journal(error))),
+    };
+    let mut attempt = 1;
+    let mut may_be_done = false;
+    loop {
+        let PlaceholderError { error, tag_moved } = match request().await {
+            Ok(deletion) => {
+                let was_ours = may_be_done && deletion == Deletion::AlreadyGone;
+                let deletion = if was_ours { Deletion::Done } else { deletion };
+                return Sent::done(deletion, work.journal.record_answer(entry, deletion));
             }
-        }
-    }
-
-    /// Finds out what became of a deletion that failed.
-    async fn came_of(&self, new_entry: &NewJournalEntry, look: &mut Look) -> Result<Came, registry::Error> {
-        let NewJournalEntry { repository, digest, tags, tag_only, .. } = new_entry;
-        if *tag_only {
-            for tag in tags {
-                match self.context.reader.tag_target(repository, tag, digest).await? {
-                    TagTarget::Expected => {}
-                    TagTarget::Other => return Ok(Came::Changed),
-                    TagTarget::Missing => return Ok(Came::Gone),
-                }
-            }
-        } else if !self.context.reader.has_manifest(repository, digest).await? {
-            return Ok(Came::Gone);
-        }
-        match self.look(Some(look), Duration::ZERO).await {
-            Ok((fresh, _)) => *look = fresh,
-            Err(Blind::Failed(super::Error::Registry(error))) => return Err(error),
-            Err(Blind::Failed(_) | Blind::Ended(_)) => return Ok(Came::Changed),
-        }
-        let still = if *tag_only {
-            self.planned.untag.iter().any(|untag| tags.contains(&untag.tag) && look.removes(untag))
-        } else {
-            look.dooms(digest).is_some_and(|now| now == tags.as_slice())
+            Err(error) => error,
         };
-        Ok(if still { Came::Not } else { Came::Changed })
-    }
-
-    /// Removes a tag in the way that the registry has, or in one that all have.
-    pub(super) async fn remove(
-        &self,
-        untag: &Untag,
-        new_entry: &NewJournalEntry,
-    ) -> Result<Deletion, PlaceholderError> {
-        let repository = &self.planned.repository;
-        match self.features.tag_deletion {
-            TagDeletion::Supported => {
-                match self
-                    .context
-                    .reader
-                    .tag_target(repository, &untag.tag, &untag.digest)
-                    .await
-                    .map_err(whole)?
-                {
-                    TagTarget::Expected => self.deleter.tag(repository, &untag.tag).await.map_err(whole),
-                    TagTarget::Other => Ok(Deletion::Moved),
-                    TagTarget::Missing => Ok(Deletion::AlreadyGone),
-                }
+        may_be_done |= tag_moved || error.may_be_applied;
+        // A tag that points to the placeholder is not sent again: the next run completes that.
+        let retry = if tag_moved { Err(error) } else { work.deleter.pause(error, attempt).await };
+        let status = match retry {
+            Ok(()) => delete_status(work, new_entry, checked).await,
+            Err(error) => Err(error),
+        };
+        let mut sent = Sent::failed(match status {
+            Ok(DeleteStatus::NotDeleted) => {
+                attempt += 1;
+                continue;
             }
-            TagDeletion::Unsupported => {
-                let placeholder = Placeholder::new(&untag.tag, &new_entry.media_type, (self.journal.clock)());
-                self.deleter.tag_by_placeholder(repository, &untag.tag, &untag.digest, &placeholder).await
+            Ok(DeleteStatus::Deleted) => {
+                let deletion = if may_be_done { Deletion::Done } else { Deletion::AlreadyGone };
+                return Sent::done(deletion, work.journal.record_answer(entry, deletion));
+            }
+            Ok(DeleteStatus::Changed) => None,
+            Err(error) => Some(Problem::Registry(error)),
+        });
+        if may_be_done {
+            sent.problems.push(Problem::Unanswered);
+        } else if let Err(error) = work.journal.discard(entry) {
+            sent.problems.push(Problem::Journal(error));
+        }
+        return sent;
+    }
+}
+
+/// Finds out what a failed deletion has done. The recheck is done again.
+async fn delete_status(
+    work: &RepositoryWork<'_>,
+    new_entry: &NewJournalEntry,
+    checked: &mut Recheck,
+) -> Result<DeleteStatus, registry::Error> {
+    let NewJournalEntry { repository, digest, tags, tag_only, .. } = new_entry;
+    let reader = work.context.reader;
+    if *tag_only {
+        for tag in tags {
+            match reader.tag_target(repository, tag, digest).await? {
+                TagTarget::Expected => {}
+                TagTarget::Other => return Ok(DeleteStatus::Changed),
+                TagTarget::Missing => return Ok(DeleteStatus::Deleted),
             }
         }
+    } else if !reader.has_manifest(repository, digest).await? {
+        return Ok(DeleteStatus::Deleted);
     }
+    match recheck(work, Some(checked), Duration::ZERO).await {
+        Ok((fresh, _)) => *checked = fresh,
+        Err(RecheckError::Failed(Error::Registry(error))) => return Err(error),
+        Err(RecheckError::Failed(_) | RecheckError::Stopped(_)) => return Ok(DeleteStatus::Changed),
+    }
+    let is_unchanged = if *tag_only {
+        work.planned.untag.iter().any(|untag| tags.contains(&untag.tag) && checked.removes_tag(untag))
+    } else {
+        checked.tags_to_delete(digest).is_some_and(|now| now == tags.as_slice())
+    };
+    Ok(if is_unchanged { DeleteStatus::NotDeleted } else { DeleteStatus::Changed })
+}
 
-    /// The bytes are what an undo needs. Without them there would be none, so then it stays.
-    pub(super) async fn with_bytes(
-        &self,
-        new_entry: NewJournalEntry,
-        done: &mut Done,
-    ) -> Option<NewJournalEntry> {
-        if !new_entry.body.is_empty() {
-            return Some(new_entry);
-        }
-        match self.context.reader.raw(&new_entry.repository, &new_entry.digest).await {
-            Ok(Some(raw)) => {
-                Some(NewJournalEntry { media_type: raw.media_type, body: raw.body.to_vec(), ..new_entry })
+/// Removes a tag with the request that the registry has for it, or else by a placeholder.
+pub(super) async fn remove_tag(
+    work: &RepositoryWork<'_>,
+    untag: &Untag,
+    media_type: &str,
+) -> Result<Deletion, PlaceholderError> {
+    let Untag { tag, digest, .. } = untag;
+    let (repository, deleter) = (&work.planned.repository, work.deleter);
+    match work.features.tag_deletion {
+        TagDeletion::Supported => {
+            match work.context.reader.tag_target(repository, tag, digest).await.map_err(single_request)? {
+                TagTarget::Expected => deleter.tag(repository, tag).await.map_err(single_request),
+                TagTarget::Other => Ok(Deletion::Moved),
+                TagTarget::Missing => Ok(Deletion::AlreadyGone),
             }
-            // Gone already, which the registry is going to say again; what depends on it is written down.
-            Ok(None) => Some(new_entry),
-            Err(error) => {
-                self.fail(&error, done);
-                None
-            }
         }
-    }
-
-    /// What was written down; `None` if it could not be. Then the run makes no more deletions.
-    fn noted<T>(&self, result: Result<T, state::Error>, done: &mut Done) -> Option<T> {
-        result
-            .map_err(|error| {
-                tracing::error!(
-                    registry = %self.context.registry.name, %error, "the run stops, because it cannot be noted"
-                );
-                self.halt.now("the run could not be noted any more");
-                done.broken = true;
-                // Nothing is collected after what is not in the journal.
-                done.unanswered = true;
-                done.failures.push(failure(self.planned.repository.clone(), "state", error));
-            })
-            .ok()
-    }
-
-    pub(super) fn new_entry(&self, digest: &Digest, kind: Kind) -> NewJournalEntry {
-        NewJournalEntry {
-            repository: self.planned.repository.clone(),
-            digest: digest.clone(),
-            tags: Vec::new(),
-            tag_only: false,
-            kind,
-            media_type: String::new(),
-            body: Vec::new(),
-            policy: self.policy.name.clone(),
-            rules: Vec::new(),
-            reasons: Vec::new(),
-            bytes: 0,
-            dependents: Vec::new(),
+        TagDeletion::Unsupported => {
+            let placeholder = Placeholder::new(tag, media_type, (work.journal.clock)());
+            deleter.tag_by_placeholder(repository, tag, digest, &placeholder).await
         }
     }
 }
 
-/// What fails as a whole leaves nothing behind.
-pub(super) fn whole(error: registry::Error) -> PlaceholderError {
+/// The error of a deletion that is a single request: no tag points to a placeholder after it.
+pub(super) fn single_request(error: registry::Error) -> PlaceholderError {
     PlaceholderError { error, tag_moved: false }
+}
+
+/// Adds the bytes of the manifest, which an undo needs, unless the entry has them.
+pub(super) async fn with_bytes(
+    work: &RepositoryWork<'_>,
+    new_entry: NewJournalEntry,
+) -> Result<NewJournalEntry, registry::Error> {
+    if !new_entry.body.is_empty() {
+        return Ok(new_entry);
+    }
+    let raw = work.context.reader.raw(&new_entry.repository, &new_entry.digest).await?;
+    Ok(match raw {
+        Some(raw) => NewJournalEntry { media_type: raw.media_type, body: raw.body.to_vec(), ..new_entry },
+        // It is gone already, and the answer to its deletion will say so. Its dependents are journaled all the same.
+        None => new_entry,
+    })
 }

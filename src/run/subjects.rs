@@ -1,17 +1,19 @@
-//! What the journal knows of subjects that are not in a repository: whether they were there once.
+//! Subjects of referrers that the repository no longer has, because regsweep deleted them: the journal knows them.
 
 use std::collections::BTreeSet;
 
-use super::{Error, RegistryContext, run_blocking};
+use super::blocking::run_blocking;
+use super::context::RegistryContext;
+use super::error::Error;
 use crate::model::{Digest, ScanHistory, Snapshot};
 
-/// Adds to what a snapshot knows of subjects that are not there those that regsweep has deleted. `not_seen` are
-/// those of which that was asked before.
+/// Adds to the snapshot the absent subjects that the journal has an entry of. Each is looked up once; `looked_up` are
+/// those that were before.
 pub(super) async fn load_journaled(
     context: RegistryContext<'_>,
     snapshot: &mut Snapshot,
     before: &ScanHistory,
-    not_seen: &mut BTreeSet<Digest>,
+    looked_up: &mut BTreeSet<Digest>,
 ) -> Result<(), Error> {
     let Some(state) = context.state else { return Ok(()) };
     let mut open = snapshot.subjects();
@@ -19,7 +21,7 @@ pub(super) async fn load_journaled(
         snapshot.absent.contains(subject)
             && !before.seen_subjects.contains(subject)
             && !before.observations.contains_key(subject)
-            && not_seen.insert(subject.clone())
+            && looked_up.insert(subject.clone())
     });
     if !open.is_empty() {
         let (state, registry) = (state.clone(), context.registry.name.clone());

@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
+use super::context::{Clock, RegistryContext};
+use super::error::Error;
 use super::image_name::{ImageTarget, Name};
 use super::journal::resolve_unanswered;
-use super::{Clock, Error, RegistryContext};
 use crate::model::{Digest, Manifest, RepositoryName, Tag};
 use crate::registry::{self, RawManifest, Restore, Restorer, TagTarget, read_manifest};
 use crate::report::{Answer, JournalEntry, UndoOutcome, UndoneEntry, listed};

@@ -13,8 +13,8 @@ use regsweep::plan::RepositoryPlan;
 use regsweep::registry::{Reader, Retry};
 use regsweep::report::{RunReport, UndoneEntry};
 use regsweep::run::{
-    self, Clock, Journal, LimitMode, Progress, RegistryContext, RunOptions, ScannedPlan, Stop, apply,
-    inspect, scan_and_plan, undo,
+    self, ApplyOptions, Cancellation, Clock, Journal, LimitMode, Progress, RegistryContext, RunOptions,
+    ScannedPlan, apply, inspect, scan_and_plan, undo,
 };
 use regsweep::state::State;
 
@@ -38,7 +38,7 @@ pub(crate) const QUICK: Retry = Retry {
 pub(crate) struct Case {
     pub(crate) config: Config,
     pub(crate) reader: Reader,
-    pub(crate) stop: Stop,
+    pub(crate) cancellation: Cancellation,
     pub(crate) state: State,
     clock: Box<Clock>,
     _folder: tempfile::TempDir,
@@ -67,7 +67,14 @@ impl Case {
         let reader = Reader::new(&config.registries[0], QUICK, Arc::new(())).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let state = State::open(folder.path()).unwrap();
-        Self { config, reader, stop: Stop::default(), state, clock: Box::new(now), _folder: folder }
+        Self {
+            config,
+            reader,
+            cancellation: Cancellation::default(),
+            state,
+            clock: Box::new(now),
+            _folder: folder,
+        }
     }
 
     /// At another time than [`now`], which may go on.
@@ -116,8 +123,8 @@ impl Case {
     pub(crate) async fn apply(&self, scanned: &ScannedPlan, limits: LimitMode) -> RunReport {
         let run = self.state.begin_run("main", now()).unwrap();
         let journal = Journal { state: &self.state, registry: "main", run, clock: &now };
-        apply(self.registry_context(), scanned, &self.reader.deleter(), journal, limits, &self.stop, &())
-            .await
+        let options = ApplyOptions { limits, stop: &self.cancellation.runs, deadline: None };
+        apply(self.registry_context(), scanned, &self.reader.deleter(), journal, options, &()).await
     }
 
     /// Reads, plans and carries out.
@@ -133,13 +140,19 @@ impl Case {
 
     /// Makes a run as the service does, which asks the registry first what it can do.
     pub(crate) async fn full_run(&self) -> Result<RunReport, run::Error> {
-        self.conduct_with(None).await
+        self.full_run_with(None).await
     }
 
     /// The same, with what collects.
-    pub(crate) async fn conduct_with(&self, collector: Option<&Collector>) -> Result<RunReport, run::Error> {
+    pub(crate) async fn full_run_with(&self, collector: Option<&Collector>) -> Result<RunReport, run::Error> {
         let limits = LimitMode::Enforced;
-        let options = RunOptions { state: &self.state, collector, limits, stop: &self.stop, clock: &now };
+        let options = RunOptions {
+            state: &self.state,
+            collector,
+            limits,
+            cancellation: &self.cancellation,
+            clock: &now,
+        };
         Ok(run::run(self.registry_context(), &options, &()).await?.report)
     }
 }

@@ -339,10 +339,10 @@ async fn a_stop_comes_between_two_deletions() {
     let fake = filled(Personality::V3_1, &["app", "b", "c", "d", "e", "f"]);
     let case = Case::of(&fake);
     let scanned = case.scan_and_plan().await.unwrap();
-    let stop = case.stop.clone();
+    let stop = case.cancellation.runs.clone();
     fake.before(move |request, _| {
         if request.method == "DELETE" {
-            stop.request();
+            stop.cancel();
         }
     });
     let report = case.apply(&scanned, LimitMode::Enforced).await;
@@ -362,12 +362,12 @@ async fn a_stop_waits_once_for_a_repository_that_cannot_be_read_again() {
     let case = Case::of(&fake);
     let scanned = case.scan_and_plan().await.unwrap();
     let path = format!("/v2/app/manifests/{}", index.digest);
-    let (stop, mut lists) = (case.stop.clone(), 0);
+    let (stop, mut lists) = (case.cancellation.runs.clone(), 0);
     fake.before(move |request, state| {
         if request.is("DELETE", &path) {
             // Longer than a recheck is good for.
             std::thread::sleep(Duration::from_millis(1500));
-            stop.request();
+            stop.cancel();
         }
         lists += usize::from(request.path.ends_with("/tags/list"));
         if lists > 1 {

@@ -67,7 +67,7 @@ async fn s3_is_seen_in_the_configuration_where_blobs_are_not_redirected() {
         );
         let gc = case.config.registries[0].gc.as_ref().unwrap();
         let collector = Collector::new(gc, "unix:///nowhere", None, &CollectionLocks::default()).unwrap();
-        let report = case.conduct_with(Some(&collector)).await.unwrap();
+        let report = case.full_run_with(Some(&collector)).await.unwrap();
         assert_eq!(report.outcome(), outcome, "{storage}: {report:?}");
     }
 }
@@ -79,7 +79,7 @@ async fn nothing_is_deleted_where_a_configuration_that_would_tell_cannot_be_read
     let case = case(&fake, "gc: { schedule: '0 3 1 1 *', docker: { container: registry } }");
     let gc = case.config.registries[0].gc.as_ref().unwrap();
     let collector = Collector::new(gc, "unix:///nowhere", None, &CollectionLocks::default()).unwrap();
-    let report = case.conduct_with(Some(&collector)).await.unwrap();
+    let report = case.full_run_with(Some(&collector)).await.unwrap();
     assert_eq!(report.outcome(), Outcome::Refused, "{report:?}");
     assert_holds(&fake, "app", &[&shared]);
 }

@@ -9,7 +9,7 @@ use regsweep::config::{Config, parse};
 use regsweep::gc::{CollectionLocks, Collector};
 use regsweep::registry::{Reader, Retry};
 use regsweep::report::{Answer, JournalEntry, Outcome, RunReport};
-use regsweep::run::{self, LimitMode, RegistryContext, RunOptions, RunResult, Stop};
+use regsweep::run::{self, Cancellation, LimitMode, RegistryContext, RunOptions, RunResult};
 use regsweep::state::{Filter, State};
 
 use crate::support::contents::{expected_content, stored_manifests};
@@ -116,11 +116,11 @@ impl World {
 
     /// A run, whatever comes of it.
     pub(crate) async fn run(&self) -> Result<RunResult, run::Error> {
-        let (limits, stop) = (LimitMode::Enforced, Stop::default());
+        let (limits, cancellation) = (LimitMode::Enforced, Cancellation::default());
         let (state, collector) = (&self.state, self.collector.as_ref());
         run::run(
             self.registry_context(),
-            &RunOptions { state, collector, limits, stop: &stop, clock: &now },
+            &RunOptions { state, collector, limits, cancellation: &cancellation, clock: &now },
             &(),
         )
         .await

@@ -10,7 +10,7 @@ use regsweep::model::RepositoryName;
 use regsweep::plan::{Plan, Planned, RepositoryPlan, Verdict};
 use regsweep::registry::{Reader, Retry};
 use regsweep::run::{
-    self, Clock, LimitMode, RegistryContext, RunOptions, RunResult, Stop, inspect, scan_and_plan,
+    self, Cancellation, Clock, LimitMode, RegistryContext, RunOptions, RunResult, inspect, scan_and_plan,
 };
 use regsweep::state::State;
 use serde_json::Value;
@@ -234,8 +234,9 @@ impl Looker {
     pub(crate) async fn run(&self, at: DateTime<Utc>) -> Result<RunResult, run::Error> {
         let state = self.open();
         let clock = move || at;
-        let (limits, stop) = (LimitMode::Enforced, Stop::default());
-        let options = RunOptions { state: &state, collector: None, limits, stop: &stop, clock: &clock };
+        let (limits, cancellation) = (LimitMode::Enforced, Cancellation::default());
+        let options =
+            RunOptions { state: &state, collector: None, limits, cancellation: &cancellation, clock: &clock };
         run::run(self.registry_context(&state, &clock), &options, &()).await
     }
 }

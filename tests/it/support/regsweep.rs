@@ -9,7 +9,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use regsweep::config::{Config, parse};
 use regsweep::registry::{Reader, Retry};
 use regsweep::report::RunReport;
-use regsweep::run::{Journal, LimitMode, RegistryContext, ScannedPlan, Stop, apply, scan_and_plan};
+use regsweep::run::{
+    ApplyOptions, Cancellation, Journal, LimitMode, RegistryContext, ScannedPlan, apply, scan_and_plan,
+};
 use regsweep::state::State;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -215,8 +217,9 @@ impl Library {
         let deleter = self.reader.deleter();
         let run = self.state.begin_run("main", self.now).unwrap();
         let journal = Journal { state: &self.state, registry: "main", run, clock: &|| hours_ago(0) };
-        apply(self.registry_context(), scanned, &deleter, journal, LimitMode::Enforced, &Stop::default(), &())
-            .await
+        let stop = Cancellation::default().runs;
+        let options = ApplyOptions { limits: LimitMode::Enforced, stop: &stop, deadline: None };
+        apply(self.registry_context(), scanned, &deleter, journal, options, &()).await
     }
 
     fn registry_context(&self) -> RegistryContext<'_> {

@@ -1,16 +1,21 @@
-//! A run as the service and `regsweep run` make it: scan, apply, collect, each noted in the state.
+//! A whole run, as the service and `regsweep run` make it: scan, plan, apply, collect, each recorded in the state.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use super::apply::{LimitMode, apply};
-use super::collect::{Clock, collect, held_back};
-use super::halt::Stop;
+use super::apply::{ApplyOptions, LimitMode, apply};
+use super::collect::{collect, held_back};
+use super::context::{Clock, RegistryContext};
+use super::error::Error;
+use super::hidden_tags;
 use super::journal::{Journal, resolve_unanswered};
 use super::precondition::Blocked;
-use super::{Error, Progress, RegistryContext, ScannedPlan, hidden, in_time, scan_and_plan};
+use super::progress::Progress;
+use super::scan_and_plan::{ScannedPlan, scan_and_plan};
+use super::stop::Cancellation;
 use crate::config::GcSchedule;
 use crate::gc::Collector;
 use crate::policy::Mode;
@@ -20,39 +25,39 @@ use crate::report::{
 };
 use crate::state::State;
 
-/// What a run needs besides the registry.
+/// How a run is made.
 pub struct RunOptions<'a> {
-    /// Where everything is noted.
+    /// Records the run.
     pub state: &'a State,
-    /// What collects, where the configuration says so.
+    /// Collects after the run, if the configuration has a collection.
     pub collector: Option<&'a Collector>,
     /// Whether the limits hold.
     pub limits: LimitMode,
-    /// How it is asked to stop.
-    pub stop: &'a Stop,
-    /// What tells the time.
+    /// Ends the run or its collection early.
+    pub cancellation: &'a Cancellation,
+    /// Returns the present moment.
     pub clock: &'a Clock,
 }
 
-/// A run that came to its end.
+/// A run that has ended without an error.
 pub struct RunResult {
     /// Its number in the history.
     pub run: i64,
-    /// What was found and planned.
+    /// The plan, with what was found by the scan.
     pub scanned: ScannedPlan,
-    /// The plan with what came of it.
+    /// The plan, with what was done of it.
     pub document: PlanDocument,
     /// What was done.
     pub report: RunReport,
-    /// What came of the collection, if there was one.
+    /// The collection, if there was one.
     pub collected: Option<CollectionReport>,
-    /// Until when the grace holds the collection back, if it does.
+    /// When the grace period ends, if the collection waits for that.
     pub held_back: Option<DateTime<Utc>>,
-    /// How long it took, the collection not included.
+    /// How long it took, without the collection.
     pub taken: Duration,
 }
 
-/// Makes one run. An error means that nothing was done.
+/// Makes one run. After an error nothing was deleted.
 pub async fn run(
     context: RegistryContext<'_>,
     options: &RunOptions<'_>,
@@ -60,13 +65,13 @@ pub async fn run(
 ) -> Result<RunResult, Error> {
     let begin = Instant::now();
     let registry = context.registry.name.as_str();
-    // What is left of the time after the scan is for the deletions. A collection has a time of its own.
-    let stop = options.stop.until(begin.checked_add(context.registry.run_timeout));
-    let options = &RunOptions { stop: &stop, ..*options };
+    // Scan and deletions share `run_timeout`. A collection has a timeout of its own.
+    let deadline = begin.checked_add(context.registry.run_timeout);
+    let stop = &options.cancellation.runs;
     let run = options.state.begin_run(registry, context.now)?;
     let context = RegistryContext { state: Some(options.state), ..context };
     let journal = Journal { state: options.state, registry, run, clock: options.clock };
-    let result = scan_and_apply(context, options, journal, progress).await;
+    let result = scan_and_apply(context, options, deadline, journal, progress).await;
     let (outcome, error) = match &result {
         Ok((_, report)) => {
             options.state.summarize_run(run, &report.summary())?;
@@ -89,14 +94,21 @@ pub async fn run(
         .collector
         .filter(|_| is_due(context, &report, waiting) && held_back.is_none() && unanswered == 0);
     let collected = match due {
-        Some(collector) if !options.stop.is_requested() => Some(
-            collect(context, collector, options.state, &scanned.retained, options.stop, options.clock)
-                .await?,
+        Some(collector) if !stop.is_cancelled() => Some(
+            collect(
+                context,
+                collector,
+                options.state,
+                &scanned.retained,
+                options.cancellation,
+                options.clock,
+            )
+            .await?,
         ),
         _ => None,
     };
     let done = |collected: &CollectionReport| collected.outcome == CollectionOutcome::Success;
-    if due.is_some() && options.stop.is_requested() && !collected.as_ref().is_some_and(done) {
+    if due.is_some() && stop.is_cancelled() && !collected.as_ref().is_some_and(done) {
         report.interrupt();
     }
     if let Some(failed) = &collected
@@ -116,7 +128,7 @@ pub async fn run(
     Ok(RunResult { run, scanned, document, report, collected, held_back, taken })
 }
 
-/// Drops what the configuration no longer wants in the journal. A failure of that is no failure of the run.
+/// Deletes entries of the journal that are older than `history`. An error of that is logged and does not fail the run.
 fn prune(context: RegistryContext<'_>, state: &State, now: DateTime<Utc>) {
     let until = now - context.config.history;
     if let Err(error) = state.prune(until) {
@@ -124,8 +136,8 @@ fn prune(context: RegistryContext<'_>, state: &State, now: DateTime<Utc>) {
     }
 }
 
-/// Whether a collection follows a run: only after deletions, of this run or of one whose collection never
-/// came to its end, and only if all of them were answered.
+/// Whether a collection follows the run: only after deletions, of this run or of one whose collection did not
+/// complete, and only if all of them were answered.
 fn is_due(context: RegistryContext<'_>, report: &RunReport, waiting: u64) -> bool {
     let after_run =
         context.registry.gc.as_ref().is_some_and(|gc| matches!(gc.schedule, GcSchedule::AfterRun));
@@ -136,16 +148,18 @@ fn is_due(context: RegistryContext<'_>, report: &RunReport, waiting: u64) -> boo
 async fn scan_and_apply(
     context: RegistryContext<'_>,
     options: &RunOptions<'_>,
+    deadline: Option<Instant>,
     journal: Journal<'_>,
     progress: &dyn Progress,
 ) -> Result<(ScannedPlan, RunReport), Error> {
-    // It asks the registry about each, which may take as long as anything.
-    let settled = in_time(context, async { Ok(resolve_unanswered(context, options.state).await?) });
-    unless_stopped(options.stop, settled).await?;
+    let stop = &options.cancellation.runs;
+    // The registry is asked about each unanswered deletion, which can take long.
+    let resolved =
+        context.within_run_timeout(async { Ok(resolve_unanswered(context, options.state).await?) });
+    unless_stopped(stop, resolved).await?;
     match context.config.mode {
         Mode::Plan => {
-            let scanned =
-                unless_stopped(options.stop, scan_and_plan(context, progress, async |_| Ok(None))).await?;
+            let scanned = unless_stopped(stop, scan_and_plan(context, progress, async |_| Ok(None))).await?;
             store_plan(options.state, Some(journal.run), &PlanDocument::of(&scanned.plan));
             let report = RunReport::of_plan(&scanned.plan);
             Ok((scanned, report))
@@ -156,31 +170,36 @@ async fn scan_and_apply(
                 DeletionSupport::Supported => Ok(deleter.probe_tag_deletion(repository).await),
                 DeletionSupport::Unsupported(why) => Err(Error::NotReady(why)),
             };
-            let mut scanned = unless_stopped(options.stop, scan_and_plan(context, progress, ready)).await?;
-            let looked = async {
-                hidden::look_for_s3(context, options.collector, &mut scanned).await;
+            let mut scanned = unless_stopped(stop, scan_and_plan(context, progress, ready)).await?;
+            let checked = async {
+                let completeness = scanned.tag_completeness;
+                hidden_tags::refuse_on_s3(context, options.collector, completeness, &mut scanned.plan).await;
                 Ok(())
             };
-            unless_stopped(options.stop, looked).await?;
-            // Before the first deletion, so that it is there also if the run is cut off.
+            unless_stopped(stop, checked).await?;
+            // Before the first deletion, so that it is stored even if the run is cut off.
             store_plan(options.state, Some(journal.run), &PlanDocument::of(&scanned.plan));
-            let report =
-                apply(context, &scanned, &deleter, journal, options.limits, options.stop, progress).await;
+            let apply_options = ApplyOptions { limits: options.limits, stop, deadline };
+            let report = apply(context, &scanned, &deleter, journal, apply_options, progress).await;
             Ok((scanned, report))
         }
     }
 }
 
-/// Keeps a plan for those who look after a restart. A failure of that is no failure of the run.
+/// Stores a plan, so that it can be shown after a restart. An error of that is logged and does not fail the run.
 pub fn store_plan(state: &State, run: Option<i64>, plan: &PlanDocument) {
     if let Err(error) = state.store_plan(run, plan) {
-        tracing::warn!(registry = %plan.registry, %error, "the plan cannot be kept");
+        tracing::warn!(registry = %plan.registry, %error, "the plan cannot be stored");
     }
 }
 
-/// What comes of it, unless the run is asked to stop before: as long as nothing is deleted, it can end anywhere.
-async fn unless_stopped<T>(stop: &Stop, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    stop.cuts(work).await.unwrap_or(Err(Error::Stopped))
+/// The result of the work, or an error if a stop is requested before: as long as nothing is deleted, a run can end at
+/// any moment.
+async fn unless_stopped<T>(
+    stop: &CancellationToken,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    stop.run_until_cancelled(work).await.unwrap_or(Err(Error::Stopped))
 }
 
 fn first_trouble(report: &RunReport) -> Option<String> {

@@ -1,23 +1,24 @@
-//! Registries whose lists of tags leave tags out: nothing is deleted there, since a tag that is not seen
-//! cannot save its manifest.
+//! Registries that leave tags out of their lists: nothing is deleted there, since a tag that is not listed cannot keep
+//! its manifest.
 //!
-//! By what such a registry is told is known to the registry's own module.
+//! How such a registry is recognized is the business of [`crate::registry`].
 
-use super::{Error, Features, RegistryContext, ScannedPlan};
+use super::context::RegistryContext;
+use super::error::Error;
 use crate::gc::Collector;
 use crate::model::{Digest, RepositoryName, Snapshot};
 use crate::plan::{Plan, RepositoryPlan};
-use crate::registry::TagCompleteness;
+use crate::registry::{Features, TagCompleteness};
 
-/// So many blobs are looked for, each in a repository of its own, to see where a registry stores them.
+/// The number of blobs that are requested, each from another repository, to find out where the registry stores them.
 const SAMPLES: usize = 5;
 
-/// Some repositories in which something is to be deleted, each with a blob that it should have.
+/// Some repositories in which something is deleted, each with a blob that it should have.
 #[derive(Default)]
 pub(super) struct Samples(Vec<(RepositoryName, Option<Digest>)>);
 
 impl Samples {
-    /// Takes in a repository, if it is of use.
+    /// Adds a repository, if more are needed and the plan deletes something there.
     pub(super) fn add(&mut self, snapshot: &Snapshot, plan: &RepositoryPlan) {
         if self.0.len() < SAMPLES && !plan.held_back && !plan.is_idle() {
             let blob = snapshot.manifests.values().find_map(|one| Some(one.blobs.first()?.digest.clone()));
@@ -26,15 +27,15 @@ impl Samples {
     }
 }
 
-/// Whether the registry hides tags, which has to be known only where something is to be deleted. Where it may, the
-/// plan is refused.
+/// Refuses the plan if the registry may hide tags, and returns what is known of that. The registry is asked only if
+/// something is to be deleted.
 pub(super) async fn refuse(
     context: RegistryContext<'_>,
     features: Features,
     samples: &Samples,
     plan: &mut Plan,
 ) -> Result<TagCompleteness, Error> {
-    // That it deletes tags alone is no condition: a question about that may have got no answer.
+    // Whether it deletes single tags is no condition: that question may have got no answer.
     if features.referrers || features.ignores_page_size || context.registry.tags_complete {
         return Ok(TagCompleteness::Complete);
     }
@@ -45,27 +46,26 @@ pub(super) async fn refuse(
     Ok(tag_completeness)
 }
 
-/// Refuses what a registry on S3 may hide tags of, where that is not seen from outside, and what collects for it
-/// sees the registry's configuration.
-pub(super) async fn look_for_s3(
+/// Refuses the plan of a registry that hides tags if it is on S3, where only its configuration tells, which the
+/// collector can read.
+pub(super) async fn refuse_on_s3(
     context: RegistryContext<'_>,
     collector: Option<&Collector>,
-    scanned: &mut ScannedPlan,
+    completeness: TagCompleteness,
+    plan: &mut Plan,
 ) {
-    let (TagCompleteness::IncompleteOnS3, Some(collector)) = (scanned.tag_completeness, collector) else {
-        return;
-    };
+    let (TagCompleteness::IncompleteOnS3, Some(collector)) = (completeness, collector) else { return };
     match collector.is_on_s3().await {
-        Ok(true) => scanned.plan.refuse_for_hidden_tags(),
+        Ok(true) => plan.refuse_for_hidden_tags(),
         Ok(false) => {}
-        // It is known at other times, and must not count as elsewhere for a moment in which it is not.
+        // At other times the configuration can be read, and shows S3. An error must not count as another storage.
         Err(error) => {
             tracing::warn!(
                 registry = %context.registry.name, kind = error.kind(), %error,
                 "the registry's configuration cannot be read, and nothing is deleted: if it is on S3, its lists may \
                  lack tags"
             );
-            scanned.plan.refuse_for_hidden_tags();
+            plan.refuse_for_hidden_tags();
         }
     }
 }
