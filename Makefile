@@ -1,6 +1,8 @@
 # Each target installs what it needs, on Debian as root.
 .DEFAULT_GOAL := help
-.PHONY: help demo check audit bench fuzz soak run build deps-demo deps-check deps-bench deps-soak
+MSRV := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+SPELLED := src docs tests examples config demo systemd fuzz/fuzz_targets Dockerfile Makefile README.md CHANGELOG.md SECURITY.md
+.PHONY: help demo check spelling msrv audit bench fuzz soak run build deps-demo deps-check deps-bench deps-soak
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -9,12 +11,21 @@ demo: deps-demo ## Set everything up and show the life of a throwaway registry
 	@cargo build --quiet --bin regsweep --example fill
 	@demo/demo.sh
 
-check: deps-check ## Set everything up and run all checks and tests
+check: spelling ## Set everything up and run all checks and tests
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --no-deps --locked --quiet
 	cargo test --locked --lib --test it
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny --log-level error check bans licenses sources; else \
+		echo "skipped: cargo deny check bans licenses sources (make audit installs cargo-deny)"; fi
 	@echo "all checks passed"
+
+spelling: deps-check ## Check the spelling of code, tests and documentation (.codespellrc lists exceptions)
+	codespell $(SPELLED)
+
+msrv: ## Compile with the minimum Rust version of Cargo.toml (installs it with rustup)
+	@cargo +$(MSRV) --version >/dev/null 2>&1 || rustup toolchain install $(MSRV) --profile minimal
+	CARGO_TARGET_DIR=target/msrv cargo +$(MSRV) check --locked --lib --bins
 
 audit: ## Check known vulnerabilities, licenses and sources of the dependencies (installs cargo-deny, which takes minutes)
 	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
@@ -44,7 +55,7 @@ deps-demo:
 	@demo/install.sh docker-registry:docker-registry skopeo:skopeo curl:curl jq:jq dockerd:docker.io
 
 deps-check:
-	@demo/install.sh docker-registry:docker-registry skopeo:skopeo htpasswd:apache2-utils openssl:openssl \
+	@demo/install.sh docker-registry:docker-registry skopeo:skopeo codespell:codespell htpasswd:apache2-utils openssl:openssl \
 		dockerd:docker.io busybox:busybox-static prometheus:prometheus systemd-analyze:systemd curl:curl ip:iproute2 dbus-daemon:dbus redis-server:redis-server redis-cli:redis-tools
 
 deps-bench:

@@ -1,4 +1,4 @@
-//! What is shipped beside the program: the unit, the images, the alerts and the dashboard.
+//! The files that are shipped with the program: unit, image, alerts, dashboard, example configurations.
 
 mod image;
 mod systemd;
@@ -25,7 +25,7 @@ fn text(path: &str) -> String {
     std::fs::read_to_string(shipped(path)).unwrap()
 }
 
-/// Runs a program that must succeed, and tells what it said.
+/// Runs a program that must succeed; returns its output.
 #[track_caller]
 fn run(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().expect(program);
@@ -35,8 +35,8 @@ fn run(program: &str, arguments: &[&str]) -> String {
 }
 
 #[test]
-fn the_unit_is_sound() {
-    // The program need not be installed where the tests run.
+fn unit_is_valid() {
+    // The program in `ExecStart=` is not installed on the machine of the tests.
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("regsweep.service");
     let unit = text("systemd/regsweep.service");
@@ -45,7 +45,7 @@ fn the_unit_is_sound() {
     assert_eq!(run("systemd-analyze", &["verify", copy.to_str().unwrap()]), "");
 }
 
-/// The unit with the drop-in for `gc.command` behind it, as systemd reads the two together, in a folder of its own.
+/// A copy of the unit with the drop-in for `gc.command` appended, as systemd merges them.
 fn unit_with_commands() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("regsweep.service");
@@ -55,14 +55,14 @@ fn unit_with_commands() -> (tempfile::TempDir, PathBuf) {
 }
 
 #[test]
-fn the_drop_in_for_commands_is_sound_and_exposes_little_more() {
+fn unit_with_the_command_drop_in_is_valid_and_has_a_low_exposure() {
     let (_folder, unit) = unit_with_commands();
     assert_eq!(run("systemd-analyze", &["verify", unit.to_str().unwrap()]), "");
     let said = run("systemd-analyze", &["security", "--offline=true", unit.to_str().unwrap()]);
     let (_, level) = said.split_once("exposure level for regsweep.service: ").unwrap();
     let level: f64 = level.split(' ').next().unwrap().parse().unwrap();
     assert!(level <= 3.0, "{said}");
-    // What it says in its own comment how to install is what the unit and the documentation name.
+    // The unit and the documentation name the drop-in.
     let name = "regsweep-command.conf";
     for path in ["systemd/regsweep.service", "docs/collection.md"] {
         assert!(text(path).contains(name), "{path} does not name {name}");
@@ -70,13 +70,13 @@ fn the_drop_in_for_commands_is_sound_and_exposes_little_more() {
 }
 
 #[test]
-fn a_stop_of_the_unit_leaves_the_commands_of_a_collection_alone() {
-    // By systemd's own default the command that starts the registry again would get the signal, too.
+fn unit_sends_the_stop_signal_to_regsweep_only() {
+    // By default, systemd also sends it to the command that starts the registry again.
     assert!(text("systemd/regsweep.service").contains("\nKillMode=mixed\n"));
 }
 
 #[test]
-fn the_unit_exposes_little() {
+fn unit_has_a_low_exposure() {
     let unit = shipped("systemd/regsweep.service");
     let said = run("systemd-analyze", &["security", "--offline=true", unit.to_str().unwrap()]);
     let (_, level) = said.split_once("exposure level for regsweep.service: ").unwrap();
@@ -90,12 +90,12 @@ fn metric_names(text: &str) -> BTreeSet<String> {
     names.find_iter(text).map(|found| found.as_str().to_owned()).collect()
 }
 
-/// Every name under which something is really exported.
+/// The names of all exported metrics.
 fn exported() -> BTreeSet<String> {
     let metrics = Metrics::new("0", "").unwrap();
     metrics.registry("main", &["apps"]);
     metrics.up("main", true);
-    // Those that are not there before something is known.
+    // Metrics that only exist once they have a value.
     metrics.run_timeout("main", Duration::from_secs(1));
     let plan = Plan::new("main", DateTime::UNIX_EPOCH, Vec::new(), Vec::new(), &Default::default());
     metrics.planned(&PlanDocument::of(&plan));
@@ -124,12 +124,12 @@ fn dashboard_expressions() -> Vec<String> {
 }
 
 #[test]
-fn prometheus_takes_its_configuration() {
+fn prometheus_configuration_is_valid() {
     run("promtool", &["check", "config", shipped("config/prometheus/prometheus.yml").to_str().unwrap()]);
 }
 
 #[test]
-fn every_alert_fires_when_it_should_and_only_then_and_ends() {
+fn every_alert_fires_and_resolves() {
     let alerts = shipped("config/prometheus/alerts.yaml");
     run("promtool", &["check", "rules", alerts.to_str().unwrap()]);
     let tests = shipped("config/prometheus/alerts_test.yaml");
@@ -140,7 +140,7 @@ fn every_alert_fires_when_it_should_and_only_then_and_ends() {
     assert!(rules.len() > 9);
     for rule in rules {
         let alert = rule["alert"].as_str().unwrap();
-        // Each in one test: not yet, then yes, and no more once the trouble is over.
+        // One test per alert: not firing, firing, and resolved again.
         let seen = tests["tests"].as_array().unwrap().iter().map(|test| {
             let looks = test["alert_rule_test"].as_array().unwrap();
             let mut looks: Vec<(u64, bool)> = looks
@@ -152,11 +152,15 @@ fn every_alert_fires_when_it_should_and_only_then_and_ends() {
             looks.into_iter().map(|(_, fires)| fires).collect::<Vec<_>>()
         });
         let seen: Vec<Vec<bool>> = seen.filter(|looks| !looks.is_empty()).collect();
-        assert_eq!(seen, [[false, true, false]], "{alert} is not seen to rest, fire and end");
+        assert_eq!(
+            seen,
+            [[false, true, false]],
+            "{alert} is not tested to be silent, to fire and to resolve"
+        );
     }
 }
 
-/// A moment of a test, such as `15h30m`.
+/// The minutes of a time such as `15h30m`.
 fn minutes(eval_time: &Value) -> u64 {
     let text = eval_time.as_str().unwrap();
     let (hours, minutes) = text.split_once('h').unwrap_or(("0", text));
@@ -165,7 +169,7 @@ fn minutes(eval_time: &Value) -> u64 {
 }
 
 #[test]
-fn every_expression_of_the_dashboard_is_understood() {
+fn dashboard_expressions_are_valid() {
     let expressions = dashboard_expressions();
     assert!(expressions.len() > 20);
     let mut rules = "groups:\n  - name: dashboard\n    rules:\n".to_owned();
@@ -179,7 +183,7 @@ fn every_expression_of_the_dashboard_is_understood() {
 }
 
 #[test]
-fn alerts_and_dashboard_name_only_metrics_that_exist() {
+fn alerts_and_dashboard_use_only_exported_metrics() {
     let exported = exported();
     for path in [
         "config/prometheus/alerts.yaml",
@@ -194,22 +198,22 @@ fn alerts_and_dashboard_name_only_metrics_that_exist() {
 }
 
 #[test]
-fn the_configuration_to_begin_with_is_sound_as_it_is_and_stands_in_the_readme() {
+fn small_configuration_is_valid_and_in_the_readme() {
     let small = text("config/small.yaml");
     let config = config::load(&shipped("config/small.yaml"), &|_| None).unwrap();
     assert_eq!(config.advice(), [""; 0]);
-    assert_eq!(config.mode, Mode::Plan, "nobody's images go because they tried this");
+    assert_eq!(config.mode, Mode::Plan, "a first try deletes nothing");
     let readme = text("README.md");
-    assert!(readme.contains("config/small.yaml /etc/regsweep/config.yaml"), "it is what is installed");
+    assert!(readme.contains("config/small.yaml /etc/regsweep/config.yaml"), "the README installs it");
     let body = small.split_once('\n').unwrap().1;
-    assert!(readme.contains(body), "the README shows it as it is");
+    assert!(readme.contains(body), "the README shows it verbatim");
 }
 
 #[test]
-fn the_composed_service_has_a_sound_configuration() {
+fn compose_configuration_is_valid_and_local() {
     let config = config::load(&shipped("config/compose/regsweep.yaml"), &|_| None).unwrap();
-    assert!(config.listen.ip().is_unspecified(), "a container is reached from outside");
-    assert_eq!(config.mode, Mode::Plan, "nobody's images go because they tried this");
+    assert!(config.listen.ip().is_unspecified(), "the port of a container is published");
+    assert_eq!(config.mode, Mode::Plan, "a first try deletes nothing");
     let compose: Value = serde_yaml::from_str(&text("config/compose.yaml")).unwrap();
     let services = &compose["services"];
     assert_eq!(services["registry"]["container_name"], "registry");
@@ -217,10 +221,13 @@ fn the_composed_service_has_a_sound_configuration() {
         let volumes = service["volumes"].as_array().unwrap();
         for volume in volumes.iter().filter_map(Value::as_str).filter_map(|text| text.strip_prefix("./")) {
             let path = volume.split(':').next().unwrap();
-            assert!(shipped("config").join(path).exists(), "{path} is mounted and is not there");
+            assert!(shipped("config").join(path).exists(), "{path} is mounted and does not exist");
         }
         for port in service["ports"].as_array().unwrap() {
-            assert!(port.as_str().unwrap().starts_with("127.0.0.1:"), "{port} is open to everybody");
+            assert!(
+                port.as_str().unwrap().starts_with("127.0.0.1:"),
+                "{port} is published to other machines"
+            );
         }
     }
 }

@@ -1,9 +1,9 @@
 #!/bin/bash
-# Boots systemd as the first process of namespaces of its own, on a copy of this machine that is written to memory: what it does
-# there leaves nothing behind. To be run by `unshare --fork --pid --mount --ipc --uts --net --cgroup`.
+# Boots systemd as the first process of its namespaces, on an overlay of this machine's files in memory, so that it changes
+# nothing on the machine. Run it by `unshare --fork --pid --mount --ipc --uts --net --cgroup`.
 #
-# $1 is a folder that it shares with whoever runs it: `prepare.sh` of it is run before, with the new root as $root, and
-# `scenario.sh` after, as a service.
+# $1 is a directory shared with the caller. Its `prepare.sh` runs before the boot, with the new root as $root, and its
+# `scenario.sh` runs as a service.
 set -eu
 shared=$1
 work=$shared/work
@@ -38,7 +38,7 @@ ln -s /proc/self/fd "$root/dev/fd"
 ln -s pts/ptmx "$root/dev/ptmx"
 ip link set lo up
 
-# No unit of this machine begins by itself.
+# No unit of this machine starts by itself.
 units=$root/etc/systemd/system
 rm -rf "$root"/lib/systemd/system/*.wants "$units"
 mkdir -p "$units"

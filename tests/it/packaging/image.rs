@@ -1,7 +1,7 @@
-//! The shipped image, built by a Docker Engine from the shipped Dockerfile, at work beside a registry.
+//! The container image, built by a Docker Engine from the Dockerfile, and run with a registry.
 //!
-//! No image is pulled: files of this machine stand in for the two that the Dockerfile begins with. In the
-//! one with the compiler, `cargo` hands out the program that these tests run.
+//! No image is pulled: two images made from files of this machine replace the base images. In the one with the compiler,
+//! `cargo` is a script that copies the program that these tests run.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
@@ -25,7 +25,7 @@ use crate::support::skopeo::skopeo_pull_all;
 
 const REVISION: &str = "abc1234";
 
-/// Hands out the program, if it is asked as the real one would have to be.
+/// Copies the program, if it is called as the real cargo would have to be.
 const CARGO: &str = r#"#!/bin/sh
 set -e
 test "$*" = "build --release --locked --bin regsweep"
@@ -44,7 +44,7 @@ fn here() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Whether the world brings it about within half a minute.
+/// Waits up to half a minute until the condition holds; returns whether it does.
 async fn until(happened: impl AsyncFn() -> bool) -> bool {
     for _ in 0..600 {
         if happened().await {
@@ -55,7 +55,7 @@ async fn until(happened: impl AsyncFn() -> bool) -> bool {
     false
 }
 
-/// What the Dockerfile is given: what .dockerignore lets through.
+/// The build context: the files that .dockerignore does not exclude.
 fn context() -> Vec<u8> {
     let ignored = fs::read_to_string(here().join(".dockerignore")).unwrap();
     let mut lines = ignored.lines();
@@ -69,7 +69,7 @@ fn context() -> Vec<u8> {
     files.tar()
 }
 
-/// Builds the image, and tells what was said meanwhile.
+/// Builds the image; returns the output of the build.
 async fn build(engine: &Engine) -> String {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("regsweep");
@@ -81,7 +81,7 @@ async fn build(engine: &Engine) -> String {
         .file("/usr/local/bin/cargo", 0o755, CARGO)
         .copy(&program, "/program");
     engine.import("rust:1-bookworm", "ENV PATH=/usr/local/bin:/bin", compiler).await;
-    // No shell is there, and nothing but libraries, certificates and the user.
+    // Like distroless, it has no shell, only libraries, certificates and the user.
     let passwd =
         "root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n";
     let runtime = Files::default()
@@ -102,7 +102,7 @@ async fn build(engine: &Engine) -> String {
     said.unwrap().into_iter().filter_map(|one| one.stream).collect()
 }
 
-/// Keys of the service that the shipped composition gives to a container of this image.
+/// The service `regsweep` of config/compose.yaml.
 fn composed() -> Value {
     let text = fs::read_to_string(here().join("config/compose.yaml")).unwrap();
     let composition: Value = serde_yaml::from_str(&text).unwrap();
@@ -119,7 +119,7 @@ fn variables(map: &Value) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_image_keeps_the_registry_beside_it_tidy() {
+async fn image_runs_the_service_and_collects_its_registry() {
     let Some(engine) = Engine::shared() else { return };
     let said = build(engine).await;
     assert!(said.contains(&format!("cargo has the sources of revision {REVISION}")), "{said}");
@@ -137,7 +137,7 @@ async fn the_image_keeps_the_registry_beside_it_tidy() {
     let store = registry.store().await;
     let before = store.blob_bytes();
 
-    // What is shipped for the composition, but for the moment, the mode, the addresses and the name.
+    // config/compose/regsweep.yaml, except for the schedule, the mode, the addresses and the container.
     let shipped = fs::read_to_string(here().join("config/compose/regsweep.yaml")).unwrap();
     let listen = format!("127.0.0.1:{}", free_port());
     let url = format!("http://{listen}");
@@ -154,7 +154,7 @@ async fn the_image_keeps_the_registry_beside_it_tidy() {
     }
     let folder = tempfile::tempdir().unwrap();
     let (file, draft) = (folder.path().join("regsweep.yaml"), folder.path().join("draft"));
-    // As an editor saves.
+    // Most editors save a file as a new one and rename it.
     let save = |text: &str| {
         fs::write(&draft, text).unwrap();
         fs::set_permissions(&draft, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
@@ -172,7 +172,7 @@ async fn the_image_keeps_the_registry_beside_it_tidy() {
     let body = ContainerCreateBody {
         image: Some("regsweep".to_owned()),
         env: Some(variables(&composed["environment"])),
-        // The image's own command, only sooner.
+        // The health check of the image, with shorter intervals.
         healthcheck: Some(HealthConfig { interval: Some(1_000_000_000), ..HealthConfig::default() }),
         host_config: Some(HostConfig {
             network_mode: Some("host".to_owned()),
@@ -180,7 +180,7 @@ async fn the_image_keeps_the_registry_beside_it_tidy() {
             readonly_rootfs: composed["read_only"].as_bool(),
             cap_drop: Some(words(&composed["cap_drop"])),
             security_opt: Some(words(&composed["security_opt"])),
-            // As the composition has it from the environment.
+            // The group of the socket, which compose.yaml reads from the environment.
             group_add: Some(vec![fs::metadata(&socket).unwrap().gid().to_string()]),
             ..HostConfig::default()
         }),
@@ -212,7 +212,7 @@ async fn the_image_keeps_the_registry_beside_it_tidy() {
     skopeo_pull_all(&format!("{}/team/app:v1", registry.host()));
     assert!(engine.collectors(&registry.name).await.is_empty());
 
-    // A configuration that is saved as a new file is seen.
+    // A configuration that is saved as a new file is reloaded.
     save(&config.replace("mode: enforce", "mode: plan"));
     let planning = async || {
         let status = reqwest::get(format!("{url}/api/v1/status")).await.unwrap().text().await.unwrap();
@@ -227,7 +227,7 @@ async fn the_image_keeps_the_registry_beside_it_tidy() {
     assert!(until(healthy).await, "not healthy: {:?}", health(engine.inspect("regsweep").await));
     let checks = health(engine.inspect("regsweep").await).log.unwrap();
     assert_eq!(checks.last().unwrap().output.as_deref().map(str::trim), Some("ok"));
-    // Who it is, and where its state is.
+    // The user, and the directory of the state.
     let found = engine.inspect("regsweep").await;
     let process = format!("/proc/{}/status", found.state.unwrap().pid.unwrap());
     let status = fs::read_to_string(process).unwrap();

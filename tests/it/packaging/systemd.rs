@@ -1,4 +1,4 @@
-//! The unit with its drop-in under a real systemd, which is booted for it in namespaces of its own.
+//! The unit and its drop-in under a real systemd, booted in separate namespaces.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -9,19 +9,19 @@ use crate::support::image::Image;
 use crate::support::push::Pusher;
 use crate::support::real_registry::RealRegistry;
 
-/// A machine on which systemd has been booted. It ends with the value.
+/// A booted systemd. It is killed on drop.
 struct Machine {
     unshare: Child,
     shared: tempfile::TempDir,
-    /// One at a time: they share the control groups of this machine, and the units of one would end those of another.
-    _turn: File,
+    /// The lock that allows one at a time: they share the control groups of this machine.
+    _lock: File,
 }
 
 impl Machine {
-    /// Boots it. The scripts find what is shared at `$shared` and at `/run/shared`.
+    /// Boots systemd. The scripts find the shared directory at `$shared` and at `/run/shared`.
     fn boot(shared: tempfile::TempDir, prepare: &str, scenario: &str) -> Self {
-        let turn = File::create(std::env::temp_dir().join("regsweep-booted.lock")).unwrap();
-        turn.lock().unwrap();
+        let lock = File::create(std::env::temp_dir().join("regsweep-booted.lock")).unwrap();
+        lock.lock().unwrap();
         let path = shared.path();
         std::fs::write(path.join("prepare.sh"), prepare).unwrap();
         std::fs::write(path.join("scenario.sh"), format!("trap 'touch /run/shared/done' EXIT\n{scenario}\n"))
@@ -32,37 +32,37 @@ impl Machine {
         command.args(["--fork", "--kill-child", "--pid", "--mount", "--ipc", "--uts", "--net", "--cgroup"]);
         command.arg("bash").arg(boot).arg(path).stdin(Stdio::null());
         command.stdout(log.try_clone().unwrap()).stderr(log);
-        Self { unshare: command.spawn().unwrap(), shared, _turn: turn }
+        Self { unshare: command.spawn().unwrap(), shared, _lock: lock }
     }
 
     fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.shared.path().join(name)).unwrap_or_default()
     }
 
-    /// Waits for the end of the scenario, and tells what it said; `None` where no systemd can be booted, as in many
+    /// Waits for the end of the scenario and returns its output; `None` if systemd cannot be booted, as in many
     /// containers.
     fn said(mut self) -> Option<String> {
-        let begun = |machine: &Self| machine.shared.path().join("said").exists();
+        let started = |machine: &Self| machine.shared.path().join("said").exists();
         for _ in 0..4800 {
             if self.shared.path().join("done").exists() {
                 return Some(self.read("said"));
             }
             if self.unshare.try_wait().unwrap().is_some() {
-                assert!(!begun(&self), "it has ended: {}{}", self.read("console"), self.read("said"));
+                assert!(!started(&self), "systemd has exited: {}{}", self.read("console"), self.read("said"));
                 break;
             }
             std::thread::sleep(Duration::from_millis(25));
         }
         assert!(
-            !begun(&self),
-            "it does not end: {}{}{}",
+            !started(&self),
+            "the scenario does not end: {}{}{}",
             self.read("console"),
             self.read("said"),
             self.read("regsweep")
         );
-        #[allow(clippy::print_stderr, reason = "what was not tested has to be said")]
+        #[allow(clippy::print_stderr, reason = "a skipped test is reported")]
         {
-            eprintln!("SKIPPED, as no systemd can be booted here: {}", self.read("console"));
+            eprintln!("SKIPPED, because systemd cannot be booted here: {}", self.read("console"));
         }
         None
     }
@@ -98,8 +98,8 @@ storage: { filesystem: { rootdirectory: /var/lib/docker-registry }, delete: { en
 http: { addr: ':5000' }
 ";
 
-/// What a registry of the machine stores: one image that stays and one that goes.
-async fn stored() -> RealRegistry {
+/// The storage of a registry with one image that is kept and one that is deleted.
+async fn registry_with_images() -> RealRegistry {
     let mut registry = RealRegistry::start();
     let pusher = Pusher::new(&registry.url());
     for tag in ["v1", "old"] {
@@ -110,7 +110,7 @@ async fn stored() -> RealRegistry {
     registry
 }
 
-/// Installs the program, the unit, this configuration and a registry with this store.
+/// A script that installs the program, the unit, this configuration and a registry with this storage.
 fn prepare(shared: &Path, config: &str, registry: &RealRegistry) -> String {
     for (name, text) in [("config.yaml", config), ("registry.yml", REGISTRY)] {
         std::fs::write(shared.join(name), text).unwrap();
@@ -135,8 +135,8 @@ fn shipped(path: &str) -> PathBuf {
 }
 
 #[tokio::test]
-async fn readme_install_ends_in_a_service_that_has_planned_the_registry() {
-    let registry = stored().await;
+async fn readme_install_starts_a_service_that_plans_the_registry() {
+    let registry = registry_with_images().await;
     let shared = tempfile::tempdir().unwrap();
     // The README installs regsweep from a checkout.
     let prepare = prepare(shared.path(), "", &registry)
@@ -173,8 +173,8 @@ async fn readme_install_ends_in_a_service_that_has_planned_the_registry() {
 }
 
 #[tokio::test]
-async fn the_readme_s_recipe_of_an_undo_finds_the_state_and_the_secrets_of_the_service() {
-    let registry = stored().await;
+async fn readme_undo_command_uses_the_state_and_the_secrets_of_the_service() {
+    let registry = registry_with_images().await;
     let shared = tempfile::tempdir().unwrap();
     let (head, rest) = CONFIG.split_once("    gc:\n").unwrap();
     let rest = &rest[rest.find("protect:").unwrap()..];
@@ -190,7 +190,7 @@ async fn the_readme_s_recipe_of_an_undo_finds_the_state_and_the_secrets_of_the_s
         "systemctl start dbus.socket docker-registry && systemctl start regsweep || exit
          gone() {{ ! curl --silent localhost:5000/v2/team/app/tags/list | grep --quiet old; }}
          for try in $(seq 600); do gone && break; sleep 0.1; done
-         gone && echo it is gone
+         gone && echo deleted
          systemctl stop regsweep
          {}
          curl --silent localhost:5000/v2/team/app/tags/list
@@ -198,14 +198,14 @@ async fn the_readme_s_recipe_of_an_undo_finds_the_state_and_the_secrets_of_the_s
         recipe.replace(" undo 12 ", " undo 1 ")
     );
     let Some(said) = Machine::boot(shared, &prepare, &scenario).said() else { return };
-    for part in ["it is gone\n", "main: restored 1 of 1 deletion;", "\"old\"", "\nactive\n"] {
+    for part in ["deleted\n", "main: restored 1 of 1 deletion;", "\"old\"", "\nactive\n"] {
         assert!(said.contains(part), "no {part} in: {said}");
     }
 }
 
 #[tokio::test]
-async fn with_the_drop_in_commands_stop_collect_and_start_a_registry_of_the_machine() {
-    let registry = stored().await;
+async fn commands_with_the_drop_in_collect_a_registry_service() {
+    let registry = registry_with_images().await;
     let shared = tempfile::tempdir().unwrap();
     let drop_in = shipped("systemd/regsweep-command.conf");
     let prepare = prepare(shared.path(), CONFIG, &registry)
