@@ -1,8 +1,8 @@
 #!/bin/bash
-# The whole life of a retention service on a throwaway registry: plan, delete, undo, collect, watch.
+# A tour of regsweep on a temporary registry: plan, explain, run, undo, and a service that collects garbage.
 #
-# The registry runs in a container of a private Docker Engine where one can run (as root), and is collected
-# through it; elsewhere it runs on this machine, and is collected by commands.
+# As root, the registry runs in a container of a private Docker Engine, and regsweep collects through that Engine. Otherwise
+# the registry runs as a process, and regsweep collects by commands. Everything is removed at the end.
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -11,10 +11,15 @@ PATH=$target:$target/examples:$PATH:/usr/sbin:/sbin
 work=$(mktemp -d)
 engine= service=
 
-step() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
-show() { printf '$ %s\n' "$*"; }
+steps=0
 
-# A free port below those that the system gives out by itself.
+# The heading of the next step.
+step() { steps=$((steps + 1)); printf '\n\033[1m== %d. %s\033[0m\n' "$steps" "$*"; }
+
+# Prints a command and runs it.
+run() { printf '$ %s\n' "$*"; "$@"; }
+
+# A free port below the range that the system assigns to clients.
 free_port() {
     local port
     while port=$((20000 + RANDOM % 10000)); (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do :; done
@@ -27,7 +32,7 @@ wait_for() {
         "$@" >/dev/null 2>&1 && return 0
         sleep 0.1
     done
-    echo "error: $* does not come true" >&2
+    echo "error: this did not succeed within a minute: $*" >&2
     return 1
 }
 
@@ -63,7 +68,7 @@ storage:
 http: { addr: "127.0.0.1:$port" }
 YAML
 
-# A private Docker Engine with a registry in a container, its image made from this machine's programs.
+# Starts a private Docker Engine with a registry in a container, whose image is made from this machine's registry program.
 registry_in_a_container() {
     [ "$(id -u)" = 0 ] && command -v dockerd >/dev/null || return 1
     export DOCKER_HOST=unix://$work/docker.sock
@@ -89,10 +94,10 @@ registry_in_a_container() {
     docker run --detach --name registry --network host --restart unless-stopped \
         --volume "$store:/var/lib/registry" registry:demo >/dev/null
     gc="docker: { container: registry }"
-    told="through the Docker Engine: stop, collect in a container of its own, start again"
+    method="It stops the registry, collects in a separate container, and starts the registry again."
 }
 
-# The registry as a process of this machine.
+# Starts the registry as a process.
 registry_on_the_host() {
     sed -i "s|ROOT|$store|" "$work/registry.yml"
     printf '#!/bin/sh\ndocker-registry serve %s >%s/registry.log 2>&1 </dev/null &\necho $! >%s/registry.pid\n' \
@@ -101,19 +106,19 @@ registry_on_the_host() {
     chmod +x "$work/start" "$work/stop"
     "$work/start"
     gc="command: { before: [$work/stop], run: [docker-registry, garbage-collect, $work/registry.yml], after: [$work/start] }"
-    told="by commands: no Docker Engine can run here (that takes root, and docker.io)"
+    method="It stops the registry, collects and starts it again by commands, because a private Docker Engine needs root and docker.io."
 }
 
-step "A throwaway registry with a few dozen small images"
+step "Start a temporary registry and push small images to it"
 registry_in_a_container || registry_on_the_host
 wait_for curl -fsS "$url/v2/"
 fill "$url"
 
-step "The rules"
+step "Write the configuration: one policy with four rules"
 page=$(free_port)
 cat >"$work/regsweep.yaml" <<YAML
 mode: enforce
-schedule: "*/2 * * * * *"        # every two seconds; a real one is "0 3 * * *"
+schedule: "*/2 * * * * *"        # every 2 seconds, for this demo; typical: "0 3 * * *"
 listen: 127.0.0.1:$page
 state_dir: $work/state
 registries:
@@ -121,7 +126,7 @@ registries:
     url: $url
     gc:
       $gc
-      grace: 5s                  # for people who want to undo something; a real one is 7d
+      grace: 5s                  # the time in which you can undo deletions; typical: 7d
 protect:
   tags: [latest, prod]
 policies:
@@ -142,47 +147,48 @@ policies:
         tags: '.*'
         keep: { newest: 2 }
 YAML
-cat "$work/regsweep.yaml"
 export REGSWEEP_CONFIG=$work/regsweep.yaml
 export RUST_LOG=error
+run cat "$REGSWEEP_CONFIG"
 
-step "What would a run do, and why?"
-show regsweep plan
-regsweep plan
+step "Check the configuration, and whether the registry answers and can delete"
+run regsweep check --connect
 
-step "Why does pr-3 of team/web stay, although pull requests expire after 14 days?"
-show regsweep explain team/web:pr-3
-regsweep explain team/web:pr-3
+step "See what a run would delete, and why"
+run regsweep plan
 
-step "Do it once, by hand. The collection waits out the grace"
-show regsweep run
-regsweep run | tail -n 2
+step "Ask why one image is kept: pr-3 is older than 14 days"
+run regsweep explain team/web:pr-3
 
-step "Until then every deletion can be undone"
-show regsweep history --repository team/signed
-regsweep history --repository team/signed
-show regsweep undo 1 team/signed:pr-1
-regsweep undo 1 team/signed:pr-1
+step "Run once by hand; the deleted images can be restored until the collection, 5 seconds later (gc.grace)"
+echo '$ regsweep run | tail -n 3'
+regsweep run | tail -n 3
 
-step "The service collects the rest when the grace is over ($told)"
+step "Look up the deletions in a repository, and undo one of them"
+run regsweep history --repository team/signed
+run regsweep undo 1 team/signed:pr-1
+
+step "Start the service, which collects the garbage when the grace is over"
+echo "$method"
 blobs() { find "$store" -path '*/blobs/*' -name data -printf '%s\n' | awk '{ sum += $1 } END { print sum + 0 }'; }
-reclaimed() { curl -fsS "http://127.0.0.1:$page/metrics" | grep '^regsweep_reclaimed_bytes_total'; }
-collected() { reclaimed | grep -qv ' 0$'; }
+metrics() { curl -fsS "http://127.0.0.1:$page/metrics"; }
+collected() { metrics | grep '^regsweep_reclaimed_bytes_total' | grep -qv ' 0$'; }
 before=$(blobs)
-show regsweep serve
+printf '$ regsweep serve &\n'
 RUST_LOG=info,tokio_cron_scheduler=warn regsweep serve >"$work/log" 2>&1 &
 service=$!
 wait_for collected
-grep 'the collection ended' "$work/log"
-echo
-echo "bytes of blobs on the disk: $before before, $(blobs) after; the metric says:"
-reclaimed
+grep 'collection ended' "$work/log"
 
-step "What is left"
-show regsweep ls
-regsweep ls
+step "Compare the bytes on disk with the metric of the service"
+echo "blobs on disk: $before bytes before, $(blobs) bytes after"
+printf '$ curl http://127.0.0.1:%s/metrics | grep ^regsweep_reclaimed_bytes_total\n' "$page"
+metrics | grep '^regsweep_reclaimed_bytes_total'
 
-step "Every image that is left can be pulled whole, indexes with all their children"
+step "List the images that are left"
+run regsweep ls
+
+step "Pull every image that is left, with all children of indexes"
 regsweep ls --output json |
     jq -r '.repositories[] | .repository as $r | .manifests[].tags[] | "\($r):\(.)"' >"$work/left"
 while read -r image; do
@@ -190,13 +196,12 @@ while read -r image; do
         "docker://127.0.0.1:$port/$image" "dir:$work/pulled" </dev/null
     rm -rf "$work/pulled"
 done <"$work/left"
-echo "pulled $(wc -l <"$work/left") tags"
+echo "pulled $(wc -l <"$work/left") tags with skopeo"
 
-step "The next runs find nothing to do"
-show regsweep plan
-regsweep plan
+step "Plan again: nothing is left to delete"
+run regsweep plan
 
-step "The page is at http://127.0.0.1:$page/"
+step "Open the web page of the service: http://127.0.0.1:$page/"
 if [ -t 0 ] && [ -t 1 ]; then
     read -r -p "Press Enter to end the demo and remove everything. "
 fi

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Sees to it that programs are there: install.sh PROGRAM:PACKAGE...
-# As root on Debian, missing ones are installed; otherwise it says what to install.
+# Checks that programs are installed: install.sh PROGRAM:PACKAGE...
+# As root on Debian, it installs the packages of missing programs; otherwise it prints what to install.
 set -eu
 
 for tool in cargo cc; do
@@ -12,7 +12,7 @@ done
 
 missing=
 for pair in "$@"; do
-    # Debian keeps servers in sbin, which is not on every PATH.
+    # Debian installs servers in sbin, which is not on every PATH.
     PATH=$PATH:/usr/sbin:/sbin command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair#*:}"
 done
 [ -z "$missing" ] && exit 0
@@ -20,14 +20,14 @@ done
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "installing$missing"
     export DEBIAN_FRONTEND=noninteractive
-    # Debian would start the servers that it installs; nobody asked for that.
+    # Keep Debian from starting the servers that it installs.
     policy=/usr/sbin/policy-rc.d
     if [ ! -e "$policy" ]; then
         trap 'rm -f "$policy"' EXIT
         printf '#!/bin/sh\nexit 101\n' >"$policy"
         chmod +x "$policy"
     fi
-    # A package list that is old or absent finds nothing, so it is fetched again before giving up.
+    # If the installation fails, the package lists may be missing or old: update them and try again.
     # shellcheck disable=SC2086
     set -- apt-get install -y -qq --no-install-recommends $missing
     "$@" >/dev/null 2>&1 || { apt-get update -qq && "$@" >/dev/null; }
