@@ -1,42 +1,29 @@
-//! The HTTP API of a registry: what can be read, and, in types of their own, what can be deleted and
-//! put back.
+//! The HTTP API of a registry: what can be read, and, by types of their own, what can be deleted and restored.
 //!
-//! It knows the distribution specification and where servers depart from it. It knows no policy and
-//! decides nothing. Whoever holds only a [`Reader`] cannot change a registry.
+//! It knows the distribution specification and the differences between registries. It knows no policy and decides
+//! nothing. Code that has only a [`Reader`] cannot change a registry.
+//!
+//! The modules, lowest first: `transport` sends HTTP requests, `auth` authenticates them, `api` has one file for each part
+//! of the API.
 
-mod answer;
+mod api;
 mod auth;
-mod circuit;
-mod connect;
-mod delete;
-mod docker_config;
-mod error;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
-mod helper;
-mod hidden;
-mod keychain;
-mod link;
-mod lists;
-mod observe;
-mod pace;
-mod placeholder;
-mod product;
-mod read;
-mod restore;
-mod stored;
-mod token;
+mod lock;
 mod transport;
-mod wire;
 
-pub use delete::{Deleter, Deletion, DeletionSupport};
-pub use error::{Error, Kind};
-pub use hidden::TagCompleteness;
-pub use lists::TagList;
-pub use observe::Observer;
-pub use placeholder::{Placeholder, PlaceholderError};
-pub use read::{Features, Probe, Reader, Reference, Resolved, TagTarget};
-pub use restore::{Restore, Restorer};
-pub use stored::RawManifest;
-pub use transport::{Retry, Traffic};
-pub use wire::read_manifest;
+pub use api::decode::read_manifest;
+pub use api::delete::{Deleter, Deletion, DeletionSupport};
+pub use api::features::Features;
+pub use api::manifests::{Reference, Resolved, TagTarget};
+pub use api::placeholder::{Placeholder, PlaceholderError};
+pub use api::raw::RawManifest;
+pub use api::reader::{Probe, Reader};
+pub use api::restore::{Restore, Restorer};
+pub use api::tag_completeness::TagCompleteness;
+pub use api::tags::TagList;
+pub use transport::error::{Error, Kind};
+pub use transport::http::Traffic;
+pub use transport::observer::Observer;
+pub use transport::retry::Retry;

@@ -1,25 +1,26 @@
-//! What a registry can answer, as any bytes.
+//! Fuzz targets for everything that is read from a registry or a Docker configuration.
 
 use std::collections::BTreeMap;
 
 use reqwest::StatusCode;
 use url::Url;
 
-use super::auth::Challenge;
-use super::docker_config::{DockerConfig, Place};
-use super::error::Error;
-use super::lists::{Catalog, TagList, Tags, understood};
-use super::{link as links, wire};
+use super::api::lists::{Catalog, Tags, parse_list};
+use super::api::tags::TagList;
+use super::api::{decode, link as links};
+use super::auth::challenge::Challenge;
+use super::auth::docker_config::{CredentialSource, DockerConfig};
+use super::transport::error::Error;
 use crate::model::{Digest, Facts, Kind, RepositoryName, Tag, sanitize};
 
-/// Longer than any error may get.
-const LONG: usize = 2000;
+/// No error text is longer.
+const MAX_SHOWN: usize = 2000;
 
-/// What is said to people is short, and fits in one line of a log or a terminal.
+/// A text that is shown is short, and fits in one line of a log or a terminal.
 #[track_caller]
-fn is_fit_to_be_shown(text: &str) {
-    assert!(text.chars().count() < LONG, "{} characters", text.chars().count());
-    assert_eq!(sanitize(text, LONG), text);
+fn assert_is_safe_to_show(text: &str) {
+    assert!(text.chars().count() < MAX_SHOWN, "{} characters", text.chars().count());
+    assert_eq!(sanitize(text, MAX_SHOWN), text);
 }
 
 /// A manifest of each type.
@@ -28,8 +29,8 @@ pub fn manifest(bytes: &[u8]) {
     for media_type in
         ["", "application/vnd.oci.image.index.v1+json", "application/vnd.oci.image.manifest.v1+json"]
     {
-        match wire::manifest(digest.clone(), media_type, bytes) {
-            Err(message) => is_fit_to_be_shown(&message),
+        match decode::manifest(digest.clone(), media_type, bytes) {
+            Err(message) => assert_is_safe_to_show(&message),
             Ok(manifest) => {
                 assert_eq!((&manifest.digest, manifest.size), (&digest, bytes.len() as u64));
                 assert!(manifest.kind == Kind::Index || !manifest.blobs.is_empty());
@@ -41,17 +42,17 @@ pub fn manifest(bytes: &[u8]) {
             }
         }
     }
-    if let Ok(listed) = wire::listed(wire::ACCEPT, bytes) {
-        assert!(listed.len() <= bytes.len());
+    if let Ok(digests) = decode::referrer_digests(decode::ACCEPT, bytes) {
+        assert!(digests.len() <= bytes.len());
     }
-    if let Some(stored) = wire::stored_type(None, bytes) {
+    if let Some(stored) = decode::stored_media_type(None, bytes) {
         assert!(stored.len() <= bytes.len());
     }
 }
 
 /// The configuration of an image.
 pub fn image_config(bytes: &[u8]) {
-    match wire::image_facts(&BTreeMap::new(), bytes) {
+    match decode::image_facts(&BTreeMap::new(), bytes) {
         Facts::Known { created, labels } => {
             assert!(labels.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>() <= bytes.len());
             if let Some(created) = created {
@@ -59,7 +60,7 @@ pub fn image_config(bytes: &[u8]) {
             }
         }
         Facts::Unknown { why, lasting } => {
-            is_fit_to_be_shown(&why);
+            assert_is_safe_to_show(&why);
             assert!(lasting);
         }
         Facts::NotFetched { .. } => panic!("it was fetched"),
@@ -68,27 +69,27 @@ pub fn image_config(bytes: &[u8]) {
 
 /// A page of a catalog or of a list of tags.
 pub fn lists(bytes: &[u8]) {
-    if let Err(message) = understood::<Catalog<'_>>(bytes).map(|catalog| catalog.names().count()) {
-        is_fit_to_be_shown(&message);
+    if let Err(message) = parse_list::<Catalog<'_>>(bytes).map(|catalog| catalog.repositories.0.len()) {
+        assert_is_safe_to_show(&message);
     }
-    let Ok(page) = understood::<Tags<'_>>(bytes) else { return };
-    let _ = RepositoryName::parse(page.name());
+    let Ok(page) = parse_list::<Tags<'_>>(bytes) else { return };
+    let _ = RepositoryName::parse(&page.name);
     let mut list = TagList::default();
     list.add(page);
     for tag in &list.tags {
         assert_eq!(Tag::parse(tag.as_str()).as_ref(), Ok(tag));
-        is_fit_to_be_shown(tag.as_str());
-        is_fit_to_be_shown(&tag.short());
+        assert_is_safe_to_show(tag.as_str());
+        assert_is_safe_to_show(&tag.short());
     }
-    list.invalid.iter().for_each(|name| is_fit_to_be_shown(name));
+    list.invalid.iter().for_each(|name| assert_is_safe_to_show(name));
 }
 
 /// The `Link` headers of a page, one a line.
 pub fn link(bytes: &[u8]) {
     let Ok(current) = Url::parse("https://r.example.com:5000/v2/_catalog") else { return };
-    if let Ok(Some(next)) = links::next(&current, bytes.split(|byte| *byte == b'\n')) {
-        let whither = |url: &Url| (url.scheme().to_owned(), url.authority().to_owned());
-        assert_eq!(whither(&next), whither(&current));
+    if let Ok(Some(next)) = links::next_page(&current, bytes.split(|byte| *byte == b'\n')) {
+        let server = |url: &Url| (url.scheme().to_owned(), url.authority().to_owned());
+        assert_eq!(server(&next), server(&current));
     }
 }
 
@@ -108,22 +109,22 @@ pub fn docker_config(bytes: &[u8]) {
     else {
         return;
     };
-    let Ok(Ok(places)) = DockerConfig::parse(text).map(|config| config.places(&registry)) else { return };
-    assert!(!places.is_empty());
-    for place in places {
-        match place {
-            Place::Helper { name, .. } => {
+    let Ok(Ok(sources)) = DockerConfig::parse(text).map(|config| config.sources(&registry)) else { return };
+    assert!(!sources.is_empty());
+    for source in sources {
+        match source {
+            CredentialSource::Helper { name, .. } => {
                 assert!(name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)));
             }
-            Place::Here(credentials) => drop(credentials.basic()),
+            CredentialSource::File(credentials) => drop(credentials.basic_header()),
         }
     }
 }
 
-/// The body of an answer that is no success.
+/// The body of an error.
 pub fn error_body(bytes: &[u8]) {
     let Ok(url) = Url::parse("https://r.example.com/v2/") else { return };
-    is_fit_to_be_shown(&Error::status("GET", &url, StatusCode::BAD_REQUEST, bytes).to_string());
+    assert_is_safe_to_show(&Error::status("GET", &url, StatusCode::BAD_REQUEST, bytes).to_string());
 }
 
 #[cfg(test)]
@@ -134,7 +135,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_comes_is_read_or_refused(bytes in any::<Vec<u8>>()) {
+        fn any_bytes_are_read_or_refused(bytes in any::<Vec<u8>>()) {
             for read in [manifest, image_config, lists, link, challenge, docker_config, error_body] {
                 read(&bytes);
             }

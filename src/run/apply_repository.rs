@@ -225,7 +225,7 @@ impl Applying<'_> {
         failure: &'static str,
     ) -> Result<(), &'static str> {
         // The rate limit and a registry that asks for time are waited for before the recheck, not after it.
-        match self.work.stop.cancel_after(self.work.deleter.wait(), grace).await {
+        match self.work.stop.cancel_after(self.work.deleter.wait_until_available(), grace).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 self.registry_failed(&error);

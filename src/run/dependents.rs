@@ -45,7 +45,7 @@ impl<'a> Dependents<'a> {
             if self.read.contains_key(&digest) {
                 continue;
             }
-            if let Some(raw) = self.reader.raw(self.repository, &digest).await? {
+            if let Some(raw) = self.reader.raw_manifest(self.repository, &digest).await? {
                 self.read.insert(digest.clone(), raw);
             }
             open.extend(self.of_manifest(&digest));

@@ -80,7 +80,7 @@ pub(super) async fn send(
         };
         may_be_done |= tag_moved || error.may_be_applied;
         // A tag that points to the placeholder is not sent again: the next run completes that.
-        let retry = if tag_moved { Err(error) } else { work.deleter.pause(error, attempt).await };
+        let retry = if tag_moved { Err(error) } else { work.deleter.wait_before_retry(error, attempt).await };
         let status = match retry {
             Ok(()) => delete_status(work, new_entry, checked).await,
             Err(error) => Err(error),
@@ -174,7 +174,7 @@ pub(super) async fn with_bytes(
     if !new_entry.body.is_empty() {
         return Ok(new_entry);
     }
-    let raw = work.context.reader.raw(&new_entry.repository, &new_entry.digest).await?;
+    let raw = work.context.reader.raw_manifest(&new_entry.repository, &new_entry.digest).await?;
     Ok(match raw {
         Some(raw) => NewJournalEntry { media_type: raw.media_type, body: raw.body.to_vec(), ..new_entry },
         // It is gone already, and the answer to its deletion will say so. Its dependents are journaled all the same.

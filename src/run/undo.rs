@@ -174,7 +174,7 @@ impl Work<'_> {
             }
             // A registry whose cache was left stale by a collection says that it took a manifest, and then
             // does not have it.
-            let served = self.context.reader.raw(repository, digest).await?;
+            let served = self.context.reader.raw_manifest(repository, digest).await?;
             if served.is_none_or(|served| served.body != part.raw.body) {
                 let why = "the registry took it and does not serve it: restart the registry and try again";
                 return Ok(UndoOutcome::Failed { why: why.to_owned() });

@@ -43,7 +43,7 @@ impl World {
     }
 
     async fn raw(&self, content: &Content) -> Option<RawManifest> {
-        self.reader.raw(&self.app, &digest(&content.digest)).await.unwrap()
+        self.reader.raw_manifest(&self.app, &digest(&content.digest)).await.unwrap()
     }
 
     async fn delete(&self, content: &Content) {
@@ -142,7 +142,7 @@ async fn everything_comes_back_byte_for_byte() {
             });
             for (digest, raw) in ready {
                 restorer.put(&world.app, Restore::Digest, raw, digest).await.unwrap();
-                assert_eq!(world.reader.raw(&world.app, digest).await.unwrap().as_ref(), Some(raw));
+                assert_eq!(world.reader.raw_manifest(&world.app, digest).await.unwrap().as_ref(), Some(raw));
             }
             open = waiting;
         }

@@ -113,7 +113,7 @@ async fn a_registry_of_unknown_make_that_does_not_delete_is_not_taken_for_distri
     fake.change(|state| state.settings.delete = false);
     let (kind, message) = no_run(Case::of(&fake).full_run().await);
     assert_eq!(kind, "not_ready");
-    assert!(message.contains("does not delete by the registry API, or was told not to"), "{message}");
+    assert!(message.contains("does not support deletion, or it is disabled"), "{message}");
     assert!(message.contains("distribution") && message.contains("REGISTRY_STORAGE_DELETE_ENABLED=true"));
 }
 
@@ -295,7 +295,7 @@ async fn a_registry_that_keeps_tags_after_all_is_not_asked_again() {
         let mut told = failures(&report);
         told.sort_unstable();
         assert_eq!(told, all, "{status}");
-        let words = "does not remove one tag of a manifest that stays";
+        let words = "does not delete a single tag of a manifest that is kept";
         assert!(report.failures.iter().all(|failure| failure.error.contains(words)), "{report:?}");
         let tried = deletions(&fake).into_iter().filter(|one| one.status == status).count();
         assert!((1..=4).contains(&tried), "once in each repository that was under way: {tried}");

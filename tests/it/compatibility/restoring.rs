@@ -66,13 +66,13 @@ async fn everything_is_put_back_byte_for_byte() {
         let mut kept = Vec::new();
         for (tag, content) in contents.iter().rev() {
             let digest = digest(&content.digest);
-            let raw = case.reader.raw(&app(), &digest).await.unwrap().unwrap();
+            let raw = case.reader.raw_manifest(&app(), &digest).await.unwrap().unwrap();
             assert_eq!((raw.media_type.as_str(), &raw.body[..]), (content.media_type, &content.manifest[..]));
             kept.push((tag, digest, raw));
         }
         for (_, digest, _) in &kept {
             deleter.manifest(&app(), digest).await.unwrap();
-            assert_eq!(case.reader.raw(&app(), digest).await.unwrap(), None, "{personality:?}");
+            assert_eq!(case.reader.raw_manifest(&app(), digest).await.unwrap(), None, "{personality:?}");
         }
         for (tag, digest, raw) in kept.iter().rev() {
             restorer.put(&app(), Restore::Digest, raw, digest).await.unwrap();
@@ -199,7 +199,7 @@ async fn a_token_to_push_is_asked_for() {
     put(&case.reader.restorer(), &content).await.unwrap();
     put(&case.reader.restorer(), &content).await.unwrap();
     assert_eq!(scopes(&fake), ["repository:app:pull,push"]);
-    case.reader.raw(&app(), &digest(&content.digest)).await.unwrap().unwrap();
+    case.reader.raw_manifest(&app(), &digest(&content.digest)).await.unwrap().unwrap();
     assert!(case.reader.has_blob(&app(), &digest(&content.config_digest())).await.unwrap());
     assert_eq!(scopes(&fake), ["repository:app:pull,push", "repository:app:pull"]);
 }
@@ -232,9 +232,13 @@ async fn a_manifest_that_is_not_there_is_none_only_in_the_registrys_words() {
     for personality in EVERY {
         let fake = FakeRegistry::start(personality);
         let case = Case::of(&fake);
-        assert_eq!(case.reader.raw(&app(), &digest(&content.digest)).await.unwrap(), None, "no repository");
+        assert_eq!(
+            case.reader.raw_manifest(&app(), &digest(&content.digest)).await.unwrap(),
+            None,
+            "no repository"
+        );
         fake.push("app", "other", &image("other", 2));
-        assert_eq!(case.reader.raw(&app(), &digest(&content.digest)).await.unwrap(), None);
+        assert_eq!(case.reader.raw_manifest(&app(), &digest(&content.digest)).await.unwrap(), None);
     }
     for (answer, kind) in [
         (html(404), Kind::NotFound),
@@ -246,7 +250,7 @@ async fn a_manifest_that_is_not_there_is_none_only_in_the_registrys_words() {
     ] {
         let fake = FakeRegistry::start(Personality::V3_1);
         fake.on(move |_| Some(answer.clone()));
-        let error = Case::of(&fake).reader.raw(&app(), &digest(&content.digest)).await.unwrap_err();
+        let error = Case::of(&fake).reader.raw_manifest(&app(), &digest(&content.digest)).await.unwrap_err();
         assert_eq!(error.kind, kind, "{error}");
     }
 }
@@ -277,7 +281,7 @@ async fn the_bytes_of_a_manifest_are_the_ones_that_were_meant() {
         let fake = FakeRegistry::start(Personality::V2_8);
         let reply = answer(given, body);
         fake.on(move |_| Some(reply.clone()));
-        let found = Case::of(&fake).reader.raw(&app(), &digest(asked)).await;
+        let found = Case::of(&fake).reader.raw_manifest(&app(), &digest(asked)).await;
         let found = found.map(|found| found.unwrap().media_type).map_err(|error| error.kind);
         assert_eq!(found, expected.map(str::to_owned), "{given}");
         let asked = &fake.requests()[0];
@@ -287,7 +291,7 @@ async fn the_bytes_of_a_manifest_are_the_ones_that_were_meant() {
     let fake = FakeRegistry::start(Personality::V2_8);
     let reply = answer(OCI_MANIFEST, &one.manifest).header("docker-content-digest", &other.digest);
     fake.on(move |_| Some(reply.clone()));
-    let error = Case::of(&fake).reader.raw(&app(), &digest(&one.digest)).await.unwrap_err();
+    let error = Case::of(&fake).reader.raw_manifest(&app(), &digest(&one.digest)).await.unwrap_err();
     assert_eq!(error.kind, Kind::DigestMismatch);
 }
 

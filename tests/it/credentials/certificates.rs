@@ -30,7 +30,7 @@ fn without_a_client_certificate_it_is_one_clear_error() {
     let place = Place::new();
     place.configure(&registry.url(), &tls(&registry, ""));
     let said = place.run(&["run"]).exits(1).stderr;
-    assert!(said.contains("cert_file is what we show"), "{said}");
+    assert!(said.contains("cert_file is the client certificate"), "{said}");
     assert_eq!(registry.requests(), [], "it came to no request");
 }
 
@@ -41,7 +41,7 @@ fn a_certificate_of_another_authority_is_refused() {
     let place = Place::new();
     place.configure(&registry.url(), &tls(&registry, &shown(&other)));
     let said = place.run(&["run"]).exits(1).stderr;
-    assert!(said.contains("cert_file is what we show"), "{said}");
+    assert!(said.contains("cert_file is the client certificate"), "{said}");
     place.configure(&registry.url(), &tls(&other, &shown(&registry)));
     let said = place.run(&["run"]).exits(1).stderr;
     assert!(said.contains("ca_file trusts a private CA"), "{said}");

@@ -156,7 +156,7 @@ fn a_file_that_is_no_use_is_told_before_anything_is_asked() {
         ),
         (
             "{\"credsStore\":\"../test\"}".to_owned(),
-            "credsStore: `../test` is no name of a helper".to_owned(),
+            "credsStore: `../test` is not the name of a helper".to_owned(),
         ),
     ] {
         let place = Place::new();

@@ -60,7 +60,9 @@ async fn a_token_service_that_sends_elsewhere_does_not_take_an_identity_token_al
             let error = Place::by(&fake, &auths(&fake.host(), &entry)).reader().ping().await.unwrap_err();
             assert_eq!(error.kind.name(), "unauthorized");
             assert!(
-                error.to_string().contains("sends elsewhere, where the credentials do not go"),
+                error
+                    .to_string()
+                    .contains("redirects to another address, which does not get the credentials"),
                 "{error}"
             );
             assert_hidden(&[&format!("{error} {error:?}")], &[SECRET.to_owned()]);

@@ -29,7 +29,7 @@ async fn a_registry_that_is_down_gets_one_small_question_now_and_then() {
     let error = world.run().await.err().unwrap();
     assert_eq!((error.kind(), error.was_reached()), ("unavailable", false));
     let text = error.to_string();
-    assert!(text.contains("has not answered for") && text.contains("asked again in"), "{text}");
+    assert!(text.contains("has not answered for") && text.contains("next attempt is in"), "{text}");
     assert!(text.contains("502"), "the last failure is told: {text}");
     let log = world.faults.log();
     let failed = log.iter().filter(|one| one.fault != Fault::None);

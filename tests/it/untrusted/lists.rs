@@ -23,7 +23,7 @@ fn more_names_than_anybody_has_strays() {
     answers(&fake, TAGS, list((0..10_001).map(|number| format!("../{number}"))));
     let (kind, error) = fails(&fake);
     assert_eq!(kind, "too_large");
-    assert!(error.contains("more than 10000 names that are no tags"), "{error}");
+    assert!(error.contains("more than 10000 names that are not valid tags"), "{error}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! What went wrong with one request, in one structure.
+//! The error of one request to a registry.
 //!
-//! It decides what is worth another try; nobody else does.
+//! Whether a request is worth another attempt is decided here and nowhere else.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,76 +9,76 @@ use reqwest::StatusCode;
 use serde::Deserialize;
 use url::Url;
 
-use super::circuit::Outage;
+use super::circuit_breaker::Outage;
 use crate::model::sanitize;
 
-/// Of a body that is no use, this much is shown.
-const BODY_SHOWN: usize = 300;
+/// Characters of an answer's body that are shown.
+const MAX_BODY_SHOWN: usize = 300;
 
-/// Of whatever else went wrong, this much is shown. It can repeat what the registry said.
-const MESSAGE_SHOWN: usize = 1000;
+/// Characters of any other text that are shown; it may repeat text of the registry.
+const MAX_MESSAGE_SHOWN: usize = 1000;
 
-/// A longer answer than this is no error of the specification, and is not read as one.
-const SPEC_BYTES: usize = 1 << 20;
+/// A longer body is not parsed as an error of the specification.
+const MAX_SPEC_BYTES: usize = 1 << 20;
 
-/// So many of the errors that came with one answer count.
-const SPEC_ERRORS: usize = 10;
+/// Errors in one answer that are read; the others are ignored.
+const MAX_SPEC_ERRORS: usize = 10;
 
-/// A request that did not get the answer it needs.
+/// A request that did not get an accepted answer.
 #[derive(Debug)]
 pub struct Error {
     /// The HTTP method.
     pub method: &'static str,
-    /// Where it went, without credentials.
+    /// The URL without credentials.
     pub url: String,
-    /// The status that came back, if any did.
+    /// The status of the answer, if there was one.
     pub status: Option<StatusCode>,
-    /// The error codes of the distribution specification that came with it.
+    /// The error codes of the distribution specification in the answer.
     pub codes: Vec<String>,
-    /// What sort of failure it is.
+    /// The kind of failure.
     pub kind: Kind,
-    /// What happened, for people.
+    /// What happened, in plain words.
     pub message: String,
-    /// Whether the registry may have done all the same what it was asked for.
+    /// Whether the registry may have carried out the request all the same.
     pub may_be_applied: bool,
-    pub(super) source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    pub(crate) source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
-/// The sorts of failure. Their names are labels of metrics.
+/// The kinds of failure. Their names are labels of metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// No connection came about.
+    /// There is no connection.
     Connect,
-    /// Somebody answered whose certificate is not trusted, or who does not trust ours.
+    /// The certificate of the registry is not trusted, or it does not trust ours.
     Certificate,
-    /// No answer came in time.
+    /// There was no answer within the timeout.
     Timeout,
-    /// The connection broke before the answer was whole.
+    /// The connection was closed before the answer was complete.
     Interrupted,
-    /// Nothing has answered for so long that the request was not sent, or not again.
+    /// The registry has not answered for so long that the request was not sent.
     Unavailable,
-    /// The registry wants other credentials, or the token service gives no token.
+    /// The registry refuses the credentials, or the token service grants no token.
     Unauthorized,
-    /// The credentials are known and not enough.
+    /// The credentials are valid, and the user may not do this.
     Forbidden,
-    /// There is nothing there.
+    /// The registry has nothing at this URL.
     NotFound,
     /// The registry asks for fewer requests.
     RateLimited,
-    /// The registry failed.
+    /// The registry failed (status 5xx).
     Server,
-    /// The registry does not do this, or was told not to.
+    /// The registry does not support this request, or it is disabled.
     Unsupported,
-    /// The answer is not what the specification says it is.
+    /// The answer does not follow the specification.
     Invalid,
-    /// The bytes that came are not the ones that were named.
+    /// The content does not match its digest.
     DigestMismatch,
-    /// The answer is larger than anything sensible.
+    /// The answer is larger than the limit.
     TooLarge,
 }
 
 impl Kind {
-    /// Every kind there is.
+    /// All kinds.
     pub const ALL: [Self; 14] = [
         Self::Connect,
         Self::Certificate,
@@ -96,7 +96,7 @@ impl Kind {
         Self::TooLarge,
     ];
 
-    /// A fixed word for the kind.
+    /// The fixed name of the kind.
     pub fn name(self) -> &'static str {
         match self {
             Self::Connect => "connect",
@@ -118,49 +118,49 @@ impl Kind {
 }
 
 impl Error {
-    pub(super) fn new(method: &'static str, url: &Url, kind: Kind, message: impl Into<String>) -> Self {
+    pub(crate) fn new(method: &'static str, url: &Url, kind: Kind, message: impl Into<String>) -> Self {
         Self {
             method,
             url: redacted(url),
             status: None,
             codes: Vec::new(),
             kind,
-            message: sanitize(&message.into(), MESSAGE_SHOWN),
+            message: sanitize(&message.into(), MAX_MESSAGE_SHOWN),
             may_be_applied: false,
             source: None,
         }
     }
 
-    /// A request that got no whole answer.
+    /// A request that got no complete answer.
     pub(super) fn transport(method: &'static str, url: &Url, error: reqwest::Error) -> Self {
         let cause = innermost(&error);
         let kind = if error.is_timeout() {
             Kind::Timeout
-        } else if (error.is_connect() && cause.contains("certificate")) || refuses_ours(&cause) {
+        } else if (error.is_connect() && cause.contains("certificate")) || is_certificate_alert(&cause) {
             Kind::Certificate
         } else if error.is_connect() {
             Kind::Connect
         } else {
             Kind::Interrupted
         };
-        // Whoever wants a certificate of ours may close the connection before its alert is heard.
-        let unheard = kind == Kind::Interrupted && error.is_request() && url.scheme() == "https";
-        let hint = " (if the registry wants a certificate: cert_file is what we show)";
-        let cause = if unheard { format!("{cause}{hint}") } else { cause };
-        // A redirect can lead to a signed address, which is a credential.
+        // A server that wants a client certificate may close the connection before its alert is received.
+        let alert_may_be_lost = kind == Kind::Interrupted && error.is_request() && url.scheme() == "https";
+        let hint = " (if the registry wants a certificate: cert_file is the client certificate)";
+        let cause = if alert_may_be_lost { format!("{cause}{hint}") } else { cause };
+        // A redirect can lead to a signed URL, which is a credential.
         let error = error.without_url();
         Self { source: Some(Box::new(error)), ..Self::new(method, url, kind, cause) }
     }
 
-    /// A whole answer with a status that was not asked for.
-    pub(super) fn status(method: &'static str, url: &Url, status: StatusCode, body: &[u8]) -> Self {
-        let spec = Some(body).filter(|body| body.len() <= SPEC_BYTES);
+    /// A complete answer with a status that is not accepted.
+    pub(crate) fn status(method: &'static str, url: &Url, status: StatusCode, body: &[u8]) -> Self {
+        let spec = Some(body).filter(|body| body.len() <= MAX_SPEC_BYTES);
         let spec: Option<SpecErrors> = spec.and_then(|body| serde_json::from_slice(body).ok());
         let mut errors = spec.map(|spec| spec.errors).unwrap_or_default();
-        errors.truncate(SPEC_ERRORS);
+        errors.truncate(MAX_SPEC_ERRORS);
         let codes: Vec<String> = errors.iter().map(|error| printable(&error.code)).collect();
         let message = if errors.is_empty() {
-            printable(&String::from_utf8_lossy(&body[..body.len().min(BODY_SHOWN)]))
+            printable(&String::from_utf8_lossy(&body[..body.len().min(MAX_BODY_SHOWN)]))
         } else {
             let texts = errors.iter().map(|error| format!("{}: {}", error.code, error.message));
             printable(&texts.collect::<Vec<_>>().join("; "))
@@ -177,32 +177,32 @@ impl Error {
         Self { status: Some(status), codes, ..Self::new(method, url, kind, message) }
     }
 
-    /// A request that is not worth sending now.
-    pub(super) fn unavailable(method: &'static str, url: &Url, outage: &Outage) -> Self {
+    /// A request that is not sent because the registry does not answer.
+    pub(crate) fn unavailable(method: &'static str, url: &Url, outage: &Outage) -> Self {
         let message = format!(
-            "the registry has not answered for {}; it is asked again in {} at the earliest; the last failure was: {}",
-            seconds(outage.lasting),
-            seconds(outage.again),
-            outage.last,
+            "the registry has not answered for {}; the next attempt is in {} at the earliest; the last failure was: {}",
+            seconds(outage.duration),
+            seconds(outage.retry_after),
+            outage.last_failure,
         );
         Self::new(method, url, Kind::Unavailable, message)
     }
 
-    /// Whether it may be the whole registry that does not answer.
-    pub(super) fn indicates_outage(&self) -> bool {
+    /// Whether this may be an outage of the whole registry.
+    pub(crate) fn indicates_outage(&self) -> bool {
         matches!(self.kind, Kind::Connect | Kind::Timeout | Kind::Interrupted | Kind::Server)
     }
 
-    /// Whether the registry may have got the request and done it. What answers without a code of the
-    /// specification may be somebody between it and us.
-    pub(super) fn is_ambiguous(&self) -> bool {
+    /// Whether the registry may have received the request and carried it out. An answer without a code of the
+    /// specification may be from a proxy in between.
+    pub(crate) fn is_ambiguous(&self) -> bool {
         match self.status {
             Some(_) => self.indicates_outage() || self.codes.is_empty(),
             None => self.indicates_outage() && self.kind != Kind::Connect,
         }
     }
 
-    /// Whether the same request may well succeed a little later.
+    /// Whether the same request may succeed a little later.
     pub fn is_transient(&self) -> bool {
         match self.kind {
             Kind::Connect | Kind::Timeout | Kind::Interrupted | Kind::RateLimited | Kind::Server => true,
@@ -218,13 +218,13 @@ impl Error {
         }
     }
 
-    /// Whether the registry named this code of the specification.
+    /// Whether the answer contains this error code of the specification.
     pub fn has_code(&self, code: &str) -> bool {
-        self.codes.iter().any(|one| one == code)
+        self.codes.iter().any(|own| own == code)
     }
 
-    /// Whether the registry named one of these codes.
-    pub(super) fn has_any(&self, codes: &[&str]) -> bool {
+    /// Whether the answer contains one of these error codes.
+    pub(crate) fn has_any_code(&self, codes: &[&str]) -> bool {
         codes.iter().any(|code| self.has_code(code))
     }
 }
@@ -243,7 +243,7 @@ impl fmt::Display for Error {
             Kind::Connect => f.write_str(" (is the registry running, and is the url right?)"),
             Kind::Certificate => f.write_str(
                 " (check tls of this registry in the configuration: ca_file trusts a private CA, and \
-                     cert_file is what we show)",
+                     cert_file is the client certificate)",
             ),
             Kind::Unauthorized => f.write_str(" (check auth of this registry in the configuration)"),
             _ => Ok(()),
@@ -271,21 +271,21 @@ struct SpecError {
     message: String,
 }
 
-/// A span in whole seconds, and never less than one.
-fn seconds(span: Duration) -> String {
-    format!("{} s", span.as_secs_f64().ceil().max(1.0))
+/// A duration in whole seconds, at least one.
+fn seconds(duration: Duration) -> String {
+    format!("{} s", duration.as_secs_f64().ceil().max(1.0))
 }
 
 fn redacted(url: &Url) -> String {
     let mut url = url.clone();
-    // Both fail only for addresses that cannot have credentials at all.
+    // Both fail only for URLs that cannot have credentials at all.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     // A link to the next page can be as long as a header.
-    sanitize(url.as_str(), MESSAGE_SHOWN)
+    sanitize(url.as_str(), MAX_MESSAGE_SHOWN)
 }
 
-/// The last cause says what happened ("Connection refused"); those above it say that it did.
+/// The innermost cause says what happened ("Connection refused"); the outer ones only say that a request failed.
 fn innermost(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {
@@ -294,16 +294,16 @@ fn innermost(error: &dyn std::error::Error) -> String {
     cause.to_string()
 }
 
-/// Whether the other end did not like our certificate, or that there is none. With TLS 1.3 it says so when
-/// the connection is there already, by an alert.
-fn refuses_ours(cause: &str) -> bool {
+/// Whether the server refused our client certificate or wants one. With TLS 1.3 it says so by an alert on the established
+/// connection.
+fn is_certificate_alert(cause: &str) -> bool {
     let alert = cause.strip_prefix("received fatal alert: ");
     alert.is_some_and(|alert| alert.contains("Certificate") || ["UnknownCA", "AccessDenied"].contains(&alert))
 }
 
-/// A registry's words, fit for a terminal and a log line.
+/// Text of a registry, safe for a terminal and a log line.
 fn printable(text: &str) -> String {
-    sanitize(text.trim(), BODY_SHOWN)
+    sanitize(text.trim(), MAX_BODY_SHOWN)
 }
 
 #[cfg(test)]
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_tells_the_codes_and_no_credentials() {
+    fn display_shows_codes_and_no_credentials() {
         let body = br#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":{}}]}"#;
         let error = Error::status("GET", &url(), StatusCode::NOT_FOUND, body);
         assert_eq!(
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_body_is_cut_and_made_printable() {
+    fn display_truncates_and_escapes_a_foreign_body() {
         let body = format!("<html>\u{1b}[31m{}</html>", "x".repeat(9000));
         let error = Error::status("GET", &url(), StatusCode::BAD_GATEWAY, body.as_bytes());
         let text = error.to_string();
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_try_cannot_mend_is_not_transient() {
+    fn is_transient_for_rate_limits_and_server_errors_only() {
         let check = |status: u16, transient: bool| {
             let status = StatusCode::from_u16(status).unwrap();
             assert_eq!(Error::status("GET", &url(), status, b"").is_transient(), transient, "{status}");

@@ -12,8 +12,8 @@ use serde::Deserialize;
 use tokio::process::Command;
 use tokio::time::Instant;
 
-use super::auth::Credentials;
-use super::docker_config::read;
+use super::credentials::Credentials;
+use super::json;
 use crate::process::{self, Stream};
 
 /// Some helpers ask a cloud service, and some wait for a person.
@@ -93,7 +93,8 @@ fn parse(output: &Output) -> Result<Option<Credentials>, String> {
             Err(format!("fails{}", failure_text(&stdout, &output.stderr)))
         };
     }
-    let answer: Answer = read(&stdout).map_err(|error| format!("does not answer as helpers do: {error}"))?;
+    let answer: Answer =
+        json::parse(&stdout).map_err(|error| format!("does not answer as helpers do: {error}"))?;
     let Answer { username, secret } = answer;
     if username.is_empty() || secret.is_empty() {
         return Err("gives an empty user name or secret: log in to the registry once more".to_owned());

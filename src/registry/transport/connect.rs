@@ -1,4 +1,4 @@
-//! From the configuration of a registry to HTTP clients and credentials.
+//! HTTP clients from the configuration of a registry.
 //!
 //! It reads the files that the configuration names, and sends nothing.
 
@@ -8,8 +8,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use reqwest::redirect::Policy;
 
-use super::auth::Credentials;
-use super::keychain::Keychain;
 use crate::config;
 
 const USER_AGENT: &str = concat!("regsweep/", env!("CARGO_PKG_VERSION"));
@@ -25,7 +23,7 @@ pub(super) fn client(registry: &config::Registry, redirects: Policy) -> anyhow::
         .connect_timeout(registry.timeout.min(CONNECT_TIMEOUT))
         .pool_max_idle_per_host(registry.concurrency.get())
         .redirect(redirects)
-        // Where we come from is nobody's business, and an address may be a secret.
+        // The address of the previous request may contain a secret.
         .referer(false)
         .build()?)
 }
@@ -48,17 +46,4 @@ fn tls(builder: reqwest::ClientBuilder, tls: &config::Tls) -> anyhow::Result<req
         builder = builder.identity(reqwest::Identity::from_pem(&pem).with_context(context)?);
     }
     Ok(builder)
-}
-
-pub(super) fn keychain(registry: &config::Registry) -> anyhow::Result<Keychain> {
-    Ok(Keychain::fixed(match &registry.auth {
-        config::Auth::Anonymous => Credentials::Anonymous,
-        config::Auth::Basic { username, password } => {
-            Credentials::Basic { username: username.clone(), password: password.clone() }
-        }
-        config::Auth::Bearer(token) => Credentials::Bearer(token.clone()),
-        config::Auth::DockerConfig(path) => {
-            return Keychain::docker(path, &registry.url).map_err(anyhow::Error::msg);
-        }
-    }))
 }

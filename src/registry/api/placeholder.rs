@@ -1,7 +1,7 @@
-//! Removing a tag alone where a registry deletes a manifest only with all its tags.
+//! Deleting a single tag on a registry that deletes a manifest only with all its tags.
 //!
-//! A manifest of no use takes the tag over, and is deleted with it. It is like no other, or its deletion
-//! would take the tags of others along. Whoever is cut off in between finds it again by its annotation.
+//! The tag is moved to a placeholder manifest, which is then deleted. Each placeholder is unique, since its deletion also
+//! deletes every other tag that points to it. One that is left after an interruption is found by its annotation.
 
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -10,20 +10,21 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::auth::Scope;
+use super::client::Request;
 use super::delete::{Deleter, Deletion};
-use super::error::{Error, Kind};
 use super::link;
-use super::read::{Reader, TagTarget};
+use super::manifests::TagTarget;
+use super::raw::RawManifest;
+use super::reader::Reader;
 use super::restore::{Restore, Restorer};
-use super::stored::RawManifest;
-use super::transport::Request;
 use crate::model::{Digest, PLACEHOLDER, RepositoryName, Tag};
+use crate::registry::auth::scope::Scope;
+use crate::registry::transport::error::{Error, Kind};
 
-/// Answers to uploads carry nothing that is needed.
-const ANSWER_BYTES: usize = 1 << 20;
+/// The limit for the answer to an upload, whose body is only used in errors.
+const MAX_ANSWER_BYTES: usize = 1 << 20;
 
-/// The only layer, since some registries want one: what OCI 1.1 writes where there is nothing to write.
+/// The only layer, since some registries require one: the empty descriptor of OCI 1.1.
 const EMPTY: &[u8] = b"{}";
 const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
 
@@ -34,7 +35,7 @@ const DOCKER: [&str; 2] = [
     "application/vnd.docker.container.image.v1+json",
 ];
 
-/// A manifest that is made to take one tag over.
+/// A manifest that is made so that one tag can be moved to it.
 #[derive(Debug, Clone)]
 pub struct Placeholder {
     raw: RawManifest,
@@ -42,36 +43,36 @@ pub struct Placeholder {
     configuration: Bytes,
 }
 
-/// Why a placeholder did not remove its tag.
+/// Why the deletion of a tag by a placeholder failed.
 #[derive(Debug)]
 pub struct PlaceholderError {
-    /// What failed.
+    /// The error.
     pub error: Error,
-    /// Whether the placeholder may have the tag by now.
+    /// Whether the tag may point to the placeholder now.
     pub tag_moved: bool,
 }
 
 impl Placeholder {
-    /// One for this tag, of the same family as the manifest type `like`, since some registries take only
-    /// what they have.
+    /// A placeholder for this tag, in the format (OCI or Docker) of the manifest type `like`, since some registries accept
+    /// only that.
     pub fn new(tag: &Tag, like: &str, now: DateTime<Utc>) -> Self {
         let [manifest_type, config_type] =
             if like.starts_with("application/vnd.docker.") { DOCKER } else { OCI };
         let created = now.to_rfc3339_opts(SecondsFormat::Nanos, true);
-        let words = json!({
+        let annotations = json!({
             PLACEHOLDER: tag.as_str(),
-            // Nothing else in the world has these bytes.
+            // It makes the digest unique.
             "regsweep.nonce": format!("{:032x}", fastrand::u128(..)),
             "org.opencontainers.image.created": created,
             "org.opencontainers.image.description":
-                "regsweep is removing this tag: a placeholder took it over and is about to be deleted with it",
+                "regsweep is deleting this tag: it points to this placeholder, which is about to be deleted",
         });
         let layer = Digest::of(EMPTY);
         let configuration = bytes(&json!({
             "created": created,
             "architecture": "unknown",
             "os": "unknown",
-            "config": { "Labels": &words },
+            "config": { "Labels": &annotations },
             "rootfs": { "type": "layers", "diff_ids": [layer.as_str()] },
         }));
         let part = |media_type: &str, bytes: &[u8]| json!({ "mediaType": media_type, "digest": Digest::of(bytes).as_str(), "size": bytes.len() });
@@ -80,7 +81,7 @@ impl Placeholder {
             "mediaType": manifest_type,
             "config": part(config_type, &configuration),
             "layers": [part(EMPTY_TYPE, EMPTY)],
-            "annotations": words,
+            "annotations": annotations,
         }));
         let digest = Digest::of(&body);
         Self { raw: RawManifest { media_type: manifest_type.to_owned(), body }, digest, configuration }
@@ -92,11 +93,10 @@ fn bytes(value: &Value) -> Bytes {
 }
 
 impl Deleter {
-    /// Removes a tag that points to `digest`, and leaves that manifest.
+    /// Deletes a tag that points to `digest`, and keeps that manifest.
     ///
-    /// Whoever pushes the tag between the last look at it and the placeholder's arrival loses the tag: no
-    /// registry can be asked to replace a tag only if it is what it was. So that look is the last
-    /// request before.
+    /// A push of the tag between the check of its target and the push of the placeholder is lost: no registry can replace a
+    /// tag only if its target has not changed. So the check is the last request before.
     pub async fn tag_by_placeholder(
         &self,
         repository: &RepositoryName,
@@ -109,19 +109,19 @@ impl Deleter {
         for blob in [&placeholder.configuration, &Bytes::from_static(EMPTY)] {
             self.upload(repository, blob).await.map_err(before)?;
         }
-        let reader = Reader { transport: self.transport.clone() };
+        let reader = Reader { client: self.client.clone() };
         match reader.tag_target(repository, tag, digest).await.map_err(before)? {
             TagTarget::Expected => {}
             TagTarget::Missing => return Ok(Deletion::AlreadyGone),
             TagTarget::Other => return Ok(Deletion::Moved),
         }
-        let restorer = Restorer::new(self.transport.clone());
+        let restorer = Restorer { client: self.client.clone() };
         let placed = restorer.put(repository, Restore::Tag(tag), &placeholder.raw, &placeholder.digest).await;
-        // Even a refusal may be the answer to a second try after a first one that came through.
+        // Even after a refusal the tag may have been moved, by an earlier attempt whose answer was lost.
         placed.map_err(after)?;
         let target = reader.tag_target(repository, tag, &placeholder.digest).await.map_err(after)?;
-        // A tag that was pushed meanwhile is not the placeholder's, and stays when that goes.
-        self.again(repository, &placeholder.digest).await.map_err(after)?;
+        // A tag that was pushed meanwhile does not point to the placeholder, and is not deleted with it.
+        self.own_manifest(repository, &placeholder.digest).await.map_err(after)?;
         Ok(match target {
             TagTarget::Expected | TagTarget::Missing => Deletion::Done,
             TagTarget::Other => Deletion::Moved,
@@ -130,13 +130,13 @@ impl Deleter {
 
     async fn upload(&self, repository: &RepositoryName, blob: &Bytes) -> Result<(), Error> {
         let path = format!("{repository}/blobs/uploads/");
-        let begin = self.transport.url(&path);
+        let begin = self.client.url(&path);
         let mut url = self.step(repository, Method::POST, begin, Bytes::new()).await?;
         url.query_pairs_mut().append_pair("digest", Digest::of(blob).as_str());
         self.step(repository, Method::PUT, url, blob.clone()).await.map(drop)
     }
 
-    /// Sends one step of an upload. Tells where the next one goes.
+    /// Sends one step of an upload: the URL of the next step.
     async fn step(
         &self,
         repository: &RepositoryName,
@@ -145,32 +145,32 @@ impl Deleter {
         body: Bytes,
     ) -> Result<Url, Error> {
         let accepted = &[StatusCode::ACCEPTED, StatusCode::CREATED];
-        let octets = HeaderValue::from_static("application/octet-stream");
+        let content_type = HeaderValue::from_static("application/octet-stream");
         let request = Request {
             method,
             url,
             scope: Scope::push(repository.as_str()),
-            headers: HeaderMap::from_iter([(CONTENT_TYPE, octets)]),
+            headers: HeaderMap::from_iter([(CONTENT_TYPE, content_type)]),
             body,
             accepted,
-            limit: ANSWER_BYTES,
+            limit: MAX_ANSWER_BYTES,
             once: false,
         };
-        let response = self.transport.send(&request).await?;
+        let response = self.client.send(&request).await?;
         let location = response.header(LOCATION.as_str()).unwrap_or_default();
-        link::onward(&request.url, location)
+        link::resolve_same_host(&request.url, location)
             .map_err(|message| Error::new(request.method_name(), &request.url, Kind::Invalid, message))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::wire::read_manifest;
     use super::*;
     use crate::model::Facts;
+    use crate::registry::api::decode::read_manifest;
 
     #[test]
-    fn a_placeholder_is_like_no_other_and_says_what_it_is_for() {
+    fn new_is_unique_and_names_its_tag() {
         let tag = Tag::parse("v1").unwrap();
         let now = "2026-01-02T03:04:05Z".parse().unwrap();
         for like in [OCI[0], DOCKER[0], "application/vnd.docker.distribution.manifest.list.v2+json", ""] {
@@ -179,8 +179,8 @@ mod tests {
             let read = read_manifest(&one.digest, &one.raw.media_type, &one.raw.body).unwrap();
             assert_eq!(read.placeholder_tag(), Some("v1"), "{like}");
             assert!(matches!(read.facts, Facts::Known { created: Some(at), .. } if at == now), "{like}");
-            let family = if like.contains("docker") { DOCKER[0] } else { OCI[0] };
-            assert_eq!(one.raw.media_type, family);
+            let format = if like.contains("docker") { DOCKER[0] } else { OCI[0] };
+            assert_eq!(one.raw.media_type, format);
             assert_eq!(read.blobs[0].digest, Digest::of(&one.configuration));
         }
     }

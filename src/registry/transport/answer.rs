@@ -1,6 +1,6 @@
-//! One answer, read whole or not at all.
+//! Reading the answer to one HTTP request, within a size limit.
 //!
-//! It knows HTTP, and decides nothing.
+//! It does not decide whether the answer is an error.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use url::Url;
 
 use super::error::{Error, Kind};
 
-/// An answer that grows beyond this is received alone: many lists of the largest kind at once would fill
+/// Only one answer larger than this is received at a time: several lists of the largest kind at once would fill
 /// the memory of a small machine.
-const LARGE: usize = 1 << 20;
+const LARGE_BODY_BYTES: usize = 1 << 20;
 
-/// A whole answer, whatever it says.
-pub(super) type Answer = (StatusCode, HeaderMap, Bytes);
+/// A complete answer with any status.
+pub(crate) type Answer = (StatusCode, HeaderMap, Bytes);
 
-/// Sends a request and reads the whole answer. `large` is held by the one whose answer may grow large.
+/// Sends a request and reads the complete answer. The request that receives a large answer holds `large`.
 pub(super) async fn receive(
     method: &'static str,
     url: &Url,
@@ -32,27 +32,27 @@ pub(super) async fn receive(
     let headers = std::mem::take(response.headers_mut());
     let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let declared: usize = declared.and_then(|text| text.parse().ok()).unwrap_or(0);
-    // What is declared need never come, so no more room is made for it than it costs nothing to make.
-    let mut body = Vec::with_capacity(declared.min(limit).min(LARGE));
-    let mut alone = None;
-    let broken = |error| Error { status: Some(status), ..Error::transport(method, url, error) };
-    while let Some(chunk) = response.chunk().await.map_err(broken)? {
+    // The declared length may be a lie, so it reserves only a little memory.
+    let mut body = Vec::with_capacity(declared.min(limit).min(LARGE_BODY_BYTES));
+    let mut permit = None;
+    let interrupted = |error| Error { status: Some(status), ..Error::transport(method, url, error) };
+    while let Some(chunk) = response.chunk().await.map_err(interrupted)? {
         if body.len() + chunk.len() > limit {
             let message = format!("the answer is longer than {limit} bytes");
             return Err(Error { status: Some(status), ..Error::new(method, url, Kind::TooLarge, message) });
         }
-        if body.len() + chunk.len() > LARGE && alone.is_none() {
+        if body.len() + chunk.len() > LARGE_BODY_BYTES && permit.is_none() {
             // The semaphore is never closed.
-            alone = large.acquire().await.ok();
+            permit = large.acquire().await.ok();
         }
         body.extend_from_slice(&chunk);
     }
     Ok((status, headers, body.into()))
 }
 
-/// What `Retry-After` asks for: seconds, or a date, which is held against the answer's own date so that
-/// our clock does not matter.
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+/// The wait that `Retry-After` asks for. A date in it is compared with the date of the answer, so that our own clock
+/// does not matter.
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let after = text(RETRY_AFTER)?;
     if let Ok(seconds) = after.trim().parse() {
@@ -67,7 +67,7 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    fn wait_of(pairs: &[(&'static str, &'static str)]) -> Option<Duration> {
+    fn parse(pairs: &[(&'static str, &'static str)]) -> Option<Duration> {
         let headers = pairs.iter().map(|&(name, value)| {
             (name.parse::<reqwest::header::HeaderName>().unwrap(), HeaderValue::from_static(value))
         });
@@ -75,13 +75,13 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        assert_eq!(wait_of(&[("retry-after", "7")]), Some(Duration::from_secs(7)));
+    fn retry_after_accepts_seconds_and_dates() {
+        assert_eq!(parse(&[("retry-after", "7")]), Some(Duration::from_secs(7)));
         let date = ("date", "Wed, 21 Oct 2026 07:28:00 GMT");
         let later = ("retry-after", "Wed, 21 Oct 2026 07:28:30 GMT");
-        assert_eq!(wait_of(&[date, later]), Some(Duration::from_secs(30)));
-        assert_eq!(wait_of(&[later]), None);
-        assert_eq!(wait_of(&[("retry-after", "soon")]), None);
-        assert_eq!(wait_of(&[]), None);
+        assert_eq!(parse(&[date, later]), Some(Duration::from_secs(30)));
+        assert_eq!(parse(&[later]), None);
+        assert_eq!(parse(&[("retry-after", "soon")]), None);
+        assert_eq!(parse(&[]), None);
     }
 }

@@ -1,6 +1,6 @@
-//! Manifests and configurations as they come over the wire, made into the model.
+//! Decoding manifests and image configurations into the model.
 //!
-//! What cannot be understood is an error here, never a guess: nobody can tell what it needs.
+//! A manifest that cannot be decoded is an error, never a guess: it is not known which other manifests it needs.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,9 @@ use serde::Deserialize;
 
 use crate::model::{Blob, Digest, Facts, Kind, Manifest, sanitize};
 
-/// Every type of manifest that is understood. All of them go into every `Accept`: without one of them
-/// distribution answers with another manifest, converted or the first child, under another digest.
-pub(super) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
+/// The supported types of manifests. Every `Accept` has all of them: without one of them distribution answers with
+/// another manifest, a converted one or the first child, under another digest.
+pub(crate) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
      application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, \
      application/vnd.docker.distribution.manifest.v2+json";
@@ -22,8 +22,8 @@ const INDEXES: [&str; 2] =
 const MANIFESTS: [&str; 2] =
     ["application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json"];
 
-/// The format before manifests had digests of their own; distribution 2.8 still serves what it stores.
-/// Its digest does not cover the signatures in its body, so it cannot be verified either.
+/// The oldest format of manifests, which distribution 2.8 still serves. The digest does not cover the signatures in it, so
+/// it cannot be verified.
 const SCHEMA_1: [&str; 2] = [
     "application/vnd.docker.distribution.manifest.v1+prettyjws",
     "application/vnd.docker.distribution.manifest.v1+json",
@@ -36,15 +36,15 @@ const IMAGE_LAYERS: [&str; 2] = ["application/vnd.oci.image.layer.", "applicatio
 
 const CREATED: &str = "org.opencontainers.image.created";
 
-/// Of what a registry says this much is repeated.
-const SHOWN: usize = 200;
+/// Characters of a registry's text that are shown.
+const MAX_SHOWN: usize = 200;
 
-pub(super) fn is_schema_1(media_type: &str) -> bool {
+pub(crate) fn is_schema_1(media_type: &str) -> bool {
     SCHEMA_1.contains(&essence(media_type))
 }
 
-/// A schema 1 image: it is there, and nothing is known of it.
-pub(super) fn schema_1(digest: Digest, body: &[u8]) -> Manifest {
+/// A schema 1 image: it exists, and its facts are unknown.
+pub(crate) fn schema_1(digest: Digest, body: &[u8]) -> Manifest {
     Manifest {
         digest,
         kind: Kind::Image,
@@ -53,28 +53,28 @@ pub(super) fn schema_1(digest: Digest, body: &[u8]) -> Manifest {
         subject: None,
         blobs: Vec::new(),
         facts: Facts::Unknown {
-            why: "it is a schema 1 manifest, which no longer says enough".to_owned(),
+            why: "it is a schema 1 manifest, whose age is not reliable".to_owned(),
             lasting: true,
         },
     }
 }
 
-/// Whether bytes of this type are the ones that the digest names, as far as it can be told.
-pub(super) fn is_named_by(digest: &Digest, media_type: &str, body: &[u8]) -> bool {
+/// Whether content of this type matches the digest, as far as that can be verified.
+pub(super) fn matches_digest(digest: &Digest, media_type: &str, body: &[u8]) -> bool {
     is_schema_1(media_type) || digest.matches(body)
 }
 
-/// The type that a manifest was pushed with: the header's, unless that is none of a manifest and the
-/// manifest has a word of its own.
-pub(super) fn stored_type(header: Option<&str>, body: &[u8]) -> Option<String> {
+/// The media type that a manifest was pushed with: the one in the header, or else in the manifest if the header has none of
+/// a manifest.
+pub(crate) fn stored_media_type(header: Option<&str>, body: &[u8]) -> Option<String> {
     let header = header.map(essence).filter(|header| !header.is_empty());
     let own = || serde_json::from_slice::<Document>(body).ok()?.media_type;
-    let known = |one: &&str| INDEXES.contains(one) || MANIFESTS.contains(one) || is_schema_1(one);
-    header.filter(known).map(str::to_owned).or_else(own).or(header.map(str::to_owned))
+    let is_known = |name: &&str| INDEXES.contains(name) || MANIFESTS.contains(name) || is_schema_1(name);
+    header.filter(is_known).map(str::to_owned).or_else(own).or(header.map(str::to_owned))
 }
 
-/// Reads a manifest that was stored as bytes, of any type that a registry may have given: its children,
-/// its subject and its blobs. The facts of an image stay unknown, as its configuration is not here.
+/// Decodes a manifest that was stored as bytes: its children, its subject and its blobs. The facts of an image are not
+/// included, since they are in its configuration.
 pub fn read_manifest(digest: &Digest, media_type: &str, body: &[u8]) -> Result<Manifest, String> {
     if is_schema_1(media_type) {
         return Ok(schema_1(digest.clone(), body));
@@ -85,28 +85,28 @@ pub fn read_manifest(digest: &Digest, media_type: &str, body: &[u8]) -> Result<M
     manifest(digest.clone(), media_type, body)
 }
 
-/// Reads a manifest whose bytes are known to be the ones that the digest names.
-pub(super) fn manifest(digest: Digest, media_type: &str, body: &[u8]) -> Result<Manifest, String> {
+/// Decodes a manifest that matches its digest.
+pub(crate) fn manifest(digest: Digest, media_type: &str, body: &[u8]) -> Result<Manifest, String> {
     let document: Document = serde_json::from_slice(body)
-        .map_err(|error| format!("the manifest is not understood: {}", why(&error)))?;
-    // The body is what the digest covers, so its word counts for more than the header's.
+        .map_err(|error| format!("the manifest cannot be parsed: {}", describe(&error)))?;
+    // The digest covers the body and not the header, so the type in the body takes precedence.
     let media_type = document.media_type.as_deref().unwrap_or(essence(media_type));
     let size = body.len() as u64;
     let subject = document.subject.as_ref().map(Descriptor::digest).transpose()?;
     let annotations = document.annotations.unwrap_or_default();
     if INDEXES.contains(&media_type) {
-        let listed = document.manifests.ok_or("the index has no list of manifests")?;
-        let (blobs, children): (Vec<_>, Vec<_>) = listed.iter().partition(|one| one.is_blob());
+        let listed = document.manifests.ok_or("the index has no `manifests`")?;
+        let (blobs, children): (Vec<_>, Vec<_>) = listed.iter().partition(|descriptor| descriptor.is_blob());
         let blobs = blobs.into_iter().map(Descriptor::blob).collect::<Result<_, _>>()?;
         let children = children.into_iter().map(Descriptor::digest).collect::<Result<_, _>>()?;
         let facts = Facts::Known { created: created_by(&annotations), labels: annotations };
         return Ok(Manifest { digest, kind: Kind::Index, size, children, subject, blobs, facts });
     }
     if !MANIFESTS.contains(&media_type) {
-        let media_type = sanitize(media_type, SHOWN);
-        return Err(format!("{media_type:?} is no type of manifest that regsweep understands"));
+        let media_type = sanitize(media_type, MAX_SHOWN);
+        return Err(format!("{media_type:?} is not a supported type of manifest"));
     }
-    let config = document.config.ok_or("the manifest has no configuration")?;
+    let config = document.config.ok_or("the manifest has no `config`")?;
     let layers = document.layers.unwrap_or_default();
     let is_image = IMAGE_CONFIGS.contains(&config.media_type.as_str())
         && layers.iter().all(|layer| IMAGE_LAYERS.iter().any(|prefix| layer.media_type.starts_with(prefix)));
@@ -119,45 +119,45 @@ pub(super) fn manifest(digest: Digest, media_type: &str, body: &[u8]) -> Result<
     Ok(Manifest { digest, kind, size, children: Vec::new(), subject, blobs, facts })
 }
 
-/// What the configuration of an image says, together with the annotations of its manifest.
-pub(super) fn image_facts(annotations: &BTreeMap<String, String>, config: &[u8]) -> Facts {
+/// The facts of an image: its configuration together with the annotations of its manifest.
+pub(crate) fn image_facts(annotations: &BTreeMap<String, String>, config: &[u8]) -> Facts {
     let mut labels = annotations.clone();
     match serde_json::from_slice::<ImageConfig>(config) {
         Ok(config) => {
-            let created = config.created.as_deref().and_then(moment).or_else(|| created_by(&labels));
+            let created = config.created.as_deref().and_then(parse_timestamp).or_else(|| created_by(&labels));
             labels.extend(config.config.and_then(|config| config.labels).unwrap_or_default());
             Facts::Known { created, labels }
         }
         Err(error) => {
-            let why = format!("its configuration is not understood: {}", why(&error));
+            let why = format!("its configuration cannot be parsed: {}", describe(&error));
             Facts::Unknown { why, lasting: true }
         }
     }
 }
 
-/// The digests that an answer of the referrers API lists.
+/// The digests in an answer of the referrers API.
 ///
-/// Of a manifest that it does not have, Harbor gives an index with nothing in it, not even a list.
-pub(super) fn listed(media_type: &str, body: &[u8]) -> Result<Vec<Digest>, String> {
+/// For a manifest that it does not have, Harbor sends an index without `manifests`.
+pub(crate) fn referrer_digests(media_type: &str, body: &[u8]) -> Result<Vec<Digest>, String> {
     if essence(media_type) == INDEXES[0] && body.trim_ascii() == b"{}" {
         return Ok(Vec::new());
     }
     let document: Document = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-    let manifests = document.manifests.ok_or("the answer is no index")?;
+    let manifests = document.manifests.ok_or("the answer is not an index")?;
     manifests.iter().map(Descriptor::digest).collect()
 }
 
-/// What is wrong with a document. Some errors repeat whole values of it.
-fn why(error: &serde_json::Error) -> String {
-    sanitize(&error.to_string(), SHOWN)
+/// The text of an error, which may repeat values of the document.
+fn describe(error: &serde_json::Error) -> String {
+    sanitize(&error.to_string(), MAX_SHOWN)
 }
 
 fn created_by(annotations: &BTreeMap<String, String>) -> Option<DateTime<Utc>> {
-    annotations.get(CREATED).and_then(|text| moment(text))
+    annotations.get(CREATED).and_then(|text| parse_timestamp(text))
 }
 
-fn moment(text: &str) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc3339(text).ok().map(|moment| moment.to_utc())
+fn parse_timestamp(text: &str) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc3339(text).ok().map(|timestamp| timestamp.to_utc())
 }
 
 /// A media type without its parameters.
@@ -191,12 +191,12 @@ impl Descriptor {
         Digest::parse(&self.digest).map_err(|error| error.to_string())
     }
 
-    /// Whether an index lists a blob by it. BuildKit's registry cache is an index of layers and of a
-    /// configuration (`application/vnd.buildkit.cacheconfig.v0`); asked for such a one as a manifest,
-    /// distribution 2.8 answers 500.
+    /// Whether an entry of an index is a blob. BuildKit's registry cache is an index of layers and a configuration
+    /// (`application/vnd.buildkit.cacheconfig.v0`); when one of them is requested as a manifest, distribution 2.8 answers
+    /// 500.
     ///
-    /// Every type of manifest so far has "manifest" or "index" in its name. What has no type, or one of a
-    /// manifest that is unknown here, is asked for as a manifest: it may need others.
+    /// Every type of manifest so far has "manifest" or "index" in its name. An entry without a type, or with an unknown
+    /// type of manifest, counts as a manifest: it may need others.
     fn is_blob(&self) -> bool {
         let media_type = essence(&self.media_type).to_ascii_lowercase();
         !(media_type.is_empty() || media_type.contains("manifest") || media_type.contains("index"))
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_names_the_configuration_that_tells_its_age() {
+    fn image_has_a_configuration() {
         let manifest =
             parse(OCI, &image(IMAGE_CONFIGS[0], "application/vnd.oci.image.layer.v1.tar+gzip")).unwrap();
         assert_eq!(manifest.kind, Kind::Image);
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn an_artifact_tells_its_age_by_annotation_only() {
+    fn artifact_has_its_age_in_an_annotation() {
         for (config, layer) in [
             (
                 "application/vnd.cncf.helm.config.v1+json",
@@ -265,12 +265,12 @@ mod tests {
             let manifest = parse(OCI, &image(config, layer)).unwrap();
             assert_eq!((manifest.kind, manifest.config()), (Kind::Artifact, None), "{layer}");
             let Facts::Known { created, .. } = manifest.facts else { panic!("{layer}") };
-            assert_eq!(created, moment("2026-01-02T03:04:05Z"));
+            assert_eq!(created, parse_timestamp("2026-01-02T03:04:05Z"));
         }
     }
 
     #[test]
-    fn an_index_lists_its_children() {
+    fn index_lists_its_children() {
         let body = format!(
             r#"{{"manifests":[{{"digest":"{}"}}],"subject":{{"digest":"{}"}}}}"#,
             digest("aa"),
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_index_lists_by_another_type_than_a_manifest_s_is_a_blob() {
+    fn index_entry_of_another_type_is_a_blob() {
         let check = |media_type: &str, is_blob: bool| {
             let body = format!(
                 r#"{{"manifests":[{{"mediaType":"{media_type}","digest":"{}","size":5}}]}}"#,
@@ -304,12 +304,12 @@ mod tests {
         }
         check("application/vnd.oci.artifact.manifest.v1+json", false);
         check("", false);
-        let typeless = format!(r#"{{"manifests":[{{"digest":"{}"}}]}}"#, digest("aa"));
-        assert_eq!(parse(INDEXES[0], &typeless).unwrap().children.len(), 1);
+        let untyped = format!(r#"{{"manifests":[{{"digest":"{}"}}]}}"#, digest("aa"));
+        assert_eq!(parse(INDEXES[0], &untyped).unwrap().children.len(), 1);
     }
 
     #[test]
-    fn what_is_not_understood_is_an_error() {
+    fn manifest_that_is_invalid_is_an_error() {
         for (media_type, body) in [
             (OCI, "{"),
             (OCI, "[]"),
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_tells_age_and_labels() {
+    fn image_facts_are_age_and_labels() {
         let labels = |pairs: &[(&str, &str)]| {
             pairs
                 .iter()
@@ -334,7 +334,7 @@ mod tests {
         };
         let annotations = labels(&[("a", "1"), ("b", "1")]);
         let facts = |config: &str| image_facts(&annotations, config.as_bytes());
-        let created = moment("2026-01-02T03:04:05.678Z");
+        let created = parse_timestamp("2026-01-02T03:04:05.678Z");
         assert_eq!(
             facts(r#"{"created":"2026-01-02T03:04:05.678Z","config":{"Labels":{"b":"2"}}}"#),
             Facts::Known { created, labels: labels(&[("a", "1"), ("b", "2")]) }

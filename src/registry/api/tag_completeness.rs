@@ -1,23 +1,23 @@
-//! Whether a registry is one whose lists of tags leave tags out.
+//! Whether the lists of tags of a registry are complete.
 //!
 //! Distribution 3.1.0 and 3.1.1 with the S3 driver do not list a tag whose name begins with the name of another tag:
-//! `v1` hides `v1.0` (distribution issue 4891). Nothing in such a list says so, so the registry is told by
-//! its version and its storage, as far as they can be told from outside.
+//! `v1` hides `v1.0` (distribution issue 4891). Nothing in such a list shows this, so these registries are recognized by
+//! version and storage, as far as the API reveals them.
 
 use reqwest::{Method, StatusCode};
 use url::Url;
 
-use super::auth::Scope;
-use super::error::{Error, Kind};
+use super::client::{Request, Response};
 use super::product::Product;
-use super::read::{LIST_BYTES, MANIFEST_BYTES, Reader};
-use super::transport::{Request, Response};
+use super::reader::{MAX_LIST_BYTES, MAX_MANIFEST_BYTES, Reader};
 use crate::model::{Digest, RepositoryName};
+use crate::registry::auth::scope::Scope;
+use crate::registry::transport::error::{Error, Kind};
 
-/// Whatever a registry says of a list that is asked for in an odd way.
-const LISTS: &[StatusCode] = &[StatusCode::OK, StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND];
-/// A blob, where it is, or that it is not there. Redirects among the answers have it followed none.
-const PLACES: &[StatusCode] = &[
+/// The answers to a list with an invalid page size.
+const LIST_STATUSES: &[StatusCode] = &[StatusCode::OK, StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND];
+/// The answers to a request for a blob. With redirects among them, none is followed.
+const BLOB_STATUSES: &[StatusCode] = &[
     StatusCode::OK,
     StatusCode::NOT_FOUND,
     StatusCode::MOVED_PERMANENTLY,
@@ -26,47 +26,49 @@ const PLACES: &[StatusCode] = &[
     StatusCode::TEMPORARY_REDIRECT,
     StatusCode::PERMANENT_REDIRECT,
 ];
-/// Object stores whose drivers in distribution list everything: Google's and Azure's.
-const COMPLETE: [&str; 2] = [".googleapis.com", ".core.windows.net"];
-/// No tag comes after it: it is beyond the letters, and no character of a tag.
-const BEYOND_ALL: &str = "~";
+/// The hosts of object stores whose drivers in distribution list all tags: Google's and Azure's.
+const COMPLETE_STORES: [&str; 2] = [".googleapis.com", ".core.windows.net"];
+/// It sorts after every tag: it sorts after all letters, and no tag contains it.
+const AFTER_ALL_TAGS: &str = "~";
 
-/// Whether a registry's lists of tags leave some out.
+/// Whether the lists of tags of a registry are complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TagCompleteness {
-    /// They do not.
+    /// They are.
     Complete,
-    /// They do if it stores in S3, which cannot be seen from outside.
+    /// They are not if the registry stores in S3, which its API does not show.
     IncompleteOnS3,
-    /// They may.
+    /// They may be incomplete.
     PossiblyIncomplete,
 }
 
 impl Reader {
-    /// Whether lists of tags may lack some. `blobs` are some that the registry should have, in repositories of
-    /// theirs, the more the better: where one leads shows where the registry stores. Where none is found, it may.
+    /// Whether the lists of tags are complete. `blobs` are some blobs that the registry should have, with their repositories,
+    /// the more the better: the redirect of a blob shows where the registry stores. If none is found, they may be
+    /// incomplete.
     ///
-    /// Asks harmless questions, and only a registry without the referrers API needs to be asked.
+    /// It changes nothing. It is not needed for a registry with the referrers API.
     pub async fn tag_completeness(
         &self,
         blobs: &[(RepositoryName, Option<Digest>)],
     ) -> Result<TagCompleteness, Error> {
         let Some((repository, _)) = blobs.first() else { return Ok(TagCompleteness::Complete) };
-        if self.transport.product() != Product::Other || !self.is_distribution_3_1(repository).await? {
+        if self.client.product() != Product::Other || !self.is_distribution_3_1(repository).await? {
             return Ok(TagCompleteness::Complete);
         }
         for (repository, digest) in blobs {
             let Some(digest) = digest else { continue };
-            let url = self.transport.url(&format!("{repository}/blobs/{digest}"));
-            let request = Request::get(url, Scope::pull(repository.as_str()), PLACES, MANIFEST_BYTES);
+            let url = self.client.url(&format!("{repository}/blobs/{digest}"));
+            let request =
+                Request::get(url, Scope::pull(repository.as_str()), BLOB_STATUSES, MAX_MANIFEST_BYTES);
             let request = Request { method: Method::HEAD, ..request };
-            let response = self.transport.send(&request).await?;
+            let response = self.client.send(&request).await?;
             match response.status {
                 StatusCode::OK => return Ok(TagCompleteness::IncompleteOnS3),
                 StatusCode::NOT_FOUND => {}
                 _ => {
-                    if let Some(hides) = store(&request.url, &response) {
-                        return Ok(hides);
+                    if let Some(completeness) = by_redirect(&request.url, &response) {
+                        return Ok(completeness);
                     }
                 }
             }
@@ -74,9 +76,9 @@ impl Reader {
         Ok(TagCompleteness::PossiblyIncomplete)
     }
 
-    /// Only distribution 3 has this code for a page size that is no number of entries, and others give any list
-    /// they have. Of its versions, 3.1.0 and 3.1.1 say `null` where others list no tags by an empty list. What is
-    /// as good as no answer is no evidence that it is another version.
+    /// Only distribution 3 has this error code for a negative page size; other registries send a list. Of its versions, 3.1.0
+    /// and 3.1.1 have `null` for no tags, and others an empty list. An answer that is neither does not prove that it is
+    /// another version.
     async fn is_distribution_3_1(&self, repository: &RepositoryName) -> Result<bool, Error> {
         let (request, answer) = self.list(repository, &[("n", "-1")], true).await;
         let is_3 = match answer {
@@ -86,12 +88,12 @@ impl Reader {
                 error.has_code("PAGINATION_NUMBER_INVALID")
             }
             Ok(_) => false,
-            // Not even asked, or not let in: then nothing more can be found out either.
+            // The request was not sent or not allowed, and neither would the next one be.
             Err(error) if matches!(error.kind, Kind::Unavailable | Kind::Unauthorized) => return Err(error),
-            // What stands before a registry may forbid so odd a question.
+            // A proxy may forbid such an unusual request.
             Err(_) => false,
         };
-        let (_, answer) = self.list(repository, &[("n", "1"), ("last", BEYOND_ALL)], false).await;
+        let (_, answer) = self.list(repository, &[("n", "1"), ("last", AFTER_ALL_TAGS)], false).await;
         let response = match answer {
             Err(error)
                 if !is_3 && matches!(error.kind, Kind::Forbidden | Kind::Unsupported | Kind::Invalid) =>
@@ -115,25 +117,26 @@ impl Reader {
         query: &[(&str, &str)],
         once: bool,
     ) -> (Request<'static>, Result<Response, Error>) {
-        let mut url = self.transport.url(&format!("{repository}/tags/list"));
+        let mut url = self.client.url(&format!("{repository}/tags/list"));
         url.query_pairs_mut().extend_pairs(query);
-        let request = Request::get(url, Scope::pull(repository.as_str()), LISTS, LIST_BYTES);
+        let request = Request::get(url, Scope::pull(repository.as_str()), LIST_STATUSES, MAX_LIST_BYTES);
         let request = Request { once, ..request };
-        let answer = self.transport.send(&request).await;
+        let answer = self.client.send(&request).await;
         (request, answer)
     }
 }
 
-/// What a redirect of a blob tells of where the registry stores. One that leaves the path as it is tells nothing: a
-/// proxy before the registry wants another scheme or host.
-fn store(asked: &Url, response: &Response) -> Option<TagCompleteness> {
-    let Some(target) = response.header("location").and_then(|target| asked.join(target).ok()) else {
+/// What the redirect of a blob shows about the storage. `None` if the path is unchanged: then a proxy in front of the
+/// registry wants another scheme or host.
+fn by_redirect(requested: &Url, response: &Response) -> Option<TagCompleteness> {
+    let Some(target) = response.header("location").and_then(|target| requested.join(target).ok()) else {
         return Some(TagCompleteness::PossiblyIncomplete);
     };
     let host = target.host_str().unwrap_or_default();
-    let is_complete = COMPLETE.iter().any(|end| host.ends_with(end) || host == &end[1..]);
-    let hides = if is_complete { TagCompleteness::Complete } else { TagCompleteness::PossiblyIncomplete };
-    (target.path() != asked.path()).then_some(hides)
+    let is_complete = COMPLETE_STORES.iter().any(|end| host.ends_with(end) || host == &end[1..]);
+    let completeness =
+        if is_complete { TagCompleteness::Complete } else { TagCompleteness::PossiblyIncomplete };
+    (target.path() != requested.path()).then_some(completeness)
 }
 
 #[cfg(test)]
@@ -143,13 +146,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_redirect_to_s3_is_told_from_others() {
-        let asked = Url::parse("http://r.example.com/v2/app/blobs/sha256:ab").unwrap();
+    fn by_redirect_recognizes_object_stores() {
+        let requested = Url::parse("http://r.example.com/v2/app/blobs/sha256:ab").unwrap();
         let check = |target: &str, expected: Option<TagCompleteness>| {
             let headers = HeaderMap::from_iter([(LOCATION, target.parse().unwrap())]);
             let (status, body) = (StatusCode::TEMPORARY_REDIRECT, Vec::new().into());
             let response = Response { status, headers, body, may_be_applied: false };
-            assert_eq!(store(&asked, &response), expected, "{target}");
+            assert_eq!(by_redirect(&requested, &response), expected, "{target}");
         };
         check(
             "https://bucket.s3.amazonaws.com/docker/registry/v2/blobs/sha256/ab/ab/data?X-Amz-Signature=1",

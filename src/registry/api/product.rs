@@ -1,12 +1,12 @@
-//! Which product a registry is, as far as its address or its token service tells.
+//! The product that a registry is, by its address or its token service.
 //!
-//! It decides words, and what may be hoped for before anybody has asked. What a registry answers counts
-//! for more.
+//! It selects error texts, and what is assumed about a registry before the first answer. The answers of a registry take
+//! precedence.
 
-use super::auth::Challenge;
-use super::transport::Transport;
+use super::client::Client;
+use crate::registry::auth::challenge::Challenge;
 
-/// The products that differ from the others where it matters.
+/// The products that are handled differently from others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Product {
     DockerHub,
@@ -18,7 +18,7 @@ pub(super) enum Product {
 }
 
 impl Product {
-    /// By the host that the configuration names, and by the name that its token service goes by.
+    /// By the host in the configuration, and by the name of the token service.
     fn of(host: &str, service: Option<&str>) -> Self {
         match (host, service.unwrap_or_default()) {
             ("docker.io" | "index.docker.io" | "registry-1.docker.io", _) | (_, "registry.docker.io") => {
@@ -31,27 +31,27 @@ impl Product {
         }
     }
 
-    /// Where to delete instead, on a registry that never does it by this API.
-    pub(super) fn other_way(self) -> Option<&'static str> {
+    /// How to delete instead, on a registry that does not support it by this API.
+    pub(super) fn alternative(self) -> Option<&'static str> {
         match self {
             Self::DockerHub => Some(
-                "Docker Hub does not delete by the registry API: delete on hub.docker.com or by Docker Hub's \
-                 own API what the plan names, and set `mode: plan`",
+                "Docker Hub does not support deletion by the registry API: set `mode: plan`, and delete what the plan \
+                 lists on hub.docker.com or by Docker Hub's own API",
             ),
             Self::Ghcr => Some(
-                "the GitHub container registry does not delete by the registry API: delete on github.com or by \
-                 GitHub's own API the package versions whose digests the plan names, and set `mode: plan`",
+                "the GitHub container registry does not support deletion by the registry API: set `mode: plan`, and delete \
+                 the package versions whose digests the plan lists on github.com or by GitHub's own API",
             ),
             Self::GitLab | Self::Harbor | Self::Other => None,
         }
     }
 }
 
-impl Transport {
-    /// The product, as far as it is known by now.
+impl Client {
+    /// The product, as far as it is known yet.
     pub(super) fn product(&self) -> Product {
-        let host = self.base.host_str().unwrap_or_default();
-        match self.session.challenge() {
+        let host = self.host();
+        match self.authenticator.challenge() {
             Some(Challenge::Token { service, .. }) => Product::of(host, service.as_deref()),
             Some(Challenge::Basic) | None => Product::of(host, None),
         }
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_product_is_known_by_its_host_or_its_token_service() {
+    fn of_recognizes_hosts_and_token_services() {
         for (host, service, product) in [
             ("registry-1.docker.io", None, Product::DockerHub),
             ("docker.io", None, Product::DockerHub),

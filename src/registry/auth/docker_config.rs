@@ -1,6 +1,6 @@
 //! A Docker configuration file as docker, podman and skopeo write it: which of its credentials are for a registry.
 //!
-//! It reads text and neither files nor helpers. Its errors name keys and never what stands behind them.
+//! It parses text; it reads no file and runs no helper. Its errors name keys and never values.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -10,26 +10,26 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use secrecy::SecretString;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::auth::Credentials;
+use super::credentials::Credentials;
+use super::json;
 
-/// Some tools leave the padding out.
+/// Some tools omit the padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// What Docker calls its Hub in this file and before its helpers.
+/// The name of Docker Hub in this file and for helpers.
 const HUB: &str = "https://index.docker.io/v1/";
-/// All of these are the Hub.
+/// The hosts of Docker Hub.
 const HUB_HOSTS: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
 
-/// The file, as far as it is about credentials.
+/// The parts of the file that concern credentials.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct DockerConfig {
+pub(crate) struct DockerConfig {
     auths: Option<BTreeMap<String, Option<Entry>>>,
     cred_helpers: Option<BTreeMap<String, String>>,
     creds_store: Option<String>,
@@ -44,23 +44,23 @@ struct Entry {
     registrytoken: Option<String>,
 }
 
-/// Where credentials for a registry are to be had.
+/// A source of credentials for a registry.
 #[derive(Debug)]
-pub(super) enum Place {
-    /// A program knows them, if it is asked for this server.
+pub(crate) enum CredentialSource {
+    /// A credential helper, which has them under this server name.
     Helper { name: String, server: String },
-    /// They are in the file.
-    Here(Credentials),
+    /// The file itself.
+    File(Credentials),
 }
 
 impl DockerConfig {
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
-        read(text)
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        json::parse(text)
     }
 
-    /// Where the credentials for this registry are, in the order in which to ask; there is at least one place.
-    pub(super) fn places(&self, registry: &Url) -> Result<Vec<Place>, String> {
-        let server = server(registry);
+    /// The sources of credentials for this registry, in the order in which to try them; there is at least one.
+    pub(crate) fn sources(&self, registry: &Url) -> Result<Vec<CredentialSource>, String> {
+        let server = server_name(registry);
         let entries: BTreeMap<&str, &Entry> = self
             .auths
             .iter()
@@ -68,13 +68,16 @@ impl DockerConfig {
             .filter_map(|(key, entry)| Some((key.as_str(), entry.as_ref()?)))
             .collect();
         let helpers = self.cred_helpers.iter().flatten();
-        let own =
-            best(helpers.map(|(key, helper)| (key.as_str(), helper.as_str())), registry, "credHelpers")?;
-        // With a store, the key of an entry that is empty is the name under which the store has it.
-        let stored = || best(entries.keys().map(|key| (*key, ())), registry, "auths");
+        let own = best_match(
+            helpers.map(|(key, helper)| (key.as_str(), helper.as_str())),
+            registry,
+            "credHelpers",
+        )?;
+        // With a store, the key of an empty entry is the name under which the store has the credentials.
+        let stored = || best_match(entries.keys().map(|key| (*key, ())), registry, "auths");
         let helper = match (own, self.creds_store.as_deref()) {
-            (Some(Found { key, value, fit }), _) => {
-                let server = if matches!(fit, Fit::Path(_) | Fit::Elsewhere) {
+            (Some(Found { key, value, quality }), _) => {
+                let server = if matches!(quality, MatchQuality::Path(_) | MatchQuality::OtherPath) {
                     key.to_owned()
                 } else {
                     server.clone()
@@ -88,44 +91,44 @@ impl DockerConfig {
             }
             (None, None) => None,
         };
-        let mut places = Vec::new();
-        // Docker writes an empty name where the file itself is meant.
+        let mut sources = Vec::new();
+        // Docker writes an empty name for the file itself.
         if let Some((at, name, server)) = helper.filter(|(_, name, _)| !name.is_empty()) {
-            if !is_plain(name) {
+            if !is_helper_name(name) {
                 return Err(format!(
-                    "{at}: `{name}` is no name of a helper: write a word such as `ecr-login`"
+                    "{at}: `{name}` is not the name of a helper: use a name such as `ecr-login`"
                 ));
             }
-            places.push(Place::Helper { name: name.to_owned(), server });
+            sources.push(CredentialSource::Helper { name: name.to_owned(), server });
         }
-        let filled = entries.iter().filter(|(_, entry)| entry.says_something());
-        let found = best(filled.map(|(key, entry)| (*key, *entry)), registry, "auths");
-        let here = found.and_then(|found| {
+        let filled = entries.iter().filter(|(_, entry)| entry.has_credentials());
+        let found = best_match(filled.map(|(key, entry)| (*key, *entry)), registry, "auths");
+        let in_file = found.and_then(|found| {
             let Some(Found { key, value, .. }) = found else { return Ok(None) };
             value.credentials().map(Some).map_err(|problem| format!("auths.`{key}`{problem}"))
         });
-        match here {
-            Ok(here) => places.extend(here.map(Place::Here)),
-            // What is wrong there does not matter where a helper is to be asked.
-            Err(problem) if places.is_empty() => return Err(problem),
+        match in_file {
+            Ok(credentials) => sources.extend(credentials.map(CredentialSource::File)),
+            // An invalid entry does not matter where there is a helper.
+            Err(problem) if sources.is_empty() => return Err(problem),
             Err(_) => {}
         }
-        if places.is_empty() {
-            return Err(format!("there are no credentials for `{server}` in it: {}", self.way_out()));
+        if sources.is_empty() {
+            return Err(format!("there are no credentials for `{server}` in it: {}", self.next_step()));
         }
-        Ok(places)
+        Ok(sources)
     }
 
-    /// What to do where a registry is not known.
-    pub(super) fn way_out(&self) -> String {
+    /// What to do where there are no credentials for a registry.
+    fn next_step(&self) -> String {
         let keys: Vec<String> = self.auths.iter().flatten().map(|(key, _)| format!("`{key}`")).collect();
-        let knows = if keys.is_empty() { String::new() } else { format!(" (it knows {})", keys.join(", ")) };
-        format!("log in to the registry with `docker login` or `podman login`, or name another file{knows}")
+        let has = if keys.is_empty() { String::new() } else { format!(" (it has {})", keys.join(", ")) };
+        format!("log in to the registry with `docker login` or `podman login`, or name another file{has}")
     }
 }
 
 impl Entry {
-    fn says_something(&self) -> bool {
+    fn has_credentials(&self) -> bool {
         let fields = [&self.auth, &self.username, &self.password, &self.identitytoken, &self.registrytoken];
         fields.into_iter().any(|field| filled(field).is_some())
     }
@@ -150,7 +153,7 @@ impl Entry {
     }
 }
 
-/// Reads `auth`: user and password with a colon between them, in base64.
+/// Decodes `auth`: `user:password` in base64.
 fn pair(text: &str) -> Result<(String, String), String> {
     let problem = ".auth: not the base64 form of `user:password`: log in to the registry once more";
     let bytes = BASE64.decode(text.trim()).map_err(|_| problem)?;
@@ -163,13 +166,13 @@ fn filled(field: &Option<String>) -> Option<&str> {
     field.as_deref().filter(|text| !text.is_empty())
 }
 
-/// Whether a name can be put behind `docker-credential-` and leads to no other folder.
-fn is_plain(name: &str) -> bool {
+/// Whether a name can follow `docker-credential-` without leading to another folder.
+fn is_helper_name(name: &str) -> bool {
     name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
-/// How Docker calls a registry: its host, with a port if it is not the usual one.
-pub(super) fn server(registry: &Url) -> String {
+/// Docker's name for a registry: its host, with the port if it is not the default.
+pub(super) fn server_name(registry: &Url) -> String {
     let host = registry.host_str().unwrap_or_default();
     match registry.port() {
         _ if HUB_HOSTS.contains(&host) => HUB.to_owned(),
@@ -178,92 +181,74 @@ pub(super) fn server(registry: &Url) -> String {
     }
 }
 
-/// How a key fits a registry, the best first.
+/// How well a key matches a registry, the best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Fit {
-    /// The path of the key is this much of the registry's own.
+enum MatchQuality {
+    /// The path of the key is a prefix of the registry's path, of this length.
     Path(Reverse<usize>),
     /// Host and port.
     Exact,
-    /// The same host and port in other words. Docker's own words for its Hub come first, and http last.
-    Spelled(u8),
+    /// The same host and port in another form. Docker's own name for its Hub comes first, and http last.
+    Alias(u8),
     /// Another path on the same host, such as a namespace of podman.
-    Elsewhere,
+    OtherPath,
 }
 
 struct Found<'a, T> {
     key: &'a str,
     value: T,
-    fit: Fit,
+    quality: MatchQuality,
 }
 
-/// The key that fits best, if any does.
-fn best<'a, T>(
+/// The key that matches best, if any does.
+fn best_match<'a, T>(
     keys: impl Iterator<Item = (&'a str, T)>,
     registry: &Url,
     section: &str,
 ) -> Result<Option<Found<'a, T>>, String> {
-    let fitting = keys.filter_map(|(key, value)| Some(Found { key, value, fit: fit(key, registry)? }));
-    let mut fitting: Vec<_> = fitting.collect();
-    fitting.sort_by_key(|found| found.fit);
-    if fitting.len() > 1 && fitting[0].fit == Fit::Elsewhere {
-        let keys: Vec<String> = fitting.iter().map(|found| format!("`{}`", found.key)).collect();
+    let matching =
+        keys.filter_map(|(key, value)| Some(Found { key, value, quality: match_quality(key, registry)? }));
+    let mut matching: Vec<_> = matching.collect();
+    matching.sort_by_key(|found| found.quality);
+    if matching.len() > 1 && matching[0].quality == MatchQuality::OtherPath {
+        let keys: Vec<String> = matching.iter().map(|found| format!("`{}`", found.key)).collect();
         return Err(format!(
             "{section}: {} are all for paths on this host, and none is for `{}` itself: add a key for it",
             keys.join(", "),
-            server(registry)
+            server_name(registry)
         ));
     }
-    Ok(fitting.into_iter().next())
+    Ok(matching.into_iter().next())
 }
 
-/// Keys are `host`, `host:port` or `host/path`, or the whole with a scheme, mostly with `/v1/` at the end.
-fn fit(key: &str, registry: &Url) -> Option<Fit> {
+/// Keys are `host`, `host:port` or `host/path`, with or without a scheme, often with `/v1/` at the end.
+fn match_quality(key: &str, registry: &Url) -> Option<MatchQuality> {
     let (scheme, rest) = key.split_once("://").map_or((None, key), |(scheme, rest)| (Some(scheme), rest));
-    // A port that is left out is the usual one of the registry's scheme.
-    let place = Url::parse(&format!("{}://{rest}", registry.scheme())).ok()?;
+    // A key without a port has the default port of the registry's scheme.
+    let url = Url::parse(&format!("{}://{rest}", registry.scheme())).ok()?;
     let host = |url: &Url| {
         let host = url.host_str()?.to_owned();
         Some(if HUB_HOSTS.contains(&host.as_str()) { "docker.io".to_owned() } else { host })
     };
-    if host(&place)? != host(registry)? || place.port_or_known_default() != registry.port_or_known_default() {
+    if host(&url)? != host(registry)? || url.port_or_known_default() != registry.port_or_known_default() {
         return None;
     }
-    let path = place.path().trim_matches('/');
+    let path = url.path().trim_matches('/');
     let path = path.strip_suffix("v1").or_else(|| path.strip_suffix("v2")).map_or(path, |rest| {
         if rest.is_empty() || rest.ends_with('/') { rest.trim_end_matches('/') } else { path }
     });
     let own = registry.path().trim_matches('/');
-    let is_above = own.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let is_prefix = own.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     Some(match path {
-        "" if key == HUB => Fit::Spelled(0),
-        "" if scheme == Some("http") => Fit::Spelled(2),
-        "" if scheme.is_some() || rest.contains('/') || place.host_str() != registry.host_str() => {
-            Fit::Spelled(1)
+        "" if key == HUB => MatchQuality::Alias(0),
+        "" if scheme == Some("http") => MatchQuality::Alias(2),
+        "" if scheme.is_some() || rest.contains('/') || url.host_str() != registry.host_str() => {
+            MatchQuality::Alias(1)
         }
-        "" => Fit::Exact,
-        path if is_above => Fit::Path(Reverse(path.len())),
-        _ => Fit::Elsewhere,
+        "" => MatchQuality::Exact,
+        path if is_prefix => MatchQuality::Path(Reverse(path.len())),
+        _ => MatchQuality::OtherPath,
     })
-}
-
-/// Reads JSON whose values may be secrets: the error tells where it is wrong and not what stands there.
-pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, String> {
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let value: Result<T, _> = serde_path_to_error::deserialize(&mut deserializer);
-    let value = value.map_err(|error| {
-        let (path, error) = (error.path().to_string(), error.into_inner());
-        let place = format!("line {}, column {}", error.line(), error.column());
-        if error.is_data() {
-            format!("`{path}` ({place}) is not of the right kind")
-        } else {
-            format!("not JSON at {place}")
-        }
-    })?;
-    deserializer
-        .end()
-        .map_err(|error| format!("not JSON at line {}, column {}", error.line(), error.column()))?;
-    Ok(value)
 }
 
 #[cfg(test)]
@@ -272,25 +257,25 @@ mod tests {
 
     use super::*;
 
-    /// What is found for a registry, in short words.
+    /// The sources for a registry, as one line of text.
     fn found(text: &str, registry: &str) -> String {
-        let places = DockerConfig::parse(text).and_then(|config| config.places(&registry.parse().unwrap()));
-        let places = match places {
-            Ok(places) => places,
+        let sources = DockerConfig::parse(text).and_then(|config| config.sources(&registry.parse().unwrap()));
+        let sources = match sources {
+            Ok(sources) => sources,
             Err(error) => return error,
         };
-        let words = places.into_iter().map(|place| match place {
-            Place::Helper { name, server } => format!("ask {name} for {server}"),
-            Place::Here(Credentials::Basic { username, password }) => {
+        let texts = sources.into_iter().map(|place| match place {
+            CredentialSource::Helper { name, server } => format!("ask {name} for {server}"),
+            CredentialSource::File(Credentials::Basic { username, password }) => {
                 format!("{username} with {}", password.expose_secret())
             }
-            Place::Here(Credentials::Identity { username, token }) => {
+            CredentialSource::File(Credentials::Identity { username, token }) => {
                 format!("{} exchanges {}", username.unwrap_or_default(), token.expose_secret())
             }
-            Place::Here(Credentials::Bearer(token)) => format!("bearer {}", token.expose_secret()),
-            Place::Here(Credentials::Anonymous) => "nobody".to_owned(),
+            CredentialSource::File(Credentials::Bearer(token)) => format!("bearer {}", token.expose_secret()),
+            CredentialSource::File(Credentials::Anonymous) => "anonymous".to_owned(),
         });
-        words.collect::<Vec<_>>().join(", ")
+        texts.collect::<Vec<_>>().join(", ")
     }
 
     /// What is found where the password of each key is its number.
@@ -309,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_holds_credentials_in_one_of_five_forms() {
+    fn entry_has_credentials_in_one_of_five_forms() {
         let encode = |text: &str| BASE64.encode(text);
         let auth = |text: &str| format!("{{\"auth\":\"{}\"}}", encode(text));
         check_entry(&auth("ann:hunter2"), "ann with hunter2");
@@ -330,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_is_wrong_names_its_key_and_no_secret() {
+    fn entry_that_is_invalid_is_named_without_its_secret() {
         let problem =
             "auths.`r`.auth: not the base64 form of `user:password`: log in to the registry once more";
         for entry in [r#"{"auth":"hunter2!"}"#, r#"{"auth":"aHVudGVyMg=="}"#, r#"{"auth":"Omh1bnRlcjI="}"#] {
@@ -350,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_a_host_with_or_without_port_scheme_and_path() {
+    fn key_may_have_a_port_a_scheme_and_a_path() {
         let registry = "https://r.example.com/";
         for key in [
             "r.example.com",
@@ -373,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_another_server_is_not_used() {
+    fn key_of_another_server_is_not_used() {
         for (key, registry) in [
             ("r.example.com:5000", "https://r.example.com/"),
             ("r.example.com", "https://r.example.com:5000/"),
@@ -384,17 +369,17 @@ mod tests {
             ("", "https://r.example.com/"),
             ("https://", "https://r.example.com/"),
         ] {
-            let server = server(&registry.parse().unwrap());
+            let server = server_name(&registry.parse().unwrap());
             let expected = format!(
                 "there are no credentials for `{server}` in it: log in to the registry with `docker login` or \
-                 `podman login`, or name another file (it knows `{key}`)"
+                 `podman login`, or name another file (it has `{key}`)"
             );
             check_keys(&[key], registry, &expected);
         }
     }
 
     #[test]
-    fn the_most_specific_key_wins() {
+    fn key_that_is_most_specific_is_used() {
         let all = ["http://r", "https://r/v1/", "r", "r/a", "r/a/b", "r/ab", "https://r/v2/"];
         check_keys(&all, "https://r/", "u with 2");
         check_keys(&all, "https://r/a/", "u with 3");
@@ -406,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_for_another_path_is_used_where_it_is_the_only_one() {
+    fn key_for_another_path_is_used_when_it_is_the_only_one() {
         check_keys(&["r/team", "other"], "https://r/", "u with 0");
         check_keys(
             &["r/team", "r/web"],
@@ -416,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hub_has_several_names() {
+    fn key_may_be_any_name_of_docker_hub() {
         for registry in ["https://registry-1.docker.io/", "https://index.docker.io/", "https://docker.io/"] {
             for key in [HUB, "docker.io", "index.docker.io", "registry-1.docker.io", "https://docker.io/v2/"]
             {
@@ -429,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn helpers_come_before_the_store_and_the_store_before_the_file() {
+    fn sources_are_the_helper_then_the_store_then_the_file() {
         let auths = r#""auths":{"r":{"username":"u","password":"p"}}"#;
         let check = |rest: &str, registry: &str, expected: &str| {
             assert_eq!(found(&format!("{{{auths}{rest}}}"), registry), expected, "{rest}");
@@ -451,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_is_asked_for_the_name_under_which_it_was_told() {
+    fn store_is_asked_for_the_key_of_the_entry() {
         let text = r#"{"auths":{"https://r/v2/":{}},"credsStore":"pass"}"#;
         assert_eq!(found(text, "https://r/"), "ask pass for https://r/v2/");
         let text = r#"{"auths":{"r/a":{"auth":"!"},"r/b":{"auth":"!"}},"credsStore":"pass"}"#;
@@ -462,12 +447,12 @@ mod tests {
     }
 
     #[test]
-    fn a_helper_is_a_plain_word() {
+    fn helper_name_cannot_lead_to_another_folder() {
         for name in ["../evil", "/bin/sh", "a b", "a\\u0000"] {
             let text = format!("{{\"credHelpers\":{{\"r\":\"{name}\"}}}}");
             let said = found(&text, "https://r/");
             assert!(
-                said.starts_with("credHelpers.`r`: `") && said.contains("is no name of a helper"),
+                said.starts_with("credHelpers.`r`: `") && said.contains("is not the name of a helper"),
                 "{said}"
             );
         }

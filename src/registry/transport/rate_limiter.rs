@@ -1,21 +1,22 @@
-//! An even pace of requests. It knows nothing of what they ask.
+//! A rate limit for requests.
 
 use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-/// Lets requests start at an even pace.
-pub(super) struct Pace {
+/// Lets requests start at even intervals.
+pub(super) struct RateLimiter {
     interval: Duration,
     next: Mutex<Instant>,
 }
 
-impl Pace {
+impl RateLimiter {
     pub(super) fn new(per_second: u32) -> Self {
         Self { interval: Duration::from_secs(1) / per_second.max(1), next: Mutex::new(Instant::now()) }
     }
 
+    /// Waits until the next request may start.
     pub(super) async fn wait(&self) {
         let start = {
             let mut next = self.next.lock().await;
@@ -32,11 +33,11 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn the_pace_holds() {
-        let pace = Pace::new(10);
+    async fn wait_keeps_requests_at_even_intervals() {
+        let limiter = RateLimiter::new(10);
         let begin = Instant::now();
         for _ in 0..21 {
-            pace.wait().await;
+            limiter.wait().await;
         }
         let taken = begin.elapsed();
         assert!((Duration::from_millis(1990)..Duration::from_millis(2100)).contains(&taken), "{taken:?}");
