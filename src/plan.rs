@@ -14,6 +14,7 @@ mod evaluate;
 mod evaluation;
 mod finding;
 mod graph;
+mod intent;
 mod limit;
 mod order;
 mod protection;
@@ -28,6 +29,7 @@ mod verdict;
 pub use age::{Evidence, MIN_OBSERVED_AGE, Source, Weight};
 pub use context::PlanContext;
 pub use finding::Finding;
+pub use intent::Intent;
 pub use limit::{Limit, Refusal};
 pub use reason::{RESTORED_STAYS, Reason};
 pub use registry::{Failure, Plan, Totals};
@@ -37,14 +39,16 @@ pub use verdict::{Counted, Verdict};
 use std::collections::BTreeSet;
 
 use crate::model::{Digest, Snapshot};
-use crate::policy::{Mode, Policy};
+use crate::policy::Policy;
 use evaluate::evaluate;
 use graph::Graph;
 use order::deletion_order;
 use resolve::resolve;
 
 /// Plans one repository: a verdict on everything in the snapshot.
-pub fn plan(snapshot: &Snapshot, policy: &Policy, context: &PlanContext<'_>) -> RepositoryPlan {
+pub fn plan(snapshot: &Snapshot, intent: &Intent, context: &PlanContext<'_>) -> RepositoryPlan {
+    let no_policy = Policy::default();
+    let policy = intent.policy().unwrap_or(&no_policy);
     let graph = Graph::of(snapshot);
     let nodes = 0..graph.nodes.len();
     let evidence: Vec<_> =
@@ -92,8 +96,7 @@ pub fn plan(snapshot: &Snapshot, policy: &Policy, context: &PlanContext<'_>) -> 
     let kept_manifests = kept.iter().map(|&node| planned(node, Vec::new(), 0));
     RepositoryPlan {
         repository: snapshot.repository.clone(),
-        policy: policy.name.clone(),
-        held_back: policy.mode == Mode::Plan,
+        intent: intent.clone(),
         tags: snapshot.tags.len(),
         counted: evaluations.iter().filter_map(|evaluation| evaluation.counted_as).collect(),
         kept: kept.len(),

@@ -14,8 +14,8 @@ use chrono::TimeDelta;
 
 use crate::model::{RepositoryName, Tag};
 
-/// One policy: the repositories it claims, and the rules for their tags.
-#[derive(Debug, Clone, PartialEq)]
+/// One policy: the repositories it claims, and the rules for their tags. The default claims and deletes nothing.
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Policy {
     /// What the operator calls it; unique.
     pub name: String,

@@ -108,7 +108,7 @@ impl<'a> Relations<'a> {
 }
 
 fn document(registry: &str, plan: &RepositoryPlan, planned: &Planned, relations: &Relations<'_>) -> Value {
-    let mut document = json!(ManifestDocument::of(planned, &plan.policy));
+    let mut document = json!(ManifestDocument::of(planned, plan.intent.policy_name()));
     let list = |others: &[&Planned]| {
         let others = others.iter().map(|other| {
             json!({ "digest": other.digest, "tags": other.tags, "kind": other.kind, "verdict": other.verdict })
@@ -138,11 +138,11 @@ fn print(context: RegistryContext<'_>, plan: &RepositoryPlan, planned: &Planned,
     print_line!("  size     {}", bytes(planned.bytes));
     let tags: Vec<&str> = planned.tags.iter().map(Tag::as_str).collect();
     print_line!("  tags     {}", if tags.is_empty() { "none".to_owned() } else { tags.join(", ") });
-    let policy = if plan.policy.is_empty() {
+    let policy = if plan.intent.policy().is_none() {
         "none claims this repository, so nothing in it is deleted".to_owned()
     } else {
         let rules = if planned.rules.is_empty() { "none".to_owned() } else { planned.rules.join(", ") };
-        format!("{}; rules that claim its tags: {rules}", plan.policy)
+        format!("{}; rules that claim its tags: {rules}", plan.intent.policy_name())
     };
     print_line!("  policy   {policy}");
     let text = match planned.verdict {
@@ -153,7 +153,7 @@ fn print(context: RegistryContext<'_>, plan: &RepositoryPlan, planned: &Planned,
     if planned.verdict == Verdict::Delete {
         if context.config.mode == Mode::Plan {
             print_line!("           (not deleted: the mode of the configuration is plan)");
-        } else if plan.held_back {
+        } else if plan.intent.is_held_back() {
             print_line!("           (not deleted: the mode of the policy is plan)");
         }
     }

@@ -111,7 +111,7 @@ fn document(
         facts.collect::<Vec<Value>>()
     };
     let repositories = plans.iter().map(|plan| {
-        let policy = (!plan.policy.is_empty()).then_some(&plan.policy);
+        let policy = plan.intent.policy().map(|policy| &policy.name);
         json!({ "repository": plan.repository, "policy": policy, "manifests": manifests(plan), "dangling_tags": plan.dangling_tags })
     });
     let repositories = repositories.collect::<Vec<Value>>();

@@ -268,14 +268,14 @@ impl PlanTable {
 fn verdict_cell(plan: &RepositoryPlan, planned: Verdict) -> Cell {
     match planned {
         Verdict::Keep => good(verdict(planned)),
-        Verdict::Delete if plan.held_back => notable(effective(plan, verdict(planned))),
+        Verdict::Delete if plan.intent.is_held_back() => notable(effective(plan, verdict(planned))),
         Verdict::Delete => bad(verdict(planned)),
     }
 }
 
 /// A verdict, in parentheses if the mode of the policy keeps a run from carrying it out.
 fn effective(plan: &RepositoryPlan, verdict: &str) -> String {
-    if plan.held_back { format!("({verdict})") } else { verdict.to_owned() }
+    if plan.intent.is_held_back() { format!("({verdict})") } else { verdict.to_owned() }
 }
 
 /// The totals of a plan in one line.
@@ -292,8 +292,11 @@ pub(super) fn summary(plan: &Plan, unclaimed: usize) -> String {
     if totals.untag > 0 {
         text += &format!("; {} to remove from kept images", count(totals.untag, "tag", "tags"));
     }
-    let plan_only: Vec<&RepositoryPlan> =
-        plan.repositories.iter().filter(|repository| repository.held_back && !repository.is_idle()).collect();
+    let plan_only: Vec<&RepositoryPlan> = plan
+        .repositories
+        .iter()
+        .filter(|repository| repository.intent.is_held_back() && !repository.is_idle())
+        .collect();
     if !plan_only.is_empty() {
         text += &format!(
             "; {} in which nothing is deleted, because the mode of the policy is plan",

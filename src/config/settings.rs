@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -42,7 +43,7 @@ pub struct Config {
     pub limits: Limits,
     /// At least one, with unique names. The first policy that claims a repository decides it. The default mode of a
     /// policy is [`Mode::Enforce`], so that the mode of the configuration decides alone.
-    pub policies: Vec<Policy>,
+    pub policies: Vec<Arc<Policy>>,
 }
 
 /// One registry and how regsweep connects to it.

@@ -19,6 +19,7 @@ mod values;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use chrono::TimeDelta;
 use chrono_tz::Tz;
@@ -66,7 +67,10 @@ pub(crate) fn config(written: schema::Config, env: Env<'_>, findings: &mut Findi
         registries,
         protect: written.protect.map(|protect| protect::protect(protect, findings)).unwrap_or_default(),
         limits: written.limits.map(|limits| limits::limits(&limits, findings)).unwrap_or_default(),
-        policies: policies::policies(written.policies, names.as_deref(), findings),
+        policies: policies::policies(written.policies, names.as_deref(), findings)
+            .into_iter()
+            .map(Arc::new)
+            .collect(),
     }
 }
 

@@ -104,7 +104,7 @@ impl fmt::Display for Refusal {
 /// Every limit that these plans would cross. What is held back or refused by repository is not going
 /// to happen, so it does not count against the registry.
 pub(super) fn refusals(repositories: &[RepositoryPlan], limits: &Limits) -> Vec<Refusal> {
-    let active = || repositories.iter().filter(|repository| !repository.held_back);
+    let active = || repositories.iter().filter(|repository| !repository.intent.is_held_back());
     let mut refusals: Vec<Refusal> =
         active().filter_map(|repository| percent_refusal(repository, limits)).collect();
     let deletions: usize = active()

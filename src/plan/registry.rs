@@ -57,7 +57,8 @@ impl Plan {
         refusals: &'a [Refusal],
     ) -> impl Iterator<Item = &'a RepositoryPlan> {
         self.repositories.iter().filter(|repository| {
-            !repository.held_back && !refusals.iter().any(|refusal| refusal.concerns(&repository.repository))
+            !repository.intent.is_held_back()
+                && !refusals.iter().any(|refusal| refusal.concerns(&repository.repository))
         })
     }
 

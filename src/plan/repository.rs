@@ -5,6 +5,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::age::Evidence;
+use super::intent::Intent;
 use super::reason::Reason;
 use super::verdict::{Counted, Verdict};
 use crate::model::{Digest, Kind, RepositoryName, Tag};
@@ -14,10 +15,8 @@ use crate::model::{Digest, Kind, RepositoryName, Tag};
 pub struct RepositoryPlan {
     /// The repository.
     pub repository: RepositoryName,
-    /// The policy that claims it.
-    pub policy: String,
-    /// Whether that policy only plans.
-    pub held_back: bool,
+    /// What the plan carries out.
+    pub intent: Intent,
     /// How many tags it has, including those of referrers.
     pub tags: usize,
     /// How `at_least` and `max_percent` count its manifests; without those that they do not count.

@@ -148,7 +148,7 @@ impl Setting {
         let parents_deleted = &BTreeSet::new();
         let context =
             PlanContext { now, timezone: *timezone, protect, tag_deletion: *tag_deletion, parents_deleted };
-        plan(snapshot, policy, &context)
+        plan(snapshot, &Intent::Policy(Arc::new(policy.clone())), &context)
     }
 
     fn protect(mut self, change: impl FnOnce(&mut Protect)) -> Self {
@@ -180,13 +180,10 @@ fn rules(rules: Vec<Rule>) -> Setting {
     Setting {
         policy: Policy {
             name: "apps".into(),
-            registries: None,
             repositories: Patterns::parse(&[".*"]).unwrap(),
-            exclude: Patterns::default(),
             mode: Mode::Enforce,
             rules,
-            untagged: None,
-            untag: Untagging::Native,
+            ..Policy::default()
         },
         protect: Protect { newer_than: TimeDelta::zero(), at_least: 0, ..Protect::default() },
         timezone: Tz::UTC,
@@ -1040,7 +1037,7 @@ mod limits {
     #[test]
     fn what_will_not_happen_does_not_count() {
         let mut held = of("b", 9, 3);
-        held.held_back = true;
+        held.intent = Intent::Policy(Arc::new(Policy { mode: Mode::Plan, ..Policy::default() }));
         check(
             vec![of("a", 1, 9), held, of("c", 9, 3)],
             Limits { max_percent: 75, max_deletions: 5 },

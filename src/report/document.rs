@@ -221,15 +221,16 @@ impl PlanDocument {
 
 impl RepositoryDocument {
     pub(super) fn of(plan: &RepositoryPlan) -> Self {
+        let policy = plan.intent.policy_name();
         Self {
             repository: plan.repository.clone(),
-            policy: plan.policy.clone(),
-            held_back: plan.held_back,
+            policy: policy.to_owned(),
+            held_back: plan.intent.is_held_back(),
             tags: plan.tags,
             kept: plan.kept,
             expired_bytes: plan.expired_bytes,
             referenced_bytes: plan.referenced_bytes,
-            manifests: plan.manifests.iter().map(|one| ManifestDocument::of(one, &plan.policy)).collect(),
+            manifests: plan.manifests.iter().map(|one| ManifestDocument::of(one, policy)).collect(),
             untag: plan.untag.iter().map(UntagDocument::of).collect(),
             dangling_tags: plan.dangling_tags.clone(),
         }
@@ -306,8 +307,11 @@ impl FailureDocument {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::policy::Limits;
+    use crate::plan::Intent;
+    use crate::policy::{Limits, Mode, Policy};
 
     fn planned(text: &str, frees: u64) -> Planned {
         Planned {
@@ -334,10 +338,11 @@ mod tests {
             kind: Kind::Image,
             rule: "builds".into(),
         };
+        let mode = if held_back { Mode::Plan } else { Mode::Enforce };
+        let policy = Policy { name: "p".into(), mode, ..Policy::default() };
         RepositoryPlan {
             repository: RepositoryName::parse(name).unwrap(),
-            policy: "p".into(),
-            held_back,
+            intent: Intent::Policy(Arc::new(policy)),
             tags: 9,
             counted: Vec::new(),
             kept: 3,

@@ -191,6 +191,7 @@ pub fn listed(list: &(impl Serialize + ?Sized)) -> String {
 mod tests {
     use super::*;
     use crate::model::RepositoryName;
+    use crate::plan::Intent;
     use crate::policy::Limits;
 
     #[test]
@@ -198,8 +199,7 @@ mod tests {
         let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
         let repository = RepositoryPlan {
             repository: RepositoryName::parse("team/app").unwrap(),
-            policy: "apps".into(),
-            held_back: false,
+            intent: Intent::Unclaimed,
             tags: 0,
             counted: Vec::new(),
             kept: 0,

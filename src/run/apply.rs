@@ -58,19 +58,9 @@ pub async fn apply(
     let work: Vec<RepositoryWork<'_>> = permitted
         .into_iter()
         .filter(|planned| !planned.is_idle())
-        .filter_map(|planned| {
-            let policy = context.policy_of(&planned.repository)?;
+        .map(|planned| {
             let features = scanned.features;
-            Some(RepositoryWork {
-                context,
-                planned,
-                policy,
-                features,
-                deleter,
-                journal,
-                stop: &stop,
-                progress,
-            })
+            RepositoryWork { context, planned, features, deleter, journal, stop: &stop, progress }
         })
         .collect();
     progress.deleting(work.iter().map(|work| work.planned.deletions().count()).sum());

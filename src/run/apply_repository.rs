@@ -322,7 +322,7 @@ impl Applying<'_> {
             repository: self.work.planned.repository.clone(),
             tag: untag.tag.clone(),
             digest: untag.digest.clone(),
-            policy: self.work.policy.name.clone(),
+            policy: self.work.planned.intent.policy_name().to_owned(),
         };
         tracing::info!(
             registry = %self.work.context.registry.name, repository = %untagged.repository, tag = %untagged.tag,
@@ -336,7 +336,7 @@ impl Applying<'_> {
             repository: self.work.planned.repository.clone(),
             digest: planned.digest.clone(),
             tags,
-            policy: self.work.policy.name.clone(),
+            policy: self.work.planned.intent.policy_name().to_owned(),
             bytes: planned.frees,
             already_gone: deletion == Deletion::AlreadyGone,
         };

@@ -7,7 +7,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::error::Error;
 use crate::config::{self, Config};
 use crate::model::{RepositoryName, duration};
-use crate::policy::{Patterns, Policy};
+use crate::plan::Intent;
+use crate::policy::Patterns;
 use crate::registry::Reader;
 use crate::state::State;
 
@@ -34,10 +35,12 @@ pub struct RegistryContext<'a> {
     pub clock: &'a Clock,
 }
 
-impl<'a> RegistryContext<'a> {
-    /// The policy that claims a repository: the first one in the configuration that does.
-    pub(super) fn policy_of(self, repository: &RepositoryName) -> Option<&'a Policy> {
-        self.config.policies.iter().find(|policy| policy.claims(&self.registry.name, repository))
+impl RegistryContext<'_> {
+    /// The intent for a repository: the first policy in the configuration that claims it, if one does.
+    pub(super) fn intent_for(self, repository: &RepositoryName) -> Intent {
+        let mut policies = self.config.policies.iter();
+        let claiming = policies.find(|policy| policy.claims(&self.registry.name, repository));
+        claiming.map_or(Intent::Unclaimed, |policy| Intent::Policy(policy.clone()))
     }
 
     /// The result of the work, or an error if the work takes longer than `run_timeout`.

@@ -12,8 +12,8 @@ use super::error::Error;
 use super::scan::{self, Depth, scan};
 use super::{scan_history, subjects};
 use crate::model::{Digest, RepositoryName, Snapshot, TagDeletion};
-use crate::plan::{PlanContext, RepositoryPlan, Verdict, plan};
-use crate::policy::{Policy, Untagging};
+use crate::plan::{Intent, PlanContext, RepositoryPlan, Verdict, plan};
+use crate::policy::Untagging;
 use crate::registry::Features;
 
 /// What a run knows of a repository in which it deletes, carried from one recheck to the next.
@@ -41,7 +41,7 @@ impl RecheckContext {
 pub(super) async fn scan_and_evaluate(
     features: Features,
     repository: &RepositoryName,
-    policy: &Policy,
+    intent: &Intent,
     depth: Depth<'_>,
     mut recheck: Option<&mut RecheckContext>,
     bounds: &mut Bounds<'_>,
@@ -52,7 +52,7 @@ pub(super) async fn scan_and_evaluate(
         now: context.now,
         timezone: context.config.timezone,
         protect: &context.config.protect,
-        tag_deletion: match policy.untag {
+        tag_deletion: match intent.policy().map(|policy| policy.untag).unwrap_or_default() {
             Untagging::Native => features.tag_deletion,
             Untagging::Always => TagDeletion::Supported,
             Untagging::Never => TagDeletion::Unsupported,
@@ -76,7 +76,7 @@ pub(super) async fn scan_and_evaluate(
         // Read after the requests, so it is no earlier than the push of anything that they have found.
         let at = (context.clock)();
         let after = before.record(&mut snapshot, at);
-        let plan = plan(&snapshot, policy, &plan_context);
+        let plan = plan(&snapshot, intent, &plan_context);
         // An untagged index that is kept still needs its children. So before anything is deleted, untagged
         // manifests in the scan history are read again.
         if !revisited && plan.deletions().next().is_some() {

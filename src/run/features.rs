@@ -4,7 +4,7 @@ use super::blocking::run_blocking;
 use super::context::RegistryContext;
 use super::error::Error;
 use crate::model::{RepositoryName, TagDeletion};
-use crate::policy::Policy;
+use crate::plan::Intent;
 use crate::registry::Features;
 
 /// The features are asked for in at most this many repositories; if none of them answers, that is an error.
@@ -14,7 +14,7 @@ const MAX_PROBED: usize = 5;
 /// must not keep a run from the others.
 pub(super) async fn find_out(
     context: RegistryContext<'_>,
-    claimed: &[(RepositoryName, &Policy)],
+    claimed: &[(RepositoryName, Intent)],
     ready: impl AsyncFn(&RepositoryName) -> Result<Option<TagDeletion>, Error>,
 ) -> Result<Features, Error> {
     let mut failed = None;

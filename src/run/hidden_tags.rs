@@ -20,7 +20,7 @@ pub(super) struct Samples(Vec<(RepositoryName, Option<Digest>)>);
 impl Samples {
     /// Adds a repository, if more are needed and the plan deletes something there.
     pub(super) fn add(&mut self, snapshot: &Snapshot, plan: &RepositoryPlan) {
-        if self.0.len() < SAMPLES && !plan.held_back && !plan.is_idle() {
+        if self.0.len() < SAMPLES && !plan.intent.is_held_back() && !plan.is_idle() {
             let blob = snapshot.manifests.values().find_map(|one| Some(one.blobs.first()?.digest.clone()));
             self.0.push((plan.repository.clone(), blob));
         }

@@ -7,7 +7,6 @@ use super::memory_share::evaluate_in_share;
 use super::scan::Depth;
 use crate::model::{RepositoryName, Snapshot};
 use crate::plan::RepositoryPlan;
-use crate::policy::{Mode, Patterns, Policy, Untagging};
 
 /// Everything that a repository holds, with the verdicts of the policy that claims it. Without such a policy,
 /// everything is kept.
@@ -15,21 +14,11 @@ pub async fn inspect(
     context: RegistryContext<'_>,
     repository: &RepositoryName,
 ) -> Result<(Snapshot, RepositoryPlan), Error> {
-    let unclaimed = Policy {
-        name: String::new(),
-        registries: None,
-        repositories: Patterns::default(),
-        exclude: Patterns::default(),
-        mode: Mode::Plan,
-        rules: Vec::new(),
-        untagged: None,
-        untag: Untagging::Native,
-    };
-    let policy = context.policy_of(repository).unwrap_or(&unclaimed);
+    let intent = context.intent_for(repository);
     let features = with_recorded(context, context.reader.features(repository).await?, None).await?;
     let readers = context.registry.concurrency.get();
     let evaluated =
-        evaluate_in_share(readers, context, features, repository, policy, Depth::Everything, None);
+        evaluate_in_share(readers, context, features, repository, &intent, Depth::Everything, None);
     let (snapshot, plan, _) = evaluated.await?;
     Ok((snapshot, plan))
 }

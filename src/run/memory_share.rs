@@ -15,8 +15,7 @@ use super::error::Error;
 use super::evaluate::{RecheckContext, scan_and_evaluate};
 use super::scan::Depth;
 use crate::model::{RepositoryName, Snapshot};
-use crate::plan::RepositoryPlan;
-use crate::policy::Policy;
+use crate::plan::{Intent, RepositoryPlan};
 use crate::registry::Features;
 
 /// Repositories that are scanned concurrently, and whose results are taken in order. Only the first one may exceed
@@ -40,13 +39,13 @@ impl RepositoryQueue {
         context: RegistryContext<'_>,
         features: Features,
         repository: &RepositoryName,
-        policy: &Policy,
+        intent: &Intent,
     ) -> Result<(Snapshot, RepositoryPlan), Error> {
-        let depth = Depth::Claimed(policy);
+        let depth = Depth::Claimed(intent);
         let is_first = *self.taken.borrow() == position;
         let share = if is_first { Share::Whole } else { Share::of(self.concurrency) };
         let mut bounds = Bounds::of(context, repository, share);
-        let evaluated = scan_and_evaluate(features, repository, policy, depth, None, &mut bounds).await;
+        let evaluated = scan_and_evaluate(features, repository, intent, depth, None, &mut bounds).await;
         if !bounds.exceeded_share() {
             return evaluated;
         }
@@ -54,7 +53,7 @@ impl RepositoryQueue {
         // The sender is a field of this queue, so it cannot be gone.
         let _ = self.taken.subscribe().wait_for(|taken| *taken == position).await;
         let mut bounds = Bounds::of(context, repository, Share::Whole);
-        scan_and_evaluate(features, repository, policy, depth, None, &mut bounds).await
+        scan_and_evaluate(features, repository, intent, depth, None, &mut bounds).await
     }
 
     /// The result of the first repository was taken, and nothing of it is in memory any more.
@@ -70,7 +69,7 @@ pub(super) async fn evaluate_in_share(
     context: RegistryContext<'_>,
     features: Features,
     repository: &RepositoryName,
-    policy: &Policy,
+    intent: &Intent,
     depth: Depth<'_>,
     mut recheck: Option<&mut RecheckContext>,
 ) -> Result<(Snapshot, RepositoryPlan, Duration), Error> {
@@ -81,7 +80,7 @@ pub(super) async fn evaluate_in_share(
     let share = if permit.is_some() { Share::Whole } else { Share::of(concurrency) };
     let mut bounds = Bounds::of(context, repository, share);
     let first = recheck.as_deref_mut();
-    let evaluated = scan_and_evaluate(features, repository, policy, depth, first, &mut bounds).await;
+    let evaluated = scan_and_evaluate(features, repository, intent, depth, first, &mut bounds).await;
     if !bounds.exceeded_share() {
         return evaluated.map(timed(begin));
     }
@@ -89,5 +88,5 @@ pub(super) async fn evaluate_in_share(
     let _permit = context.reader.acquire_large().await;
     let begin = Instant::now();
     let mut bounds = Bounds::of(context, repository, Share::Whole);
-    scan_and_evaluate(features, repository, policy, depth, recheck, &mut bounds).await.map(timed(begin))
+    scan_and_evaluate(features, repository, intent, depth, recheck, &mut bounds).await.map(timed(begin))
 }

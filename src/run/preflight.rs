@@ -5,6 +5,7 @@ use super::context::RegistryContext;
 use super::repositories::repositories;
 use crate::gc::{CheckResult, Collector};
 use crate::model::RepositoryName;
+use crate::plan::Intent;
 use crate::registry::DeletionSupport;
 
 /// So many repositories are asked whether something could be deleted before it counts as not known.
@@ -71,7 +72,7 @@ pub async fn check(context: RegistryContext<'_>, collector: Option<&Collector>) 
         match repositories(context).await {
             Ok(names) => {
                 let claimed: Vec<&RepositoryName> =
-                    names.iter().filter(|name| context.policy_of(name).is_some()).collect();
+                    names.iter().filter(|name| context.intent_for(name) != Intent::Unclaimed).collect();
                 let text = format!("{}, of which policies claim {}", names.len(), claimed.len());
                 checks.push(Check::of::<String>(Subject::Repositories, Ok(text)));
                 checks.push(Check::of(Subject::Deletion, deletes(context, &claimed).await));

@@ -96,7 +96,7 @@ pub(super) async fn recheck(
     last: Option<&Recheck>,
     grace: Duration,
 ) -> Result<(Recheck, RepositoryPlan), RecheckError> {
-    let depth = Depth::Claimed(work.policy);
+    let depth = Depth::Claimed(&work.planned.intent);
     let first = || RecheckContext {
         planned_deletions: work.planned.deletions().map(|planned| planned.digest.clone()).collect(),
         ..RecheckContext::default()
@@ -107,7 +107,7 @@ pub(super) async fn recheck(
         work.context,
         work.features,
         &work.planned.repository,
-        work.policy,
+        &work.planned.intent,
         depth,
         Some(&mut context),
     );

@@ -11,7 +11,8 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use super::bounds::Bounds;
 use super::context::RegistryContext;
 use crate::model::{Digest, Facts, Manifest, RepositoryName, ScanHistory, Snapshot, Tag};
-use crate::policy::{Keep, Policy};
+use crate::plan::Intent;
+use crate::policy::Keep;
 use crate::registry::{Error, Reference, Resolved, TagList};
 use crate::report::listed;
 
@@ -19,7 +20,7 @@ use crate::report::listed;
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Depth<'a> {
     /// What judging by this policy needs.
-    Claimed(&'a Policy),
+    Claimed(&'a Intent),
     /// All of it.
     Everything,
 }
@@ -86,7 +87,7 @@ pub(super) async fn scan(
     let sure = snapshot.tags.values().cloned().collect();
     let mut doubtful: BTreeSet<Digest> = before.leftovers.clone();
     match depth {
-        Depth::Claimed(policy) if policy.untagged.is_none() => {}
+        Depth::Claimed(intent) if intent.policy().is_none_or(|policy| policy.untagged.is_none()) => {}
         Depth::Claimed(_) | Depth::Everything => doubtful.extend(before.observations.keys().cloned()),
     }
     complete(bounds, &mut snapshot, found, sure, doubtful, depth, before).await?;
@@ -243,7 +244,8 @@ async fn complete(
 /// The manifests about which more must be known than what they need: those that could expire, with
 /// everything below them.
 fn needs_facts(snapshot: &Snapshot, depth: Depth<'_>) -> BTreeSet<Digest> {
-    let Depth::Claimed(policy) = depth else { return snapshot.manifests.keys().cloned().collect() };
+    let Depth::Claimed(intent) = depth else { return snapshot.manifests.keys().cloned().collect() };
+    let Some(policy) = intent.policy() else { return BTreeSet::new() };
     let mut roots: BTreeSet<&Digest> = snapshot.manifests.keys().collect();
     for manifest in snapshot.manifests.values() {
         for child in &manifest.children {

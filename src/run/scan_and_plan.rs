@@ -13,8 +13,7 @@ use super::repositories::repositories;
 use super::retained::RetainedDigests;
 use super::{hidden_tags, scan_history};
 use crate::model::{RepositoryName, TagDeletion};
-use crate::plan::{Failure, Plan};
-use crate::policy::Policy;
+use crate::plan::{Failure, Intent, Plan};
 use crate::registry::{Features, Kind, TagCompleteness};
 
 /// The plan of a registry, with what applying it and a collection need to know of the scan.
@@ -50,8 +49,12 @@ async fn scan_and_plan_all(
     let names = repositories(context).await?;
     names.iter().for_each(|name| progress.found(name));
     let total = names.len();
-    let claimed = names.into_iter().filter_map(|name| context.policy_of(&name).map(|policy| (name, policy)));
-    let claimed: Vec<(RepositoryName, &Policy)> = claimed.collect();
+    let intents = names.into_iter().map(|name| {
+        let intent = context.intent_for(&name);
+        (name, intent)
+    });
+    let claimed: Vec<(RepositoryName, Intent)> =
+        intents.filter(|(_, intent)| *intent != Intent::Unclaimed).collect();
     let unclaimed = total - claimed.len();
     let features = find_out(context, &claimed, ready).await?;
     progress.scanning(claimed.len());
@@ -61,8 +64,8 @@ async fn scan_and_plan_all(
     let mut samples = hidden_tags::Samples::default();
     let queue = RepositoryQueue::new(context.registry.concurrency.get());
     let mut results = stream::iter(claimed.into_iter().enumerate())
-        .map(async |(position, (repository, policy))| {
-            let result = queue.evaluate(position, context, features, &repository, policy).await;
+        .map(async |(position, (repository, intent))| {
+            let result = queue.evaluate(position, context, features, &repository, &intent).await;
             progress.scanned();
             (repository, result)
         })

@@ -8,7 +8,6 @@ use super::progress::Progress;
 use super::stop::StopCondition;
 use crate::model::{Digest, Kind};
 use crate::plan::RepositoryPlan;
-use crate::policy::Policy;
 use crate::registry::{Deleter, Features};
 use crate::state::NewJournalEntry;
 
@@ -21,7 +20,6 @@ pub(super) struct RepositoryWork<'a> {
     pub(super) context: RegistryContext<'a>,
     /// The plan that could have been printed first.
     pub(super) planned: &'a RepositoryPlan,
-    pub(super) policy: &'a Policy,
     pub(super) features: Features,
     pub(super) deleter: &'a Deleter,
     pub(super) journal: Journal<'a>,
@@ -40,7 +38,7 @@ impl RepositoryWork<'_> {
             kind,
             media_type: String::new(),
             body: Vec::new(),
-            policy: self.policy.name.clone(),
+            policy: self.planned.intent.policy_name().to_owned(),
             rules: Vec::new(),
             reasons: Vec::new(),
             bytes: 0,

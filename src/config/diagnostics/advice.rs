@@ -2,6 +2,8 @@
 //!
 //! It sees only validated settings, and so knows no lines.
 
+use std::sync::Arc;
+
 use crate::config::settings::{Collector, Config, Interruption, Registry};
 use crate::model::duration;
 use crate::policy::Policy;
@@ -38,7 +40,7 @@ impl Config {
     fn unclaimed(&self, registry: &Registry) -> Option<String> {
         let name = &registry.name;
         let is_for = |policy: &&Policy| policy.registries.as_ref().is_none_or(|names| names.contains(name));
-        let mut policies = self.policies.iter().filter(is_for).peekable();
+        let mut policies = self.policies.iter().map(Arc::as_ref).filter(is_for).peekable();
         let none = "so nothing in it is ever deleted: add it to the `registries` of a policy, or remove it";
         if policies.peek().is_none() {
             return Some(format!("registry {name}: no policy applies to it, {none}"));

@@ -126,7 +126,8 @@ fn what_was_to_go_with_a_subject_that_this_run_has_deleted_still_goes() {
         tag_deletion: TagDeletion::Unsupported,
         parents_deleted,
     };
-    let lines = |world: &World, context| world.lines(&plan(&world.snapshot, &setting.policy, &context));
+    let intent = Intent::Policy(Arc::new(setting.policy.clone()));
+    let lines = |world: &World, context| world.lines(&plan(&world.snapshot, &intent, &context));
     assert_eq!(lines(&world, context(&none)), ["s keep: age-unknown"]);
     assert_eq!(lines(&world, context(parents_deleted)), ["s delete: leftover"]);
     // Unless a tag has come to it that is about something else.

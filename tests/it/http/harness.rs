@@ -8,7 +8,7 @@ use regsweep::config::{self, Config};
 use regsweep::http::{Admin, HistoryEntry, RunEntry, ServerLimits, StatusStore, router, serve};
 use regsweep::metrics::Metrics;
 use regsweep::model::{Blob, Digest, Facts, Kind, Manifest, RepositoryName, Snapshot, Tag, TagDeletion};
-use regsweep::plan::{Failure, Plan, PlanContext, plan};
+use regsweep::plan::{Failure, Intent, Plan, PlanContext, plan};
 use regsweep::report::{CollectionOutcome, CollectionReport, Deleted, PlanDocument, RunReport};
 use regsweep::state::{DeletedCount, RegistrySummary, State};
 
@@ -73,7 +73,7 @@ pub(crate) fn plan_of(config: &Config, registry: &str, images: usize) -> Plan {
         tag_deletion: TagDeletion::Unsupported,
         parents_deleted: &std::collections::BTreeSet::new(),
     };
-    let one = plan(&snapshot, &config.policies[0], &context);
+    let one = plan(&snapshot, &Intent::Policy(config.policies[0].clone()), &context);
     let failure = Failure {
         repository: RepositoryName::parse("team/web").unwrap(),
         kind: "server",
