@@ -21,9 +21,9 @@ const LISTS: [&str; 4] = ["tags", "moved", "rules", "reasons"];
 /// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// Lines for people.
+    /// Plain text.
     Text,
-    /// One JSON object a line, with stable field names.
+    /// One JSON object per line, with stable field names.
     Json,
 }
 

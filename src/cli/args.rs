@@ -14,7 +14,7 @@ use crate::telemetry::LogFormat;
 /// The default path of the configuration file.
 pub(super) const CONFIG: &str = "/etc/regsweep/config.yaml";
 
-/// Exit codes, printed below the help of the program and of each command.
+/// Exit codes, printed below the help of the program.
 const EXIT_CODES: &str = "\
 Exit codes:
   0    Success
@@ -24,16 +24,19 @@ Exit codes:
   78   Invalid configuration
   141  Standard output was closed before a read-only command had finished";
 
+/// The heading of the options that every command has.
+const GLOBAL: &str = "Global options";
+
 /// Apply retention rules from a YAML file to container registries.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXIT_CODES)]
 pub(super) struct Arguments {
     /// Read the configuration from this file
-    #[arg(long, value_name = "FILE", global = true, env = "REGSWEEP_CONFIG", default_value = CONFIG)]
+    #[arg(long, value_name = "FILE", global = true, help_heading = GLOBAL, env = "REGSWEEP_CONFIG", default_value = CONFIG)]
     pub(super) config: PathBuf,
     /// Write messages and logs on standard error in this format; RUST_LOG sets the log level (default: error on
     /// a terminal, otherwise info)
-    #[arg(long, value_name = "FORMAT", global = true, value_enum, default_value = "text")]
+    #[arg(long, value_name = "FORMAT", global = true, help_heading = GLOBAL, value_enum, default_value = "text")]
     pub(super) log_format: LogFormat,
     #[command(subcommand)]
     pub(super) command: Command,
@@ -91,7 +94,7 @@ pub(super) struct CheckArguments {
     /// is deleted or stopped
     #[arg(long)]
     pub(super) connect: bool,
-    /// Print the results of --connect in this format; json is one document per registry and line
+    /// Print the results of --connect in this format
     #[arg(
         long = "output",
         short = 'o',
@@ -238,18 +241,18 @@ pub(super) struct StateArguments {
 
 #[derive(Debug, Args)]
 pub(super) struct OutputArguments {
-    /// Print in this format; json is one document per registry and line
+    /// Print in this format
     #[arg(long = "output", short = 'o', value_name = "FORMAT", value_enum, default_value = "table")]
     pub(super) format: OutputFormat,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum OutputFormat {
-    /// Rows for people, fitted to the width of a terminal
+    /// Fitted to the width of a terminal; wide where standard output is no terminal
     Table,
-    /// The same in long lines: nothing is cut or wrapped
+    /// One line per row, however long; nothing is cut
     Wide,
-    /// One JSON document per registry and line
+    /// One JSON document per line, as described in docs/json.md
     Json,
 }
 

@@ -8,7 +8,7 @@ use comfy_table::Cell;
 use super::Exit;
 use super::args::{HistoryArguments, OutputFormat};
 use super::session::{find_registry, read_state};
-use super::table::{Listing, bytes, count, right};
+use super::table::{Listing, bytes, count};
 use crate::config::Config;
 use crate::report::{EntryStatus, RecordedRun, UNFINISHED, history_document, tag_list};
 use crate::run::{self};
@@ -76,7 +76,7 @@ fn print((run, entries): &RecordedRun, format: OutputFormat) {
             Cell::new(tag_list(&entry.tags)),
             Cell::new(entry.digest.short()),
             Cell::new(entry.deleted_kind()),
-            right(bytes(entry.bytes)),
+            Cell::new(bytes(entry.bytes)),
             Cell::new(entry.at.format("%H:%M:%S")),
             Cell::new(EntryStatus::of(entry).name()),
         ];

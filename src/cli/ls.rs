@@ -9,7 +9,7 @@ use super::args::{LsArguments, OutputFormat};
 use super::filter::RepositoryFilter;
 use super::progress::RegistryProgress;
 use super::session::{LoadedState, Session, open_registries};
-use super::table::{Listing, age, bytes, count, right};
+use super::table::{Listing, age, bytes, count};
 use crate::config::Config;
 use crate::model::RepositoryName;
 use crate::plan::{Failure, RepositoryPlan};
@@ -130,8 +130,8 @@ fn print_table(registry: &str, plans: &[RepositoryPlan], format: OutputFormat) {
                 Cell::new(tag_list(&planned.tags)),
                 Cell::new(planned.digest.short()),
                 Cell::new(planned.kind),
-                right(age(planned.age)),
-                right(bytes(planned.bytes)),
+                Cell::new(age(planned.age)),
+                Cell::new(bytes(planned.bytes)),
             ];
             rows.add(&plan.repository, cells, "");
         }

@@ -18,7 +18,7 @@ use super::filter::RepositoryFilter;
 use super::output::{self, MessageKind};
 use super::progress::RegistryProgress;
 use super::session::{LoadedState, Session, open_registries};
-use super::table::{Listing, age, bad, bytes, count, good, notable, right, verdict, why};
+use super::table::{Listing, age, bad, bytes, count, good, notable, verdict, why};
 use crate::config::Config;
 use crate::model::RepositoryName;
 use crate::plan::{Failure, Plan, Refusal, RepositoryPlan, Verdict};
@@ -238,8 +238,8 @@ impl PlanTable {
                     Cell::new(tag_list(&planned.tags)),
                     Cell::new(planned.digest.short()),
                     Cell::new(planned.kind),
-                    right(age(planned.age)),
-                    right(bytes(planned.bytes)),
+                    Cell::new(age(planned.age)),
+                    Cell::new(bytes(planned.bytes)),
                     verdict_cell(plan, planned.verdict),
                 ];
                 self.rows.add(&plan.repository, cells, why(planned));
@@ -250,8 +250,8 @@ impl PlanTable {
                 Cell::new(&untag.tag),
                 Cell::new(untag.digest.short()),
                 Cell::new("tag"),
-                right(String::new()),
-                right(String::new()),
+                Cell::new(""),
+                Cell::new(""),
                 notable(effective(plan, "untag")),
             ];
             let reason = format!("rule {} no longer keeps the tag; its image is kept", untag.rule);

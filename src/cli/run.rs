@@ -191,7 +191,7 @@ fn result(report: &RunReport, collected: bool) -> String {
         text += &format!(", removed {} from kept images", count(report.untagged.len(), "tag", "tags"));
     }
     if !report.deleted.is_empty() && !collected {
-        text += "; the next garbage collection frees their bytes";
+        text += "; the next garbage collection frees the bytes";
     }
     text
 }

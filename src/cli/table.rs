@@ -19,6 +19,9 @@ use crate::plan::{Planned, Verdict};
 /// A line under the headings and no others.
 const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
+/// The columns of numbers.
+const RIGHT_ALIGNED: [&str; 2] = ["AGE", "SIZE"];
+
 /// What stands where a cell was cut.
 const CUT: &str = "…";
 
@@ -70,8 +73,7 @@ impl Listing {
     }
 
     fn wide(self) -> String {
-        let mut table = table(self.color);
-        table.set_header(self.headings.iter().map(Cell::new));
+        let mut table = table(self.headings, self.color);
         for row in self.rows {
             let cells = [Cell::new(row.group)].into_iter().chain(row.cells).chain([Cell::new(row.note)]);
             table.add_row(cells.collect::<Vec<Cell>>());
@@ -79,12 +81,12 @@ impl Listing {
         table.trim_fmt()
     }
 
-    fn grouped(self, width: u16) -> String {
+    fn grouped(mut self, width: u16) -> String {
+        self.rows.sort_by(|a, b| a.group.cmp(&b.group));
         let columns = &self.headings[1..self.headings.len() - 1];
-        let mut table = table(self.color);
+        let mut table = table(columns, self.color);
         table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
         table.set_truncation_indicator(CUT);
-        table.set_header(columns.iter().map(Cell::new));
         // Only the first column is cut.
         table.column_iter_mut().skip(1).for_each(|column| {
             column.set_constraint(ColumnConstraint::ContentWidth);
@@ -121,10 +123,23 @@ impl Listing {
     }
 }
 
-/// A table without rows, which fits no width.
-fn table(color: bool) -> Table {
-    let mut table = Table::new();
+/// A table without rows and without a width.
+fn table(headings: &[&str], color: bool) -> Table {
+    let mut table = unstyled(color);
     table.load_style(STYLE);
+    table.set_header(headings.iter().map(Cell::new));
+    for (column, heading) in table.column_iter_mut().zip(headings) {
+        if RIGHT_ALIGNED.contains(heading) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+/// A table without headings, rows, lines and a width.
+fn unstyled(color: bool) -> Table {
+    let mut table = Table::new();
+    table.load_style(TableStyle::new());
     // Whether there are colors is decided by `has_color` alone, and the width by `terminal_width`.
     table.force_no_tty().style_text_only();
     if color {
@@ -135,8 +150,7 @@ fn table(color: bool) -> Table {
 
 /// Text that is wrapped to a width and indented.
 fn paragraph(cell: Cell, indent: u16, width: u16, color: bool) -> String {
-    let mut table = table(color);
-    table.load_style(TableStyle::new());
+    let mut table = unstyled(color);
     table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     table.add_row(vec![cell]);
     table.column_iter_mut().for_each(|column| {
@@ -154,10 +168,6 @@ fn terminal_width() -> Option<u16> {
 /// Whether standard output is to be colored, as `NO_COLOR`, `CLICOLOR`, `CLICOLOR_FORCE` and `TERM` say.
 fn has_color() -> bool {
     AutoStream::choice(&stdout()) != ColorChoice::Never
-}
-
-pub(super) fn right(text: String) -> Cell {
-    Cell::new(text).set_alignment(CellAlignment::Right)
 }
 
 pub(super) fn bytes(bytes: u64) -> String {

@@ -7,3 +7,5 @@ mod harness;
 mod json_documents;
 mod json_logs;
 mod naming;
+mod snapshots;
+mod terminal;
