@@ -208,7 +208,7 @@ fn config(mode: &str, listen: &str, state: &Path, host: &Host, troubled: &RealRe
 }
 
 #[tokio::test]
-async fn prometheus_has_an_answer_to_every_question_of_the_dashboard() {
+async fn prometheus_answers_every_query_of_the_dashboard() {
     let (host, troubled, folder) = (Host::start(), troubled(), tempfile::tempdir().unwrap());
     let listen = format!("127.0.0.1:{}", free_port());
     let file = folder.path().join("config.yaml");

@@ -1,24 +1,26 @@
-//! The service from its start to its end, as an operator sees it: processes, signals, files, sockets, a
-//! Docker Engine, registries.
+//! The service from its start to its end, as an operator sees it: processes, signals, files, sockets, a Docker Engine and
+//! registries.
 
-mod collecting;
-mod connect;
-mod crowded;
-mod down;
-mod first;
+mod admin;
+mod check_connect;
+mod collection;
+mod concurrency;
+mod first_start;
+mod gc_interruption;
 pub(crate) mod harness;
-mod interrupted;
-mod killed;
-mod life;
-mod numbers;
-mod past;
+mod history;
+mod kill;
+mod lifecycle;
+mod log;
+mod metrics;
+mod overload;
 mod probes;
+mod recovery;
 mod reload;
-mod reload_leaks;
-mod renamed;
-mod returned;
-mod secret;
+mod reload_in_process;
+mod reload_registries;
+mod rename;
+mod requests;
+mod secrets;
 mod signals;
-mod together;
-mod told;
-mod undone;
+mod systemd;

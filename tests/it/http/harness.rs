@@ -11,6 +11,8 @@ use regsweep::model::{Blob, Digest, Facts, Kind, Manifest, RepositoryName, Snaps
 use regsweep::plan::{Failure, Intent, Plan, PlanContext, plan};
 use regsweep::report::{CollectionOutcome, CollectionReport, Deleted, PlanDocument, RunReport};
 use regsweep::state::{DeletedCount, RegistrySummary, State};
+use reqwest::Response;
+use serde_json::Value;
 
 /// What a hostile registry puts wherever it can.
 pub(crate) const HOSTILE: &str = "</li><script>alert('x')</script>\"onload=\"&amp;";
@@ -198,4 +200,25 @@ pub(crate) async fn start_for(status_store: StatusStore, metrics: Metrics, admin
         serve(listener, router, ServerLimits::default(), std::future::pending()).await
     });
     (format!("http://{address}"), state)
+}
+
+pub(crate) async fn busy() -> String {
+    let config = config("enforce");
+    start(status_store(&config), metrics(&config)).await
+}
+
+/// A service without problems, and its status store.
+pub(crate) async fn healthy() -> (String, StatusStore) {
+    let status_store = StatusStore::default();
+    status_store.configured(&config("enforce"), now());
+    status_store.heartbeat(now());
+    (start(status_store.clone(), Metrics::new("0.1.0", "").unwrap()).await, status_store)
+}
+
+pub(crate) async fn get(url: &str) -> Response {
+    reqwest::get(url).await.unwrap()
+}
+
+pub(crate) async fn json(url: &str) -> Value {
+    get(url).await.json().await.unwrap()
 }

@@ -5,7 +5,6 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
 use regsweep::report::Outcome;
@@ -13,6 +12,7 @@ use regsweep::state::State;
 use regsweep::{config, daemon};
 use serde_json::Value;
 
+use super::harness::until;
 use crate::support::fake_registry::{Auth, Canned, FakeRegistry, Personality};
 use crate::support::image::Image;
 
@@ -130,16 +130,6 @@ impl Place {
     }
 }
 
-async fn until(what: &str, happened: impl AsyncFn() -> bool) {
-    for _ in 0..1600 {
-        if happened().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(25)).await;
-    }
-    panic!("a long time passed without: {what}");
-}
-
 /// The requests since they were last forgotten, with the scheme of what was shown.
 fn requests(fake: &FakeRegistry) -> Vec<String> {
     let line = |one: &crate::support::fake_registry::Logged| {
@@ -157,7 +147,7 @@ fn failing(fake: &FakeRegistry, status: u16) -> Arc<AtomicBool> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_registry_is_asked_once_a_minute_and_that_costs_no_token() {
+async fn probe_is_sent_once_a_minute_without_a_token() {
     let fake = FakeRegistry::options(Personality::V2_8).auth(Auth::bearer("ann", "hunter2")).start();
     let place = Place::new(&fake.url(), "");
     place.configure(&fake.url(), &place.basic());
@@ -182,7 +172,7 @@ async fn a_registry_is_asked_once_a_minute_and_that_costs_no_token() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_goes_down_between_runs_is_seen_and_so_is_what_comes_back() {
+async fn probe_notices_an_outage_and_its_end() {
     // A registry that fails, and a proxy that no longer knows it.
     for status in [503, 404] {
         let fake = FakeRegistry::start(Personality::V2_8);
@@ -208,7 +198,7 @@ async fn what_goes_down_between_runs_is_seen_and_so_is_what_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restart_does_not_make_a_failed_last_run_ready() {
+async fn readiness_after_a_restart_needs_a_probe_if_the_last_run_failed() {
     let fake = FakeRegistry::options(Personality::V2_8).auth(Auth::basic("ann", "hunter2")).start();
     let place = Place::new(&fake.url(), "");
     std::fs::write(place.path("password"), "wrong").unwrap();
@@ -237,7 +227,7 @@ async fn a_restart_does_not_make_a_failed_last_run_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_registry_of_the_same_name_is_unknown_until_it_is_asked() {
+async fn registry_at_a_new_address_is_unknown_until_it_is_probed() {
     let (first, second) = (FakeRegistry::start(Personality::V2_8), FakeRegistry::start(Personality::V2_8));
     let place = Place::new(&first.url(), "");
     place
@@ -255,7 +245,7 @@ async fn another_registry_of_the_same_name_is_unknown_until_it_is_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_registry_with_a_job_under_way_is_left_alone() {
+async fn registry_with_a_running_job_is_not_probed() {
     let fake = FakeRegistry::start(Personality::V2_8);
     fake.push("team/app", "v1", &Image::new("v1").build());
     // The run waits for so long, and its clock is not ours.

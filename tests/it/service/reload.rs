@@ -8,7 +8,7 @@ use crate::support::real_registry::RealRegistry;
 const RELOADED: &str = "the configuration was reloaded";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_changed_file_is_in_force_and_a_bad_one_is_not() {
+async fn file_change_becomes_active_if_it_is_valid() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let place = Place::new(NEVER, &[host.lines()]);
@@ -48,7 +48,7 @@ async fn a_changed_file_is_in_force_and_a_bad_one_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sighup_takes_up_a_changed_policy() {
+async fn sighup_reloads_a_changed_policy() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let url = format!("url: {}", host.registry.url());
@@ -77,7 +77,7 @@ async fn sighup_takes_up_a_changed_policy() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_configuration_that_is_gone_is_told_once_and_taken_up_when_it_is_back() {
+async fn missing_file_is_logged_once_and_reloaded_when_it_is_back() {
     let registry = RealRegistry::start();
     let place = Place::new(EACH_SECOND, &[format!("url: {}", registry.url())]);
     let text = std::fs::read_to_string(place.config()).unwrap();
@@ -98,7 +98,7 @@ async fn a_configuration_that_is_gone_is_told_once_and_taken_up_when_it_is_back(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_that_is_mounted_by_itself_and_was_replaced_outside_is_told() {
+async fn file_mounted_by_itself_and_replaced_outside_is_logged() {
     let registry = RealRegistry::start();
     let place = Place::new(NEVER, &[format!("url: {}", registry.url())]);
     let outside = tempfile::tempdir().unwrap();

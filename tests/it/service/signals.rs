@@ -51,7 +51,7 @@ async fn last_run(serving: &Serving) -> serde_json::Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_signal_cut_short_is_no_success_and_is_made_up_after_the_restart() {
+async fn interrupted_run_is_no_success_and_is_repeated_after_the_restart() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let proxy = HoldingProxy::before(&host.registry.host(), 2);
@@ -79,7 +79,7 @@ async fn what_a_signal_cut_short_is_no_success_and_is_made_up_after_the_restart(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_that_a_signal_ended_while_it_read_was_interrupted_and_not_skipped() {
+async fn interrupted_scan_is_not_shown_as_skipped() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let proxy = HoldingProxy::holding(Upstream::Host(host.registry.host()), |bytes| {
@@ -115,7 +115,7 @@ async fn a_run_that_a_signal_ended_while_it_read_was_interrupted_and_not_skipped
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_by_hand_that_a_signal_cut_short_is_not_made_up_by_the_service() {
+async fn interrupted_run_command_is_not_repeated_by_the_service() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let proxy = HoldingProxy::before(&host.registry.host(), 2);
@@ -149,7 +149,7 @@ async fn sigint_ends_a_run_between_two_deletions() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_stopped_run_deleted_last_is_collected_by_the_next() {
+async fn interrupted_run_is_collected_by_the_next() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let proxy = HoldingProxy::before(&host.registry.host(), 4);
@@ -167,7 +167,7 @@ async fn what_a_stopped_run_deleted_last_is_collected_by_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sigterm_lets_a_collection_end_and_the_registry_is_back() {
+async fn sigterm_lets_a_collection_end() {
     let Some(engine) = Engine::shared() else { return };
     let container = ContainerOptions::default().start(engine).await;
     let filled = fill(&container.url(), container.store().await).await;
@@ -188,7 +188,7 @@ async fn sigterm_lets_a_collection_end_and_the_registry_is_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_collection_by_its_own_schedule_does_not_begin_after_sigterm() {
+async fn sigterm_prevents_a_scheduled_collection() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let url = format!("{}/v2/team/app/manifests/{}", host.registry.url(), filled.old[0].digest);
@@ -210,7 +210,7 @@ async fn a_collection_by_its_own_schedule_does_not_begin_after_sigterm() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sigterm_does_not_wait_for_a_registry_that_is_gone() {
+async fn sigterm_does_not_wait_for_an_unreachable_registry() {
     let closed = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
     let place = Place::new(EACH_SECOND, &[format!("url: http://{closed}")]);
     let serving = place.serve().await;
@@ -224,7 +224,7 @@ async fn sigterm_does_not_wait_for_a_registry_that_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sigterm_ends_a_dry_run_at_once_and_the_registry_is_not_stopped() {
+async fn sigterm_ends_a_dry_run_at_once() {
     let commands = Commands::new().await;
     let place = Place::new(EACH_SECOND, &[commands.lines("", "touch $0-ran", "")]);
     let looks = commands.file("looks");

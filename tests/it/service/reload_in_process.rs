@@ -10,6 +10,8 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use regsweep::{config, daemon};
 
+use super::harness::until;
+
 /// So many reloads show a leak of one task each.
 const RELOADS: usize = 12;
 
@@ -42,23 +44,9 @@ async fn loaded_at(listen: &str) -> Option<String> {
 }
 
 async fn until_loaded_after(listen: &str, before: Option<&str>) -> String {
-    for _ in 0..1600 {
-        match loaded_at(listen).await {
-            Some(at) if Some(at.as_str()) != before => return at,
-            _ => tokio::time::sleep(Duration::from_millis(25)).await,
-        }
-    }
-    panic!("it was not loaded again");
-}
-
-async fn until(what: &str, happened: impl AsyncFn() -> bool) {
-    for _ in 0..1600 {
-        if happened().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(25)).await;
-    }
-    panic!("a long time passed without: {what}");
+    let is_new = async || loaded_at(listen).await.is_some_and(|at| Some(at.as_str()) != before);
+    until("the configuration is reloaded", is_new).await;
+    loaded_at(listen).await.unwrap()
 }
 
 /// Tasks that are there all the time: those of connections come and go.
@@ -73,7 +61,7 @@ async fn lasting_tasks() -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_change_is_taken_up_and_leaves_no_task_behind() {
+async fn reload_leaves_no_task_behind() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.yaml");
     let listen = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().to_string();
@@ -103,7 +91,7 @@ async fn each_change_is_taken_up_and_leaves_no_task_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_that_is_due_at_the_moment_of_a_reload_is_not_lost() {
+async fn reload_loses_no_run_that_is_due() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.yaml");
     let listen = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().to_string();
@@ -126,13 +114,7 @@ async fn a_run_that_is_due_at_the_moment_of_a_reload_is_not_lost() {
         late.store(4 * 366, Ordering::Relaxed);
         write(&path, &listen, 2);
         until_loaded_after(&listen, Some(&at)).await;
-        for _ in 0..1600 {
-            if runs().await {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
-        panic!("the run is lost");
+        until("the run starts", runs).await;
     };
     tokio::select! {
         ended = daemon::serve(config, &path, seen, &env, clock) => panic!("it has ended: {ended:?}"),
@@ -141,7 +123,7 @@ async fn a_run_that_is_due_at_the_moment_of_a_reload_is_not_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_begins_before_its_time() {
+async fn scheduled_run_does_not_start_early() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.yaml");
     let listen = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().to_string();
@@ -182,7 +164,7 @@ async fn nothing_begins_before_its_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn times_are_computed_anew_when_the_clock_is_set_back() {
+async fn scheduled_times_are_computed_again_when_the_clock_is_set_back() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.yaml");
     let listen = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().to_string();

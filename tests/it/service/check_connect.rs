@@ -30,7 +30,7 @@ fn results(checks: &[(String, bool, String)]) -> Vec<(&str, bool)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_registry_is_asked_whether_it_deletes_and_nothing_is_deleted() {
+async fn check_tests_deletion_without_deleting() {
     let (open, closed) = (RealRegistry::start(), RealRegistry::options().delete_disabled().start());
     for registry in [&open, &closed] {
         let image = aged("old", 40).build();
@@ -59,7 +59,7 @@ async fn a_registry_is_asked_whether_it_deletes_and_nothing_is_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_collects_is_looked_for_and_not_run() {
+async fn check_finds_commands_without_running_them() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let place = Place::new(NEVER, &[host.lines()]);
@@ -73,7 +73,7 @@ async fn what_collects_is_looked_for_and_not_run() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_container_is_looked_for_and_not_stopped() {
+async fn check_finds_containers_without_stopping_them() {
     let Some(engine) = Engine::shared() else { return };
     let container = ContainerOptions::default().start(engine).await;
     let filled = fill(&container.url(), container.store().await).await;

@@ -13,7 +13,7 @@ fn installed(place: &Place, registry: &RealRegistry) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_service_that_was_just_installed_shows_a_plan_and_deletes_nothing() {
+async fn first_start_shows_a_plan_and_deletes_nothing() {
     let registry = RealRegistry::start();
     let pusher = Pusher::new(&registry.url());
     for tag in ["v1", "pr-1", "pr-2"] {
@@ -41,7 +41,7 @@ async fn a_service_that_was_just_installed_shows_a_plan_and_deletes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_service_without_a_schedule_says_that_it_does_nothing_by_itself() {
+async fn first_start_without_a_schedule_warns() {
     let registry = RealRegistry::start();
     let place = Place::new(NEVER, &[]);
     let text = installed(&place, &registry).replace("schedule: \"0 3 * * *\"\n", "");

@@ -72,7 +72,7 @@ async fn assert_answers(address: &str) {
 }
 
 #[tokio::test]
-async fn heads_that_do_not_end_keep_nobody_waiting_and_are_not_waited_for() {
+async fn request_heads_that_do_not_end_time_out() {
     let address = served(ServerLimits { head_timeout: Duration::from_secs(2), ..MUCH }).await;
     let silent = connect(&address, "").await;
     let mut slow = Vec::new();
@@ -103,14 +103,14 @@ async fn heads_that_do_not_end_keep_nobody_waiting_and_are_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_connection_that_asks_nothing_more_is_closed() {
+async fn idle_connection_is_closed() {
     let address = served(ServerLimits { head_timeout: Duration::from_secs(1), ..MUCH }).await;
     let said = rest(connect(&address, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await).await;
     assert!(said.starts_with("HTTP/1.1 200 ") && said.ends_with("\r\n\r\nok\n"), "{said}");
 }
 
 #[tokio::test]
-async fn a_connection_that_asks_for_ever_is_closed() {
+async fn connection_is_closed_after_its_time() {
     let address = served(ServerLimits { connection_timeout: Duration::from_secs(1), ..MUCH }).await;
     let mut stream = connect(&address, "").await;
     let mut answers = 0;
@@ -128,7 +128,7 @@ async fn a_connection_that_asks_for_ever_is_closed() {
 }
 
 #[tokio::test]
-async fn one_connection_too_many_costs_the_oldest() {
+async fn connection_above_the_limit_closes_the_oldest() {
     let address = served(ServerLimits { max_connections: 4, ..MUCH }).await;
     let mut silent = Vec::new();
     for _ in 0..4 {
@@ -143,7 +143,7 @@ async fn one_connection_too_many_costs_the_oldest() {
 }
 
 #[tokio::test]
-async fn who_does_not_read_a_large_answer_is_cut() {
+async fn client_that_reads_no_answer_is_disconnected() {
     // More than the system takes in for us, here and there.
     let large = get(async || "x".repeat(32 << 20));
     let limits = ServerLimits { connection_timeout: Duration::from_secs(1), ..MUCH };
@@ -163,7 +163,7 @@ async fn who_does_not_read_a_large_answer_is_cut() {
 }
 
 #[tokio::test]
-async fn what_nobody_asked_to_be_sent_is_not_waited_for() {
+async fn request_bodies_are_not_waited_for() {
     let address = served(MUCH).await;
     let lengths = ["Content-Length: 10000", "Transfer-Encoding: chunked"];
     for (method, path, length) in [("GET", "/", lengths[0]), ("POST", "/api/v1/run", lengths[1])] {
@@ -174,7 +174,7 @@ async fn what_nobody_asked_to_be_sent_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn heads_that_are_too_large_are_refused() {
+async fn request_heads_that_are_too_large_are_refused() {
     let address = served(MUCH).await;
     let large = format!("X-Large: {}\r\n", "x".repeat(20_000));
     let long = format!("/{}", "x".repeat(20_000));
@@ -190,7 +190,7 @@ async fn heads_that_are_too_large_are_refused() {
 }
 
 #[tokio::test]
-async fn an_answer_that_nobody_finds_is_not_waited_for() {
+async fn answer_that_takes_too_long_times_out() {
     // Who begins runs hears of the wish and never says what came of it.
     let (admin, _asked) = Admin::new();
     admin.set_token(Some(SecretString::from("token")));
@@ -201,4 +201,27 @@ async fn an_answer_that_nobody_finds_is_not_waited_for() {
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(response.headers()["cache-control"], "no-store");
     assert_eq!(response.text().await.unwrap(), "the answer was not found in time: try again later\n");
+}
+
+#[tokio::test]
+async fn server_stops_on_shutdown() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let metrics = Metrics::new("", "").unwrap().into();
+    let folder = tempfile::tempdir().unwrap();
+    let state = regsweep::state::State::open(folder.path()).unwrap();
+    let router = regsweep::http::router(
+        StatusStore::default(),
+        metrics,
+        state,
+        regsweep::http::Admin::new().0,
+        std::sync::Arc::new(now),
+    );
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let limits = regsweep::http::ServerLimits::default();
+    let server = tokio::spawn(regsweep::http::serve(listener, router, limits, async { drop(stopped.await) }));
+    assert_eq!(reqwest::get(format!("http://{address}/healthz")).await.unwrap().status(), 503);
+    stop.send(()).unwrap();
+    server.await.unwrap();
+    assert!(reqwest::get(format!("http://{address}/healthz")).await.is_err());
 }

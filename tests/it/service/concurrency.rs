@@ -10,7 +10,7 @@ use crate::support::holding_proxy::{HoldingProxy, is_probe};
 use crate::support::registry_program::registry_program;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tick_during_a_run_is_skipped_and_another_registry_runs_on() {
+async fn run_that_is_due_during_a_run_is_skipped() {
     let held = Host::start().await;
     let filled = fill(&held.registry.url(), held.registry.store()).await;
     let proxy = HoldingProxy::before(&held.registry.host(), 2);
@@ -31,7 +31,7 @@ async fn a_tick_during_a_run_is_skipped_and_another_registry_runs_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn collections_of_one_registry_under_two_addresses_take_turns() {
+async fn collections_of_one_registry_with_two_addresses_take_turns() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let folder = tempfile::tempdir().unwrap();
@@ -69,7 +69,7 @@ async fn collections_of_one_registry_under_two_addresses_take_turns() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_service_on_the_same_state_ends_at_once_and_says_why() {
+async fn second_service_with_the_same_state_ends_with_an_error() {
     let fake = FakeRegistry::start(Personality::V2_8);
     let place = Place::new(NEVER, &[format!("url: {}", fake.url())]);
     let serving = place.serve().await;
@@ -83,7 +83,7 @@ async fn a_second_service_on_the_same_state_ends_at_once_and_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn numbers_go_on_after_a_restart() {
+async fn counters_continue_after_a_restart() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let place = Place::new(EACH_SECOND, &[host.lines()]);
@@ -104,7 +104,7 @@ async fn numbers_go_on_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_deletion_whose_answer_was_lost_is_counted_when_it_is_settled() {
+async fn deletion_without_an_answer_is_counted_once_it_is_confirmed() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let first = AtomicBool::new(true);

@@ -59,7 +59,7 @@ async fn deleted(more: &str) -> (Host, Filled, Place, String) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_collection_that_is_not_worth_it_is_not_begun_again_and_again() {
+async fn collection_below_the_minimum_is_not_repeated() {
     let (_host, filled, place, _) = deleted("  min_reclaimable: 1GiB\n").await;
     let watched = Watched::serve(&place).await;
     watched.serving.until_at_least("gc_runs_total", &["outcome=\"skipped\""], 1.0).await;
@@ -70,7 +70,7 @@ async fn a_collection_that_is_not_worth_it_is_not_begun_again_and_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_collection_that_is_not_worth_it_can_be_forced() {
+async fn collection_below_the_minimum_can_be_forced() {
     let (_host, filled, place, _) = deleted("  min_reclaimable: 1GiB\n").await;
     let left = place.run(&["gc", "--no-grace"]).await.exits(0);
     assert!(left.stdout.contains("`regsweep gc --force`"), "{}", left.stdout);
@@ -82,7 +82,7 @@ async fn a_collection_that_is_not_worth_it_can_be_forced() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_collection_that_fails_does_not_stop_the_registry_again_and_again() {
+async fn collection_that_fails_is_retried_with_pauses() {
     let (_host, filled, place, lines) = deleted("").await;
     let folder = tempfile::tempdir().unwrap();
     let (program, stops) = (folder.path().join("program"), folder.path().join("stops"));
@@ -104,7 +104,7 @@ async fn a_collection_that_fails_does_not_stop_the_registry_again_and_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_collection_that_was_cut_off_is_not_begun_again_as_soon_as_the_registry_is_back() {
+async fn collection_that_was_interrupted_is_retried_after_a_pause() {
     let (_host, filled, place, lines) = deleted("").await;
     let folder = tempfile::tempdir().unwrap();
     let (program, sweeps) = (folder.path().join("program"), folder.path().join("sweeps"));
@@ -135,7 +135,7 @@ fn in_mode_plan(place: &Place) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn in_mode_plan_nothing_is_collected_by_any_way() {
+async fn collection_does_not_start_in_mode_plan() {
     let (_host, filled, place, lines) = deleted("").await;
     // At the end of the grace, and after a run.
     place.configure(EACH_SECOND, std::slice::from_ref(&lines), "");
@@ -164,7 +164,7 @@ async fn in_mode_plan_nothing_is_collected_by_any_way() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_policy_of_mode_plan_keeps_nobody_from_collecting() {
+async fn collection_starts_beside_a_policy_of_mode_plan() {
     let (_host, filled, place, _) = deleted("").await;
     let text = std::fs::read_to_string(place.config()).unwrap();
     place.write(&text.replace("  - name: apps\n", "  - name: apps\n    mode: plan\n"));
@@ -174,7 +174,7 @@ async fn a_policy_of_mode_plan_keeps_nobody_from_collecting() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_collected_while_a_deletion_has_got_no_answer() {
+async fn collection_waits_for_deletions_without_an_answer() {
     let (host, filled, place, lines) = deleted("").await;
     let (silent, digest) = (Arc::new(AtomicBool::new(true)), filled.old[0].digest.clone());
     let is_silent = silent.clone();
@@ -203,7 +203,7 @@ async fn nothing_is_collected_while_a_deletion_has_got_no_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_and_a_collection_that_are_due_at_the_same_moment_take_turns() {
+async fn collection_and_run_that_are_due_together_take_turns() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let place = Place::new(NEVER, &[host.lines()]);
@@ -231,7 +231,7 @@ async fn a_run_and_a_collection_that_are_due_at_the_same_moment_take_turns() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_collection_that_waits_longer_than_its_period_says_so() {
+async fn collection_that_waits_longer_than_its_interval_is_logged() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let proxy = HoldingProxy::before(&host.registry.host(), 2);
@@ -248,7 +248,7 @@ async fn a_collection_that_waits_longer_than_its_period_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sigterm_ends_the_survey_of_a_collection_at_once() {
+async fn collection_scan_ends_on_sigterm() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     // No request for a manifest is answered in any time that a client waits, nor is another try.
@@ -269,7 +269,7 @@ async fn sigterm_ends_the_survey_of_a_collection_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_grace_that_has_changed_in_the_middle_of_a_run_counts_for_what_it_deletes() {
+async fn grace_that_changes_during_a_run_applies_to_its_deletions() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let proxy = HoldingProxy::before(&host.registry.host(), 2);
@@ -292,7 +292,7 @@ fn runs_on(lines: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_registry_is_collected_while_it_runs_only_where_the_operator_says_so_and_was_not_down_then() {
+async fn collection_of_a_running_registry_needs_the_operators_permission() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let lines = runs_on(&host.lines());
@@ -309,7 +309,7 @@ async fn a_registry_is_collected_while_it_runs_only_where_the_operator_says_so_a
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_sweeps_a_running_registry_is_ended_after_a_kill_before_it_is_counted() {
+async fn sweep_of_a_running_registry_is_ended_after_a_kill() {
     let commands = Commands::new().await;
     let sweeps = commands.file("sweeps");
     let sweep =

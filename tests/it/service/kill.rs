@@ -80,7 +80,7 @@ fn nth(number: usize, method: &'static str, part: &'static str) -> Holds {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn in_the_scan() {
+async fn kill_during_the_scan() {
     let holds = Holds::Registry(Box::new(|bytes| begins(bytes, "GET", &["/manifests/build-2"])));
     let Some(scene) = Scene::new("offline", ContainerOptions::default(), holds).await else { return };
     scene.kill().await;
@@ -89,7 +89,7 @@ async fn in_the_scan() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn between_two_deletions() {
+async fn kill_between_two_deletions() {
     let mut count = 0;
     let holds = Holds::Registry(Box::new(move |bytes| {
         let is_one =
@@ -105,7 +105,7 @@ async fn between_two_deletions() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_the_last_deletion_and_before_the_collection() {
+async fn kill_before_the_collection() {
     let holds = nth(1, "GET", "/containers/");
     let Some(scene) = Scene::new("offline", ContainerOptions::default(), holds).await else { return };
     // The service asks for what it may have left behind only when it has left something.
@@ -116,7 +116,7 @@ async fn after_the_last_deletion_and_before_the_collection() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn before_the_container_was_stopped() {
+async fn kill_before_the_container_is_stopped() {
     let Some(scene) = Scene::new("offline", ContainerOptions::default(), nth(1, "POST", "/stop")).await
     else {
         return;
@@ -128,7 +128,7 @@ async fn before_the_container_was_stopped() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_the_container_was_stopped() {
+async fn kill_after_the_container_is_stopped() {
     // The second container is the one that looks again once the registry stands still.
     let holds = nth(2, "POST", "/containers/create");
     let Some(scene) = Scene::new("offline", ContainerOptions::default(), holds).await else { return };
@@ -139,7 +139,7 @@ async fn after_the_container_was_stopped() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn before_the_sweep() {
+async fn kill_before_the_sweep() {
     let holds = nth(3, "POST", "/containers/create");
     let Some(scene) = Scene::new("offline", ContainerOptions::default(), holds).await else { return };
     scene.kill().await;
@@ -166,17 +166,17 @@ async fn in_the_sweep(method: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn in_the_sweep_of_a_stopped_registry() {
+async fn kill_during_the_sweep_of_a_stopped_registry() {
     in_the_sweep("offline").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn in_the_sweep_inside_the_container() {
+async fn kill_during_the_sweep_inside_the_container() {
     in_the_sweep("exec").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_the_sweep_and_before_the_start() {
+async fn kill_between_the_sweep_and_the_start() {
     // Each of the three collectors is started first: two that look and one that sweeps.
     let Some(scene) = Scene::new("offline", ContainerOptions::default(), nth(4, "POST", "/start")).await
     else {
@@ -189,7 +189,7 @@ async fn after_the_sweep_and_before_the_start() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_the_sweep_and_before_the_restart_inside_the_container() {
+async fn kill_between_the_sweep_and_the_restart_inside_the_container() {
     let Some(scene) = Scene::new("exec", ContainerOptions::default(), nth(1, "POST", "/restart")).await
     else {
         return;
@@ -200,7 +200,7 @@ async fn after_the_sweep_and_before_the_restart_inside_the_container() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_the_start_and_before_it_was_noted() {
+async fn kill_between_the_start_and_its_record() {
     // The first question to the registry after the container was started is whether it answers.
     let deletions = Arc::new(AtomicUsize::new(0));
     let seen = deletions.clone();
@@ -221,7 +221,7 @@ async fn after_the_start_and_before_it_was_noted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn again_and_again() {
+async fn kill_many_times() {
     let holds = nth(1, "POST", "/stop");
     let Some(scene) = Scene::new("offline", ContainerOptions::default(), holds).await else { return };
     scene.kill().await;
@@ -243,7 +243,7 @@ async fn again_and_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_commands_keep_the_registry_stopped() {
+async fn kill_while_commands_keep_the_registry_stopped() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let place = Place::new(EACH_SECOND, &[host.lines()]);
@@ -255,7 +255,7 @@ async fn while_commands_keep_the_registry_stopped() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_killed_sweep_leaves_in_redis_is_cleared() {
+async fn redis_cache_is_cleared_after_a_killed_sweep() {
     let redis = Redis::start();
     let host = Host::of(RealRegistry::options().redis(&redis.address(), 0)).await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
@@ -280,7 +280,7 @@ async fn what_a_killed_sweep_leaves_in_redis_is_cleared() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sweep_that_outlives_the_service_is_ended_before_the_registry_is_back() {
+async fn sweep_that_outlives_the_service_is_ended_before_the_restart() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let folder = tempfile::tempdir().unwrap();

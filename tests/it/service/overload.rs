@@ -38,7 +38,7 @@ async fn sockets(place: &Place, number: usize) -> Vec<TcpStream> {
 }
 
 #[tokio::test]
-async fn more_clients_than_there_may_be_keep_nobody_waiting() {
+async fn clients_above_the_limit_do_not_block_others() {
     let fake = FakeRegistry::start(Personality::V2_8);
     let place = Place::new(NEVER, &[format!("url: {}", fake.url())]);
     let serving = place.serve().await;
@@ -54,7 +54,7 @@ async fn more_clients_than_there_may_be_keep_nobody_waiting() {
 }
 
 #[tokio::test]
-async fn without_descriptors_it_waits_and_goes_on() {
+async fn file_descriptors_can_run_out_for_a_while() {
     let fake = FakeRegistry::start(Personality::V2_8);
     let place = Place::new(NEVER, &[format!("url: {}", fake.url())]);
     let serve = place.command(&["serve", "--log-format", "json"]);
@@ -72,7 +72,7 @@ async fn without_descriptors_it_waits_and_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_answers_while_a_run_takes_all_it_can() {
+async fn web_server_answers_during_a_large_run() {
     let registry = RealRegistry::options().in_memory().start();
     let mut store = registry.store();
     for number in 0..3000 {

@@ -39,7 +39,7 @@ async fn ask(url: &str, query: &str, header: Option<&str>) -> (StatusCode, Strin
 }
 
 #[tokio::test]
-async fn without_a_token_in_the_configuration_there_is_no_such_address() {
+async fn admin_routes_need_a_token_in_the_configuration() {
     let url = served(None, &["main"], &[]).await;
     for path in ["run", "undo?run=1"] {
         let answer =
@@ -55,7 +55,7 @@ async fn without_a_token_in_the_configuration_there_is_no_such_address() {
 }
 
 #[tokio::test]
-async fn only_the_token_opens() {
+async fn token_is_compared_exactly() {
     let url = served(Some(TOKEN), &["main"], &[]).await;
     let longer = format!("Bearer {TOKEN} ");
     let wrong = [
@@ -82,7 +82,7 @@ async fn only_the_token_opens() {
 }
 
 #[tokio::test]
-async fn who_asks_hears_what_has_begun_and_what_is_busy() {
+async fn run_request_answers_with_started_and_busy_registries() {
     let url = served(Some(TOKEN), &["main"], &["edge"]).await;
     let token = format!("Bearer {TOKEN}");
     let check = async |query: &str, expected: StatusCode| {
@@ -96,7 +96,7 @@ async fn who_asks_hears_what_has_begun_and_what_is_busy() {
 }
 
 #[tokio::test]
-async fn a_typo_begins_nothing() {
+async fn parameter_with_a_typo_starts_no_run() {
     let url = served(Some(TOKEN), &["main"], &[]).await;
     let check = async |query: &str, body: &str, expected: &str| {
         let request = Client::new().post(format!("{url}/api/v1/run{query}")).bearer_auth(TOKEN);
@@ -126,7 +126,7 @@ async fn heard() -> (String, tokio::sync::mpsc::UnboundedReceiver<AdminRequest>)
 }
 
 #[tokio::test]
-async fn a_run_minds_its_limits_unless_somebody_says_so() {
+async fn run_request_can_override_limits() {
     let (url, mut asked) = heard().await;
     let post = async |query: &str| {
         Client::new().post(format!("{url}/api/v1/run{query}")).bearer_auth(TOKEN).send().await.unwrap()
@@ -152,7 +152,7 @@ async fn a_run_minds_its_limits_unless_somebody_says_so() {
 }
 
 #[tokio::test]
-async fn who_asks_for_an_undo_hears_what_came_of_it() {
+async fn undo_request_answers_with_the_result() {
     let (url, mut asked) = heard().await;
     let post = async |query: &str| {
         let request = Client::new().post(format!("{url}/api/v1/undo{query}")).bearer_auth(TOKEN);
@@ -197,7 +197,7 @@ async fn who_asks_for_an_undo_hears_what_came_of_it() {
 }
 
 #[tokio::test]
-async fn nothing_begins_by_looking() {
+async fn get_requests_start_no_run() {
     let url = served(Some(TOKEN), &["main"], &[]).await;
     for method in [Method::GET, Method::HEAD, Method::PUT, Method::DELETE] {
         let request = Client::new().request(method.clone(), format!("{url}/api/v1/run"));

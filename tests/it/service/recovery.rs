@@ -61,7 +61,7 @@ async fn ready(serving: &Serving) -> (u16, Value) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_registry_that_a_collection_left_down_is_brought_back_without_a_restart() {
+async fn registry_left_down_by_a_collection_is_restarted_by_the_same_process() {
     let down = Down::new().await;
     let serving = down.serve().await;
     let (status, document) = ready(&serving).await;
@@ -85,7 +85,7 @@ async fn a_registry_that_a_collection_left_down_is_brought_back_without_a_restar
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_service_that_leaves_a_registry_down_says_so_until_the_next_has_brought_it_back() {
+async fn registry_left_down_is_shown_until_the_next_process_restarts_it() {
     let down = Down::new().await;
     let serving = down.serve().await;
     // It does not wait for ever, and the next one goes on.
@@ -98,7 +98,7 @@ async fn a_service_that_leaves_a_registry_down_says_so_until_the_next_has_brough
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_configuration_that_says_better_how_to_start_it_is_taken_up() {
+async fn registry_is_restarted_by_a_corrected_configuration() {
     let down = Down::new().await;
     let serving = down.serve().await;
     down.place.configure(EACH_SECOND, &[down.host.lines()], "");
@@ -106,7 +106,7 @@ async fn a_configuration_that_says_better_how_to_start_it_is_taken_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_registry_that_somebody_else_has_started_is_not_restarted_for_an_old_note() {
+async fn registry_that_runs_again_is_not_restarted() {
     let Some(engine) = Engine::shared() else { return };
     let container = ContainerOptions::default().start(engine).await;
     let filled = fill(&container.url(), container.store().await).await;
@@ -131,7 +131,7 @@ async fn a_registry_that_somebody_else_has_started_is_not_restarted_for_an_old_n
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_registry_that_has_to_be_started_by_hand_counts_as_down_until_it_answers() {
+async fn registry_to_be_started_by_hand_is_down_until_it_answers() {
     let down = Down::new().await;
     let serving = down.serve().await;
     let url = format!("url: {}", down.host.registry.url());
@@ -152,7 +152,7 @@ async fn a_registry_that_has_to_be_started_by_hand_counts_as_down_until_it_answe
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_registry_that_leaves_the_configuration_while_it_is_brought_back_is_shown_no_more() {
+async fn registry_removed_during_its_recovery_is_not_shown() {
     let commands = Commands::new().await;
     let (hold, held) = (commands.file("hold"), commands.file("held"));
     let after = format!(

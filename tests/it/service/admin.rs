@@ -1,4 +1,4 @@
-//! What somebody with the admin token asks the running service for: an undo, and a run that minds no limits.
+//! Requests with the admin token: runs, runs that exceed a limit, and undos.
 
 use reqwest::{Client, StatusCode};
 use serde_json::Value;
@@ -33,7 +33,7 @@ async fn post(serving: &Serving, path: &str) -> (StatusCode, Value) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_running_service_puts_back_what_a_run_deleted() {
+async fn undo_request_restores_the_deletions_of_a_run() {
     let World { place, filled, host } = World::new(EACH_SECOND).await;
     let serving = place.serve().await;
     until("everything old is gone", async || filled.left() == 0).await;
@@ -86,7 +86,7 @@ async fn the_running_service_puts_back_what_a_run_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_undo_waits_for_the_run_that_is_under_way() {
+async fn undo_request_waits_for_a_running_run() {
     let World { place, filled, host } = World::new(NEVER).await;
     let serving = place.serve().await;
     assert_eq!(post(&serving, "/api/v1/run").await.0, StatusCode::ACCEPTED);
@@ -128,7 +128,7 @@ async fn an_undo_waits_for_the_run_that_is_under_way() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_that_a_limit_refuses_is_made_without_it_where_somebody_says_so() {
+async fn run_request_can_exceed_a_limit() {
     let World { place, filled, host: _host } = World::new(NEVER).await;
     let text = std::fs::read_to_string(place.config()).unwrap();
     place.write(&text.replace("max_percent: 100", "max_percent: 100, max_deletions: 3"));
@@ -150,4 +150,26 @@ async fn a_run_that_a_limit_refuses_is_made_without_it_where_somebody_says_so() 
     serving.until_at_least("runs_total", &["outcome=\"success\""], 1.0).await;
     assert_eq!(filled.left(), 0);
     serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn run_request_needs_the_token() {
+    let host = Host::start().await;
+    let place = Place::new(NEVER, &[]);
+    let token = place.config().with_file_name("token");
+    std::fs::write(&token, "open sesame\n").unwrap();
+    place.configure(NEVER, &[host.lines()], &format!("admin_token: {{ file: {} }}\n", token.display()));
+    let serving = place.serve().await;
+    let ask = async |token: &str| {
+        let url = format!("http://127.0.0.1:{}/api/v1/run", place.port());
+        reqwest::Client::new().post(url).bearer_auth(token).send().await.unwrap()
+    };
+    assert_eq!(ask("sesame").await.status(), 401);
+    let answer = ask("open sesame").await;
+    assert_eq!(answer.status(), 202);
+    let expected = serde_json::json!({ "version": 1, "begun": ["main"], "busy": [] });
+    assert_eq!(answer.json::<Value>().await.unwrap(), expected);
+    serving.until_metric("runs_total", &["outcome=\"success\""], 1.0).await;
+    let log = serving.stop().await;
+    assert!(!log.contains("sesame"), "{log}");
 }

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::harness::{Commands, Host, Serving, fill, until};
-use crate::service::numbers::{MAIN, begin, change, get, is, place, runs, status};
+use super::requests::{MAIN, assert_metric, begin, change, get, place, runs, status};
 use crate::support::holding_proxy::HoldingProxy;
 
 const RELOADED: &str = "the configuration was reloaded";
@@ -41,7 +41,7 @@ async fn told(serving: &Serving) -> (Value, Value, Vec<(&'static str, Vec<f64>)>
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_told_of_a_registry_goes_on_when_it_is_renamed_moves_or_comes_back() {
+async fn status_continues_when_a_registry_is_renamed_moved_or_added_again() {
     let host = Host::start().await;
     fill(&host.registry.url(), host.registry.store()).await;
     let place = place(&format!("url: {}", host.registry.url()));
@@ -72,7 +72,7 @@ async fn what_is_told_of_a_registry_goes_on_when_it_is_renamed_moves_or_comes_ba
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_registry_that_leaves_during_a_run_is_told_of_no_more_and_as_before_when_it_is_back() {
+async fn registry_removed_during_a_run_is_hidden_until_it_is_added_again() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let proxy = HoldingProxy::before(&host.registry.host(), 2);
@@ -100,7 +100,7 @@ async fn a_registry_that_leaves_during_a_run_is_told_of_no_more_and_as_before_wh
     assert_eq!(serving.metric("deleted_manifests_total", &[MAIN]).await, 4.0, "what was counted stays");
     change(&place, away, &here);
     until("a reload", async || serving.log().matches(RELOADED).count() == 2).await;
-    is(&serving, "last_run_outcome", &[MAIN, "outcome=\"success\""], 1.0).await;
+    assert_metric(&serving, "last_run_outcome", &[MAIN, "outcome=\"success\""], 1.0).await;
     assert!(serving.metric("last_success_timestamp_seconds", &[MAIN]).await > 0.0);
     let status = status(&serving).await["registries"][0].take();
     assert_eq!((&status["deleted_manifests"], &status["last_run"]["deleted"]), (&4.into(), &4.into()));
@@ -109,7 +109,7 @@ async fn a_registry_that_leaves_during_a_run_is_told_of_no_more_and_as_before_wh
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_collection_that_failed_is_tried_again_after_a_restart_and_under_another_name() {
+async fn failed_collection_is_retried_after_a_restart_and_a_rename() {
     let commands = Commands::new().await;
     let place = place(&commands.lines("exit 3", "", ""));
     let serving = place.serve().await;
@@ -135,7 +135,7 @@ async fn a_collection_that_failed_is_tried_again_after_a_restart_and_under_anoth
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_collection_that_failed_is_forgotten_after_a_restart_if_it_was_before() {
+async fn failed_collection_that_was_followed_by_a_skipped_one_is_not_shown_after_a_restart() {
     let commands = Commands::new().await;
     let broken = commands.file("broken");
     std::fs::write(&broken, "").unwrap();
@@ -143,7 +143,7 @@ async fn a_collection_that_failed_is_forgotten_after_a_restart_if_it_was_before(
     let serving = place.serve().await;
     begin(&serving).await;
     serving.until_metric("gc_runs_total", &[MAIN, "outcome=\"failed\""], 1.0).await;
-    is(&serving, "gc_last_run_successful", &[MAIN], 0.0).await;
+    assert_metric(&serving, "gc_last_run_successful", &[MAIN], 0.0).await;
     // A collection could be made, and has too little to free.
     std::fs::remove_file(broken).unwrap();
     change(&place, "    gc:\n", "    gc:\n      min_reclaimable: 1GiB\n");
@@ -153,14 +153,14 @@ async fn a_collection_that_failed_is_forgotten_after_a_restart_if_it_was_before(
     serving.until_metric("gc_last_run_successful", &[MAIN], 1.0).await;
     serving.stop().await;
     let serving = place.serve().await;
-    is(&serving, "gc_last_run_successful", &[MAIN], 1.0).await;
+    assert_metric(&serving, "gc_last_run_successful", &[MAIN], 1.0).await;
     let page = get(&serving, "/").await;
     assert!(!page.contains("Needs attention"), "{page}");
     serving.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_service_puts_back_is_not_gone_any_more() {
+async fn restored_image_counts_as_expired_again() {
     let host = Host::start().await;
     fill(&host.registry.url(), host.registry.store()).await;
     let place = place(&format!("url: {}", host.registry.url()));
@@ -168,7 +168,7 @@ async fn what_the_service_puts_back_is_not_gone_any_more() {
     begin(&serving).await;
     runs(&serving, "success", 1).await;
     serving.until_metric("deleted_manifests_total", &[MAIN], 4.0).await;
-    is(&serving, "expired_manifests", &[MAIN], 0.0).await;
+    assert_metric(&serving, "expired_manifests", &[MAIN], 0.0).await;
     let url = format!("{}/api/v1/undo?run=1&image=team/app:build-1", serving.url);
     let undone = reqwest::Client::new().post(&url).bearer_auth("sesame").send().await.unwrap();
     assert_eq!(undone.status(), 200);

@@ -1,11 +1,9 @@
-//! What the service tells the service manager and the log.
+//! What the service tells systemd.
 
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-use serde_json::Value;
-
-use super::harness::{EACH_SECOND, Host, NEVER, Place, fill};
+use super::harness::{Host, NEVER, Place};
 
 struct Manager {
     folder: tempfile::TempDir,
@@ -38,7 +36,7 @@ impl Manager {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn systemd_hears_of_the_start_the_life_the_reload_and_the_end() {
+async fn systemd_is_notified_of_start_watchdog_reload_and_stop() {
     let host = Host::start().await;
     let place = Place::new(NEVER, &[host.lines()]);
     let manager = Manager::new();
@@ -66,7 +64,7 @@ async fn systemd_hears_of_the_start_the_life_the_reload_and_the_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_watchdog_of_another_process_is_not_fed() {
+async fn watchdog_of_another_process_is_ignored() {
     let host = Host::start().await;
     let place = Place::new(NEVER, &[host.lines()]);
     let manager = Manager::new();
@@ -79,54 +77,4 @@ async fn a_watchdog_of_another_process_is_not_fed() {
     serving.signal("HUP");
     assert_eq!(manager.any()[0], "RELOADING=1");
     serving.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_deletion_is_one_event_of_the_log() {
-    let host = Host::start().await;
-    let filled = fill(&host.registry.url(), host.registry.store()).await;
-    let place = Place::new(EACH_SECOND, &[format!("url: {}", host.registry.url())]);
-    let serving = place.serve().await;
-    serving.until_metric("deleted_manifests_total", &["policy=\"apps\""], 4.0).await;
-    let log = serving.stop().await;
-    let events: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let deletions: Vec<&Value> =
-        events.iter().filter(|event| event["message"] == "deleted a manifest").collect();
-    assert_eq!(deletions.len(), 4, "{log}");
-    for (number, old) in filled.old.iter().enumerate() {
-        let of: Vec<_> = deletions.iter().filter(|event| event["digest"] == old.digest.as_str()).collect();
-        let [event] = of.as_slice() else { panic!("{log}") };
-        assert_eq!(event["registry"], "main");
-        assert_eq!(event["repository"], "team/app");
-        assert_eq!(event["policy"], "apps");
-        assert_eq!(event["level"], "INFO");
-        assert_eq!(event["already_gone"], false);
-        assert!(event["bytes"].as_u64().unwrap() > 0);
-        for (field, word) in [("tags", format!("build-{number}")), ("rules", "builds".into())] {
-            assert!(event[field].to_string().contains(&word), "{event}");
-        }
-        assert!(event["reasons"].to_string().len() > 4, "{event}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_begins_for_whoever_has_the_token_and_nobody_else() {
-    let host = Host::start().await;
-    let place = Place::new(NEVER, &[]);
-    let token = place.config().with_file_name("token");
-    std::fs::write(&token, "open sesame\n").unwrap();
-    place.configure(NEVER, &[host.lines()], &format!("admin_token: {{ file: {} }}\n", token.display()));
-    let serving = place.serve().await;
-    let ask = async |token: &str| {
-        let url = format!("http://127.0.0.1:{}/api/v1/run", place.port());
-        reqwest::Client::new().post(url).bearer_auth(token).send().await.unwrap()
-    };
-    assert_eq!(ask("sesame").await.status(), 401);
-    let answer = ask("open sesame").await;
-    assert_eq!(answer.status(), 202);
-    let expected = serde_json::json!({ "version": 1, "begun": ["main"], "busy": [] });
-    assert_eq!(answer.json::<Value>().await.unwrap(), expected);
-    serving.until_metric("runs_total", &["outcome=\"success\""], 1.0).await;
-    let log = serving.stop().await;
-    assert!(!log.contains("sesame"), "{log}");
 }

@@ -24,7 +24,7 @@ const PATHS: [&str; 13] = [
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_answer_holds_a_secret() {
+async fn secrets_are_in_no_answer_and_no_log() {
     let servers = [0, 1, 2].map(|_| RealRegistry::options().htpasswd("bob", "the-right-one").start());
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {

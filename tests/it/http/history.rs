@@ -69,7 +69,7 @@ async fn page(url: &str, run: &str) -> String {
 }
 
 #[tokio::test]
-async fn runs_are_narrowed_down_as_on_the_command_line() {
+async fn runs_are_filtered_as_on_the_command_line() {
     let (url, state, status_store) = server().await;
     ran(&state, "main", 300, &[new_entry("team/app", "pr-1"), new_entry("team/web", "pr-2")]);
     ran(&state, "edge & co", 200, &[new_entry("team/app", "pr-3")]);
@@ -115,7 +115,7 @@ async fn runs_are_narrowed_down_as_on_the_command_line() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_asked_is_said_with_the_way_out() {
+async fn invalid_parameters_are_refused_with_advice() {
     let (url, ..) = server().await;
     let moment = "write a day such as 2026-01-31, or a moment such as 2026-01-31T12:00:00Z";
     let check = async |query: &str, status: u16, expected: &str| {
@@ -147,7 +147,7 @@ async fn what_cannot_be_asked_is_said_with_the_way_out() {
 }
 
 #[tokio::test]
-async fn a_run_has_a_page_that_tells_what_went_and_how_it_comes_back() {
+async fn run_page_shows_deletions_and_how_to_undo_them() {
     let (url, state, status_store) = server().await;
     let gone: Vec<NewJournalEntry> = (1..=3).map(|one| new_entry("team/app", &format!("pr-{one}"))).collect();
     let entries = ran(&state, "main", 3000, &gone[..2]);
@@ -209,7 +209,7 @@ async fn a_run_has_a_page_that_tells_what_went_and_how_it_comes_back() {
 }
 
 #[tokio::test]
-async fn an_undone_run_offers_no_undo() {
+async fn run_page_offers_no_second_undo() {
     let (url, state, _) = server().await;
     let gone = new_entry("team/app", "pr-1");
     let entries = ran(&state, "main", 10, std::slice::from_ref(&gone));
@@ -219,7 +219,7 @@ async fn an_undone_run_offers_no_undo() {
 }
 
 #[tokio::test]
-async fn a_run_that_is_not_there_has_a_page_that_says_so() {
+async fn run_page_of_an_unknown_run_is_not_found() {
     let (url, ..) = server().await;
     for run in
         ["1", "-1", "last", "99999999999999999999", "%3Cscript%3Ealert(1)%3C%2Fscript%3E", "a%1Bb", "%FF"]
@@ -236,7 +236,7 @@ async fn a_run_that_is_not_there_has_a_page_that_says_so() {
 }
 
 #[tokio::test]
-async fn hostile_names_are_shown_as_text() {
+async fn run_page_escapes_hostile_names() {
     let (url, state, _) = server().await;
     let unseen = "a\u{1b}[2Jb\u{202e}c";
     let gone = NewJournalEntry {
@@ -264,7 +264,7 @@ async fn hostile_names_are_shown_as_text() {
 }
 
 #[tokio::test]
-async fn a_long_run_is_cut_and_leads_to_the_whole() {
+async fn run_page_of_many_deletions_is_cut() {
     let (url, state, _) = server().await;
     let gone: Vec<NewJournalEntry> =
         (0..501).map(|one| new_entry("team/app", &format!("pr-{one}"))).collect();
@@ -278,7 +278,7 @@ async fn a_long_run_is_cut_and_leads_to_the_whole() {
 }
 
 #[tokio::test]
-async fn the_history_leads_to_the_page_of_each_run() {
+async fn overview_links_to_the_page_of_each_run() {
     let (url, _, status_store) = server().await;
     let run = RunEntry::failed("main", "", at(5), std::time::Duration::from_secs(1));
     status_store.add_entry(HistoryEntry::Run(RunEntry { id: Some(12), ..run }));

@@ -1,77 +1,29 @@
-//! What the numbers say while something goes on, after it, and after a restart.
+//! What metrics, page and API show while a job is running, after it, and after a restart.
 
 use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::harness::{Commands, Host, NEVER, Place, Serving, fill, until};
+use super::harness::{Commands, Host, Serving, fill, until};
+use super::requests::{MAIN, assert_metric, begin, change, get, place, runs, status};
 use crate::support::holding_proxy::HoldingProxy;
 
-pub(crate) const MAIN: &str = "registry=\"main\"";
-
-/// A place whose runs begin when they are asked for.
-pub(crate) fn place(lines: &str) -> Place {
-    let place = Place::new(NEVER, &[]);
-    let token = place.config().with_file_name("token");
-    std::fs::write(&token, "sesame\n").unwrap();
-    place.configure(NEVER, &[lines.to_owned()], &format!("admin_token: {{ file: {} }}\n", token.display()));
-    place
-}
-
-/// Replaces something in the configuration.
-pub(crate) fn change(place: &Place, from: &str, to: &str) {
-    let text = std::fs::read_to_string(place.config()).unwrap();
-    assert!(text.contains(from), "{text}");
-    place.write(&text.replace(from, to));
-}
-
-/// Begins a run.
-pub(crate) async fn begin(serving: &Serving) {
-    let url = format!("{}/api/v1/run", serving.url);
-    // The one before may still be at its last words.
-    until("a run begins", async || {
-        let answer = reqwest::Client::new().post(&url).bearer_auth("sesame").send().await.unwrap();
-        answer.status() == 202
-    })
-    .await;
-}
-
-/// Waits for so many runs that ended so, since the start of the service.
-pub(crate) async fn runs(serving: &Serving, outcome: &str, number: u32) {
-    let label = format!("outcome=\"{outcome}\"");
-    serving.until_metric("runs_total", &[MAIN, &label], number.into()).await;
-}
-
-pub(crate) async fn get(serving: &Serving, path: &str) -> String {
-    reqwest::get(format!("{}{path}", serving.url)).await.unwrap().text().await.unwrap()
-}
-
-pub(crate) async fn status(serving: &Serving) -> Value {
-    serde_json::from_str(&get(serving, "/api/v1/status").await).unwrap()
-}
-
-/// Asserts what a metric is now, and that it is there.
-pub(crate) async fn is(serving: &Serving, name: &str, labels: &[&str], expected: f64) {
-    let found = serving.series(name, labels).await;
-    assert_eq!(found, [expected], "{name}{labels:?}: {}", serving.log());
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_is_shown_for_as_long_as_it_is_under_way() {
+async fn run_start_is_shown_while_the_run_lasts() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let proxy = HoldingProxy::before(&host.registry.host(), 2);
     let place = place(&format!("url: {}\nrun_timeout: 2h", proxy.url()));
     let serving = place.serve().await;
-    is(&serving, "run_timeout_seconds", &[MAIN], 7200.0).await;
-    is(&serving, "run_started_timestamp_seconds", &[MAIN], 0.0).await;
+    assert_metric(&serving, "run_timeout_seconds", &[MAIN], 7200.0).await;
+    assert_metric(&serving, "run_started_timestamp_seconds", &[MAIN], 0.0).await;
     begin(&serving).await;
     tokio::task::block_in_place(|| proxy.wait_until_held());
     let began = place.number("SELECT CAST(strftime('%s', started) AS INTEGER) FROM run") as f64;
-    is(&serving, "run_started_timestamp_seconds", &[MAIN], began).await;
+    assert_metric(&serving, "run_started_timestamp_seconds", &[MAIN], began).await;
     proxy.release();
     runs(&serving, "success", 1).await;
-    is(&serving, "run_started_timestamp_seconds", &[MAIN], 0.0).await;
+    assert_metric(&serving, "run_started_timestamp_seconds", &[MAIN], 0.0).await;
     // The moment of a run is its start, as docs/json.md says.
     let at = status(&serving).await["registries"][0]["last_run"]["at"].as_str().unwrap().to_owned();
     assert_eq!(at.parse::<chrono::DateTime<chrono::Utc>>().unwrap().timestamp() as f64, began);
@@ -80,7 +32,7 @@ async fn a_run_is_shown_for_as_long_as_it_is_under_way() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn where_nothing_is_collected_nothing_waits_for_a_collection() {
+async fn deleted_bytes_are_not_reclaimable_without_gc() {
     let host = Host::start().await;
     fill(&host.registry.url(), host.registry.store()).await;
     let place = place(&format!("url: {}", host.registry.url()));
@@ -100,7 +52,7 @@ async fn where_nothing_is_collected_nothing_waits_for_a_collection() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refusal_is_shown_until_a_run_comes_through() {
+async fn refusal_is_shown_until_a_run_succeeds() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let place = place(&format!("url: {}", host.registry.url()));
@@ -109,20 +61,20 @@ async fn a_refusal_is_shown_until_a_run_comes_through() {
     let labels = [MAIN, "limit=\"max_deletions\""];
     begin(&serving).await;
     runs(&serving, "refused", 1).await;
-    is(&serving, "last_run_refusals", &labels, 1.0).await;
-    is(&serving, "last_run_refusals", &[MAIN, "limit=\"max_percent\""], 0.0).await;
+    assert_metric(&serving, "last_run_refusals", &labels, 1.0).await;
+    assert_metric(&serving, "last_run_refusals", &[MAIN, "limit=\"max_percent\""], 0.0).await;
     serving.stop().await;
     let serving = place.serve().await;
-    is(&serving, "last_run_refusals", &labels, 1.0).await;
-    is(&serving, "last_run_outcome", &[MAIN, "outcome=\"refused\""], 1.0).await;
-    is(&serving, "last_run_outcome", &[MAIN, "outcome=\"success\""], 0.0).await;
+    assert_metric(&serving, "last_run_refusals", &labels, 1.0).await;
+    assert_metric(&serving, "last_run_outcome", &[MAIN, "outcome=\"refused\""], 1.0).await;
+    assert_metric(&serving, "last_run_outcome", &[MAIN, "outcome=\"success\""], 0.0).await;
     change(&place, "max_deletions: 1", "max_deletions: 9");
     serving.until_logged("the configuration was reloaded").await;
     begin(&serving).await;
     runs(&serving, "success", 1).await;
-    is(&serving, "last_run_refusals", &labels, 0.0).await;
-    is(&serving, "last_run_outcome", &[MAIN, "outcome=\"refused\""], 0.0).await;
-    is(&serving, "last_run_outcome", &[MAIN, "outcome=\"success\""], 1.0).await;
+    assert_metric(&serving, "last_run_refusals", &labels, 0.0).await;
+    assert_metric(&serving, "last_run_outcome", &[MAIN, "outcome=\"refused\""], 0.0).await;
+    assert_metric(&serving, "last_run_outcome", &[MAIN, "outcome=\"success\""], 1.0).await;
     assert_eq!(filled.left(), 0);
     serving.stop().await;
 }
@@ -137,7 +89,7 @@ async fn breakable() -> (Commands, PathBuf, String) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_collection_that_failed_is_shown_until_one_succeeds_also_after_a_restart() {
+async fn failed_collection_is_shown_until_one_succeeds() {
     let (commands, broken, lines) = breakable().await;
     let place = place(&lines);
     let serving = place.serve().await;
@@ -145,15 +97,15 @@ async fn a_collection_that_failed_is_shown_until_one_succeeds_also_after_a_resta
     begin(&serving).await;
     runs(&serving, "success", 1).await;
     serving.until_metric("gc_runs_total", &[MAIN, "outcome=\"failed\""], 1.0).await;
-    is(&serving, "gc_last_run_successful", &[MAIN], 0.0).await;
+    assert_metric(&serving, "gc_last_run_successful", &[MAIN], 0.0).await;
     serving.stop().await;
     let serving = place.serve().await;
-    is(&serving, "gc_runs_total", &[MAIN, "outcome=\"failed\""], 0.0).await;
-    is(&serving, "gc_last_run_successful", &[MAIN], 0.0).await;
+    assert_metric(&serving, "gc_runs_total", &[MAIN, "outcome=\"failed\""], 0.0).await;
+    assert_metric(&serving, "gc_last_run_successful", &[MAIN], 0.0).await;
     std::fs::remove_file(broken).unwrap();
     begin(&serving).await;
     serving.until_metric("gc_runs_total", &[MAIN, "outcome=\"success\""], 1.0).await;
-    is(&serving, "gc_last_run_successful", &[MAIN], 1.0).await;
+    assert_metric(&serving, "gc_last_run_successful", &[MAIN], 1.0).await;
     assert!(commands.filled.is_swept());
     // Without `gc` there is nothing more to tell of it.
     serving.until_metric("reclaimable_bytes", &[MAIN], 0.0).await;
@@ -162,7 +114,7 @@ async fn a_collection_that_failed_is_shown_until_one_succeeds_also_after_a_resta
     let (_, after) = rest.split_once("protect:").unwrap();
     place.write(&format!("{before}protect:{after}"));
     serving.until_logged("the configuration was reloaded").await;
-    is(&serving, "deleted_uncollected_bytes", &[MAIN], 0.0).await;
+    assert_metric(&serving, "deleted_uncollected_bytes", &[MAIN], 0.0).await;
     for gone in ["gc_last_run_successful", "reclaimable_bytes"] {
         assert!(serving.series(gone, &[]).await.is_empty(), "{gone}");
     }
@@ -178,13 +130,13 @@ async fn gone(serving: &Serving) -> Vec<bool> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_deleted_is_not_expired_any_more() {
+async fn deleted_images_do_not_count_as_expired() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let place = place(&format!("url: {}", host.registry.url()));
     let expired = async |serving: &Serving, manifests: f64, bytes: f64| {
-        is(serving, "expired_manifests", &[MAIN], manifests).await;
-        is(serving, "expired_bytes", &[MAIN], bytes).await;
+        assert_metric(serving, "expired_manifests", &[MAIN], manifests).await;
+        assert_metric(serving, "expired_bytes", &[MAIN], bytes).await;
     };
     // First nobody may delete, then the policy may not, and then one does.
     change(&place, "mode: enforce", "mode: plan");
@@ -202,7 +154,7 @@ async fn what_is_deleted_is_not_expired_any_more() {
     begin(&serving).await;
     runs(&serving, "success", 2).await;
     serving.until_metric("held_back_manifests", &[MAIN], 4.0).await;
-    is(&serving, "held_back_bytes", &[MAIN], bytes).await;
+    assert_metric(&serving, "held_back_bytes", &[MAIN], bytes).await;
     expired(&serving, 0.0, 0.0).await;
     assert_eq!((gone(&serving).await, filled.left()), (vec![false; 4], 4));
     serving.stop().await;
@@ -213,7 +165,7 @@ async fn what_is_deleted_is_not_expired_any_more() {
     serving.until_metric("deleted_manifests_total", &[MAIN], 4.0).await;
     assert_eq!(gone(&serving).await, [true; 4]);
     expired(&serving, 0.0, 0.0).await;
-    is(&serving, "held_back_manifests", &[MAIN], 0.0).await;
+    assert_metric(&serving, "held_back_manifests", &[MAIN], 0.0).await;
     let plan = &status(&serving).await["registries"][0]["plan"];
     assert_eq!((&plan["totals"]["delete"], &plan["expired"]["manifests"]), (&4.into(), &0.into()), "{plan}");
     let page = get(&serving, "/").await;
@@ -224,12 +176,12 @@ async fn what_is_deleted_is_not_expired_any_more() {
         reqwest::Client::new().post(format!("{}/api/v1/undo?run=3", serving.url)).bearer_auth("sesame");
     assert_eq!(undo.send().await.unwrap().status(), 200);
     assert_eq!(gone(&serving).await, [false; 4]);
-    is(&serving, "expired_manifests", &[MAIN], 4.0).await;
+    assert_metric(&serving, "expired_manifests", &[MAIN], 4.0).await;
     serving.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_not_known_yet_is_not_there_instead_of_zero() {
+async fn unknown_values_have_no_series() {
     let host = Host::start().await;
     let place = place(&format!("url: {}", host.registry.url()));
     let serving = place.serve().await;
@@ -249,13 +201,13 @@ async fn what_is_not_known_yet_is_not_there_instead_of_zero() {
     begin(&serving).await;
     runs(&serving, "success", 1).await;
     for name in OF_A_PLAN {
-        is(&serving, name, &[MAIN], 0.0).await;
+        assert_metric(&serving, name, &[MAIN], 0.0).await;
     }
     serving.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restart_loses_sight_of_nothing() {
+async fn restart_keeps_metrics_and_status() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let place = place(&format!("url: {}", host.registry.url()));
@@ -299,12 +251,12 @@ async fn a_restart_loses_sight_of_nothing() {
     let serving = place.serve().await;
     let gone = gone(&serving).await;
     assert_eq!((gone.len(), gone.iter().filter(|gone| **gone).count()), (4, 3));
-    is(&serving, "expired_manifests", &[MAIN], 1.0).await;
+    assert_metric(&serving, "expired_manifests", &[MAIN], 1.0).await;
     serving.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_next_collection_is_told() {
+async fn next_collection_is_shown() {
     let host = Host::start().await;
     fill(&host.registry.url(), host.registry.store()).await;
     let place = place(&host.lines());

@@ -85,28 +85,28 @@ async fn signalled(command: &str, name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_interrupt_brings_the_registry_back() {
+async fn sigint_restarts_the_registry() {
     for command in ["gc", "run"] {
         signalled(command, "INT").await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_termination_brings_the_registry_back() {
+async fn sigterm_restarts_the_registry() {
     for command in ["gc", "run"] {
         signalled(command, "TERM").await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hangup_brings_the_registry_back() {
+async fn sighup_restarts_the_registry() {
     for command in ["gc", "run"] {
         signalled(command, "HUP").await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_terminal_that_is_closed_brings_the_registry_back() {
+async fn terminal_that_is_closed_restarts_the_registry() {
     for command in ["gc", "run"] {
         let commands = Commands::new().await;
         // What starts the registry has something to say, and gives up where that cannot be said.
@@ -138,7 +138,7 @@ async fn a_terminal_that_is_closed_brings_the_registry_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pipe_that_is_closed_keeps_no_registry_down() {
+async fn pipe_that_is_closed_restarts_the_registry() {
     let commands = Commands::new().await;
     let after = format!("{}\necho starting", look_beside(&commands));
     let place = Place::new(NEVER, &[commands.lines(&endless(&commands), &after, "")]);
@@ -193,7 +193,7 @@ impl Endless {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_signal_ends_a_collection_in_containers() {
+async fn signal_ends_a_collection_in_containers() {
     let Some(engine) = Engine::shared() else { return };
     for (method, name) in [("offline", "TERM"), ("exec", "HUP")] {
         let endless = Endless::new(engine).await;
@@ -204,7 +204,7 @@ async fn a_signal_ends_a_collection_in_containers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sweep_of_docker_run_is_cancelled_before_the_registry_is_back() {
+async fn sweep_of_docker_run_is_cancelled_before_the_restart() {
     let Some(engine) = Engine::shared() else { return };
     let endless = Endless::new(engine).await;
     let (name, docker) = (&endless.container.name, format!("docker, --host, '{}'", engine.host()));
@@ -235,7 +235,7 @@ fn downtimes(place: &Place) -> Vec<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_collection_that_fails_tells_how_long_the_registry_was_away() {
+async fn downtime_of_a_failed_collection_is_shown() {
     let commands = Commands::new().await;
     let place = Place::new(NEVER, &[commands.lines("exit 3", "", "")]);
     let ran = place.run(&["run", "--output", "json"]).await.exits(1);
@@ -247,7 +247,7 @@ async fn a_collection_that_fails_tells_how_long_the_registry_was_away() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_registry_that_is_brought_back_later_was_away_until_then() {
+async fn downtime_lasts_until_the_restart() {
     let commands = Commands::new().await;
     let fixed = commands.file("fixed");
     let after = format!("[ -e {} ] || exit 1", fixed.display());
@@ -276,7 +276,7 @@ fn start_by_hand(commands: &Commands) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_registry_that_somebody_starts_ends_the_sweep_at_once() {
+async fn registry_started_during_a_sweep_ends_the_sweep() {
     let commands = Commands::new().await;
     let after = look_beside(&commands);
     let place = Place::new(NEVER, &[commands.lines(&endless(&commands), &after, "  timeout: 60s\n")]);
@@ -317,7 +317,7 @@ async fn elsewhere(timeout: &str) -> (Commands, Place) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sweep_that_goes_on_elsewhere_is_cancelled_before_the_registry_is_back() {
+async fn sweep_on_another_host_is_cancelled_before_the_restart() {
     for name in ["TERM", "KILL", "a timeout"] {
         let (commands, place) = elsewhere(if name == "a timeout" { "20s" } else { "10min" }).await;
         let mut child = place.command(&["gc"]).spawn().unwrap();
@@ -340,7 +340,7 @@ async fn a_sweep_that_goes_on_elsewhere_is_cancelled_before_the_registry_is_back
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sweep_that_cannot_be_cancelled_keeps_the_registry_down_until_it_can() {
+async fn sweep_that_cannot_be_cancelled_delays_the_restart() {
     let (commands, place) = elsewhere("10min").await;
     std::fs::write(commands.file("broken"), "").unwrap();
     let child = place.command(&["gc"]).stderr(Stdio::piped()).spawn().unwrap();

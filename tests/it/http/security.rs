@@ -76,7 +76,7 @@ async fn raw(url: &str, request: &str) -> String {
 }
 
 #[tokio::test]
-async fn everything_can_be_read_and_nothing_else() {
+async fn routes_allow_only_get_and_head() {
     let (url, mut wishes) = server().await;
     let client = Client::new();
     for path in READ {
@@ -101,7 +101,7 @@ async fn everything_can_be_read_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn nothing_begins_without_the_token_by_any_method_at_any_address() {
+async fn requests_without_the_token_start_nothing() {
     let (url, mut wishes) = server().await;
     for path in READ.into_iter().chain(NOTHING).chain([
         "/api/v1/run",
@@ -135,7 +135,7 @@ async fn nothing_begins_without_the_token_by_any_method_at_any_address() {
 }
 
 #[tokio::test]
-async fn a_parameter_that_an_address_does_not_take_is_refused_everywhere() {
+async fn parameters_that_a_route_does_not_accept_are_refused() {
     let (url, _wishes) = server().await;
     for path in READ {
         let usual = reqwest::get(format!("{url}{path}")).await.unwrap().status();
@@ -157,7 +157,7 @@ async fn a_parameter_that_an_address_does_not_take_is_refused_everywhere() {
 }
 
 #[tokio::test]
-async fn where_nothing_is_nothing_is_found() {
+async fn unknown_paths_are_not_found() {
     let (url, _wishes) = server().await;
     for path in NOTHING {
         let answer = raw(&url, &format!("GET {path} HTTP/1.1")).await;
@@ -167,7 +167,7 @@ async fn where_nothing_is_nothing_is_found() {
 }
 
 #[tokio::test]
-async fn a_scanner_finds_the_headers_it_looks_for() {
+async fn security_headers_are_on_every_answer() {
     let (url, _wishes) = server().await;
     let others = ["/api/v1/runs?run=x", "/api/v1/plan?registry=x", "/api/v1/plan?registry=main&registry=x"];
     for path in READ.into_iter().chain(others).chain(NOTHING).chain(["/api/v1/run"]) {

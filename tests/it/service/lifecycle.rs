@@ -19,17 +19,17 @@ async fn check_container(method: &str) {
 }
 
 #[tokio::test]
-async fn what_is_too_old_goes_and_its_bytes_with_it() {
+async fn old_images_and_their_bytes_are_removed() {
     check_container("offline").await;
 }
 
 #[tokio::test]
-async fn the_same_with_a_collection_inside_the_container() {
+async fn old_images_are_removed_with_a_collection_inside_the_container() {
     check_container("exec").await;
 }
 
 #[tokio::test]
-async fn the_same_with_commands_on_the_host() {
+async fn old_images_are_removed_with_commands_on_the_host() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let place = Place::new("*/2 * * * * *", &[host.lines()]);
@@ -39,7 +39,7 @@ async fn the_same_with_commands_on_the_host() {
 }
 
 #[tokio::test]
-async fn a_run_by_hand_deletes_and_collects_and_so_does_a_collection_by_hand() {
+async fn run_and_gc_commands_delete_and_collect() {
     let Some(engine) = Engine::shared() else { return };
     let container = ContainerOptions::default().start(engine).await;
     let filled = fill(&container.url(), container.store().await).await;
@@ -63,7 +63,7 @@ async fn a_run_by_hand_deletes_and_collects_and_so_does_a_collection_by_hand() {
 }
 
 #[tokio::test]
-async fn health_tells_whether_the_service_answers_and_whether_it_is_ready() {
+async fn health_command_checks_liveness_and_readiness() {
     let host = Host::start().await;
     let place = Place::new(super::harness::EACH_SECOND, &[format!("url: {}", host.registry.url())]);
     place.run(&["health"]).await.exits(1);

@@ -19,7 +19,7 @@ async fn same(place: &Place, serving: &Serving, query: &str, arguments: &[&str])
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_service_tells_of_its_runs_what_the_command_line_tells() {
+async fn api_has_the_runs_of_the_history_command() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let lines = format!("url: {}", host.registry.url());
@@ -61,7 +61,7 @@ async fn the_service_tells_of_its_runs_what_the_command_line_tells() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_that_failed_as_a_whole_has_its_page_too() {
+async fn failed_run_has_a_page() {
     let closed = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
     let place = Place::new(EACH_SECOND, &[format!("url: http://{closed}")]);
     let serving = place.serve().await;

@@ -23,7 +23,7 @@ async fn promoted(registry: &RealRegistry) -> Place {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_promoted_image_is_as_young_after_its_registry_was_renamed() {
+async fn rename_keeps_the_age_of_promoted_images() {
     let registry = RealRegistry::start();
     let place = promoted(&registry).await;
     rename(&place, "main", "other");
@@ -35,7 +35,7 @@ async fn a_promoted_image_is_as_young_after_its_registry_was_renamed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_that_was_renamed_and_has_moved_is_told_of_until_its_former_name_is_written() {
+async fn rename_with_a_new_address_needs_the_former_name() {
     let registry = RealRegistry::start();
     let place = promoted(&registry).await;
     let text = std::fs::read_to_string(place.config()).unwrap();
@@ -62,7 +62,7 @@ async fn one_that_was_renamed_and_has_moved_is_told_of_until_its_former_name_is_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_went_before_a_rename_comes_back_after_it() {
+async fn rename_keeps_undo_possible() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let place = Place::new(NEVER, &[format!("url: {}", host.registry.url())]);
@@ -75,7 +75,7 @@ async fn what_went_before_a_rename_comes_back_after_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_registry_that_a_killed_collection_has_stopped_is_started_under_its_new_name() {
+async fn rename_of_a_stopped_registry_restarts_it() {
     let commands = Commands::new().await;
     let sweeps = commands.file("sweeps");
     let sweep = format!("[ -e {0} ] || {{ touch {0}; exec sleep 600; }}", sweeps.display());
@@ -91,7 +91,7 @@ async fn a_registry_that_a_killed_collection_has_stopped_is_started_under_its_ne
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rename_waits_for_the_run_that_is_under_way() {
+async fn rename_waits_for_a_running_job() {
     let registry = RealRegistry::start();
     Pusher::new(&registry.url()).push("team/app", "v1", &aged("v1", 40).build()).await.unwrap();
     let host = registry.url().trim_start_matches("http://").to_owned();
@@ -125,7 +125,7 @@ async fn shown(serving: &Serving) -> (String, String, u64, bool) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_shown_of_a_registry_goes_on_through_reloads() {
+async fn rename_keeps_status_and_metrics() {
     let host = Host::start().await;
     fill(&host.registry.url(), host.registry.store()).await;
     let place = Place::new(NEVER, &[format!("url: {}", host.registry.url())]);
@@ -166,7 +166,7 @@ async fn what_is_shown_of_a_registry_goes_on_through_reloads() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_name_that_goes_to_another_registry_takes_no_numbers_along() {
+async fn name_given_to_another_registry_starts_without_metrics() {
     let host = Host::start().await;
     fill(&host.registry.url(), host.registry.store()).await;
     let other = RealRegistry::start();
