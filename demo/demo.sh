@@ -164,7 +164,7 @@ step "Run once by hand; the deleted images can be restored until the collection,
 echo '$ regsweep run | tail -n 3'
 regsweep run | tail -n 3
 
-step "Look up the deletions in a repository, and undo one of them"
+step "List the deletions in a repository, and undo one of them"
 run regsweep history --repository team/signed
 run regsweep undo 1 team/signed:pr-1
 
