@@ -3,12 +3,25 @@
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, lchown};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rustix::process::geteuid;
 
-use super::{BUSY_TIMEOUT, Error, FILE, LOCK, schema};
+use super::error::Error;
+use super::schema;
+
+/// The name of the file in the directory.
+pub(super) const FILE: &str = "state.sqlite";
+/// The name of the file that the holder has locked.
+pub(super) const LOCK: &str = "lock";
+/// How long to wait for somebody else who uses the file: nobody should, but for a look.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// What follows from the loss of a state, for people.
+pub(super) const LOSS_NOTE: &str = "Nothing is deleted sooner for it: ages that only the state knew begin anew. What the old one \
+                    tells of deletions cannot be undone from the new one. If a registry was stopped for a \
+                    collection just then, look whether it runs";
 
 /// The number of the user who may do everything.
 const ROOT: u32 = 0;

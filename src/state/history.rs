@@ -3,8 +3,10 @@
 use chrono::{DateTime, Utc};
 use rusqlite::{OptionalExtension as _, Params, params};
 
+use super::error::Error;
 use super::journal::{COLUMNS, entry};
-use super::{Error, State, registry_names, runs};
+use super::store::State;
+use super::{registry_names, runs};
 use crate::model::{Digest, RepositoryName};
 use crate::report::{JournalEntry, RecordedRun, RunRecord};
 
@@ -130,10 +132,10 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{at, digest, new_entry, open};
     use super::*;
     use crate::report::{CollectionOutcome, CollectionReport, Outcome};
     use crate::state::NewJournalEntry;
+    use crate::state::test_support::{at, digest, new_entry, open};
 
     #[test]
     fn history_is_what_was_asked_for_youngest_first() {

@@ -1,13 +1,14 @@
 //! What is deleted: noted before the deletion is sent, with all that it takes to put it back, and again
 //! when it is known what became of it.
 
-use std::collections::BTreeSet;
-
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::runs::add;
-use super::{Error, State, TotalKind, json, scan_history, signed, unsigned};
+use super::error::Error;
+use super::sql::{json, signed, unsigned};
+use super::store::State;
+use super::totals::{TotalKind, add};
+use super::{leftovers, scan_history};
 use crate::model::{Digest, Kind, RepositoryName, Tag};
 use crate::report::{Answer, JournalEntry};
 
@@ -195,7 +196,7 @@ fn set_answer(connection: &Connection, entry: i64, answer: &str) -> Result<Optio
         }
     } else {
         scan_history::remove_manifest(connection, &gone.registry, &repository, &digest)?;
-        no_leftover(connection, &gone.registry, &repository, &digest)?;
+        leftovers::remove(connection, &gone.registry, &repository, &digest)?;
     }
     Ok(Some(gone))
 }
@@ -234,34 +235,6 @@ fn words(row: &Row<'_>, column: usize) -> Option<Vec<String>> {
     serde_json::from_str(row.get_ref(column).ok()?.as_str().ok()?).ok()
 }
 
-/// What was to go after something that is gone, and did not yet.
-pub(super) fn leftovers(
-    connection: &Connection,
-    registry: &str,
-    repository: &RepositoryName,
-) -> Result<BTreeSet<Digest>, rusqlite::Error> {
-    let mut select = connection.prepare_cached(
-        "SELECT leftover.digest FROM leftover JOIN entry ON entry.id = leftover.entry
-         WHERE leftover.registry = ?1 AND leftover.repository = ?2
-         AND entry.answer <> 'sent' AND entry.restored IS NULL",
-    )?;
-    let rows = select.query_map([registry, repository.as_str()], |row| row.get::<_, String>(0))?;
-    Ok(rows.collect::<Result<Vec<_>, _>>()?.iter().filter_map(|text| Digest::parse(text).ok()).collect())
-}
-
-/// Notes that something need not go after anything any more.
-pub(super) fn no_leftover(
-    connection: &Connection,
-    registry: &str,
-    repository: &str,
-    digest: &str,
-) -> Result<(), rusqlite::Error> {
-    let mut delete = connection
-        .prepare_cached("DELETE FROM leftover WHERE registry = ?1 AND repository = ?2 AND digest = ?3")?;
-    delete.execute([registry, repository, digest])?;
-    Ok(())
-}
-
 /// Notes that a collection has swept what all deletions of a registry left.
 pub(super) fn collected(
     connection: &Connection,
@@ -280,10 +253,10 @@ pub(super) fn collected(
 mod tests {
     use std::sync::Arc;
 
-    use super::super::tests::{at, digest, name, new_entry, open, tag};
     use super::*;
     use crate::model::{Facts, FirstScan, Manifest, Observation, ScanHistory};
     use crate::report::{CollectionOutcome, CollectionReport};
+    use crate::state::test_support::{at, digest, name, new_entry, open, tag};
 
     /// Two images, of which `a` has the tags v1 and v2, and `b` v3.
     fn seen(state: &State) -> ScanHistory {
@@ -470,7 +443,7 @@ mod tests {
         assert_eq!(state.unanswered("main").unwrap(), []);
         assert_eq!(state.youngest_waiting("main").unwrap(), None);
         assert_eq!(state.last_entry("main", &name(), &digest("a")).unwrap(), None);
-        assert_eq!(state.history(&super::super::Filter::default()).unwrap()[0].1, []);
+        assert_eq!(state.history(&crate::state::Filter::default()).unwrap()[0].1, []);
         let loaded = load_history(&state);
         assert_eq!(loaded.leftovers, [digest("child"), digest("sig")].into());
         assert_eq!(loaded.observations.into_keys().collect::<Vec<_>>(), [digest("b")]);

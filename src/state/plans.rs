@@ -2,7 +2,9 @@
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::{Error, State, json};
+use super::error::Error;
+use super::sql::json;
+use super::store::State;
 use crate::report::{CompletedDeletions, PlanDocument, RunSummary};
 
 impl State {
@@ -83,10 +85,10 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{at, digest, new_entry, open};
     use super::*;
     use crate::plan::{Limit, Plan};
     use crate::state::NewJournalEntry;
+    use crate::state::test_support::{at, digest, new_entry, open};
 
     #[test]
     fn a_plan_is_kept_with_what_its_run_has_made_of_it() {

@@ -16,7 +16,10 @@ use rusqlite::{Connection, OpenFlags};
 use rustix::process::geteuid;
 use url::Url;
 
-use super::{BUSY_TIMEOUT, Error, FILE, LOCK, LOSS_NOTE, State, file, schema};
+use super::error::Error;
+use super::file::{self, BUSY_TIMEOUT, FILE, LOCK, LOSS_NOTE};
+use super::schema;
+use super::store::State;
 
 /// How often to look whether a process that holds the lock has its file, and how long to wait in between.
 const MAX_ATTEMPTS: u32 = 10;

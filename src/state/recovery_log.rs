@@ -7,13 +7,22 @@ use chrono::{DateTime, Utc};
 use rusqlite::types::FromSql;
 use rusqlite::{OptionalExtension as _, params};
 
-use super::{Error, State, signed, unsigned};
+use super::error::Error;
+use super::sql::{signed, unsigned};
+use super::store::State;
 use crate::model::Digest;
 
 /// The open ends of one registry's collections.
 pub struct RecoveryLog {
     state: State,
     registry: String,
+}
+
+impl State {
+    /// The part of the state that the collector of one registry writes.
+    pub fn recovery_log(&self, registry: &str) -> RecoveryLog {
+        RecoveryLog::new(self.clone(), &self.key(registry))
+    }
 }
 
 impl RecoveryLog {
@@ -119,8 +128,8 @@ impl RecoveryLog {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::at;
     use super::*;
+    use crate::state::test_support::at;
 
     #[test]
     fn open_ends_survive_until_they_are_closed() {

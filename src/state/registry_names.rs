@@ -3,13 +3,15 @@
 //! Tables name a registry by its key, which never changes; what people call it, and where it is, may. A registry is
 //! known again by its address, else by a name that its configuration says it had (`was`), else by its name.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError};
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, params};
 
-use super::{Error, State};
+use super::error::Error;
+use super::names::RegistryNames;
+use super::sql::json;
+use super::store::State;
 use crate::config::{Config, Registry};
 
 /// Every key that something is remembered of, with the last name and address that a configuration had for it. Files
@@ -68,39 +70,6 @@ impl std::fmt::Display for UnconfiguredRegistry {
     }
 }
 
-/// What the registries of a configuration are called in the tables.
-#[derive(Debug, Clone, Default)]
-pub(super) struct RegistryNames {
-    keys: BTreeMap<String, String>,
-    names: BTreeMap<String, String>,
-    /// The keys of what the configuration has.
-    configured: BTreeSet<String>,
-    /// Of those the ones that are noted nowhere yet, with their addresses: somebody who only looks came first.
-    unnoted: BTreeMap<String, String>,
-}
-
-impl RegistryNames {
-    /// What the tables have for this name. It is the name itself as long as no configuration says otherwise.
-    pub(super) fn key<'a>(&'a self, name: &'a str) -> &'a str {
-        self.keys.get(name).map_or(name, String::as_str)
-    }
-
-    /// What people call what the tables have.
-    pub(super) fn name(&self, key: String) -> String {
-        self.names.get(&key).cloned().unwrap_or(key)
-    }
-
-    /// Notes whose key this is, before something is remembered under it: else nobody would know it again.
-    pub(super) fn note(&self, connection: &Connection, key: &str) -> Result<(), rusqlite::Error> {
-        let Some(address) = self.unnoted.get(key) else { return Ok(()) };
-        let name = self.names.get(key).map_or(key, String::as_str);
-        let mut note = connection
-            .prepare_cached("INSERT OR IGNORE INTO registry (key, name, address) VALUES (?1, ?2, ?3)")?;
-        note.execute([key, name, address])?;
-        Ok(())
-    }
-}
-
 /// A key with its last name and address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Known {
@@ -150,7 +119,7 @@ impl State {
             }
             matched(connection, owners, unmatched, config)
         })?;
-        self.take_names(names);
+        self.set_names(names);
         Ok(changes)
     }
 
@@ -161,7 +130,7 @@ impl State {
             let (owners, unmatched) = match_keys(known(&connection)?, &config.registries);
             matched(&connection, owners, unmatched, config)?
         };
-        self.take_names(names);
+        self.set_names(names);
         Ok(changes)
     }
 
@@ -180,28 +149,6 @@ impl State {
         let names = self.names();
         names.names.get(names.key(name)).is_some_and(|now| now != name)
     }
-
-    /// What the tables have for the registry of this name.
-    pub(super) fn key(&self, name: &str) -> String {
-        self.names().key(name).to_owned()
-    }
-
-    /// The names in force.
-    pub(super) fn names(&self) -> Arc<RegistryNames> {
-        self.open.names.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Puts names in force.
-    fn take_names(&self, names: RegistryNames) {
-        let mut present = self.open.names.write().unwrap_or_else(PoisonError::into_inner);
-        let before = std::mem::take(&mut *present);
-        // Whoever still has the name of before finds the same, as long as no other registry has it.
-        let mut keys = names.keys.clone();
-        for (name, key) in &before.keys {
-            keys.entry(name.clone()).or_insert_with(|| key.clone());
-        }
-        *present = Arc::new(RegistryNames { keys, ..names });
-    }
 }
 
 /// Drops what is remembered of the repositories of registries that no configuration has had since then.
@@ -214,7 +161,7 @@ pub(super) fn prune(
     if names.configured.is_empty() {
         return Ok(());
     }
-    let keys = super::json(&names.configured);
+    let keys = json(&names.configured);
     connection.execute(
         "DELETE FROM repository WHERE last_scan < ?1 AND registry NOT IN (SELECT value FROM json_each(?2))",
         params![older_than, keys],
@@ -393,10 +340,10 @@ fn merge_repository(
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{at, digest, name, new_entry, open, tag};
     use super::*;
     use crate::config::parse;
     use crate::model::{FirstScan, Observation, ScanHistory};
+    use crate::state::test_support::{at, digest, name, new_entry, open, tag};
 
     /// A configuration with these registries: names, addresses, and what they were.
     fn config(registries: &[(&str, &str, &str)], retired: &str) -> Config {

@@ -2,7 +2,9 @@
 //!
 //! It knows only which. A run by hand is nobody's to repeat, so it is never noted here.
 
-use super::{Error, State, json};
+use super::error::Error;
+use super::sql::json;
+use super::store::State;
 
 /// Begins the mark of such a run; its number follows.
 const MARK: &str = "interrupted run ";
@@ -41,8 +43,8 @@ impl State {
 mod tests {
     use chrono::DateTime;
 
-    use super::super::tests::open;
     use crate::model::TagDeletion;
+    use crate::state::test_support::open;
 
     #[test]
     fn the_last_run_of_a_registry_is_made_up_until_another_one_has_begun() {

@@ -1,11 +1,15 @@
-//! Runs, collections and the sums that go on after a restart.
+//! Runs and collections: how each began and ended.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, OptionalExtension as _, Params, Row, params};
+use rusqlite::{OptionalExtension as _, Params, Row, params};
 
-use super::{Error, State, journal, signed, unsigned};
+use super::error::Error;
+use super::journal;
+use super::sql::{signed, unsigned};
+use super::store::State;
+use super::totals::{TotalKind, add};
 use crate::report::{CollectionOutcome, CollectionReport, Outcome, RunRecord};
 
 /// A collection that has ended.
@@ -15,54 +19,6 @@ pub struct Collection {
     pub registry: String,
     /// What it did.
     pub collected: CollectionReport,
-}
-
-/// A sum that goes on after a restart.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Total {
-    /// What is summed.
-    pub kind: TotalKind,
-    /// The registry.
-    pub registry: String,
-    /// The policy; empty where the sum is of the registry.
-    pub policy: String,
-    /// The sum.
-    pub value: u64,
-}
-
-/// What a total sums.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TotalKind {
-    /// Manifests deleted, by policy.
-    DeletedManifests,
-    /// Tags that are gone, by policy.
-    DeletedTags,
-    /// Bytes that collections freed.
-    ReclaimedBytes,
-    /// Blobs that collections freed.
-    ReclaimedBlobs,
-    /// Bytes deleted and not yet collected.
-    Reclaimable,
-}
-
-impl TotalKind {
-    const ALL: [Self; 5] = [
-        Self::DeletedManifests,
-        Self::DeletedTags,
-        Self::ReclaimedBytes,
-        Self::ReclaimedBlobs,
-        Self::Reclaimable,
-    ];
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::DeletedManifests => "deleted_manifests",
-            Self::DeletedTags => "deleted_tags",
-            Self::ReclaimedBytes => "reclaimed_bytes",
-            Self::ReclaimedBlobs => "reclaimed_blobs",
-            Self::Reclaimable => "reclaimable",
-        }
-    }
 }
 
 impl State {
@@ -130,39 +86,6 @@ impl State {
             }
             Ok(())
         })
-    }
-
-    /// Every sum.
-    pub fn totals(&self) -> Result<Vec<Total>, Error> {
-        let connection = self.durable();
-        let names = self.names();
-        let mut statement = connection.prepare("SELECT kind, registry, policy, value FROM total")?;
-        let rows = statement.query_map([], |row| {
-            let name: String = row.get(0)?;
-            let kind = TotalKind::ALL.into_iter().find(|kind| kind.name() == name);
-            let (registry, policy) = (names.name(row.get(1)?), row.get(2)?);
-            Ok(kind.map(|kind| Total {
-                kind,
-                registry,
-                policy,
-                value: row.get::<_, i64>(3).map_or(0, unsigned),
-            }))
-        })?;
-        Ok(rows.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
-    }
-
-    /// Bytes that were deleted in this registry and not yet collected.
-    pub fn reclaimable(&self, registry: &str) -> Result<u64, Error> {
-        let registry = self.key(registry);
-        let connection = self.durable();
-        let value: Option<i64> = connection
-            .query_row(
-                "SELECT value FROM total WHERE kind = ?1 AND registry = ?2",
-                [TotalKind::Reclaimable.name(), &registry],
-                |row| row.get(0),
-            )
-            .optional()?;
-        Ok(value.map_or(0, unsigned))
     }
 
     /// The last runs, youngest first.
@@ -288,27 +211,11 @@ fn noted(name: &str) -> Option<Outcome> {
     Some(if outcome == Outcome::Skipped { Outcome::Interrupted } else { outcome })
 }
 
-/// Adds to a sum.
-pub(super) fn add(
-    connection: &Connection,
-    kind: TotalKind,
-    registry: &str,
-    policy: &str,
-    value: u64,
-) -> Result<(), rusqlite::Error> {
-    connection.execute(
-        "INSERT INTO total (kind, registry, policy, value) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT DO UPDATE SET value = value + excluded.value",
-        params![kind.name(), registry, policy, signed(value)],
-    )?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::tests::new_entry;
     use super::*;
     use crate::state::NewJournalEntry;
+    use crate::state::test_support::new_entry;
 
     fn depart(state: &State, run: i64, new_entry: NewJournalEntry) {
         let entry = state.record_intent(run, "main", &new_entry, at(1)).unwrap();

@@ -6,12 +6,14 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{Error, State, journal, json, signed, subjects, unsigned};
-use crate::model::{
-    Blob, Digest, Facts, FirstScan, Kind, Manifest, Observation, RepositoryName, ScanHistory, Tag,
-};
+use super::error::Error;
+use super::scan_history_rows::{load_manifests, load_tags};
+use super::sql::{json, signed};
+use super::store::State;
+use super::{leftovers, subjects};
+use crate::model::{Digest, Facts, FirstScan, Manifest, Observation, RepositoryName, ScanHistory, Tag};
 
 impl State {
     /// What is remembered of a repository.
@@ -34,7 +36,7 @@ impl State {
         let registry = &self.key(registry);
         let mut connection = self.quick();
         let moment = connection.transaction()?;
-        let leftovers = journal::leftovers(&moment, registry, repository)?;
+        let leftovers = leftovers::load(&moment, registry, repository)?;
         let mut history =
             ScanHistory { first_scan: self.first_scan(None), leftovers, ..ScanHistory::default() };
         if let Some((id, first_scan)) = known(&moment, registry, repository)? {
@@ -51,7 +53,7 @@ impl State {
 
     /// What the first look with this file was.
     fn first_scan(&self, at: Option<DateTime<Utc>>) -> FirstScan {
-        match (at, self.open.history_lost) {
+        match (at, self.is_history_lost()) {
             (None, false) => FirstScan::Never,
             (None, true) => FirstScan::Lost,
             (Some(at), false) => FirstScan::At(at),
@@ -84,7 +86,7 @@ impl State {
             // What is here and no leftover any more has been tagged since, and is nobody's leftover for ever.
             for digest in before.leftovers.difference(&after.leftovers) {
                 if after.observations.contains_key(digest) {
-                    journal::no_leftover(connection, registry, repository.as_str(), digest.as_str())?;
+                    leftovers::remove(connection, registry, repository.as_str(), digest.as_str())?;
                 }
             }
             subjects::save(connection, id, before, after)?;
@@ -132,90 +134,6 @@ fn known(
         .prepare_cached("SELECT id, first_scan FROM repository WHERE registry = ?1 AND name = ?2")?;
     let row = select.query_row([registry, repository.as_str()], |row| Ok((row.get(0)?, row.get(1).ok())));
     row.optional()
-}
-
-/// Whether there was room for all of them.
-fn load_manifests(
-    connection: &Connection,
-    id: i64,
-    history: &mut ScanHistory,
-    mut has_room: impl FnMut(&Manifest) -> bool,
-) -> Result<bool, rusqlite::Error> {
-    let mut select = connection.prepare_cached(
-        "SELECT digest, noticed, left_at, restored,
-                known, kind, size, subject, children, blobs, created, labels, why
-         FROM observation JOIN manifest ON manifest.id = observation.manifest WHERE repository = ?1",
-    )?;
-    let mut rows = select.query([id])?;
-    while let Some(row) = rows.next()? {
-        let Some(digest) = text(row, 0).and_then(|text| Digest::parse(text).ok()) else { continue };
-        if let Some(observation) = observation(row) {
-            history.observations.insert(digest.clone(), observation);
-        }
-        if let Some(manifest) = manifest(row, &digest) {
-            if !has_room(&manifest) {
-                return Ok(false);
-            }
-            history.manifests.insert(digest, Arc::new(manifest));
-        }
-    }
-    Ok(true)
-}
-
-fn load_tags(connection: &Connection, id: i64, history: &mut ScanHistory) -> Result<(), rusqlite::Error> {
-    let mut select = connection.prepare_cached(
-        "SELECT tag, digest FROM tag JOIN manifest ON manifest.id = tag.manifest WHERE repository = ?1",
-    )?;
-    let mut rows = select.query([id])?;
-    while let Some(row) = rows.next()? {
-        let tag = text(row, 0).and_then(|text| Tag::parse(text).ok());
-        let digest = text(row, 1).and_then(|text| Digest::parse(text).ok());
-        if let (Some(tag), Some(digest)) = (tag, digest) {
-            // A digest is counted text: those that an observation has read already are shared.
-            let shared = history.observations.get_key_value(&digest).map(|(shared, _)| shared.clone());
-            history.tags.insert(tag, shared.unwrap_or(digest));
-        }
-    }
-    Ok(())
-}
-
-fn observation(row: &Row<'_>) -> Option<Observation> {
-    Some(Observation {
-        noticed: row.get(1).ok()?,
-        untagged_since: row.get(2).ok()?,
-        restored: row.get(3).ok()?,
-    })
-}
-
-fn manifest(row: &Row<'_>, digest: &Digest) -> Option<Manifest> {
-    let kind = text(row, 5)?;
-    let blobs: Vec<(&str, u64)> = serde_json::from_str(text(row, 9)?).ok()?;
-    let blob = |(digest, size)| Some(Blob { digest: Digest::parse(digest).ok()?, size });
-    let subject: Option<String> = row.get(7).ok()?;
-    let facts = match row.get(4).ok()? {
-        1 => Facts::NotFetched { annotations: serde_json::from_str(text(row, 11)?).ok()? },
-        2 => Facts::Unknown { why: row.get(12).ok()?, lasting: true },
-        3 => Facts::Known { created: row.get(10).ok()?, labels: serde_json::from_str(text(row, 11)?).ok()? },
-        _ => return None,
-    };
-    Some(Manifest {
-        digest: digest.clone(),
-        kind: Kind::ALL.into_iter().find(|one| one.name() == kind)?,
-        size: unsigned(row.get(6).ok()?),
-        children: digests(text(row, 8)?)?,
-        subject: subject.map(|text| Digest::parse(&text)).transpose().ok()?,
-        blobs: blobs.into_iter().map(blob).collect::<Option<_>>()?,
-        facts,
-    })
-}
-
-fn digests(list: &str) -> Option<Vec<Digest>> {
-    let list: Vec<&str> = serde_json::from_str(list).ok()?;
-    list.into_iter().map(|text| Digest::parse(text).ok()).collect()
-}
-
-fn text<'a>(row: &'a Row<'_>, column: usize) -> Option<&'a str> {
-    row.get_ref(column).ok()?.as_str().ok()
 }
 
 /// Notes that a repository was looked at, and gives it a number.
@@ -411,8 +329,9 @@ pub(super) fn restore_manifest(
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::tests::{at, digest, name, open, tag};
     use super::*;
+    use crate::model::{Blob, Kind};
+    use crate::state::test_support::{at, digest, name, open, tag};
 
     fn manifest(text: &str, facts: Facts) -> Manifest {
         let blob = |text: &str, size| Blob { digest: digest(text), size };
@@ -652,9 +571,9 @@ mod tests {
                         let seen = history(vec![(&word, manifest(&word, Facts::none()))]);
                         let before = state.load_scan_history("main", &repository).unwrap();
                         state.save_scan_history("main", &repository, &before, &seen, at(round)).unwrap();
-                        let new_entry = super::super::NewJournalEntry {
+                        let new_entry = crate::state::NewJournalEntry {
                             repository: repository.clone(),
-                            ..super::super::tests::new_entry(&word, &[&word], 1)
+                            ..crate::state::test_support::new_entry(&word, &[&word], 1)
                         };
                         let entry = state.record_intent(run, "main", &new_entry, at(round)).unwrap();
                         state.record_deleted(entry).unwrap();

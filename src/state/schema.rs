@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::Error;
+use super::error::Error;
 
 /// Says in the header of a file that it is ours: "regs".
 const APPLICATION: i64 = 0x7265_6773;
@@ -264,15 +264,15 @@ pub(super) fn first_version(connection: &Connection) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{digest, name, open};
     use super::*;
     use crate::model::{Digest, Kind};
+    use crate::state::test_support::{digest, name, open};
 
     /// A file of that version which remembers these indexes, each with its children as text, in a repository.
-    fn remembering(version: usize, indexes: &[(&str, &str)]) -> (tempfile::TempDir, super::super::State) {
+    fn remembering(version: usize, indexes: &[(&str, &str)]) -> (tempfile::TempDir, crate::state::State) {
         let (directory, state) = open();
         drop(state);
-        let path = directory.path().join(super::super::FILE);
+        let path = directory.path().join(crate::state::file::FILE);
         std::fs::remove_file(&path).unwrap();
         let file = Connection::open(&path).unwrap();
         file.execute_batch(&format!(
@@ -299,14 +299,15 @@ mod tests {
             .unwrap();
         }
         drop(file);
-        let state = super::super::State::open(directory.path()).unwrap();
+        let state = crate::state::State::open(directory.path()).unwrap();
         (directory, state)
     }
 
     #[test]
     fn an_index_is_read_again_whose_children_may_be_blobs() {
-        let list =
-            |words: &[&str]| super::super::json(words.iter().map(|word| digest(word)).collect::<Vec<_>>());
+        let list = |words: &[&str]| {
+            crate::state::sql::json(words.iter().map(|word| digest(word)).collect::<Vec<_>>())
+        };
         let indexes = [
             ("whole", list(&["child"])),
             ("cache", list(&["layer", "config"])),

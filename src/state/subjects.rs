@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, params};
 
-use super::{Error, State};
+use super::error::Error;
+use super::store::State;
 use crate::model::{Digest, RepositoryName, ScanHistory};
 
 impl State {
@@ -64,8 +65,8 @@ pub(super) fn save(
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{at, digest, new_entry, open};
     use super::*;
+    use crate::state::test_support::{at, digest, new_entry, open};
 
     #[test]
     fn what_was_deleted_or_was_to_be_was_there() {

@@ -2,7 +2,8 @@
 
 use rusqlite::OptionalExtension as _;
 
-use super::{Error, State};
+use super::error::Error;
+use super::store::State;
 use crate::model::TagDeletion;
 
 impl State {
@@ -48,8 +49,8 @@ fn mark(registry: &str, deletion: TagDeletion) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::open;
     use super::*;
+    use crate::state::test_support::open;
 
     #[test]
     fn what_was_seen_last_counts() {

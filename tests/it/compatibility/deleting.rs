@@ -276,7 +276,7 @@ async fn a_tag_that_moves_just_before_it_is_removed_alone_stays() {
         assert_holds(&fake, "app", &[&kept, &next]);
         assert_eq!(
             skipped(&report),
-            [(kept.digest.as_str(), "somebody has just pushed it")],
+            [(kept.digest.as_str(), "it was pushed again meanwhile")],
             "{personality:?}"
         );
     }

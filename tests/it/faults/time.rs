@@ -41,7 +41,7 @@ async fn a_run_whose_time_is_up_stops_between_two_deletions_and_collects_nothing
     assert_eq!(report.outcome(), Outcome::Partial, "{report:?}");
     assert!(report.cut_off.as_ref().unwrap().contains("run_timeout (6s)"), "{report:?}");
     assert!(report.failures.is_empty(), "{report:?}");
-    assert!(report.skipped.iter().any(|one| one.why == "the run's time was up"), "{report:?}");
+    assert!(report.skipped.iter().any(|one| one.why == "the run took longer than run_timeout"), "{report:?}");
     assert_eq!(report.deleted.len(), world.gone().len());
     assert_eq!(report.deleted.len() + report.skipped.len(), world.to_delete().len());
     let noted = world.state.runs(9).unwrap().remove(0);
