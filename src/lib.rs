@@ -23,13 +23,14 @@
 //! 3. [`plan`]: the one and the other and the present moment become verdicts. Up to here nothing does
 //!    IO, reads a clock, logs or fails.
 //! 4. [`report`]: what one run did. [`config`]: the YAML file, as written and as meant.
-//! 5. [`registry`]: the HTTP API, in a reading, a deleting and a restoring half. [`gc`]: the collection of freed blobs.
-//!    [`state`]: what outlives the process. Below them [`process`](#the-modules-lowest-first)
+//! 5. [`registry`]: the HTTP API, in a reading, a deleting and a restoring half. [`runtime`]: the Docker Engine or
+//!    the commands that stop and start a registry. [`state`]: what outlives the process. Below them [`process`](#the-modules-lowest-first)
 //!    runs child processes and kills what they started.
-//! 6. [`run`]: one run, start to end.
-//! 7. [`metrics`]: what Prometheus sees. [`http`]: what is seen with a browser, a probe or a scraper.
-//! 8. [`daemon`]: the service: when something begins, reloads, signals.
-//! 9. [`telemetry`], [`cli`]: the face. Only here are the clock and the environment read.
+//! 6. [`gc`]: garbage collection, which frees the bytes of deleted images.
+//! 7. [`run`]: one run, start to end.
+//! 8. [`metrics`]: what Prometheus sees. [`http`]: what is seen with a browser, a probe or a scraper.
+//! 9. [`daemon`]: the service: when something begins, reloads, signals.
+//! 10. [`telemetry`], [`cli`]: the face. Only here are the clock and the environment read.
 //!
 //! [`fuzzing`](#the-modules-lowest-first) stands aside: it gives the fuzz targets every reader of foreign
 //! bytes, and exists only for them and for tests.
@@ -58,5 +59,6 @@ mod process;
 pub mod registry;
 pub mod report;
 pub mod run;
+pub mod runtime;
 pub mod state;
 pub mod telemetry;

@@ -1,7 +1,9 @@
-//! What a collector can print, as any bytes.
+//! The output of a collector, as any bytes.
 
-use super::output::{Found, Output};
+use crate::gc::sweeper::Findings;
+use crate::gc::sweeper::registry::output::Output;
 use crate::process::Stream;
+use crate::runtime::OutputSink as _;
 
 /// Output of both streams: the first byte is the exit code, and each piece of the rest is a byte that tells
 /// stream and length, with that many bytes behind it.
@@ -16,10 +18,10 @@ pub fn collector(bytes: &[u8]) {
         }
         rest = after;
     }
-    for found in [strict.finish(exit), free.finish_freely(exit)] {
+    for found in [strict.finish(exit), free.finish_unknown_program(exit)] {
         match found {
-            Ok(Found::Eligible { .. }) => assert_eq!(exit, 0, "a failure is no success"),
-            Ok(Found::Nothing) => assert_ne!(exit, 0, "an empty storage is said by a failure"),
+            Ok(Findings::Eligible { .. }) => assert_eq!(exit, 0, "a failure is no success"),
+            Ok(Findings::EmptyStorage) => assert_ne!(exit, 0, "an empty storage is said by a failure"),
             Err(error) => assert!(error.to_string().chars().count() < 2000),
         }
     }

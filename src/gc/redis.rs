@@ -22,7 +22,7 @@ use redis::{
 use secrecy::ExposeSecret as _;
 
 use crate::config;
-use crate::gc::Error;
+use crate::gc::error::Error;
 use crate::model::Digest;
 
 /// How long a connection, or an answer, may take.
@@ -60,7 +60,7 @@ impl Redis {
                 .and_then(|info| Client::open(info.set_redis_settings(settings))),
             Some(tls) => {
                 let identity = tls.identity.as_ref();
-                let client_tls = identity.map(|own| {
+                let client_tls: Option<Result<_, Error>> = identity.map(|own| {
                     Ok(ClientTlsConfig {
                         client_cert: read(&own.cert_file)?,
                         client_key: read(&own.key_file)?,

@@ -88,11 +88,6 @@ fn deeper(env: &[String]) -> Vec<String> {
     env.iter().filter(|variable| variable.starts_with("REGISTRY_STORAGE_")).cloned().collect()
 }
 
-/// The configuration file among the words of a command: the last that ends as such files do.
-pub(super) fn config_file<'w>(words: impl DoubleEndedIterator<Item = &'w String>) -> Option<&'w str> {
-    words.rev().map(String::as_str).find(|word| word.ends_with(".yml") || word.ends_with(".yaml"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,12 +149,5 @@ mod tests {
              e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855/data"
         );
         assert_eq!(Storage::Elsewhere.blob(&digest), None);
-    }
-
-    #[test]
-    fn the_last_yaml_file_of_a_command_is_its_configuration() {
-        let words = ["registry", "serve", "a.yml", "/etc/b.yaml", "--flag"].map(str::to_owned);
-        assert_eq!(config_file(words.iter()), Some("/etc/b.yaml"));
-        assert_eq!(config_file(words[..2].iter()), None);
     }
 }

@@ -87,27 +87,16 @@ impl gc::RecoveryLog for DowntimeLog<'_> {
     }
 }
 
-/// The registry over HTTP, and the wish that a collection should end.
-struct Outside<'a> {
-    reader: &'a Reader,
-    cancellation: &'a Cancellation,
-}
+/// The registry over HTTP.
+struct HttpProbe<'a>(&'a Reader);
 
-impl gc::Outside for Outside<'_> {
-    async fn alive(&self) -> bool {
-        answers(self.reader).await
+impl gc::RegistryProbe for HttpProbe<'_> {
+    async fn wait_until_ready(&self) -> bool {
+        answers(self.0).await
     }
 
-    async fn answers(&self) -> bool {
-        answers_now(self.reader).await
-    }
-
-    async fn unwanted(&self) {
-        self.cancellation.runs.cancelled().await;
-    }
-
-    async fn ended(&self) {
-        self.cancellation.collections.cancelled().await;
+    async fn answers_now(&self) -> bool {
+        answers_now(self.0).await
     }
 }
 
@@ -126,13 +115,18 @@ pub async fn collect(
     let recovery_log = state.recovery_log(registry);
     tracing::info!(registry, "the collection begins");
     let downtime_log = DowntimeLog { recovery_log: &recovery_log, clock, down: Mutex::new(Down::NotYet) };
-    let outside = Outside { reader: context.reader, cancellation };
     // What a collection before this one could not clear is not known any more once this one is done.
     let stale = recovery_log.stale_cache_entries()?;
-    let result = match collector.clear(&stale).await {
+    let result = match collector.clear_cache(&stale).await {
         Ok(()) => {
             recovery_log.record_cache_cleared()?;
-            collector.collect(&|digest| retained.contains(digest), &downtime_log, outside).await
+            let is_kept = |digest: &Digest| retained.contains(digest);
+            let probe = HttpProbe(context.reader);
+            let cancellation = gc::Cancellation {
+                before_stop: cancellation.runs.clone(),
+                at_once: cancellation.collections.clone(),
+            };
+            collector.collect(&is_kept, &downtime_log, probe, cancellation).await
         }
         Err(error) => Err(error),
     };
@@ -210,8 +204,9 @@ pub async fn recover_after(
     let mut downtime = Duration::ZERO;
     // What cannot be told is restored: that harms nobody but those who pull in that moment.
     let started = recovery_log.started_at()?;
-    let is_back = stopped && collector.is_back(started.as_deref()).await.unwrap_or_default();
-    if is_back && answers(context.reader).await {
+    let is_running_again =
+        stopped && collector.is_running_again(started.as_deref()).await.unwrap_or_default();
+    if is_running_again && answers(context.reader).await {
         tracing::info!(registry, "the registry that a collection had stopped is back already");
         recovery_log.record_restored()?;
     } else if stopped {
@@ -221,7 +216,7 @@ pub async fn recover_after(
             gone = before?;
         }
         // Before it is back, or it takes for present what was swept.
-        collector.clear(&stale).await?;
+        collector.clear_cache(&stale).await?;
         collector.restore(async || answers(context.reader).await).await?;
         // A clock may have been set meanwhile; then less is counted, and never less than nothing.
         let since = recovery_log.down_since()?.and_then(|since| (clock() - since).to_std().ok());
@@ -230,11 +225,11 @@ pub async fn recover_after(
     }
     if !stopped && !recovery_log.unfinished_sweep()?.is_empty() {
         // Of a registry that was not stopped: what still sweeps there makes wrong what is counted now.
-        collector.end().await?;
+        collector.end_leftover_jobs().await?;
     }
     if !stale.is_empty() {
         // Once more: it may have run in between.
-        collector.clear(&stale).await?;
+        collector.clear_cache(&stale).await?;
         recovery_log.record_cache_cleared()?;
     }
     if !stopped && recovery_log.unfinished_sweep()?.is_empty() {
@@ -274,7 +269,7 @@ async fn swept(
     if open.is_empty() {
         return Ok(BTreeMap::new());
     }
-    Ok(collector.gone(&open).await.unwrap_or_else(|error| {
+    Ok(collector.missing_blobs(&open).await.unwrap_or_else(|error| {
         tracing::error!(kind = error.kind(), %error, "what the collection freed cannot be counted");
         BTreeMap::new()
     }))

@@ -104,7 +104,7 @@ async fn deletes(context: RegistryContext<'_>, claimed: &[&RepositoryName]) -> R
 }
 
 fn found_words(found: &CheckResult) -> String {
-    let CheckResult { runner, sees_store, redis } = found;
+    let CheckResult { runtime, sees_store, redis } = found;
     let store = if *sees_store {
         "its store can be seen"
     } else {
@@ -114,5 +114,5 @@ fn found_words(found: &CheckResult) -> String {
         .as_ref()
         .map(|place| format!(", its cache in Redis at {place} can be cleared"))
         .unwrap_or_default();
-    format!("{runner} is there, {store}{redis}")
+    format!("{runtime} is there, {store}{redis}")
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use regsweep::config::{Cache, Collector as Kind, Gc};
-use regsweep::gc::{CollectionResult, Error};
+use regsweep::gc::{Cancellation, CollectionResult, Error};
 
 use super::harness::{
     Filled, TestRecoveryLog, assert_freed, assert_sound, collected, collector, fill, gc, until,
@@ -121,7 +121,7 @@ impl Host {
         gc: &Gc,
         recovery_log: &TestRecoveryLog,
     ) -> Result<CollectionResult, Error> {
-        collector(gc).collect(&|_| false, recovery_log, || self.answers()).await
+        collector(gc).collect(&|_| false, recovery_log, || self.answers(), Cancellation::default()).await
     }
 
     pub(crate) fn host(&self) -> String {
@@ -155,7 +155,7 @@ async fn a_registry_of_this_host_is_collected() {
     assert_eq!(recovery_log.calls(), ["stopping", "sweeping", "restored"]);
     assert_eq!(*recovery_log.blobs.lock().unwrap(), host.filled.garbage);
     assert_eq!(host.journaled(), ["before", "after"]);
-    assert_eq!(collector(&gc).gone(&host.filled.garbage).await.unwrap(), host.filled.garbage);
+    assert_eq!(collector(&gc).missing_blobs(&host.filled.garbage).await.unwrap(), host.filled.garbage);
     assert_sound(&host.host(), &host.filled).await;
     assert_eq!(host.collect(&gc, &TestRecoveryLog::default()).await.unwrap(), CollectionResult::NothingToDo);
     assert_eq!(host.journaled(), ["before", "after"]);
@@ -185,8 +185,10 @@ async fn what_is_pushed_again_at_once_was_freed_all_the_same() {
 async fn a_kept_blob_and_a_small_gain_run_no_command() {
     let host = Host::start().await;
     let mut gc = host.gc(&[registry_program(), "garbage-collect", &host.config()]);
-    let error =
-        collector(&gc).collect(&|_| true, &TestRecoveryLog::default(), || host.answers()).await.unwrap_err();
+    let error = collector(&gc)
+        .collect(&|_| true, &TestRecoveryLog::default(), || host.answers(), Cancellation::default())
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), "kept_blob");
     gc.min_reclaimable = 1 << 30;
     let reclaimable = host.filled.garbage.values().sum();
@@ -205,7 +207,7 @@ async fn a_command_that_nobody_knows_is_run_and_believed() {
     assert_eq!(done.removed, host.filled.garbage.keys().cloned().collect());
     assert_eq!((done.bytes, recovery_log.blobs.lock().unwrap().len()), (0, 0));
     assert_eq!(recovery_log.calls(), ["stopping", "sweeping", "restored"]);
-    let error = collector(&gc).gone(&host.filled.garbage).await.unwrap_err();
+    let error = collector(&gc).missing_blobs(&host.filled.garbage).await.unwrap_err();
     assert_eq!(error.kind(), "unknown_store");
     assert_sound(&host.host(), &host.filled).await;
 }
@@ -230,11 +232,11 @@ async fn a_store_that_cannot_be_looked_into_is_collected_unmeasured() {
     gc.min_reclaimable = 1 << 30;
     gc.cache = Some(Cache::InMemory);
     let garbage = &host.filled.garbage;
-    assert!(collector(&gc).gone(garbage).await.unwrap().is_empty());
+    assert!(collector(&gc).missing_blobs(garbage).await.unwrap().is_empty());
     let done = collected(host.collect(&gc, &TestRecoveryLog::default()).await.unwrap());
     assert_eq!((done.bytes, done.blobs), (0, garbage.len() as u64));
     assert_eq!(done.removed, garbage.keys().cloned().collect());
-    assert_eq!(collector(&gc).gone(garbage).await.unwrap(), *garbage);
+    assert_eq!(collector(&gc).missing_blobs(garbage).await.unwrap(), *garbage);
 }
 
 #[tokio::test]
@@ -299,7 +301,7 @@ async fn what_is_only_cancelled_starts_the_registry_again_and_ends_the_sweep() {
     let recovery_log = TestRecoveryLog::default();
     tokio::select! {
         () = until("the sweep", async || fs::read_to_string(&mark).is_ok_and(|pid| !pid.is_empty())) => {}
-        ended = collector.collect(&|_| false, &recovery_log, || host.answers()) => panic!("{ended:?}"),
+        ended = collector.collect(&|_| false, &recovery_log, || host.answers(), Cancellation::default()) => panic!("{ended:?}"),
     }
     assert!(host.answers().await);
     let process = fs::read_to_string(&mark).unwrap();

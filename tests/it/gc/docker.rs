@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use regsweep::config::{Collector as Kind, Method};
-use regsweep::gc::{CollectionLocks, CollectionResult, Collector};
+use regsweep::gc::{Cancellation, CollectionLocks, CollectionResult, Collector};
 
 use super::harness::{
     TestRecoveryLog, assert_freed, assert_sound, collect, collected, collector, docker, fill, filled,
@@ -72,7 +72,9 @@ async fn a_registry_that_was_stopped_is_collected_and_stays_stopped() {
         container.engine.docker().stop_container(&container.name, None).await.unwrap();
         let (before, recovery_log) = (store.blob_bytes(), TestRecoveryLog::default());
         let never = || async { panic!("nobody waits for a registry that nobody started") };
-        let outcome = collector(&docker(&container, method)).collect(&|_| false, &recovery_log, never).await;
+        let outcome = collector(&docker(&container, method))
+            .collect(&|_| false, &recovery_log, never, Cancellation::default())
+            .await;
         let done = collected(outcome.unwrap());
         assert_freed(&done, &filled, before, &store);
         assert_eq!(recovery_log.calls(), ["sweeping"]);
@@ -162,7 +164,9 @@ async fn an_engine_is_spoken_to_over_tls() {
         config_file: Some(CONFIG.to_owned()),
     };
     let collector = Collector::new(&gc, &host, Some(certificates), &CollectionLocks::default()).unwrap();
-    let outcome = collector.collect(&|_| false, &TestRecoveryLog::default(), || container.answers()).await;
+    let outcome = collector
+        .collect(&|_| false, &TestRecoveryLog::default(), || container.answers(), Cancellation::default())
+        .await;
     assert_eq!(collected(outcome.unwrap()).bytes, filled.garbage.values().sum::<u64>());
     let nobody =
         Collector::new(&gc, &host, Some("/nonexistent".as_ref()), &CollectionLocks::default()).unwrap();
@@ -184,7 +188,7 @@ async fn a_collection_can_be_a_task_of_its_own() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        collector(&gc).collect(&|_| false, &TestRecoveryLog::default(), alive).await
+        collector(&gc).collect(&|_| false, &TestRecoveryLog::default(), alive, Cancellation::default()).await
     });
     assert_eq!(collected(task.await.unwrap().unwrap()).bytes, filled.garbage.values().sum::<u64>());
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use regsweep::config::{self, Collector as Kind, Gc, GcSchedule, Interruption, Method};
-use regsweep::gc::{CollectionLocks, CollectionResult, Collector, Error, Reclaimed, RecoveryLog};
+use regsweep::gc::{
+    Cancellation, CollectionLocks, CollectionResult, Collector, Error, Reclaimed, RecoveryLog,
+};
 use regsweep::model::Digest;
 
 use crate::support::docker_engine::{Container, ContainerOptions};
@@ -147,7 +149,7 @@ pub(crate) async fn collect(
     container: &Container,
     recovery_log: &TestRecoveryLog,
 ) -> Result<CollectionResult, Error> {
-    collector(gc).collect(&|_| false, recovery_log, || container.answers()).await
+    collector(gc).collect(&|_| false, recovery_log, || container.answers(), Cancellation::default()).await
 }
 
 pub(crate) fn collected(outcome: CollectionResult) -> Reclaimed {

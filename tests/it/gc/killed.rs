@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use regsweep::config::{Collector as Kind, Gc, Method};
+use regsweep::gc::Cancellation;
 use tokio::sync::Notify;
 
 use super::harness::{Filled, TestRecoveryLog, assert_sound, collector, docker, filled, until};
@@ -46,7 +47,7 @@ fn kill(gc: Gc, container: &Container, at: At) -> TestRecoveryLog {
                 tokio::select! {
                     biased;
                     () = moment => {}
-                    ended = collector.collect(&|_| false, &recovery_log, || container.answers()) => {
+                    ended = collector.collect(&|_| false, &recovery_log, || container.answers(), Cancellation::default()) => {
                         // The last call may be the last thing that happens.
                         ended.unwrap();
                     }
@@ -77,7 +78,7 @@ async fn check(container: &Container, filled: &Filled, method: Method, at: At, s
     if swept {
         assert_eq!(sweeping, filled.garbage);
     }
-    let gone = collector.gone(&filled.garbage).await.unwrap();
+    let gone = collector.missing_blobs(&filled.garbage).await.unwrap();
     assert_eq!(gone, if swept { filled.garbage.clone() } else { BTreeMap::new() });
     assert_sound(&container.host(), filled).await;
 }
@@ -153,7 +154,8 @@ async fn what_is_only_cancelled_puts_the_registry_back_by_itself() {
             Ok(())
         });
         let collector = collector(&docker(&container, Method::Offline));
-        let collection = collector.collect(&|_| false, &recovery_log, || container.answers());
+        let collection =
+            collector.collect(&|_| false, &recovery_log, || container.answers(), Cancellation::default());
         let ended = tokio::select! {
             biased;
             () = async { reached.notified().await; tokio::time::sleep(Duration::from_millis(300)).await } => false,
@@ -190,7 +192,8 @@ async fn a_collector_that_the_engine_makes_after_all_is_removed() {
     }
     let recovery_log = TestRecoveryLog::default();
     let collector = collector(&gc);
-    let collection = collector.collect(&|_| false, &recovery_log, || container.answers());
+    let collection =
+        collector.collect(&|_| false, &recovery_log, || container.answers(), Cancellation::default());
     let proxy = tokio::select! {
         biased;
         proxy = tokio::task::spawn_blocking(move || { proxy.wait_until_held(); proxy }) => proxy.unwrap(),
@@ -216,7 +219,14 @@ async fn a_panic_of_the_recovery_log_puts_the_registry_back() {
     let task = tokio::spawn(async move {
         let recovery_log =
             TestRecoveryLog::with(|call| if call == "sweeping" { panic!("a bug") } else { Ok(()) });
-        collector(&gc).collect(&|_| false, &recovery_log, || async { reqwest::get(&url).await.is_ok() }).await
+        collector(&gc)
+            .collect(
+                &|_| false,
+                &recovery_log,
+                || async { reqwest::get(&url).await.is_ok() },
+                Cancellation::default(),
+            )
+            .await
     });
     assert!(task.await.unwrap_err().is_panic());
     assert!(container.answers().await);

@@ -211,7 +211,7 @@ async fn what_a_killed_sweep_leaves_in_redis_is_cleared_before_the_registry_is_b
     let left = recovery_log.stale.lock().unwrap().clone();
     assert_eq!(left, host.filled.garbage.keys().cloned().collect());
     let next = collector(&gc);
-    next.clear(&left).await.unwrap();
+    next.clear_cache(&left).await.unwrap();
     assert_eq!(stale(&redis, 0, &host.filled).await, [""; 0]);
     next.restore(|| host.answers()).await.unwrap();
     assert_sound(&host.host(), &host.filled).await;

@@ -11,7 +11,7 @@ use bollard::query_parameters::{
     CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, UploadToContainerOptionsBuilder,
 };
 use regsweep::config::{Collector as Kind, Gc, Method};
-use regsweep::gc::{CollectionResult, Error};
+use regsweep::gc::{Cancellation, CollectionResult, Error};
 
 use super::harness::{
     Filled, TestRecoveryLog, assert_sound, collect, collected, collector, docker, filled, gc, until,
@@ -66,7 +66,10 @@ async fn a_container_that_is_not_there_is_named() {
     });
     let recovery_log = TestRecoveryLog::default();
     let collector = collector(&gc);
-    let error = collector.collect(&|_| false, &recovery_log, || async { true }).await.unwrap_err();
+    let error = collector
+        .collect(&|_| false, &recovery_log, || async { true }, Cancellation::default())
+        .await
+        .unwrap_err();
     assert_eq!((error.kind(), recovery_log.calls().len()), ("no_container", 0));
     assert!(error.to_string().contains("\"nobody\""), "{error}");
     assert_eq!(collector.restore(|| async { true }).await.unwrap_err().kind(), "no_container");
@@ -107,7 +110,10 @@ async fn an_engine_that_is_not_there_is_named() {
             config_file: None,
         });
         let recovery_log = TestRecoveryLog::default();
-        let error = collector(&gc).collect(&|_| false, &recovery_log, || async { true }).await.unwrap_err();
+        let error = collector(&gc)
+            .collect(&|_| false, &recovery_log, || async { true }, Cancellation::default())
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), "unreachable");
         assert!(error.to_string().contains(host), "{error}");
     }
@@ -132,8 +138,10 @@ async fn a_socket_proxy_that_forbids_is_told_apart() {
         method: Method::Exec,
         config_file: None,
     });
-    let error =
-        collector(&gc).collect(&|_| false, &TestRecoveryLog::default(), || async { true }).await.unwrap_err();
+    let error = collector(&gc)
+        .collect(&|_| false, &TestRecoveryLog::default(), || async { true }, Cancellation::default())
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), "forbidden");
     let text = error.to_string();
     for words in ["inspect the container", "CONTAINERS=1 and POST=1", "EXEC=1", "administrative rules"] {
@@ -174,7 +182,10 @@ async fn a_kept_blob_stops_everything() {
         let recovery_log = TestRecoveryLog::default();
         let is_kept = |digest: &_| *digest == kept;
         let collector = collector(&docker(&container, method));
-        let error = collector.collect(&is_kept, &recovery_log, || container.answers()).await.unwrap_err();
+        let error = collector
+            .collect(&is_kept, &recovery_log, || container.answers(), Cancellation::default())
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), "kept_blob");
         assert!(error.to_string().contains(kept.as_str()), "{error}");
         assert!(recovery_log.calls().is_empty());
@@ -190,7 +201,10 @@ async fn a_blob_that_is_kept_by_the_second_look_stops_everything_too() {
     // Something that is known only once the registry has been stopped.
     let is_kept = |_: &_| recovery_log.calls().contains(&"stopping");
     let collector = collector(&docker(&container, Method::Offline));
-    let error = collector.collect(&is_kept, &recovery_log, || container.answers()).await.unwrap_err();
+    let error = collector
+        .collect(&is_kept, &recovery_log, || container.answers(), Cancellation::default())
+        .await
+        .unwrap_err();
     assert_eq!(recovery_log.calls(), ["stopping", "restored"]);
     back(&container, &filled, &error, "kept_blob", &recovery_log).await;
 }

@@ -1,4 +1,4 @@
-//! How the Docker Engine is reached.
+//! The address of a Docker Engine.
 //!
 //! It knows addresses and certificates, and nothing of containers.
 
@@ -7,28 +7,28 @@ use std::time::Duration;
 
 use bollard::{API_DEFAULT_VERSION, Docker};
 
-use crate::gc::Error;
+use crate::runtime::error::Error;
 
-/// How long the Engine may take to begin an answer. It answers a `stop` only when the registry has stopped.
-const TIMEOUT: Duration = Duration::from_secs(120);
+/// How long the Engine may take until an answer begins. The answer to a `stop` begins when the registry has stopped.
+const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Where the Engine listens.
 #[derive(Debug, Clone)]
-pub(super) struct Address {
+pub(crate) struct Address {
     host: String,
-    way: Way,
+    transport: Transport,
 }
 
 #[derive(Debug, Clone)]
-enum Way {
+enum Transport {
     Unix,
     Http,
     Https { certificates: PathBuf },
 }
 
 impl Address {
-    /// Reads an address as `$DOCKER_HOST` has it.
-    pub(super) fn parse(host: &str, certificates: Option<&Path>) -> Result<Self, Error> {
+    /// Reads an address in the form of `$DOCKER_HOST`.
+    pub(crate) fn parse(host: &str, certificates: Option<&Path>) -> Result<Self, Error> {
         let refuse = |why: &str| Err(Error::Address { host: host.to_owned(), why: why.to_owned() });
         let (scheme, rest) = match host.split_once("://") {
             Some(parts) => parts,
@@ -36,31 +36,31 @@ impl Address {
             None => return refuse("it has no scheme"),
         };
         if rest.is_empty() {
-            return refuse("it names no place");
+            return refuse("it names no host or socket");
         }
-        let way = match (scheme, certificates) {
-            ("unix", _) => Way::Unix,
-            ("http", _) | ("tcp", None) => Way::Http,
-            ("https" | "tcp", Some(folder)) => Way::Https { certificates: folder.to_owned() },
+        let transport = match (scheme, certificates) {
+            ("unix", _) => Transport::Unix,
+            ("http", _) | ("tcp", None) => Transport::Http,
+            ("https" | "tcp", Some(folder)) => Transport::Https { certificates: folder.to_owned() },
             ("https", None) => return refuse("it needs certificates, see DOCKER_CERT_PATH"),
-            _ => return refuse("its scheme is not spoken here"),
+            _ => return refuse("its scheme is not supported"),
         };
-        Ok(Self { host: format!("{scheme}://{rest}"), way })
+        Ok(Self { host: format!("{scheme}://{rest}"), transport })
     }
 
     /// The address, for people.
-    pub(super) fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         &self.host
     }
 
-    /// A client. Over HTTP it connects with the first request. Its requests name no version of the API, so
-    /// the Engine answers with its own, whichever that is.
-    pub(super) fn client(&self) -> Result<Docker, Error> {
-        let seconds = TIMEOUT.as_secs();
-        let client = match &self.way {
-            Way::Unix => Docker::connect_with_unix(&self.host, seconds, API_DEFAULT_VERSION),
-            Way::Http => Docker::connect_with_http(&self.host, seconds, API_DEFAULT_VERSION),
-            Way::Https { certificates } => {
+    /// A client. Over HTTP it connects with the first request. The requests name no version of the API, so the Engine
+    /// uses its own.
+    pub(crate) fn client(&self) -> Result<Docker, Error> {
+        let seconds = FIRST_BYTE_TIMEOUT.as_secs();
+        let client = match &self.transport {
+            Transport::Unix => Docker::connect_with_unix(&self.host, seconds, API_DEFAULT_VERSION),
+            Transport::Http => Docker::connect_with_http(&self.host, seconds, API_DEFAULT_VERSION),
+            Transport::Https { certificates } => {
                 let file = |name| certificates.join(name);
                 let (key, cert, ca) = (file("key.pem"), file("cert.pem"), file("ca.pem"));
                 return Docker::connect_with_ssl(&self.host, &key, &cert, &ca, seconds, API_DEFAULT_VERSION)
@@ -91,6 +91,6 @@ mod tests {
         check("https://docker:2376", None, Err("certificates"));
         check("ssh://root@docker", None, Err("scheme"));
         check("docker", None, Err("scheme"));
-        check("unix://", None, Err("no place"));
+        check("unix://", None, Err("no host"));
     }
 }

@@ -5,9 +5,11 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use crate::gc::Error;
+use crate::gc::error::Error;
+use crate::gc::sweeper::Findings;
 use crate::model::{Digest, sanitize};
 use crate::process::Stream;
+use crate::runtime::OutputSink;
 
 /// Lines of the output that an error shows.
 const TAIL_LINES: usize = 8;
@@ -19,14 +21,14 @@ const TAIL_LENGTH: usize = 1200;
 
 /// The line that only a collection which got through its marking prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Summary {
-    pub(super) marked: u64,
-    pub(super) blobs: u64,
+pub(crate) struct Summary {
+    pub(crate) marked: u64,
+    pub(crate) blobs: u64,
 }
 
 /// What has been printed so far.
 #[derive(Debug, Default)]
-pub(super) struct Output {
+pub(crate) struct Output {
     stdout: Line,
     stderr: Line,
     eligible: BTreeSet<Digest>,
@@ -37,19 +39,8 @@ pub(super) struct Output {
     tail: VecDeque<String>,
 }
 
-/// What a whole run of `garbage-collect` found.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found {
-    /// It went through, and these blobs are eligible for deletion (or, without `--dry-run`, deleted). Those
-    /// that are `unlinked` leave a repository, and may stay in others (3.x).
-    Eligible { blobs: BTreeSet<Digest>, unlinked: BTreeSet<Digest>, marked: u64 },
-    /// The storage has no folder of repositories or of blobs: nothing was ever pushed.
-    Nothing,
-}
-
-impl Output {
-    /// Takes in more bytes of a stream; they may end anywhere in a line.
-    pub(super) fn take(&mut self, stream: Stream, bytes: &[u8]) {
+impl OutputSink for Output {
+    fn take(&mut self, stream: Stream, bytes: &[u8]) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let line = match stream {
                 Stream::Stdout => &mut self.stdout,
@@ -62,7 +53,9 @@ impl Output {
             }
         }
     }
+}
 
+impl Output {
     /// The tail of the output, for people.
     fn tail(&self) -> String {
         if self.tail.is_empty() {
@@ -74,29 +67,31 @@ impl Output {
     }
 
     /// What it all means, once the process ended with this code.
-    pub(super) fn finish(mut self, exit: i64) -> Result<Found, Error> {
+    pub(crate) fn finish(mut self, exit: i64) -> Result<Findings, Error> {
         self.flush();
         match self.summary {
             Some(_) if exit != 0 => Err(Error::Failed { exit, tail: self.tail() }),
             Some(summary) if summary.blobs != self.eligible.len() as u64 => {
                 Err(Error::Incomplete { told: summary.blobs, seen: self.eligible.len() as u64 })
             }
-            Some(summary) => {
-                Ok(Found::Eligible { blobs: self.eligible, unlinked: self.unlinked, marked: summary.marked })
-            }
-            None if exit != 0 && self.absent => Ok(Found::Nothing),
+            Some(summary) => Ok(Findings::Eligible {
+                blobs: self.eligible,
+                unlinked: self.unlinked,
+                marked: summary.marked,
+            }),
+            None if exit != 0 && self.absent => Ok(Findings::EmptyStorage),
             None => Err(Error::NoSummary { exit, tail: self.tail() }),
         }
     }
 
     /// What an unknown program printed, which need not be a summary.
-    pub(super) fn finish_freely(mut self, exit: i64) -> Result<Found, Error> {
+    pub(crate) fn finish_unknown_program(mut self, exit: i64) -> Result<Findings, Error> {
         self.flush();
         if exit != 0 {
             return Err(Error::Failed { exit, tail: self.tail() });
         }
         let marked = self.summary.map_or(0, |summary| summary.marked);
-        Ok(Found::Eligible { blobs: self.eligible, unlinked: self.unlinked, marked })
+        Ok(Findings::Eligible { blobs: self.eligible, unlinked: self.unlinked, marked })
     }
 
     fn flush(&mut self) {
@@ -180,20 +175,20 @@ mod tests {
     const B: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
     const C: &str = "sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc";
 
-    fn read(stdout: &str, stderr: &str, exit: i64) -> Result<Found, Error> {
+    fn read(stdout: &str, stderr: &str, exit: i64) -> Result<Findings, Error> {
         let mut output = Output::default();
         output.take(Stream::Stderr, stderr.as_bytes());
         output.take(Stream::Stdout, stdout.as_bytes());
         output.finish(exit)
     }
 
-    fn eligible(blobs: &[&str], marked: u64) -> Found {
+    fn eligible(blobs: &[&str], marked: u64) -> Findings {
         unlinked(blobs, &[], marked)
     }
 
-    fn unlinked(blobs: &[&str], unlinked: &[&str], marked: u64) -> Found {
+    fn unlinked(blobs: &[&str], unlinked: &[&str], marked: u64) -> Findings {
         let digests = |texts: &[&str]| texts.iter().map(|digest| Digest::parse(digest).unwrap()).collect();
-        Found::Eligible { blobs: digests(blobs), unlinked: digests(unlinked), marked }
+        Findings::Eligible { blobs: digests(blobs), unlinked: digests(unlinked), marked }
     }
 
     /// What 2.8 prints, in its order.
@@ -290,8 +285,8 @@ mod tests {
         let failure = "failed to garbage collect: failed to mark: filesystem: Path not found: ";
         let root = "/docker/registry/v2";
         let read = |path: &str, exit| read("", &format!("{failure}{path}"), exit);
-        assert_eq!(read(&format!("{root}/repositories"), 1).unwrap(), Found::Nothing);
-        assert_eq!(read(&format!("{root}/blobs"), 1).unwrap(), Found::Nothing);
+        assert_eq!(read(&format!("{root}/repositories"), 1).unwrap(), Findings::EmptyStorage);
+        assert_eq!(read(&format!("{root}/blobs"), 1).unwrap(), Findings::EmptyStorage);
         let layers = format!("{root}/repositories/team/app/_layers");
         assert_eq!(read(&layers, 1).unwrap_err().kind(), "no_summary");
         assert_eq!(read(&format!("{root}/repositories"), 0).unwrap_err().kind(), "no_summary");

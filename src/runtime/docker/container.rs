@@ -1,6 +1,6 @@
-//! A registry's container as the Engine describes it, and the container of our own that is made after it.
+//! A registry's container as the Engine describes it, and the description of a second container made after it.
 //!
-//! It asks nobody: it reads one answer of the Engine, and writes one request.
+//! It sends no requests: it reads one answer of the Engine, and writes the body of one request.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -11,33 +11,34 @@ use bollard::models::{
 };
 use chrono::DateTime;
 
-use crate::gc::Error;
-use crate::gc::cache::{self, Cache};
-use crate::gc::storage::{self, Storage};
+use crate::runtime::config_path::config_file;
+use crate::runtime::error::Error;
+use crate::runtime::job::Network;
 
-/// The label that says what a container of ours is for.
+/// The label that says what regsweep made a container for.
 const ROLE: &str = "regsweep.role";
-/// The label that says whose registry it collects.
+/// The label that names the registry's container.
 const REGISTRY: &str = "regsweep.registry";
-/// Where the official images have their configuration: 2.x and 3.x.
+/// Where the official images of 2.x and 3.x have their configuration.
 const IMAGE_CONFIGS: [&str; 2] = ["/etc/docker/registry/config.yml", "/etc/distribution/config.yml"];
 
-/// A container that can be collected.
+/// A container of a registry.
 #[derive(Debug, Clone)]
-pub(super) struct Container {
+pub(crate) struct Container {
     /// What the operator calls it.
-    pub(super) name: String,
-    pub(super) id: String,
+    pub(crate) name: String,
+    pub(crate) id: String,
     /// Whether it runs; otherwise it was stopped, or never started.
-    pub(super) runs: bool,
+    pub(crate) runs: bool,
     found: ContainerInspectResponse,
 }
 
 impl Container {
-    /// Reads the Engine's answer. What is neither running nor stopped is an error.
-    pub(super) fn read(name: &str, found: ContainerInspectResponse) -> Result<Self, Error> {
+    /// Reads the Engine's answer. A container that is neither running nor stopped is an error.
+    pub(crate) fn read(name: &str, found: ContainerInspectResponse) -> Result<Self, Error> {
         let state = found.state.clone().unwrap_or_default();
-        let refuse = |state: &str| Err(Error::State { container: name.to_owned(), state: state.to_owned() });
+        let refuse =
+            |state: &str| Err(Error::ContainerState { container: name.to_owned(), state: state.to_owned() });
         if state.paused == Some(true) {
             return refuse("paused");
         }
@@ -56,13 +57,13 @@ impl Container {
         Ok(Self { name: name.to_owned(), id, runs, found })
     }
 
-    /// When it was started last, in the Engine's words.
-    pub(super) fn started_at(&self) -> Option<String> {
+    /// When it was started last, in the Engine's notation.
+    pub(crate) fn started_at(&self) -> Option<String> {
         self.found.state.as_ref()?.started_at.clone()
     }
 
-    /// Whether it ended after that moment, in the Engine's words; if that cannot be told, it did.
-    pub(super) fn finished_after(&self, moment: &str) -> bool {
+    /// Whether it ended after that moment, which is in the Engine's notation; if that is not known, it did.
+    pub(crate) fn finished_after(&self, moment: &str) -> bool {
         let finished = self.found.state.as_ref().and_then(|state| state.finished_at.as_deref());
         let parse = |text: &str| DateTime::parse_from_rfc3339(text).ok();
         match (finished.and_then(parse), parse(moment)) {
@@ -71,18 +72,18 @@ impl Container {
         }
     }
 
-    /// Whether stopping it, or starting it anew, would do more than that.
+    /// An error if a stop or a restart would do more to it than that.
     ///
-    /// The Engine (20.10) decides after a restart has begun whether a container with `--rm` goes, and now
-    /// and then it is gone then.
-    pub(super) fn refuse_to_stop(&self) -> Result<(), Error> {
+    /// The Engine (20.10) decides after a restart has begun whether a container with `--rm` is removed, and sometimes
+    /// removes it.
+    pub(crate) fn refuse_to_stop(&self) -> Result<(), Error> {
         let refuse = |why| Err(Error::NotOurs { container: self.name.clone(), why });
         if self.host().auto_remove == Some(true) {
             return refuse(
                 "it was created with --rm, so the Engine would remove it and its anonymous volumes, and can do so even in a restart; create it without --rm",
             );
         }
-        // Then someone else decides when it runs.
+        // Swarm decides when it runs.
         let labels = self.found.config.as_ref().and_then(|config| config.labels.as_ref());
         if labels.is_some_and(|labels| labels.contains_key("com.docker.swarm.task.id")) {
             return refuse(
@@ -92,29 +93,29 @@ impl Container {
         Ok(())
     }
 
-    /// Its name in the Engine, which one that is made anew in its place will have, too. It may be configured by its id.
-    pub(super) fn own_name(&self) -> &str {
+    /// Its name in the Engine, which a container that replaces it will have, too. It may be configured by its id.
+    pub(crate) fn own_name(&self) -> &str {
         let name = self.found.name.as_deref().map(|name| name.trim_start_matches('/'));
         name.filter(|name| !name.is_empty()).unwrap_or(&self.id)
     }
 
     /// What it runs: a program and its arguments.
-    pub(super) fn words(&self) -> impl DoubleEndedIterator<Item = &String> {
+    fn words(&self) -> impl DoubleEndedIterator<Item = &String> {
         self.found.path.iter().chain(self.found.args.iter().flatten())
     }
 
-    /// Where `garbage-collect` may be found, best first.
-    pub(super) fn programs(&self) -> Vec<String> {
+    /// Paths at which the registry's program may be, the best first.
+    pub(crate) fn programs(&self) -> Vec<String> {
         let own = self.found.path.as_ref().filter(|path| path.starts_with('/'));
         std::iter::once("/bin/registry".to_owned()).chain(own.cloned()).collect()
     }
 
-    /// Where the configuration may be, best first.
-    pub(super) fn configs(&self, configured: Option<&str>) -> Vec<String> {
+    /// Paths at which the registry's configuration may be, the best first.
+    pub(crate) fn configs(&self, configured: Option<&str>) -> Vec<String> {
         if let Some(file) = configured {
             return vec![self.absolute(file)];
         }
-        if let Some(file) = storage::config_file(self.words()) {
+        if let Some(file) = config_file(self.words()) {
             return vec![self.absolute(file)];
         }
         match self.env().iter().find_map(|variable| variable.strip_prefix("REGISTRY_CONFIGURATION_PATH=")) {
@@ -123,46 +124,29 @@ impl Container {
         }
     }
 
-    /// Where it stores, by the text of its configuration.
-    pub(super) fn storage(&self, path: &str, text: &str) -> Result<Storage, Error> {
-        Storage::read(text, self.env(), self.folder())
-            .map_err(|why| Error::BadConfig { path: path.to_owned(), why })
-    }
-
-    /// Where its cache is, by the text of its configuration.
-    pub(super) fn cache(&self, text: &str) -> Cache {
-        Cache::read(text, self.env())
-    }
-
-    /// Whether it stores in S3, by the text of its configuration.
-    pub(super) fn is_on_s3(&self, text: &str) -> bool {
-        cache::is_on_s3(text, self.env())
-    }
-
-    /// Whether another container sees the storage through the volumes of this one.
-    pub(super) fn refuse_unshared(&self, storage: &Storage) -> Result<(), Error> {
-        let Storage::Files { root } = storage else { return Ok(()) };
+    /// An error if a second container would not see this folder through the volumes of this one.
+    pub(crate) fn refuse_unshared(&self, root: &str) -> Result<(), Error> {
         let mounts = self.found.mounts.iter().flatten();
-        // What is mounted deepest is what is there.
+        // The deepest mount is the one that the folder is on.
         let holding = mounts
             .filter_map(|mount| Some((mount.destination.as_deref()?, mount)))
             .filter(|(destination, _)| Path::new(root).starts_with(destination))
             .max_by_key(|(destination, _)| destination.len());
         match holding {
             Some((_, mount)) if mount.typ.as_ref().is_none_or(|kind| kind != "tmpfs") => Ok(()),
-            _ => Err(Error::NotShared { container: self.name.clone(), root: root.clone() }),
+            _ => Err(Error::NotShared { container: self.name.clone(), root: root.to_owned() }),
         }
     }
 
-    /// A container that runs `command` with what this one runs on: its image, volumes, environment and rights.
-    pub(super) fn second(&self, command: &[String], storage: &Storage) -> ContainerCreateBody {
+    /// A second container that runs `command` with the image, volumes, environment and rights of this one.
+    pub(crate) fn second(&self, command: &[String], network: Network) -> ContainerCreateBody {
         let config = self.found.config.clone().unwrap_or_default();
         let host = self.host();
-        let network = match storage {
-            Storage::Files { .. } => Some("none".to_owned()),
-            Storage::Elsewhere => host.network_mode.clone(),
+        let network = match network {
+            Network::None => Some("none".to_owned()),
+            Network::Registry => host.network_mode.clone(),
         };
-        // The Engine's own defaults may rotate a log, and then the beginning of a long one is lost.
+        // The Engine's defaults may rotate a log, which loses the beginning of a long one.
         let log = HashMap::from([("max-size".to_owned(), "1t".to_owned())]);
         let labels = [(ROLE, "collector"), (REGISTRY, self.name.as_str())];
         ContainerCreateBody {
@@ -208,11 +192,13 @@ impl Container {
         self.found.host_config.clone().unwrap_or_default()
     }
 
-    fn env(&self) -> &[String] {
+    /// The variables of its environment, each as `NAME=value`.
+    pub(crate) fn env(&self) -> &[String] {
         self.found.config.as_ref().and_then(|config| config.env.as_deref()).unwrap_or_default()
     }
 
-    fn folder(&self) -> &str {
+    /// The folder that its relative paths begin in.
+    pub(crate) fn folder(&self) -> &str {
         let folder = self.found.config.as_ref().and_then(|config| config.working_dir.as_deref());
         folder.filter(|folder| !folder.is_empty()).unwrap_or("/")
     }
@@ -226,8 +212,8 @@ impl Container {
     }
 }
 
-/// The labels by which containers of ours for this registry are found again.
-pub(super) fn labels(name: &str) -> [String; 2] {
+/// The labels by which the containers are found again that were made for this registry.
+pub(crate) fn labels(name: &str) -> [String; 2] {
     [format!("{ROLE}=collector"), format!("{REGISTRY}={name}")]
 }
 
@@ -245,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn only_running_and_stopped_containers_are_collected() {
+    fn containers_that_neither_run_nor_are_stopped_are_refused() {
         let check = |state: &str, expected: Result<bool, &str>| {
             let read = inspected(&format!(r#"{{"Id": "c0ffee", "State": {state}}}"#));
             match expected {
@@ -264,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_that_would_not_only_stop_is_left_alone() {
+    fn containers_that_a_stop_would_remove_or_replace_are_refused() {
         let check = |rest: &str, why: Option<&str>| match (running(rest).refuse_to_stop(), why) {
             (Err(error), Some(why)) => assert!(error.to_string().contains(why), "{error}"),
             (result, why) => assert!(result.is_ok() && why.is_none(), "{rest}"),
@@ -275,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn the_configuration_is_where_the_container_says() {
+    fn configuration_paths_are_read_from_arguments_and_environment() {
         let check = |rest: &str, configured: Option<&str>, expected: &[&str]| {
             assert_eq!(running(rest).configs(configured), expected, "{rest}");
         };
@@ -293,11 +279,10 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_no_second_container_sees_is_refused() {
+    fn storage_that_a_second_container_does_not_see_is_refused() {
         let check = |mounts: &str, root: &str, shared: bool| {
-            let storage = Storage::Files { root: root.into() };
             let container = running(&format!(r#""Mounts": [{mounts}]"#));
-            assert_eq!(container.refuse_unshared(&storage).is_ok(), shared, "{mounts} {root}");
+            assert_eq!(container.refuse_unshared(root).is_ok(), shared, "{mounts} {root}");
         };
         let volume = r#"{"Type": "volume", "Destination": "/var/lib/registry"}"#;
         check(volume, "/var/lib/registry", true);
@@ -309,21 +294,16 @@ mod tests {
         let over =
             r#"{"Type": "bind", "Destination": "/data"}, {"Type": "tmpfs", "Destination": "/data/in"}"#;
         check(over, "/data/in/store", false);
-        assert!(running(r#""Mounts": []"#).refuse_unshared(&Storage::Elsewhere).is_ok());
     }
 
     #[test]
-    fn a_second_container_has_the_network_only_where_it_needs_it() {
+    fn second_container_has_the_network_only_if_the_job_needs_it() {
         let container = running(r#""HostConfig": {"NetworkMode": "storage-net"}"#);
-        let network = |storage: &Storage| {
-            container
-                .second(&["/bin/registry".to_owned()], storage)
-                .host_config
-                .unwrap()
-                .network_mode
-                .unwrap()
+        let check = |network: Network, expected: &str| {
+            let body = container.second(&["/bin/registry".to_owned()], network);
+            assert_eq!(body.host_config.unwrap().network_mode.unwrap(), expected);
         };
-        assert_eq!(network(&Storage::Files { root: "/".into() }), "none");
-        assert_eq!(network(&Storage::Elsewhere), "storage-net");
+        check(Network::None, "none");
+        check(Network::Registry, "storage-net");
     }
 }

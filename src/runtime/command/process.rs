@@ -1,6 +1,6 @@
-//! A command of the operator, run without a shell and with a deadline.
+//! A command of the operator as a process: run without a shell, ended at a deadline, found again after a crash.
 //!
-//! It knows processes, and nothing of what they are for.
+//! It does not know what the command is for.
 
 use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt as _;
@@ -11,25 +11,28 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
-use tokio::time::Instant;
 
-use crate::gc::Error;
-use crate::gc::output::Output;
 use crate::process;
+use crate::runtime::deadline::Deadline;
+use crate::runtime::error::Error;
+use crate::runtime::job::OutputSink;
 
-/// The variable that all of a command has in its environment, so that it can be found when we are gone.
+/// The variable that a job and its children have in their environment, so that they are found after a crash.
 const MARK: &str = "REGSWEEP_COLLECTION";
 
-/// How often it is looked whether what was killed has ended.
+/// The pause between two checks whether killed processes have ended.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Whether there is such a program, as it would be looked for when it is run.
-pub(super) fn is_there(program: &str) -> bool {
+/// Whether a program exists, searched for as it would be when it is run.
+pub(crate) fn is_executable(program: &str) -> bool {
     let runs = |path: &Path| path.metadata().is_ok_and(|found| found.is_file() && found.mode() & 0o111 != 0);
     if program.contains('/') {
         return runs(Path::new(program));
     }
-    #[expect(clippy::disallowed_methods, reason = "programs are looked for where the system looks for them")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "programs are searched for where the system searches for them"
+    )]
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| runs(&folder.join(program)))
 }
@@ -38,14 +41,14 @@ pub(super) fn is_there(program: &str) -> bool {
 /// is killed, with everything that it started and that did not leave its group.
 ///
 /// What it prints goes into `output`. Without one, it goes where our own messages go: a program that
-/// starts a service must not be read through a pipe, which would break and kill the service when we close it.
+/// starts a service must not write into a pipe, which would kill the service when we close it.
 ///
-/// A `mark` is what [`end`] finds it by, should we be killed first.
-pub(super) async fn run(
+/// [`end_marked`] finds it by its `mark`, should we be killed first.
+pub(crate) async fn run(
     words: &[String],
     mark: Option<&str>,
-    mut output: Option<&mut Output>,
-    deadline: Instant,
+    mut output: Option<&mut dyn OutputSink>,
+    deadline: Deadline,
 ) -> Result<i64, Error> {
     let failed = |why: String| Error::Command { command: words.join(" "), why };
     let Some((program, arguments)) = words.split_first() else { return Ok(0) };
@@ -57,9 +60,9 @@ pub(super) async fn run(
     if output.is_some() {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
     } else {
-        // Not to our stdout, on which others may be reading a report.
+        // Not to our stdout, which may be read as a report.
         let (stdout, stderr) = if reader_is_gone() {
-            // What starts the registry must not die of its first message.
+            // A write to a closed pipe would kill the program that starts the registry.
             (Stdio::null(), Stdio::null())
         } else {
             (std::io::stderr().into(), Stdio::inherit())
@@ -72,16 +75,16 @@ pub(super) async fn run(
         }
         ControlFlow::Continue(())
     };
-    match process::run(command, None, on_output, deadline).await {
-        // Killed by a signal: it has no exit code, and no success either.
+    match process::run(command, None, on_output, deadline.at()).await {
+        // A process that was killed by a signal has no exit code, and did not succeed.
         Ok(status) => Ok(status.code().map_or(-1, i64::from)),
         Err(process::Error::Start(error)) => Err(failed(format!("cannot be run: {error}"))),
         Err(process::Error::Wait(error)) => Err(failed(format!("cannot be waited for: {error}"))),
-        Err(process::Error::Timeout) => Err(Error::Timeout { limit: Duration::ZERO }),
+        Err(process::Error::Timeout) => Err(deadline.exceeded()),
     }
 }
 
-/// Whether nobody reads our messages any more: the terminal was closed, or the other end of the pipe.
+/// Whether our messages have no reader any more: the terminal was closed, or the other end of the pipe.
 fn reader_is_gone() -> bool {
     let stderr = std::io::stderr();
     let mut asked = [PollFd::new(&stderr, PollFlags::empty())];
@@ -89,20 +92,18 @@ fn reader_is_gone() -> bool {
     poll(&mut asked, Some(&Timespec::default())).is_ok() && asked[0].revents().intersects(gone)
 }
 
-/// Kills what still runs of commands with this mark that somebody before us had begun, and waits until it has
-/// ended. Where there is no `/proc`, nothing is found.
-pub(super) async fn end(mark: &str, deadline: Instant) -> Result<(), Error> {
+/// Kills the processes with this mark that an earlier process of regsweep had started, and waits until they have ended.
+/// Without `/proc`, none is found.
+pub(crate) async fn end_marked(mark: &str, deadline: Deadline) -> Result<(), Error> {
     let entry = format!("{MARK}={mark}");
     loop {
         let wanted = entry.clone();
-        // Nobody is found by a search that failed.
+        // A search that failed finds none.
         let left = tokio::task::spawn_blocking(move || marked(&wanted)).await.unwrap_or_default();
         if left.is_empty() {
             return Ok(());
         }
-        if Instant::now() >= deadline {
-            return Err(Error::Timeout { limit: Duration::ZERO });
-        }
+        deadline.check()?;
         for pid in left {
             tracing::warn!(process = pid.as_raw_nonzero().get(), "ending what is left of a collection");
             // It may have ended meanwhile.
@@ -112,7 +113,7 @@ pub(super) async fn end(mark: &str, deadline: Instant) -> Result<(), Error> {
     }
 }
 
-/// The processes that have this entry in their environment. One that has ended has none.
+/// The processes that have this entry in their environment. A process that has ended has no environment.
 fn marked(entry: &str) -> Vec<Pid> {
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let is_marked = |process: &std::fs::DirEntry| {

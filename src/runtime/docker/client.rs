@@ -1,4 +1,4 @@
-//! The few requests to the Docker Engine that a collection needs, with errors that tell the way out.
+//! The requests to the Docker Engine that regsweep needs, with errors that say how to mend them.
 //!
 //! It knows the Engine's API and nothing of registries.
 
@@ -19,62 +19,64 @@ use bollard::query_parameters::{
 use futures_util::{Stream as Bytes, StreamExt as _};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use crate::gc::Error;
-use crate::gc::connect::Address;
-use crate::gc::output::Output;
 use crate::process::Stream;
+use crate::runtime::deadline::Deadline;
+use crate::runtime::docker::address::Address;
+use crate::runtime::error::Error;
+use crate::runtime::job::OutputSink;
 
 /// Seconds that a registry is given to end by itself before it is killed.
 const STOP_SECONDS: i32 = 10;
 /// A configuration file of a registry is smaller than this by far.
 const FILE_LIMIT: u64 = 4 << 20;
-/// Requests in a row that may fail while something is waited for: an Engine may be restarting.
+/// Requests in a row that may fail while the end of a job is polled: an Engine may be restarting.
 const MAX_FAILED_POLLS: u32 = 20;
-/// How long an answer may take from the request to its last byte, and how long a piece of a long one. The client's
-/// own limit ends with the first byte, and an Engine (or a proxy before it) may fall silent after that.
+/// How long an answer may take from the request to its last byte, and how long each piece of a long one. The client's
+/// own limit ends with the first byte, and an Engine (or a proxy before it) may send nothing more after that.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(150);
-/// How long the rest of an output may take once its process has ended.
+/// How long the rest of an output may take after its process has ended.
 const OUTPUT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// One Engine.
+/// A client of one Docker Engine.
 #[derive(Debug, Clone)]
-pub(super) struct Engine {
+pub(crate) struct Client {
     docker: Docker,
     host: String,
 }
 
-impl Engine {
-    pub(super) fn new(address: &Address) -> Result<Self, Error> {
+impl Client {
+    pub(crate) fn new(address: &Address) -> Result<Self, Error> {
         Ok(Self { docker: address.client()?, host: address.host().to_owned() })
     }
 
-    /// What the Engine knows of a container.
-    pub(super) async fn inspect(&self, container: &str) -> Result<ContainerInspectResponse, Error> {
-        let found = self.whole(self.docker.inspect_container(container, None)).await;
+    /// The Engine's description of a container.
+    pub(crate) async fn inspect(&self, container: &str) -> Result<ContainerInspectResponse, Error> {
+        let found = self.answer_of(self.docker.inspect_container(container, None)).await;
         found.map_err(|error| self.about(container, "inspect the container", error))
     }
 
     /// The bytes of a file or folder; `None` if there is none at this path. Volumes are seen, and the
     /// container need not run.
-    pub(super) async fn stat(&self, container: &str, path: &str) -> Result<Option<u64>, Error> {
+    pub(crate) async fn stat(&self, container: &str, path: &str) -> Result<Option<u64>, Error> {
         let options = ContainerArchiveInfoOptionsBuilder::default().path(path).build();
-        match self.whole(self.docker.get_container_archive_info(container, Some(options))).await {
+        match self.answer_of(self.docker.get_container_archive_info(container, Some(options))).await {
             Ok(found) => Ok(Some(u64::try_from(found.size).unwrap_or_default())),
             Err(Failure::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
-            Err(error) => Err(self.failed("look at a file in the container (archive)", error)),
+            Err(error) => Err(self.failed("find a file in the container (archive)", error)),
         }
     }
 
     /// The text of a file; `None` if there is none.
-    pub(super) async fn read(&self, container: &str, path: &str) -> Result<Option<String>, Error> {
-        let doing = "read a file in the container (archive)";
+    pub(crate) async fn read(&self, container: &str, path: &str) -> Result<Option<String>, Error> {
+        let action = "read a file in the container (archive)";
         let options = ContainerArchiveInfoOptionsBuilder::default().path(path).build();
-        let found = match self.whole(self.docker.get_container_archive_info(container, Some(options))).await {
-            Ok(found) => found,
-            Err(Failure::DockerResponseServerError { status_code: 404, .. }) => return Ok(None),
-            Err(error) => return Err(self.failed(doing, error)),
-        };
-        // Of a link the Engine archives the link, and says here where it leads.
+        let found =
+            match self.answer_of(self.docker.get_container_archive_info(container, Some(options))).await {
+                Ok(found) => found,
+                Err(Failure::DockerResponseServerError { status_code: 404, .. }) => return Ok(None),
+                Err(error) => return Err(self.failed(action, error)),
+            };
+        // The Engine would archive a symbolic link itself, and names its target here.
         let path = if found.link_target.is_empty() { path } else { &found.link_target };
         let options = DownloadFromContainerOptionsBuilder::default().path(path).build();
         let mut archive = Vec::new();
@@ -86,14 +88,17 @@ impl Engine {
             match piece {
                 Ok(piece) => archive.extend_from_slice(&piece),
                 Err(Failure::DockerResponseServerError { status_code: 404, .. }) => return Ok(None),
-                Err(error) => return Err(self.failed(doing, error)),
+                Err(error) => return Err(self.failed(action, error)),
             }
             if archive.len() as u64 > FILE_LIMIT {
-                return Err(Error::BadConfig { path: path.to_owned(), why: "it is too large".to_owned() });
+                return Err(Error::UnreadableFile {
+                    path: path.to_owned(),
+                    why: "it is too large".to_owned(),
+                });
             }
         }
         let unreadable =
-            |error: io::Error| Error::BadConfig { path: path.to_owned(), why: error.to_string() };
+            |error: io::Error| Error::UnreadableFile { path: path.to_owned(), why: error.to_string() };
         let mut archive = tar::Archive::new(archive.as_slice());
         for entry in archive.entries().map_err(unreadable)? {
             let mut entry = entry.map_err(unreadable)?;
@@ -106,82 +111,80 @@ impl Engine {
         Ok(None)
     }
 
-    pub(super) async fn start(&self, container: &str) -> Result<(), Error> {
-        let started = self.whole(self.docker.start_container(container, None)).await;
+    pub(crate) async fn start(&self, container: &str) -> Result<(), Error> {
+        let started = self.answer_of(self.docker.start_container(container, None)).await;
         started.map_err(|error| self.about(container, "start the container", error))
     }
 
-    pub(super) async fn stop(&self, container: &str) -> Result<(), Error> {
+    pub(crate) async fn stop(&self, container: &str) -> Result<(), Error> {
         let options = StopContainerOptionsBuilder::default().t(STOP_SECONDS).build();
-        let stopped = self.whole(self.docker.stop_container(container, Some(options))).await;
+        let stopped = self.answer_of(self.docker.stop_container(container, Some(options))).await;
         stopped.map_err(|error| self.about(container, "stop the container", error))
     }
 
-    pub(super) async fn restart(&self, container: &str) -> Result<(), Error> {
+    pub(crate) async fn restart(&self, container: &str) -> Result<(), Error> {
         let options = RestartContainerOptionsBuilder::default().t(STOP_SECONDS).build();
-        let restarted = self.whole(self.docker.restart_container(container, Some(options))).await;
+        let restarted = self.answer_of(self.docker.restart_container(container, Some(options))).await;
         restarted.map_err(|error| self.about(container, "restart the container", error))
     }
 
     /// Creates a container and tells its id.
-    pub(super) async fn create(&self, body: ContainerCreateBody) -> Result<String, Error> {
-        let created = self.whole(self.docker.create_container(None, body)).await;
+    pub(crate) async fn create(&self, body: ContainerCreateBody) -> Result<String, Error> {
+        let created = self.answer_of(self.docker.create_container(None, body)).await;
         Ok(created.map_err(|error| self.failed("create a container", error))?.id)
     }
 
     /// Removes a container, running or not. Its anonymous volumes stay: they are the registry's.
-    pub(super) async fn remove(&self, container: &str) -> Result<(), Error> {
+    pub(crate) async fn remove(&self, container: &str) -> Result<(), Error> {
         let options = RemoveContainerOptionsBuilder::default().force(true).v(false).build();
-        match self.whole(self.docker.remove_container(container, Some(options))).await {
-            // Gone, or someone else is removing it.
+        match self.answer_of(self.docker.remove_container(container, Some(options))).await {
+            // It does not exist, or is being removed already.
             Ok(()) | Err(Failure::DockerResponseServerError { status_code: 404 | 409, .. }) => Ok(()),
             Err(error) => Err(self.failed("remove a container", error)),
         }
     }
 
     /// The ids of the containers that carry all these labels, running or not.
-    pub(super) async fn labelled(&self, labels: &[String]) -> Result<Vec<String>, Error> {
+    pub(crate) async fn labelled(&self, labels: &[String]) -> Result<Vec<String>, Error> {
         let filters = HashMap::from([("label", labels.to_vec())]);
         let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-        let found = self.whole(self.docker.list_containers(Some(options))).await;
+        let found = self.answer_of(self.docker.list_containers(Some(options))).await;
         let found = found.map_err(|error| self.failed("list containers", error))?;
         Ok(found.into_iter().filter_map(|container| container.id).collect())
     }
 
     /// Starts a created container, waits until it ends, and takes in what it printed: its exit code.
-    pub(super) async fn run(
+    pub(crate) async fn run(
         &self,
         container: &str,
-        output: &mut Output,
-        deadline: Instant,
+        output: &mut dyn OutputSink,
+        deadline: Deadline,
     ) -> Result<i64, Error> {
         self.start(container).await?;
         let ended = |state: ContainerState| {
             let running = state.running.unwrap_or_default() || state.restarting.unwrap_or_default();
             (!running).then(|| state.exit_code.unwrap_or_default())
         };
-        // Polled, as a proxy before the Engine may cut a request that waits for long.
+        // Polled, since a proxy before the Engine may cut a request that waits for long.
         let exit = self.poll(deadline, || async { Ok(self.inspect(container).await?.state.and_then(ended)) });
         let exit = exit.await?;
         let options = LogsOptionsBuilder::default().stdout(true).stderr(true).build();
         let logs = self.docker.logs(container, Some(options));
         // It has ended, so the Engine has nothing to wait for.
-        match timeout_at(deadline, self.drain(logs, output, Some(ANSWER_TIMEOUT))).await {
-            Ok(drained) => drained.map(|()| exit),
-            Err(_) => Err(timed_out()),
-        }
+        deadline.limit(self.drain(logs, output, Some(ANSWER_TIMEOUT))).await??;
+        Ok(exit)
     }
 
-    /// Runs a command inside a running container and takes in what it prints: its exit code. If it takes
-    /// too long, it goes on by itself: the Engine has no way to end it but to end the container.
-    pub(super) async fn exec(
+    /// Runs a command inside a running container and takes in what it prints: its exit code. At the
+    /// deadline it goes on by itself: the Engine can end it only together with the container.
+    pub(crate) async fn exec(
         &self,
         container: &str,
         command: Vec<String>,
-        output: &mut Output,
-        deadline: Instant,
+        output: &mut dyn OutputSink,
+        deadline: Deadline,
     ) -> Result<i64, Error> {
-        let doing = "run a command in the container (exec)";
+        let action = "run a command in the container (exec)";
         let options = CreateExecOptions {
             attach_stdout: Some(true),
             attach_stderr: Some(true),
@@ -189,22 +192,22 @@ impl Engine {
             cmd: Some(command),
             ..CreateExecOptions::default()
         };
-        let created = self.whole(self.docker.create_exec(container, options)).await;
-        let exec = created.map_err(|error| self.about(container, doing, error))?.id;
-        let started = self.whole(self.docker.start_exec(&exec, None)).await;
+        let created = self.answer_of(self.docker.create_exec(container, options)).await;
+        let exec = created.map_err(|error| self.about(container, action, error))?.id;
+        let started = self.answer_of(self.docker.start_exec(&exec, None)).await;
         let StartExecResults::Attached { output: stream, .. } =
-            started.map_err(|error| self.failed(doing, error))?
+            started.map_err(|error| self.failed(action, error))?
         else {
-            return Err(Error::Engine { doing, message: "it did not attach".to_owned() });
+            return Err(Error::Engine { action, message: "it did not attach".to_owned() });
         };
-        // The stream may be cut by a proxy, which does not end the process: only the Engine's word counts.
+        // The stream may be cut by a proxy, which does not end the process: only the Engine's description counts.
         let ended = self.poll(deadline, || async {
-            let found = self.whole(self.docker.inspect_exec(&exec)).await;
-            let found = found.map_err(|error| self.failed(doing, error))?;
+            let found = self.answer_of(self.docker.inspect_exec(&exec)).await;
+            let found = found.map_err(|error| self.failed(action, error))?;
             // Before it runs, Docker says nothing of an exit code; Podman says 0.
             Ok(if found.running == Some(false) { found.exit_code } else { None })
         });
-        // A collector may be silent for as long as it likes.
+        // A job may print nothing for any time.
         let drained = self.drain(stream, output, None);
         tokio::pin!(ended, drained);
         tokio::select! {
@@ -212,7 +215,7 @@ impl Engine {
                 let exit = exit?;
                 match timeout(OUTPUT_TIMEOUT, &mut drained).await {
                     Ok(drained) => drained.map(|()| exit),
-                    Err(_) => Err(Error::Engine { doing, message: "its output does not end".to_owned() }),
+                    Err(_) => Err(Error::Engine { action, message: "its output does not end".to_owned() }),
                 }
             }
             drained = &mut drained => {
@@ -222,10 +225,10 @@ impl Engine {
         }
     }
 
-    /// Asks again and again until there is an answer.
+    /// Repeats a request until it gives an answer.
     async fn poll<T, F: Future<Output = Result<Option<T>, Error>>>(
         &self,
-        deadline: Instant,
+        deadline: Deadline,
         ask: impl Fn() -> F,
     ) -> Result<T, Error> {
         let mut pause = Duration::from_millis(20);
@@ -234,13 +237,11 @@ impl Engine {
             match ask().await {
                 Ok(Some(answer)) => return Ok(answer),
                 Ok(None) => failures = 0,
-                Err(error) if error.may_pass() && failures < MAX_FAILED_POLLS => failures += 1,
+                Err(error) if error.is_transient() && failures < MAX_FAILED_POLLS => failures += 1,
                 Err(error) => return Err(error),
             }
-            if Instant::now() >= deadline {
-                return Err(timed_out());
-            }
-            sleep(pause.min(deadline.saturating_duration_since(Instant::now()))).await;
+            deadline.check()?;
+            sleep(pause.min(deadline.remaining())).await;
             pause = (pause * 2).min(Duration::from_secs(1));
         }
     }
@@ -248,7 +249,7 @@ impl Engine {
     async fn drain(
         &self,
         mut frames: impl Bytes<Item = Result<LogOutput, Failure>> + Unpin,
-        output: &mut Output,
+        output: &mut dyn OutputSink,
         silence: Option<Duration>,
     ) -> Result<(), Error> {
         let silence = silence.unwrap_or(Duration::MAX);
@@ -261,35 +262,35 @@ impl Engine {
                     output.take(Stream::Stdout, &message);
                 }
                 Ok(LogOutput::StdIn { .. }) => {}
-                Err(error) => return Err(self.failed("read the output of garbage-collect", error)),
+                Err(error) => return Err(self.failed("read the output of a container", error)),
             }
         }
         Ok(())
     }
 
-    /// A whole answer, or that it did not come in time.
-    async fn whole<T>(&self, answer: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    /// The answer to its end, or an error if that takes too long.
+    async fn answer_of<T>(&self, answer: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         timeout(ANSWER_TIMEOUT, answer).await.unwrap_or(Err(Failure::RequestTimeoutError))
     }
 
     /// The error of a request about one container.
-    fn about(&self, container: &str, doing: &'static str, error: Failure) -> Error {
+    fn about(&self, container: &str, action: &'static str, error: Failure) -> Error {
         match error {
             Failure::DockerResponseServerError { status_code: 404, .. } => {
                 Error::NoContainer { container: container.to_owned() }
             }
-            other => self.failed(doing, other),
+            other => self.failed(action, other),
         }
     }
 
-    fn failed(&self, doing: &'static str, error: Failure) -> Error {
+    fn failed(&self, action: &'static str, error: Failure) -> Error {
         let host = self.host.clone();
         match error {
             Failure::DockerResponseServerError { status_code: 403, message } => {
-                Error::Forbidden { host, doing, message: printable(&message) }
+                Error::Forbidden { host, action, message: printable(&message) }
             }
             Failure::DockerResponseServerError { status_code, message } => {
-                Error::Engine { doing, message: format!("{status_code}: {}", printable(&message)) }
+                Error::Engine { action, message: format!("{status_code}: {}", printable(&message)) }
             }
             Failure::RequestTimeoutError => {
                 Error::Unreachable { host, why: "it does not answer in time".to_owned() }
@@ -299,17 +300,12 @@ impl Engine {
                 Some(error) => Error::Unreachable { host, why: error.to_string() },
                 None => Error::Unreachable { host, why: err.to_string() },
             },
-            other => Error::Engine { doing, message: printable(&other.to_string()) },
+            other => Error::Engine { action, message: printable(&other.to_string()) },
         }
     }
 }
 
-/// A deadline passed. Which limit was behind it, the caller knows.
-fn timed_out() -> Error {
-    Error::Timeout { limit: Duration::ZERO }
-}
-
-/// The system's own words, which are at the bottom of a client's.
+/// The error of the operating system, which is the last source of a client's error.
 fn cause(error: &dyn std::error::Error) -> Option<&io::Error> {
     let mut next = error.source();
     while let Some(error) = next {
@@ -321,7 +317,7 @@ fn cause(error: &dyn std::error::Error) -> Option<&io::Error> {
     None
 }
 
-/// The Engine's words (or those of a proxy, which may be a page of HTML) on one short line.
+/// A message of the Engine (or of a proxy, which may send a page of HTML) on one short line.
 fn printable(text: &str) -> String {
     let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
     clean.trim().to_owned()
@@ -335,23 +331,30 @@ mod tests {
 
     use super::*;
 
-    /// What the Engine of a test does after the head of an answer that it never ends.
+    /// A sink that keeps nothing.
+    struct Discard;
+
+    impl OutputSink for Discard {
+        fn take(&mut self, _: Stream, _: &[u8]) {}
+    }
+
+    /// What the test's Engine does after the head of an answer that it never ends.
     #[derive(Debug, Clone, Copy)]
-    enum Then {
+    enum AfterHead {
         Silence,
         /// One byte now and then, of a file or of a line that has no end.
         Drip,
     }
 
     const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n";
-    /// What is known of a file: `{"name":"c","size":1,"mode":420,"mtime":"2026-01-01T00:00:00Z","linkTarget":""}`.
+    /// The description of a file: `{"name":"c","size":1,"mode":420,"mtime":"2026-01-01T00:00:00Z","linkTarget":""}`.
     const STAT: &str = "X-Docker-Container-Path-Stat: \
         eyJuYW1lIjoiYyIsInNpemUiOjEsIm1vZGUiOjQyMCwibXRpbWUiOiIyMDI2LTAxLTAxVDAwOjAwOjAwWiIsImxpbmtUYXJnZXQiOiIifQ==\r\n";
     const ENDED: &str = r#"{"State":{"Running":false,"ExitCode":0}}"#;
 
-    /// An Engine that answers everything but the one request whose first line has these words: of that answer it
-    /// sends the head.
-    fn engine(never: &'static str, then: Then) -> (TempDir, Engine) {
+    /// An Engine that answers each request, except that it sends only the head of the answer to the request whose
+    /// first line contains `never`.
+    fn engine(never: &'static str, then: AfterHead) -> (TempDir, Client) {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("docker.sock");
         let listener = UnixListener::bind(&socket).unwrap();
@@ -361,10 +364,10 @@ mod tests {
             }
         });
         let address = Address::parse(&format!("unix://{}", socket.display()), None).unwrap();
-        (folder, Engine::new(&address).unwrap())
+        (folder, Client::new(&address).unwrap())
     }
 
-    async fn answer(mut stream: UnixStream, never: &str, then: Then) -> io::Result<()> {
+    async fn answer(mut stream: UnixStream, never: &str, then: AfterHead) -> io::Result<()> {
         loop {
             let mut request = Vec::new();
             while !request.ends_with(b"\r\n\r\n") {
@@ -382,8 +385,8 @@ mod tests {
             stream.write_all(begun.as_bytes()).await?;
             loop {
                 match then {
-                    Then::Silence => std::future::pending().await,
-                    Then::Drip => sleep(Duration::from_secs(20)).await,
+                    AfterHead::Silence => std::future::pending().await,
+                    AfterHead::Drip => sleep(Duration::from_secs(20)).await,
                 }
                 // A frame of an output with one character in it; as good a beginning of a file as any.
                 stream.write_all(b"\x01\0\0\0\0\0\0\x01x").await?;
@@ -391,8 +394,8 @@ mod tests {
         }
     }
 
-    /// The error of what the Engine never ends, which comes by itself, and the seconds until then.
-    async fn given_up<T: std::fmt::Debug>(
+    /// The error of a request whose answer never ends, and the seconds until then.
+    async fn error_of<T: std::fmt::Debug>(
         ask: impl Future<Output = Result<T, Error>>,
     ) -> (&'static str, u64) {
         let begin = Instant::now();
@@ -401,28 +404,30 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_engine_that_falls_silent_is_not_waited_for_for_ever() {
-        for then in [Then::Silence, Then::Drip] {
+    async fn engine_that_stops_answering_is_not_waited_for_for_ever() {
+        for then in [AfterHead::Silence, AfterHead::Drip] {
             let (_folder, silent) = engine("/containers/c/json", then);
-            let (kind, seconds) = given_up(silent.inspect("c")).await;
+            let (kind, seconds) = error_of(silent.inspect("c")).await;
             assert_eq!(kind, "unreachable", "{then:?}");
             assert!(seconds <= ANSWER_TIMEOUT.as_secs(), "{then:?}: {seconds} s");
 
             let (_folder, silent) = engine("GET /containers/c/archive", then);
-            let (kind, seconds) = given_up(silent.read("c", "/config.yml")).await;
+            let (kind, seconds) = error_of(silent.read("c", "/config.yml")).await;
             assert_eq!(kind, "unreachable", "{then:?}");
             assert!(seconds <= ANSWER_TIMEOUT.as_secs(), "{then:?}: {seconds} s");
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_output_may_take_as_long_as_a_collection_but_not_fall_silent() {
+    async fn output_may_last_until_the_deadline_but_not_pause_for_long() {
         let limit = Duration::from_secs(3600);
-        for (then, expected, least) in [(Then::Silence, "unreachable", 0), (Then::Drip, "timeout", 3600)] {
+        for (then, expected, least) in
+            [(AfterHead::Silence, "unreachable", 0), (AfterHead::Drip, "timeout", 3600)]
+        {
             let (_folder, silent) = engine("/containers/c/logs", then);
-            let mut output = Output::default();
-            let run = silent.run("c", &mut output, Instant::now() + limit);
-            let (kind, seconds) = given_up(run).await;
+            let mut output = Discard;
+            let run = silent.run("c", &mut output, Deadline::after(limit));
+            let (kind, seconds) = error_of(run).await;
             assert_eq!(kind, expected, "{then:?}");
             let most = if least == 0 { ANSWER_TIMEOUT.as_secs() } else { least };
             assert!((least..=most + 1).contains(&seconds), "{then:?}: {seconds} s");
