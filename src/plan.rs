@@ -12,6 +12,7 @@ mod context;
 mod criterion;
 mod evaluate;
 mod evaluation;
+mod evidence;
 mod finding;
 mod graph;
 mod intent;
@@ -26,8 +27,8 @@ mod rules;
 mod untagged;
 mod verdict;
 
-pub use age::{Evidence, MIN_OBSERVED_AGE, Source, Weight};
 pub use context::PlanContext;
+pub use evidence::{Evidence, MIN_OBSERVED_AGE, Source, Weight};
 pub use finding::Finding;
 pub use intent::Intent;
 pub use limit::{Limit, Refusal};
@@ -40,7 +41,9 @@ use std::collections::BTreeSet;
 
 use crate::model::{Digest, Snapshot};
 use crate::policy::Policy;
+use age::Age;
 use evaluate::evaluate;
+use evidence::evidence;
 use graph::Graph;
 use order::deletion_order;
 use resolve::resolve;
@@ -51,9 +54,8 @@ pub fn plan(snapshot: &Snapshot, intent: &Intent, context: &PlanContext<'_>) -> 
     let policy = intent.policy().unwrap_or(&no_policy);
     let graph = Graph::of(snapshot);
     let nodes = 0..graph.nodes.len();
-    let evidence: Vec<_> =
-        nodes.clone().map(|node| age::evidence(snapshot, &graph, node, context.now)).collect();
-    let ages: Vec<_> = evidence.iter().map(|evidence| age::age(evidence, context.now)).collect();
+    let evidence: Vec<_> = nodes.clone().map(|node| evidence(snapshot, &graph, node, context.now)).collect();
+    let ages: Vec<_> = evidence.iter().map(|evidence| Age::of(evidence, context.now)).collect();
     let mut evaluations = evaluate(snapshot, &graph, &ages, policy, context);
     let verdicts = resolve(&graph, &ages, &mut evaluations, context.protect.at_least);
     let mut untag = Vec::new();

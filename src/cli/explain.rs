@@ -1,6 +1,5 @@
 //! `regsweep explain`: every reason for and against one image, and its relations to other manifests.
 
-use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::Exit;
@@ -8,8 +7,8 @@ use super::args::{ExplainArguments, OutputFormat};
 use super::session::{LoadedState, UsageError, open_image_registry};
 use super::table::{age, bad, bytes, good, inline, verdict};
 use crate::config::Config;
-use crate::model::{Digest, Snapshot, Tag, duration};
-use crate::plan::{Evidence, MIN_OBSERVED_AGE, Plan, Planned, RepositoryPlan, Source, Verdict, Weight};
+use crate::model::{Digest, Snapshot, Tag};
+use crate::plan::{Plan, Planned, RepositoryPlan, Verdict};
 use crate::policy::Mode;
 use crate::report::ManifestDocument;
 use crate::run::{Name, RegistryContext, inspect, no_image, parse_image};
@@ -130,7 +129,7 @@ fn print(context: RegistryContext<'_>, plan: &RepositoryPlan, planned: &Planned,
     print_line!("  kind     {}", planned.kind);
     print_line!("  age      {}", age(planned.age));
     for evidence in &planned.evidence {
-        print_line!("           {}", evidence_text(evidence, context.now));
+        print_line!("           {}", evidence.text(context.now));
     }
     if planned.age.is_none() {
         print_line!("           no evidence counts, so the age is unknown and the image is kept");
@@ -187,30 +186,4 @@ fn print(context: RegistryContext<'_>, plan: &RepositoryPlan, planned: &Planned,
             print_line!("  - {} {} {}{tags}", verdict(other.verdict), other.kind, other.digest);
         }
     }
-}
-
-/// One piece of evidence of the age, as of `now`.
-fn evidence_text(evidence: &Evidence, now: DateTime<Utc>) -> String {
-    let at = evidence.at.format("%Y-%m-%d %H:%M:%S UTC");
-    let source = match evidence.source {
-        Source::Created => format!("the image says it was created {at}"),
-        Source::YoungestChild => format!("its youngest child says it was created {at}"),
-        Source::Noticed => format!("regsweep saw the image, or a tag on it, appear {at}"),
-        Source::FirstScan => format!("it was there at the first scan, {at}"),
-    };
-    let weight = match evidence.weight {
-        Weight::Counts if evidence.at > now => "counts as the moment that you ask about",
-        Weight::Counts => "counts",
-        Weight::Outdated => "does not count: later evidence does",
-        Weight::TooOld => {
-            "not believed: no image is that old; reproducible builds and unset clocks write such dates"
-        }
-        Weight::Future => "not believed: it is in the future",
-        Weight::TooRecent => &format!(
-            "the image may be older: counts only when it is {} ago",
-            duration::exact(MIN_OBSERVED_AGE)
-        ),
-        Weight::Weaker => "the image may be older: better evidence counts",
-    };
-    format!("{source} ({weight})")
 }

@@ -4,7 +4,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::age::Evidence;
+use super::evidence::Evidence;
 use super::intent::Intent;
 use super::reason::Reason;
 use super::verdict::{Counted, Verdict};

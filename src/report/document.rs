@@ -12,7 +12,7 @@ use super::format::{VERSION, maybe_second, second};
 use super::run::RunReport;
 use crate::model::{Digest, Kind, RepositoryName, Tag};
 use crate::plan::{
-    Failure, Limit, Plan, Planned, Reason, Refusal, RepositoryPlan, Source, Totals, Untag, Verdict, Weight,
+    Failure, Limit, Plan, Planned, Reason, Refusal, RepositoryPlan, Totals, Untag, Verdict, Weight,
 };
 
 /// A plan, and which of its deletions are done.
@@ -111,7 +111,7 @@ pub struct ReasonDocument {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct EvidenceDocument {
-    source: Source,
+    source: String,
     #[serde(with = "second")]
     at: DateTime<Utc>,
     weight: Weight,
@@ -246,7 +246,7 @@ impl ManifestDocument {
     /// The verdict of a policy.
     pub fn of(planned: &Planned, policy: &str) -> Self {
         let evidence = planned.evidence.iter().map(|one| EvidenceDocument {
-            source: one.source,
+            source: one.source.name.to_owned(),
             at: one.at,
             weight: one.weight,
         });

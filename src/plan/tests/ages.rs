@@ -44,7 +44,7 @@ impl Walk {
         self.setting.plan_at(&self.world.snapshot, day(on))
     }
 
-    fn evidence(&mut self, on: i64, name: &str) -> Vec<(Source, Weight)> {
+    fn evidence(&mut self, on: i64, name: &str) -> Vec<(&'static Source, Weight)> {
         let plan = self.plan(on);
         let planned = plan.manifests.iter().find(|planned| planned.digest == digest(name)).unwrap();
         planned.evidence.iter().map(|one| (one.source, one.weight)).collect()
@@ -68,7 +68,7 @@ fn a_new_image_ages_from_its_creation() {
     assert_eq!(walk.scan(10), ["a"]);
     assert_eq!(
         walk.evidence(10, "a"),
-        [(Source::Created, Weight::Counts), (Source::FirstScan, Weight::Weaker),]
+        [(Source::CREATED, Weight::Counts), (Source::FIRST_SCAN, Weight::Weaker),]
     );
 }
 
@@ -91,7 +91,7 @@ fn a_promoted_image_is_as_old_as_its_promotion() {
     assert_eq!(walk.scan(11), ["old", "promoted"]);
     assert_eq!(
         walk.evidence(11, "promoted"),
-        [(Source::Created, Weight::Outdated), (Source::Noticed, Weight::Counts),]
+        [(Source::CREATED, Weight::Outdated), (Source::NOTICED, Weight::Counts),]
     );
 }
 
@@ -117,7 +117,7 @@ fn an_image_of_a_reproducible_build_is_as_old_as_its_push() {
     assert_eq!(walk.scan(11), ["first", "reproducible"]);
     assert_eq!(
         walk.evidence(11, "reproducible"),
-        [(Source::Created, Weight::TooOld), (Source::Noticed, Weight::Counts),]
+        [(Source::CREATED, Weight::TooOld), (Source::NOTICED, Weight::Counts),]
     );
 }
 
@@ -125,10 +125,10 @@ fn an_image_of_a_reproducible_build_is_as_old_as_its_push() {
 fn an_unknown_age_becomes_known_after_a_while() {
     let mut walk = ten_days();
     walk.push("silent", None, &["silent"]);
-    assert_eq!(walk.evidence(0, "silent"), [(Source::FirstScan, Weight::TooRecent)]);
+    assert_eq!(walk.evidence(0, "silent"), [(Source::FIRST_SCAN, Weight::TooRecent)]);
     assert_eq!(walk.scan(29), [""; 0]);
     assert_eq!(walk.scan(30), ["silent"]);
-    assert_eq!(walk.evidence(30, "silent"), [(Source::FirstScan, Weight::Counts)]);
+    assert_eq!(walk.evidence(30, "silent"), [(Source::FIRST_SCAN, Weight::Counts)]);
 }
 
 #[test]
@@ -223,8 +223,8 @@ fn a_clock_that_had_not_been_set_yet_makes_nothing_older() {
     walk.push("pushed", None, &["pushed"]);
     walk.scan(-19_999);
     assert_eq!(walk.scan(1), ["dated"]);
-    assert_eq!(walk.evidence(1, "first"), [(Source::FirstScan, Weight::TooOld)]);
-    assert_eq!(walk.evidence(1, "pushed"), [(Source::Noticed, Weight::TooOld)]);
+    assert_eq!(walk.evidence(1, "first"), [(Source::FIRST_SCAN, Weight::TooOld)]);
+    assert_eq!(walk.evidence(1, "pushed"), [(Source::NOTICED, Weight::TooOld)]);
 }
 
 #[test]
@@ -239,12 +239,12 @@ fn a_clock_that_was_ahead_at_the_first_look_takes_no_youth_from_what_comes_later
     assert_eq!(walk.scan(1), [""; 0]);
     assert_eq!(
         walk.evidence(1, "promoted"),
-        [(Source::Created, Weight::Outdated), (Source::Noticed, Weight::Counts)]
+        [(Source::CREATED, Weight::Outdated), (Source::NOTICED, Weight::Counts)]
     );
     assert_eq!(walk.scan(9), ["young"]);
     assert_eq!(walk.scan(11), ["old", "promoted", "young"]);
     // Of what was there at that look and says nothing of itself, nobody knows the age until the clock is past it.
-    assert_eq!(walk.evidence(11, "silent"), [(Source::FirstScan, Weight::TooRecent)]);
+    assert_eq!(walk.evidence(11, "silent"), [(Source::FIRST_SCAN, Weight::TooRecent)]);
     assert_eq!(walk.scan(394), ["old", "promoted", "young"]);
     assert_eq!(walk.scan(395), ["old", "promoted", "silent", "young"]);
 }

@@ -17,6 +17,6 @@ fn a_plan_for_the_past_tells_when_a_look_really_was() {
         (found.evidence.clone(), found.age)
     };
     let told = |source, on, weight| vec![Evidence { source, at: day(on), weight }];
-    assert_eq!(of("silent"), (told(Source::FirstScan, 10, Weight::TooRecent), None));
-    assert_eq!(of("late"), (told(Source::Noticed, 12, Weight::Counts), Some(TimeDelta::zero())));
+    assert_eq!(of("silent"), (told(Source::FIRST_SCAN, 10, Weight::TooRecent), None));
+    assert_eq!(of("late"), (told(Source::NOTICED, 12, Weight::Counts), Some(TimeDelta::zero())));
 }
