@@ -1,4 +1,4 @@
-//! Logs: where they go, in which form, and how much of them.
+//! The log: its destination, format and level.
 
 use std::fmt;
 use std::io::IsTerminal as _;
@@ -14,11 +14,11 @@ use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Fields whose values are written as JSON by [`crate::report::listed`]. All others are taken by their word, for they
-/// can come from a registry.
+/// Fields whose values [`crate::report::listed`] writes as JSON. All others are strings, because their text can come from
+/// a registry.
 const LISTS: [&str; 4] = ["tags", "moved", "rules", "reasons"];
 
-/// The form of log lines.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// Plain text.
@@ -27,42 +27,42 @@ pub enum LogFormat {
     Json,
 }
 
-/// Who reads the logs.
+/// Who reads the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
-    /// Somebody who called a command and sees on the terminal what it prints.
+    /// The caller of a command, who also sees its output.
     Caller,
-    /// Somebody who looks after the service.
+    /// The operator of the service.
     Operator,
 }
 
-/// Sends logs to standard error. `filter` is what `RUST_LOG` says; without it a caller sees only errors
-/// on a terminal, since tables and progress tell the rest there.
+/// Sends the log to standard error. `filter` is the value of `RUST_LOG`. Without it, the caller of a command sees only
+/// errors on a terminal, because tables and progress bars show the rest.
 pub fn start(format: LogFormat, filter: Option<&str>, audience: Audience) {
     let terminal = std::io::stderr().is_terminal();
     let default = match (audience, terminal, format) {
         (Audience::Caller, true, LogFormat::Text) => "error",
-        // The scheduler tells of its own workings at every start.
+        // The scheduler logs its internals at level info.
         _ => "info,tokio_cron_scheduler=warn",
     };
     let filter = EnvFilter::new(filter.unwrap_or(default));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // It would tell of a standard error that cannot be written on standard error, and panic.
+    // Otherwise an error of standard error would be written to standard error, which panics.
     let builder = builder.log_internal_errors(false);
     let result = match format {
         LogFormat::Text => builder.with_ansi(terminal).with_target(false).try_init(),
         LogFormat::Json => builder.event_format(JsonLines).try_init(),
     };
-    // Somebody else's logs are running already, which only happens inside another program.
+    // An error means that another log is installed already, which happens only inside another program.
     drop(result);
 }
 
-/// What is no event of the log, as a line among its JSON lines.
+/// A message that is not a log event, as a line of the JSON log.
 pub fn json_line(level: Level, message: &str) -> String {
     line(level, &Fields(vec![("message", message.into())]))
 }
 
-/// One object a line: the time, the level, and what the event says, each by its name.
+/// One object per line: the time, the level, and the fields of the event.
 struct JsonLines;
 
 impl<S, N> FormatEvent<S, N> for JsonLines
@@ -84,7 +84,7 @@ where
 
 fn line(level: Level, fields: &Fields) -> String {
     let mut time = String::new();
-    // Writing to memory does not fail, and what is written is JSON.
+    // Writing to a string does not fail, and the value is valid JSON.
     let _ = SystemTime.format_time(&mut Writer::new(&mut time));
     serde_json::to_string(&Line { time, level, fields }).unwrap_or_default()
 }
@@ -107,12 +107,12 @@ impl Serialize for Line<'_> {
     }
 }
 
-/// What an event says, in its order.
+/// The fields of an event, in their order.
 struct Fields(Vec<(&'static str, Value)>);
 
 impl Fields {
     fn add(&mut self, field: &Field, value: Value) {
-        // Where records of other libraries come from is not said of our own events either.
+        // The origin of records of other libraries, which our own events do not have either.
         if !field.name().starts_with("log.") {
             self.0.push((field.name().trim_start_matches("r#"), value));
         }

@@ -66,64 +66,64 @@ impl Families {
         Ok(Self {
             build_info: builder.gauges(
                 "build_info",
-                "Which regsweep this is; always 1.",
+                "The version of regsweep; always 1.",
                 &["version", "revision"],
             )?,
             config_last_reload_successful: builder.gauge(
                 "config_last_reload_successful",
-                "Whether the last configuration that was read is in force: 1 or 0.",
+                "Whether the last load of the configuration succeeded: 1 or 0.",
             )?,
             config_last_reload_success_timestamp_seconds: builder.gauge(
                 "config_last_reload_success_timestamp_seconds",
-                "When a configuration was last put in force, in Unix seconds; 0 is never.",
+                "When a configuration last became active, in Unix seconds; 0 means never.",
             )?,
             unknown_registries: builder.gauge(
                 "unknown_registries",
-                "Registries that the state remembers and the configuration does not have.",
+                "Registries that are in the state and not in the configuration.",
             )?,
             registry_up: builder.per_registry(
                 "registry_up",
-                "Whether the registry answered when it was last asked: 1 or 0.",
+                "Whether the registry answered the last request: 1 or 0.",
             )?,
             registry_stopped: builder.per_registry(
                 "registry_stopped",
-                "Whether the registry was stopped for a collection that has ended, and is not back yet: 1 or 0.",
+                "Whether the registry is still stopped after a collection that has ended: 1 or 0.",
             )?,
             repositories: builder.per_registry(
                 "repositories",
-                "Repositories that a policy claims and that could be read, in the last plan.",
+                "Repositories with a policy that could be read, in the last plan.",
             )?,
             tags: builder.per_registry("tags", "Tags in those repositories, in the last plan.")?,
             manifests: builder.per_registry(
                 "manifests",
-                "Manifests that were reached in those repositories, in the last plan.",
+                "Manifests that were found in those repositories, in the last plan.",
             )?,
             referenced_bytes: builder.per_registry(
                 "referenced_bytes",
-                "Bytes that kept manifests refer to, counted once in each repository and as far as they were \
+                "Bytes that kept manifests use, counted once per repository and as far as they were \
                  read, in the last plan.",
             )?,
             expired_manifests: builder.per_registry(
                 "expired_manifests",
-                "Manifests that the last plan deletes and that are not gone yet.",
+                "Manifests that the last plan deletes and that still exist.",
             )?,
             expired_bytes: builder.per_registry(
                 "expired_bytes",
-                "Bytes that only manifests refer to which the last plan deletes and that are not gone yet, counted \
-                 once in each repository.",
+                "Bytes used only by manifests that the last plan deletes and that still exist, counted \
+                 once per repository.",
             )?,
             held_back_manifests: builder.per_registry(
                 "held_back_manifests",
-                "Manifests that policies with `mode: plan` would delete by the last plan.",
+                "Manifests that the last plan would delete without the `mode: plan` of their policy.",
             )?,
             held_back_bytes: builder.per_registry(
                 "held_back_bytes",
-                "Bytes that only manifests refer to which policies with `mode: plan` would delete by the last plan, \
-                 counted once in each repository.",
+                "Bytes used only by manifests that the last plan would delete without the `mode: plan` of their policy, \
+                 counted once per repository.",
             )?,
             runs_total: builder.counters(
                 "runs_total",
-                "Runs that ended, or were skipped because one was under way, by outcome.",
+                "Runs that ended, or were skipped because another one was running, by outcome.",
                 &["registry", "outcome"],
             )?,
             run_duration_seconds: builder.histograms(
@@ -134,57 +134,57 @@ impl Families {
             )?,
             last_run_timestamp_seconds: builder.per_registry(
                 "last_run_timestamp_seconds",
-                "When the last run ended, whatever came of it, in Unix seconds; 0 is never.",
+                "When the last run ended, with any outcome, in Unix seconds; 0 means never.",
             )?,
             last_success_timestamp_seconds: builder.per_registry(
                 "last_success_timestamp_seconds",
-                "When a run last ended in success, in Unix seconds; 0 is never.",
+                "When the last successful run ended, in Unix seconds; 0 means never.",
             )?,
             next_run_timestamp_seconds: builder.per_registry(
                 "next_run_timestamp_seconds",
-                "When the next run begins, in Unix seconds; 0 is not scheduled.",
+                "When the next run starts, in Unix seconds; 0 means not scheduled.",
             )?,
             run_started_timestamp_seconds: builder.per_registry(
                 "run_started_timestamp_seconds",
-                "When the run that is under way began, in Unix seconds; 0 is none under way.",
+                "When the current run started, in Unix seconds; 0 means that no run is running.",
             )?,
             run_timeout_seconds: builder.per_registry(
                 "run_timeout_seconds",
-                "How long a run, and the collection that follows it, may take at most, in seconds.",
+                "The longest time that a run and the collection after it may take, in seconds.",
             )?,
             last_run_outcome: builder.gauges(
                 "last_run_outcome",
-                "How the last run ended: 1 for its outcome, 0 for all others. Not there before the first one.",
+                "How the last run ended: 1 for its outcome, 0 for all others. Absent before the first run.",
                 &["registry", "outcome"],
             )?,
             last_run_refusals: builder.gauges(
                 "last_run_refusals",
-                "Refusals in the last run that could read the registry, by the limit that would have been crossed.",
+                "Refusals in the last run that could read the registry, by the limit that would have been exceeded.",
                 &["registry", "limit"],
             )?,
             deleted_manifests_total: builder.counters(
                 "deleted_manifests_total",
-                "Manifests that were deleted, by policy; carries on after a restart.",
+                "Deleted manifests, by policy; continues after a restart.",
                 &["registry", "policy"],
             )?,
             deleted_tags_total: builder.counters(
                 "deleted_tags_total",
-                "Tags that were removed, alone or with their manifest, by policy; carries on after a restart.",
+                "Removed tags, alone or with their manifest, by policy; continues after a restart.",
                 &["registry", "policy"],
             )?,
             repository_failures_total: builder.counters(
                 "repository_failures_total",
-                "Repositories that a run could not read, and deletions in them that failed, by kind of failure.",
+                "Repositories that a run could not read, and failed deletions, by kind of failure.",
                 &["registry", "kind"],
             )?,
             limit_refusals_total: builder.counters(
                 "limit_refusals_total",
-                "Refusals of a run, or of a repository in it, by the limit that would have been crossed.",
+                "Refusals of a run, or of a repository in it, by the limit that would have been exceeded.",
                 &["registry", "limit"],
             )?,
             gc_runs_total: builder.counters(
                 "gc_runs_total",
-                "Collections that ended, or did not begin, by outcome.",
+                "Collections that ended or were skipped, by outcome.",
                 &["registry", "outcome"],
             )?,
             gc_duration_seconds: builder.histograms(
@@ -195,47 +195,47 @@ impl Families {
             )?,
             gc_downtime_seconds: builder.histograms(
                 "gc_downtime_seconds",
-                "How long the registry did not answer because of a collection, in seconds.",
+                "How long the registry was down because of a collection, in seconds.",
                 &["registry"],
                 &GC_SECONDS,
             )?,
             gc_last_success_timestamp_seconds: builder.per_registry(
                 "gc_last_success_timestamp_seconds",
-                "When a collection last ended in success, in Unix seconds; 0 is never.",
+                "When the last successful collection ended, in Unix seconds; 0 means never.",
             )?,
             gc_last_run_successful: builder.per_registry(
                 "gc_last_run_successful",
-                "Whether the last collection succeeded, or found too little to free: 1 or 0. Not there before the \
-                 first one, nor without `gc`.",
+                "Whether the last collection succeeded, or found too little to free: 1 or 0. Absent before the \
+                 first one and without `gc`.",
             )?,
             gc_next_timestamp_seconds: builder.per_registry(
                 "gc_next_timestamp_seconds",
-                "When the next collection begins at the earliest, in Unix seconds: by itself, or after the run that it \
-                 follows; 0 is not scheduled. Not there without `gc`.",
+                "The earliest start of the next collection, in Unix seconds: by itself, or after the run that it \
+                 follows; 0 means not scheduled. Absent without `gc`.",
             )?,
             reclaimed_bytes_total: builder.counters(
                 "reclaimed_bytes_total",
-                "Bytes of the blobs that collections really removed; carries on after a restart.",
+                "Bytes of the blobs that collections removed; continues after a restart.",
                 &["registry"],
             )?,
             reclaimed_blobs_total: builder.counters(
                 "reclaimed_blobs_total",
-                "Blobs that collections really removed; carries on after a restart.",
+                "Blobs that collections removed; continues after a restart.",
                 &["registry"],
             )?,
             reclaimable_bytes: builder.per_registry(
                 "reclaimable_bytes",
-                "Bytes that were deleted and wait for a collection. Not there without `gc`.",
+                "Bytes that were deleted and that the next collection can free. Absent without `gc`.",
             )?,
             deleted_uncollected_bytes: builder.per_registry(
                 "deleted_uncollected_bytes",
-                "Bytes that were deleted in a registry that regsweep does not collect, for want of a `gc`. Whether \
-                 something else has freed them is unknown. Not there with `gc`.",
+                "Bytes that were deleted in a registry without `gc`, which regsweep does not collect. Whether \
+                 something else has freed them is unknown. Absent with `gc`.",
             )?,
             registry_requests_total: builder.counters(
                 "registry_requests_total",
-                "Requests to the registry and its token service, by method and status (`error` if no whole \
-                 answer came, `other` for a status without a name).",
+                "Requests to the registry and its token service, by method and status (`error` without a complete \
+                 answer, `other` for a status without a name).",
                 &["registry", "method", "code"],
             )?,
             registry_request_duration_seconds: builder.histograms(
@@ -246,7 +246,7 @@ impl Families {
             )?,
             registry_retries_total: builder.counters(
                 "registry_retries_total",
-                "Requests that were sent once more.",
+                "Requests that were repeated.",
                 &["registry"],
             )?,
             registry: builder.registry,

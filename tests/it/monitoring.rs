@@ -1,5 +1,4 @@
-//! The service with everything around it: registries, a Prometheus that scrapes, and the questions that the
-//! dashboard and the alerts ask it.
+//! The service with registries and a Prometheus that scrapes it, and the queries of the dashboard and the alerts.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -15,7 +14,7 @@ use crate::support::push::Pusher;
 use crate::support::real_registry::RealRegistry;
 use crate::support::registry_program::registry_program;
 
-/// Waits for something that the world has to bring about.
+/// Waits until a condition holds.
 async fn until<T>(what: &str, happened: impl AsyncFn() -> Option<T>) -> T {
     for _ in 0..600 {
         if let Some(found) = happened().await {
@@ -30,7 +29,7 @@ fn shipped(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
-/// A program that ends with the test, and says what it has to say into a file.
+/// A program that ends with the test and writes its output into a file.
 struct Daemon(Child);
 
 impl Daemon {
@@ -40,7 +39,7 @@ impl Daemon {
         Self(command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}; `make check` installs it")))
     }
 
-    /// Asks it to end, and waits for that.
+    /// Stops it and waits for its end.
     async fn stop(&mut self) -> Option<i32> {
         assert!(Command::new("kill").arg(self.0.id().to_string()).status().unwrap().success());
         for _ in 0..600 {
@@ -69,7 +68,7 @@ struct Host {
 impl Host {
     fn start() -> Self {
         let mut registry = RealRegistry::options().cache().start();
-        // From here on it is the scripts' child.
+        // From here on the scripts start it.
         registry.stop();
         let host = Self { registry, folder: tempfile::tempdir().unwrap() };
         let (pid, config) = (host.folder.path().join("pid"), host.config());
@@ -101,7 +100,7 @@ impl Drop for Host {
     }
 }
 
-/// A registry from which nothing can go: one repository is damaged, in another a limit stands before it.
+/// A registry from which nothing can be deleted: one repository is damaged, in another a limit refuses it.
 fn troubled() -> RealRegistry {
     let registry = RealRegistry::start();
     let mut store = registry.store();
@@ -115,7 +114,7 @@ fn troubled() -> RealRegistry {
     registry
 }
 
-/// Prometheus with what is shipped for it: only its target, its pace and where the rules are differ.
+/// Prometheus with the shipped configuration, except for the target, the scrape interval and the path of the rules.
 struct Prometheus {
     daemon: Daemon,
     url: String,
@@ -129,7 +128,7 @@ impl Prometheus {
         let config = shipped("config/prometheus/prometheus.yml");
         let replaced = config.replace("30s", "1s").replace("regsweep:9717", target);
         assert!(replaced.contains(target) && replaced.matches(": 1s").count() == 2, "{replaced}");
-        // The rules stay beside it, as they are shipped.
+        // The rules are next to it, as shipped.
         fs::write(path("prometheus.yml"), replaced).unwrap();
         fs::write(path("alerts.yaml"), shipped("config/prometheus/alerts.yaml")).unwrap();
         let check = Command::new("promtool").args(["check", "config", &path("prometheus.yml")]).output();
@@ -144,7 +143,7 @@ impl Prometheus {
         Self { daemon, url: format!("http://{address}/api/v1"), folder }
     }
 
-    /// What it answers; `None` while it is not there yet.
+    /// Its answer; `None` before it serves.
     async fn api(&self, path: &str, query: &[(&str, &str)]) -> Option<Value> {
         let url = reqwest::Url::parse_with_params(&format!("{}/{path}", self.url), query).unwrap();
         let answer = reqwest::get(url).await.ok()?;
@@ -214,7 +213,7 @@ async fn prometheus_answers_every_query_of_the_dashboard() {
     let file = folder.path().join("config.yaml");
     let configure = |mode| {
         let text = config(mode, &listen, &folder.path().join("state"), &host, &troubled);
-        // As an editor saves: at no time there is half a file.
+        // Atomically, as editors save.
         fs::write(folder.path().join("new"), text).unwrap();
         fs::rename(folder.path().join("new"), &file).unwrap();
     };
@@ -259,7 +258,7 @@ async fn prometheus_answers_every_query_of_the_dashboard() {
         ("regsweep_run_timeout_seconds{registry='troubled'}", 43_200),
         ("regsweep_run_timeout_seconds{registry='main'}", 43_200 + 7_200),
     ] {
-        // The next scan brings what the one before the deletions could not know.
+        // The next scan sees the deletions.
         prometheus.until(&format!("{expression} == {expected}")).await;
     }
 
@@ -274,7 +273,7 @@ async fn prometheus_answers_every_query_of_the_dashboard() {
             assert!(value.is_finite() || panel == "Request duration", "{panel}: {one}");
         }
     }
-    // What the dashboard offers as registries.
+    // The registries that the dashboard offers.
     let names = prometheus.api("label/registry/values", &[("match[]", "regsweep_runs_total")]).await;
     assert_eq!(names.unwrap(), serde_json::json!(["gone", "main", "troubled"]));
 
@@ -301,7 +300,7 @@ async fn prometheus_answers_every_query_of_the_dashboard() {
         assert_eq!(state(name), "inactive", "{name}");
     }
 
-    // What was counted before a restart is counted after it, and the last collection is still the last.
+    // Counters and the last collection survive the restart.
     assert_eq!(service.stop().await, Some(0), "{}", log());
     prometheus.until("up{job='regsweep'} == 0").await;
     let _service = serve();

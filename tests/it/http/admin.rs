@@ -1,4 +1,4 @@
-//! A run or an undo that somebody asks for: who may, and what they hear.
+//! The routes that need the admin token: authentication, parameters and answers.
 
 use regsweep::http::{Admin, AdminRequest, StartedRuns, StatusStore, UndoError, UndoRequest};
 use regsweep::metrics::Metrics;
@@ -11,7 +11,7 @@ use super::harness::start_for;
 
 const TOKEN: &str = "correct horse battery staple";
 
-/// A web server, and what tells whoever asks that these have begun and those are busy.
+/// A web server whose run requests start runs of the first registries and find the others busy.
 async fn served(token: Option<&str>, begun: &[&str], busy: &[&str]) -> String {
     let (admin, mut asked) = Admin::new();
     admin.set_token(token.map(SecretString::from));
@@ -73,7 +73,7 @@ async fn token_is_compared_exactly() {
         assert_eq!(status, StatusCode::UNAUTHORIZED, "{header:?}");
         assert!(!text.contains("horse"), "{text}");
     }
-    // The scheme is a word without case.
+    // The case of the scheme does not matter.
     for scheme in ["Bearer", "bearer", "BEARER", "Bearer "] {
         let (status, text) = ask(&url, "", Some(&format!("{scheme} {TOKEN}"))).await;
         let expected = json!({ "version": 1, "begun": ["main"], "busy": [] });
@@ -114,11 +114,11 @@ async fn parameter_with_a_typo_starts_no_run() {
     check("?Registry=main", "", "there is no parameter `Registry`").await;
     check("", "registry=main", "write parameters into the address, as in `?registry=NAME`").await;
     check("?registry=main", "{}", "this address takes no body").await;
-    // Whoever does not have the token hears nothing of it.
+    // Without the token the answer tells nothing about the parameters.
     assert_eq!(ask(&url, "?registy=main", None).await.0, StatusCode::UNAUTHORIZED);
 }
 
-/// A web server, and everything that it was asked for, unanswered.
+/// A web server and the requests that it has received, without answers.
 async fn heard() -> (String, tokio::sync::mpsc::UnboundedReceiver<AdminRequest>) {
     let (admin, asked) = Admin::new();
     admin.set_token(Some(SecretString::from(TOKEN)));
@@ -187,7 +187,7 @@ async fn undo_request_answers_with_the_result() {
         assert_eq!(status, expected);
         assert_eq!(document, undone.unwrap_or(json!({ "error": "because" })));
     }
-    // An undo that takes long goes on, and one that a stop ends says so.
+    // The answer does not wait for a long undo, and tells when the service is stopping.
     let (longer, ask) = tokio::join!(post("?run=12"), asked.recv());
     let expected = json!({ "version": 1, "registry": null, "run": 12, "results": null });
     assert_eq!(longer, (202, expected));

@@ -1,4 +1,4 @@
-//! Clients that hold on to what they have: none of them keeps others from an answer, and none stays.
+//! Slow and hostile connections: they do not block others and are closed after their time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,14 +16,14 @@ use tokio::time::{sleep, timeout};
 
 use super::harness::{config, now};
 
-/// Longer than any of these tests.
+/// Longer than any test here.
 const LONG: Duration = Duration::from_secs(3600);
 
-/// What is borne in a test that is about something else.
-const MUCH: ServerLimits =
+/// Limits that do not matter in a test about another limit.
+const NO_LIMITS: ServerLimits =
     ServerLimits { head_timeout: LONG, answer_timeout: LONG, connection_timeout: LONG, max_connections: 100 };
 
-/// A web server as the service has it, and where it is.
+/// The web server of the service, and its address.
 async fn server(limits: ServerLimits, admin: Admin) -> String {
     let status_store = StatusStore::default();
     status_store.configured(&config("enforce"), now());
@@ -51,11 +51,11 @@ async fn connect(address: &str, begin: &str) -> TcpStream {
     stream
 }
 
-/// What comes until the server closes, which it must do.
+/// Everything until the server closes the connection, which it must do.
 async fn rest(mut stream: TcpStream) -> String {
     let mut bytes = Vec::new();
     let end = timeout(Duration::from_secs(60), stream.read_to_end(&mut bytes)).await;
-    // A reset is an end as well.
+    // A reset ends the connection as well.
     let _ = end.expect("the server closes the connection");
     String::from_utf8_lossy(&bytes).into_owned()
 }
@@ -73,7 +73,7 @@ async fn assert_answers(address: &str) {
 
 #[tokio::test]
 async fn request_heads_that_do_not_end_time_out() {
-    let address = served(ServerLimits { head_timeout: Duration::from_secs(2), ..MUCH }).await;
+    let address = served(ServerLimits { head_timeout: Duration::from_secs(2), ..NO_LIMITS }).await;
     let silent = connect(&address, "").await;
     let mut slow = Vec::new();
     for _ in 0..50 {
@@ -104,14 +104,14 @@ async fn request_heads_that_do_not_end_time_out() {
 
 #[tokio::test]
 async fn idle_connection_is_closed() {
-    let address = served(ServerLimits { head_timeout: Duration::from_secs(1), ..MUCH }).await;
+    let address = served(ServerLimits { head_timeout: Duration::from_secs(1), ..NO_LIMITS }).await;
     let said = rest(connect(&address, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await).await;
     assert!(said.starts_with("HTTP/1.1 200 ") && said.ends_with("\r\n\r\nok\n"), "{said}");
 }
 
 #[tokio::test]
 async fn connection_is_closed_after_its_time() {
-    let address = served(ServerLimits { connection_timeout: Duration::from_secs(1), ..MUCH }).await;
+    let address = served(ServerLimits { connection_timeout: Duration::from_secs(1), ..NO_LIMITS }).await;
     let mut stream = connect(&address, "").await;
     let mut answers = 0;
     let ask = async {
@@ -129,7 +129,7 @@ async fn connection_is_closed_after_its_time() {
 
 #[tokio::test]
 async fn connection_above_the_limit_closes_the_oldest() {
-    let address = served(ServerLimits { max_connections: 4, ..MUCH }).await;
+    let address = served(ServerLimits { max_connections: 4, ..NO_LIMITS }).await;
     let mut silent = Vec::new();
     for _ in 0..4 {
         silent.push(connect(&address, "").await);
@@ -144,16 +144,16 @@ async fn connection_above_the_limit_closes_the_oldest() {
 
 #[tokio::test]
 async fn client_that_reads_no_answer_is_disconnected() {
-    // More than the system takes in for us, here and there.
+    // More than the socket buffers of both sides.
     let large = get(async || "x".repeat(32 << 20));
-    let limits = ServerLimits { connection_timeout: Duration::from_secs(1), ..MUCH };
+    let limits = ServerLimits { connection_timeout: Duration::from_secs(1), ..NO_LIMITS };
     let address = start(Router::new().route("/", large), limits).await;
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut stream = socket.connect(address.parse().unwrap()).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     assert_eq!(status(&mut stream).await, "HTTP/1.1 200 OK");
-    // Only where nobody is there any more can nothing be said.
+    // Writing fails only after the server has closed the connection.
     let gone = async {
         while stream.write_all(b"x").await.is_ok() {
             sleep(Duration::from_millis(50)).await;
@@ -164,7 +164,7 @@ async fn client_that_reads_no_answer_is_disconnected() {
 
 #[tokio::test]
 async fn request_bodies_are_not_waited_for() {
-    let address = served(MUCH).await;
+    let address = served(NO_LIMITS).await;
     let lengths = ["Content-Length: 10000", "Transfer-Encoding: chunked"];
     for (method, path, length) in [("GET", "/", lengths[0]), ("POST", "/api/v1/run", lengths[1])] {
         let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{length}\r\n\r\n1");
@@ -175,7 +175,7 @@ async fn request_bodies_are_not_waited_for() {
 
 #[tokio::test]
 async fn request_heads_that_are_too_large_are_refused() {
-    let address = served(MUCH).await;
+    let address = served(NO_LIMITS).await;
     let large = format!("X-Large: {}\r\n", "x".repeat(20_000));
     let long = format!("/{}", "x".repeat(20_000));
     let many = "X-Many: x\r\n".repeat(101);
@@ -191,10 +191,10 @@ async fn request_heads_that_are_too_large_are_refused() {
 
 #[tokio::test]
 async fn answer_that_takes_too_long_times_out() {
-    // Who begins runs hears of the wish and never says what came of it.
+    // The service receives the request and never answers.
     let (admin, _asked) = Admin::new();
     admin.set_token(Some(SecretString::from("token")));
-    let address = server(ServerLimits { answer_timeout: Duration::from_millis(300), ..MUCH }, admin).await;
+    let address = server(ServerLimits { answer_timeout: Duration::from_millis(300), ..NO_LIMITS }, admin).await;
     let request = reqwest::Client::new().post(format!("http://{address}/api/v1/run")).bearer_auth("token");
     let request = request.timeout(Duration::from_secs(60));
     let response = request.send().await.unwrap();

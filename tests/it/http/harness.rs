@@ -1,4 +1,4 @@
-//! A service in the middle of its life, and the web server that shows it.
+//! A service with some history, and the web server that shows it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use regsweep::state::{DeletedCount, RegistrySummary, State};
 use reqwest::Response;
 use serde_json::Value;
 
-/// What a hostile registry puts wherever it can.
+/// The text that a hostile registry sends wherever it can.
 pub(crate) const HOSTILE: &str = "</li><script>alert('x')</script>\"onload=\"&amp;";
 
 pub(crate) fn now() -> DateTime<Utc> {
@@ -84,7 +84,7 @@ pub(crate) fn plan_of(config: &Config, registry: &str, images: usize) -> Plan {
     Plan::new(registry, context.now, vec![one], vec![failure], &config.limits)
 }
 
-/// The status_store of a service that has run for a while: one registry does well, the other does not.
+/// The status of a service that has run for a while: one registry is healthy, the other is not.
 pub(crate) fn status_store(config: &Config) -> StatusStore {
     let status_store = StatusStore::default();
     status_store.configured(config, now() - TimeDelta::days(3));
@@ -157,7 +157,7 @@ pub(crate) fn collected(outcome: CollectionOutcome, days: i64, error: Option<Str
     }
 }
 
-/// The numbers of the same service.
+/// The metrics of the same service.
 pub(crate) fn metrics(config: &Config) -> Metrics {
     let metrics = Metrics::new("0.1.0", "abcdef0").unwrap();
     metrics.config_reloaded(true, now());
@@ -178,7 +178,7 @@ pub(crate) fn metrics(config: &Config) -> Metrics {
     metrics
 }
 
-/// Serves them at a free port as of [`now`], and tells where. The state is empty.
+/// Serves them on a free port at the time [`now`], and returns the URL. The state is empty.
 pub(crate) async fn start(status_store: StatusStore, metrics: Metrics) -> String {
     start_with(status_store, metrics).await.0
 }
@@ -188,7 +188,7 @@ pub(crate) async fn start_with(status_store: StatusStore, metrics: Metrics) -> (
     start_for(status_store, metrics, Admin::new().0).await
 }
 
-/// The same, for whoever has a token.
+/// The same, with these admin routes.
 pub(crate) async fn start_for(status_store: StatusStore, metrics: Metrics, admin: Admin) -> (String, State) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

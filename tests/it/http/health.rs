@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::harness::{self, get, healthy, json, now, start};
 
-/// What stands in the way of readiness: the words, and the registries.
+/// Why the service is not ready: the causes and their registries.
 async fn causes(url: &str) -> Vec<(String, Value)> {
     let response = get(&format!("{url}/readyz")).await;
     let status = response.status();

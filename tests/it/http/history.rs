@@ -1,4 +1,4 @@
-//! What runs did, as the web server tells it from the state.
+//! The runs of the state: the API and the page of one run.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use regsweep::http::{HistoryEntry, RunEntry, StatusStore};
@@ -32,7 +32,7 @@ fn new_entry(repository: &str, tag: &str) -> NewJournalEntry {
     }
 }
 
-/// Notes a run that deleted these, and returns their numbers.
+/// Records a run with these deletions, and returns their numbers.
 fn ran(state: &State, registry: &str, minutes: i64, gone: &[NewJournalEntry]) -> Vec<i64> {
     let run = state.begin_run(registry, at(minutes)).unwrap();
     let note = |one| {
@@ -45,7 +45,7 @@ fn ran(state: &State, registry: &str, minutes: i64, gone: &[NewJournalEntry]) ->
     entries
 }
 
-/// A server, its state, and its status_store.
+/// A server, its state and its status.
 async fn server() -> (String, State, StatusStore) {
     let status_store = StatusStore::default();
     status_store.configured(&config("enforce"), now());
@@ -97,11 +97,11 @@ async fn runs_are_filtered_as_on_the_command_line() {
     check(&[("since", "2026-06-17T08:00:00Z")], &[(3, 0), (2, 1)]).await;
     check(&[("since", "2026-06-17T10:00:00+02:00"), ("until", "2026-06-17T09:00:00Z")], &[(2, 1)]).await;
     check(&[("until", "2026-06-16")], &[]).await;
-    // A day is over at its end.
+    // `until` includes the whole day.
     check(&[("since", "2026-06-17"), ("until", "2026-06-17")], &[(3, 0), (2, 1), (1, 2)]).await;
     check(&[("limit", "1")], &[(3, 0)]).await;
     check(&[("limit", "1000"), ("registry", "main"), ("repository", ".*")], &[(1, 2)]).await;
-    // Days are those of the configuration: there, the last one began after midnight.
+    // Days are those of the configured time zone, where the last run began after midnight.
     let mut elsewhere = config("enforce");
     elsewhere.timezone = chrono_tz::Tz::Pacific__Kiritimati;
     status_store.configured(&elsewhere, now());
@@ -258,7 +258,7 @@ async fn run_page_escapes_hostile_names() {
     let escaped = "&lt;/li&gt;&lt;script&gt;alert('x')&lt;/script&gt;&quot;onload=&quot;&amp;amp;";
     // The title, the heading, the policy, the reason; the error.
     assert_eq!(pages.map(|page| page.matches(escaped).count()), [4, 1]);
-    // To programs it is what it is.
+    // JSON has the original text.
     let document: Value = get(&format!("{url}/api/v1/runs"), &[("run", "1")]).await.json().await.unwrap();
     assert_eq!(document["runs"][0]["deletions"][0]["reasons"][1], unseen);
 }

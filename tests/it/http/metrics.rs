@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use super::harness::{busy, get};
 
-/// Every metric of the design with its labels.
+/// Every metric with its labels.
 const METRICS: [(&str, &[&str]); 41] = [
     ("build_info", &["revision", "version"]),
     ("config_last_reload_successful", &[]),

@@ -18,8 +18,8 @@ async fn page_escapes_texts_of_hostile_registries() {
     assert!(!page.to_lowercase().contains("<script"), "{page}");
     assert!(!page.contains("\"onload="), "{page}");
     let escaped = "&lt;/li&gt;&lt;script&gt;alert('x')&lt;/script&gt;&quot;onload=&quot;&amp;amp;";
-    // The ghost tag, the failed repository, the failed run, the failed collection, the configuration; and once more at
-    // the top of the page what went wrong in the last runs and collections.
+    // The dangling tag, the failed repository, the failed run, the failed collection, the configuration; and again in the
+    // alerts, the problems of the last run and the last collection.
     assert_eq!(page.matches(escaped).count(), 7, "{page}");
 }
 
@@ -55,7 +55,7 @@ async fn page_shows_no_pending_collection_without_gc() {
     let page = get(&url).await.text().await.unwrap();
     assert!(page.contains("1.00 GiB deleted, but no garbage collection"), "{page}");
     assert!(!page.contains("wait for the next collection"), "{page}");
-    // It is known anew at each reload.
+    // Each reload updates it.
     config.registries[0].gc = gc;
     status_store.configured(&config, now());
     let page = get(&url).await.text().await.unwrap();
@@ -114,7 +114,7 @@ async fn page_begins_with_alerts_that_link_to_their_registry() {
         assert!(head.contains(text), "{text} is not at the top:\n{head}");
     }
     assert!(rest.contains("<section id=\"registry-1\">") && rest.contains("<section id=\"registry-2\">"));
-    // A collection that could not begin mends nothing; one that could have been made does.
+    // A skipped collection ends the alert only if it would have been possible.
     for mended in [
         |status_store: &StatusStore| status_store.collection_below_minimum("main"),
         |status_store: &StatusStore| {
@@ -129,7 +129,7 @@ async fn page_begins_with_alerts_that_link_to_their_registry() {
         mended(&status_store);
         assert!(!get(&url).await.text().await.unwrap().contains("Needs attention"));
     }
-    // A run that succeeds ends it.
+    // A successful run ends the alert.
     status_store.run_ended(RunEntry::failed("main", "it broke", now(), std::time::Duration::ZERO));
     assert!(get(&url).await.text().await.unwrap().contains("Needs attention"));
     let plan = harness::plan_of(&harness::config("enforce"), "main", 20);

@@ -1,4 +1,4 @@
-//! What can be asked of which address, and what every answer carries.
+//! Methods, parameters, authentication and security headers of all routes.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::harness::{config, now, start_for};
 
 const TOKEN: &str = "correct horse battery staple";
 
-/// Everything that can be read.
+/// The routes that can be read.
 const READ: [&str; 9] = [
     "/",
     "/healthz",
@@ -26,7 +26,7 @@ const READ: [&str; 9] = [
     "/api/v1/runs",
 ];
 
-/// Where nothing is, however it is written.
+/// Paths that do not exist, in several spellings.
 const NOTHING: [&str; 13] = [
     "/nothing",
     "/healthz/",
@@ -43,15 +43,15 @@ const NOTHING: [&str; 13] = [
     "/api/v1/run%00",
 ];
 
-/// All methods there are, and one that there is not.
+/// All methods, and one that does not exist.
 const METHODS: [&str; 10] =
     ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "BREW"];
 
-/// A service with a token, and the wishes that it has heard.
+/// A service with a token, and the registries of the run requests that it has received.
 async fn server() -> (String, tokio::sync::mpsc::UnboundedReceiver<Option<String>>) {
     let (admin, mut asked) = Admin::new();
     admin.set_token(Some(SecretString::from(TOKEN)));
-    let (heard, wishes) = tokio::sync::mpsc::unbounded_channel();
+    let (heard, requests) = tokio::sync::mpsc::unbounded_channel();
     tokio::spawn(async move {
         while let Some(ask) = asked.recv().await {
             let AdminRequest::Run { registry, reply, .. } = ask else { panic!("{ask:?}") };
@@ -63,10 +63,10 @@ async fn server() -> (String, tokio::sync::mpsc::UnboundedReceiver<Option<String
     status_store.configured(&config("enforce"), now());
     status_store.heartbeat(now());
     let metrics = Metrics::new("0.1.0", "").unwrap();
-    (start_for(status_store, metrics, admin).await.0, wishes)
+    (start_for(status_store, metrics, admin).await.0, requests)
 }
 
-/// The answer to a request as it is written here: clients tidy addresses up before they send them.
+/// The answer to a request exactly as written: HTTP clients normalize URLs before they send them.
 async fn raw(url: &str, request: &str) -> String {
     let mut stream = TcpStream::connect(url.trim_start_matches("http://")).await.unwrap();
     stream.write_all(format!("{request}\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
@@ -77,10 +77,10 @@ async fn raw(url: &str, request: &str) -> String {
 
 #[tokio::test]
 async fn routes_allow_only_get_and_head() {
-    let (url, mut wishes) = server().await;
+    let (url, mut requests) = server().await;
     let client = Client::new();
     for path in READ {
-        // Not even the token makes anything of it.
+        // The token makes no difference.
         let ask = async |method: &str| {
             let method = Method::from_bytes(method.as_bytes()).unwrap();
             client.request(method, format!("{url}{path}")).bearer_auth(TOKEN).send().await.unwrap()
@@ -97,12 +97,12 @@ async fn routes_allow_only_get_and_head() {
     }
     let large = client.get(&url).body(vec![b'x'; 20_000]).send().await.unwrap();
     assert_eq!(large.status(), StatusCode::PAYLOAD_TOO_LARGE);
-    assert!(wishes.try_recv().is_err());
+    assert!(requests.try_recv().is_err());
 }
 
 #[tokio::test]
 async fn requests_without_the_token_start_nothing() {
-    let (url, mut wishes) = server().await;
+    let (url, mut requests) = server().await;
     for path in READ.into_iter().chain(NOTHING).chain([
         "/api/v1/run",
         "/api/v1/run?registry=main",
@@ -115,7 +115,7 @@ async fn requests_without_the_token_start_nothing() {
             }
         }
     }
-    // What a form on a page of somebody else can send, and what a script there has to ask for first.
+    // What a form on another site can send, and the preflight request of a script there.
     let client = Client::new();
     for kind in ["application/x-www-form-urlencoded", "multipart/form-data", "text/plain"] {
         let form =
@@ -128,10 +128,10 @@ async fn requests_without_the_token_start_nothing() {
     let first = first.header("access-control-request-headers", "authorization").send().await.unwrap();
     assert!(!first.status().is_success());
     assert!(first.headers().keys().all(|name| !name.as_str().starts_with("access-control-")), "{first:?}");
-    assert!(wishes.try_recv().is_err());
+    assert!(requests.try_recv().is_err());
     let allowed = client.post(format!("{url}/api/v1/run")).bearer_auth(TOKEN).send().await.unwrap();
     assert_eq!(allowed.status(), StatusCode::ACCEPTED);
-    assert_eq!(wishes.try_recv().unwrap(), None);
+    assert_eq!(requests.try_recv().unwrap(), None);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! `regsweep check --connect`: what stands in the way is told before anything is deleted.
+//! `regsweep check --connect`: problems are reported before anything is deleted.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use crate::support::docker_engine::{ContainerOptions, Engine};
 use crate::support::push::Pusher;
 use crate::support::real_registry::RealRegistry;
 
-/// What is said of each registry: each check with whether nothing stands in its way, and its text.
+/// The checks of each registry: each check with whether it passed, and its text.
 async fn checked(place: &Place, exit: i32) -> Vec<Vec<(String, bool, String)>> {
     let ran = place.run(&["check", "--connect", "--output", "json"]).await.exits(exit);
     let documents = ran.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -24,7 +24,7 @@ async fn checked(place: &Place, exit: i32) -> Vec<Vec<(String, bool, String)>> {
     documents.map(checks).collect()
 }
 
-/// The words of the checks, each with whether nothing stands in its way.
+/// The names of the checks, each with whether it passed.
 fn results(checks: &[(String, bool, String)]) -> Vec<(&str, bool)> {
     checks.iter().map(|(check, ok, _)| (check.as_str(), *ok)).collect()
 }
@@ -52,7 +52,7 @@ async fn check_tests_deletion_without_deleting() {
     let table = place.run(&["check", "--connect"]).await.exits(0);
     assert!(table.stdout.contains("1 registry, 1 policy"), "{}", table.stdout);
     assert!(table.stdout.contains("allowed, as team/app shows"), "{}", table.stdout);
-    // Without being asked, it asks nobody.
+    // Without `--connect` it sends no request.
     let requests = open.requests().len();
     place.run(&["check"]).await.exits(0);
     assert_eq!(open.requests().len(), requests);

@@ -14,7 +14,7 @@ use crate::support::holding_proxy::HoldingProxy;
 use crate::support::registry_program::registry_program;
 use crate::support::regsweep::hours_ago;
 
-/// A service, and how often its loop has looked around.
+/// A service, and how many heartbeats it had.
 struct Watched {
     serving: Serving,
     beats: Arc<AtomicUsize>,
@@ -38,14 +38,14 @@ impl Watched {
         Self { serving: place.serve_by(command).await, beats, _folder: folder }
     }
 
-    /// Waits until the loop has looked around so many times more: what is due by then has begun.
+    /// Waits for this number of further heartbeats: what is due by then has started.
     async fn beats(&self, more: usize) {
         let wanted = self.beats.load(Ordering::SeqCst) + more;
         until("more beats", async || self.beats.load(Ordering::SeqCst) >= wanted).await;
     }
 }
 
-/// A registry from which a run by hand has deleted, and that a grace of a moment has kept from being collected.
+/// A registry with deletions of the run command that wait for a collection, because of a short grace period.
 async fn deleted(more: &str) -> (Host, Filled, Place, String) {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
@@ -195,7 +195,7 @@ async fn collection_waits_for_deletions_without_an_answer() {
     serving.until_at_least("gc_runs_total", &["outcome=\"skipped\""], 2.0).await;
     assert!(!serving.log().contains("the collection begins"), "{}", serving.log());
     assert_eq!(filled.freed(), 0);
-    // As soon as it is known what became of it, it goes on.
+    // The collection starts as soon as the result of the deletion is known.
     silent.store(false, Ordering::SeqCst);
     serving.until_at_least("gc_runs_total", &["outcome=\"success\""], 1.0).await;
     assert!(filled.is_swept(), "{}", serving.log());
@@ -208,7 +208,7 @@ async fn collection_and_run_that_are_due_together_take_turns() {
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let place = Place::new(NEVER, &[host.lines()]);
     let serving = place.serve().await;
-    // A moment that comes once, and not before the service knows of it.
+    // A time that occurs once, and late enough for the service to be ready.
     loop {
         let moment = hours_ago(0) + TimeDelta::seconds(8);
         let line = moment.format("%-S %-M %-H %-d %-m *").to_string();
@@ -251,7 +251,7 @@ async fn collection_that_waits_longer_than_its_interval_is_logged() {
 async fn collection_scan_ends_on_sigterm() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
-    // No request for a manifest is answered in any time that a client waits, nor is another try.
+    // Requests for manifests get no answer within any client's timeout.
     let asked = Arc::new(AtomicBool::new(false));
     let seen_one = asked.clone();
     let faults = FaultProxy::before(&host.registry.host(), move |seen| {

@@ -1,4 +1,4 @@
-//! Things at the same time: ticks, registries, processes; and things one after the other, across restarts.
+//! Jobs, registries and processes at the same time, and counters across restarts.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

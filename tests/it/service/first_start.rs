@@ -1,10 +1,10 @@
-//! The service as somebody meets it who has just installed it.
+//! The first start of the service after an installation.
 
 use super::harness::{NEVER, Place, aged, until};
 use crate::support::push::Pusher;
 use crate::support::real_registry::RealRegistry;
 
-/// What is installed by the README, about this registry. `listen` and `state_dir` are a test's own.
+/// The configuration of the README for this registry. `listen` and `state_dir` are replaced.
 fn installed(place: &Place, registry: &RealRegistry) -> String {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config/small.yaml");
     let text = std::fs::read_to_string(path).unwrap().replace("http://localhost:5000", &registry.url());
@@ -31,7 +31,7 @@ async fn first_start_shows_a_plan_and_deletes_nothing() {
     until("a plan", async || plan().await.contains("pr-2")).await;
     assert_eq!(registry.store().repository("team/app").tags.len(), 3);
     let runs = serving.metric("runs_total", &[]).await;
-    // Once is enough: it is no way to begin runs by restarts.
+    // It happens once: a restart does not start another run.
     serving.stop().await;
     let serving = place.serve().await;
     serving.until_at_least("next_run_timestamp_seconds", &[], 1.0).await;
@@ -51,7 +51,7 @@ async fn first_start_without_a_schedule_warns() {
     assert!(checked.stdout.contains(told), "{}", checked.stdout);
     let serving = place.serve().await;
     serving.until_logged(told).await;
-    // Also when it comes by a reload, and what would delete begins nothing by itself.
+    // The same after a reload; in mode enforce nothing starts by itself.
     place.write(
         &format!("mode: enforce\n{text}").replace("registries:", "schedule: '0 0 29 2 *'\nregistries:"),
     );

@@ -1,5 +1,5 @@
-//! Collections by `regsweep gc` and `regsweep run` that do not come to their end: the registry is back, nothing
-//! sweeps beside it, and what is told of it is true.
+//! Collections by `regsweep gc` and `regsweep run` that are interrupted: the registry runs again, no sweep goes on beside
+//! it, and the output is true.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ async fn delete_one(filled: &Filled, url: &str) {
     assert!(reqwest::Client::new().delete(url).send().await.unwrap().status().is_success());
 }
 
-/// A sweep that does not end and says by which processes, what it has started among them.
+/// A sweep that does not end and writes the ids of its processes, including those that it has started.
 fn endless(commands: &Commands) -> String {
     format!("sleep 600 & echo $! $$ >{}; wait", commands.file("sweeps").display())
 }
@@ -26,7 +26,7 @@ async fn until_it_sweeps(commands: &Commands) {
     until("it sweeps", async || std::fs::read_to_string(&file).is_ok_and(|text| text.contains('\n'))).await;
 }
 
-/// Notes what of the sweep goes on when the registry is started.
+/// Records which processes of the sweep are alive when the registry is started.
 fn look_beside(commands: &Commands) -> String {
     let (sweeps, beside) = (commands.file("sweeps"), commands.file("beside"));
     format!(
@@ -41,14 +41,14 @@ fn signal(child: &Child, name: &str) {
     assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
 }
 
-/// Everything is as it was before the collection, and nothing is noted for later.
+/// Everything is as it was before the collection, and the state has nothing left to recover.
 async fn assert_back(commands: &Commands, place: &Place) {
     assert!(!commands.file("beside").exists(), "it swept beside the registry");
     assert!(reqwest::get(format!("{}/v2/", commands.host.registry.url())).await.is_ok());
     assert_eq!((place.open_ends().0, commands.filled.freed()), (0, 0));
 }
 
-/// A collection that gets a signal, and another while it brings the registry back.
+/// A collection that gets a signal, and another one while it restarts the registry.
 async fn signalled(command: &str, name: &str) {
     let commands = Commands::new().await;
     let (begun, go) = (commands.file("begun"), commands.file("go"));
@@ -109,7 +109,7 @@ async fn sighup_restarts_the_registry() {
 async fn terminal_that_is_closed_restarts_the_registry() {
     for command in ["gc", "run"] {
         let commands = Commands::new().await;
-        // What starts the registry has something to say, and gives up where that cannot be said.
+        // The command that starts the registry writes output, and fails where it cannot.
         let after = format!("{}\nset -e\necho starting\necho starting >&2\nset +e", look_beside(&commands));
         let place = Place::new(NEVER, &[commands.lines(&endless(&commands), &after, "")]);
         delete_one(&commands.filled, &commands.host.registry.url()).await;
@@ -119,7 +119,7 @@ async fn terminal_that_is_closed_restarts_the_registry() {
             env!("CARGO_BIN_EXE_regsweep"),
             place.config().display()
         );
-        // The terminal is there as long as this program.
+        // The terminal exists as long as this program.
         let mut terminal = Command::new("script")
             .args(["--quiet", "--command", &line, "/dev/null"])
             .env("RUST_LOG", "info")
@@ -176,7 +176,7 @@ impl Endless {
         Self { container, filled, sweeps }
     }
 
-    /// Ends a collection in the middle of its sweep, and looks at the world.
+    /// Ends a collection in the middle of its sweep, and checks the result.
     async fn signalled(&self, place: &Place, name: &str) {
         let started = self.container.state().await.1;
         let mut child = place.command(&["gc"]).spawn().unwrap();
@@ -185,7 +185,7 @@ impl Endless {
         let code = tokio::task::block_in_place(|| child.wait().unwrap().code());
         assert_eq!(code, Some(1));
         let (runs, since) = self.container.state().await;
-        // What swept inside the container has ended with it.
+        // The sweep inside the container has ended with it.
         assert!(runs && since != started && self.container.answers_now().await);
         assert!(self.container.engine.collectors(&self.container.name).await.is_empty());
         assert_eq!((place.open_ends().0, self.filled.freed()), (0, 0));
@@ -219,7 +219,7 @@ async fn sweep_of_docker_run_is_cancelled_before_the_restart() {
         )],
     );
     endless.signalled(&place, "INT").await;
-    // What was named so is gone: it did not go on.
+    // The container of this name is gone: the sweep did not go on.
     assert!(engine.docker().inspect_container(&format!("gc-{name}"), None).await.is_err());
 }
 
@@ -260,7 +260,7 @@ async fn downtime_lasts_until_the_restart() {
     std::fs::write(fixed, "").unwrap();
     let pause = pause.elapsed();
     place.run(&["gc"]).await.exits(0);
-    // One that failed, which came to its end when the registry was back, and one that had nothing to do.
+    // One collection that failed, whose downtime ended with the restart, and one that had nothing to do.
     let downtimes = downtimes(&place);
     assert!(matches!(downtimes[..], [_, 0]), "{downtimes:?}");
     let downtime = u128::from(downtimes[0]);
@@ -269,7 +269,7 @@ async fn downtime_lasts_until_the_restart() {
     commands.filled.assert_sound(&commands.host.registry.host()).await;
 }
 
-/// Starts the registry as an operator would who does not know of the collection.
+/// Starts the registry, as an operator does who does not know of the collection.
 fn start_by_hand(commands: &Commands) {
     let mut shell = Command::new("sh");
     assert!(shell.args(["-c", &commands.host.after()]).status().unwrap().success());
@@ -293,8 +293,8 @@ async fn registry_started_during_a_sweep_ends_the_sweep() {
     assert_back(&commands, &place).await;
 }
 
-/// A registry whose collection goes on elsewhere when its client is ended, as that of `docker run` does; with a
-/// command that ends it, which fails as long as a file is there.
+/// A registry whose sweep goes on when its client is ended, as that of `docker run` does, with a command that cancels it
+/// and fails as long as a file exists.
 async fn elsewhere(timeout: &str) -> (Commands, Place) {
     let commands = Commands::new().await;
     let (sweeps, broken) = (commands.file("sweeps"), commands.file("broken"));
@@ -327,7 +327,7 @@ async fn sweep_on_another_host_is_cancelled_before_the_restart() {
         }
         let code = tokio::task::block_in_place(|| child.wait().unwrap().code());
         if name == "KILL" {
-            // The next one puts the registry back, and then does what the first one should have done.
+            // The next collection restarts the registry and then sweeps.
             place.run(&["gc"]).await.exits(0);
             assert!(commands.filled.freed() > 0);
         } else {

@@ -1,4 +1,4 @@
-//! A place for a service, the service itself as a process, and registries with something old in them.
+//! A folder for a service, the service as a process, and registries with old images.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
@@ -21,10 +21,10 @@ use crate::support::store::Store;
 
 /// Every second.
 pub(crate) const EACH_SECOND: &str = "* * * * * *";
-/// Not during a test.
+/// Never during a test.
 pub(crate) const NEVER: &str = "0 0 29 2 *";
 
-/// Builds go after two weeks; nothing else does, and nothing stands in the way.
+/// Builds expire after two weeks, nothing else does, and no limit applies.
 const RULES: &str = "\
 protect: { newer_than: 0s, at_least: 0 }
 limits: { max_percent: 100 }
@@ -41,15 +41,15 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// With this schedule, and these lists of lines about registries: the first is called `main`, the
-    /// others `main1` and so on.
+    /// With this schedule and these registries, each as lines of YAML: the first is called `main`, the others `main1`
+    /// and so on.
     pub(crate) fn new(schedule: &str, registries: &[String]) -> Self {
         let place = Self { folder: tempfile::tempdir().unwrap(), port: free_port() };
         place.configure(schedule, registries, "");
         place
     }
 
-    /// Writes the configuration anew, with more lines at its end.
+    /// Writes the configuration again, with more lines at its end.
     pub(crate) fn configure(&self, schedule: &str, registries: &[String], more: &str) {
         let (port, state) = (self.port, self.state_dir());
         let mut text = format!(
@@ -63,7 +63,7 @@ impl Place {
         self.write(&format!("{text}{RULES}{more}"));
     }
 
-    /// Writes the configuration file as one step.
+    /// Replaces the configuration file atomically.
     pub(crate) fn write(&self, text: &str) {
         let draft = self.folder.path().join("draft");
         std::fs::write(&draft, text).unwrap();
@@ -74,7 +74,7 @@ impl Place {
         self.folder.path().join("config.yaml")
     }
 
-    /// Where the service listens, if its configuration says so.
+    /// The port on which the service listens.
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
@@ -85,7 +85,7 @@ impl Place {
 
     /// The program with these arguments.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        // Whoever runs the tests in the background may have them ignore signals, and regsweep leaves it at that.
+        // A shell may start background jobs with ignored signals, which regsweep would inherit.
         let mut command = Command::new("env");
         command.arg("--default-signal").arg(env!("CARGO_BIN_EXE_regsweep"));
         command.args(arguments).arg("--config").arg(self.config()).stdin(Stdio::null());
@@ -121,7 +121,7 @@ impl Place {
         serving
     }
 
-    /// The first column of the first row, read beside the service.
+    /// The first column of the first row of a query, read while the service runs.
     pub(crate) fn number(&self, sql: &str) -> u64 {
         let path = self.state_dir().join("state.sqlite");
         let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
@@ -130,12 +130,12 @@ impl Place {
         number.unwrap_or(0).try_into().unwrap()
     }
 
-    /// A sum of the state.
+    /// A total of the state.
     pub(crate) fn total(&self, kind: &str) -> u64 {
         self.number(&format!("SELECT sum(value) FROM total WHERE kind = '{kind}'"))
     }
 
-    /// Registries that were stopped, and blobs that may have been swept.
+    /// The numbers of stopped registries and of blobs that may have been swept.
     pub(crate) fn open_ends(&self) -> (u64, u64) {
         (self.number("SELECT count(*) FROM stopped"), self.number("SELECT count(*) FROM sweep"))
     }
@@ -160,7 +160,7 @@ impl Serving {
         self.child.wait().unwrap();
     }
 
-    /// Waits for the end, and tells the exit code and the log.
+    /// Waits for the end, and returns the exit code and the log.
     pub(crate) async fn ended(mut self) -> (Option<i32>, String) {
         let mut code = None;
         for _ in 0..2400 {
@@ -173,7 +173,7 @@ impl Serving {
         (code.unwrap_or_else(|| panic!("it does not end: {}", self.log())), self.log())
     }
 
-    /// Asks it to stop, and waits until it has, with success.
+    /// Stops the service and waits for its successful end.
     pub(crate) async fn stop(self) -> String {
         self.signal("TERM");
         let (code, log) = self.ended().await;
@@ -201,7 +201,7 @@ impl Serving {
         samples(&text, name, labels).collect()
     }
 
-    /// Waits until a metric is this.
+    /// Waits until a metric has this value.
     pub(crate) async fn until_metric(&self, name: &str, labels: &[&str], wanted: f64) {
         let mut last = f64::NAN;
         for _ in 0..1600 {
@@ -214,7 +214,7 @@ impl Serving {
         panic!("{name}{labels:?} is {last} and not {wanted}: {}", self.log());
     }
 
-    /// Waits until a metric is at least this.
+    /// Waits until a metric has at least this value.
     pub(crate) async fn until_at_least(&self, name: &str, labels: &[&str], wanted: f64) {
         for _ in 0..1600 {
             if self.metric(name, labels).await > wanted - 0.5 {
@@ -246,17 +246,17 @@ fn samples(text: &str, name: &str, labels: &[&str]) -> impl Iterator<Item = f64>
     samples.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
 }
 
-/// What was pushed: what stays, what is too old, and how many bytes there were then.
+/// The pushed images: those to keep, the old ones, and the bytes in the store.
 pub(crate) struct Filled {
     pub(crate) kept: Vec<(&'static str, Content)>,
     pub(crate) old: Vec<Content>,
-    /// The blobs of the old ones, manifests and all, that nothing kept needs.
+    /// The blobs and manifests of the old images that no kept image needs.
     garbage: BTreeSet<String>,
     store: Store,
     before: u64,
 }
 
-/// An image of so many days ago.
+/// An image of this age.
 pub(crate) fn aged(name: &str, days: i64) -> Image {
     Image::new(name).created(hours_ago(24 * days).to_rfc3339()).layer("base").layer(name)
 }
@@ -282,7 +282,7 @@ pub(crate) async fn fill(url: &str, store: Store) -> Filled {
     Filled { kept, old, garbage, store, before }
 }
 
-/// The digests of manifests and of everything that they need.
+/// The digests of manifests and of their blobs.
 fn blobs<'a>(contents: impl Iterator<Item = &'a Content>) -> BTreeSet<String> {
     let parts = contents.flat_map(Content::tree);
     let all = parts.flat_map(|part| {
@@ -293,8 +293,8 @@ fn blobs<'a>(contents: impl Iterator<Item = &'a Content>) -> BTreeSet<String> {
 }
 
 impl Filled {
-    /// Waits until everything old is gone and counted; the registry then holds what it should, and
-    /// what was reclaimed is what left the disk, to the byte, here and in the state.
+    /// Waits until all old images are removed and counted. The registry then has the kept images, and the reclaimed bytes
+    /// are exactly those that left the disk, in the metrics and in the state.
     pub(crate) async fn settled(&self, place: &Place, serving: Serving, host: &str) {
         until("everything old is gone", async || self.is_swept()).await;
         until("nothing is open", async || place.open_ends() == (0, 0) && place.total("reclaimable") == 0)
@@ -315,8 +315,7 @@ impl Filled {
         reqwest::get(format!("http://{host}/v2/")).await.is_ok_and(|answer| answer.status().is_success())
     }
 
-    /// Nothing old has a tag any more, what is kept can be pulled whole, and so can what was collected, when it
-    /// is pushed again.
+    /// No old image has a tag, the kept images can be pulled, and so can a collected image once it is pushed again.
     pub(crate) async fn assert_sound(&self, host: &str) {
         let held = self.store.repository("team/app");
         let expected: Vec<_> = self.kept.iter().map(|(tag, _)| (*tag).to_owned()).collect();
@@ -328,13 +327,13 @@ impl Filled {
         skopeo_pull_all(&format!("{host}/team/app:again"));
     }
 
-    /// How many old images are still there.
+    /// The number of old images that still exist.
     pub(crate) fn left(&self) -> usize {
         let held = self.store.repository("team/app");
         self.old.iter().filter(|old| held.manifests.contains(&old.digest)).count()
     }
 
-    /// How many bytes have left the disk.
+    /// The bytes that have left the disk.
     pub(crate) fn freed(&self) -> u64 {
         self.before - self.store.blob_bytes()
     }
@@ -344,7 +343,7 @@ impl Filled {
     }
 }
 
-/// What a configuration says of a container's registry.
+/// The configuration of a registry in a container.
 pub(crate) fn contained(url: &str, engine: &str, container: &Container, method: &str) -> String {
     format!(
         "url: {url}\ngc: {{ docker: {{ host: '{engine}', container: {}, method: {method} }} }}",
@@ -352,7 +351,7 @@ pub(crate) fn contained(url: &str, engine: &str, container: &Container, method: 
     )
 }
 
-/// A registry of this host with the deceptive cache, which shell commands stop and start.
+/// A registry on this host with a cache that goes out of date, stopped and started by shell commands.
 pub(crate) struct Host {
     pub(crate) registry: RealRegistry,
     folder: tempfile::TempDir,
@@ -365,7 +364,7 @@ impl Host {
 
     pub(crate) async fn of(options: Options) -> Self {
         let mut registry = options.start();
-        // From here on it is the commands' child.
+        // From here on the commands start it.
         registry.stop();
         let host = Self { registry, folder: tempfile::tempdir().unwrap() };
         assert!(Command::new("sh").args(["-c", &host.after()]).status().unwrap().success());
@@ -375,7 +374,7 @@ impl Host {
     }
 
     fn before(&self) -> String {
-        // The end of an orphan may go unnoticed by its new parent, but it has no program any more.
+        // A zombie stays if its new parent does not wait for it, but it no longer has a program.
         let pid = format!("$(cat {})", self.pid_file());
         format!("kill {pid}; while [ -e /proc/{pid}/exe ]; do :; done")
     }
@@ -393,7 +392,7 @@ impl Host {
         self.folder.path().join("pid").display().to_string()
     }
 
-    /// What a configuration says of it.
+    /// Its configuration.
     pub(crate) fn lines(&self) -> String {
         let script = |name: &str, text: String| {
             let path = self.folder.path().join(name);
@@ -411,7 +410,7 @@ impl Host {
     }
 }
 
-/// A registry of this host whose commands a test has changed.
+/// A registry on this host whose commands a test has changed.
 pub(crate) struct Commands {
     pub(crate) host: Host,
     pub(crate) filled: Filled,
@@ -424,12 +423,12 @@ impl Commands {
         Self { host, filled }
     }
 
-    /// Where the commands find a file of the test's.
+    /// The path of a file that the commands can read.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.host.folder.path().join(name)
     }
 
-    /// What a configuration says, with more keys of `gc`. A sweep does this first; `after` does that first.
+    /// The configuration with more keys of `gc`. A sweep runs `sweep` first, and the start command runs `after` first.
     pub(crate) fn lines(&self, sweep: &str, after: &str, more: &str) -> String {
         let rest = format!("exec {} \"$@\"", registry_program());
         let program = format!("case \"$*\" in *--dry-run*) {rest} ;; esac\n{sweep}\n{rest}\n");
@@ -447,7 +446,7 @@ impl Drop for Host {
     }
 }
 
-/// Holds the request for this container of a collection: the looks have one each, and then comes the sweep.
+/// Holds the request that creates the container with this number: each dry run has one, and then the sweep.
 pub(crate) fn before_container(engine: &Engine, number: usize) -> HoldingProxy {
     let mut creates = 0;
     HoldingProxy::holding(Upstream::Socket(engine.socket()), move |bytes| {
@@ -457,7 +456,7 @@ pub(crate) fn before_container(engine: &Engine, number: usize) -> HoldingProxy {
     })
 }
 
-/// Waits for something that the world has to bring about.
+/// Waits until a condition holds.
 pub(crate) async fn until(what: &str, happened: impl AsyncFn() -> bool) {
     for _ in 0..1600 {
         if happened().await {

@@ -1,4 +1,4 @@
-//! What the service tells of its runs, beside what the command line tells of them.
+//! The runs of the API compared with those of `regsweep history`.
 
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ async fn get(serving: &Serving, path: &str) -> String {
     response.text().await.unwrap()
 }
 
-/// Both, which are to be the same to the last character.
+/// Both, which must be equal to the last character.
 async fn same(place: &Place, serving: &Serving, query: &str, arguments: &[&str]) -> Value {
     let told = get(serving, &format!("/api/v1/runs{query}")).await;
     let ran = place.run(&[&["history", "-o", "json"], arguments].concat()).await.exits(0);
@@ -36,7 +36,7 @@ async fn api_has_the_runs_of_the_history_command() {
     assert_eq!(deletions.len(), 4);
     serving.until_at_least("runs_total", &["outcome=\"success\""], 3.0).await;
     serving.stop().await;
-    // Without new runs all of it can be compared, and a restart has lost nothing.
+    // Without new runs all of it can be compared; a restart loses nothing.
     place.configure(NEVER, &[lines], "");
     let serving = place.serve().await;
     let all = same(&place, &serving, "", &[]).await;
@@ -46,7 +46,7 @@ async fn api_has_the_runs_of_the_history_command() {
     let some = same(&place, &serving, "?repository=team/.*&since=2026-01-01", &narrow).await;
     assert_eq!(some["runs"], told["runs"]);
     assert!(get(&serving, "/").await.contains("href=\"/runs/1\""));
-    // An undo beside the service is refused, and without it the page tells of it afterwards.
+    // An undo while the service runs is refused; after one without it the page shows the result.
     let refused = place.run(&["undo", "1"]).await.exits(1);
     assert!(refused.stderr.contains("in use by another regsweep"), "{refused:?}");
     assert!(get(&serving, "/runs/1").await.contains("regsweep undo 1<"));

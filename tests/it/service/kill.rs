@@ -21,7 +21,7 @@ struct Scene {
 /// Whether a request is the one to be held.
 type Choice = Box<dyn FnMut(&[u8]) -> bool + Send>;
 
-/// Before what the proxy is that holds a request.
+/// What the proxy is in front of.
 enum Holds {
     Registry(Choice),
     Engine(Choice),
@@ -55,7 +55,7 @@ impl Scene {
         serving.kill();
     }
 
-    /// Serves again until all is done, and looks at the world.
+    /// Serves again until all is done, and checks the result.
     async fn settle(&self) {
         let serving = self.place.serve().await;
         self.filled.settled(&self.place, serving, &self.container.host()).await;
@@ -108,7 +108,7 @@ async fn kill_between_two_deletions() {
 async fn kill_before_the_collection() {
     let holds = nth(1, "GET", "/containers/");
     let Some(scene) = Scene::new("offline", ContainerOptions::default(), holds).await else { return };
-    // The service asks for what it may have left behind only when it has left something.
+    // The service asks for leftover containers only if it may have left some.
     scene.kill().await;
     assert_eq!((scene.filled.left(), scene.place.total("deleted_manifests")), (0, 4));
     assert_eq!((scene.filled.freed(), scene.place.open_ends()), (0, (0, 0)));
@@ -129,7 +129,7 @@ async fn kill_before_the_container_is_stopped() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_after_the_container_is_stopped() {
-    // The second container is the one that looks again once the registry stands still.
+    // The second container is that of the dry run after the registry was stopped.
     let holds = nth(2, "POST", "/containers/create");
     let Some(scene) = Scene::new("offline", ContainerOptions::default(), holds).await else { return };
     scene.kill().await;
@@ -148,12 +148,12 @@ async fn kill_before_the_sweep() {
     scene.settle().await;
 }
 
-/// Sweeps, and does not come to an end.
+/// Sweeps and does not end.
 const ENDLESS: &str = "#!/bin/sh\ncase \"$*\" in *--dry-run*) ;;\n\
     garbage-collect*) /usr/bin/docker-registry \"$@\"; sleep 600 ;; esac\n\
     exec /usr/bin/docker-registry \"$@\"\n";
 
-/// Kills while the sweep goes on, of which everything is done but the end.
+/// Kills the service during a sweep that has removed everything and does not end.
 async fn in_the_sweep(method: &str) {
     let never = Holds::Engine(Box::new(|_| false));
     let contained = ContainerOptions { script: Some(ENDLESS.to_owned()), ..ContainerOptions::default() };
@@ -177,7 +177,7 @@ async fn kill_during_the_sweep_inside_the_container() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_between_the_sweep_and_the_start() {
-    // Each of the three collectors is started first: two that look and one that sweeps.
+    // The three collectors are started before: two dry runs and one sweep.
     let Some(scene) = Scene::new("offline", ContainerOptions::default(), nth(4, "POST", "/start")).await
     else {
         return;
@@ -201,7 +201,7 @@ async fn kill_between_the_sweep_and_the_restart_inside_the_container() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_between_the_start_and_its_record() {
-    // The first question to the registry after the container was started is whether it answers.
+    // The first request to the registry after the start of the container asks whether it answers.
     let deletions = Arc::new(AtomicUsize::new(0));
     let seen = deletions.clone();
     let holds = Holds::Registry(Box::new(move |bytes| {
@@ -216,7 +216,7 @@ async fn kill_between_the_start_and_its_record() {
     assert_eq!(scene.place.open_ends().0, 1);
     assert_eq!(scene.place.total("reclaimed_bytes"), 0);
     scene.settle().await;
-    // It is put back once, and what it had freed is counted once.
+    // The registry is restarted once, and the freed bytes are counted once.
     assert_eq!(scene.place.number("SELECT count(*) FROM collection WHERE bytes > 0"), 1);
 }
 
@@ -225,9 +225,9 @@ async fn kill_many_times() {
     let holds = nth(1, "POST", "/stop");
     let Some(scene) = Scene::new("offline", ContainerOptions::default(), holds).await else { return };
     scene.kill().await;
-    // Killed while it puts the registry back, too.
+    // Killed while it restarts the registry as well.
     for _ in 0..3 {
-        // The Engine goes on with a restart that it was asked for.
+        // The Docker Engine finishes a restart that was requested.
         if scene.place.open_ends().0 == 0 {
             break;
         }
@@ -261,7 +261,7 @@ async fn redis_cache_is_cleared_after_a_killed_sweep() {
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("program").display().to_string();
-    // All is swept, and the sweep does not end.
+    // Everything is swept, and the sweep does not end.
     let registry = registry_program();
     let script =
         format!("case \"$*\" in *--dry-run*) exec {registry} \"$@\" ;; esac\n{registry} \"$@\"; sleep 600\n");

@@ -1,4 +1,4 @@
-//! The whole life of images under a service, and under the commands that do the same once.
+//! Images from push to reclaimed bytes, by the service and by the commands.
 
 use super::harness::{Host, NEVER, Place, contained, fill};
 use crate::support::docker_engine::{ContainerOptions, Engine};
@@ -51,7 +51,7 @@ async fn run_and_gc_commands_delete_and_collect() {
     let first = filled.freed();
     assert_eq!(place.total("reclaimed_bytes"), first);
     filled.assert_sound(&container.host()).await;
-    // What is deleted past us is collected by hand.
+    // Images that another client has deleted are collected by hand.
     let url = format!("{}/v2/team/app/manifests/{}", container.url(), filled.old[0].digest);
     assert!(reqwest::Client::new().delete(url).send().await.unwrap().status().is_success());
     let before = filled.freed();

@@ -24,7 +24,7 @@ async fn run_start_is_shown_while_the_run_lasts() {
     proxy.release();
     runs(&serving, "success", 1).await;
     assert_metric(&serving, "run_started_timestamp_seconds", &[MAIN], 0.0).await;
-    // The moment of a run is its start, as docs/json.md says.
+    // The time of a run is its start, as docs/json.md says.
     let at = status(&serving).await["registries"][0]["last_run"]["at"].as_str().unwrap().to_owned();
     assert_eq!(at.parse::<chrono::DateTime<chrono::Utc>>().unwrap().timestamp() as f64, began);
     assert_eq!(filled.left(), 0);
@@ -107,7 +107,7 @@ async fn failed_collection_is_shown_until_one_succeeds() {
     serving.until_metric("gc_runs_total", &[MAIN, "outcome=\"success\""], 1.0).await;
     assert_metric(&serving, "gc_last_run_successful", &[MAIN], 1.0).await;
     assert!(commands.filled.is_swept());
-    // Without `gc` there is nothing more to tell of it.
+    // Without `gc` the series do not exist.
     serving.until_metric("reclaimable_bytes", &[MAIN], 0.0).await;
     let text = std::fs::read_to_string(place.config()).unwrap();
     let (before, rest) = text.split_once("    gc:\n").unwrap();
@@ -121,7 +121,7 @@ async fn failed_collection_is_shown_until_one_succeeds() {
     serving.stop().await;
 }
 
-/// What the plan says of each manifest, over all repositories: whether it is gone.
+/// The field `gone` of each manifest of the plan.
 async fn gone(serving: &Serving) -> Vec<bool> {
     let plans: Value = serde_json::from_str(&get(serving, "/api/v1/plan").await).unwrap();
     let repositories = plans[0]["repositories"].as_array().unwrap();
@@ -138,10 +138,10 @@ async fn deleted_images_do_not_count_as_expired() {
         assert_metric(serving, "expired_manifests", &[MAIN], manifests).await;
         assert_metric(serving, "expired_bytes", &[MAIN], bytes).await;
     };
-    // First nobody may delete, then the policy may not, and then one does.
+    // First in mode plan, then with a policy in mode plan, and then with deletions.
     change(&place, "mode: enforce", "mode: plan");
     let serving = place.serve().await;
-    // In mode plan a registry of which there is no plan is planned at once.
+    // In mode plan a registry without a plan is planned at once.
     runs(&serving, "success", 1).await;
     serving.until_metric("expired_manifests", &[MAIN], 4.0).await;
     let bytes = serving.series("expired_bytes", &[MAIN]).await[0];
@@ -171,7 +171,7 @@ async fn deleted_images_do_not_count_as_expired() {
     let page = get(&serving, "/").await;
     assert_eq!(page.matches(">deleted<").count(), 4, "{page}");
     assert!(page.contains("<dt>Expired, not yet deleted</dt><dd>0 B</dd>"), "{page}");
-    // What is put back is not gone.
+    // A restored image is not gone.
     let undo =
         reqwest::Client::new().post(format!("{}/api/v1/undo?run=3", serving.url)).bearer_auth("sesame");
     assert_eq!(undo.send().await.unwrap().status(), 200);
@@ -213,7 +213,7 @@ async fn restart_keeps_metrics_and_status() {
     let place = place(&format!("url: {}", host.registry.url()));
     let seen = async |serving: &Serving| {
         let mut status = status(serving).await["registries"][0].take();
-        // Nobody has asked yet; and the state knows when a run ended, which is some milliseconds more than it took.
+        // After a restart `up` is unknown, and the duration includes the time until the state recorded the end.
         status["up"].take();
         status["last_run"]["duration_seconds"].take();
         let plan: Value = serde_json::from_str(&get(serving, "/api/v1/plan").await).unwrap();
@@ -231,7 +231,7 @@ async fn restart_keeps_metrics_and_status() {
     for (mode, deleted) in [("plan", 0), ("enforce", 4)] {
         change(&place, "mode: plan", &format!("mode: {mode}"));
         let serving = place.serve().await;
-        // In mode plan a registry of which there is no plan is planned at once.
+        // In mode plan a registry without a plan is planned at once.
         if mode == "enforce" {
             begin(&serving).await;
         }
@@ -245,7 +245,7 @@ async fn restart_keeps_metrics_and_status() {
         assert_eq!(seen(&serving).await, before, "{mode}");
         serving.stop().await;
     }
-    // What an undo has put back is not gone.
+    // What an undo has restored is not gone.
     let one = format!("team/app@{}", filled.old[1].digest);
     place.run(&["undo", "2", &one]).await.exits(0);
     let serving = place.serve().await;
@@ -269,7 +269,7 @@ async fn next_collection_is_shown() {
     };
     let next_run = serving.series("next_run_timestamp_seconds", &[MAIN]).await[0];
     assert_eq!(told(&serving).await, (vec![next_run], Some(next_run as i64)), "it follows the next run");
-    // With a grace, by itself when that is over.
+    // With a grace period, by itself when it ends.
     change(&place, "gc:\n", "gc:\n      grace: 5h\n");
     serving.until_metric("gc_next_timestamp_seconds", &[MAIN], next_run + 5.0 * 3600.0).await;
     begin(&serving).await;
@@ -278,7 +278,7 @@ async fn next_collection_is_shown() {
     let ends = place.number(youngest) + 5 * 3600;
     serving.until_metric("gc_next_timestamp_seconds", &[MAIN], ends as f64).await;
     assert_eq!(told(&serving).await, (vec![ends as f64], Some(ends as i64)));
-    // By a schedule of its own, in mode plan not at all, and without `gc` there is nothing to tell.
+    // By a schedule of its own, and in mode plan not at all.
     change(&place, "gc:\n", "gc:\n      schedule: '0 0 1 1 *'\n");
     let january = |at: i64| chrono::DateTime::from_timestamp(at, 0).unwrap().format("%m-%d %T").to_string();
     until("a new year", async || told(&serving).await.1.is_some_and(|at| january(at) == "01-01 00:00:00"))

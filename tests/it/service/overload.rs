@@ -1,4 +1,4 @@
-//! The web server of the real service while others take all they can: clients, descriptors, runs.
+//! The web server while clients, file descriptors or runs exhaust what there is.
 
 use std::time::{Duration, Instant};
 
@@ -10,11 +10,10 @@ use crate::support::fake_registry::{FakeRegistry, Personality};
 use crate::support::image::Image;
 use crate::support::real_registry::RealRegistry;
 
-/// How long an answer may take where two cores are busy with everything else. A server that waits for
-/// others takes many times this.
+/// How long an answer may take while two cores are busy. A server that waits for other clients takes many times longer.
 const SOON: Duration = Duration::from_secs(5);
 
-/// Asks for what is shown, as whoever watches does: each on a connection of its own.
+/// Requests each page on a connection of its own, as monitoring does.
 async fn assert_answers(serving: &Serving) {
     for path in ["/healthz", "/metrics", "/", "/api/v1/status"] {
         let begin = Instant::now();
@@ -30,7 +29,7 @@ async fn sockets(place: &Place, number: usize) -> Vec<TcpStream> {
     let mut sockets = Vec::new();
     for _ in 0..number {
         let mut socket = TcpStream::connect(("127.0.0.1", place.port())).await.unwrap();
-        // It may be cut at once, where there are more than enough.
+        // Above the limit the connection may be closed at once.
         let _ = socket.write_all(b"GET / HTTP/1.1\r\nX-Slow: ").await;
         sockets.push(socket);
     }
@@ -81,7 +80,7 @@ async fn web_server_answers_during_a_large_run() {
         store.write(&format!("team/app{}", number % 8), &[&tag], &image);
     }
     let place = Place::new(EACH_SECOND, &[format!("url: {}\nconcurrency: 64", registry.url())]);
-    // What is planned is never done, so that there is always as much to plan.
+    // Nothing is deleted, so that each run has the same amount of work.
     let text = std::fs::read_to_string(place.config()).unwrap();
     let text = text.replace("mode: enforce", "mode: plan");
     place.write(&text.replace("max_percent: 100", "max_percent: 100, max_deletions: 10000"));

@@ -1,5 +1,4 @@
-//! What a service knows of registries between their runs. The tests set the clock of the service, so that no minute has
-//! to pass.
+//! Probes of registries between their runs. The tests set the clock of the service, so that no minute has to pass.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -16,14 +15,14 @@ use super::harness::until;
 use crate::support::fake_registry::{Auth, Canned, FakeRegistry, Personality};
 use crate::support::image::Image;
 
-/// More than a minute with all that is left to chance.
+/// More than the longest probe interval.
 const A_WHILE: i64 = 80;
 
 /// A folder with a configuration, a state and a clock.
 struct Place {
     folder: tempfile::TempDir,
     listen: String,
-    /// By so many seconds the clock is ahead.
+    /// The seconds by which the clock is ahead.
     ahead: Arc<AtomicI64>,
     /// How often the configuration was written.
     written: AtomicI64,
@@ -68,7 +67,7 @@ impl Place {
         format!("    auth: {{ basic: {{ username: ann, password: {{ file: {} }} }} }}\n", password.display())
     }
 
-    /// Serves until the scenario has come to its end.
+    /// Serves until the scenario ends.
     async fn while_serving(&self, scenario: impl Future<Output = ()>) {
         let path = self.path("config.yaml");
         let env = |_: &str| None;
@@ -110,14 +109,14 @@ impl Place {
         until("up changes", async || self.up().await == Some(up)).await;
     }
 
-    /// What stands in the way of readiness.
+    /// Why the service is not ready.
     async fn causes(&self) -> Vec<String> {
         let answer: Value = reqwest::get(self.url("/readyz")).await.unwrap().json().await.unwrap();
         let causes = answer["causes"].as_array().unwrap();
         causes.iter().map(|cause| format!("{}: {}", cause["cause"], cause["text"])).collect()
     }
 
-    /// Waits until a change of the configuration is in force: by then the service has looked around.
+    /// Waits until a changed configuration is active: by then the service had a heartbeat.
     async fn until_loaded(&self, registry: &str, more: &str) {
         let loaded_at = async || {
             let status: Value = reqwest::get(self.url("/api/v1/status")).await.unwrap().json().await.unwrap();
@@ -130,7 +129,7 @@ impl Place {
     }
 }
 
-/// The requests since they were last forgotten, with the scheme of what was shown.
+/// The requests since they were last cleared, with the scheme of their credentials.
 fn requests(fake: &FakeRegistry) -> Vec<String> {
     let line = |one: &crate::support::fake_registry::Logged| {
         format!("{} {} {}", one.method, one.path, one.authorization.as_deref().unwrap_or("-"))
@@ -153,7 +152,7 @@ async fn probe_is_sent_once_a_minute_without_a_token() {
     place.configure(&fake.url(), &place.basic());
     place
         .while_serving(async {
-            assert_eq!((place.up().await, place.causes().await.len()), (None, 0), "nobody has asked");
+            assert_eq!((place.up().await, place.causes().await.len()), (None, 0), "it is not probed yet");
             assert_eq!(requests(&fake), [""; 0]);
             place.later();
             place.until_up(true).await;
@@ -162,7 +161,7 @@ async fn probe_is_sent_once_a_minute_without_a_token() {
                 fake.forget_requests();
                 place.later();
                 until("it is asked", async || !fake.requests().is_empty()).await;
-                // Once the configuration is loaded again, the service has looked around since.
+                // Once the configuration is reloaded, the service had a heartbeat.
                 place.until_loaded(&fake.url(), &place.basic()).await;
                 assert_eq!(requests(&fake), ["GET /v2/ -"]);
             }
@@ -212,13 +211,13 @@ async fn readiness_after_a_restart_needs_a_probe_if_the_last_run_failed() {
             let causes = place.causes().await;
             assert!(causes.len() == 1 && causes[0].contains("has not been asked since"), "{causes:?}");
             assert_eq!(place.up().await, None);
-            // That it answers strangers is not enough: the run may have failed for what we show.
+            // An anonymous answer is not enough: the run may have failed because of the credentials.
             place.later();
             place.until_up(false).await;
             assert_eq!(place.causes().await.len(), 1);
             std::fs::write(place.path("password"), "hunter2").unwrap();
             place.until_loaded(&fake.url(), &place.basic()).await;
-            assert_eq!(place.up().await, Some(false), "nobody has asked");
+            assert_eq!(place.up().await, Some(false), "it is not probed yet");
             place.later();
             place.until_up(true).await;
             assert_eq!(place.causes().await, [""; 0]);
@@ -248,7 +247,7 @@ async fn registry_at_a_new_address_is_unknown_until_it_is_probed() {
 async fn registry_with_a_running_job_is_not_probed() {
     let fake = FakeRegistry::start(Personality::V2_8);
     fake.push("team/app", "v1", &Image::new("v1").build());
-    // The run waits for so long, and its clock is not ours.
+    // The run waits in real time, which the test's clock does not change.
     let waits = Arc::new(AtomicBool::new(true));
     let flag = waits.clone();
     fake.on(move |request| {

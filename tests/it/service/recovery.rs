@@ -1,4 +1,4 @@
-//! A registry that a collection has stopped, and that does not come back at once.
+//! A registry that a collection has stopped and that cannot be restarted at once.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -10,7 +10,7 @@ use super::harness::{
 };
 use crate::support::docker_engine::{ContainerOptions, Engine};
 
-/// A registry that `after` cannot start as long as a file is there, and a service that has collected it.
+/// A registry that `after` cannot start as long as a file exists, and a service that has collected it.
 struct Down {
     host: Host,
     filled: Filled,
@@ -46,7 +46,7 @@ impl Down {
         std::fs::remove_file(&self.broken).unwrap();
     }
 
-    /// The registry is back, and all is counted once.
+    /// The registry runs again, and everything is counted once.
     async fn settle(&self, serving: Serving) {
         serving.until_metric("registry_stopped", &["registry=\"main\""], 0.0).await;
         until("it is ready", async || ready(&serving).await.0 == 200).await;
@@ -72,11 +72,11 @@ async fn registry_left_down_by_a_collection_is_restarted_by_the_same_process() {
         cause["text"].as_str().unwrap().contains("registry main was stopped for a collection"),
         "{cause}"
     );
-    // The run that has collected has not succeeded, here and in the history.
+    // The run with the collection has not succeeded, in the metrics and in the history.
     serving.until_at_least("runs_total", &["outcome=\"failed\""], 1.0).await;
     assert_eq!(serving.metric("runs_total", &["outcome=\"success\""]).await, 0.0);
     assert_eq!(down.place.number("SELECT count(*) FROM run WHERE outcome = 'failed' AND deleted = 4"), 1);
-    // More than one try has failed by then, and nothing else has begun there.
+    // More than one attempt has failed by then, and no other job has started.
     until("another try", async || serving.log().matches("trying again").count() > 1).await;
     assert_eq!(down.place.number("SELECT count(*) FROM run"), 1);
     assert_eq!(down.place.open_ends().0, 1);
@@ -88,7 +88,7 @@ async fn registry_left_down_by_a_collection_is_restarted_by_the_same_process() {
 async fn registry_left_down_is_shown_until_the_next_process_restarts_it() {
     let down = Down::new().await;
     let serving = down.serve().await;
-    // It does not wait for ever, and the next one goes on.
+    // It does not wait forever, and the next process continues.
     serving.stop().await;
     assert_eq!(down.place.open_ends().0, 1);
     let serving = down.serve().await;
@@ -138,7 +138,7 @@ async fn registry_to_be_started_by_hand_is_down_until_it_answers() {
     down.place.configure(NEVER, &[url], "");
     serving.until_logged("start it by hand").await;
     assert_eq!((ready(&serving).await.0, serving.metric("registry_stopped", &[]).await), (503, 1.0));
-    // One that begins anew does not know less.
+    // A restarted service knows the same.
     serving.stop().await;
     let serving = down.serve().await;
     assert_eq!(ready(&serving).await.0, 503);
@@ -146,7 +146,7 @@ async fn registry_to_be_started_by_hand_is_down_until_it_answers() {
     assert!(Command::new("sh").args(["-c", &down.host.after()]).status().unwrap().success());
     serving.until_metric("registry_stopped", &["registry=\"main\""], 0.0).await;
     until("it is ready", async || ready(&serving).await.0 == 200).await;
-    // What a collection has left open is finished as soon as the configuration says again how.
+    // The recovery ends as soon as the configuration has `gc` again.
     down.place.configure(EACH_SECOND, &[down.host.lines()], "");
     down.settle(serving).await;
 }
@@ -166,7 +166,7 @@ async fn registry_removed_during_its_recovery_is_not_shown() {
     std::fs::write(&hold, "").unwrap();
     until("another try", async || held.exists()).await;
     let text = std::fs::read_to_string(place.config()).unwrap();
-    // Another one is there instead: by its address it would be known again.
+    // Another registry is configured instead: with the same address it would count as renamed.
     let text = text.replace(&commands.host.registry.url(), "http://127.0.0.1:1");
     place.write(&text.replace("name: main", "name: other").replace(EACH_SECOND, NEVER));
     until("it is gone", async || serving.metric("registry_stopped", &["registry=\"main\""]).await == 0.0)

@@ -17,7 +17,7 @@ async fn file_change_becomes_active_if_it_is_valid() {
     serving.until_metric(successful, &[], 1.0).await;
     assert_eq!(serving.metric("runs_total", &[]).await, 0.0);
 
-    // A schedule that comes: what is too old goes.
+    // A new schedule: old images are deleted.
     place.configure(EACH_SECOND, &[host.lines()], "");
     serving.until_logged(RELOADED).await;
     serving.until_metric("deleted_manifests_total", &[], 4.0).await;
@@ -25,7 +25,7 @@ async fn file_change_becomes_active_if_it_is_valid() {
     let freed = filled.freed() as f64;
     serving.until_metric("reclaimed_bytes_total", &[], freed).await;
 
-    // A bad file: all goes on as before, and it is said.
+    // An invalid file: the previous configuration stays active, and the error is shown.
     place.write("mode: enforce\nschedule: nonsense\n");
     serving.until_metric(successful, &[], 0.0).await;
     assert!(serving.log().contains("the configuration is invalid"), "{}", serving.log());
@@ -34,7 +34,7 @@ async fn file_change_becomes_active_if_it_is_valid() {
     serving.until_at_least("runs_total", &["outcome=\"success\""], runs + 1.0).await;
     assert_eq!(serving.metric(successful, &[]).await, 0.0);
 
-    // Good again, and asked for many times: nothing is counted twice.
+    // Valid again, and reloaded many times: nothing is counted twice.
     place.configure(NEVER, &[host.lines()], "");
     serving.until_metric(successful, &[], 1.0).await;
     for number in 0..3 {
@@ -62,7 +62,7 @@ async fn sighup_reloads_a_changed_policy() {
     serving.signal("HUP");
     serving.until_metric("deleted_manifests_total", &[], 2.0).await;
     assert_eq!(filled.left(), 2);
-    // What was counted of a registry goes on under its other name, and when it has its former one again.
+    // The counters of a registry continue under its new name, and under its former one later.
     place.write(&text.replace("name: main\n", "name: other\n").replace("14d", "36500d"));
     serving.signal("HUP");
     serving.until_at_least("runs_total", &["registry=\"other\"", "outcome=\"success\""], 1.0).await;
@@ -88,7 +88,7 @@ async fn missing_file_is_logged_once_and_reloaded_when_it_is_back() {
     assert!(serving.log().contains(told), "{}", serving.log());
     let status = reqwest::get(format!("{}/api/v1/status", serving.url)).await.unwrap().text().await.unwrap();
     assert!(status.contains("\"last_reload_ok\":false"), "{status}");
-    // All goes on as before, and nothing is said again.
+    // The service goes on, and nothing is logged again.
     let runs = serving.metric("runs_total", &[]).await;
     serving.until_at_least("runs_total", &[], runs + 3.0).await;
     assert_eq!(serving.log().matches("the configuration is invalid").count(), 1, "{}", serving.log());
@@ -104,7 +104,7 @@ async fn file_mounted_by_itself_and_replaced_outside_is_logged() {
     let outside = tempfile::tempdir().unwrap();
     let (file, draft) = (outside.path().join("config.yaml"), outside.path().join("draft"));
     std::fs::copy(place.config(), &file).unwrap();
-    // As a container has it: the service sees the file of outside at its own place.
+    // As in a container, where the file itself is mounted.
     let program = place.command(&["serve", "--log-format", "json"]);
     let mut command = Command::new("unshare");
     let mount = "mount --bind \"$1\" \"$2\" && shift 2 && exec \"$@\"";
@@ -117,7 +117,7 @@ async fn file_mounted_by_itself_and_replaced_outside_is_logged() {
     std::fs::rename(&draft, &file).unwrap();
     serving.until_metric(successful, &[], 0.0).await;
     assert!(serving.log().contains("mount the directory"), "{}", serving.log());
-    // Nor does it believe that it has loaded something.
+    // The metrics do not show a reload either.
     serving.signal("HUP");
     until("it is told again", async || serving.log().matches("mount the directory").count() == 2).await;
     assert!(!serving.log().contains("the configuration was reloaded"), "{}", serving.log());

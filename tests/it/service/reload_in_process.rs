@@ -1,5 +1,4 @@
-//! What a service has to bear that is reloaded again and again. It has a process of its own, as it counts the tasks of
-//! its runtime.
+//! Reloads and scheduled times of a service in the process of the test, whose clock and tasks the test can see.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -12,15 +11,15 @@ use regsweep::{config, daemon};
 
 use super::harness::until;
 
-/// So many reloads show a leak of one task each.
+/// Enough reloads to show a leak of one task each.
 const RELOADS: usize = 12;
 
-/// A configuration in its so-manieth form: the first has another mode than the others.
+/// Writes a configuration with this number, which makes it differ: number 0 has mode plan.
 fn write(path: &Path, listen: &str, number: usize) {
     write_with(path, listen, number, 1);
 }
 
-/// The same with another port of the registry, on which nobody listens either.
+/// The same with another port of the registry, which is closed as well.
 fn write_with(path: &Path, listen: &str, number: usize, port: u16) {
     let folder = path.parent().unwrap();
     let state = folder.join("state");
@@ -35,7 +34,7 @@ fn write_with(path: &Path, listen: &str, number: usize, port: u16) {
     std::fs::rename(folder.join("draft"), path).unwrap();
 }
 
-/// When the configuration in force was loaded, if its mode is enforce; `None` while nobody answers.
+/// When the active configuration was loaded, if its mode is enforce; `None` while the service does not answer.
 async fn loaded_at(listen: &str) -> Option<String> {
     let answer = reqwest::get(format!("http://{listen}/api/v1/status")).await.ok()?;
     let status: serde_json::Value = answer.json().await.unwrap();
@@ -49,7 +48,7 @@ async fn until_loaded_after(listen: &str, before: Option<&str>) -> String {
     loaded_at(listen).await.unwrap()
 }
 
-/// Tasks that are there all the time: those of connections come and go.
+/// The tasks that exist all the time, without those of connections.
 async fn lasting_tasks() -> usize {
     let metrics = tokio::runtime::Handle::current().metrics();
     let mut fewest = usize::MAX;
@@ -67,12 +66,12 @@ async fn reload_leaves_no_task_behind() {
     let listen = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().to_string();
     write(&path, &listen, 0);
     let env = |_: &str| None;
-    // Moments are told in whole seconds: so that no two are the same, each look at this clock is one later.
+    // Times are shown in whole seconds: each call of this clock is a second later, so that no two are equal.
     let (begin, looks) = (Utc::now(), AtomicI64::new(0));
     let clock = Arc::new(move || begin + TimeDelta::seconds(looks.fetch_add(1, Ordering::Relaxed)));
     let seen = config::read_bytes(&path).ok();
     let config = config::load(&path, &env).unwrap();
-    // What changes before the service has begun is found as well.
+    // A change before the service has started is noticed as well.
     write(&path, &listen, 1);
     let reloads = async {
         let mut at = until_loaded_after(&listen, None).await;
@@ -97,7 +96,7 @@ async fn reload_loses_no_run_that_is_due() {
     let listen = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().to_string();
     write(&path, &listen, 1);
     let env = |_: &str| None;
-    // The timer of the service tells the time by itself, and does not know that the year is over.
+    // The timer has a clock of its own, which does not follow this one.
     let (begin, late) = (Utc::now(), Arc::new(AtomicI64::new(0)));
     let days = late.clone();
     let clock = Arc::new(move || begin + TimeDelta::days(days.load(Ordering::Relaxed)));
@@ -129,7 +128,7 @@ async fn scheduled_run_does_not_start_early() {
     let listen = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().to_string();
     write(&path, &listen, 1);
     let env = |_: &str| None;
-    // The timer counts seconds by itself; this clock stands still shortly before the time.
+    // The timer counts seconds by itself; this clock stops shortly before the scheduled time.
     let begin: DateTime<Utc> = "2028-02-28T23:59:59.600Z".parse().unwrap();
     let later = Arc::new(AtomicI64::new(0));
     let millis = later.clone();
@@ -148,7 +147,7 @@ async fn scheduled_run_does_not_start_early() {
             let status: serde_json::Value = answer.json().await.unwrap();
             status["registries"][0]["url"] == format!("http://127.0.0.1:{port}/")
         };
-        // Each reload takes at least one beat of a second, and the timer has one second to wait.
+        // Each reload takes at least one heartbeat of a second, and the timer waits one second.
         for port in [1, 2, 1, 2, 1] {
             write_with(&path, &listen, 1, port);
             until("it is loaded", async || shows(port).await).await;
@@ -171,7 +170,7 @@ async fn scheduled_times_are_computed_again_when_the_clock_is_set_back() {
     write(&path, &listen, 1);
     let env = |_: &str| None;
     let begin: DateTime<Utc> = "2026-11-28T12:00:00Z".parse().unwrap();
-    // As of a machine that has lost the time and is told it later.
+    // As on a machine whose clock is wrong after the boot and corrected later.
     let ahead = Arc::new(AtomicI64::new(10 * 365));
     let days = ahead.clone();
     let clock = Arc::new(move || begin + TimeDelta::days(days.load(Ordering::Relaxed)));

@@ -1,5 +1,4 @@
-//! Registries that get another name, another address, or leave the configuration, while the service runs: what is told
-//! of them is what it would be after a restart.
+//! Registries that are renamed, moved, removed or added again while the service runs: it shows the same as after a restart.
 
 use serde_json::Value;
 
@@ -9,14 +8,14 @@ use crate::support::holding_proxy::HoldingProxy;
 
 const RELOADED: &str = "the configuration was reloaded";
 
-/// What the service tells of its only registry, but for its name and address and whether somebody has asked it.
+/// What the service shows of its only registry, without name, address and reachability.
 async fn told(serving: &Serving) -> (Value, Value, Vec<(&'static str, Vec<f64>)>) {
     let mut status = status(serving).await["registries"][0].take();
     for one in ["registry", "url", "up"] {
         status[one].take();
     }
     status["last_run"]["registry"].take();
-    // The state knows when a run ended, which is some milliseconds more than it took.
+    // After a restart the duration includes the time until the state recorded the end.
     status["last_run"]["duration_seconds"].take();
     let name = get(serving, "/api/v1/status").await;
     let name: Value = serde_json::from_str(&name).unwrap();
@@ -64,7 +63,7 @@ async fn status_continues_when_a_registry_is_renamed_moved_or_added_again() {
         until("a reload", async || serving.log().matches(RELOADED).count() == number + 1).await;
         assert_eq!(told(&serving).await, before, "{from} to {to}");
     }
-    // And from here it is counted as it happens.
+    // From here on it is counted as it happens.
     begin(&serving).await;
     runs(&serving, "success", 2).await;
     assert_eq!(told(&serving).await.0["deleted_manifests"], 4);
@@ -80,7 +79,7 @@ async fn registry_removed_during_a_run_is_hidden_until_it_is_added_again() {
     let serving = place.serve().await;
     begin(&serving).await;
     tokio::task::block_in_place(|| proxy.wait_until_held());
-    // In its stead another one, which nobody asks.
+    // Another registry instead, without a schedule.
     let away = "name: away\n    url: http://127.0.0.1:1\n";
     let here = format!("name: main\n    url: {}\n", proxy.url());
     change(&place, &here, away);
@@ -144,7 +143,7 @@ async fn failed_collection_that_was_followed_by_a_skipped_one_is_not_shown_after
     begin(&serving).await;
     serving.until_metric("gc_runs_total", &[MAIN, "outcome=\"failed\""], 1.0).await;
     assert_metric(&serving, "gc_last_run_successful", &[MAIN], 0.0).await;
-    // A collection could be made, and has too little to free.
+    // A collection is possible now, and has too little to free.
     std::fs::remove_file(broken).unwrap();
     change(&place, "    gc:\n", "    gc:\n      min_reclaimable: 1GiB\n");
     serving.until_logged(RELOADED).await;

@@ -1,17 +1,17 @@
-//! Registries that have another name, or another address, than the state remembers.
+//! Registries whose name or address differs from the state.
 
 use super::harness::{Commands, EACH_SECOND, Host, NEVER, Place, Serving, aged, fill, until};
 use crate::support::holding_proxy::{HoldingProxy, Upstream};
 use crate::support::push::Pusher;
 use crate::support::real_registry::RealRegistry;
 
-/// Gives the registry of this place another name.
+/// Renames the registry of this place.
 fn rename(place: &Place, old: &str, new: &str) {
     let text = std::fs::read_to_string(place.config()).unwrap();
     place.write(&text.replace(&format!("name: {old}\n"), &format!("name: {new}\n")));
 }
 
-/// A registry in which an old image was promoted after the first look, so that only the state knows that it is young.
+/// A registry in which an old image was promoted after the first scan, so that only the state knows the tag's age.
 async fn promoted(registry: &RealRegistry) -> Place {
     let pusher = Pusher::new(&registry.url());
     pusher.push("team/app", "v1", &aged("v1", 40).build()).await.unwrap();
@@ -52,7 +52,7 @@ async fn rename_with_a_new_address_needs_the_former_name() {
     let page = reqwest::get(&serving.url).await.unwrap().text().await.unwrap();
     assert!(page.contains(told), "{page}");
 
-    // Also after it was looked at under the new name.
+    // The same after a scan under the new name.
     place.write(&moved.replace("name: other\n", "name: other\n    was: main\n"));
     serving.until_metric("unknown_registries", &[], 0.0).await;
     serving.stop().await;

@@ -1,4 +1,4 @@
-//! What the configuration keeps secret is in no answer of the service, and not in its log.
+//! Secrets of the configuration: they are in no answer and not in the log.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -51,7 +51,7 @@ async fn secrets_are_in_no_answer_and_no_log() {
         let name = format!("registry=\"{name}\"");
         serving.until_at_least("runs_total", &[&name, "outcome=\"failed\""], 1.0).await;
     }
-    // A token that was written where its file should be is refused, and the page says that something was.
+    // A token in the place of its file name is refused, and the page shows an error without it.
     place.configure(EACH_SECOND, &registries, "admin_token: secret-literal-5\n");
     serving.until_metric("config_last_reload_successful", &[], 0.0).await;
     let secrets = ["secret-", &pair, &STANDARD.encode("bob:secret-password-1"), "the-right-one"];

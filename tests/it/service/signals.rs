@@ -1,4 +1,4 @@
-//! A service that is asked to stop.
+//! A service that a signal stops.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
@@ -11,7 +11,7 @@ use crate::support::docker_engine::{ContainerOptions, Engine};
 use crate::support::holding_proxy::{HoldingProxy, Upstream};
 use crate::support::regsweep::ProgramOutput;
 
-/// Asked to stop between two deletions: the one under way is finished, and nothing begins.
+/// Stopped between two deletions: the current one is finished, and no other starts.
 async fn in_a_run(signal: &str) {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
@@ -43,7 +43,7 @@ fn interrupted(place: &Place) -> Vec<u64> {
     if numbers[0] == numbers[1] { vec![numbers[0]] } else { numbers.to_vec() }
 }
 
-/// What the service tells of its last run.
+/// The last run as the API shows it.
 async fn last_run(serving: &Serving) -> serde_json::Value {
     let status = reqwest::get(format!("{}/api/v1/status", serving.url)).await.unwrap();
     let status: serde_json::Value = status.json().await.unwrap();
@@ -64,7 +64,7 @@ async fn interrupted_run_is_no_success_and_is_repeated_after_the_restart() {
     proxy.release();
     let (_, log) = serving.ended().await;
     assert!(log.contains("\"outcome\":\"interrupted\""), "{log}");
-    // Where the next time is far away, its first run begins by itself, and collects as well.
+    // If the next scheduled run is far away, the interrupted one is repeated, with its collection.
     place.configure(NEVER, &[lines], "");
     let serving = place.serve().await;
     serving.until_logged("the run that the last stop interrupted is repeated").await;
@@ -72,7 +72,7 @@ async fn interrupted_run_is_no_success_and_is_repeated_after_the_restart() {
     assert_eq!(serving.metric("runs_total", &[]).await, 1.0);
     filled.settled(&place, serving, &host.registry.host()).await;
     assert_eq!((place.total("deleted_manifests"), interrupted(&place)), (4, vec![1]));
-    // Once is enough.
+    // It is repeated once.
     let log = place.serve().await.stop().await;
     assert!(!log.contains("is repeated"), "{log}");
     assert_eq!(place.number("SELECT count(*) FROM run"), 2);
@@ -92,7 +92,7 @@ async fn interrupted_scan_is_not_shown_as_skipped() {
     serving.stop().await;
     proxy.release();
     assert_eq!((filled.left(), interrupted(&place)), (4, vec![1]));
-    // A registry without a schedule has runs only when somebody asks, so what was interrupted can be looked at.
+    // A registry without a schedule has runs only on request, so the interrupted one stays the last.
     let bare =
         std::fs::read_to_string(place.config()).unwrap().replace(&format!("schedule: '{EACH_SECOND}'\n"), "");
     place.write(&bare);
@@ -105,7 +105,7 @@ async fn interrupted_scan_is_not_shown_as_skipped() {
     );
     let page = reqwest::get(&serving.url).await.unwrap().text().await.unwrap();
     assert!(page.contains(">interrupted<") && !page.contains("another run was running"), "{page}");
-    // Nobody makes it up, so it is among what the page begins with; and it did nothing.
+    // It is not repeated, so the alerts of the page have it; and it changed nothing.
     let trouble = page.split("<dl").next().unwrap();
     assert!(trouble.contains("Needs attention") && trouble.contains(">interrupted<"), "{page}");
     assert_eq!(last["applied"], false, "{last}");
@@ -215,7 +215,7 @@ async fn sigterm_does_not_wait_for_an_unreachable_registry() {
     let place = Place::new(EACH_SECOND, &[format!("url: http://{closed}")]);
     let serving = place.serve().await;
     serving.until_at_least("runs_total", &["outcome=\"failed\""], 1.0).await;
-    // The next run finds that nothing has answered for so often, and waits for a minute.
+    // The next run finds the circuit breaker open and waits for a minute.
     tokio::time::sleep(Duration::from_secs(6)).await;
     let begin = Instant::now();
     let log = serving.stop().await;

@@ -18,7 +18,7 @@ impl Manager {
         Self { folder, socket }
     }
 
-    /// The next message that is not only a sign of life.
+    /// The next message that is not from the watchdog.
     fn next(&self) -> Vec<String> {
         loop {
             let message = self.any();
@@ -54,7 +54,7 @@ async fn systemd_is_notified_of_start_watchdog_reload_and_stop() {
     let uptime = uptime.split(' ').next().unwrap().parse::<f64>().unwrap();
     assert!((micros as f64 / 1e6 - uptime).abs() < 60.0, "{micros} {uptime}");
     assert_eq!(manager.next(), ["READY=1", "STATUS=enforcing: main"]);
-    // Also a file that is bad leaves a service that is ready.
+    // With an invalid file the service stays ready.
     place.write("mode: nonsense\n");
     assert_eq!(manager.next()[0], "RELOADING=1");
     assert_eq!(manager.next(), ["READY=1", "STATUS=enforcing: main"]);
@@ -73,7 +73,7 @@ async fn watchdog_of_another_process_is_ignored() {
     command.env("WATCHDOG_USEC", "3000000").env("WATCHDOG_PID", "1");
     let serving = place.serve_by(command).await;
     assert_eq!(manager.any()[0], "READY=1");
-    // What would have been said by its beats comes before this.
+    // A watchdog message would come before this one.
     serving.signal("HUP");
     assert_eq!(manager.any()[0], "RELOADING=1");
     serving.stop().await;
