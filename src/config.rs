@@ -4,6 +4,7 @@
 //! it knows nothing of the network, of plans, or of its callers.
 
 mod diagnostics;
+mod docker_defaults;
 mod env;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -15,6 +16,7 @@ mod validate;
 mod yaml;
 
 pub use diagnostics::{ConfigError, Problem};
+pub use docker_defaults::DockerDefaults;
 pub use env::Env;
 pub use load::{load, load_without_secrets, parse, read_bytes};
 pub use schedule::Schedule;

@@ -10,7 +10,6 @@ mod collection_times;
 mod collections;
 mod config_file;
 mod dispatcher;
-mod docker;
 mod history;
 mod interrupted_runs;
 mod job_queue;
@@ -40,8 +39,6 @@ use crate::http::{self, Clock, ServerLimits};
 use config_file::ConfigFile;
 use main_loop::{MainLoop, Signals};
 use service::Service;
-
-pub use docker::DockerDefaults;
 
 /// Serves until a signal stops it. `path` is the configuration file, which is loaded again when its content differs from
 /// `seen`.

@@ -9,8 +9,7 @@ use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 
 use super::args::{Selection, StateArguments};
-use crate::config::{Config, Env, Registry};
-use crate::daemon::DockerDefaults;
+use crate::config::{Config, DockerDefaults, Env, Registry};
 use crate::gc::{CollectionLocks, Collector};
 use crate::policy::Patterns;
 use crate::registry::{Reader, Retry};

@@ -8,8 +8,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 
-use super::docker::DockerDefaults;
-use crate::config::{self, Config};
+use crate::config::{self, Config, DockerDefaults};
 use crate::gc::{CollectionLocks, Collector};
 use crate::http::Clock;
 use crate::metrics::Metrics;

@@ -8,12 +8,11 @@ use chrono::{DateTime, Utc};
 
 use super::active_config::ActiveConfig;
 use super::collection_times::CollectionTimes;
-use super::docker::DockerDefaults;
 use super::history;
 use super::job_queue::JobQueues;
 use super::reachability::Reachability;
 use super::undo_queue::UndoQueue;
-use crate::config::{self, Config, Env};
+use crate::config::{self, Config, DockerDefaults, Env};
 use crate::gc::CollectionLocks;
 use crate::http::{Clock, StatusStore};
 use crate::metrics::Metrics;

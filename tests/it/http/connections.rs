@@ -194,7 +194,8 @@ async fn answer_that_takes_too_long_times_out() {
     // The service receives the request and never answers.
     let (admin, _asked) = Admin::new();
     admin.set_token(Some(SecretString::from("token")));
-    let address = server(ServerLimits { answer_timeout: Duration::from_millis(300), ..NO_LIMITS }, admin).await;
+    let address =
+        server(ServerLimits { answer_timeout: Duration::from_millis(300), ..NO_LIMITS }, admin).await;
     let request = reqwest::Client::new().post(format!("http://{address}/api/v1/run")).bearer_auth("token");
     let request = request.timeout(Duration::from_secs(60));
     let response = request.send().await.unwrap();

@@ -1,14 +1,14 @@
-//! Where the Docker Engine is, as the Docker command line finds it.
+//! The address of the Docker Engine from the environment, as the Docker command line finds it.
 
 use std::path::PathBuf;
 
-use crate::config::Env;
+use super::env::Env;
 
-/// Where the Docker Engine is where the configuration does not say it.
+/// The address of the Docker Engine if the configuration has none.
 pub struct DockerDefaults {
-    /// `$DOCKER_HOST`, else the usual socket.
+    /// `$DOCKER_HOST`, or the default socket.
     pub host: String,
-    /// The folder of the client's certificates, where `$DOCKER_TLS_VERIFY` asks for TLS.
+    /// The directory of the client's certificates, if `$DOCKER_TLS_VERIFY` requires TLS.
     pub certificates: Option<PathBuf>,
 }
 
