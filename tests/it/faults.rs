@@ -1,12 +1,12 @@
-//! Bad weather between regsweep and a real registry: whatever comes, nothing goes that should stay, what
-//! should go is gone after the next run in good weather, and the journal says exactly what was done.
+//! Faults between regsweep and a real registry: nothing is deleted that should be kept, what should be deleted is
+//! deleted by the next run without faults, and the journal says exactly what was done.
 //!
 //! Every test compares the storage and the access log of a real registry with what regsweep noted.
 
 mod deleting;
-mod down;
-mod gone;
 mod harness;
-mod mixed;
+mod outages;
+mod random;
 mod reading;
-mod time;
+mod timeouts;
+mod unreachable;

@@ -1,16 +1,16 @@
 //! What users must be able to trust, asserted on a real registry.
 //!
-//! Every test is a sentence. It starts a registry of its own, lets regsweep do something, and then looks
-//! at the registry's storage, at its access log and at what skopeo can pull: never only at what
+//! Every test is a sentence. It starts a registry of its own, lets regsweep do something, and then checks
+//! the registry's storage, its access log and what skopeo can pull: never only what
 //! regsweep says of itself.
 
 mod access;
 mod collection;
 mod damage;
-mod families;
-mod guards;
+mod dry_run;
 mod harness;
-mod looking;
-mod meanwhile;
+mod indexes;
+mod limits_and_protections;
+mod rechecks;
 mod referrers;
 mod stop;

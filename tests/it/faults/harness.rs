@@ -1,4 +1,4 @@
-//! A registry with something to keep and something to go, the weather before it, and regsweep.
+//! A registry with something to keep and something to delete, a fault proxy before it, and regsweep.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +19,7 @@ use crate::support::real_registry::RealRegistry;
 use crate::support::regsweep::OLD_TAGS_EXPIRE;
 
 /// Tries and waits that cost a test little time.
-pub(crate) const HASTY: Retry = Retry {
+pub(crate) const FAST_RETRY: Retry = Retry {
     attempts: 5,
     initial_backoff: Duration::from_millis(2),
     max_backoff: Duration::from_secs(2),
@@ -30,7 +30,7 @@ pub(crate) const HASTY: Retry = Retry {
 /// The path of the deletion by which a run finds out whether it may delete.
 const PROBE: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-pub(crate) struct World {
+pub(crate) struct Scenario {
     pub(crate) faults: FaultProxy,
     pub(crate) reader: Reader,
     pub(crate) state: State,
@@ -57,12 +57,12 @@ pub(crate) fn deletes(seen: &ProxiedRequest) -> bool {
     seen.method == "DELETE" && !seen.path.contains(PROBE)
 }
 
-impl World {
+impl Scenario {
     pub(crate) fn new() -> Self {
-        Self::with("", HASTY)
+        Self::with("", FAST_RETRY)
     }
 
-    /// With these lines more about the registry, and this patience.
+    /// With these lines more about the registry, and this retry.
     pub(crate) fn with(lines: &str, retry: Retry) -> Self {
         let registry = RealRegistry::start();
         let faults = FaultProxy::before(&registry.host(), |_| Fault::None);
@@ -132,7 +132,7 @@ impl World {
     }
 
     /// Runs until one does everything.
-    pub(crate) async fn run_to_the_end(&self) {
+    pub(crate) async fn run_until_done(&self) {
         while !self.run().await.is_ok_and(|done| done.report.outcome() == Outcome::Success) {}
     }
 
@@ -245,8 +245,8 @@ impl World {
         done.map(|logged| logged.path.trim_start_matches("/v2/").replace("/manifests/", "@")).collect()
     }
 
-    /// The next run, in good weather.
-    pub(crate) async fn then_good_weather(&self, case: &str) -> RunReport {
+    /// The next run, without faults.
+    pub(crate) async fn run_without_faults(&self, case: &str) -> RunReport {
         self.faults.refuse_connections(false);
         self.faults.stop_faults();
         let report = self.report().await;

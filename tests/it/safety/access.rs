@@ -37,19 +37,19 @@ fn check_not_ready(registry: &RealRegistry, message: &str) {
 }
 
 #[test]
-fn where_deletion_is_disabled_a_run_says_so_before_it_reads_anything() {
+fn disabled_deletion_is_reported_before_the_scan() {
     let registry = started(RealRegistry::options().delete_disabled());
     check_not_ready(&registry, "REGISTRY_STORAGE_DELETE_ENABLED=true");
 }
 
 #[test]
-fn where_everything_is_read_only_a_run_says_so_before_it_reads_anything() {
+fn read_only_registry_is_reported_before_the_scan() {
     let registry = started(RealRegistry::options().readonly());
     check_not_ready(&registry, "turn storage.maintenance.readonly off");
 }
 
 #[test]
-fn the_right_password_opens_a_registry_and_no_other_does() {
+fn password_is_required_and_checked() {
     let registry = started(RealRegistry::options().htpasswd("ann", "secret"));
     for (user, password) in [("ann", "wrong"), ("bob", "secret")] {
         let run = sweeper(&registry).basic(user, password).run(&["run"]).exits(1);
@@ -66,7 +66,7 @@ fn the_right_password_opens_a_registry_and_no_other_does() {
 }
 
 #[test]
-fn the_certificate_of_a_private_authority_is_trusted_where_it_is_named() {
+fn private_certificate_authority_is_trusted_where_it_is_configured() {
     let registry = started(RealRegistry::options().tls());
     let run = sweeper(&registry).run(&["run"]).exits(1);
     assert!(run.stderr.contains("ca_file trusts a private CA"), "{}", run.stderr);
@@ -76,7 +76,7 @@ fn the_certificate_of_a_private_authority_is_trusted_where_it_is_named() {
 }
 
 #[test]
-fn a_registry_can_stand_below_a_path_with_all_of_it_at_once() {
+fn registry_below_a_path_works_with_tls_and_password() {
     let options = RealRegistry::options().prefix("/some/where/").htpasswd("ann", "secret").tls();
     let registry = started(options.max_entries(1));
     for repository in ["other", "team/app"] {
@@ -96,7 +96,7 @@ fn a_registry_can_stand_below_a_path_with_all_of_it_at_once() {
 }
 
 #[test]
-fn a_registry_that_is_not_there_is_a_failure() {
+fn unreachable_registry_is_a_failure() {
     let mut registry = started(RealRegistry::options());
     registry.stop();
     let run = sweeper(&registry).run(&["run"]).exits(1);

@@ -35,7 +35,7 @@ fn blobs(contents: &[(String, Content)]) -> BTreeSet<Vec<u8>> {
 }
 
 #[test]
-fn after_a_run_and_a_collection_what_is_kept_is_whole_and_the_rest_is_freed() {
+fn kept_images_are_complete_after_a_collection() {
     let mut registry = RealRegistry::options().cache().start();
     let (kept, expired) = (everything("keep"), everything("old"));
     for (tag, content) in kept.iter().chain(&expired) {

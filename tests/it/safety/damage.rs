@@ -11,25 +11,28 @@ use crate::support::real_registry::RealRegistry;
 use crate::support::regsweep::Regsweep;
 
 #[test]
-fn a_tag_without_a_manifest_stops_nobody_and_saves_nobody() {
+fn dangling_tag_neither_fails_the_run_nor_keeps_an_image() {
     let registry = RealRegistry::start();
     let (kept, expired, other) = (image("kept"), image("expired"), image("other"));
     registry.store().write("app", &["keep"], &kept);
     registry.store().write("app", &["old"], &expired);
-    registry.store().write_dangling_tag("app", "old-ghost");
-    registry.store().write_dangling_tag("app", "keep-ghost");
+    registry.store().write_dangling_tag("app", "old-dangling");
+    registry.store().write_dangling_tag("app", "keep-dangling");
     registry.store().write("other", &["old"], &other);
     let plan = sweeper(&registry).run(&["plan", "--output", "json"]).exits(0);
-    assert_eq!(plan.json()["repositories"][0]["dangling_tags"].to_string(), r#"["keep-ghost","old-ghost"]"#);
+    assert_eq!(
+        plan.json()["repositories"][0]["dangling_tags"].to_string(),
+        r#"["keep-dangling","old-dangling"]"#
+    );
     let run = sweeper(&registry).run(&["run", "--output", "json"]).exits(0);
-    let doomed: BTreeSet<String> = &named("app", [&expired]) | &named("other", [&other]);
-    assert_eq!(run.deleted(), doomed);
+    let to_delete: BTreeSet<String> = &named("app", [&expired]) | &named("other", [&other]);
+    assert_eq!(run.deleted(), to_delete);
     assert_holds(&registry, "app", &[("keep", &kept)]);
     assert_all_pullable(&registry);
 }
 
 #[test]
-fn a_dangling_tag_takes_no_place_from_an_image_that_can_be_pulled() {
+fn dangling_tag_does_not_count_for_a_rule() {
     let registry = RealRegistry::start();
     let of = |year: u32| Image::new("app").created(format!("{year}-01-01T00:00:00Z")).layer("x").build();
     let (oldest, older, newest) = (of(2020), of(2021), of(2022));
@@ -54,7 +57,7 @@ fn a_dangling_tag_takes_no_place_from_an_image_that_can_be_pulled() {
 }
 
 #[test]
-fn an_index_whose_child_is_missing_loses_nothing_more() {
+fn index_with_a_missing_child_keeps_its_other_children() {
     let registry = RealRegistry::start();
     let [there, missing, other] = ["there", "missing", "other"].map(image);
     let kept = Index::oci().child(&there).missing_child(&missing).build();
@@ -67,7 +70,7 @@ fn an_index_whose_child_is_missing_loses_nothing_more() {
 }
 
 #[test]
-fn a_repository_with_a_corrupted_manifest_is_left_alone_and_reported() {
+fn corrupted_manifest_keeps_its_repository_and_is_reported() {
     let registry = RealRegistry::start();
     let [expired, broken, other, kept] = ["expired", "broken", "other", "kept"].map(image);
     registry.store().write("app", &["old"], &expired);
@@ -91,7 +94,7 @@ fn a_repository_with_a_corrupted_manifest_is_left_alone_and_reported() {
 }
 
 #[test]
-fn a_repository_with_a_corrupted_child_is_left_alone() {
+fn corrupted_child_keeps_its_repository() {
     let registry = RealRegistry::start();
     let [broken, expired, kept] = ["broken", "expired", "kept"].map(image);
     let index = Index::oci().child(&broken).build();
@@ -105,7 +108,7 @@ fn a_repository_with_a_corrupted_child_is_left_alone() {
 }
 
 #[test]
-fn an_image_whose_configuration_is_missing_is_kept() {
+fn image_with_a_missing_configuration_is_kept() {
     let registry = RealRegistry::start();
     let [hollow, child, expired] = ["hollow", "child", "expired"].map(image);
     let index = Index::oci().child(&child).child(&image("other")).build();
@@ -124,7 +127,7 @@ fn an_image_whose_configuration_is_missing_is_kept() {
 }
 
 #[test]
-fn a_catalog_in_small_pages_is_read_to_its_end() {
+fn catalog_in_small_pages_is_read_to_its_end() {
     let registry = RealRegistry::options().max_entries(7).start();
     for number in 0..40 {
         let repository = format!("team{}/app{number}", number % 3);
@@ -142,22 +145,22 @@ fn a_catalog_in_small_pages_is_read_to_its_end() {
 const NESTED: [&str; 6] = ["1z", "a/1x", "a", "a/b", "b", "c/d"];
 
 #[test]
-fn a_catalog_that_ends_early_hides_next_to_nothing_and_loses_nothing() {
+fn catalog_that_ends_early_deletes_nothing_too_much() {
     for entries in [1, 2, 3, 4, 5, 6, 7, 1000] {
         let registry = RealRegistry::options().max_entries(entries).start();
         let kept = image("kept");
-        let mut doomed = BTreeSet::new();
+        let mut to_delete = BTreeSet::new();
         for repository in NESTED {
             let expired = image(repository);
             registry.store().write(repository, &["old"], &expired);
             registry.store().write(repository, &["keep"], &kept);
             if repository != "a" || entries > 2 {
-                doomed.extend(named(repository, [&expired]));
+                to_delete.extend(named(repository, [&expired]));
             }
         }
         let before = stored_manifests(&registry);
         let run = sweeper(&registry).run(&["run", "--output", "json"]).exits(0);
-        assert_eq!(run.deleted(), doomed, "{entries}");
-        assert_eq!(stored_manifests(&registry), &before - &doomed, "{entries}");
+        assert_eq!(run.deleted(), to_delete, "{entries}");
+        assert_eq!(stored_manifests(&registry), &before - &to_delete, "{entries}");
     }
 }

@@ -1,4 +1,4 @@
-//! What the tests start from and what they look at afterwards.
+//! What the tests start from and what they check afterwards.
 
 use std::collections::BTreeSet;
 

@@ -12,7 +12,7 @@ fn signature(about: &Content) -> (String, Content) {
 }
 
 #[test]
-fn a_signature_goes_with_an_expired_image_and_stays_with_a_kept_one() {
+fn signature_is_kept_or_deleted_with_its_image() {
     let registry = RealRegistry::start();
     let (kept, expired) = (image("kept"), image("expired"));
     registry.store().write("app", &["keep"], &kept);
@@ -27,7 +27,7 @@ fn a_signature_goes_with_an_expired_image_and_stays_with_a_kept_one() {
 }
 
 #[test]
-fn the_signature_of_a_child_shares_the_fate_of_the_child() {
+fn signature_of_a_child_is_kept_or_deleted_with_the_child() {
     let registry = RealRegistry::start();
     let [shared, alone, other] = ["shared", "alone", "other"].map(image);
     let expired = Index::oci().child(&shared).child(&alone).build();
@@ -43,7 +43,7 @@ fn the_signature_of_a_child_shares_the_fate_of_the_child() {
     assert_all_pullable(&registry);
 }
 
-/// Somebody else deletes a manifest.
+/// Another client deletes a manifest.
 fn delete(registry: &RealRegistry, content: &Content) {
     let url = format!("{}/v2/app/manifests/{}", registry.url(), content.digest);
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -52,7 +52,7 @@ fn delete(registry: &RealRegistry, content: &Content) {
 }
 
 #[test]
-fn an_orphaned_signature_goes_where_nothing_protects_it() {
+fn orphaned_signature_is_deleted_where_nothing_protects_it() {
     let registry = RealRegistry::start();
     let (kept, lost) = (image("kept"), image("lost"));
     let (tag, orphan) = signature(&lost);
@@ -78,7 +78,7 @@ fn an_orphaned_signature_goes_where_nothing_protects_it() {
 }
 
 #[test]
-fn an_orphan_stays_while_it_is_young_or_nobody_knows_its_age() {
+fn orphaned_signature_is_kept_while_young_or_of_unknown_age() {
     let registry = RealRegistry::start();
     let (kept, lost) = (image("kept"), image("lost"));
     let dated = |when: String| Artifact::signature(&lost.digest).annotation(CREATED, &when).build();
@@ -119,7 +119,7 @@ fn signed_elsewhere(count: usize) -> (RealRegistry, Vec<(String, Content)>) {
 }
 
 #[test]
-fn signatures_of_images_in_another_repository_go_only_by_the_rules_for_images() {
+fn signature_of_an_image_elsewhere_is_deleted_only_by_rules() {
     let (registry, signatures) = signed_elsewhere(12);
     let all: Vec<(&str, &Content)> =
         signatures.iter().map(|(tag, content)| (tag.as_str(), content)).collect();
@@ -149,7 +149,7 @@ fn signatures_of_images_in_another_repository_go_only_by_the_rules_for_images() 
 }
 
 #[test]
-fn a_signature_of_an_image_elsewhere_takes_no_place_from_an_image() {
+fn signature_of_an_image_elsewhere_does_not_count_for_a_rule() {
     let registry = RealRegistry::start();
     let kept = image("kept");
     let when = "2024-01-01T00:00:00Z";
@@ -167,7 +167,7 @@ fn a_signature_of_an_image_elsewhere_takes_no_place_from_an_image() {
 }
 
 #[test]
-fn an_attestation_lives_and_dies_with_the_index_that_lists_it() {
+fn attestation_is_kept_or_deleted_with_its_index() {
     let registry = RealRegistry::start();
     let with_provenance = |name: &str| {
         let image = image(name);
@@ -183,7 +183,7 @@ fn an_attestation_lives_and_dies_with_the_index_that_lists_it() {
 }
 
 #[test]
-fn what_a_fallback_index_lists_lives_and_dies_with_its_subject() {
+fn referrers_of_a_fallback_index_are_kept_or_deleted_with_their_subject() {
     let registry = RealRegistry::start();
     let (kept, expired) = (image("kept"), image("expired"));
     let referrers = |subject: &Content| {
@@ -203,7 +203,7 @@ fn what_a_fallback_index_lists_lives_and_dies_with_its_subject() {
 }
 
 #[test]
-fn what_is_about_a_kept_image_stays_even_if_an_expired_index_lists_it() {
+fn referrer_of_a_kept_image_is_kept_even_in_an_expired_index() {
     let registry = RealRegistry::start();
     let (kept, other) = (image("kept"), image("other"));
     let sbom = Artifact::referrer("sbom", "application/spdx+json", &kept).build();

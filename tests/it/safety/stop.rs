@@ -34,7 +34,7 @@ fn send(signal: &str, child: &Child) {
 }
 
 #[test]
-fn a_terminated_run_stops_between_two_deletions_and_the_next_one_completes_it() {
+fn terminated_run_stops_between_two_deletions_and_the_next_completes_it() {
     let registry = registry();
     let proxy = HoldingProxy::before(&registry.host(), 3);
     let regsweep = Regsweep::new(&proxy.url(), OLD_TAGS_EXPIRE);
@@ -50,7 +50,7 @@ fn a_terminated_run_stops_between_two_deletions_and_the_next_one_completes_it() 
     proxy.release();
     stderr.read_to_string(&mut line).unwrap();
     let run = ProgramOutput::from(child.wait_with_output().unwrap()).exits(1);
-    // The third deletion was under way, and the fourth completes its family.
+    // The third deletion was under way, and the fourth completes the index with its children.
     assert_eq!(run.deleted().len(), 4);
     assert_eq!(deletions(&registry).len(), 4);
     assert_eq!(stored_manifests(&registry).len(), 1 + 12 - 4);
@@ -68,7 +68,7 @@ fn a_terminated_run_stops_between_two_deletions_and_the_next_one_completes_it() 
 }
 
 #[test]
-fn a_killed_run_leaves_what_is_kept_whole() {
+fn killed_run_leaves_kept_images_complete() {
     let registry = registry();
     let proxy = HoldingProxy::before(&registry.host(), 6);
     let regsweep = Regsweep::new(&proxy.url(), OLD_TAGS_EXPIRE);

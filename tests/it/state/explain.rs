@@ -3,7 +3,7 @@
 use regsweep::state::State;
 use serde_json::{Value, json};
 
-use super::harness::{FORTNIGHT, image, list, place, run};
+use super::harness::{KEEP_14_DAYS, image, list, place, run};
 use crate::service::harness::Place;
 use crate::support::image::{Artifact, Content, Image, Index};
 use crate::support::real_registry::RealRegistry;
@@ -15,7 +15,7 @@ fn evidence(json: &Value) -> Vec<(String, String)> {
     list(&json["evidence"]).iter().map(|one| (text(&one["source"]), text(&one["weight"]))).collect()
 }
 
-/// Asserts what is told, in both forms, and how old that makes the image: in hours, if anybody knows.
+/// Asserts the evidence, in both output forms, and the age of the image in hours, if it is known.
 fn check(place: &Place, tag: &str, expected: &[(&str, &str)], hours: Option<i64>) -> String {
     let name = format!("app:{tag}");
     let json = run(place, &["explain", &name, "--output", "json"]).exits(0).json();
@@ -41,9 +41,9 @@ fn check(place: &Place, tag: &str, expected: &[(&str, &str)], hours: Option<i64>
 }
 
 #[test]
-fn every_evidence_is_shown_and_what_counts_is_marked() {
+fn explain_shows_all_evidence_and_marks_what_counts() {
     let registry = RealRegistry::start();
-    let place = place(&format!("url: {}", registry.url()), FORTNIGHT);
+    let place = place(&format!("url: {}", registry.url()), KEEP_14_DAYS);
     drop(State::open(&place.state_dir()).unwrap());
     let made = |name: &str, moment: &str| Image::new(name).created(moment).build();
     let write = |tag: &str, content: &Content| registry.store().write("app", &[tag], content);
@@ -63,7 +63,7 @@ fn every_evidence_is_shown_and_what_counts_is_marked() {
     write("new-undated", &Image::new("new undated").undated().build());
     run(&place, &["plan"]).exits(0);
 
-    // What was there at the first look is as old as it says.
+    // An image found by the first scan is as old as it says.
     let first_look = [("first-scan", "too-recent")];
     let shown = check(&place, "undated", &first_look, None);
     assert!(shown.contains("it was there at the first scan, "), "{shown}");
@@ -81,7 +81,7 @@ fn every_evidence_is_shown_and_what_counts_is_marked() {
     assert!(shown.contains("its youngest child says it was created "), "{shown}");
     assert!(shown.contains("(the image may be older: better evidence counts)"), "{shown}");
 
-    // What came later is as old as that.
+    // An image found later is as old as its first observation.
     let noticed = [("created", "outdated"), ("noticed", "counts")];
     for tag in ["new", "promoted", "old", "retagged"] {
         let shown = check(&place, tag, &noticed, Some(0));
@@ -92,7 +92,7 @@ fn every_evidence_is_shown_and_what_counts_is_marked() {
     check(&place, "new-reproducible", &[("created", "too-old"), ("noticed", "counts")], Some(0));
     check(&place, "new-undated", &[("noticed", "counts")], Some(0));
 
-    // Asked about the past, it does not make up looks of then.
+    // For a moment in the past there are no observations.
     for tag in ["undated", "new-undated"] {
         let asked = ["explain", &format!("app:{tag}"), "--at", "2026-01-01T00:00:00Z"];
         let json = run(&place, &[&asked[..], &["--output", "json"]].concat()).exits(0).json();
@@ -106,9 +106,9 @@ fn every_evidence_is_shown_and_what_counts_is_marked() {
 }
 
 #[test]
-fn without_a_state_an_image_is_as_old_as_it_says() {
+fn explain_without_a_state_believes_the_creation_date() {
     let registry = RealRegistry::start();
-    let place = place(&format!("url: {}", registry.url()), FORTNIGHT);
+    let place = place(&format!("url: {}", registry.url()), KEEP_14_DAYS);
     registry.store().write("app", &["old"], &image("old"));
     registry.store().write("app", &["undated"], &Image::new("undated").undated().build());
     let json = run(&place, &["explain", "app:old", "--output", "json"]).exits(0).json();

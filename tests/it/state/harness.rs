@@ -1,4 +1,4 @@
-//! What the tests start from and what they look at afterwards.
+//! What the tests start from and what they check afterwards.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -23,7 +23,7 @@ pub(crate) use crate::support::regsweep::OLD_TAGS_EXPIRE;
 use crate::support::regsweep::ProgramOutput;
 
 /// Everything is judged by its age.
-pub(crate) const FORTNIGHT: &str = "\
+pub(crate) const KEEP_14_DAYS: &str = "\
 protect: { newer_than: 0s, at_least: 0 }
 limits: { max_percent: 100 }
 policies:
@@ -163,8 +163,8 @@ pub(crate) fn requests_since(registry: &RealRegistry, before: usize) -> Vec<Logg
     }
 }
 
-/// Looks at one registry at any moment; every look opens the state and closes it, as the program does.
-pub(crate) struct Looker {
+/// Scans one registry at any moment; each scan opens the state and closes it, as the program does.
+pub(crate) struct Scanner {
     _folder: tempfile::TempDir,
     pub(crate) config: Config,
     reader: Reader,
@@ -175,7 +175,7 @@ pub(crate) fn day(number: i64) -> DateTime<Utc> {
     "2026-03-01T12:00:00Z".parse::<DateTime<Utc>>().unwrap() + TimeDelta::days(number)
 }
 
-impl Looker {
+impl Scanner {
     pub(crate) fn new(url: &str, rules: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let tls = "tls: { insecure_skip_verify: true }";
@@ -210,17 +210,17 @@ impl Looker {
     }
 
     /// The plan of that moment.
-    pub(crate) async fn look(&self, at: DateTime<Utc>) -> Plan {
+    pub(crate) async fn plan_at(&self, at: DateTime<Utc>) -> Plan {
         let state = self.open();
         scan_and_plan(self.registry_context(&state, &move || at), &(), async |_| Ok(None)).await.unwrap().plan
     }
 
     /// The digests that would go at that moment.
     pub(crate) async fn to_delete(&self, at: DateTime<Utc>) -> BTreeSet<String> {
-        let plan = self.look(at).await;
+        let plan = self.plan_at(at).await;
         assert_eq!(plan.failures, []);
-        let doomed = plan.repositories.iter().flat_map(RepositoryPlan::deletions);
-        doomed.map(|planned| planned.digest.to_string()).collect()
+        let expired = plan.repositories.iter().flat_map(RepositoryPlan::deletions);
+        expired.map(|planned| planned.digest.to_string()).collect()
     }
 
     /// What is planned for each manifest of a repository, with everything that is known.

@@ -10,14 +10,14 @@ use super::harness::{
     OLD_TAGS_EXPIRE, assert_all_pullable, expected_content, history, image, list, place, rewrite, run, text,
 };
 use crate::service::harness::Place;
-use crate::state::tap::{Step, Tap};
+use crate::state::interrupting_proxy::{InterruptingProxy, Step};
 use crate::support::image::{Artifact, Content, Image, Index, signature_tag};
 use crate::support::real_registry::RealRegistry;
 use crate::support::store::RepositoryContent;
 
 /// A registry with something to keep, and six manifests to delete: an index with two children and a
 /// signature, and two images.
-pub(crate) struct Doomed {
+pub(crate) struct Scenario {
     pub(crate) registry: RealRegistry,
     pub(crate) kept: [(&'static str, Content); 2],
     pub(crate) before: RepositoryContent,
@@ -25,7 +25,7 @@ pub(crate) struct Doomed {
     pub(crate) index: Content,
 }
 
-impl Doomed {
+impl Scenario {
     pub(crate) fn new() -> Self {
         let registry = RealRegistry::start();
         let named = |name: &str, year: u32| Image::new(name).created(format!("{year}-01-01T00:00:00Z"));
@@ -53,9 +53,9 @@ impl Doomed {
 
     /// A place in which a run was killed at this step.
     pub(crate) fn killed(&self, step: Step) -> Place {
-        let tap = Tap::before(&self.registry.host(), step);
-        let place = place(&format!("url: {}", tap.url()), OLD_TAGS_EXPIRE);
-        kill(&place, &["run"], &tap);
+        let proxy = InterruptingProxy::before(&self.registry.host(), step);
+        let place = place(&format!("url: {}", proxy.url()), OLD_TAGS_EXPIRE);
+        kill(&place, &["run"], &proxy);
         rewrite(&place, &format!("url: {}", self.registry.url()), OLD_TAGS_EXPIRE);
         place
     }
@@ -100,7 +100,7 @@ impl Doomed {
         for number in if latest_first { ["2", "1"] } else { ["1", "2"] } {
             // The one may have brought all of the other.
             let undone = run(&place, &["undo", number]);
-            let nothing = undone.stderr.contains("there is nothing of run");
+            let nothing = undone.stderr.contains("deleted nothing that can be restored");
             assert_eq!(undone.code, Some(i32::from(nothing)), "{step:?}: {}", undone.stderr);
         }
         assert_eq!(self.now(), self.before, "{step:?}");
@@ -108,11 +108,11 @@ impl Doomed {
     }
 }
 
-/// Runs the program until it comes to the step of the tap, and kills it there.
-pub(crate) fn kill(place: &Place, arguments: &[&str], tap: &Tap) {
+/// Runs the program until it comes to the step of the proxy, and kills it there.
+pub(crate) fn kill(place: &Place, arguments: &[&str], proxy: &InterruptingProxy) {
     let mut command = place.command(arguments);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    tap.wait();
+    proxy.wait();
     child.kill().unwrap();
     assert_eq!(child.wait().unwrap().code(), None);
 }
@@ -131,22 +131,22 @@ fn unanswered(runs: &[Value]) -> usize {
 }
 
 #[test]
-fn a_run_that_is_killed_before_a_deletion_reaches_the_registry() {
-    let doomed = Doomed::new();
-    (1..=6).for_each(|number| doomed.check(Step::Sent(number), number % 2 == 0));
-    assert_all_pullable(&doomed.registry);
+fn run_killed_before_a_deletion_arrives_is_completed_by_the_next() {
+    let scenario = Scenario::new();
+    (1..=6).for_each(|number| scenario.check(Step::Sent(number), number % 2 == 0));
+    assert_all_pullable(&scenario.registry);
 }
 
 #[test]
-fn a_run_that_is_killed_before_the_answer_arrives() {
-    let doomed = Doomed::new();
-    (1..=6).for_each(|number| doomed.check(Step::Done(number), number % 2 == 1));
-    assert_all_pullable(&doomed.registry);
+fn run_killed_before_an_answer_arrives_is_completed_by_the_next() {
+    let scenario = Scenario::new();
+    (1..=6).for_each(|number| scenario.check(Step::Done(number), number % 2 == 1));
+    assert_all_pullable(&scenario.registry);
 }
 
 #[test]
-fn a_run_that_is_killed_between_two_deletions() {
-    let doomed = Doomed::new();
-    (1..=5).for_each(|number| doomed.check(Step::Answered(number), number % 2 == 0));
-    assert_all_pullable(&doomed.registry);
+fn run_killed_between_two_deletions_is_completed_by_the_next() {
+    let scenario = Scenario::new();
+    (1..=5).for_each(|number| scenario.check(Step::Answered(number), number % 2 == 0));
+    assert_all_pullable(&scenario.registry);
 }

@@ -7,7 +7,7 @@ use regsweep::state::State;
 use rusqlite::Connection;
 use serde_json::json;
 
-use super::harness::{FORTNIGHT, Looker, day, expected_content, image, place, run, verdict};
+use super::harness::{KEEP_14_DAYS, Scanner, day, expected_content, image, place, run, verdict};
 use crate::service::harness::Place;
 use crate::support::fake_registry::{FakeRegistry, Personality};
 use crate::support::image::{Artifact, Content, Image};
@@ -29,7 +29,7 @@ const LOSSES: [(&str, Loss); 4] = [
     }),
 ];
 
-/// Does it to the state in this folder, which nobody holds.
+/// Damages the state in this folder, which no process uses.
 fn lose(state: &Path, how: Loss) {
     for beside in ["state.sqlite-wal", "state.sqlite-shm"] {
         assert!(fs::remove_file(state.join(beside)).is_err() || beside.ends_with("shm"), "{beside}");
@@ -37,17 +37,17 @@ fn lose(state: &Path, how: Loss) {
     how(&state.join("state.sqlite"));
 }
 
-/// The contents of the files that were set aside, without what SQLite makes beside them when it looks.
+/// The contents of the files that were set hidden, without the files that SQLite creates beside them.
 fn set_aside(state: &Path) -> Vec<Vec<u8>> {
     let mut found: Vec<PathBuf> = fs::read_dir(state).unwrap().map(|one| one.unwrap().path()).collect();
     let is_whole =
-        |path: &str| path.contains(".set-aside-") && !path.ends_with("-wal") && !path.ends_with("-shm");
+        |path: &str| path.contains(".set-hidden-") && !path.ends_with("-wal") && !path.ends_with("-shm");
     found.retain(|path| is_whole(path.to_str().unwrap()));
     found.sort();
     found.into_iter().map(|path| fs::read(path).unwrap()).collect()
 }
 
-/// Images of every kind of age. `promoted` comes between the first look and the next.
+/// Images of every kind of age. `promoted` is pushed between the first scan and the next.
 fn images() -> Vec<(&'static str, Content)> {
     let made = |name: &str, moment: String| Image::new(name).created(moment).build();
     vec![
@@ -61,21 +61,21 @@ fn images() -> Vec<(&'static str, Content)> {
 }
 
 #[tokio::test]
-async fn nothing_goes_sooner_for_a_lost_memory() {
+async fn lost_state_deletes_nothing_sooner() {
     let fake = FakeRegistry::start(Personality::V2_8);
     let images = images();
     for (tag, content) in &images[1..] {
         fake.push("app", tag, content);
     }
-    let intact = Looker::new(&fake.url(), FORTNIGHT);
+    let intact = Scanner::new(&fake.url(), KEEP_14_DAYS);
     let state = intact.config.state_dir.clone();
-    intact.look(day(0)).await;
+    intact.plan_at(day(0)).await;
     fake.push("app", "promoted", &images[0].1);
-    intact.look(day(1)).await;
-    let copies: Vec<Looker> = LOSSES
+    intact.plan_at(day(1)).await;
+    let copies: Vec<Scanner> = LOSSES
         .iter()
         .map(|(_, how)| {
-            let copy = Looker::new(&fake.url(), FORTNIGHT);
+            let copy = Scanner::new(&fake.url(), KEEP_14_DAYS);
             fs::create_dir(&copy.config.state_dir).unwrap();
             for name in ["state.sqlite", "lock"] {
                 fs::copy(state.join(name), copy.config.state_dir.join(name)).unwrap();
@@ -86,19 +86,19 @@ async fn nothing_goes_sooner_for_a_lost_memory() {
         .collect();
     let (mut gone, mut first_promoted) = (Vec::new(), None);
     for number in 5..40 {
-        let doomed = intact.to_delete(day(number)).await;
-        assert!(doomed.contains(&images[1].1.digest));
-        if doomed.contains(&images[0].1.digest) {
+        let expired = intact.to_delete(day(number)).await;
+        assert!(expired.contains(&images[1].1.digest));
+        if expired.contains(&images[0].1.digest) {
             first_promoted = first_promoted.or(Some(number));
         }
         for ((name, _), copy) in LOSSES.iter().zip(&copies) {
             let without = copy.to_delete(day(number)).await;
-            assert!(without.is_subset(&doomed), "{name} on day {number}: {without:?} {doomed:?}");
+            assert!(without.is_subset(&expired), "{name} on day {number}: {without:?} {expired:?}");
             let all = images.iter().filter(|(_, content)| without.contains(&content.digest));
             gone.push((number, *name, all.map(|(tag, _)| *tag).collect::<Vec<_>>()));
         }
     }
-    // Nor are they kept for ever. All are as if pushed at the first look on day 5.
+    // Nor are they kept for ever: all count as pushed at the first scan on day 5.
     for (name, _) in LOSSES {
         let first = |tag: &str| {
             let with = gone.iter().find(|(_, loss, tags)| *loss == name && tags.contains(&tag));
@@ -107,13 +107,13 @@ async fn nothing_goes_sooner_for_a_lost_memory() {
         let expected = ["promoted", "old", "young", "reproducible", "undated", "chart"].map(first);
         assert_eq!(expected, [19, 19, 19, 35, 35, 35].map(Some), "{name}");
     }
-    // With the memory, the promoted one goes two weeks after it was promoted, and the old one at once.
+    // With its scan history, the promoted one is deleted two weeks after it was promoted, and the old one at once.
     assert_eq!(first_promoted, Some(15));
 }
 
 /// A place with a state that remembers one old image, which goes.
 fn remembered(registry: &RealRegistry) -> Place {
-    let place = place(&format!("url: {}", registry.url()), FORTNIGHT);
+    let place = place(&format!("url: {}", registry.url()), KEEP_14_DAYS);
     drop(State::open(&place.state_dir()).unwrap());
     registry.store().write("app", &["old"], &image("old"));
     let plan = run(&place, &["plan", "--all", "--output", "json"]).exits(0);
@@ -122,7 +122,7 @@ fn remembered(registry: &RealRegistry) -> Place {
 }
 
 #[test]
-fn the_program_says_that_its_memory_was_lost_and_keeps_what_it_finds() {
+fn lost_state_is_reported_and_its_file_is_kept() {
     let registry = RealRegistry::start();
     for (name, how) in LOSSES {
         for command in ["plan", "run"] {
@@ -138,7 +138,7 @@ fn the_program_says_that_its_memory_was_lost_and_keeps_what_it_finds() {
             );
             assert!(ran.stderr.contains("Nothing is deleted sooner for it"), "{name}: {}", ran.stderr);
             if command == "plan" {
-                // It only looks, and tells what the run will make of it.
+                // A plan reports what the next run will do about it.
                 assert_eq!(
                     (&ran.json()["scan_history"], ran.to_delete().len()),
                     (&json!("lost"), 0),
@@ -167,7 +167,7 @@ fn the_program_says_that_its_memory_was_lost_and_keeps_what_it_finds() {
 }
 
 #[test]
-fn a_state_of_a_later_version_is_left_as_it_is() {
+fn state_of_a_later_version_is_left_unchanged() {
     let registry = RealRegistry::start();
     let place = remembered(&registry);
     let file = place.state_dir().join("state.sqlite");
@@ -182,7 +182,7 @@ fn a_state_of_a_later_version_is_left_as_it_is() {
         assert!(ran.stderr.contains(&said), "{arguments:?}: {}", ran.stderr);
         assert!(ran.stderr.contains("`state_dir`"), "{}", ran.stderr);
     }
-    // Who only looks says it, and does without.
+    // A plan reports it and goes on without the state.
     let plan = run(&place, &["plan"]).exits(0);
     assert!(plan.stderr.contains("was written by a later regsweep"), "{}", plan.stderr);
     assert_eq!(fs::read(&file).unwrap(), before);
@@ -191,32 +191,32 @@ fn a_state_of_a_later_version_is_left_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_tag_that_points_elsewhere_after_a_loss_is_no_news_of_age() {
+async fn moved_tag_after_a_loss_is_no_evidence_of_age() {
     let fake = FakeRegistry::start(Personality::V2_8);
     let [first, second] = ["first", "second"].map(image);
     fake.push("app", "latest", &first);
-    let looker = Looker::new(&fake.url(), FORTNIGHT);
-    looker.look(day(0)).await;
-    lose(&looker.config.state_dir, LOSSES[0].1);
+    let scanner = Scanner::new(&fake.url(), KEEP_14_DAYS);
+    scanner.plan_at(day(0)).await;
+    lose(&scanner.config.state_dir, LOSSES[0].1);
     fake.push("app", "latest", &second);
-    looker.look(day(5)).await;
-    // Pushed while nobody remembered: it may be of day 5, and goes two weeks after that.
-    let planned = looker.inspect("app", day(18)).await;
+    scanner.plan_at(day(5)).await;
+    // Pushed while there was no scan history: it counts as pushed on day 5, and is deleted two weeks later.
+    let planned = scanner.inspect("app", day(18)).await;
     assert_eq!(verdict(&planned, &second).1, ["newer-than"]);
-    assert_eq!(looker.to_delete(day(19)).await.len(), 1);
+    assert_eq!(scanner.to_delete(day(19)).await.len(), 1);
 }
 
 #[tokio::test]
-async fn a_clock_that_was_ahead_at_the_first_look_takes_no_youth_from_what_is_promoted() {
+async fn clock_ahead_at_the_first_scan_makes_no_promoted_image_older() {
     let registry = RealRegistry::start();
     let [old, promoted] = ["old", "promoted"].map(image);
     registry.store().write("app", &["old"], &old);
-    let looker = Looker::new(&registry.url(), FORTNIGHT);
-    looker.look(day(365)).await;
+    let scanner = Scanner::new(&registry.url(), KEEP_14_DAYS);
+    scanner.plan_at(day(365)).await;
     registry.store().write("app", &["promoted"], &promoted);
-    assert_eq!(looker.to_delete(day(1)).await, [old.digest.clone()].into());
-    let run = looker.run(day(14)).await.unwrap();
+    assert_eq!(scanner.to_delete(day(1)).await, [old.digest.clone()].into());
+    let run = scanner.run(day(14)).await.unwrap();
     assert_eq!(run.report.deleted.len(), 1);
     assert_eq!(registry.store().repository("app"), expected_content(&[("promoted", &promoted)]));
-    assert_eq!(looker.to_delete(day(15)).await, [promoted.digest].into());
+    assert_eq!(scanner.to_delete(day(15)).await, [promoted.digest].into());
 }

@@ -34,7 +34,7 @@ fn undo(place: &Place, arguments: &[&str]) -> Value {
 }
 
 #[tokio::test]
-async fn an_undone_run_never_was() {
+async fn undo_restores_everything_byte_for_byte() {
     let registry = RealRegistry::start();
     let all = fill(&registry);
     let (before, bytes) = (registry.store().contents(), served(&registry).await);
@@ -76,7 +76,7 @@ async fn an_undone_run_never_was() {
 }
 
 #[tokio::test]
-async fn one_image_comes_back_with_all_that_belongs_to_it_and_nothing_else() {
+async fn undo_of_one_image_restores_its_dependents_and_nothing_else() {
     let registry = RealRegistry::start();
     let all = fill(&registry);
     let place = sweeper(&registry);
@@ -101,7 +101,7 @@ async fn one_image_comes_back_with_all_that_belongs_to_it_and_nothing_else() {
         "{}",
         again.stderr
     );
-    for unknown in ["team/app:keep", "other:old-index", "nobody:old"] {
+    for unknown in ["team/app:keep", "other:old-index", "unknown:old"] {
         run(&place, &["undo", &number, unknown]).exits(1);
     }
     run(&place, &["undo", &number, "nonsense"]).exits(2);
@@ -114,7 +114,7 @@ async fn one_image_comes_back_with_all_that_belongs_to_it_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_tag_that_was_pushed_since_stays_as_it_is() {
+async fn undo_keeps_tags_that_were_pushed_since() {
     let registry = RealRegistry::start();
     let all = fill(&registry);
     for form in ["json", "table"] {
@@ -153,7 +153,7 @@ async fn a_tag_that_was_pushed_since_stays_as_it_is() {
 
 /// Its layers are blobs and no manifests, and without them it is lost.
 #[tokio::test]
-async fn a_build_cache_comes_back_if_its_blobs_are_there() {
+async fn undo_restores_a_build_cache_if_its_blobs_exist() {
     let registry = RealRegistry::start();
     let [cache, damaged] =
         ["cache", "damaged"].map(|name| Index::buildkit_cache(name).annotation(CREATED, LONG_AGO).build());
@@ -176,7 +176,7 @@ async fn a_build_cache_comes_back_if_its_blobs_are_there() {
 }
 
 #[test]
-fn a_child_that_another_run_deleted_comes_back_too() {
+fn undo_restores_a_child_that_another_run_deleted() {
     let registry = RealRegistry::start();
     let [kept, shared, first, second] = ["kept", "shared", "first", "second"].map(image);
     let one = Index::oci().child(&shared).child(&first).build();
@@ -203,7 +203,7 @@ fn a_child_that_another_run_deleted_comes_back_too() {
 }
 
 #[test]
-fn a_run_that_is_unknown_or_did_nothing_cannot_be_undone() {
+fn undo_refuses_a_run_that_is_unknown_or_deleted_nothing() {
     let registry = RealRegistry::start();
     registry.store().write("app", &["keep"], &image("kept"));
     let place = sweeper(&registry);

@@ -8,8 +8,8 @@ use super::harness::{
     OLD_TAGS_EXPIRE, assert_all_pullable, expected_content, history, image, list, place, rewrite, run,
 };
 use crate::service::harness::Place;
+use crate::state::interrupting_proxy::{InterruptingProxy, Step};
 use crate::state::killed::kill;
-use crate::state::tap::{Step, Tap};
 use crate::support::fake_registry::{FakeRegistry, Personality};
 use crate::support::holding_proxy::{HoldingProxy, Upstream};
 use crate::support::image::{Content, Image, Index};
@@ -35,7 +35,7 @@ fn journaled(place: &Place) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_expired_tag_goes_and_what_it_pointed_to_stays() {
+fn untag_removes_expired_tags_and_keeps_their_manifests() {
     let registry = RealRegistry::start();
     let docker = Image::new("docker").created("2020-01-01T00:00:00Z").docker().build();
     let index = Index::oci().child(&image("child")).build();
@@ -55,7 +55,7 @@ fn every_expired_tag_goes_and_what_it_pointed_to_stays() {
 
     let second = run(&place, &["run"]).exits(0);
     assert!(second.stdout.contains("deleted 0 manifests"), "{}", second.stdout);
-    // Somebody pushes one of them again, and another one to something else.
+    // Another client pushes one of them again, and another one to something else.
     registry.store().write("app", &["old-4"], &docker);
     registry.store().write("app", &["old-5"], &image("other"));
     let undone = run(&place, &["undo", "1", "--output", "json"]).exits(0).json();
@@ -78,7 +78,7 @@ fn every_expired_tag_goes_and_what_it_pointed_to_stays() {
 }
 
 #[test]
-fn without_it_or_with_never_the_tag_stays_with_its_manifest() {
+fn untag_native_or_never_keeps_the_tag() {
     for untag in ["native", "never"] {
         let registry = RealRegistry::start();
         registry.store().write("app", &["keep", "old-1"], &image("shared"));
@@ -103,7 +103,7 @@ fn without_it_or_with_never_the_tag_stays_with_its_manifest() {
 }
 
 #[test]
-fn a_run_that_is_killed_at_any_step_is_completed_by_the_next() {
+fn untag_killed_at_any_step_is_completed_by_the_next_run() {
     // Two blobs and the placeholder are put there, and the placeholder is deleted.
     let puts = (1..=3).flat_map(|number| [Step::Sent(number), Step::Done(number), Step::Answered(number)]);
     let puts = puts.map(|step| (step, true));
@@ -112,10 +112,14 @@ fn a_run_that_is_killed_at_any_step_is_completed_by_the_next() {
         let registry = RealRegistry::start();
         registry.store().write("app", &["keep", "old-1"], &image("shared"));
         let host = registry.host();
-        let tap = if is_put { Tap::of_puts(&host, step) } else { Tap::before(&host, step) };
-        let place = place(&format!("url: {}", tap.url()), &rules("always"));
-        kill(&place, &["run"], &tap);
-        // A plan carries nothing out, not even the rest of this.
+        let proxy = if is_put {
+            InterruptingProxy::of_puts(&host, step)
+        } else {
+            InterruptingProxy::before(&host, step)
+        };
+        let place = place(&format!("url: {}", proxy.url()), &rules("always"));
+        kill(&place, &["run"], &proxy);
+        // A plan changes nothing, and does not complete this either.
         rewrite(&place, &format!("url: {}", registry.url()), &rules("always"));
         let text = fs::read_to_string(place.config()).unwrap();
         place.write(&text.replace("mode: enforce", "mode: plan"));
@@ -137,15 +141,15 @@ fn a_run_that_is_killed_at_any_step_is_completed_by_the_next() {
 }
 
 #[test]
-fn a_placeholder_is_known_again_when_nothing_is_remembered() {
+fn placeholder_is_recognized_without_scan_history() {
     let registry = RealRegistry::start();
     registry.store().write("app", &["keep", "old-1"], &image("shared"));
-    let tap = Tap::of_puts(&registry.host(), Step::Done(3));
-    let killed = place(&format!("url: {}", tap.url()), &rules("always"));
-    kill(&killed, &["run"], &tap);
+    let proxy = InterruptingProxy::of_puts(&registry.host(), Step::Done(3));
+    let killed = place(&format!("url: {}", proxy.url()), &rules("always"));
+    kill(&killed, &["run"], &proxy);
     let expected = expected_content(&[("keep", &image("shared"))]);
     assert_ne!(registry.store().repository("app"), expected);
-    // Whoever never asked for placeholders has none recognised: the rules judge it like any image.
+    // Without `untag: always` no placeholder is recognized: the rules apply to it as to any image.
     let keeps = rules("native").replace("keep: none", "keep: { newest: 1 }");
     let plan = run(&place(&format!("url: {}", registry.url()), &keeps), &["plan", "--output", "json"]);
     assert!(plan.exits(0).to_delete().is_empty());
@@ -174,7 +178,7 @@ async fn pushed_at(proxy: impl FnOnce(String) -> HoldingProxy) -> (RealRegistry,
 }
 
 #[tokio::test]
-async fn a_tag_that_is_pushed_before_the_placeholder_takes_it_stays() {
+async fn untag_keeps_a_tag_that_is_pushed_before_the_placeholder() {
     let upload = |host| HoldingProxy::holding(Upstream::Host(host), |bytes| bytes.starts_with(b"POST "));
     let (registry, pushed, told) = pushed_at(upload).await;
     let expected = expected_content(&[("keep", &image("shared")), ("old-1", &pushed)]);
@@ -184,7 +188,7 @@ async fn a_tag_that_is_pushed_before_the_placeholder_takes_it_stays() {
 }
 
 #[tokio::test]
-async fn a_tag_that_is_pushed_after_the_placeholder_took_it_stays() {
+async fn untag_keeps_a_tag_that_is_pushed_after_the_placeholder() {
     let (registry, pushed, _) = pushed_at(|host| HoldingProxy::before(&host, 1)).await;
     let expected = expected_content(&[("keep", &image("shared")), ("old-1", &pushed)]);
     assert_eq!(registry.store().repository("app"), expected);

@@ -1,5 +1,5 @@
 //! Undo after a run that was killed, undo that is killed itself, and what a killed run leaves behind for
-//! somebody else to use.
+//! another client to use.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::harness::{
     OLD_TAGS_EXPIRE, assert_all_pullable, history, image, list, place, rewrite, run, sweeper, text,
 };
-use crate::state::killed::{Doomed, kill};
-use crate::state::tap::{Step, Tap};
+use crate::state::interrupting_proxy::{InterruptingProxy, Step};
+use crate::state::killed::{Scenario, kill};
 use crate::support::fake_registry::{FakeRegistry, Personality};
 use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::holding_proxy::is_probe;
@@ -17,14 +17,14 @@ use crate::support::image::{Artifact, Image, Index};
 use crate::support::push::Pusher;
 
 #[test]
-fn a_killed_run_can_be_undone_at_once() {
-    let doomed = Doomed::new();
+fn undo_of_a_killed_run_works_at_once() {
+    let scenario = Scenario::new();
     for number in 1..=6 {
         for step in [Step::Sent(number), Step::Done(number)] {
-            let place = doomed.killed(step);
+            let place = scenario.killed(step);
             let undone = run(&place, &["undo", "1"]);
             assert_eq!(undone.code, Some(i32::from(step == Step::Sent(1))), "{step:?}: {}", undone.stderr);
-            assert_eq!(doomed.now(), doomed.before, "{step:?}");
+            assert_eq!(scenario.now(), scenario.before, "{step:?}");
             assert_eq!(place.total("reclaimable"), 0, "{step:?}");
             let past = history(&place, &[]);
             let deletions = list(&past[0]["deletions"]);
@@ -36,29 +36,29 @@ fn a_killed_run_can_be_undone_at_once() {
             let plan = run(&place, &["plan", "--output", "json"]).exits(0).to_delete();
             let back = |one: &String| deletions.iter().any(|entry| one.ends_with(text(&entry["digest"])));
             assert!(!plan.iter().any(back), "{step:?}: {plan:?}");
-            let whole = deletions.iter().any(|entry| entry["digest"] == doomed.index.digest.as_str());
-            let family = doomed.index.tree();
-            let torn = family.iter().any(|part| plan.iter().any(|one| one.ends_with(&part.digest)));
+            let whole = deletions.iter().any(|entry| entry["digest"] == scenario.index.digest.as_str());
+            let tree = scenario.index.tree();
+            let torn = tree.iter().any(|part| plan.iter().any(|one| one.ends_with(&part.digest)));
             assert!(!(whole && torn), "{step:?}: {plan:?}");
         }
     }
-    assert_all_pullable(&doomed.registry);
+    assert_all_pullable(&scenario.registry);
 }
 
 #[test]
-fn a_deletion_is_not_forgotten_because_a_stranger_answered_for_the_registry() {
+fn unanswered_deletion_stays_journaled_while_another_server_answers() {
     for status in [404, 403, 400] {
-        let doomed = Doomed::new();
+        let scenario = Scenario::new();
         let first = AtomicBool::new(true);
-        let weather = FaultProxy::before(&doomed.registry.host(), move |seen| {
+        let proxy = FaultProxy::before(&scenario.registry.host(), move |seen| {
             let is_deletion = seen.method == "DELETE" && !is_probe(seen.path.as_bytes());
             let masked = is_deletion && first.swap(false, Ordering::Relaxed);
             if masked { Fault::Masked(status) } else { Fault::None }
         });
-        let place = place(&format!("url: {}", weather.url()), OLD_TAGS_EXPIRE);
+        let place = place(&format!("url: {}", proxy.url()), OLD_TAGS_EXPIRE);
         run(&place, &["run"]).exits(1);
-        let now = doomed.now();
-        let gone: Vec<&String> = doomed.before.manifests.difference(&now.manifests).collect();
+        let now = scenario.now();
+        let gone: Vec<&String> = scenario.before.manifests.difference(&now.manifests).collect();
         let past = history(&place, &[]);
         let noted: Vec<&Value> = list(&past[0]["deletions"]).iter().collect();
         assert!(
@@ -68,61 +68,62 @@ fn a_deletion_is_not_forgotten_because_a_stranger_answered_for_the_registry() {
         assert_eq!(noted.iter().filter(|one| one["answered"] == false).count(), 1, "{status}: {noted:?}");
 
         run(&place, &["run"]).exits(0);
-        assert_eq!(doomed.now(), doomed.expected(), "{status}");
+        assert_eq!(scenario.now(), scenario.expected(), "{status}");
         assert_eq!(place.total("deleted_manifests"), 6, "{status}");
         for number in ["2", "1"] {
             run(&place, &["undo", number]);
         }
-        assert_eq!(doomed.now(), doomed.before, "{status}");
+        assert_eq!(scenario.now(), scenario.before, "{status}");
         assert_eq!(place.total("reclaimable"), 0, "{status}");
     }
 }
 
 #[test]
-fn an_undo_that_is_killed_is_completed_by_the_next() {
-    let doomed = Doomed::new();
+fn killed_undo_is_completed_by_the_next_one() {
+    let scenario = Scenario::new();
     // Six manifests by digest, and four tags.
     for (number, kind) in (1..=10).zip([Step::Sent, Step::Done, Step::Answered].into_iter().cycle()) {
-        let place = sweeper(&doomed.registry);
+        let place = sweeper(&scenario.registry);
         run(&place, &["run"]).exits(0);
-        assert_eq!(doomed.now(), doomed.expected());
-        let tap = Tap::of_puts(&doomed.registry.host(), kind(number));
-        rewrite(&place, &format!("url: {}", tap.url()), OLD_TAGS_EXPIRE);
-        kill(&place, &["undo", "1"], &tap);
-        rewrite(&place, &format!("url: {}", doomed.registry.url()), OLD_TAGS_EXPIRE);
+        assert_eq!(scenario.now(), scenario.expected());
+        let proxy = InterruptingProxy::of_puts(&scenario.registry.host(), kind(number));
+        rewrite(&place, &format!("url: {}", proxy.url()), OLD_TAGS_EXPIRE);
+        kill(&place, &["undo", "1"], &proxy);
+        rewrite(&place, &format!("url: {}", scenario.registry.url()), OLD_TAGS_EXPIRE);
         run(&place, &["undo", "1"]).exits(0);
-        assert_eq!(doomed.now(), doomed.before, "{number}");
+        assert_eq!(scenario.now(), scenario.before, "{number}");
         assert_eq!(place.total("reclaimable"), 0, "{number}");
         run(&place, &["undo", "1"]).exits(1);
     }
-    assert_all_pullable(&doomed.registry);
+    assert_all_pullable(&scenario.registry);
 }
 
 #[tokio::test]
-async fn what_a_killed_run_left_is_nobodys_leftover_once_somebody_has_tagged_it() {
+async fn leftover_of_a_killed_run_is_kept_once_it_is_tagged() {
     for by_index in [false, true] {
-        let doomed = Doomed::new();
-        let place = doomed.killed(Step::Answered(2));
-        assert!(!doomed.now().manifests.contains(&doomed.index.digest));
-        let child = doomed.index.children.iter().find(|child| doomed.now().manifests.contains(&child.digest));
+        let scenario = Scenario::new();
+        let place = scenario.killed(Step::Answered(2));
+        assert!(!scenario.now().manifests.contains(&scenario.index.digest));
+        let child =
+            scenario.index.children.iter().find(|child| scenario.now().manifests.contains(&child.digest));
         let child = child.unwrap();
-        let pusher = Pusher::new(&doomed.registry.url());
+        let pusher = Pusher::new(&scenario.registry.url());
         let adopted = if by_index { Index::docker().child(child).build() } else { child.clone() };
         pusher.push("app", "adopted", &adopted).await.unwrap();
         run(&place, &["run"]).exits(0);
-        assert!(doomed.now().manifests.contains(&child.digest));
+        assert!(scenario.now().manifests.contains(&child.digest));
         // Its tag moves on, and no rule says anything of what has no tag.
         pusher.push("app", "adopted", &image("another")).await.unwrap();
         for _ in 0..2 {
             run(&place, &["run"]).exits(0);
-            assert!(doomed.now().manifests.contains(&child.digest), "{by_index}");
-            assert!(doomed.now().manifests.contains(&adopted.digest), "{by_index}");
+            assert!(scenario.now().manifests.contains(&child.digest), "{by_index}");
+            assert!(scenario.now().manifests.contains(&adopted.digest), "{by_index}");
         }
     }
 }
 
 #[test]
-fn tags_that_went_alone_and_referrers_come_back_where_a_registry_knows_them() {
+fn undo_restores_single_tags_and_referrers() {
     for personality in [Personality::V3_0, Personality::V3_1, Personality::Oci11] {
         let fake = FakeRegistry::start(personality);
         let [kept, child, plain] = ["kept", "child", "plain"].map(image);

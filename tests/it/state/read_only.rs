@@ -1,4 +1,4 @@
-//! Who only looks makes nothing in `state_dir`, whoever runs it, and says what it could not read there.
+//! Commands that only read create nothing in `state_dir`, for any user, and report what they cannot read there.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +9,7 @@ use std::process::Command;
 use regsweep::state::State;
 use serde_json::json;
 
-use super::harness::{FORTNIGHT, Looker, day, image, place, requests_since, run};
+use super::harness::{KEEP_14_DAYS, Scanner, day, image, place, requests_since, run};
 use crate::service::harness::Place;
 use crate::support::real_registry::RealRegistry;
 use crate::support::regsweep::ProgramOutput;
@@ -17,7 +17,7 @@ use crate::support::regsweep::ProgramOutput;
 /// A user that none of the tests runs as.
 const SERVICE: u32 = 65_532;
 
-const LOOKS: [&[&str]; 4] = [
+const READ_ONLY_COMMANDS: [&[&str]; 4] = [
     &["plan", "--output", "json"],
     &["ls", "--output", "json"],
     &["explain", "app:new", "--output", "json"],
@@ -48,14 +48,14 @@ fn filled() -> (RealRegistry, Place) {
     let registry = RealRegistry::start();
     registry.store().write("app", &["old"], &image("old"));
     registry.store().write("app", &["new"], &image("new"));
-    let place = place(&format!("url: {}", registry.url()), FORTNIGHT);
+    let place = place(&format!("url: {}", registry.url()), KEEP_14_DAYS);
     (registry, place)
 }
 
-/// Asserts that every look sees the state and leaves it as it is. What is remembered is not asked for again.
-fn check_looks(registry: &RealRegistry, place: &Place) {
+/// Asserts that every command reads the state and leaves it unchanged. What the scan history has is not fetched again.
+fn check_read_only_commands(registry: &RealRegistry, place: &Place) {
     let before = files(&place.state_dir());
-    for arguments in LOOKS {
+    for arguments in READ_ONLY_COMMANDS {
         let asked = requests_since(registry, 0).len();
         let ran = run(place, arguments).exits(0);
         assert_eq!(ran.json()["scan_history"], "used", "{arguments:?}: {}", ran.stderr);
@@ -68,17 +68,17 @@ fn check_looks(registry: &RealRegistry, place: &Place) {
 }
 
 #[test]
-fn in_an_empty_directory_nothing_is_made() {
+fn read_only_command_creates_no_file_in_an_empty_directory() {
     let (_registry, place) = filled();
     fs::create_dir(place.state_dir()).unwrap();
     for owner in [None, Some(SERVICE)] {
         chown(place.state_dir(), owner, owner).unwrap();
-        for arguments in &LOOKS[..3] {
+        for arguments in &READ_ONLY_COMMANDS[..3] {
             let ran = run(&place, arguments).exits(0);
             assert_eq!(ran.json()["scan_history"], "none", "{arguments:?}");
             assert!(!ran.stderr.contains("warning"), "{}", ran.stderr);
         }
-        let ran = run(&place, LOOKS[3]).exits(1);
+        let ran = run(&place, READ_ONLY_COMMANDS[3]).exits(1);
         assert!(ran.stderr.contains("there is no state in"), "{}", ran.stderr);
         run(&place, &["history"]);
         assert!(files(&place.state_dir()).is_empty(), "{:?}", files(&place.state_dir()).keys());
@@ -86,31 +86,31 @@ fn in_an_empty_directory_nothing_is_made() {
 }
 
 #[tokio::test]
-async fn a_state_of_another_user_is_read_and_left_as_it_is() {
+async fn state_of_another_user_is_read_and_left_unchanged() {
     let (registry, place) = filled();
-    let looker = Looker::new(&registry.url(), FORTNIGHT);
-    looker.look(day(0)).await;
+    let scanner = Scanner::new(&registry.url(), KEEP_14_DAYS);
+    scanner.plan_at(day(0)).await;
     fs::create_dir(place.state_dir()).unwrap();
     let take =
-        |name: &str| fs::copy(looker.config.state_dir.join(name), place.state_dir().join(name)).unwrap();
+        |name: &str| fs::copy(scanner.config.state_dir.join(name), place.state_dir().join(name)).unwrap();
 
     // As a service leaves it that comes to its end.
     for name in ["state.sqlite", "lock"] {
         take(name);
     }
     give_away(&place.state_dir());
-    check_looks(&registry, &place);
+    check_read_only_commands(&registry, &place);
 
     // As it is beside a service.
     let holder = State::open(&place.state_dir()).unwrap();
     holder.begin_run("main", day(0)).unwrap();
     give_away(&place.state_dir());
     assert_eq!(files(&place.state_dir()).len(), 4);
-    check_looks(&registry, &place);
+    check_read_only_commands(&registry, &place);
 
     // As one leaves it that is killed: with a log of what is not in the file yet.
     drop(holder);
-    let open = looker.open();
+    let open = scanner.open();
     open.begin_run("main", day(0)).unwrap();
     for name in ["state.sqlite", "lock", "state.sqlite-wal", "state.sqlite-shm"] {
         take(name);
@@ -118,12 +118,12 @@ async fn a_state_of_another_user_is_read_and_left_as_it_is() {
     drop(open);
     give_away(&place.state_dir());
     assert!(fs::metadata(place.state_dir().join("state.sqlite-wal")).unwrap().len() > 0);
-    check_looks(&registry, &place);
+    check_read_only_commands(&registry, &place);
     assert_eq!(State::open(&place.state_dir()).unwrap().runs(9).unwrap().len(), 1);
 }
 
 #[test]
-fn what_root_begins_in_the_directory_of_the_service_is_the_service_s() {
+fn state_created_by_root_belongs_to_the_owner_of_the_directory() {
     let (_registry, place) = filled();
     fs::create_dir(place.state_dir()).unwrap();
     fs::write(place.state_dir().join("notes"), "root's own").unwrap();
@@ -140,7 +140,7 @@ fn what_root_begins_in_the_directory_of_the_service_is_the_service_s() {
 }
 
 #[test]
-fn a_state_that_may_not_be_read_is_not_passed_over_without_a_word() {
+fn unreadable_state_is_reported() {
     let (registry, place) = filled();
     drop(State::open(&place.state_dir()).unwrap());
     run(&place, &["plan"]).exits(0);
@@ -161,14 +161,14 @@ fn a_state_that_may_not_be_read_is_not_passed_over_without_a_word() {
         command.args(arguments).arg("--config").arg(&config).env_remove("RUST_LOG");
         ProgramOutput::from(command.output().unwrap())
     };
-    for arguments in &LOOKS[..3] {
+    for arguments in &READ_ONLY_COMMANDS[..3] {
         let ran = other(arguments).exits(0);
         assert_eq!(ran.json()["scan_history"], "unreadable", "{arguments:?}");
         let said = format!("warning: the state in {} cannot be read: ", place.state_dir().display());
         assert!(ran.stderr.contains(&said) && ran.stderr.contains("run this as the user"), "{}", ran.stderr);
     }
     let asked = requests_since(&registry, 0).len();
-    let ran = other(LOOKS[3]).exits(1);
+    let ran = other(READ_ONLY_COMMANDS[3]).exits(1);
     assert!(ran.stderr.contains("error: the state in"), "{}", ran.stderr);
     assert_eq!(
         (&ran.json()["scan_history"], &ran.json()["error_kind"]),

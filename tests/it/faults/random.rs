@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::harness::World;
+use super::harness::Scenario;
 use crate::support::fault_proxy::{Fault, ProxiedRequest};
 
 /// What a request meets: mostly nothing.
@@ -26,15 +26,15 @@ fn any(seed: u64, seen: &ProxiedRequest) -> Fault {
 }
 
 #[tokio::test]
-async fn whatever_comes_nothing_is_lost_and_everything_is_noted() {
+async fn random_faults_lose_nothing_and_everything_is_journaled() {
     for seed in 0..5 {
-        let world = World::new();
-        world.faults.set(move |seen| any(seed, seen));
+        let scenario = Scenario::new();
+        scenario.faults.set(move |seen| any(seed, seen));
         for run in 0..3 {
             // It may fail: what counts is what it has done, and what it says that it has done.
-            let _ = world.run().await;
-            world.assert_sound(&format!("seed {seed}, run {run}")).await;
+            let _ = scenario.run().await;
+            scenario.assert_sound(&format!("seed {seed}, run {run}")).await;
         }
-        world.then_good_weather(&format!("seed {seed}")).await;
+        scenario.run_without_faults(&format!("seed {seed}")).await;
     }
 }

@@ -1,4 +1,4 @@
-//! A manifest is the unit of deletion, and an index and its children are a family.
+//! A manifest is the unit of deletion, and an index is deleted with its children.
 
 use super::harness::{assert_all_pullable, assert_holds, deletions, image, named, sweeper};
 use crate::support::image::{Content, Image, Index, digest};
@@ -8,7 +8,7 @@ use crate::support::real_registry::RealRegistry;
 const KINDS: [fn() -> Index; 2] = [Index::oci, Index::docker];
 
 #[test]
-fn a_manifest_with_an_expired_and_a_kept_tag_survives_under_both() {
+fn manifest_with_an_expired_and_a_kept_tag_keeps_both() {
     let registry = RealRegistry::start();
     let (shared, expired) = (image("shared"), image("expired"));
     registry.store().write("app", &["keep", "old-1"], &shared);
@@ -22,7 +22,7 @@ fn a_manifest_with_an_expired_and_a_kept_tag_survives_under_both() {
 }
 
 #[test]
-fn an_expired_index_goes_with_its_children() {
+fn expired_index_is_deleted_with_its_children() {
     for index in KINDS {
         let registry = RealRegistry::start();
         let kept = image("kept");
@@ -38,7 +38,7 @@ fn an_expired_index_goes_with_its_children() {
 }
 
 #[test]
-fn a_child_that_a_kept_index_needs_stays() {
+fn child_of_a_kept_index_is_kept() {
     for index in KINDS {
         let registry = RealRegistry::start();
         let [alone, both, other] = ["alone", "both", "other"].map(platform);
@@ -53,7 +53,7 @@ fn a_child_that_a_kept_index_needs_stays() {
 }
 
 #[test]
-fn a_child_with_a_kept_tag_of_its_own_stays() {
+fn child_with_a_kept_tag_of_its_own_is_kept() {
     for index in KINDS {
         let registry = RealRegistry::start();
         let (tagged, bare) = (platform("tagged"), platform("bare"));
@@ -66,7 +66,7 @@ fn a_child_with_a_kept_tag_of_its_own_stays() {
 }
 
 #[test]
-fn a_kept_index_keeps_a_child_whose_own_tag_is_expired() {
+fn child_with_an_expired_tag_is_kept_by_its_index() {
     for index in KINDS {
         let registry = RealRegistry::start();
         let child = platform("child");
@@ -82,7 +82,7 @@ fn a_kept_index_keeps_a_child_whose_own_tag_is_expired() {
 }
 
 #[test]
-fn an_index_in_an_index_goes_and_stays_with_the_outer_one() {
+fn nested_index_is_kept_or_deleted_with_the_outer_one() {
     let registry = RealRegistry::start();
     let [deep, shallow, shared] = ["deep", "shallow", "shared"].map(platform);
     let inner = Index::oci().child(&deep).child(&shared).build();
@@ -102,7 +102,7 @@ fn an_index_in_an_index_goes_and_stays_with_the_outer_one() {
 }
 
 #[test]
-fn an_untagged_image_stays_until_the_policy_says_otherwise() {
+fn untagged_image_is_kept_unless_the_policy_deletes_it() {
     let registry = RealRegistry::start();
     let (kept, loose) = (image("kept"), image("loose"));
     registry.store().write("app", &["keep"], &kept);
@@ -117,7 +117,7 @@ fn platform(name: &str) -> Content {
 
 /// Asked for a layer as if it were a manifest, 2.8 answers 500, and the repository would never be swept.
 #[tokio::test]
-async fn a_build_cache_goes_and_stays_with_its_layers_which_are_no_manifests() {
+async fn build_cache_is_kept_or_deleted_with_its_layers() {
     let mut registry = RealRegistry::start();
     let kept = Index::buildkit_cache("kept").build();
     // BuildKit dates no cache; so that it need not be remembered for days, this one has a date.

@@ -8,7 +8,7 @@ use crate::support::real_registry::RealRegistry;
 use crate::support::regsweep::{Regsweep, hours_ago};
 
 #[test]
-fn an_image_whose_age_nobody_knows_is_kept() {
+fn image_of_unknown_age_is_kept() {
     let registry = RealRegistry::start();
     let of = |name: &str, created: &str| Image::new(name).created(created).build();
     let unknown = [
@@ -41,7 +41,7 @@ fn an_image_whose_age_nobody_knows_is_kept() {
 }
 
 #[test]
-fn protections_outweigh_rules() {
+fn protections_override_rules() {
     let registry = RealRegistry::start();
     let labelled = Image::new("labelled").label("retention.keep", "true").build();
     let mislabelled = Image::new("mislabelled").label("retention.keep", "false").build();
@@ -80,7 +80,7 @@ fn protections_outweigh_rules() {
 }
 
 #[test]
-fn at_least_so_many_images_are_left_in_every_repository() {
+fn at_least_keeps_images_in_every_repository() {
     let registry = RealRegistry::start();
     let dated = |day: u32| Image::new(format!("day {day}")).created(format!("2020-01-0{day}T00:00:00Z"));
     let images: Vec<_> = (1..=4).map(|day| dated(day).build()).collect();
@@ -120,7 +120,7 @@ fn counts(expected: &[(&str, usize)]) -> Vec<(String, usize)> {
 }
 
 #[test]
-fn a_repository_that_would_lose_too_much_is_refused_and_the_others_are_not() {
+fn max_percent_refuses_one_repository_and_no_other() {
     let registry = twelve_each(&[("most", 10), ("some", 9)]);
     let regsweep =
         Regsweep::new(&registry.url(), &OLD_TAGS_EXPIRE.replace("max_percent: 100", "max_percent: 75"));
@@ -135,7 +135,7 @@ fn a_repository_that_would_lose_too_much_is_refused_and_the_others_are_not() {
 }
 
 #[test]
-fn a_run_that_would_delete_too_much_does_nothing_at_all() {
+fn max_deletions_refuses_the_whole_run() {
     let registry = twelve_each(&[("one", 5), ("two", 6)]);
     let rules = OLD_TAGS_EXPIRE.replace("max_percent: 100", "max_percent: 100, max_deletions: 10");
     let regsweep = Regsweep::new(&registry.url(), &rules);
@@ -150,7 +150,7 @@ fn a_run_that_would_delete_too_much_does_nothing_at_all() {
 }
 
 #[test]
-fn a_policy_in_mode_plan_is_held_back_even_from_overridden_limits() {
+fn policy_in_mode_plan_deletes_nothing_even_with_overridden_limits() {
     let registry = twelve_each(&[("held", 5), ("swept", 5)]);
     let held = "policies:\n  - name: held\n    repositories: held\n    mode: plan\n    \
         rules: [{ name: old, tags: 'old.*', keep: none }]";
@@ -162,7 +162,7 @@ fn a_policy_in_mode_plan_is_held_back_even_from_overridden_limits() {
 }
 
 #[test]
-fn a_repository_that_no_policy_claims_is_not_even_read() {
+fn unclaimed_repository_is_not_read() {
     let registry = twelve_each(&[("team/app", 5), ("team/archive", 5), ("other", 5)]);
     let rules = OLD_TAGS_EXPIRE.replace("'.*'", "'team/.*'\n    exclude: 'team/archive'");
     let run = Regsweep::new(&registry.url(), &rules).run(&["run"]).exits(0);
@@ -177,7 +177,7 @@ fn a_repository_that_no_policy_claims_is_not_even_read() {
 }
 
 #[test]
-fn the_first_policy_that_claims_a_repository_decides_it() {
+fn first_policy_that_claims_a_repository_decides() {
     let registry = twelve_each(&[("app", 5)]);
     let first =
         "policies:\n  - { name: first, repositories: app, rules: [{ name: all, tags: '.*', keep: all }] }";

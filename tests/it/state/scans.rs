@@ -1,4 +1,4 @@
-//! What a manifest is never changes: the second look asks one small question for each tag.
+//! A manifest never changes: the second scan sends one small request for each tag.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use regsweep::state::State;
 use serde_json::{Value, json};
 
-use super::harness::{FORTNIGHT, image, place, requests_since, rewrite, run};
+use super::harness::{KEEP_14_DAYS, image, place, requests_since, rewrite, run};
 use crate::service::harness::Place;
 use crate::support::image::{Artifact, Content, Image, Index, signature_tag};
 use crate::support::push::Pusher;
@@ -115,10 +115,10 @@ fn remembering(registry: &RealRegistry, rules: &str) -> Place {
 }
 
 #[tokio::test]
-async fn the_second_look_asks_only_whether_tags_have_moved() {
+async fn second_scan_only_asks_whether_tags_have_moved() {
     let registry = RealRegistry::start();
     let configs = fill(&registry);
-    let place = remembering(&registry, FORTNIGHT);
+    let place = remembering(&registry, KEEP_14_DAYS);
     let (first, asked) = planned(&place, &registry);
     assert_eq!((asked.unchanged, asked.by_tag, asked.lists), (0, 3 * TAGS, 3));
     // Three children in each repository.
@@ -137,7 +137,7 @@ async fn the_second_look_asks_only_whether_tags_have_moved() {
     let configs = vec![new.config_digest()];
     assert_eq!(asked, Asked { by_tag: 1, configs, ..quiet });
 
-    // Beside whoever holds the state, it is only read.
+    // While another process holds the state, it is only read.
     let holder = State::open(&place.state_dir()).unwrap();
     let (beside, asked) = planned(&place, &registry);
     assert_eq!((asked.unchanged, asked.by_tag, asked.configs.len()), (3 * TAGS + 1, 0, 0));
@@ -146,13 +146,13 @@ async fn the_second_look_asks_only_whether_tags_have_moved() {
 }
 
 #[test]
-fn what_only_other_rules_need_to_know_is_asked_for_when_they_come() {
+fn configurations_are_fetched_when_new_rules_need_them() {
     let registry = RealRegistry::start();
     let configs = fill(&registry);
-    let place = remembering(&registry, &FORTNIGHT.replace("{ newer_than: 14d }", "all"));
+    let place = remembering(&registry, &KEEP_14_DAYS.replace("{ newer_than: 14d }", "all"));
     let (_, asked) = planned(&place, &registry);
     assert_eq!((asked.by_tag, asked.by_digest, asked.configs), (3 * TAGS, 9, vec![]));
-    rewrite(&place, &format!("url: {}", registry.url()), FORTNIGHT);
+    rewrite(&place, &format!("url: {}", registry.url()), KEEP_14_DAYS);
     let (plan, asked) = planned(&place, &registry);
     assert_eq!((asked.unchanged, asked.by_tag, asked.by_digest), (3 * TAGS, 0, 0));
     assert_eq!(asked.configs.len(), configs.len());
@@ -170,10 +170,10 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 #[test]
-fn who_only_looks_leaves_no_state_behind() {
+fn plan_leaves_no_state_behind() {
     let registry = RealRegistry::start();
     registry.store().write("app", &["v1"], &image("kept"));
-    let place = place(&format!("url: {}", registry.url()), FORTNIGHT);
+    let place = place(&format!("url: {}", registry.url()), KEEP_14_DAYS);
     let before = files(place.config().parent().unwrap());
     for arguments in [&["plan"][..], &["plan", "--output", "json"], &["ls"], &["explain", "app:v1"]] {
         run(&place, arguments).exits(0);

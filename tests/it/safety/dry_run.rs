@@ -28,7 +28,7 @@ fn registry() -> RealRegistry {
 }
 
 #[test]
-fn looking_sends_nothing_that_could_change_a_registry() {
+fn read_only_commands_send_no_request_that_changes_a_registry() {
     let registry = registry();
     let before = registry.store().contents();
     let commands: [&[&str]; 7] = [
@@ -51,7 +51,7 @@ fn looking_sends_nothing_that_could_change_a_registry() {
 }
 
 #[test]
-fn a_run_deletes_exactly_what_a_plan_just_said() {
+fn run_deletes_exactly_what_the_plan_says() {
     let registry = registry();
     let before = stored_manifests(&registry);
     let plan = sweeper(&registry).run(&["plan", "--output", "json"]).exits(0);
@@ -67,7 +67,7 @@ fn a_run_deletes_exactly_what_a_plan_just_said() {
 }
 
 #[test]
-fn a_second_run_finds_nothing_to_do() {
+fn second_run_finds_nothing_to_do() {
     let registry = registry();
     sweeper(&registry).run(&["run"]).exits(0);
     let (before, sent) = (registry.store().contents(), super::harness::deletions(&registry));
@@ -80,7 +80,7 @@ fn a_second_run_finds_nothing_to_do() {
 }
 
 #[test]
-fn only_the_selected_repositories_are_swept() {
+fn run_deletes_only_in_selected_repositories() {
     let registry = registry();
     let before = registry.store().contents();
     sweeper(&registry).run(&["run", "--repository", "team/web"]).exits(0);

@@ -5,7 +5,7 @@ use chrono_tz::Tz;
 use regsweep::state::State;
 use serde_json::{Value, json};
 
-use super::harness::{Looker, OLD_TAGS_EXPIRE, day, history, image, list, place, run, text};
+use super::harness::{OLD_TAGS_EXPIRE, Scanner, day, history, image, list, place, run, text};
 use crate::service::harness::Place;
 use crate::support::fake_registry::{FakeRegistry, Personality};
 use crate::support::image::signature_tag;
@@ -24,7 +24,7 @@ fn deletions(run: &Value) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn history_can_be_narrowed_down_and_stands_beside_a_holder() {
+async fn history_can_be_filtered_while_the_state_is_in_use() {
     let (main, other) = (RealRegistry::start(), RealRegistry::start());
     let more = format!("  - name: other\n    url: {}\n{OLD_TAGS_EXPIRE}", other.url());
     let place = place(&format!("url: {}", main.url()), &more);
@@ -80,7 +80,7 @@ async fn history_can_be_narrowed_down_and_stands_beside_a_holder() {
 
     run(&place, &["history", "9"]).exits(1);
     run(&place, &["history", "2", "--registry", "main"]).exits(1);
-    run(&place, &["history", "--registry", "nobody"]).exits(2);
+    run(&place, &["history", "--registry", "unknown"]).exits(2);
 
     // For people: the latest last, and nothing of what was not asked for.
     let shown = run(&place, &["history"]).exits(0).stdout;
@@ -93,7 +93,7 @@ async fn history_can_be_narrowed_down_and_stands_beside_a_holder() {
     let shown = run(&place, &["history", "--repository", "team/web"]).exits(0).stdout;
     assert!(shown.contains("team/web") && !shown.contains("team/app"), "{shown}");
 
-    // Beside whoever holds the state it shows the same, and of what goes on meanwhile.
+    // While another process holds the state, it shows the same, and what happens meanwhile.
     let holder = State::open(&place.state_dir()).unwrap();
     assert_eq!(history(&place, &[]), all);
     holder.begin_run("main", exact[0]).unwrap();
@@ -101,13 +101,13 @@ async fn history_can_be_narrowed_down_and_stands_beside_a_holder() {
     assert_eq!((now.len(), &now[0]["finished"], &now[0]["outcome"]), (5, &Value::Null, &Value::Null));
     let shown = run(&place, &["history", "--limit", "1"]).exits(0).stdout;
     assert!(shown.contains("run 5 of main") && shown.contains("interrupted or still running"), "{shown}");
-    // Nobody else can change anything then.
+    // No other process can change anything then.
     let held = run(&place, &["undo", "1"]).exits(1);
     assert!(held.stderr.contains("in use by another regsweep"), "{}", held.stderr);
 }
 
 #[test]
-fn a_day_is_one_of_the_configured_time_zone_and_until_means_its_end() {
+fn history_counts_days_in_the_configured_time_zone() {
     let fake = FakeRegistry::start(Personality::V2_8);
     // One of them has another day than UTC, whenever this runs.
     for timezone in [Tz::Pacific__Kiritimati, Tz::Etc__GMTPlus12, Tz::UTC] {
@@ -133,18 +133,18 @@ fn a_day_is_one_of_the_configured_time_zone_and_until_means_its_end() {
 }
 
 #[tokio::test]
-async fn what_is_too_old_is_forgotten_and_can_no_more_be_undone() {
+async fn history_is_pruned_and_what_is_pruned_cannot_be_undone() {
     let fake = FakeRegistry::start(Personality::V2_8);
-    let looker = Looker::new(&fake.url(), &format!("history: 1d\n{OLD_TAGS_EXPIRE}"));
+    let scanner = Scanner::new(&fake.url(), &format!("history: 1d\n{OLD_TAGS_EXPIRE}"));
     fake.push("app", "keep", &image("kept"));
     for number in 0..4 {
-        let doomed = image(&format!("doomed {number}"));
-        fake.push("app", &format!("old-{number}"), &doomed);
-        fake.push("app", &signature_tag(&doomed.digest), &image(&format!("signature {number}")));
-        let run = looker.run(day(0) + TimeDelta::hours(18 * number)).await.unwrap();
+        let expired = image(&format!("expired {number}"));
+        fake.push("app", &format!("old-{number}"), &expired);
+        fake.push("app", &signature_tag(&expired.digest), &image(&format!("signature {number}")));
+        let run = scanner.run(day(0) + TimeDelta::hours(18 * number)).await.unwrap();
         assert_eq!((run.run, run.report.deleted.len()), (number + 1, 2));
     }
-    let state = looker.open();
+    let state = scanner.open();
     let filter = regsweep::state::Filter::default();
     let past = state.history(&filter).unwrap();
     // The last of them was on hour 54, so what was before hour 30 is forgotten.
@@ -158,7 +158,7 @@ async fn what_is_too_old_is_forgotten_and_can_no_more_be_undone() {
     drop(state);
     let place = place(&format!("url: {}", fake.url()), OLD_TAGS_EXPIRE);
     std::fs::create_dir(place.state_dir()).unwrap();
-    std::fs::copy(looker.config.state_dir.join("state.sqlite"), place.state_dir().join("state.sqlite"))
+    std::fs::copy(scanner.config.state_dir.join("state.sqlite"), place.state_dir().join("state.sqlite"))
         .unwrap();
     let forgotten = run(&place, &["undo", "2"]).exits(1);
     assert!(forgotten.stderr.contains("there is no run 2"), "{}", forgotten.stderr);

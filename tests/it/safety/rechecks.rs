@@ -49,35 +49,35 @@ async fn run_of(
 }
 
 #[tokio::test]
-async fn a_new_tag_saves_its_manifest() {
+async fn new_tag_after_the_plan_keeps_its_manifest() {
     let registry = RealRegistry::start();
-    let [kept, saved, doomed] = ["kept", "saved", "doomed"].map(image);
-    for (tag, content) in [("keep", &kept), ("old-1", &saved), ("old-2", &doomed)] {
+    let [kept, saved, expired] = ["kept", "saved", "expired"].map(image);
+    for (tag, content) in [("keep", &kept), ("old-1", &saved), ("old-2", &expired)] {
         registry.store().write("app", &[tag], content);
     }
     let push = Push { repository: "app", tag: "release", content: &saved };
     let (deleted, skipped) = run_around(&registry, &[push]).await;
-    assert_eq!((deleted, skipped), (vec![doomed.digest], vec![saved.digest.clone()]));
+    assert_eq!((deleted, skipped), (vec![expired.digest], vec![saved.digest.clone()]));
     assert_holds(&registry, "app", &[("keep", &kept), ("old-1", &saved), ("release", &saved)]);
     assert_all_pullable(&registry);
 }
 
 #[tokio::test]
-async fn a_tag_that_moved_saves_its_new_manifest_and_dooms_nothing() {
+async fn moved_tag_after_the_plan_keeps_its_new_manifest() {
     let registry = RealRegistry::start();
-    let [before, after, doomed] = ["before", "after", "doomed"].map(image);
-    for (tag, content) in [("stable", &before), ("old-1", &after), ("old-2", &doomed)] {
+    let [before, after, expired] = ["before", "after", "expired"].map(image);
+    for (tag, content) in [("stable", &before), ("old-1", &after), ("old-2", &expired)] {
         registry.store().write("app", &[tag], content);
     }
     let push = Push { repository: "app", tag: "stable", content: &after };
     let (deleted, skipped) = run_around(&registry, &[push]).await;
-    assert_eq!((deleted, skipped), (vec![doomed.digest], vec![after.digest.clone()]));
+    assert_eq!((deleted, skipped), (vec![expired.digest], vec![after.digest.clone()]));
     assert_holds(&registry, "app", &[("stable", &after), ("old-1", &after), ("", &before)]);
     assert_all_pullable(&registry);
 }
 
 #[tokio::test]
-async fn an_expired_tag_that_moved_saves_both_manifests() {
+async fn moved_expired_tag_after_the_plan_keeps_both_manifests() {
     let registry = RealRegistry::start();
     let [before, after] = ["before", "after"].map(image);
     registry.store().write("app", &["old"], &before);
@@ -88,40 +88,40 @@ async fn an_expired_tag_that_moved_saves_both_manifests() {
 }
 
 /// An expired index of two children, and a new one that lists one of them and is not pushed yet.
-struct Family {
+struct IndexScenario {
     registry: RealRegistry,
     kept: Content,
     child: Content,
     other: Content,
-    doomed: Content,
+    expired: Content,
     new: Content,
 }
 
-impl Family {
+impl IndexScenario {
     fn new() -> Self {
         let registry = RealRegistry::start();
         let [kept, child, other] = ["kept", "child", "other"].map(image);
-        let doomed = Index::oci().child(&child).child(&other).build();
+        let expired = Index::oci().child(&child).child(&other).build();
         let new = Index::docker().child(&child).build();
         registry.store().write("app", &["keep"], &kept);
-        registry.store().write("app", &["old"], &doomed);
-        Self { registry, kept, child, other, doomed, new }
+        registry.store().write("app", &["old"], &expired);
+        Self { registry, kept, child, other, expired, new }
     }
 }
 
 #[tokio::test]
-async fn a_new_index_saves_the_child_that_it_lists() {
-    let Family { registry, kept, child, other, doomed, new } = Family::new();
+async fn new_index_after_the_plan_keeps_its_child() {
+    let IndexScenario { registry, kept, child, other, expired, new } = IndexScenario::new();
     let push = Push { repository: "app", tag: "new", content: &new };
     let (deleted, skipped) = run_around(&registry, &[push]).await;
-    assert_eq!((deleted, skipped), (vec![doomed.digest, other.digest], vec![child.digest]));
+    assert_eq!((deleted, skipped), (vec![expired.digest, other.digest], vec![child.digest]));
     assert_holds(&registry, "app", &[("keep", &kept), ("new", &new)]);
     assert_all_pullable(&registry);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_index_saves_the_child_whose_old_one_is_being_deleted() {
-    let Family { registry, kept, other, doomed, new, .. } = Family::new();
+async fn new_index_during_the_deletion_of_the_old_one_keeps_its_child() {
+    let IndexScenario { registry, kept, other, expired, new, .. } = IndexScenario::new();
     let proxy = HoldingProxy::before(&registry.host(), 1);
     let library = Regsweep::new(&proxy.url(), OLD_TAGS_EXPIRE).in_process();
     let scanned = library.scan_and_plan().await;
@@ -139,19 +139,19 @@ async fn a_new_index_saves_the_child_whose_old_one_is_being_deleted() {
     assert_eq!(report.failures, []);
     let digests = |one: &regsweep::report::Deleted| one.digest.to_string();
     let deleted: Vec<String> = report.deleted.iter().map(digests).collect();
-    assert_eq!(deleted, [doomed.digest, other.digest]);
+    assert_eq!(deleted, [expired.digest, other.digest]);
     assert_holds(&registry, "app", &[("keep", &kept), ("release", &new)]);
     assert_all_pullable(&registry);
 }
 
 #[tokio::test]
-async fn what_only_the_second_plan_would_delete_is_left_for_the_next_run() {
+async fn manifest_that_only_the_recheck_deletes_is_left_for_the_next_run() {
     let registry = RealRegistry::start();
-    let [kept, doomed, new, elsewhere] = ["kept", "doomed", "new", "elsewhere"].map(image);
+    let [kept, expired, new, elsewhere] = ["kept", "expired", "new", "elsewhere"].map(image);
     registry.store().write("app", &["keep"], &kept);
-    registry.store().write("app", &["old-1"], &doomed);
-    let signature = Artifact::signature(&doomed.digest).build();
-    let signed = signature_tag(&doomed.digest);
+    registry.store().write("app", &["old-1"], &expired);
+    let signature = Artifact::signature(&expired.digest).build();
+    let signed = signature_tag(&expired.digest);
     let meanwhile = [
         Push { repository: "app", tag: "old-2", content: &new },
         Push { repository: "app", tag: &signed, content: &signature },
@@ -159,7 +159,7 @@ async fn what_only_the_second_plan_would_delete_is_left_for_the_next_run() {
     ];
     let regsweep = sweeper(&registry);
     let (deleted, _) = run_of(&regsweep, &registry, &meanwhile).await;
-    assert_eq!(deleted, [doomed.digest]);
+    assert_eq!(deleted, [expired.digest]);
     assert_holds(&registry, "app", &[("keep", &kept), ("old-2", &new), (&signed, &signature)]);
     assert_holds(&registry, "other", &[("old", &elsewhere)]);
     let (deleted, _) = run_of(&regsweep, &registry, &[]).await;
@@ -169,23 +169,23 @@ async fn what_only_the_second_plan_would_delete_is_left_for_the_next_run() {
 }
 
 #[tokio::test]
-async fn what_somebody_else_deleted_first_is_no_failure() {
+async fn manifest_deleted_by_another_client_is_no_failure() {
     let registry = RealRegistry::start();
-    let [kept, doomed, other] = ["kept", "doomed", "other"].map(image);
-    for (tag, content) in [("keep", &kept), ("old-1", &doomed), ("old-2", &other)] {
+    let [kept, expired, other] = ["kept", "expired", "other"].map(image);
+    for (tag, content) in [("keep", &kept), ("old-1", &expired), ("old-2", &other)] {
         registry.store().write("app", &[tag], content);
     }
-    let (deleted, _) = run_around(&registry, &[Delete { content: &doomed }]).await;
+    let (deleted, _) = run_around(&registry, &[Delete { content: &expired }]).await;
     assert_eq!(deleted, [other.digest]);
     assert_holds(&registry, "app", &[("keep", &kept)]);
 }
 
 #[tokio::test]
-async fn a_kept_image_that_goes_meanwhile_brings_at_least_to_life() {
+async fn kept_image_that_disappears_makes_at_least_keep_another() {
     let registry = RealRegistry::start();
-    let [kept, doomed] = ["kept", "doomed"].map(image);
+    let [kept, expired] = ["kept", "expired"].map(image);
     registry.store().write("app", &["keep"], &kept);
-    registry.store().write("app", &["old"], &doomed);
+    registry.store().write("app", &["old"], &expired);
     let rules = super::harness::OLD_TAGS_EXPIRE.replace("at_least: 0", "at_least: 1");
     let regsweep = Regsweep::new(&registry.url(), &rules);
     let library = regsweep.in_process();
@@ -194,5 +194,5 @@ async fn a_kept_image_that_goes_meanwhile_brings_at_least_to_life() {
     assert_eq!(reqwest::Client::new().delete(url).send().await.unwrap().status(), 202);
     let report = library.apply(&scanned).await;
     assert_eq!(report.deleted, []);
-    assert_holds(&registry, "app", &[("old", &doomed)]);
+    assert_holds(&registry, "app", &[("old", &expired)]);
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use regsweep::plan::Verdict;
 
-use super::harness::{FORTNIGHT, Looker, assert_all_pullable, day, expected_content, verdict};
+use super::harness::{KEEP_14_DAYS, Scanner, assert_all_pullable, day, expected_content, verdict};
 use crate::support::image::{Content, Image, Index};
 use crate::support::real_registry::RealRegistry;
 
@@ -20,8 +20,8 @@ policies:
     untagged: { newer_than: 14d }
 ";
 
-fn looker(registry: &RealRegistry, rules: &str) -> Looker {
-    Looker::new(&registry.url(), rules)
+fn scanner(registry: &RealRegistry, rules: &str) -> Scanner {
+    Scanner::new(&registry.url(), rules)
 }
 
 /// An image that was made a day before these tests begin.
@@ -34,33 +34,33 @@ fn digests<'a>(contents: impl IntoIterator<Item = &'a Content>) -> BTreeSet<Stri
 }
 
 #[tokio::test]
-async fn what_a_tag_has_left_goes_when_it_is_old_enough() {
+async fn untagged_manifest_is_deleted_when_it_is_old_enough() {
     let registry = RealRegistry::start();
-    let looker = looker(&registry, UNTAGGED);
+    let scanner = scanner(&registry, UNTAGGED);
     let [first, second] = ["first", "second"].map(fresh);
     registry.store().write("app", &["latest"], &first);
-    assert_eq!(looker.to_delete(day(0)).await, BTreeSet::new());
+    assert_eq!(scanner.to_delete(day(0)).await, BTreeSet::new());
     registry.store().write("app", &["latest"], &second);
     for number in [1, 14] {
-        assert_eq!(looker.to_delete(day(number)).await, BTreeSet::new(), "day {number}");
-        let planned = looker.inspect("app", day(number)).await;
+        assert_eq!(scanner.to_delete(day(number)).await, BTreeSet::new(), "day {number}");
+        let planned = scanner.inspect("app", day(number)).await;
         assert_eq!(verdict(&planned, &first), (Verdict::Keep, vec!["untagged-newer-than".into()]));
     }
     // It lost its tag on day 1.
-    assert_eq!(looker.to_delete(day(15)).await, digests([&first]));
-    let run = looker.run(day(16)).await.unwrap();
+    assert_eq!(scanner.to_delete(day(15)).await, digests([&first]));
+    let run = scanner.run(day(16)).await.unwrap();
     assert_eq!(run.report.deleted.len(), 1);
     assert_eq!(registry.store().repository("app"), expected_content(&[("latest", &second)]));
     assert_all_pullable(&registry);
 }
 
 #[tokio::test]
-async fn without_such_a_rule_it_stays() {
+async fn untagged_manifest_is_kept_without_a_rule_for_it() {
     let registry = RealRegistry::start();
-    let without = looker(&registry, &UNTAGGED.replace("    untagged: { newer_than: 14d }\n", ""));
+    let without = scanner(&registry, &UNTAGGED.replace("    untagged: { newer_than: 14d }\n", ""));
     let [first, second] = ["first", "second"].map(fresh);
     registry.store().write("app", &["latest"], &first);
-    without.look(day(0)).await;
+    without.plan_at(day(0)).await;
     registry.store().write("app", &["latest"], &second);
     for number in [1, 100] {
         let run = without.run(day(number)).await.unwrap();
@@ -72,18 +72,18 @@ async fn without_such_a_rule_it_stays() {
 }
 
 #[tokio::test]
-async fn an_index_or_a_returning_tag_saves_what_a_tag_had_left() {
+async fn untagged_manifest_is_kept_by_an_index_or_a_returning_tag() {
     let registry = RealRegistry::start();
-    let looker = looker(&registry, UNTAGGED);
+    let scanner = scanner(&registry, UNTAGGED);
     let [listed, returned, gone, last] = ["listed", "returned", "gone", "last"].map(fresh);
     for (number, content) in [&listed, &returned, &gone, &last].into_iter().enumerate() {
         registry.store().write("app", &["latest"], content);
-        assert_eq!(looker.to_delete(day(number as i64)).await, BTreeSet::new());
+        assert_eq!(scanner.to_delete(day(number as i64)).await, BTreeSet::new());
     }
     let index = Index::oci().child(&listed).build();
     registry.store().write("app", &["index"], &index);
     registry.store().write("app", &["rollback"], &returned);
-    let run = looker.run(day(50)).await.unwrap();
+    let run = scanner.run(day(50)).await.unwrap();
     assert_eq!(
         run.report.deleted.iter().map(|one| one.digest.to_string()).collect::<Vec<_>>(),
         [gone.digest.as_str()]
@@ -92,24 +92,24 @@ async fn an_index_or_a_returning_tag_saves_what_a_tag_had_left() {
     assert_eq!(registry.store().repository("app"), expected_content(&expected));
     // The tag leaves again, and is found to have on day 63.
     registry.store().write("app", &["rollback"], &last);
-    assert_eq!(looker.to_delete(day(63)).await, BTreeSet::new());
-    assert_eq!(looker.to_delete(day(76)).await, BTreeSet::new());
-    assert_eq!(looker.to_delete(day(77)).await, digests([&returned]));
+    assert_eq!(scanner.to_delete(day(63)).await, BTreeSet::new());
+    assert_eq!(scanner.to_delete(day(76)).await, BTreeSet::new());
+    assert_eq!(scanner.to_delete(day(77)).await, digests([&returned]));
     assert_all_pullable(&registry);
 }
 
 #[tokio::test]
-async fn a_tag_that_returns_between_the_plan_and_the_deletion_saves_it_too() {
+async fn untagged_manifest_is_kept_by_a_tag_that_returns_after_the_plan() {
     let registry = RealRegistry::start();
-    let looker = looker(&registry, UNTAGGED);
+    let scanner = scanner(&registry, UNTAGGED);
     let [first, second] = ["first", "second"].map(fresh);
     registry.store().write("app", &["latest"], &first);
-    looker.look(day(0)).await;
+    scanner.plan_at(day(0)).await;
     registry.store().write("app", &["latest"], &second);
-    looker.look(day(1)).await;
-    assert_eq!(looker.to_delete(day(20)).await, digests([&first]));
+    scanner.plan_at(day(1)).await;
+    assert_eq!(scanner.to_delete(day(20)).await, digests([&first]));
     registry.store().write("app", &["stable"], &first);
-    let run = looker.run(day(21)).await.unwrap();
+    let run = scanner.run(day(21)).await.unwrap();
     assert_eq!(run.report.deleted, []);
     assert_eq!(
         registry.store().repository("app"),
@@ -118,24 +118,24 @@ async fn a_tag_that_returns_between_the_plan_and_the_deletion_saves_it_too() {
 }
 
 #[tokio::test]
-async fn an_untagged_index_that_is_remembered_protects_the_children_that_it_shares() {
+async fn untagged_index_in_the_scan_history_protects_its_children() {
     for (untagged, shared_stays) in [("", true), ("    untagged: { newer_than: 14d }\n", false)] {
         let registry = RealRegistry::start();
-        let looker = looker(&registry, &format!("{FORTNIGHT}{untagged}"));
+        let scanner = scanner(&registry, &format!("{KEEP_14_DAYS}{untagged}"));
         let [shared, own, other, kept] = ["shared", "own", "other", "kept"].map(fresh);
         let left = Index::oci().child(&shared).child(&own).build();
         let expired = Index::oci().child(&shared).child(&other).build();
         registry.store().write("app", &["moving"], &left);
-        looker.look(day(0)).await;
-        // From here on nothing but the memory leads to the first index.
+        scanner.plan_at(day(0)).await;
+        // From here on only the scan history leads to the first index.
         registry.store().write("app", &["moving"], &expired);
-        looker.look(day(1)).await;
+        scanner.plan_at(day(1)).await;
         registry.store().write("app", &["moved"], &expired);
         registry.store().write("app", &["moving"], &kept);
-        looker.look(day(20)).await;
+        scanner.plan_at(day(20)).await;
         // What was tagged on day 20 goes two weeks after that; what lost its tag on day 1 was never younger.
-        assert!(!looker.to_delete(day(33)).await.contains(&expired.digest));
-        let run = looker.run(day(34)).await.unwrap();
+        assert!(!scanner.to_delete(day(33)).await.contains(&expired.digest));
+        let run = scanner.run(day(34)).await.unwrap();
         assert_eq!(run.report.failures, []);
         let now = registry.store().repository("app");
         assert_eq!(now.manifests.contains(&left.digest), shared_stays, "{untagged}");
@@ -146,30 +146,30 @@ async fn an_untagged_index_that_is_remembered_protects_the_children_that_it_shar
 }
 
 #[tokio::test]
-async fn a_list_of_tags_that_is_suddenly_empty_dooms_nothing() {
+async fn empty_tag_list_deletes_nothing() {
     let registry = RealRegistry::start();
-    let looker = looker(&registry, UNTAGGED);
+    let scanner = scanner(&registry, UNTAGGED);
     let [first, second] = ["first", "second"].map(fresh);
     registry.store().write("app", &["v1"], &first);
     registry.store().write("app", &["v2"], &second);
-    looker.look(day(0)).await;
+    scanner.plan_at(day(0)).await;
     let tags = registry.store_path().join("docker/registry/v2/repositories/app/_manifests/tags");
-    let aside = registry.store_path().join("tags");
-    std::fs::rename(&tags, &aside).unwrap();
+    let hidden = registry.store_path().join("tags");
+    std::fs::rename(&tags, &hidden).unwrap();
     for number in [30, 31, 90] {
-        assert_eq!(looker.to_delete(day(number)).await, BTreeSet::new(), "day {number}");
+        assert_eq!(scanner.to_delete(day(number)).await, BTreeSet::new(), "day {number}");
     }
-    let run = looker.run(day(91)).await.unwrap();
+    let run = scanner.run(day(91)).await.unwrap();
     assert_eq!(run.report.deleted, []);
-    std::fs::rename(&aside, &tags).unwrap();
+    std::fs::rename(&hidden, &tags).unwrap();
     assert_eq!(registry.store().repository("app"), expected_content(&[("v1", &first), ("v2", &second)]));
-    assert_eq!(looker.to_delete(day(92)).await, BTreeSet::new());
-    // Where somebody has deleted all of it, there is nothing to be left alone any more.
+    assert_eq!(scanner.to_delete(day(92)).await, BTreeSet::new());
+    // Once another client has deleted everything, there is nothing left to keep.
     for content in [&first, &second] {
         let url = format!("{}/v2/app/manifests/{}", registry.url(), content.digest);
         assert_eq!(reqwest::Client::new().delete(url).send().await.unwrap().status(), 202);
     }
-    looker.look(day(93)).await;
+    scanner.plan_at(day(93)).await;
     let app = regsweep::model::RepositoryName::parse("app").unwrap();
-    assert!(looker.open().load_scan_history("main", &app).unwrap().tags.is_empty());
+    assert!(scanner.open().load_scan_history("main", &app).unwrap().tags.is_empty());
 }

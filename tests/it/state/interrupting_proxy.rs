@@ -1,5 +1,5 @@
-//! A proxy before a registry that stops everything at a chosen step of a deletion, for good: whoever is
-//! behind it can only be killed.
+//! A proxy before a registry that stops all traffic at a chosen step of a deletion, for good: the program behind it
+//! can only be killed.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -23,7 +23,7 @@ pub(crate) enum Step {
 }
 
 /// The proxy. Its threads end with their connections.
-pub(crate) struct Tap {
+pub(crate) struct InterruptingProxy {
     address: SocketAddr,
     reached: Receiver<()>,
 }
@@ -45,7 +45,7 @@ impl Shared {
     }
 }
 
-impl Tap {
+impl InterruptingProxy {
     /// Before the registry at `host:port`, for deletions.
     pub(crate) fn before(host: &str, step: Step) -> Self {
         Self::of(b"DELETE ", host, step)

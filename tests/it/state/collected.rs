@@ -66,7 +66,7 @@ fn graceful(host: &Host, grace: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_was_collected_is_named_as_lost_and_the_rest_comes_back() {
+async fn undo_names_what_was_collected_as_lost_and_restores_the_rest() {
     let host = Host::start().await;
     let images = Images::push(&host.registry.url()).await;
     let place = place(&host.lines(), OLD_TAGS_EXPIRE);
@@ -105,7 +105,7 @@ async fn what_was_collected_is_named_as_lost_and_the_rest_comes_back() {
 }
 
 #[tokio::test]
-async fn a_registry_that_only_believes_it_has_the_blobs_is_not_believed() {
+async fn undo_does_not_trust_a_stale_registry_cache() {
     let mut registry = RealRegistry::options().cache().start();
     let images = Images::push(&registry.url()).await;
     let place = sweeper(&registry);
@@ -134,7 +134,7 @@ async fn a_registry_that_only_believes_it_has_the_blobs_is_not_believed() {
 }
 
 #[tokio::test]
-async fn within_the_grace_nothing_is_collected_and_everything_can_be_undone() {
+async fn grace_holds_back_the_collection_and_keeps_undo_possible() {
     let host = Host::start().await;
     let images = Images::push(&host.registry.url()).await;
     let place = place(&graceful(&host, "7d"), OLD_TAGS_EXPIRE);
@@ -166,7 +166,7 @@ async fn within_the_grace_nothing_is_collected_and_everything_can_be_undone() {
 }
 
 #[tokio::test]
-async fn who_wants_no_grace_collects_at_once() {
+async fn no_grace_collects_at_once() {
     let host = Host::start().await;
     let images = Images::push(&host.registry.url()).await;
     let place = place(&graceful(&host, "7d"), OLD_TAGS_EXPIRE);
@@ -187,7 +187,7 @@ async fn status(url: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_collection_that_waited_begins_by_itself() {
+async fn collection_starts_by_itself_when_the_grace_ends() {
     let host = Host::start().await;
     let images = Images::push(&host.registry.url()).await;
     let place = place(&graceful(&host, "6s"), OLD_TAGS_EXPIRE);
