@@ -53,7 +53,7 @@ impl Default for ServerLimits {
     }
 }
 
-/// Serves until the shutdown, and then finishes the answers that are being sent, within [`SHUTDOWN_TIMEOUT`].
+/// Serves until the shutdown, and then finishes the answers that are being sent, within `SHUTDOWN_TIMEOUT`.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
