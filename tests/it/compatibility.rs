@@ -1,18 +1,18 @@
-//! regsweep against registries of every kind in every weather: it deletes what the plan says where the
-//! sky is clear, and nothing where it could not see.
+//! regsweep with every kind of registry: it deletes exactly what the plan lists, and nothing where an answer is missing or
+//! unclear.
 
 mod auth;
 mod blobs;
-mod case;
 mod catalog;
-mod deleting;
-mod hidden;
-mod others;
-mod personalities;
+mod deletion;
+mod harness;
+mod products;
 mod reading;
 mod rechecks;
 mod referrers;
-mod restoring;
-mod retrying;
+mod requests;
+mod restore;
+mod retention;
+mod retries;
+mod tag_completeness;
 mod tags;
-mod traffic;

@@ -1,12 +1,12 @@
-//! Who regsweep is to a registry: Docker's configuration files and helpers, tokens, certificates, proxies.
+//! Authentication: Docker configurations and helpers, tokens, certificates, proxies.
 //!
-//! It gets in where it may, it goes on when credentials change, and no secret is shown to anybody else.
+//! Credentials may change during a run, and no secret is sent to another server or shown.
 
 mod certificates;
-mod changed;
-mod docker;
-mod elsewhere;
+mod docker_config;
 mod harness;
 mod proxies;
+mod redirects;
+mod rotation;
 mod secrets;
 mod tokens;

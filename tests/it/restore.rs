@@ -1,5 +1,5 @@
-//! What a real registry makes of undoing: pushed, deleted, put back; and what it says of blobs that a
-//! collection swept.
+//! Restoring manifests on a real registry: pushed, deleted, restored; and its answers for blobs that a garbage collection
+//! has deleted.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,15 +14,15 @@ use regsweep::config;
 use regsweep::model::{Digest, RepositoryName, Tag};
 use regsweep::registry::{Kind, RawManifest, Reader, Reference, Resolved, Restore, Retry, read_manifest};
 
-/// A registry, and the way to its repository `app`.
-struct World {
+/// A registry, and a reader for its repository `app`.
+struct Harness {
     registry: RealRegistry,
     reader: Reader,
     pusher: Pusher,
     app: RepositoryName,
 }
 
-impl World {
+impl Harness {
     fn start(options: Options) -> Self {
         let registry = options.start();
         let text = format!(
@@ -64,7 +64,7 @@ impl World {
         self.reader.has_blob(&self.app, &digest(blob)).await.map_err(|error| error.kind)
     }
 
-    /// Takes bytes away behind the registry's back, as a collection by another process does.
+    /// Deletes a blob from the storage without the registry, as a garbage collection by another process does.
     fn sweep(&self, digest: &str) {
         std::fs::remove_dir_all(self.registry.store().blob_path(digest).parent().unwrap()).unwrap();
     }
@@ -74,15 +74,15 @@ fn digest(text: &str) -> Digest {
     Digest::parse(text).unwrap()
 }
 
-fn plain() -> World {
-    World::start(RealRegistry::options())
+fn plain() -> Harness {
+    Harness::start(RealRegistry::options())
 }
 
-fn cached() -> World {
-    World::start(RealRegistry::options().cache())
+fn cached() -> Harness {
+    Harness::start(RealRegistry::options().cache())
 }
 
-/// One of everything, each with its tag.
+/// One manifest of each kind, each with its tag.
 fn everything() -> BTreeMap<String, Content> {
     let amd64 = Image::new("amd64").build();
     let arm64 = Image::new("arm64").platform("linux", "arm64").build();
@@ -93,7 +93,7 @@ fn everything() -> BTreeMap<String, Content> {
     let sbom = Artifact::referrer("sbom", "application/spdx+json", &index).build();
     BTreeMap::from([
         ("image".to_owned(), Image::new("image").build()),
-        ("silent".to_owned(), silent()),
+        ("silent".to_owned(), untyped()),
         ("index".to_owned(), index.clone()),
         ("docker".to_owned(), docker.clone()),
         ("list".to_owned(), list),
@@ -102,8 +102,8 @@ fn everything() -> BTreeMap<String, Content> {
     ])
 }
 
-/// An image that does not say its own type, as OCI 1.0 allowed.
-fn silent() -> Content {
+/// An image without its media type, as OCI 1.0 allowed.
+fn untyped() -> Content {
     let image = Image::new("silent").build();
     let mut manifest = image.json();
     manifest.as_object_mut().unwrap().remove("mediaType");
@@ -112,7 +112,7 @@ fn silent() -> Content {
 }
 
 #[tokio::test]
-async fn everything_comes_back_byte_for_byte() {
+async fn manifests_of_every_kind_are_restored_byte_for_byte() {
     for world in [plain(), cached()] {
         let all = everything();
         for (tag, content) in &all {
@@ -132,7 +132,7 @@ async fn everything_comes_back_byte_for_byte() {
             assert_eq!(world.raw(part).await, None);
         }
         assert_eq!(world.registry.store().repository("app").manifests, [].into());
-        // What needs nothing first, then what needs that.
+        // Manifests without dependencies first.
         let mut open: Vec<_> = kept.iter().collect();
         let restorer = world.reader.restorer();
         while !open.is_empty() {
@@ -162,7 +162,7 @@ async fn everything_comes_back_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn what_lacks_a_part_is_refused_by_its_code() {
+async fn manifest_without_a_part_is_refused_by_its_code() {
     let world = plain();
     let one = Image::new("one").build();
     let index = Index::oci().child(&one).build();
@@ -187,7 +187,7 @@ async fn what_lacks_a_part_is_refused_by_its_code() {
 }
 
 #[tokio::test]
-async fn a_referrer_comes_back_before_its_subject() {
+async fn referrer_can_be_restored_before_its_subject() {
     let world = plain();
     let subject = Image::new("subject").build();
     let sbom = Artifact::referrer("sbom", "application/spdx+json", &subject).build();
@@ -198,22 +198,22 @@ async fn a_referrer_comes_back_before_its_subject() {
 }
 
 #[tokio::test]
-async fn a_tag_that_leads_elsewhere_by_now_is_taken() {
+async fn tag_that_points_to_another_manifest_is_overwritten() {
     let world = plain();
     let (one, two) = (Image::new("one").build(), Image::new("two").build());
     world.push("v1", &one).await;
     world.push("v1", &two).await;
     assert_eq!(world.put(Restore::Tag(&Tag::parse("v1").unwrap()), &one).await, Ok(()));
     assert_eq!(world.registry.store().repository("app").tags["v1"], one.digest);
-    assert!(world.raw(&two).await.is_some(), "by digest it stays");
+    assert!(world.raw(&two).await.is_some(), "it is still there by digest");
 }
 
 #[tokio::test]
-async fn blobs_are_there_until_they_are_swept() {
+async fn blobs_are_found_until_a_collection_deletes_them() {
     let one = Image::new("one").build();
     let layer = image::digest(&one.blobs[1]);
-    // Of an empty blob that was swept, a cache knows all there is, and so it is served as it should be.
-    for (world, swept, empty) in
+    // A cache knows everything about an empty blob, so it is served correctly after it was deleted.
+    for (world, has_layer, has_empty) in
         [(plain(), Ok(false), Ok(false)), (cached(), Err(Kind::Interrupted), Ok(true))]
     {
         world.push("v1", &one).await;
@@ -222,19 +222,19 @@ async fn blobs_are_there_until_they_are_swept() {
             assert_eq!(world.has(&blob).await, Ok(true));
         }
         assert_eq!(world.has(&image::digest(b"never pushed")).await, Ok(false));
-        assert_eq!(world.has(&one.digest).await, Ok(false), "a manifest is no blob");
+        assert_eq!(world.has(&one.digest).await, Ok(false), "a manifest is not a blob");
         let other = RepositoryName::parse("other").unwrap();
         assert!(!world.reader.has_blob(&other, &digest(&layer)).await.unwrap(), "it is not there");
         world.sweep(&layer);
         world.sweep(&image::digest(b""));
-        assert_eq!(world.has(&layer).await, swept);
-        assert_eq!(world.has(&image::digest(b"")).await, empty);
+        assert_eq!(world.has(&layer).await, has_layer);
+        assert_eq!(world.has(&image::digest(b"")).await, has_empty);
         assert_eq!(world.has(&one.config_digest()).await, Ok(true));
     }
 }
 
 #[tokio::test]
-async fn a_blob_whose_file_was_emptied_is_no_yes() {
+async fn blob_whose_file_is_empty_is_not_found() {
     let one = Image::new("one").build();
     let layer = image::digest(&one.blobs[1]);
     for (world, emptied) in [(plain(), Kind::DigestMismatch), (cached(), Kind::Interrupted)] {
@@ -244,20 +244,20 @@ async fn a_blob_whose_file_was_emptied_is_no_yes() {
     }
 }
 
-/// The registry looks into its cache, finds what a collection swept, and takes the manifest without a
-/// look at the storage and without writing it. Only to read it shows that.
+/// The registry finds the deleted manifest in its cache, and accepts it without reading or writing the storage. Only a
+/// request for the manifest reveals this.
 #[tokio::test]
-async fn a_yes_of_a_registry_with_a_cache_is_no_proof() {
+async fn put_success_of_a_registry_with_a_cache_is_no_proof() {
     let one = Image::new("one").build();
     let mut world = cached();
     world.push("v1", &one).await;
     world.delete(&one).await;
     world.registry.garbage_collect(&[]);
-    assert!(!world.registry.store().has_blob(&one.digest), "the collection has swept it");
+    assert!(!world.registry.store().has_blob(&one.digest), "the collection has deleted it");
     assert_eq!(world.has(&image::digest(&one.blobs[1])).await, Err(Kind::Interrupted));
     assert_eq!(world.put(Restore::Digest, &one).await, Ok(()));
     assert_eq!(world.raw(&one).await, None, "it said yes, and does not have it");
-    // It has no cache of what was before it started.
+    // After the restart its cache is empty.
     world.delete(&one).await;
     world.registry.stop();
     world.registry.start_again();
@@ -266,9 +266,9 @@ async fn a_yes_of_a_registry_with_a_cache_is_no_proof() {
     assert_eq!(world.put(Restore::Digest, &one).await, Err(refused.to_owned()));
 }
 
-/// Where only the manifest's own bytes are gone, a registry without a cache writes them again.
+/// If only the content of the manifest is gone, a registry without a cache writes it again.
 #[tokio::test]
-async fn a_manifest_whose_bytes_alone_were_swept_comes_back() {
+async fn manifest_whose_content_was_collected_is_restored() {
     let one = Image::new("one").build();
     for (world, comes_back) in [(plain(), true), (cached(), false)] {
         world.push("v1", &one).await;
@@ -280,8 +280,8 @@ async fn a_manifest_whose_bytes_alone_were_swept_comes_back() {
 }
 
 #[tokio::test]
-async fn a_registry_in_maintenance_takes_nothing() {
-    let world = World::start(RealRegistry::options().readonly());
+async fn put_is_refused_by_a_registry_in_maintenance() {
+    let world = Harness::start(RealRegistry::options().readonly());
     let one = Image::new("one").build();
     world.registry.store().write("app", &["v1"], &one);
     let raw = world.raw(&one).await.unwrap();

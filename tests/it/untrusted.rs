@@ -1,8 +1,8 @@
-//! regsweep against those who mean it harm: registries that lie without end, images made to be read badly,
-//! configurations that are bombs. It ends, says what is wrong, and deletes nothing that it did not understand.
+//! Hostile input: endless answers, malformed images, configurations that expand without limit. regsweep ends within its
+//! limits, reports what is wrong, and deletes nothing that it could not parse.
 
-mod bombs;
+mod configuration;
+mod escaping;
 mod harness;
 mod lists;
 mod manifests;
-mod words;

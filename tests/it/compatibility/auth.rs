@@ -1,11 +1,11 @@
-//! Who we are: passwords, tokens that end or do not suffice, and token services that fail.
+//! Passwords, tokens that expire or have too narrow a scope, and token services that fail.
 
 use std::time::Duration;
 
 use regsweep::report::Outcome;
 
-use crate::compatibility::case::{
-    Case, EVERY, assert_swept, assert_untouched, failures, fill, filled, html, no_run, once, yaml,
+use crate::compatibility::harness::{
+    Case, EVERY, assert_expired_deleted, assert_untouched, failures, fill, filled, html, no_run, once, yaml,
 };
 use crate::support::fake_registry::{Auth, Bearer, Canned, FakeRegistry, Personality};
 
@@ -28,7 +28,7 @@ fn bearer(lifetime: Duration, actions: Option<&[&str]>) -> Auth {
     })
 }
 
-/// The scopes that tokens were asked for, in order.
+/// The requested scopes of tokens, in order.
 pub(crate) fn scopes(fake: &FakeRegistry) -> Vec<String> {
     let asked = fake.requests().into_iter().filter(|one| one.path.starts_with("/token"));
     let scopes = asked.map(|one| {
@@ -40,26 +40,26 @@ pub(crate) fn scopes(fake: &FakeRegistry) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_password_opens_every_kind_of_registry() {
+async fn password_authenticates_to_every_registry() {
     for personality in EVERY {
         for auth in [Auth::basic("ann", "secret"), Auth::bearer("ann", "secret")] {
             let fake = locked(personality, auth.clone());
             let report = Case::with(&fake, BASIC).run().await.unwrap();
             assert_eq!(report.outcome(), Outcome::Success, "{personality:?} {auth:?}: {report:?}");
-            assert_swept(&fake, "app", &format!("{personality:?}"));
+            assert_expired_deleted(&fake, "app", &format!("{personality:?}"));
         }
     }
 }
 
 #[tokio::test]
-async fn a_password_is_shown_only_where_it_is_asked_for() {
+async fn password_is_sent_only_after_a_challenge() {
     let fake = filled(Personality::V3_1, &["app"]);
     Case::with(&fake, BASIC).run().await.unwrap();
     assert!(fake.requests().iter().all(|one| one.authorization.is_none()));
 }
 
 #[tokio::test]
-async fn wrong_credentials_are_one_clear_error() {
+async fn password_that_is_wrong_is_one_clear_error() {
     for personality in EVERY {
         for (auth, configured, words) in [
             (Auth::basic("ann", "other"), BASIC, "does not accept the user name and password"),
@@ -84,7 +84,7 @@ async fn wrong_credentials_are_one_clear_error() {
 }
 
 #[tokio::test]
-async fn a_refusal_without_a_challenge_says_so() {
+async fn challenge_that_is_missing_is_reported() {
     for challenge in [None, Some("Digest realm=\"x\""), Some("Bearer"), Some("")] {
         let fake = filled(Personality::V3_1, &["app"]);
         let answer = Canned::status(401);
@@ -100,12 +100,12 @@ async fn a_refusal_without_a_challenge_says_so() {
 }
 
 #[tokio::test]
-async fn one_token_serves_all_requests_of_its_kind() {
+async fn token_is_reused_for_all_requests_of_its_scope() {
     let options = FakeRegistry::options(Personality::V3_1).auth(Auth::bearer("ann", "secret"));
     let fake = options.latency(Duration::from_millis(2)).start();
     fill(&fake, &["app", "other"]);
     for number in 0..40 {
-        fake.push("app", &format!("keep-{number}"), &crate::compatibility::case::image("many tags", 1));
+        fake.push("app", &format!("keep-{number}"), &crate::compatibility::harness::image("many tags", 1));
     }
     let report = Case::with(&fake, BASIC).run().await.unwrap();
     assert_eq!(report.outcome(), Outcome::Success, "{report:?}");
@@ -125,7 +125,7 @@ async fn one_token_serves_all_requests_of_its_kind() {
 }
 
 #[tokio::test]
-async fn a_token_that_ends_in_the_middle_of_a_run_is_renewed() {
+async fn token_that_expires_during_a_run_is_renewed() {
     let fake = locked(Personality::V3_1, Auth::bearer("ann", "secret"));
     let challenge = format!(
         "Bearer realm=\"{}/token\",service=\"fake.registry\",scope=\"repository:app:pull\",error=\"invalid_token\"",
@@ -138,35 +138,39 @@ async fn a_token_that_ends_in_the_middle_of_a_run_is_renewed() {
     ));
     let report = Case::with(&fake, BASIC).run().await.unwrap();
     assert_eq!(report.outcome(), Outcome::Success, "{report:?}");
-    assert_swept(&fake, "app", "it went on with another token");
+    assert_expired_deleted(&fake, "app", "it continued with another token");
     let pulls = scopes(&fake).into_iter().filter(|scope| scope == "repository:app:pull").count();
     assert_eq!(pulls, 2);
 }
 
 #[tokio::test]
-async fn tokens_that_live_for_less_than_a_second_are_enough() {
+async fn token_lifetime_of_less_than_a_second_is_enough() {
     let fake = locked(Personality::V3_1, bearer(Duration::from_millis(900), None));
     let report = Case::with(&fake, BASIC).run().await.unwrap();
     assert_eq!(report.outcome(), Outcome::Success, "{report:?}");
-    assert_swept(&fake, "app", "each was good for one request");
+    assert_expired_deleted(&fake, "app", "each was good for one request");
 }
 
 #[tokio::test]
-async fn a_grant_that_is_too_narrow_is_told_and_deletes_nothing() {
+async fn token_with_too_narrow_a_scope_is_reported_and_deletes_nothing() {
     let fake = locked(Personality::V3_1, bearer(Duration::from_secs(60), Some(&["pull", "*"])));
     let report = Case::with(&fake, BASIC).run().await.unwrap();
     assert_eq!(failures(&report), [("app", "unauthorized")], "{report:?}");
-    assert_untouched(&fake, "app", "the token did not suffice");
+    assert_untouched(&fake, "app", "the scope of the token was too narrow");
     let mut deletes: Vec<String> =
         scopes(&fake).into_iter().filter(|scope| scope.contains("delete")).collect();
     assert!(deletes.len() <= 3, "it is not asked for ever: {deletes:?}");
     deletes.dedup();
-    assert_eq!(deletes, ["repository:app:pull,delete", "repository:app:delete"], "then in its own words");
+    assert_eq!(
+        deletes,
+        ["repository:app:pull,delete", "repository:app:delete"],
+        "then with the scope of the challenge"
+    );
     assert!(report.failures[0].error.contains("check auth"), "{report:?}");
 }
 
 #[tokio::test]
-async fn the_registrys_own_wording_of_a_scope_is_used_from_then_on() {
+async fn scope_of_the_challenge_is_used_from_then_on() {
     let fake = locked(Personality::V3_1, Auth::bearer("ann", "secret"));
     let challenge = format!(
         "Bearer realm=\"{}/token\",service=\"fake.registry\",scope=\"repository:app:pull,push,delete\"",
@@ -181,18 +185,18 @@ async fn the_registrys_own_wording_of_a_scope_is_used_from_then_on() {
 }
 
 #[tokio::test]
-async fn a_bearer_token_of_the_configuration_is_shown_as_it_is() {
+async fn bearer_token_of_the_configuration_is_sent_as_it_is() {
     let fake = filled(Personality::V3_1, &["app"]);
     fake.on(|request| {
         (request.header("authorization") != Some("Bearer secret")).then(|| Canned::status(401))
     });
     let report = Case::with(&fake, "auth: { bearer: { env: SECRET } }").run().await.unwrap();
     assert_eq!(report.outcome(), Outcome::Success, "{report:?}");
-    assert_swept(&fake, "app", "the token was shown");
+    assert_expired_deleted(&fake, "app", "the token was sent");
 }
 
 #[tokio::test]
-async fn a_docker_configuration_knows_who_we_are() {
+async fn docker_configuration_authenticates() {
     // echo -n ann:secret | base64
     let pair = "YW5uOnNlY3JldA==";
     for auth in [Auth::basic("ann", "secret"), Auth::bearer("ann", "secret")] {
@@ -207,7 +211,7 @@ async fn a_docker_configuration_knows_who_we_are() {
 }
 
 #[tokio::test]
-async fn an_identity_token_is_exchanged_for_tokens() {
+async fn identity_token_is_exchanged_for_access_tokens() {
     let Auth::Bearer(bearer) = Auth::bearer("ann", "unused") else { unreachable!() };
     let auth = Auth::Bearer(Bearer { refresh_token: Some("secret identity".into()), ..bearer });
     let fake = locked(Personality::V3_1, auth);
@@ -218,7 +222,7 @@ async fn an_identity_token_is_exchanged_for_tokens() {
     let configured = format!("auth: {{ docker_config: '{}' }}", file.path().display());
     let report = Case::with(&fake, &configured).run().await.unwrap();
     assert_eq!(report.outcome(), Outcome::Success, "{report:?}");
-    assert_swept(&fake, "app", "the tokens were good");
+    assert_expired_deleted(&fake, "app", "the tokens were good");
     let asked: Vec<String> = fake
         .requests()
         .into_iter()
@@ -229,7 +233,7 @@ async fn an_identity_token_is_exchanged_for_tokens() {
 }
 
 #[tokio::test]
-async fn a_docker_configuration_that_does_not_know_the_registry_says_so() {
+async fn docker_configuration_without_the_registry_is_an_error() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(&file, r#"{"auths":{}}"#).unwrap();
     let configured = format!("auth: {{ docker_config: '{}' }}", file.path().display());
@@ -237,7 +241,7 @@ async fn a_docker_configuration_that_does_not_know_the_registry_says_so() {
         regsweep::config::parse(&yaml("http://127.0.0.1:1", &configured, ""), "f", &|_| None).unwrap();
     let refused = regsweep::registry::Reader::new(
         &config.registries[0],
-        crate::compatibility::case::QUICK,
+        crate::compatibility::harness::QUICK,
         std::sync::Arc::new(()),
     );
     let message = format!("{:#}", refused.err().unwrap());
@@ -245,18 +249,18 @@ async fn a_docker_configuration_that_does_not_know_the_registry_says_so() {
 }
 
 #[tokio::test]
-async fn a_token_service_may_stumble_once() {
+async fn token_service_is_asked_again_after_a_failure() {
     for answer in [html(500), html(503), Canned::status(429), Canned::dropped()] {
         let fake = locked(Personality::V3_1, Auth::bearer("ann", "secret"));
         fake.on(once(|request| request.path == "/token" && request.query("scope").is_some(), answer));
         let report = Case::with(&fake, BASIC).run().await.unwrap();
         assert_eq!(report.outcome(), Outcome::Success, "{report:?}");
-        assert_swept(&fake, "app", "it was asked again");
+        assert_expired_deleted(&fake, "app", "the request was repeated");
     }
 }
 
 #[tokio::test]
-async fn a_token_service_that_gives_no_token_ends_the_run() {
+async fn token_service_without_a_token_fails_the_run() {
     for (answer, expected) in [
         (html(500), "server"),
         (Canned::dropped(), "interrupted"),
@@ -271,13 +275,13 @@ async fn a_token_service_that_gives_no_token_ends_the_run() {
         fake.on(move |request| (request.path == "/token").then(|| answer.clone()));
         let (kind, message) = no_run(Case::with(&fake, BASIC).run().await);
         assert_eq!(kind, expected, "{message}");
-        assert!(fake.requests().len() <= 6, "it is not asked for ever");
+        assert!(fake.requests().len() <= 6, "the number of requests is limited");
         assert_untouched(&fake, "app", &message);
     }
 }
 
 #[tokio::test]
-async fn what_is_denied_in_one_repository_is_done_in_the_others() {
+async fn denied_repository_does_not_affect_the_others() {
     for auth in [Auth::basic("ann", "secret"), Auth::bearer("ann", "secret")] {
         let fake = FakeRegistry::options(Personality::V3_1).auth(auth).start();
         fill(&fake, &["app", "closed"]);
@@ -288,7 +292,7 @@ async fn what_is_denied_in_one_repository_is_done_in_the_others() {
         });
         let report = Case::with(&fake, BASIC).run().await.unwrap();
         assert_eq!(failures(&report), [("closed", "unauthorized")], "{report:?}");
-        assert_swept(&fake, "app", "it is open");
+        assert_expired_deleted(&fake, "app", "it is open");
         assert_untouched(&fake, "closed", "it is not");
     }
 }

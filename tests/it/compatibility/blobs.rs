@@ -1,9 +1,9 @@
-//! Whether a blob can be served: yes and no are said only by a registry that was asked for a byte.
+//! Whether a registry has a blob, by a request for its first byte.
 
 use regsweep::registry::{Error, Kind};
 
-use crate::compatibility::case::{Case, EVERY, html, image, refusal};
-use crate::compatibility::restoring::{app, digest};
+use crate::compatibility::harness::{Case, EVERY, html, image, refusal};
+use crate::compatibility::restore::{app, digest};
 use crate::support::fake_registry::{Auth, Canned, FakeRegistry, Personality};
 use crate::support::image::{self, Content};
 
@@ -19,7 +19,7 @@ fn with_blobs(personality: Personality, blobs: &[&[u8]]) -> FakeRegistry {
 }
 
 #[tokio::test]
-async fn a_blob_is_there_until_it_is_gone() {
+async fn blob_is_found_until_it_is_deleted() {
     for personality in EVERY {
         let fake = with_blobs(personality, &[b"blob", b""]);
         for blob in [&b"blob"[..], b""] {
@@ -36,7 +36,7 @@ async fn a_blob_is_there_until_it_is_gone() {
 }
 
 #[tokio::test]
-async fn a_registry_that_knows_no_ranges_is_understood() {
+async fn blob_is_found_without_range_support() {
     let large = vec![7; 9 << 20];
     for body in [large.clone(), large[..9].to_vec(), Vec::new()] {
         let blob = image::digest(&body);
@@ -44,12 +44,12 @@ async fn a_registry_that_knows_no_ranges_is_understood() {
         let length = body.len();
         fake.after(move |_, reply| *reply = Canned::status(200).body(body.clone()));
         assert!(has(&fake, &blob).await.unwrap(), "{length} bytes");
-        assert_eq!(fake.requests().len(), 1, "it was not asked again for what it would not stop sending");
+        assert_eq!(fake.requests().len(), 1, "the request was not repeated");
     }
 }
 
 #[tokio::test]
-async fn a_doubt_is_an_error() {
+async fn unclear_answer_is_an_error() {
     let blob = image::digest(b"blob");
     let of_nothing = Canned::status(416).header("content-range", "bytes */0");
     for (answer, kind) in [
@@ -78,7 +78,7 @@ async fn a_doubt_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_blob_that_is_announced_and_not_sent_leaves_a_doubt_with_advice() {
+async fn blob_that_is_announced_and_not_sent_is_an_error_with_advice() {
     for status in [200, 206] {
         let fake = with_blobs(Personality::V2_8, &[b"blob"]);
         fake.after(move |_, reply| {
@@ -88,12 +88,12 @@ async fn a_blob_that_is_announced_and_not_sent_leaves_a_doubt_with_advice() {
         let error = has(&fake, &image::digest(b"blob")).await.unwrap_err();
         assert_eq!((error.kind, error.status.map(|it| it.as_u16())), (Kind::Interrupted, Some(status)));
         assert!(error.message.contains("restart the registry"), "{error}");
-        assert_eq!(fake.requests().len(), 3, "a broken connection would have been mended by another try");
+        assert_eq!(fake.requests().len(), 3, "a broken connection would have been repaired by a retry");
     }
 }
 
 #[tokio::test]
-async fn a_blob_elsewhere_is_asked_for_without_credentials() {
+async fn blob_on_another_host_is_requested_without_credentials() {
     for auth in [Auth::basic("ann", "secret"), Auth::bearer("ann", "secret")] {
         for (answer, expected) in [
             (None, Ok(true)),

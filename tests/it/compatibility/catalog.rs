@@ -1,18 +1,19 @@
-//! Which repositories there are: pages, catalogs that break off, and registries that do not tell.
+//! The catalog: pages, catalogs that break off, and catalogs without access.
 //!
-//! A catalog that could not be read to its end is no catalog, and there is no run.
+//! A catalog that is incomplete is an error, and there is no run.
 
 use regsweep::report::Outcome;
 
-use crate::compatibility::case::{
-    Case, EVERY, assert_swept, assert_untouched, fill, filled, html, image, no_run, refusal, tags, yaml,
+use crate::compatibility::harness::{
+    Case, EVERY, assert_expired_deleted, assert_untouched, fill, filled, html, image, no_run, refusal, tags,
+    yaml,
 };
 use crate::support::fake_registry::{Auth, Canned, FakeRegistry, Links, Personality};
 
 const NAMES: [&str; 5] = ["a", "b/c", "b/d", "e", "f"];
 
 #[tokio::test]
-async fn all_pages_are_read_whatever_their_size_and_links() {
+async fn catalog_pages_of_any_size_and_link_are_read() {
     for personality in EVERY {
         for links in [Links::Relative, Links::Absolute] {
             for most in [2, 5, 100] {
@@ -23,7 +24,7 @@ async fn all_pages_are_read_whatever_their_size_and_links() {
                 let row = format!("{personality:?} {links:?} {most}");
                 assert_eq!(report.outcome(), Outcome::Success, "{row}: {report:?}");
                 for name in NAMES {
-                    assert_swept(&fake, name, &row);
+                    assert_expired_deleted(&fake, name, &row);
                 }
             }
         }
@@ -31,7 +32,7 @@ async fn all_pages_are_read_whatever_their_size_and_links() {
 }
 
 #[tokio::test]
-async fn a_page_size_that_is_refused_is_tried_smaller() {
+async fn catalog_page_size_is_reduced_after_a_refusal() {
     let fake = FakeRegistry::options(Personality::V2_8).max_entries(100).start();
     fill(&fake, &["app"]);
     Case::of(&fake).scan_and_plan().await.unwrap();
@@ -45,7 +46,7 @@ async fn a_page_size_that_is_refused_is_tried_smaller() {
 }
 
 #[tokio::test]
-async fn a_next_page_on_another_host_is_not_asked_for() {
+async fn catalog_page_on_another_host_is_not_requested() {
     let elsewhere = filled(Personality::V3_1, &["elsewhere"]);
     let foreign = elsewhere.url().replace("127.0.0.1", "localhost");
     for personality in EVERY {
@@ -57,29 +58,29 @@ async fn a_next_page_on_another_host_is_not_asked_for() {
         assert_eq!(kind, "invalid", "{personality:?}: {message}");
         assert!(message.contains("another host") && message.contains("localhost"), "{message}");
         assert_eq!(fake.mutating_requests(), [], "{personality:?}");
-        assert_eq!(elsewhere.requests(), [], "{personality:?}: nobody went there");
+        assert_eq!(elsewhere.requests(), [], "{personality:?}: there was no request");
     }
 }
 
-/// Distribution 3 closes the connection where 2.8 ends its list early: a page that fills on a
-/// repository whose parent is one too.
-const UNLUCKY: [&str; 4] = ["1z", "a/1x", "a", "a/b"];
+/// With these names distribution 3 closes the connection where 2.8 ends its list early: at a page that ends with a
+/// repository whose parent is a repository, too.
+const NESTED: [&str; 4] = ["1z", "a/1x", "a", "a/b"];
 
 #[tokio::test]
-async fn a_connection_that_closes_is_no_end_of_the_catalog() {
+async fn catalog_that_breaks_off_is_an_error() {
     for personality in [Personality::V3_0, Personality::V3_1] {
         let fake = FakeRegistry::options(personality).max_entries(2).start();
-        fill(&fake, &UNLUCKY);
+        fill(&fake, &NESTED);
         let (kind, message) = no_run(Case::of(&fake).run().await);
         assert_eq!(kind, "interrupted", "{personality:?}: {message}");
-        for name in UNLUCKY {
-            assert_untouched(&fake, name, "nothing is deleted when not all could be seen");
+        for name in NESTED {
+            assert_untouched(&fake, name, "nothing is deleted after an incomplete catalog");
         }
     }
 }
 
 #[tokio::test]
-async fn a_later_page_that_cannot_be_read_is_no_end_either() {
+async fn catalog_page_that_cannot_be_read_is_an_error() {
     for (expected, answer) in [
         ("interrupted", Canned::dropped()),
         ("interrupted", Canned::status(200).body(r#"{"repositories":["e","f"]}"#).cut_after(9)),
@@ -97,7 +98,7 @@ async fn a_later_page_that_cannot_be_read_is_no_end_either() {
 }
 
 #[tokio::test]
-async fn a_full_page_without_a_link_is_not_believed_to_be_the_last() {
+async fn catalog_page_that_is_full_is_followed_without_a_link() {
     let fake = FakeRegistry::options(Personality::V2_8).max_entries(100).start();
     let fillers: Vec<String> = (0..99).map(|number| format!("idle/{number:02}")).collect();
     for filler in &fillers {
@@ -106,14 +107,14 @@ async fn a_full_page_without_a_link_is_not_believed_to_be_the_last() {
     fill(&fake, &["z", "z/1x", "z/b"]);
     let report = Case::of(&fake).run().await.unwrap();
     assert_eq!(report.outcome(), Outcome::Success, "{report:?}");
-    assert_swept(&fake, "z/1x", "it ends the first page, which has no link");
-    assert_swept(&fake, "z/b", "it is on the second page, which was asked for all the same");
-    assert_untouched(&fake, "z", "no page shows it, so nobody knows it");
+    assert_expired_deleted(&fake, "z/1x", "it ends the first page, which has no link");
+    assert_expired_deleted(&fake, "z/b", "it is on the second page, which was asked for all the same");
+    assert_untouched(&fake, "z", "it is on no page, so it is unknown");
     assert_eq!(tags(&fake, "idle/00"), ["old"]);
 }
 
 #[tokio::test]
-async fn pages_that_run_in_a_circle_are_an_error() {
+async fn catalog_pages_in_a_circle_are_an_error() {
     let fake = filled(Personality::V3_1, &["app"]);
     fake.after(|request, reply| {
         if request.is("GET", "/v2/_catalog") && request.query("n") != Some("-1") {
@@ -127,7 +128,7 @@ async fn pages_that_run_in_a_circle_are_an_error() {
 }
 
 #[tokio::test]
-async fn a_registry_that_hides_its_catalog_needs_names_in_the_configuration() {
+async fn catalog_without_access_needs_repositories_in_the_configuration() {
     for answer in [
         Canned::status(401),
         refusal(401, "UNAUTHORIZED"),
@@ -146,41 +147,41 @@ async fn a_registry_that_hides_its_catalog_needs_names_in_the_configuration() {
 
         let report = Case::with(&fake, "repositories: [app]").run().await.unwrap();
         assert_eq!(report.outcome(), Outcome::Success, "{status}: {report:?}");
-        assert_swept(&fake, "app", "it was named");
-        assert_untouched(&fake, "other", "nobody named it");
+        assert_expired_deleted(&fake, "app", "it is configured");
+        assert_untouched(&fake, "other", "it is not configured");
     }
 }
 
 #[tokio::test]
-async fn named_repositories_are_looked_at_without_listing_the_catalog() {
+async fn configured_repositories_are_read_without_the_catalog() {
     for personality in EVERY {
         let fake = filled(personality, &["app", "other"]);
         Case::with(&fake, "repositories: [app]").run().await.unwrap();
         let requests = fake.requests();
         let asked = requests.iter().filter(|one| one.path.contains("_catalog"));
-        // That one tells what the server can do.
+        // This request finds out what the server supports.
         assert!(
             asked.map(|one| one.path.as_str()).all(|path| path == "/v2/_catalog?n=-1"),
             "{personality:?}"
         );
         assert!(!requests.iter().any(|one| one.path.contains("/other/")), "{personality:?}");
-        assert_swept(&fake, "app", "it was named");
+        assert_expired_deleted(&fake, "app", "it is configured");
     }
 }
 
 #[tokio::test]
-async fn a_repository_that_was_named_and_does_not_exist_is_no_failure() {
+async fn configured_repository_that_does_not_exist_is_no_failure() {
     for personality in EVERY {
         let fake = filled(personality, &["app"]);
         let case = Case::with(&fake, "repositories: [app, no/body]");
         let report = case.run().await.unwrap();
         assert_eq!(report.outcome(), Outcome::Success, "{personality:?}: {report:?}");
-        assert_swept(&fake, "app", "it exists");
+        assert_expired_deleted(&fake, "app", "it exists");
     }
 }
 
 #[tokio::test]
-async fn a_registry_that_cannot_be_reached_is_one_clear_error() {
+async fn registry_that_is_unreachable_is_one_clear_error() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
@@ -193,7 +194,7 @@ async fn a_registry_that_cannot_be_reached_is_one_clear_error() {
 }
 
 #[tokio::test]
-async fn what_is_no_registry_gets_no_deletion() {
+async fn server_that_is_not_a_registry_gets_no_deletion() {
     for (answer, expected) in
         [(html(404), "not_found"), (html(500), "server"), (Canned::dropped(), "interrupted")]
     {

@@ -1,5 +1,5 @@
-//! Answers that cannot be used. One repository of two gets them; that one is left alone whether they
-//! come when it is first read or when it is verified, and the other is swept.
+//! Invalid answers. One of two repositories has them: it is left alone, whether they are in the scan or in the recheck, and
+//! the other is processed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,17 +8,17 @@ use regsweep::plan::Reason;
 use regsweep::report::{Outcome, RunReport};
 use regsweep::run::LimitMode;
 
-use crate::compatibility::case::{
-    Case, EVERY, assert_holds, assert_swept, assert_untouched, failures, filled, html, image, list, old,
-    refusal,
+use crate::compatibility::harness::{
+    Case, EVERY, assert_expired_deleted, assert_holds, assert_untouched, failures, filled, html, image, list,
+    old, refusal,
 };
 use crate::support::fake_registry::{Canned, FakeRegistry, Personality, Request};
 use crate::support::image::{Image, Index, digest};
 
-/// What is spoiled, the kind of failure that comes of it, and how it is done.
+/// A name, the kind of failure, and the invalid answer.
 type Spoil = (&'static str, &'static str, fn(&Request, &mut Canned));
 
-/// When it begins.
+/// When the invalid answers begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum When {
     Scanning,
@@ -47,7 +47,7 @@ async fn check(personality: Personality, spoil: Spoil, when: When) {
     assert_eq!(failures(&report), [("odd", spoil.1)], "{row}");
     assert_eq!(report.outcome(), Outcome::Partial, "{row}");
     assert_untouched(&fake, "odd", &row);
-    assert_swept(&fake, "good", &row);
+    assert_expired_deleted(&fake, "good", &row);
     let told = report.skipped.iter().filter(|skipped| skipped.repository.as_str() == "odd").count();
     assert_eq!(told, if when == When::Verifying { 3 } else { 0 }, "{row}");
 }
@@ -78,7 +78,7 @@ macro_rules! spoil {
     };
 }
 
-/// What can go wrong with lists and manifests.
+/// Invalid lists and manifests.
 const SPOILS: &[Spoil] = &[
     spoil!("a list of nothing", "interrupted", is_list => Canned::dropped()),
     spoil!("a list that breaks off", "interrupted", is_list => list("odd", &["keep", "old-1"]).cut_after(20)),
@@ -94,7 +94,7 @@ const SPOILS: &[Spoil] = &[
     spoil!("a list that is denied", "forbidden", is_list => refusal(403, "DENIED")),
     spoil!("a 401 without a challenge", "unauthorized", is_list => Canned::status(401)),
     spoil!("a list that fails", "server", is_list => refusal(500, "UNKNOWN")),
-    spoil!("a list from nobody", "server", is_list => html(503)),
+    spoil!("a list of a proxy", "server", is_list => html(503)),
     spoil!("too many lists", "rate_limited", is_list => refusal(429, "TOOMANYREQUESTS")),
     spoil!("an empty answer for a list", "invalid", is_list => Canned::status(200)),
     spoil!("no manifest", "interrupted", is_old => Canned::dropped()),
@@ -134,7 +134,7 @@ const SPOILS: &[Spoil] = &[
 ];
 
 #[tokio::test]
-async fn a_repository_that_cannot_be_read_is_left_alone() {
+async fn repository_that_cannot_be_read_is_left_alone() {
     for personality in [Personality::V2_8, Personality::Oci11] {
         for spoil in SPOILS {
             check(personality, *spoil, When::Scanning).await;
@@ -143,7 +143,7 @@ async fn a_repository_that_cannot_be_read_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_repository_that_cannot_be_verified_is_left_alone() {
+async fn repository_that_cannot_be_rechecked_is_left_alone() {
     for personality in [Personality::V2_8, Personality::Oci11] {
         for spoil in SPOILS {
             check(personality, *spoil, When::Verifying).await;
@@ -152,13 +152,13 @@ async fn a_repository_that_cannot_be_verified_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_304_for_a_question_that_was_not_asked_is_an_error() {
+async fn status_304_for_an_unconditional_request_is_an_error() {
     let spoil: Spoil = spoil!("a 304", "invalid", is_old => Canned::status(304));
     check(Personality::V3_1, spoil, When::Scanning).await;
 }
 
 #[tokio::test]
-async fn a_configuration_that_cannot_be_read_leaves_the_repository_alone() {
+async fn image_configuration_that_cannot_be_read_leaves_the_repository_alone() {
     const CONFIGS: &[Spoil] = &[
         spoil!("other bytes", "digest_mismatch", is_config => Canned::status(200).body("{}")),
         spoil!("a page", "digest_mismatch", is_config => html(200)),
@@ -174,7 +174,7 @@ async fn a_configuration_that_cannot_be_read_leaves_the_repository_alone() {
 }
 
 #[tokio::test]
-async fn an_image_whose_configuration_is_gone_is_kept_and_the_others_go() {
+async fn image_without_its_configuration_is_kept_and_the_others_are_deleted() {
     for personality in EVERY {
         let fake = filled(personality, &["app"]);
         let hollow = old("app", 2);
@@ -193,7 +193,7 @@ async fn an_image_whose_configuration_is_gone_is_kept_and_the_others_go() {
 }
 
 #[tokio::test]
-async fn a_child_that_cannot_be_read_leaves_the_repository_alone() {
+async fn child_that_cannot_be_read_leaves_the_repository_alone() {
     for (answer, expected) in [
         (Some(html(500)), vec![("app", "server")]),
         (Some(html(404)), vec![("app", "not_found")]),
@@ -214,7 +214,7 @@ async fn a_child_that_cannot_be_read_leaves_the_repository_alone() {
         assert_eq!(failures(&report), expected);
         match (expected.is_empty(), absent) {
             (false, _) => assert_holds(&fake, "app", &[&index, &child, &other]),
-            // The registry said that it has no such child, so there is nothing to delete by that name.
+            // The registry answered that it has no such child, so there is nothing to delete.
             (true, true) => assert_holds(&fake, "app", &[&child]),
             (true, false) => assert_holds(&fake, "app", &[]),
         }
@@ -222,7 +222,7 @@ async fn a_child_that_cannot_be_read_leaves_the_repository_alone() {
 }
 
 #[tokio::test]
-async fn a_kind_of_manifest_that_nobody_knows_keeps_all_that_it_could_need() {
+async fn manifest_of_unknown_type_keeps_everything_it_could_need() {
     let fake = filled(Personality::Oci11, &["app", "good"]);
     let body = format!(
         r#"{{"schemaVersion":2,"mediaType":"application/vnd.example.bundle+json","needs":"{}"}}"#,
@@ -237,11 +237,11 @@ async fn a_kind_of_manifest_that_nobody_knows_keeps_all_that_it_could_need() {
     let report = Case::of(&fake).run().await.unwrap();
     assert_eq!(failures(&report), [("app", "invalid")]);
     assert_eq!(fake.manifests("app").len(), 5);
-    assert_swept(&fake, "good", "it has no such manifest");
+    assert_expired_deleted(&fake, "good", "it has only known types");
 }
 
 #[tokio::test]
-async fn an_image_of_unknown_age_is_kept() {
+async fn image_of_unknown_age_is_kept() {
     for personality in EVERY {
         let fake = FakeRegistry::start(personality);
         let undated = Image::new("undated").undated().build();
@@ -258,7 +258,7 @@ async fn an_image_of_unknown_age_is_kept() {
 }
 
 #[tokio::test]
-async fn what_changed_since_the_plan_stays() {
+async fn image_that_changed_since_the_plan_is_kept() {
     for personality in EVERY {
         let fake = filled(personality, &["app"]);
         let case = Case::of(&fake);

@@ -1,4 +1,4 @@
-//! What a recheck asks, and how long it is good for.
+//! The requests of a recheck, and how long a recheck is valid.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::SeqCst;
@@ -11,11 +11,11 @@ use regsweep::model::{Digest, Facts, Kind, Manifest, Observation, RepositoryName
 use regsweep::report::Outcome;
 use regsweep::run::LimitMode;
 
-use crate::compatibility::case::{Case, assert_swept, filled, image, now, old, tags};
+use crate::compatibility::harness::{Case, assert_expired_deleted, filled, image, now, old, tags};
 use crate::support::fake_registry::{Canned, Personality};
 
-/// More than a repository may take in memory beside others.
-fn crowd(case: &Case, repository: &str) {
+/// Makes a repository larger than its share of the memory.
+fn enlarge(case: &Case, repository: &str) {
     let repository = RepositoryName::parse(repository).unwrap();
     let before = case.state.load_scan_history("main", &repository).unwrap();
     let mut after = before.clone();
@@ -34,17 +34,17 @@ fn crowd(case: &Case, repository: &str) {
 }
 
 #[tokio::test]
-async fn to_wait_for_memory_makes_no_recheck_good_for_longer() {
+async fn recheck_is_repeated_after_a_long_wait_for_memory() {
     let fake = filled(Personality::V2_8, &["app"]);
     let case = Case::of(&fake);
     let scanned = case.scan_and_plan().await.unwrap();
-    crowd(&case, "app");
+    enlarge(&case, "app");
     let alone = case.reader.acquire_large().await;
     let released = Arc::new(Mutex::new(Instant::now()));
     let (path, since) = (format!("/v2/app/manifests/{}", old("app", 1).digest), released.clone());
     fake.before(move |request, state| {
         if request.is("DELETE", &path) {
-            // Longer than a recheck is good for that begins when there is room.
+            // Longer than a recheck is valid, which begins when there is memory.
             std::thread::sleep(since.lock().unwrap().elapsed() * 2 + Duration::from_millis(1200));
             state.push("app", "release", &old("app", 2));
         }
@@ -59,7 +59,7 @@ async fn to_wait_for_memory_makes_no_recheck_good_for_longer() {
 }
 
 #[tokio::test]
-async fn what_may_not_be_asked_by_head_is_asked_by_get() {
+async fn recheck_uses_get_where_head_is_forbidden() {
     for status in [403, 405] {
         let fake = filled(Personality::V2_8, &["app"]);
         fake.on(move |request| {
@@ -68,12 +68,12 @@ async fn what_may_not_be_asked_by_head_is_asked_by_get() {
         });
         let report = Case::of(&fake).run().await.unwrap();
         assert_eq!(report.outcome(), Outcome::Success, "{status}: {report:?}");
-        assert_swept(&fake, "app", "GET is allowed");
+        assert_expired_deleted(&fake, "app", "GET is allowed");
     }
 }
 
 #[tokio::test]
-async fn what_is_pushed_in_the_middle_of_a_look_is_not_as_old_as_the_look() {
+async fn push_during_a_scan_is_not_older_than_the_scan() {
     let fake = filled(Personality::V2_8, &["app"]);
     let passed = Arc::new(AtomicI64::new(0));
     let hours = |passed: &AtomicI64| now() + TimeDelta::hours(passed.load(SeqCst));
@@ -83,7 +83,7 @@ async fn what_is_pushed_in_the_middle_of_a_look_is_not_as_old_as_the_look() {
     };
     let case = Case::of(&fake).at(clock);
     case.scan_and_plan().await.unwrap();
-    // Two hours go by until the second look has the list of tags, and a tag is pushed meanwhile.
+    // Two hours pass until the second scan has the list of tags, and a tag is pushed meanwhile.
     let (since, once) = (passed.clone(), AtomicBool::new(true));
     fake.before(move |request, state| {
         if request.is("GET", "/v2/app/tags/list") && once.swap(false, SeqCst) {
@@ -92,7 +92,7 @@ async fn what_is_pushed_in_the_middle_of_a_look_is_not_as_old_as_the_look() {
         }
     });
     case.scan_and_plan().await.unwrap();
-    // What is younger than an hour is protected.
+    // Images younger than an hour are protected.
     case.run().await.unwrap();
     assert_eq!(tags(&fake, "app"), ["keep", "old-and-new"]);
     passed.fetch_add(2, SeqCst);

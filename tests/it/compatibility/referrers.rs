@@ -1,9 +1,9 @@
-//! What is about an image, where the registry can list it, and tags that a registry will not remove.
+//! Referrers, where the registry lists them, and tags that a registry does not delete.
 
 use regsweep::report::Outcome;
 use serde_json::json;
 
-use crate::compatibility::case::{Case, assert_holds, deleted, failures, html, image, refusal, tags};
+use crate::compatibility::harness::{Case, assert_holds, deleted, failures, html, image, refusal, tags};
 use crate::support::fake_registry::{Canned, FakeRegistry, Personality};
 use crate::support::image::{Artifact, Content, Index, OCI_INDEX};
 
@@ -17,7 +17,7 @@ fn untagged(fake: &FakeRegistry, content: Content) -> Content {
 }
 
 #[tokio::test]
-async fn referrers_go_with_an_expired_image_and_stay_with_a_kept_one() {
+async fn referrers_are_deleted_or_kept_with_their_image() {
     let fake = FakeRegistry::start(Personality::Oci11);
     let (kept, expired, child) = (image("kept", 1), image("expired", 1), image("child", 1));
     fake.push("app", "keep", &kept);
@@ -40,7 +40,7 @@ async fn referrers_go_with_an_expired_image_and_stay_with_a_kept_one() {
 }
 
 #[tokio::test]
-async fn a_referrer_with_a_kept_tag_keeps_what_it_is_about() {
+async fn referrer_with_a_kept_tag_keeps_its_subject() {
     let fake = FakeRegistry::start(Personality::Oci11);
     let expired = image("expired", 1);
     fake.push("app", "old", &expired);
@@ -54,7 +54,7 @@ async fn a_referrer_with_a_kept_tag_keeps_what_it_is_about() {
 }
 
 #[tokio::test]
-async fn a_broken_first_repository_does_not_speak_for_the_registry() {
+async fn referrers_support_is_not_inferred_from_a_broken_repository() {
     for answer in [403, 500] {
         let fake = FakeRegistry::start(Personality::Oci11);
         fake.push("aaa", "old", &image("broken", 1));
@@ -70,7 +70,7 @@ async fn a_broken_first_repository_does_not_speak_for_the_registry() {
 }
 
 #[tokio::test]
-async fn referrers_that_could_not_be_listed_keep_their_repository() {
+async fn referrers_that_cannot_be_listed_keep_the_repository() {
     let index = |manifests| json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests });
     let no_digest = index(json!([{ "digest": "sha256:abc" }])).to_string();
     for (answer, expected) in [
@@ -95,7 +95,7 @@ async fn referrers_that_could_not_be_listed_keep_their_repository() {
 }
 
 #[tokio::test]
-async fn referrers_come_in_pages_too() {
+async fn referrers_may_have_several_pages() {
     let fake = FakeRegistry::start(Personality::Oci11);
     let expired = image("expired", 1);
     fake.push("app", "old", &expired);
@@ -115,7 +115,7 @@ async fn referrers_come_in_pages_too() {
 }
 
 #[tokio::test]
-async fn a_tag_that_the_registry_does_not_remove_is_told_and_loses_nothing() {
+async fn tag_that_the_registry_does_not_delete_is_reported() {
     for personality in [Personality::V3_0, Personality::V3_1, Personality::Oci11] {
         for (answer, kind) in [
             (refusal(400, "UNSUPPORTED"), "unsupported"),

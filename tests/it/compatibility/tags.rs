@@ -1,16 +1,16 @@
-//! The tags of a repository: ways to say "none", pages, and lists that cannot be true.
+//! The tags of a repository: empty lists, pages, and lists that are invalid.
 
 use regsweep::report::Outcome;
 
-use crate::compatibility::case::{
-    Case, EVERY, assert_holds, assert_swept, assert_untouched, failures, filled, image, list, tags,
+use crate::compatibility::harness::{
+    Case, EVERY, assert_expired_deleted, assert_holds, assert_untouched, failures, filled, image, list, tags,
 };
 use crate::support::fake_registry::{Canned, FakeRegistry, Personality};
 
 const LIST: &str = "/v2/odd/tags/list";
 
 #[tokio::test]
-async fn no_tags_can_be_said_in_two_ways_and_saying_nothing_is_none_of_them() {
+async fn empty_tag_list_has_two_forms_and_a_missing_list_is_an_error() {
     for (body, expected) in [
         (r#"{"name":"odd","tags":null}"#, vec![]),
         (r#"{"name":"odd","tags":[]}"#, vec![]),
@@ -24,7 +24,7 @@ async fn no_tags_can_be_said_in_two_ways_and_saying_nothing_is_none_of_them() {
             let report = Case::of(&fake).run().await.unwrap();
             assert_eq!(failures(&report), expected, "{personality:?} {body}");
             assert_untouched(&fake, "odd", body);
-            assert_swept(&fake, "good", body);
+            assert_expired_deleted(&fake, "good", body);
         }
     }
 }
@@ -56,7 +56,7 @@ fn proxied(personality: Personality, added: &'static [&'static str], link: &'sta
 }
 
 #[tokio::test]
-async fn a_kept_tag_on_the_last_page_keeps_its_image() {
+async fn kept_tag_on_the_last_page_keeps_its_image() {
     for personality in EVERY {
         for link in ["/v2/odd/tags/list?last=old-2", "list?n=2&last=old-2"] {
             let fake = paged(personality, link);
@@ -69,7 +69,7 @@ async fn a_kept_tag_on_the_last_page_keeps_its_image() {
 }
 
 #[tokio::test]
-async fn a_page_that_cannot_be_reached_leaves_the_repository_alone() {
+async fn page_that_cannot_be_read_leaves_the_repository_alone() {
     for personality in EVERY {
         for link in [
             "http://elsewhere.example/v2/odd/tags/list?last=old-2",
@@ -88,7 +88,7 @@ async fn a_page_that_cannot_be_reached_leaves_the_repository_alone() {
 }
 
 #[tokio::test]
-async fn a_proxy_s_own_links_do_not_hide_the_next_page() {
+async fn proxy_links_do_not_hide_the_next_page() {
     for personality in EVERY {
         for headers in [
             &["</x.css>; rel=preload"][..],
@@ -105,7 +105,7 @@ async fn a_proxy_s_own_links_do_not_hide_the_next_page() {
 }
 
 #[tokio::test]
-async fn a_link_that_cannot_be_read_is_not_the_end_of_the_list() {
+async fn link_that_is_invalid_is_not_the_end_of_the_list() {
     for personality in EVERY {
         for header in [
             &["</v2/odd/tags/list?last=old-2; rel=next"][..],
@@ -122,9 +122,9 @@ async fn a_link_that_cannot_be_read_is_not_the_end_of_the_list() {
     }
 }
 
-/// Between two pages 3.0 loses the tag after one that was deleted meanwhile.
+/// With pages, 3.0 leaves out the tag after one that was deleted meanwhile.
 #[tokio::test]
-async fn all_tags_are_asked_for_at_once() {
+async fn tags_are_requested_without_a_page_size() {
     for personality in EVERY {
         let fake = FakeRegistry::start(personality);
         let shared = image("shared", 1);
@@ -141,7 +141,7 @@ async fn all_tags_are_asked_for_at_once() {
         let report = Case::of(&fake).run().await.unwrap();
         assert_eq!(report.outcome(), Outcome::Success, "{personality:?}: {report:?}");
         let requests = fake.requests();
-        // These ask which version it is, and their answers are not taken for lists.
+        // These requests test the version, and their answers are not used as lists.
         let asks = |path: &str| path.ends_with("?n=-1") || path.ends_with("&last=%7E");
         let lists = requests.iter().filter(|one| one.path.contains("/tags/list") && !asks(&one.path));
         let lists: Vec<&str> = lists.map(|one| one.path.as_str()).collect();
@@ -152,7 +152,7 @@ async fn all_tags_are_asked_for_at_once() {
 }
 
 #[tokio::test]
-async fn names_that_are_no_tags_are_told_and_do_no_harm() {
+async fn invalid_tag_names_are_reported_and_ignored() {
     let fake = filled(Personality::V2_8, &["odd"]);
     let strange = ["keep", "old-1", "old-2", "old-3", "", ".hidden", "a b", "x/../keep", "\u{1b}[31m"];
     fake.on(move |request| request.is("GET", LIST).then(|| list("odd", &strange)));
@@ -161,21 +161,21 @@ async fn names_that_are_no_tags_are_told_and_do_no_harm() {
     assert_eq!(plan.repositories[0].dangling_tags, ["", ".hidden", "\\u{1b}[31m", "a b", "x/../keep"]);
     let report = case.run().await.unwrap();
     assert_eq!(report.outcome(), Outcome::Success, "{report:?}");
-    assert_swept(&fake, "odd", "the tags beside them are tags");
+    assert_expired_deleted(&fake, "odd", "the valid tags are processed");
     assert!(fake.requests().iter().all(|one| !one.path.contains("..") && !one.path.contains("hidden")));
 }
 
 #[tokio::test]
-async fn a_tag_without_a_manifest_is_a_ghost_and_the_others_go_on() {
+async fn tag_without_a_manifest_is_dangling_and_the_rest_is_processed() {
     for personality in EVERY {
         let fake = filled(personality, &["app"]);
-        fake.add_dangling_tag("app", "old-ghost");
+        fake.add_dangling_tag("app", "old-dangling");
         fake.add_dangling_tag("app", "lost");
         let case = Case::of(&fake);
         let plan = case.scan_and_plan().await.unwrap().plan;
-        assert_eq!(plan.repositories[0].dangling_tags, ["lost", "old-ghost"], "{personality:?}");
+        assert_eq!(plan.repositories[0].dangling_tags, ["lost", "old-dangling"], "{personality:?}");
         let report = case.run().await.unwrap();
         assert_eq!(report.outcome(), Outcome::Success, "{personality:?}: {report:?}");
-        assert_swept(&fake, "app", "dangling tags change nothing");
+        assert_expired_deleted(&fake, "app", "dangling tags change nothing");
     }
 }

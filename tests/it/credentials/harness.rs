@@ -1,4 +1,4 @@
-//! A folder with a Docker configuration, helpers and a configuration of regsweep, and the program in it.
+//! A folder with a Docker configuration, helpers and a configuration of regsweep, in which the program runs.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -16,13 +16,13 @@ use crate::support::image::Image;
 use crate::support::real_registry::{Options, RealRegistry};
 use crate::support::regsweep::{OLD_TAGS_EXPIRE, ProgramOutput};
 
-/// What nobody but the registry and its token service may see.
+/// Secrets that only the registry and its token service may receive.
 pub(crate) const SECRET: &str = "hunter2-of-ann";
 
-/// Nothing is encrypted where it stands, and to read the system's certificates takes longer than a request.
+/// Reading the system's certificates takes longer than a request, and nothing is encrypted here.
 const PLAIN: &str = "tls: { insecure_skip_verify: true }";
 
-/// Tries that cost a test no time.
+/// Retries that take no time in a test.
 const QUICK: Retry = Retry {
     attempts: 3,
     initial_backoff: Duration::from_millis(1),
@@ -45,7 +45,7 @@ pub(crate) fn pair(user: &str, password: &str) -> String {
     format!("{{\"auth\":\"{}\"}}", base64(&format!("{user}:{password}")))
 }
 
-/// A folder with files, and the environment that the program has there.
+/// A folder with files, and the environment of the program.
 pub(crate) struct Place {
     folder: tempfile::TempDir,
     environment: Vec<(String, String)>,
@@ -60,7 +60,7 @@ impl Place {
         self.folder.path().join(name)
     }
 
-    /// A file with this text, put there in one step.
+    /// Writes a file atomically.
     pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
         let (draft, path) = (self.path("draft"), self.path(name));
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -69,8 +69,8 @@ impl Place {
         path
     }
 
-    /// A program on the PATH. Another process writes it: while we have it open, another test might begin
-    /// one that inherits it, and a file that is being written cannot be run.
+    /// A program on the PATH. A child process writes it: a file that another test's child process has inherited open for
+    /// writing cannot be executed.
     pub(crate) fn helper(&self, name: &str, script: &str) -> PathBuf {
         let path = self.path(&format!("docker-credential-{name}"));
         let write = "printf '#!/bin/sh\\n%s\\n' \"$1\" > \"$2\" && chmod 755 \"$2\"";
@@ -79,7 +79,7 @@ impl Place {
         path
     }
 
-    /// The text of a file; empty where there is none.
+    /// The text of a file; empty if it does not exist.
     pub(crate) fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.path(name)).unwrap_or_default()
     }
@@ -102,7 +102,7 @@ impl Place {
         self.configure(url, &format!("{PLAIN}\nauth: {{ docker_config: {} }}", path.display()))
     }
 
-    /// The program, which finds helpers here, and has no other environment than was asked for.
+    /// The program, which finds helpers here, with only the configured environment.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_regsweep"));
         command.args(arguments).arg("--config").arg(self.path("regsweep.yaml")).stdin(Stdio::null());
@@ -117,21 +117,21 @@ impl Place {
         ProgramOutput::from(self.command(arguments).output().unwrap())
     }
 
-    /// A reader of the registry that [`Place::configure`] was told of.
+    /// A reader of the registry of [`Place::configure`].
     pub(crate) fn reader(&self) -> Reader {
         let env = |name: &str| (name == "SECRET").then(|| SECRET.to_owned());
         let config = config::parse(&self.read("regsweep.yaml"), "f", &env).unwrap_or_else(|e| panic!("{e}"));
         Reader::new(&config.registries[0], QUICK, Arc::new(())).unwrap_or_else(|error| panic!("{error:#}"))
     }
 
-    /// A reader of this registry, with these lines about it.
+    /// A reader of this registry, with these lines in its configuration.
     pub(crate) fn reader_of(fake: &FakeRegistry, lines: &str) -> Reader {
         let place = Self::new();
         place.configure(&fake.url(), &format!("{PLAIN}\n{lines}"));
         place.reader()
     }
 
-    /// Configured for this registry by this Docker configuration, which is there as long as the place is.
+    /// Configured for this registry with this Docker configuration, which exists as long as the place.
     pub(crate) fn by(fake: &FakeRegistry, config: &str) -> Self {
         let place = Self::new();
         place.configure_docker(&fake.url(), config);
@@ -139,7 +139,7 @@ impl Place {
     }
 }
 
-/// The manifest behind a tag is read, or it is told why not.
+/// Reads the manifest of a tag.
 pub(crate) async fn read(reader: &Reader, tag: &str) -> Result<(), Error> {
     let (app, tag) = (RepositoryName::parse("app").unwrap(), Tag::parse(tag).unwrap());
     let found = reader.manifest(&app, Reference::Tag { tag: &tag, known: None }).await?;
@@ -147,21 +147,21 @@ pub(crate) async fn read(reader: &Reader, tag: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// As many tags `t0`, `t1` and so on.
+/// Pushes this many tags `t0`, `t1` and so on.
 pub(crate) fn fill(fake: &FakeRegistry, tags: usize) {
     for number in 0..tags {
         fake.push("app", &format!("t{number}"), &Image::new("one").build());
     }
 }
 
-/// Reads all of them at once; what went wrong is told.
+/// Reads all of them at once: the errors.
 pub(crate) async fn read_all(reader: &Reader, tags: usize) -> Vec<Error> {
     let names: Vec<String> = (0..tags).map(|number| format!("t{number}")).collect();
     let all = futures_util::future::join_all(names.iter().map(|tag| read(reader, tag))).await;
     all.into_iter().filter_map(Result::err).collect()
 }
 
-/// No text here holds one of these, nor their base64 form as the whole of a pair.
+/// Asserts that no text contains one of these secrets, or its base64 form as a whole pair.
 #[track_caller]
 pub(crate) fn assert_hidden(texts: &[&str], secrets: &[String]) {
     for text in texts {
@@ -173,7 +173,7 @@ pub(crate) fn assert_hidden(texts: &[&str], secrets: &[String]) {
     }
 }
 
-/// A real registry with something to keep and something that has expired.
+/// A real registry with a kept and an expired image.
 pub(crate) fn started(options: Options) -> RealRegistry {
     let registry = options.start();
     for (tag, name) in [("keep", "kept"), ("old", "expired")] {

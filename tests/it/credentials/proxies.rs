@@ -1,4 +1,4 @@
-//! Proxies that the environment names, before a real registry.
+//! Proxies from the environment, in front of a real registry.
 
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use std::thread;
 use super::harness::{Place, SECRET, assert_hidden, base64, started};
 use crate::support::real_registry::RealRegistry;
 
-/// A forward proxy. It remembers the heads of requests; its threads end with their connections.
+/// A forward proxy. It records the heads of requests; its threads end with their connections.
 struct Proxy {
     host: String,
     heads: Arc<Mutex<Vec<String>>>,
@@ -34,7 +34,7 @@ impl Proxy {
     }
 }
 
-/// Serves one connection: a tunnel, or one plain request, after which it closes.
+/// Serves one connection: a tunnel, or one plain request, and then closes it.
 fn serve(mut client: TcpStream, heads: &Mutex<Vec<String>>) {
     let mut head = String::new();
     let mut reader = BufReader::new(client.try_clone().unwrap());
@@ -57,7 +57,7 @@ fn serve(mut client: TcpStream, heads: &Mutex<Vec<String>>) {
     let head =
         head.replacen(&target, &format!("/{path}"), 1).replacen("\r\n", "\r\nConnection: close\r\n", 1);
     server.write_all(head.as_bytes()).unwrap();
-    // Only questions without a body come here.
+    // All requests here have no body.
     copy(server, &client);
 }
 
@@ -66,7 +66,7 @@ fn copy(mut from: impl Read, mut to: &TcpStream) {
     let _ = to.shutdown(Shutdown::Write);
 }
 
-/// Runs a plan with this environment, for which `PROXY` stands for the proxy; how many requests came by it.
+/// Runs a plan with this environment, in which `PROXY` is the address of the proxy: the requests that it received.
 fn requests(registry: &RealRegistry, lines: &str, environment: &[(&str, &str)]) -> Vec<String> {
     let proxy = Proxy::start();
     let mut place = Place::new();
@@ -79,7 +79,7 @@ fn requests(registry: &RealRegistry, lines: &str, environment: &[(&str, &str)]) 
 }
 
 #[test]
-fn requests_go_by_the_proxy_that_is_for_their_scheme() {
+fn proxy_is_selected_by_scheme() {
     let registry = started(RealRegistry::options());
     for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY"] {
         let heads = requests(&registry, "", &[(name, "http://PROXY")]);
@@ -90,7 +90,7 @@ fn requests_go_by_the_proxy_that_is_for_their_scheme() {
 }
 
 #[test]
-fn encrypted_requests_go_through_a_tunnel_and_stay_secret() {
+fn proxy_tunnel_keeps_encrypted_requests_secret() {
     let registry = started(RealRegistry::options().tls().htpasswd("ann", SECRET));
     let ca_file = registry.ca_file();
     let auth = "auth: { basic: { username: ann, password: { env: SECRET } } }";
@@ -106,7 +106,7 @@ fn encrypted_requests_go_through_a_tunnel_and_stay_secret() {
 }
 
 #[test]
-fn what_needs_no_proxy_goes_straight() {
+fn proxy_is_not_used_for_no_proxy_hosts() {
     let registry = started(RealRegistry::options());
     for exception in ["127.0.0.1", "10.0.0.0/8, 127.0.0.0/8"] {
         let heads = requests(&registry, "", &[("HTTP_PROXY", "http://PROXY"), ("NO_PROXY", exception)]);
@@ -117,13 +117,13 @@ fn what_needs_no_proxy_goes_straight() {
 }
 
 #[test]
-fn a_proxy_is_shown_its_own_password_and_nobody_else_is() {
+fn proxy_password_is_sent_only_to_the_proxy() {
     let registry = started(RealRegistry::options());
     let url = format!("http://bob:{SECRET}@PROXY");
     let heads = requests(&registry, "", &[("HTTP_PROXY", &url), ("RUST_LOG", "trace")]);
     let shown = format!("Basic {}", base64(&format!("bob:{SECRET}")));
     assert!(heads.iter().all(|head| head.contains(&shown)), "{heads:?}");
-    // One that is not there is told without it.
+    // The error of an unreachable proxy does not contain it.
     let mut registry = registry;
     registry.stop();
     let place = Place::new().env("HTTP_PROXY", &url.replace("PROXY", "127.0.0.1:1")).env("RUST_LOG", "trace");

@@ -1,4 +1,4 @@
-//! No secret in logs, errors, metrics, the page or the API, however much is logged.
+//! No secret in logs, errors, metrics, the page or the API, at any log level.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -14,10 +14,10 @@ use crate::support::image::Image;
 use crate::support::real_registry::RealRegistry;
 use crate::support::regsweep::ProgramOutput;
 
-/// All that is secret here: what is configured, and what services give for it.
+/// All secrets: those in the configuration, and the tokens granted for them.
 fn secrets() -> Vec<String> {
     let pairs = ["ann", "<token>", "AWS"].map(|user| base64(&format!("{user}:{SECRET}")));
-    // Wherever a text stands in a longer one, its base64 form holds one of these.
+    // The base64 form of any longer text that contains the secret contains one of these.
     let parts = [0, 1, 2].map(|shift| {
         let coded = base64(&format!("{}{SECRET}", &"___"[..shift]));
         coded[4..coded.len() - 4].to_owned()
@@ -27,7 +27,7 @@ fn secrets() -> Vec<String> {
     plain.into_iter().chain(pairs).chain(parts).chain(tokens).collect()
 }
 
-/// A registry that only Ann may use, by this kind of proof.
+/// A registry that only Ann may use, with this authentication.
 fn locked(auth: Auth) -> FakeRegistry {
     let fake = FakeRegistry::options(Personality::V3_1).auth(auth).start();
     for (tag, name) in [("keep", "kept"), ("old", "expired")] {
@@ -41,7 +41,7 @@ fn bearer(password: &str, refresh_token: &str) -> Auth {
     Auth::Bearer(Bearer { refresh_token: Some(refresh_token.into()), rotates: true, ..bearer })
 }
 
-/// Helpers and a Docker configuration with every form of credentials, of which one is for this registry.
+/// Helpers and a Docker configuration with every form of credentials; one of them is for this registry.
 fn place(fake: &FakeRegistry, form: &str) -> Place {
     let place = Place::new().env("RUST_LOG", "trace").env("SECRET", SECRET);
     let host = fake.host();
@@ -80,7 +80,7 @@ fn check(ran: &ProgramOutput, case: &str) {
 }
 
 #[test]
-fn no_command_shows_a_secret_however_much_is_logged() {
+fn secrets_are_shown_by_no_command_at_any_log_level() {
     let refused = Auth::basic("ann", "other");
     for (form, auth, code) in [
         ("basic", Auth::basic("ann", SECRET), 0),
@@ -110,8 +110,8 @@ fn no_command_shows_a_secret_however_much_is_logged() {
 }
 
 #[test]
-fn an_encrypted_connection_shows_none_either() {
-    // It speaks HTTP/2, which has logs of its own.
+fn secrets_are_not_shown_over_tls() {
+    // It uses HTTP/2, which has logs of its own.
     let registry = RealRegistry::options().tls().htpasswd("ann", SECRET).start();
     registry.store().write("app", &["keep"], &Image::new("kept").build());
     let place = Place::new().env("RUST_LOG", "trace").env("SECRET", SECRET);
@@ -121,7 +121,7 @@ fn an_encrypted_connection_shows_none_either() {
     check(&place.run(&["plan"]).exits(0), "HTTP/2");
 }
 
-/// A service, killed when the value is dropped.
+/// A service that is killed when the value is dropped.
 struct Service(Child);
 
 impl Drop for Service {
@@ -131,7 +131,7 @@ impl Drop for Service {
     }
 }
 
-/// What the service answers; `None` while it does not.
+/// The answer of the service; `None` while there is none.
 fn get(port: u16, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
@@ -142,7 +142,7 @@ fn get(port: u16, path: &str) -> Option<String> {
 }
 
 #[test]
-fn the_service_shows_no_secret_in_anything_that_it_answers() {
+fn secrets_are_in_no_answer_of_the_service() {
     for (form, auth, word) in [
         (
             "identity helper",
@@ -195,7 +195,7 @@ fn the_service_shows_no_secret_in_anything_that_it_answers() {
 }
 
 #[test]
-fn the_configuration_is_debugged_without_secrets() {
+fn secrets_are_not_in_the_debug_output_of_the_configuration() {
     for form in ["basic", "bearer", "docker", "identity"] {
         let fake = FakeRegistry::start(Personality::V3_1);
         let place = place(&fake, form);
@@ -206,13 +206,13 @@ fn the_configuration_is_debugged_without_secrets() {
 }
 
 #[test]
-fn what_speaks_to_no_registry_needs_no_secret_and_the_rest_finds_it_where_the_unit_has_it() {
+fn secrets_are_needed_only_by_commands_that_connect_to_registries() {
     let registry = RealRegistry::options().htpasswd("ann", SECRET).start();
     let fill = crate::support::push::Pusher::new(&registry.url()).basic("ann", SECRET);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let image = Image::new("expired").created("2020-01-01T00:00:00Z").build();
     runtime.block_on(fill.push("app", "old", &image)).unwrap();
-    // As by `systemd-run --property LoadCredential=registry:PATH`, and as without.
+    // As with `systemd-run --property LoadCredential=registry:PATH`, and without it.
     let by_hand = Place::new();
     by_hand.file("credentials/registry", SECRET);
     let listen = free_port();
@@ -241,7 +241,7 @@ fn what_speaks_to_no_registry_needs_no_secret_and_the_rest_finds_it_where_the_un
     for told in ["there is no $CREDENTIALS_DIRECTORY", "cannot read `/nowhere/ca.pem`"] {
         assert!(checked.stdout.contains(told), "{}", checked.stdout);
     }
-    // What is wrong whoever asks is an error all the same.
+    // An invalid configuration is an error for every command.
     by_hand.file("regsweep.yaml", &lenient.replace("credential: registry", "credential: registry, env: X"));
     assert!(by_hand.run(&["history"]).exits(78).stderr.contains("keep one of them"));
 

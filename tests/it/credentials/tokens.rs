@@ -1,4 +1,4 @@
-//! Token services: how they are asked, what they give, and tokens that end or do not suffice.
+//! Token services: their requests and responses, and tokens that expire or have too narrow a scope.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -22,12 +22,12 @@ fn started(bearer: impl FnOnce(&mut Bearer)) -> FakeRegistry {
     fake
 }
 
-/// A registry whose token service takes this refresh token, and the entry that has it.
+/// A registry whose token service accepts this refresh token, and the entry with it.
 fn identity(fake: &FakeRegistry, more: &str) -> String {
     auths(&fake.host(), &format!("{{\"identitytoken\":\"{SECRET}\"{more}}}"))
 }
 
-/// The token service does not know this method.
+/// Makes the token service refuse this method.
 fn refuse(fake: &FakeRegistry, method: &'static str, status: u16) {
     fake.on(move |request| request.is(method, "/token").then(|| Canned::status(status)));
 }
@@ -42,7 +42,7 @@ fn methods(pairs: &[(&str, u16)]) -> Vec<(String, u16)> {
     pairs.iter().map(|(method, status)| ((*method).to_owned(), *status)).collect()
 }
 
-/// Every pair that token services are sent from now on, in the query or in the form.
+/// Records every pair that token services receive from now on, in the query or in the form.
 fn sent(fake: &FakeRegistry) -> Arc<Mutex<Vec<(String, String)>>> {
     let sent = Arc::new(Mutex::new(Vec::new()));
     let pairs = sent.clone();
@@ -56,7 +56,7 @@ fn sent(fake: &FakeRegistry) -> Arc<Mutex<Vec<(String, String)>>> {
 }
 
 #[tokio::test]
-async fn an_identity_token_is_exchanged_by_post() {
+async fn identity_token_is_exchanged_by_post() {
     let fake = started(|bearer| bearer.refresh_token = Some(SECRET.into()));
     let sent = sent(&fake);
     let place = Place::by(&fake, &identity(&fake, ""));
@@ -76,7 +76,7 @@ async fn an_identity_token_is_exchanged_by_post() {
 }
 
 #[tokio::test]
-async fn a_service_without_post_is_asked_by_get_and_only_once_otherwise() {
+async fn token_service_without_post_is_tried_once_and_then_used_by_get() {
     for status in [404, 405] {
         for (more, user) in [
             (String::new(), "<token>"),
@@ -96,7 +96,7 @@ async fn a_service_without_post_is_asked_by_get_and_only_once_otherwise() {
 }
 
 #[tokio::test]
-async fn a_service_without_get_is_sent_the_password_by_post() {
+async fn token_service_without_get_gets_the_password_by_post() {
     let fake = started(|_| {});
     refuse(&fake, "GET", 405);
     let reader = Place::reader_of(&fake, BASIC);
@@ -106,7 +106,7 @@ async fn a_service_without_get_is_sent_the_password_by_post() {
 }
 
 #[tokio::test]
-async fn a_service_that_knows_neither_is_a_clear_error() {
+async fn token_service_without_get_and_post_is_a_clear_error() {
     let fake = started(|_| {});
     refuse(&fake, "GET", 405);
     refuse(&fake, "POST", 405);
@@ -118,7 +118,7 @@ async fn a_service_that_knows_neither_is_a_clear_error() {
 }
 
 #[tokio::test]
-async fn a_token_may_be_called_access_token_or_token() {
+async fn token_response_may_have_either_field() {
     for name in ["token", "access_token"] {
         let fake = started(|_| {});
         fake.after(move |request, reply| {
@@ -134,12 +134,12 @@ async fn a_token_may_be_called_access_token_or_token() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_that_comes_back_is_used_from_then_on() {
+async fn refresh_token_in_the_response_is_used_from_then_on() {
     let fake = options(|bearer| {
         bearer.refresh_token = Some(SECRET.into());
         bearer.rotates = true;
     });
-    // All at once: whoever shows a token that another has used up is refused.
+    // All at once: a request with a refresh token that another request has used is refused.
     let fake = fake.latency(Duration::from_millis(10)).start();
     fill(&fake, 1);
     for number in 0..10 {
@@ -159,7 +159,7 @@ async fn a_refresh_token_that_comes_back_is_used_from_then_on() {
 }
 
 #[tokio::test]
-async fn several_scopes_become_several_parameters() {
+async fn scopes_are_separate_parameters() {
     let fake = started(|_| {});
     let challenge = format!(
         "Bearer realm=\"{}/token\",service=\"fake.registry\",scope=\"repository:app:pull repository:base:pull\"",
@@ -183,7 +183,7 @@ async fn several_scopes_become_several_parameters() {
 }
 
 #[tokio::test]
-async fn a_grant_that_is_too_narrow_is_told_after_the_registrys_own_words_were_tried() {
+async fn token_with_too_narrow_a_scope_is_reported_after_the_registry_s_scope_was_tried() {
     let fake = started(|bearer| bearer.actions = Some(vec!["push".into()]));
     let error = read(&Place::reader_of(&fake, BASIC), "t0").await.unwrap_err();
     let words = "the registry does not accept what its token service grants for `repository:app:pull`: the user \
@@ -193,13 +193,13 @@ async fn a_grant_that_is_too_narrow_is_told_after_the_registrys_own_words_were_t
 }
 
 #[tokio::test]
-async fn a_token_that_ends_is_renewed_once_for_all() {
+async fn token_that_is_refused_is_renewed_once_for_all_requests() {
     let fake = options(|_| {}).latency(Duration::from_millis(100)).start();
     fill(&fake, 20);
     let reader = Place::reader_of(&fake, &format!("concurrency: 32\n{BASIC}"));
     read(&reader, "t0").await.unwrap();
     for round in 1..=3 {
-        // Their time is not up, but the registry does not know them any more.
+        // They have not expired, but the registry does not accept them any more.
         fake.change(|state| state.revoke_tokens());
         fake.forget_requests();
         assert!(read_all(&reader, 20).await.is_empty());
@@ -210,7 +210,7 @@ async fn a_token_that_ends_is_renewed_once_for_all() {
 }
 
 #[tokio::test]
-async fn a_token_whose_time_is_up_is_renewed_once_for_all() {
+async fn token_that_has_expired_is_renewed_once_for_all_requests() {
     let fake = options(|bearer| bearer.lifetime = Duration::from_secs(1)).start();
     fill(&fake, 20);
     let reader = Place::reader_of(&fake, BASIC);
@@ -218,12 +218,12 @@ async fn a_token_whose_time_is_up_is_renewed_once_for_all() {
     tokio::time::sleep(Duration::from_millis(1100)).await;
     fake.forget_requests();
     assert!(read_all(&reader, 20).await.is_empty());
-    // On a machine that is busy for a second, there may have been another.
+    // On a machine that is busy for a second, there may be another.
     assert!((1..=3).contains(&asked(&fake).len()), "{:?}", asked(&fake));
 }
 
 #[tokio::test]
-async fn a_token_that_is_refused_though_it_is_new_is_a_clear_error() {
+async fn token_that_is_refused_though_new_is_a_clear_error() {
     let fake = started(|_| {});
     fake.before(|request, state| {
         if request.path.starts_with("/v2/app/") {
@@ -236,7 +236,7 @@ async fn a_token_that_is_refused_though_it_is_new_is_a_clear_error() {
 }
 
 #[tokio::test]
-async fn a_registry_token_is_shown_as_it_is() {
+async fn registry_token_is_sent_as_it_is() {
     let fake = FakeRegistry::start(Personality::V3_1);
     fill(&fake, 1);
     let wanted = format!("Bearer {SECRET}");

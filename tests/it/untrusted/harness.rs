@@ -1,4 +1,4 @@
-//! A registry with an honest repository and a hostile one, and what becomes of both.
+//! A registry with a normal repository and a hostile one.
 
 use serde_json::Value;
 
@@ -6,17 +6,17 @@ use crate::support::cli::{Cli, CliOutput};
 use crate::support::fake_registry::{Canned, FakeRegistry, Personality, Request};
 use crate::support::image::{Content, Image};
 
-/// The repository that is to be swept in spite of its neighbour.
+/// The repository that is to be processed all the same.
 pub(crate) const GOOD: &str = "good";
 
-/// The one that nothing may be deleted of.
+/// The one from which nothing may be deleted.
 pub(crate) const EVIL: &str = "evil";
 
 pub(crate) fn image(name: &str) -> Content {
     Image::new(name).created("2026-01-01T00:00:00Z").build()
 }
 
-/// Both repositories hold an image that expires and one that stays.
+/// Both repositories have an expired and a kept image.
 pub(crate) fn filled() -> FakeRegistry {
     let fake = FakeRegistry::start(Personality::V3_1);
     for repository in [GOOD, EVIL] {
@@ -26,7 +26,7 @@ pub(crate) fn filled() -> FakeRegistry {
     fake
 }
 
-/// A configuration that sweeps tags beginning with `old`.
+/// A configuration in which tags that begin with `old` expire.
 pub(crate) fn cli(fake: &FakeRegistry) -> Cli {
     Cli::new(&format!(
         "mode: enforce\nprotect: {{ newer_than: 0s, at_least: 0 }}\nlimits: {{ max_percent: 100 }}\n\
@@ -36,14 +36,14 @@ pub(crate) fn cli(fake: &FakeRegistry) -> Cli {
     ))
 }
 
-/// Runs, and tells why the hostile repository failed. The good one is swept, and the other left alone.
+/// Runs: the kind and the text of the hostile repository's failure. The normal one is processed, and the other left alone.
 #[track_caller]
 pub(crate) fn fails(fake: &FakeRegistry) -> (String, String) {
     let said = cli(fake).run(&["run", "-o", "json"]);
     assert_eq!(said.code, 1, "{}", said.err);
-    assert_fit_to_be_shown(&said);
+    assert_safe_to_show(&said);
     let run: Value = serde_json::from_str(&said.out).unwrap();
-    assert_eq!(fake.tags(GOOD).len(), 1, "the good one is swept");
+    assert_eq!(fake.tags(GOOD).len(), 1, "the normal one is processed");
     let failures = run["failures"].as_array().unwrap();
     assert_eq!((failures.len(), &failures[0]["repository"]), (1, &Value::from(EVIL)), "{run}");
     let went: Vec<&Value> = run["deleted"].as_array().unwrap().iter().map(|one| &one["repository"]).collect();
@@ -52,9 +52,9 @@ pub(crate) fn fails(fake: &FakeRegistry) -> (String, String) {
     (text("kind"), text("error"))
 }
 
-/// Nothing that was said is long, and nothing moves a terminal's cursor.
+/// Asserts that no line is long, and that nothing controls the terminal.
 #[track_caller]
-pub(crate) fn assert_fit_to_be_shown(said: &CliOutput) {
+pub(crate) fn assert_safe_to_show(said: &CliOutput) {
     for text in [&said.out, &said.err] {
         let hidden = |c: char| {
             (c.is_control() && c != '\n') || ('\u{202a}'..='\u{202e}').contains(&c) || c == '\u{200b}'

@@ -1,4 +1,4 @@
-//! Lists that are too long, have no end, or are none.
+//! Lists that are too long, endless or invalid.
 
 use super::harness::{TAGS, answers, cli, fails, filled};
 use crate::support::fake_registry::Canned;
@@ -10,7 +10,7 @@ fn list(names: impl Iterator<Item = String>) -> String {
 }
 
 #[test]
-fn more_tags_than_anybody_has() {
+fn tag_list_with_too_many_tags_is_an_error() {
     let fake = filled();
     answers(&fake, TAGS, list((0..1_000_001).map(|number| format!("t{number}"))));
     let (_, error) = fails(&fake);
@@ -18,7 +18,7 @@ fn more_tags_than_anybody_has() {
 }
 
 #[test]
-fn more_names_than_anybody_has_strays() {
+fn tag_list_with_too_many_invalid_names_is_an_error() {
     let fake = filled();
     answers(&fake, TAGS, list((0..10_001).map(|number| format!("../{number}"))));
     let (kind, error) = fails(&fake);
@@ -27,7 +27,7 @@ fn more_names_than_anybody_has_strays() {
 }
 
 #[test]
-fn pages_without_an_end() {
+fn list_with_endless_pages_is_an_error() {
     for path in [TAGS, "/v2/_catalog"] {
         let fake = filled();
         let mut page = 0;
@@ -55,19 +55,19 @@ fn pages_without_an_end() {
 }
 
 #[test]
-fn a_length_that_is_only_declared_takes_no_room() {
+fn list_with_a_false_length_reserves_no_memory() {
     let fake = filled();
     fake.on(|request| {
         let answer = Canned::status(200).header("content-length", "60000000").body("{").cut_after(1);
         request.is("GET", TAGS).then_some(answer)
     });
-    // It is tried again and again, since it could be the connection.
+    // The request is retried, since the connection could be the reason.
     let (kind, _) = fails(&fake);
     assert_eq!(kind, "interrupted");
 }
 
 #[test]
-fn what_is_no_list() {
+fn list_that_is_invalid_is_an_error() {
     let long = "x\u{1b}[31m".repeat(1 << 20);
     let json = |text: &str| serde_json::Value::from(text).to_string();
     let bomb = format!("{{\"x\":{}{}}}", "[".repeat(1 << 20), "]".repeat(1 << 20));

@@ -1,10 +1,10 @@
-//! Manifests and configurations that were made to be read badly.
+//! Malformed manifests and image configurations.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::harness::{EVIL, assert_fit_to_be_shown, cli, fails, filled, image};
+use super::harness::{EVIL, assert_safe_to_show, cli, fails, filled, image};
 use crate::support::fake_registry::{Canned, FakeRegistry, Personality};
 use crate::support::image::{Content, Index, digest};
 
@@ -12,7 +12,7 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const CREATED: &str = "org.opencontainers.image.created";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// Answers the tag `old-1` of the hostile repository with this.
+/// Answers requests for the tag `old-1` of the hostile repository with this.
 fn serve(fake: &FakeRegistry, media_type: &'static str, body: String) {
     fake.on(move |request| {
         request.is("GET", "/v2/evil/manifests/old-1").then(|| {
@@ -24,7 +24,7 @@ fn serve(fake: &FakeRegistry, media_type: &'static str, body: String) {
 }
 
 #[test]
-fn what_cannot_be_understood_leaves_the_repository_alone() {
+fn manifest_that_is_invalid_leaves_the_repository_alone() {
     let long = "\u{9b}31m".repeat(1 << 19);
     let digest = "a".repeat(64);
     let layers = |layer: String| format!(r#"{{"config":{{"digest":"sha256:{digest}"}},"layers":[{layer}]}}"#);
@@ -52,7 +52,7 @@ fn what_cannot_be_understood_leaves_the_repository_alone() {
 }
 
 #[test]
-fn what_is_only_strange_is_planned() {
+fn manifest_that_is_only_unusual_is_planned() {
     let fake = filled();
     let child = image("child");
     let listed: Vec<Value> = (0..10_000).map(|_| child.descriptor()).collect();
@@ -82,7 +82,7 @@ fn what_is_only_strange_is_planned() {
     }
     let said = cli(&fake).run(&["plan", "--all"]);
     assert_eq!(said.code, 0, "{}", said.err);
-    assert_fit_to_be_shown(&said);
+    assert_safe_to_show(&said);
     let json = cli(&fake).run(&["plan", "-o", "json"]);
     let plan: Value = serde_json::from_str(&json.out).unwrap();
     assert_eq!(plan["totals"]["expired_bytes"], json!(u64::MAX), "sizes saturate");
@@ -114,7 +114,7 @@ fn serve_chain(fake: &FakeRegistry, length: usize) {
 }
 
 #[test]
-fn an_index_of_an_index_without_an_end_is_not_followed_for_ever() {
+fn index_nesting_without_an_end_is_not_followed() {
     let fake = filled();
     serve_chain(&fake, 10_000);
     let (kind, error) = fails(&fake);
@@ -125,7 +125,7 @@ fn an_index_of_an_index_without_an_end_is_not_followed_for_ever() {
 }
 
 #[test]
-fn an_index_of_an_index_of_an_index_is_none_of_that() {
+fn index_nesting_of_moderate_depth_is_followed() {
     let fake = filled();
     let leaf = image("leaf");
     let deep = (0..20).fold(leaf, |child, _| Index::oci().child(&child).build());
@@ -148,7 +148,7 @@ fn with_config(config: &str) -> Content {
 }
 
 #[test]
-fn dates_that_nobody_can_believe_keep_an_image() {
+fn created_date_that_is_implausible_keeps_the_image() {
     let fake = FakeRegistry::start(Personality::V3_1);
     for (number, created) in [
         "0000-01-01T00:00:00+23:59",
@@ -169,16 +169,16 @@ fn dates_that_nobody_can_believe_keep_an_image() {
     let deep = format!("{{\"created\":{}{}}}", "[".repeat(300_000), "]".repeat(300_000));
     fake.push(EVIL, "old-deep", &with_config(&deep));
     let cli = cli(&fake);
-    // The second run reads the same from its memory.
+    // The second run takes the same from the scan history.
     for _ in 0..2 {
         let said = cli.run(&["run"]);
         assert_eq!(said.code, 0, "{}", said.err);
-        assert_fit_to_be_shown(&said);
-        assert_eq!((fake.tags(EVIL).len(), fake.manifests(EVIL).len()), (9, 9), "nothing has gone");
+        assert_safe_to_show(&said);
+        assert_eq!((fake.tags(EVIL).len(), fake.manifests(EVIL).len()), (9, 9), "nothing was deleted");
     }
     for tag in ["old-0", "old-1", "old-deep"] {
         let said = cli.run(&["explain", &format!("{EVIL}:{tag}")]);
         assert_eq!(said.code, 0, "{}", said.err);
-        assert_fit_to_be_shown(&said);
+        assert_safe_to_show(&said);
     }
 }

@@ -1,4 +1,4 @@
-//! What was deleted is put back as it was, or the registry says what is missing.
+//! Restoring manifests: they are pushed byte for byte, or the registry reports which part is missing.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use regsweep::model::{Digest, RepositoryName, Tag};
 use regsweep::registry::{Error, Kind, Observer, RawManifest, Reader, Restore, Restorer, read_manifest};
 
 use crate::compatibility::auth::scopes;
-use crate::compatibility::case::{Case, EVERY, QUICK, filled, html, image, old, once, refusal};
+use crate::compatibility::harness::{Case, EVERY, QUICK, filled, html, image, old, once, refusal};
 use crate::support::fake_registry::{Auth, Canned, FakeRegistry, Personality};
 use crate::support::image::{Artifact, Content, DOCKER_MANIFEST, Image, Index, OCI_MANIFEST, signature_tag};
 
@@ -28,7 +28,7 @@ async fn put(restorer: &Restorer, content: &Content) -> Result<(), Error> {
     restorer.put(&app(), Restore::Digest, &raw(content), &digest(&content.digest)).await
 }
 
-/// One of everything, what is needed first.
+/// One manifest of each kind, each after those that it needs.
 fn everything() -> Vec<(Option<String>, Content)> {
     let [amd64, arm64] = ["amd64", "arm64"].map(|name| image(name, 1));
     let index = Index::oci().child(&amd64).child(&arm64).build();
@@ -49,7 +49,7 @@ fn everything() -> Vec<(Option<String>, Content)> {
 }
 
 #[tokio::test]
-async fn everything_is_put_back_byte_for_byte() {
+async fn manifests_are_restored_byte_for_byte() {
     for personality in EVERY {
         let fake = filled(personality, &["app"]);
         let contents = everything();
@@ -86,7 +86,7 @@ async fn everything_is_put_back_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn a_part_that_is_missing_is_named_by_a_code() {
+async fn missing_part_is_reported_by_its_error_code() {
     for personality in EVERY {
         let fake = FakeRegistry::start(personality);
         let one = image("one", 1);
@@ -104,13 +104,13 @@ async fn a_part_that_is_missing_is_named_by_a_code() {
         }
         case.reader.deleter().manifest(&app(), &digest(&one.digest)).await.unwrap();
         assert!(put(&restorer, &index).await.unwrap_err().has_code("MANIFEST_BLOB_UNKNOWN"));
-        assert_eq!(case.reader.traffic().retries, 0, "another try could not mend it");
+        assert_eq!(case.reader.traffic().retries, 0, "a retry could not help");
         assert_eq!(fake.manifests("app"), [].into());
     }
 }
 
 #[tokio::test]
-async fn a_mishap_that_passes_costs_another_try() {
+async fn transient_failure_of_a_put_is_retried() {
     let content = image("one", 1);
     for answer in [html(503), refusal(429, "TOOMANYREQUESTS"), Canned::dropped()] {
         for lost in [false, true] {
@@ -119,7 +119,7 @@ async fn a_mishap_that_passes_costs_another_try() {
             fake.change(|state| state.repositories.get_mut("app").unwrap().manifests.clear());
             let mut answer = Some(answer.clone());
             if lost {
-                // The registry took it, and its answer was lost on the way.
+                // The registry stored it, and its answer was lost.
                 fake.after(move |_, reply| *reply = answer.take().unwrap_or_else(|| reply.clone()));
             } else {
                 fake.on(once(|request| request.method == "PUT", answer.take().unwrap()));
@@ -133,7 +133,7 @@ async fn a_mishap_that_passes_costs_another_try() {
 }
 
 #[tokio::test]
-async fn a_yes_counts_only_for_the_manifest_that_was_meant() {
+async fn put_fails_when_the_registry_stores_another_manifest() {
     let (one, other) = (image("one", 1), image("other", 2));
     let tag = Tag::parse("v1").unwrap();
     for (answer, good) in [
@@ -158,7 +158,7 @@ async fn a_yes_counts_only_for_the_manifest_that_was_meant() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_meant_is_not_sent() {
+async fn put_sends_nothing_invalid() {
     let fake = FakeRegistry::start(Personality::V2_8);
     let restorer = Case::of(&fake).reader.restorer();
     let (one, other) = (image("one", 1), image("other", 2));
@@ -172,7 +172,7 @@ async fn what_cannot_be_meant_is_not_sent() {
 }
 
 #[tokio::test]
-async fn a_redirect_of_an_upload_is_not_followed() {
+async fn redirect_of_an_upload_is_not_followed() {
     let elsewhere = filled(Personality::V2_8, &["app"]);
     for status in [301, 302, 303, 307, 308] {
         let fake = filled(Personality::V2_8, &["app"]);
@@ -191,7 +191,7 @@ async fn a_redirect_of_an_upload_is_not_followed() {
 const BASIC: &str = "auth: { basic: { username: ann, password: { env: SECRET } } }";
 
 #[tokio::test]
-async fn a_token_to_push_is_asked_for() {
+async fn token_for_a_put_has_the_push_scope() {
     let fake = FakeRegistry::options(Personality::V2_8).auth(Auth::bearer("ann", "secret")).start();
     let content = image("one", 1);
     fake.push_untagged("app", &content);
@@ -204,7 +204,7 @@ async fn a_token_to_push_is_asked_for() {
     assert_eq!(scopes(&fake), ["repository:app:pull,push", "repository:app:pull"]);
 }
 
-/// Remembers methods and statuses.
+/// Records methods and statuses.
 #[derive(Default)]
 struct Methods(Mutex<Vec<(&'static str, Option<u16>)>>);
 
@@ -217,7 +217,7 @@ impl Observer for Methods {
 }
 
 #[tokio::test]
-async fn who_counts_is_told_of_a_put() {
+async fn observer_is_told_of_a_put() {
     let fake = filled(Personality::V2_8, &["app"]);
     let case = Case::of(&fake);
     let methods = Arc::new(Methods::default());
@@ -227,7 +227,7 @@ async fn who_counts_is_told_of_a_put() {
 }
 
 #[tokio::test]
-async fn a_manifest_that_is_not_there_is_none_only_in_the_registrys_words() {
+async fn raw_manifest_is_missing_only_by_the_registry_s_own_code() {
     let content = image("one", 1);
     for personality in EVERY {
         let fake = FakeRegistry::start(personality);
@@ -256,7 +256,7 @@ async fn a_manifest_that_is_not_there_is_none_only_in_the_registrys_words() {
 }
 
 #[tokio::test]
-async fn the_bytes_of_a_manifest_are_the_ones_that_were_meant() {
+async fn raw_manifest_matches_its_digest() {
     let (one, other) = (image("one", 1), image("other", 2));
     let mut silent = one.json();
     silent.as_object_mut().unwrap().remove("mediaType");
@@ -275,7 +275,7 @@ async fn the_bytes_of_a_manifest_are_the_ones_that_were_meant() {
         (&silent, &crate::support::image::digest(&silent), "", Err(Kind::Invalid)),
         (&silent, &crate::support::image::digest(&silent), "text/json", Ok("text/json")),
         (&other.manifest, &one.digest, OCI_MANIFEST, Err(Kind::DigestMismatch)),
-        // What is signed is not all that is there.
+        // The signature does not cover all of the content.
         (&other.manifest, &one.digest, old_type, Ok(old_type)),
     ] {
         let fake = FakeRegistry::start(Personality::V2_8);
@@ -296,7 +296,7 @@ async fn the_bytes_of_a_manifest_are_the_ones_that_were_meant() {
 }
 
 #[test]
-fn stored_bytes_tell_what_a_manifest_needs() {
+fn read_manifest_lists_what_a_manifest_needs() {
     let all = everything();
     let read = |content: &Content| {
         read_manifest(&digest(&content.digest), content.media_type, &content.manifest).unwrap()

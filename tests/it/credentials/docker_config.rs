@@ -1,4 +1,4 @@
-//! Docker configuration files in all their forms, and the helpers that they name.
+//! Docker configuration files in all forms, and credential helpers.
 
 use super::harness::{Place, SECRET, assert_hidden, auths, base64, pair};
 use crate::support::image::Image;
@@ -14,7 +14,7 @@ fn locked() -> RealRegistry {
     registry
 }
 
-/// A helper that writes down what it is asked, and answers so.
+/// A helper that records its input and prints these credentials.
 fn helper(user: &str, secret: &str) -> String {
     format!(
         "server=$(cat); echo \"$1 $server\" >> \"${{0%/*}}/asked\"\n\
@@ -23,7 +23,7 @@ fn helper(user: &str, secret: &str) -> String {
 }
 
 #[test]
-fn every_form_of_an_entry_opens_a_registry() {
+fn docker_configuration_entries_of_every_form_authenticate() {
     let registry = locked();
     let host = registry.host();
     for (key, entry) in [
@@ -42,7 +42,7 @@ fn every_form_of_an_entry_opens_a_registry() {
 }
 
 #[test]
-fn the_file_is_found_at_the_usual_places() {
+fn docker_configuration_is_found_at_the_default_paths() {
     let registry = locked();
     let config = auths(&registry.host(), &pair("ann", SECRET));
     for (variable, folder, file) in [
@@ -65,7 +65,7 @@ fn the_file_is_found_at_the_usual_places() {
 }
 
 #[test]
-fn a_helper_is_asked_for_the_registry_and_once() {
+fn helper_is_run_once_for_the_registry() {
     let registry = locked();
     let host = registry.host();
     for config in [
@@ -82,7 +82,7 @@ fn a_helper_is_asked_for_the_registry_and_once() {
 }
 
 #[test]
-fn a_helper_is_asked_only_where_a_registry_wants_to_know() {
+fn helper_is_run_only_after_a_challenge() {
     let registry = RealRegistry::start();
     registry.store().write("app", &["keep"], &Image::new("kept").build());
     let place = Place::new();
@@ -93,7 +93,7 @@ fn a_helper_is_asked_only_where_a_registry_wants_to_know() {
 }
 
 #[test]
-fn what_a_helper_does_not_know_may_be_in_the_file() {
+fn helper_without_credentials_falls_back_to_the_file() {
     let registry = locked();
     let host = registry.host();
     let place = Place::new();
@@ -110,7 +110,7 @@ fn what_a_helper_does_not_know_may_be_in_the_file() {
 }
 
 #[test]
-fn a_helper_that_is_no_use_is_one_clear_error_without_a_secret() {
+fn helper_that_fails_is_one_clear_error_without_a_secret() {
     let registry = locked();
     for (script, words) in [
         ("echo no session; exit 1", "`docker-credential-test` fails: no session"),
@@ -134,7 +134,7 @@ fn a_helper_that_is_no_use_is_one_clear_error_without_a_secret() {
 }
 
 #[test]
-fn a_helper_that_is_not_there_says_so() {
+fn helper_that_does_not_exist_is_an_error() {
     let registry = locked();
     let place = Place::new();
     place.configure_docker(&registry.url(), "{\"credsStore\":\"test\"}");
@@ -143,7 +143,7 @@ fn a_helper_that_is_not_there_says_so() {
 }
 
 #[test]
-fn a_file_that_is_no_use_is_told_before_anything_is_asked() {
+fn docker_configuration_that_is_invalid_is_reported_before_any_request() {
     let registry = locked();
     let host = registry.host();
     for (config, words) in [

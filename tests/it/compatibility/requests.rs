@@ -1,4 +1,4 @@
-//! How much is asked, how much at once, and that planning only ever asks.
+//! The number of requests, their rate and concurrency, and that planning only reads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -8,14 +8,14 @@ use futures_util::future::join_all;
 use regsweep::report::Outcome;
 use regsweep::run::LimitMode;
 
-use crate::compatibility::case::{
-    Case, EVERY, assert_swept, assert_untouched, fill, filled, image, old, tags,
+use crate::compatibility::harness::{
+    Case, EVERY, assert_expired_deleted, assert_untouched, fill, filled, image, old, tags,
 };
 use crate::support::fake_registry::{Canned, FakeRegistry, Personality, Request};
 use crate::support::image::{ACCEPT_ALL, Artifact, Index, signature_tag};
 
 #[tokio::test]
-async fn no_more_requests_are_under_way_than_is_allowed() {
+async fn concurrency_limits_requests_in_flight() {
     for personality in EVERY {
         let fake = FakeRegistry::options(personality).latency(Duration::from_millis(2)).start();
         fill(&fake, &["a", "b", "c", "d", "e"]);
@@ -27,7 +27,7 @@ async fn no_more_requests_are_under_way_than_is_allowed() {
 }
 
 #[tokio::test]
-async fn the_pace_is_kept() {
+async fn requests_per_second_is_respected() {
     let fake = filled(Personality::V3_1, &["a", "b"]);
     let begin = Instant::now();
     Case::with(&fake, "requests_per_second: 50").run().await.unwrap();
@@ -37,35 +37,34 @@ async fn the_pace_is_kept() {
 }
 
 #[tokio::test]
-async fn a_plan_only_asks() {
+async fn plan_sends_only_read_requests() {
     for personality in EVERY {
         let fake = filled(personality, &["app", "other"]);
         let plan = Case::of(&fake).scan_and_plan().await.unwrap().plan;
         assert_eq!(plan.totals().delete, 6, "{personality:?}");
         assert_eq!(fake.mutating_requests(), [], "{personality:?}");
-        // One blob is looked for to see where a registry stores that may hide tags.
+        // One blob is requested, to see where a registry with possibly incomplete lists stores.
         let heads = fake.requests().iter().filter(|one| one.method == "HEAD").count();
         assert_eq!(heads, usize::from(personality == Personality::V3_1), "{personality:?}");
         assert_untouched(&fake, "app", "it is only a plan");
     }
 }
 
-/// What a cache on the way could spoil is asked for anew; only configurations may come from one, whose digests
-/// name their bytes.
+/// Only the configurations of images, which are identified by digest, may be answered from a cache.
 #[tokio::test]
-async fn no_question_may_be_answered_from_a_cache() {
+async fn requests_forbid_cached_answers() {
     for personality in EVERY {
         let fake = tangled(personality);
         let case = Case::of(&fake);
-        // The second run goes by what the first remembers: it asks for tags by condition, and for what is kept
-        // by digest.
+        // The second run uses the scan history of the first: it requests tags with a condition, and kept manifests by
+        // digest.
         for tag in ["old-late", "old-later"] {
             fake.push("app", tag, &image(tag, 1));
             case.full_run().await.unwrap();
         }
         let mut kinds = BTreeSet::new();
         for one in fake.requests().iter().filter(|one| ["GET", "HEAD"].contains(&one.method.as_str())) {
-            // Where a blob lies is asked by HEAD.
+            // The location of a blob is requested by HEAD.
             let is_content = one.method == "GET" && one.path.contains("/blobs/");
             assert_eq!(
                 one.cache_control.as_deref() == Some("no-cache"),
@@ -80,7 +79,7 @@ async fn no_question_may_be_answered_from_a_cache() {
     }
 }
 
-/// A proxy that answers from what it has seen, unless it is told not to.
+/// A proxy that answers from its cache, unless the request forbids it.
 fn cached(fake: &FakeRegistry) {
     let cache: Arc<Mutex<BTreeMap<String, Canned>>> = Arc::default();
     let key = |request: &Request| format!("{} {}", request.method, request.target);
@@ -93,7 +92,7 @@ fn cached(fake: &FakeRegistry) {
 }
 
 #[tokio::test]
-async fn a_caching_proxy_hides_no_tag_that_was_pushed_meanwhile() {
+async fn caching_proxy_does_not_hide_a_pushed_tag() {
     for personality in EVERY {
         let fake = filled(personality, &["app"]);
         cached(&fake);
@@ -107,19 +106,19 @@ async fn a_caching_proxy_hides_no_tag_that_was_pushed_meanwhile() {
 }
 
 #[tokio::test]
-async fn a_repository_that_no_policy_claims_is_not_asked_about() {
+async fn repository_without_a_policy_is_not_requested() {
     for personality in EVERY {
         let fake = filled(personality, &["idle/app", "app", "idle/zoo"]);
         let case = Case::of(&fake);
         assert_eq!(case.scan_and_plan().await.unwrap().unclaimed, 2, "{personality:?}");
         case.run().await.unwrap();
         assert!(fake.requests().iter().all(|one| !one.path.contains("idle")), "{personality:?}");
-        assert_untouched(&fake, "idle/app", "nobody claims it");
-        assert_swept(&fake, "app", "it is claimed");
+        assert_untouched(&fake, "idle/app", "no policy claims it");
+        assert_expired_deleted(&fake, "app", "it is claimed");
     }
 }
 
-/// A repository in which much is shared.
+/// A repository whose images share many parts.
 fn tangled(personality: Personality) -> FakeRegistry {
     let fake = FakeRegistry::start(personality);
     let [one, two, three] = ["one", "two", "three"].map(|name| image(name, 1));
@@ -134,12 +133,12 @@ fn tangled(personality: Personality) -> FakeRegistry {
         fake.push("app", tag, &three);
     }
     fake.push("app", &signature_tag(&two.digest), &Artifact::signature(&two.digest).build());
-    fake.add_dangling_tag("app", "old-ghost");
+    fake.add_dangling_tag("app", "old-dangling");
     fake
 }
 
 #[tokio::test]
-async fn each_tag_manifest_and_configuration_is_asked_for_once() {
+async fn manifests_and_configurations_are_requested_once() {
     for personality in EVERY {
         let fake = tangled(personality);
         Case::of(&fake).scan_and_plan().await.unwrap();
@@ -164,7 +163,7 @@ fn words(header: &str) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn configurations_of_what_nobody_judges_are_not_read() {
+async fn configurations_of_images_without_rules_are_not_read() {
     let fake = FakeRegistry::start(Personality::V3_1);
     for number in 0..5 {
         fake.push("app", &format!("keep-{number}"), &image(&format!("kept {number}"), 1));
@@ -179,7 +178,7 @@ async fn configurations_of_what_nobody_judges_are_not_read() {
 }
 
 #[tokio::test]
-async fn verifying_sends_nothing_again_but_what_the_journal_keeps() {
+async fn recheck_requests_only_what_the_journal_stores_again() {
     for personality in EVERY {
         let fake = tangled(personality);
         let case = Case::of(&fake);
@@ -211,7 +210,8 @@ async fn verifying_sends_nothing_again_but_what_the_journal_keeps() {
         let confirmed = requests.iter().filter(|one| one.method == "HEAD");
         let mut confirmed: Vec<&str> = confirmed.map(|one| one.path.rsplit('/').next().unwrap()).collect();
         confirmed.sort_unstable();
-        let mut stay: Vec<String> = fake.tags("app").into_keys().filter(|tag| tag != "old-ghost").collect();
+        let mut stay: Vec<String> =
+            fake.tags("app").into_keys().filter(|tag| tag != "old-dangling").collect();
         stay.extend(report.untagged.iter().map(|one| one.tag.to_string()));
         stay.sort_unstable();
         assert_eq!(
@@ -225,9 +225,14 @@ async fn verifying_sends_nothing_again_but_what_the_journal_keeps() {
             let again = stay.iter().any(|tag| request.path.ends_with(&format!("/{tag}")));
             let alone = report.untagged.iter().any(|one| request.path.ends_with(&format!("/{}", one.tag)));
             assert!(!again || alone, "{personality:?} {}: was confirmed already", request.path);
-            let ghost = request.path.ends_with("/old-ghost");
-            assert_eq!(request.status, if ghost { 404 } else { 304 }, "{personality:?} {}", request.path);
-            assert_eq!(request.if_none_match.is_some(), !ghost, "{personality:?} {}", request.path);
+            let is_dangling = request.path.ends_with("/old-dangling");
+            assert_eq!(
+                request.status,
+                if is_dangling { 404 } else { 304 },
+                "{personality:?} {}",
+                request.path
+            );
+            assert_eq!(request.if_none_match.is_some(), !is_dangling, "{personality:?} {}", request.path);
         }
         assert!(!requests.iter().any(|one| one.path.contains("/blobs/")), "{personality:?}");
         let first = requests.iter().position(|one| one.method == "DELETE").unwrap();
@@ -239,7 +244,7 @@ async fn verifying_sends_nothing_again_but_what_the_journal_keeps() {
 }
 
 #[tokio::test]
-async fn a_repository_with_nothing_to_do_is_not_verified() {
+async fn recheck_is_omitted_where_nothing_is_deleted() {
     let fake = filled(Personality::V3_1, &["app"]);
     fake.push("calm", "keep", &image("calm", 1));
     let case = Case::of(&fake);
@@ -250,7 +255,7 @@ async fn a_repository_with_nothing_to_do_is_not_verified() {
 }
 
 #[tokio::test]
-async fn requests_say_who_asks() {
+async fn requests_have_a_user_agent() {
     let fake = filled(Personality::V3_1, &["app"]);
     Case::of(&fake).run().await.unwrap();
     for request in fake.requests() {
@@ -259,7 +264,7 @@ async fn requests_say_who_asks() {
     }
 }
 
-/// Where in the log the reading of each of these repositories began for the last time, and where it ended.
+/// The positions in the log at which the last reading of each repository began and ended.
 fn last_reading(fake: &FakeRegistry, repositories: &[&str]) -> Vec<(usize, usize)> {
     let requests = fake.requests();
     let last = |part: String| requests.iter().rposition(|one| one.path.contains(&part)).unwrap();
@@ -271,12 +276,12 @@ fn lists(fake: &FakeRegistry) -> usize {
     fake.requests().iter().filter(|one| one.path.contains("/tags/list")).count()
 }
 
-/// The memory is shared out among so many readers that nothing fits into a share. Nor are more lists asked for, to
-/// see whether they lack tags.
+/// The memory is divided among so many readers that no repository fits into a share. No list is requested only to see
+/// whether it is complete.
 const CROWDED: &str = "concurrency: 1000000\ntags_complete: true";
 
 #[tokio::test]
-async fn what_is_too_large_for_its_share_is_read_when_no_other_is_large() {
+async fn large_repositories_are_read_one_at_a_time() {
     let names = ["a", "b", "c", "d", "e", "f"];
     for personality in EVERY {
         let fake = filled(personality, &names);
@@ -286,7 +291,7 @@ async fn what_is_too_large_for_its_share_is_read_when_no_other_is_large() {
         assert_eq!(lists(&fake), 1 + 2 * 5, "{personality:?}: the first begins with all the room");
         let readings = last_reading(&fake, &names);
         assert!(readings.windows(2).all(|two| two[0].1 < two[1].0), "{personality:?}: {readings:?}");
-        // What is remembered needs no try.
+        // A repository in the scan history is known to be large.
         fake.forget_requests();
         let scanned = case.scan_and_plan().await.unwrap();
         assert_eq!(lists(&fake), 6, "{personality:?}");
@@ -298,10 +303,10 @@ async fn what_is_too_large_for_its_share_is_read_when_no_other_is_large() {
 }
 
 #[tokio::test]
-async fn so_it_is_where_repositories_are_read_in_any_order() {
+async fn large_repositories_are_read_one_at_a_time_in_any_order() {
     for personality in EVERY {
         let names = ["a", "b", "c", "d"];
-        // In which they all begin before one ends, or each could have all the room from the beginning.
+        // All begin before one ends; else each could have all memory from the start.
         let fake = FakeRegistry::options(personality).latency(Duration::from_millis(5)).start();
         fill(&fake, &names);
         let case = Case::with(&fake, CROWDED);

@@ -1,18 +1,18 @@
-//! Configurations that would take all time or all memory: they are refused, as any bad configuration is.
+//! Configurations that would take too much time or memory: they are refused like any invalid configuration.
 
-use super::harness::assert_fit_to_be_shown;
+use super::harness::assert_safe_to_show;
 use crate::support::cli::Cli;
 
 const REGISTRY: &str = "registries: [{ name: main, url: 'http://127.0.0.1:1' }]\n";
 
-/// What `check` says of it.
+/// The error of `check`.
 #[track_caller]
 fn refused(text: &[u8]) -> String {
     let cli = Cli::new("");
     std::fs::write(cli.file("regsweep.yaml", ""), text).unwrap();
     let said = cli.run(&["check"]);
     assert_eq!((said.code, said.out.as_str()), (78, ""), "{}", said.err);
-    assert_fit_to_be_shown(&said);
+    assert_safe_to_show(&said);
     assert!(said.err.lines().count() <= 101, "{}", said.err.lines().count());
     said.err
 }
@@ -22,7 +22,7 @@ fn list(element: &str, count: usize) -> String {
 }
 
 #[test]
-fn files_that_are_no_configuration() {
+fn configuration_that_is_not_yaml_is_refused() {
     for (text, words) in [
         (" ".repeat(100 << 20).into_bytes(), "longer than"),
         ("[".repeat(1 << 20).into_bytes(), "opening brackets"),
@@ -39,7 +39,7 @@ fn files_that_are_no_configuration() {
 }
 
 #[test]
-fn aliases_that_repeat_without_end() {
+fn configuration_with_exploding_aliases_is_refused() {
     let laughs = (1..9).fold(format!("l0: &l0 {}\n", list("lol", 10)), |text, level| {
         text + &format!("l{level}: &l{level} {}\n", list(&format!("*l{}", level - 1), 10))
     });
@@ -51,7 +51,7 @@ fn aliases_that_repeat_without_end() {
 }
 
 #[test]
-fn a_file_that_is_all_wrong() {
+fn configuration_with_thousands_of_problems_reports_some() {
     let keys: String = (0..5_000).map(|number| format!("k{number}: 1\n")).collect();
     let said = refused(keys.as_bytes());
     assert!(said.ends_with("there are more problems: fix these first\n"), "{said}");
@@ -71,7 +71,7 @@ fn rules(patterns: impl Iterator<Item = String>) -> String {
 }
 
 #[test]
-fn regexes_that_are_too_large() {
+fn configuration_with_huge_regexes_is_refused() {
     for pattern in ["(((a{100}){100}){100})", r"\w{1000}", "((((a{9}){9}){9}){9}){9}{9}"] {
         let said = refused(rules(std::iter::once(pattern.to_owned())).as_bytes());
         assert!(said.contains("exceeds size limit"), "{said}");
@@ -82,7 +82,7 @@ fn regexes_that_are_too_large() {
 }
 
 #[test]
-fn many_rules_are_no_bomb() {
+fn configuration_with_many_rules_is_accepted() {
     let text = rules((0..400).map(|number| format!("(a|b)*{number}(a|b){{14}}")));
     let said = Cli::new(&text).run(&["check"]);
     assert_eq!(said.code, 0, "{}", said.err);

@@ -1,4 +1,4 @@
-//! Credentials that end while regsweep runs, and others that come in their place.
+//! Credentials that expire while regsweep runs, and are replaced.
 
 use super::harness::{Place, auths, fill, pair, read, read_all};
 use crate::support::fake_registry::{Auth, Bearer, Canned, FakeRegistry, Personality};
@@ -6,7 +6,7 @@ use crate::support::image::Image;
 use crate::support::real_registry::RealRegistry;
 
 #[tokio::test]
-async fn a_new_password_in_the_file_is_taken_up() {
+async fn password_changed_in_the_file_is_used() {
     let registry = RealRegistry::options().htpasswd("ann", "first").start();
     registry.store().write("app", &["t0"], &Image::new("one").build());
     let (place, host) = (Place::new(), registry.host());
@@ -21,7 +21,7 @@ async fn a_new_password_in_the_file_is_taken_up() {
 }
 
 #[tokio::test]
-async fn a_password_that_is_the_same_as_before_is_refused_as_ever() {
+async fn password_that_has_not_changed_stays_refused() {
     let registry = RealRegistry::options().htpasswd("ann", "first").start();
     let place = Place::new();
     place.configure_docker(&registry.url(), &auths(&registry.host(), &pair("ann", "wrong")));
@@ -29,7 +29,7 @@ async fn a_password_that_is_the_same_as_before_is_refused_as_ever() {
     let error = reader.ping().await.unwrap_err().to_string();
     assert!(error.contains("the registry does not accept the user name and password"), "{error}");
     assert_eq!(registry.requests().len(), 2);
-    // A file that is broken meanwhile is told as what it is.
+    // A file that has become invalid is reported as such.
     let place = Place::new();
     place.configure_docker(&registry.url(), &auths(&registry.host(), &pair("ann", "wrong")));
     let reader = place.reader();
@@ -39,7 +39,7 @@ async fn a_password_that_is_the_same_as_before_is_refused_as_ever() {
 }
 
 #[tokio::test]
-async fn many_that_are_refused_at_once_look_once() {
+async fn refused_requests_reload_the_credentials_once() {
     for auth in [Auth::basic("ann", "second"), Auth::bearer("ann", "second")] {
         let fake = FakeRegistry::options(Personality::V3_1)
             .auth(Auth::basic("ann", "first"))
@@ -67,7 +67,7 @@ async fn many_that_are_refused_at_once_look_once() {
 }
 
 #[tokio::test]
-async fn many_that_are_refused_for_good_look_once_too() {
+async fn refused_requests_without_new_credentials_reload_once() {
     let fake = FakeRegistry::options(Personality::V3_1).auth(Auth::basic("ann", "first")).start();
     fill(&fake, 20);
     let place = Place::new();
@@ -77,12 +77,12 @@ async fn many_that_are_refused_for_good_look_once_too() {
     fake.change(|state| state.settings.auth = Auth::basic("ann", "second"));
     fake.forget_requests();
     let errors = read_all(&reader, 20).await;
-    assert_eq!((errors.len(), fake.requests().len()), (20, 20), "nobody tried once more");
+    assert_eq!((errors.len(), fake.requests().len()), (20, 20), "no request was repeated");
     assert!(errors.iter().all(|error| error.kind.name() == "unauthorized"));
 }
 
 #[tokio::test]
-async fn a_token_service_that_refuses_lets_look_too() {
+async fn token_service_refusal_reloads_the_credentials() {
     let fake = FakeRegistry::options(Personality::V3_1).auth(Auth::bearer("ann", "second")).start();
     fill(&fake, 1);
     let place = Place::new();
@@ -95,8 +95,8 @@ async fn a_token_service_that_refuses_lets_look_too() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_that_has_ended_lets_look_too() {
-    // OAuth 2.0 has 400 for it, distribution 401.
+async fn refresh_token_that_has_expired_reloads_the_credentials() {
+    // OAuth 2.0 has status 400 for this, distribution 401.
     for status in [400, 401] {
         let Auth::Bearer(bearer) = Auth::bearer("ann", "unused") else { unreachable!() };
         let auth = Auth::Bearer(Bearer { refresh_token: Some("second".into()), ..bearer });
@@ -117,7 +117,7 @@ async fn a_refresh_token_that_has_ended_lets_look_too() {
 }
 
 #[tokio::test]
-async fn a_token_made_elsewhere_is_taken_up_anew() {
+async fn registry_token_changed_in_the_file_is_used() {
     let fake = FakeRegistry::start(Personality::V3_1);
     fill(&fake, 1);
     fake.on(|request| {
@@ -132,7 +132,7 @@ async fn a_token_made_elsewhere_is_taken_up_anew() {
 }
 
 #[tokio::test]
-async fn amazon_says_that_a_password_has_ended_in_words_of_its_own() {
+async fn amazon_password_that_has_expired_is_recognized() {
     let fake = FakeRegistry::options(Personality::V3_1).auth(Auth::basic("ann", "first")).start();
     fill(&fake, 1);
     let place = Place::new();
@@ -148,7 +148,7 @@ async fn amazon_says_that_a_password_has_ended_in_words_of_its_own() {
     place.file("docker.json", &auths(&fake.host(), &pair("ann", "second")));
     read(&reader, "t0").await.unwrap();
     fake.forget_requests();
-    // Another 403 is one.
+    // Another 403 is an error.
     fake.on(|_| Some(Canned::status(403).body("{}")));
     assert_eq!(read(&reader, "t0").await.unwrap_err().kind.name(), "forbidden");
     assert_eq!(fake.requests().len(), 1);

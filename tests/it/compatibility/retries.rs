@@ -1,12 +1,12 @@
-//! Mishaps that pass: asked again, the registry answers.
+//! Transient failures: the request is sent again and succeeds.
 
 use std::time::{Duration, Instant};
 
 use regsweep::registry::Retry;
 use regsweep::report::Outcome;
 
-use crate::compatibility::case::{
-    Case, QUICK, assert_swept, failures, filled, html, list, no_run, old, once, refusal,
+use crate::compatibility::harness::{
+    Case, QUICK, assert_expired_deleted, failures, filled, html, list, no_run, old, once, refusal,
 };
 use crate::support::fake_registry::{Canned, FakeRegistry, Personality, Request};
 
@@ -16,7 +16,7 @@ fn asked(fake: &FakeRegistry, path: &str) -> Vec<u16> {
 }
 
 #[tokio::test]
-async fn a_mishap_that_passes_costs_another_try_and_nothing_else() {
+async fn transient_failure_is_retried() {
     let config = format!("/v2/app/blobs/{}", old("app", 1).config_digest());
     for (path, usual) in [
         ("/v2/", 200),
@@ -44,7 +44,7 @@ async fn a_mishap_that_passes_costs_another_try_and_nothing_else() {
             let report = case.run().await.unwrap();
             let row = format!("{path} {status}");
             assert_eq!(report.outcome(), Outcome::Success, "{row}: {report:?}");
-            assert_swept(&fake, "app", &row);
+            assert_expired_deleted(&fake, "app", &row);
             assert_eq!(asked(&fake, path)[0..2], [status, usual], "{row}");
             assert_eq!(case.reader.traffic().retries, 1, "{row}");
         }
@@ -52,32 +52,32 @@ async fn a_mishap_that_passes_costs_another_try_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_deletion_is_tried_again() {
+async fn deletion_is_retried() {
     for answer in [html(500), html(503), refusal(429, "TOOMANYREQUESTS"), Canned::dropped()] {
         let fake = filled(Personality::V2_8, &["app"]);
         let status = answer.status;
         fake.on(once(|request| request.method == "DELETE", answer));
         let report = Case::of(&fake).run().await.unwrap();
         assert_eq!((report.outcome(), report.deleted.len()), (Outcome::Success, 3), "{status}: {report:?}");
-        assert_swept(&fake, "app", "the second try did it");
+        assert_expired_deleted(&fake, "app", "the second attempt succeeded");
         assert_eq!(fake.mutating_requests().len(), 4);
     }
 }
 
 #[tokio::test]
-async fn the_tries_have_an_end() {
+async fn attempts_are_limited() {
     for answer in [html(500), refusal(429, "TOOMANYREQUESTS"), Canned::dropped()] {
         let fake = filled(Personality::V2_8, &["app", "odd"]);
         fake.on(move |request| (request.path == "/v2/odd/manifests/old-2").then(|| answer.clone()));
         let report = Case::of(&fake).run().await.unwrap();
         assert_eq!(failures(&report).len(), 1, "{report:?}");
-        assert_eq!(asked(&fake, "/v2/odd/manifests/old-2").len(), 3, "as often as the patience says");
-        assert_swept(&fake, "app", "it is another repository");
+        assert_eq!(asked(&fake, "/v2/odd/manifests/old-2").len(), 3, "as many attempts as configured");
+        assert_expired_deleted(&fake, "app", "it is another repository");
     }
 }
 
 #[tokio::test]
-async fn what_another_try_cannot_mend_is_asked_once() {
+async fn permanent_failure_is_not_retried() {
     for answer in [refusal(403, "DENIED"), html(404), refusal(400, "TAG_INVALID"), html(200)] {
         let fake = filled(Personality::V2_8, &["app", "odd"]);
         fake.on(move |request| (request.path == "/v2/odd/tags/list").then(|| answer.clone()));
@@ -88,12 +88,12 @@ async fn what_another_try_cannot_mend_is_asked_once() {
 }
 
 #[tokio::test]
-async fn a_registry_that_asks_for_time_gets_it() {
+async fn retry_after_is_respected() {
     let fake = filled(Personality::V3_1, &["app"]);
     let busy = refusal(429, "TOOMANYREQUESTS").header("retry-after", "1");
     fake.on(once(|request| request.path == "/v2/app/tags/list", busy));
     let retry = Retry { max_backoff: Duration::from_secs(60), ..QUICK };
-    let case = Case::of(&fake).patient(retry);
+    let case = Case::of(&fake).with_retry(retry);
     let begin = Instant::now();
     let report = case.run().await.unwrap();
     assert!(begin.elapsed() >= Duration::from_secs(1), "{:?}", begin.elapsed());
@@ -102,17 +102,17 @@ async fn a_registry_that_asks_for_time_gets_it() {
 }
 
 #[tokio::test]
-async fn no_registry_gets_more_time_than_there_is() {
+async fn retry_after_is_limited() {
     let fake = filled(Personality::V3_1, &["app"]);
     let busy = refusal(503, "UNAVAILABLE").header("retry-after", "86400");
     fake.on(once(|request| request.path == "/v2/app/tags/list", busy));
     let report = Case::of(&fake).run().await.unwrap();
-    assert_eq!(report.outcome(), Outcome::Success, "it waited as long as its patience allows");
+    assert_eq!(report.outcome(), Outcome::Success, "it waited for the maximum backoff");
     assert_eq!(asked(&fake, "/v2/app/tags/list"), [503, 200, 200]);
 }
 
 #[tokio::test]
-async fn a_registry_that_always_fails_ends_the_run_before_it_began() {
+async fn registry_that_always_fails_ends_the_run_at_the_start() {
     for (answer, expected) in [(html(500), "server"), (refusal(429, "TOOMANYREQUESTS"), "rate_limited")] {
         let fake = filled(Personality::V3_1, &["app"]);
         fake.on(move |_| Some(answer.clone()));
@@ -122,9 +122,9 @@ async fn a_registry_that_always_fails_ends_the_run_before_it_began() {
 }
 
 #[tokio::test]
-async fn a_timeout_is_a_failure_of_its_own() {
+async fn timeout_has_its_own_failure_kind() {
     let fake = FakeRegistry::options(Personality::V3_1).latency(Duration::from_secs(20)).start();
-    let case = Case::with(&fake, "timeout: 1s").patient(Retry { attempts: 1, ..QUICK });
+    let case = Case::with(&fake, "timeout: 1s").with_retry(Retry { attempts: 1, ..QUICK });
     let (kind, message) = no_run(case.run().await);
     assert_eq!(kind, "timeout", "{message}");
 }

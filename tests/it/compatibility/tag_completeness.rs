@@ -1,21 +1,21 @@
-//! Distribution 3.1.0 and 3.1.1 on S3, which do not list a tag whose name begins with the name of another tag: they
-//! are told by how they answer, and nothing is deleted there. Others that answer nearly so are not meant.
+//! Distribution 3.1.0 and 3.1.1 on S3, which do not list a tag whose name begins with the name of another tag: they are
+//! recognized by their answers, and nothing is deleted there. Registries with similar answers are not affected.
 
 use regsweep::gc::{CollectionLocks, Collector};
 use regsweep::report::Outcome;
 use regsweep::run::LimitMode;
 
-use crate::compatibility::case::{
-    Case, assert_holds, assert_swept, fill, filled, html, image, refusal, tags, yaml,
+use crate::compatibility::harness::{
+    Case, assert_expired_deleted, assert_holds, fill, filled, html, image, refusal, tags, yaml,
 };
 use crate::support::fake_registry::{Auth, Canned, FakeRegistry, Personality};
 use crate::support::image::Content;
 
-/// The object store of the fake itself.
+/// The object store of the fake registry.
 const STORE: &str = "/store/";
 
 /// A registry in which the expired tag of an image hides the kept one.
-fn hiding() -> (FakeRegistry, Content) {
+fn registry_with_hidden_tag() -> (FakeRegistry, Content) {
     let fake = FakeRegistry::options(Personality::V3_1).hiding_on_s3().start();
     let shared = image("shared", 1);
     fake.push("app", "old", &shared);
@@ -29,8 +29,8 @@ fn case(fake: &FakeRegistry, registry: &str) -> Case {
 }
 
 #[tokio::test]
-async fn where_tags_may_be_hidden_nothing_is_deleted_and_the_plan_says_so() {
-    let (fake, shared) = hiding();
+async fn incomplete_tag_lists_delete_nothing_and_the_plan_says_so() {
+    let (fake, shared) = registry_with_hidden_tag();
     let careful = case(&fake, "");
     let scanned = careful.scan_and_plan().await.unwrap();
     assert_eq!(scanned.plan.totals().delete, 1);
@@ -41,7 +41,7 @@ async fn where_tags_may_be_hidden_nothing_is_deleted_and_the_plan_says_so() {
     let report = careful.full_run().await.unwrap();
     assert_eq!(report.outcome(), Outcome::Refused, "{report:?}");
     assert!(report.deleted.is_empty() && report.skipped.is_empty(), "{report:?}");
-    // No human has seen what is hidden.
+    // An override does not help: the hidden tags are unknown to the operator, too.
     let report = careful.apply(&scanned, LimitMode::Overridden).await;
     assert_eq!(report.outcome(), Outcome::Refused, "{report:?}");
     assert_holds(&fake, "app", &[&shared]);
@@ -52,13 +52,13 @@ async fn where_tags_may_be_hidden_nothing_is_deleted_and_the_plan_says_so() {
 }
 
 #[tokio::test]
-async fn s3_is_seen_in_the_configuration_where_blobs_are_not_redirected() {
+async fn s3_is_detected_by_the_configuration_without_redirects() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config.yml");
     for (storage, outcome) in [("s3: { bucket: b }", Outcome::Refused), ("filesystem: {}", Outcome::Success)]
     {
         std::fs::write(&file, format!("storage: {{ {storage}, redirect: {{ disable: true }} }}")).unwrap();
-        let (fake, _) = hiding();
+        let (fake, _) = registry_with_hidden_tag();
         fake.change(|state| state.settings.redirect = String::new());
         let run = format!("run: [x, garbage-collect, {}]", file.display());
         let case = case(
@@ -73,8 +73,8 @@ async fn s3_is_seen_in_the_configuration_where_blobs_are_not_redirected() {
 }
 
 #[tokio::test]
-async fn nothing_is_deleted_where_a_configuration_that_would_tell_cannot_be_read() {
-    let (fake, shared) = hiding();
+async fn configuration_that_cannot_be_read_prevents_deletions() {
+    let (fake, shared) = registry_with_hidden_tag();
     fake.change(|state| state.settings.redirect = String::new());
     let case = case(&fake, "gc: { schedule: '0 3 1 1 *', docker: { container: registry } }");
     let gc = case.config.registries[0].gc.as_ref().unwrap();
@@ -85,20 +85,20 @@ async fn nothing_is_deleted_where_a_configuration_that_would_tell_cannot_be_read
 }
 
 #[tokio::test]
-async fn what_was_seen_before_is_no_evidence_against_it() {
-    let (fake, _) = hiding();
+async fn scan_history_does_not_prevent_the_detection() {
+    let (fake, _) = registry_with_hidden_tag();
     let case = case(&fake, "");
-    // The second time nothing is asked for that is remembered, no blob among it.
+    // The second run requests nothing that the scan history has, and so no blob.
     for _ in 0..2 {
         assert_eq!(case.full_run().await.unwrap().outcome(), Outcome::Refused);
     }
-    // Blobs that are gone lead nowhere.
+    // Blobs that are gone are not redirected.
     fake.change(|state| state.repositories.values_mut().for_each(|one| one.blobs.clear()));
     assert_eq!(case.full_run().await.unwrap().outcome(), Outcome::Refused);
 }
 
 #[tokio::test]
-async fn others_that_redirect_blobs_or_remove_tags_are_not_taken_for_it() {
+async fn other_registries_with_redirects_or_tag_deletion_are_not_affected() {
     let bearer = Auth::bearer("ann", "secret");
     let own = |personality| FakeRegistry::options(personality).redirects(STORE);
     let cases = [
@@ -116,12 +116,12 @@ async fn others_that_redirect_blobs_or_remove_tags_are_not_taken_for_it() {
         let case = Case::with(&fake, "auth: { basic: { username: ann, password: { env: SECRET } } }");
         let report = case.full_run().await.unwrap();
         assert_eq!(report.refusals, [], "{name}");
-        assert_swept(&fake, "app", name);
+        assert_expired_deleted(&fake, "app", name);
     }
 }
 
 #[tokio::test]
-async fn a_registry_in_which_nothing_is_to_be_deleted_is_not_asked() {
+async fn registry_without_expired_images_is_not_tested() {
     let fake = FakeRegistry::options(Personality::V3_1).hiding_on_s3().start();
     let kept = image("kept", 1);
     fake.push("app", "keep", &kept);
@@ -133,8 +133,8 @@ async fn a_registry_in_which_nothing_is_to_be_deleted_is_not_asked() {
 }
 
 #[tokio::test]
-async fn it_is_recognized_where_nobody_knows_whether_tags_go_alone() {
-    let (fake, shared) = hiding();
+async fn incomplete_tag_lists_are_detected_without_known_tag_deletion() {
+    let (fake, shared) = registry_with_hidden_tag();
     fake.on(|request| request.path.contains("/_catalog").then(|| refusal(403, "DENIED")));
     fake.on(|request| request.path.contains("/regsweep-probe-").then(|| html(404)));
     let report = case(&fake, "repositories: [app]").full_run().await.unwrap();
@@ -143,8 +143,8 @@ async fn it_is_recognized_where_nobody_knows_whether_tags_go_alone() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_sends_blobs_elsewhere_is_no_evidence_against_it() {
-    let (fake, shared) = hiding();
+async fn proxy_redirects_do_not_prevent_the_detection() {
+    let (fake, shared) = registry_with_hidden_tag();
     fake.on(|request| {
         let target = format!("https://blobs.example.com{}", request.target);
         (request.method == "HEAD" && request.path.contains("/blobs/"))
@@ -156,7 +156,7 @@ async fn a_proxy_that_sends_blobs_elsewhere_is_no_evidence_against_it() {
 }
 
 #[tokio::test]
-async fn a_registry_that_refuses_the_odd_question_is_another_one() {
+async fn registry_that_refuses_the_unusual_page_size_is_not_affected() {
     for status in [403, 405, 406, 422, 500] {
         let fake = filled(Personality::V3_0, &["app"]);
         fake.on(move |request| {
@@ -165,6 +165,6 @@ async fn a_registry_that_refuses_the_odd_question_is_another_one() {
         });
         let report = Case::with(&fake, "repositories: [app]").full_run().await.unwrap();
         assert_eq!(report.outcome(), Outcome::Success, "{status}: {report:?}");
-        assert_swept(&fake, "app", "it hides nothing");
+        assert_expired_deleted(&fake, "app", "its lists are complete");
     }
 }

@@ -1,22 +1,22 @@
-//! Registries that are no distribution: what should go goes, or the run says why not and deletes nothing.
+//! Products other than distribution: expired images are deleted, or the run reports why not and deletes nothing.
 //!
-//! They are imitations, made from the sources and documents of the real ones.
+//! The products are imitations, made from the sources and documents of the real ones.
 
 use regsweep::report::{Outcome, UndoOutcome};
 use regsweep::run::LimitMode;
 
-use crate::compatibility::case::{
-    Case, EVERY, assert_holds, assert_swept, assert_untouched, failures, fill, filled, html, image, no_run,
-    old, refusal, skipped, tags,
+use crate::compatibility::harness::{
+    Case, EVERY, assert_expired_deleted, assert_holds, assert_untouched, failures, fill, filled, html, image,
+    no_run, old, refusal, skipped, tags,
 };
 use crate::support::fake_registry::{Auth, Bearer, Canned, FakeRegistry, Logged, Personality};
 use crate::support::image::{Artifact, Content, Index, signature_tag};
 
-/// Those that delete.
+/// Products that support deletion.
 const DELETING: [Personality; 4] =
     [Personality::Oci11, Personality::Zot, Personality::Harbor, Personality::GitLab];
-/// Those that do not, whoever asks.
-const KEEPING: [Personality; 2] = [Personality::DockerHub, Personality::Ghcr];
+/// Products that do not.
+const NOT_DELETING: [Personality; 2] = [Personality::DockerHub, Personality::Ghcr];
 
 const BASIC: &str = "auth: { basic: { username: ann, password: { env: SECRET } } }";
 
@@ -24,7 +24,7 @@ fn tokens(personality: Personality) -> crate::support::fake_registry::Options {
     FakeRegistry::options(personality).auth(Auth::bearer("ann", "secret"))
 }
 
-/// The requests to delete that were more than a question.
+/// The deletions that were not only tests.
 fn deletions(fake: &FakeRegistry) -> Vec<Logged> {
     let asked = fake.mutating_requests().into_iter();
     asked.filter(|one| !one.path.contains("/regsweep-probe-") && !one.path.contains("sha256:0000")).collect()
@@ -39,7 +39,7 @@ fn codes(personality: Personality) -> Vec<&'static str> {
 }
 
 #[tokio::test]
-async fn a_run_deletes_what_should_go_and_a_second_one_nothing() {
+async fn run_deletes_what_is_expired_and_a_second_one_nothing() {
     for personality in DELETING {
         let fake = tokens(personality).start();
         let shared = image("shared", 1);
@@ -63,7 +63,7 @@ async fn a_run_deletes_what_should_go_and_a_second_one_nothing() {
         let report = case.full_run().await.unwrap();
         assert_eq!(report.outcome(), Outcome::Success, "{personality:?}: {report:?}");
         let mut expected = vec![&shared, &kept, &ours, &both];
-        // Without the referrers API nobody knows of it, as it has no tag.
+        // Without the referrers API it is unknown, as it has no tag.
         expected.extend((personality == Personality::GitLab).then_some(&sbom));
         assert_holds(&fake, "team/app", &expected);
         let alone = personality != Personality::Harbor;
@@ -72,7 +72,7 @@ async fn a_run_deletes_what_should_go_and_a_second_one_nothing() {
         assert_eq!(tags(&fake, "team/app"), left, "{personality:?}");
         assert_eq!(report.untagged.len(), usize::from(alone), "{personality:?}");
         assert!(report.deleted.iter().all(|one| !one.already_gone), "{personality:?}: {report:?}");
-        assert_swept(&fake, "other", &format!("{personality:?}"));
+        assert_expired_deleted(&fake, "other", &format!("{personality:?}"));
 
         fake.forget_requests();
         let again = case.full_run().await.unwrap();
@@ -83,9 +83,9 @@ async fn a_run_deletes_what_should_go_and_a_second_one_nothing() {
 }
 
 #[tokio::test]
-async fn who_does_not_delete_by_this_api_says_so_before_the_long_scan() {
-    for personality in KEEPING {
-        // With the right to delete it is the registry that refuses, without it the token service.
+async fn product_without_deletion_is_reported_before_the_scan() {
+    for personality in NOT_DELETING {
+        // The registry refuses a user with the right to delete, and the token service one without.
         for actions in [None, Some(vec!["pull".to_owned(), "push".to_owned()])] {
             let Auth::Bearer(bearer) = Auth::bearer("ann", "secret") else { unreachable!() };
             let auth = Auth::Bearer(Bearer { actions, ..bearer });
@@ -108,7 +108,7 @@ async fn who_does_not_delete_by_this_api_says_so_before_the_long_scan() {
 }
 
 #[tokio::test]
-async fn a_registry_of_unknown_make_that_does_not_delete_is_not_taken_for_distribution() {
+async fn unknown_product_without_deletion_is_not_called_distribution() {
     let fake = filled(Personality::Oci11, &["app"]);
     fake.change(|state| state.settings.delete = false);
     let (kind, message) = no_run(Case::of(&fake).full_run().await);
@@ -118,11 +118,11 @@ async fn a_registry_of_unknown_make_that_does_not_delete_is_not_taken_for_distri
 }
 
 #[tokio::test]
-async fn what_an_index_that_stays_lists_is_spared_and_the_rest_goes_on() {
+async fn child_of_a_kept_index_is_skipped_and_the_rest_is_deleted() {
     for personality in [Personality::Zot, Personality::Harbor, Personality::GitLab] {
         let fake = tokens(personality).start();
         fill(&fake, &["app"]);
-        // Nothing leads to this index, so nobody but the registry knows that it needs the child.
+        // No tag points to this index, so only the registry knows that it needs the child.
         let child = image("child", 1);
         let index = Index::oci().child(&child).build();
         fake.push_untagged("app", &index);
@@ -143,7 +143,7 @@ async fn what_an_index_that_stays_lists_is_spared_and_the_rest_goes_on() {
 }
 
 #[tokio::test]
-async fn what_the_user_may_not_delete_is_spared_and_the_rest_goes_on() {
+async fn manifest_that_the_user_may_not_delete_is_skipped_and_the_rest_is_deleted() {
     for (options, kind) in [
         (tokens(Personality::Zot).one_tag_only(), "409"),
         (tokens(Personality::Harbor).immutable("old-guarded"), "412"),
@@ -162,7 +162,7 @@ async fn what_the_user_may_not_delete_is_spared_and_the_rest_goes_on() {
 }
 
 #[tokio::test]
-async fn a_refusal_of_one_manifest_says_nothing_of_the_others() {
+async fn refusal_of_one_manifest_does_not_affect_the_others() {
     for personality in EVERY.into_iter().chain(DELETING) {
         for (status, code) in [(403, "DENIED"), (405, "DENIED"), (409, "CONFLICT"), (412, "PRECONDITION")] {
             let fake = filled(personality, &["app"]);
@@ -175,14 +175,14 @@ async fn a_refusal_of_one_manifest_says_nothing_of_the_others() {
     }
 }
 
-/// The questions whether a tag can go alone, with their answers.
-fn questions(fake: &FakeRegistry) -> Vec<(String, u16)> {
+/// The test deletions of a tag, with their statuses.
+fn test_deletions(fake: &FakeRegistry) -> Vec<(String, u16)> {
     let asked = fake.requests().into_iter().filter(|one| one.path.contains("/regsweep-probe-"));
     asked.map(|one| (one.method, one.status)).collect()
 }
 
 #[tokio::test]
-async fn a_run_asks_harmlessly_whether_a_tag_can_go_alone_and_a_plan_does_not() {
+async fn tag_deletion_is_tested_by_a_run_and_not_by_a_plan() {
     for (personality, status) in [
         (Personality::V2_8, 400),
         (Personality::V3_0, 404),
@@ -198,11 +198,11 @@ async fn a_run_asks_harmlessly_whether_a_tag_can_go_alone_and_a_plan_does_not() 
         fake.push("app", "old", &shared);
         let case = Case::of(&fake);
         case.scan_and_plan().await.unwrap();
-        assert_eq!((fake.mutating_requests(), questions(&fake)), (vec![], vec![]), "{personality:?}");
+        assert_eq!((fake.mutating_requests(), test_deletions(&fake)), (vec![], vec![]), "{personality:?}");
         let report = case.full_run().await.unwrap();
         assert_eq!(report.outcome(), Outcome::Success, "{personality:?}: {report:?}");
         let expected = [("GET".to_owned(), 404), ("DELETE".to_owned(), status)];
-        assert_eq!(questions(&fake), expected, "{personality:?}");
+        assert_eq!(test_deletions(&fake), expected, "{personality:?}");
         let alone = status == 404;
         assert_eq!(tags(&fake, "app").len(), if alone { 1 } else { 2 }, "{personality:?}");
         assert_eq!(report.untagged.len(), usize::from(alone), "{personality:?}");
@@ -210,7 +210,7 @@ async fn a_run_asks_harmlessly_whether_a_tag_can_go_alone_and_a_plan_does_not() 
 }
 
 #[tokio::test]
-async fn a_plan_knows_by_the_token_service_whether_tags_go_alone() {
+async fn tag_deletion_is_inferred_from_the_token_service_by_a_plan() {
     for (personality, alone) in [
         (Personality::V2_8, false),
         (Personality::V3_1, true),
@@ -232,12 +232,12 @@ async fn a_plan_knows_by_the_token_service_whether_tags_go_alone() {
 }
 
 #[tokio::test]
-async fn a_tag_that_exists_after_all_is_not_asked_about() {
+async fn tag_deletion_is_not_tested_with_an_existing_tag() {
     let fake = FakeRegistry::start(Personality::V3_1);
     let shared = image("shared", 1);
     fake.push("app", "keep", &shared);
     fake.push("app", "old", &shared);
-    // Somebody has given every tag that can be thought of to an image.
+    // Every possible tag exists.
     fake.before(|request, state| {
         if let Some((_, tag)) = request.path.split_once("/app/manifests/regsweep-probe-") {
             let digest = state.repositories["app"].tags["keep"].clone();
@@ -246,13 +246,17 @@ async fn a_tag_that_exists_after_all_is_not_asked_about() {
     });
     let report = Case::of(&fake).full_run().await.unwrap();
     assert_eq!(report.outcome(), Outcome::Success, "{report:?}");
-    assert_eq!(questions(&fake)[0], ("GET".to_owned(), 200));
-    assert!(questions(&fake).iter().all(|(method, _)| method != "DELETE"), "{:?}", questions(&fake));
-    assert_eq!(report.untagged.len(), 1, "what is known of this version without asking counts then");
+    assert_eq!(test_deletions(&fake)[0], ("GET".to_owned(), 200));
+    assert!(
+        test_deletions(&fake).iter().all(|(method, _)| method != "DELETE"),
+        "{:?}",
+        test_deletions(&fake)
+    );
+    assert_eq!(report.untagged.len(), 1, "the version of the registry decides then");
 }
 
 #[tokio::test]
-async fn a_question_that_is_not_answered_does_not_end_the_run() {
+async fn tag_deletion_test_without_an_answer_does_not_fail_the_run() {
     for method in ["GET", "DELETE"] {
         for answer in [html(404), html(500), Canned::dropped(), refusal(403, "DENIED"), Canned::status(202)] {
             let row = format!("{method} {answer:?}");
@@ -272,7 +276,7 @@ async fn a_question_that_is_not_answered_does_not_end_the_run() {
 }
 
 #[tokio::test]
-async fn a_registry_that_keeps_tags_after_all_is_not_asked_again() {
+async fn tag_deletion_is_not_tried_again_after_a_refusal() {
     for answer in [refusal(400, "UNSUPPORTED"), refusal(405, "UNSUPPORTED"), Canned::status(405)] {
         let names: Vec<String> = (0..9).map(|number| format!("app-{number}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -310,7 +314,7 @@ async fn a_registry_that_keeps_tags_after_all_is_not_asked_again() {
 }
 
 #[tokio::test]
-async fn a_hidden_catalog_leads_to_the_names_in_the_configuration() {
+async fn catalog_without_access_is_an_error_that_names_the_configuration() {
     for (status, words) in [
         (401, "does not show its catalog to this user"),
         (403, "does not show its catalog to this user"),
@@ -329,7 +333,7 @@ async fn a_hidden_catalog_leads_to_the_names_in_the_configuration() {
 }
 
 #[tokio::test]
-async fn every_registry_without_a_catalog_for_us_is_planned_by_names() {
+async fn configured_repositories_are_planned_without_catalog_access() {
     for personality in [Personality::Harbor, Personality::GitLab, Personality::DockerHub, Personality::Ghcr] {
         let fake = tokens(personality).not_administrator().start();
         fill(&fake, &["team/app", "other"]);
@@ -343,29 +347,32 @@ async fn every_registry_without_a_catalog_for_us_is_planned_by_names() {
 }
 
 #[tokio::test]
-async fn harbor_shows_its_catalog_to_the_password_of_an_administrator() {
+async fn harbor_catalog_is_read_with_the_password() {
     let fake = tokens(Personality::Harbor).start();
     fill(&fake, &["team/app"]);
     let report = Case::with(&fake, BASIC).full_run().await.unwrap();
     assert_eq!(report.outcome(), Outcome::Success, "{report:?}");
-    assert_swept(&fake, "team/app", "it is in the catalog");
+    assert_expired_deleted(&fake, "team/app", "it is in the catalog");
     let shown = |wanted: &str| {
         let all = fake.requests().into_iter().filter(|one| one.path.contains(wanted));
         all.map(|one| one.authorization.unwrap_or_default()).collect::<Vec<_>>()
     };
     assert_eq!(shown("_catalog"), ["Bearer", "Basic"]);
-    assert!(shown("/manifests/").iter().skip(1).any(|one| one == "Bearer"), "tokens are for all the rest");
+    assert!(
+        shown("/manifests/").iter().skip(1).any(|one| one == "Bearer"),
+        "tokens are for all other requests"
+    );
     assert!(!shown("/manifests/").contains(&"Basic".to_owned()));
 
     let other = tokens(Personality::Harbor).not_administrator().start();
     let (_, message) = no_run(Case::with(&other, BASIC).full_run().await);
     assert!(message.contains("does not allow this to the user"), "{message}");
     let asked = other.requests().into_iter().filter(|one| one.path.contains("_catalog")).count();
-    assert_eq!(asked, 2, "it is not asked for ever");
+    assert_eq!(asked, 2, "the number of requests is limited");
 }
 
 #[tokio::test]
-async fn a_repository_that_is_not_there_is_no_failure_anywhere() {
+async fn repository_that_does_not_exist_is_no_failure_on_any_product() {
     for personality in DELETING {
         let fake = tokens(personality).start();
         fill(&fake, &["app"]);
@@ -374,12 +381,12 @@ async fn a_repository_that_is_not_there_is_no_failure_anywhere() {
             let report = case.full_run().await.unwrap();
             assert_eq!(report.outcome(), Outcome::Success, "{personality:?} {names}: {report:?}");
         }
-        assert_swept(&fake, "app", &format!("{personality:?}"));
+        assert_expired_deleted(&fake, "app", &format!("{personality:?}"));
     }
 }
 
 #[tokio::test]
-async fn an_image_that_is_gone_already_is_so_in_every_wording() {
+async fn image_that_is_already_gone_is_recognized_on_every_product() {
     for (status, code) in
         [(404, "MANIFEST_UNKNOWN"), (404, "NAME_UNKNOWN"), (404, "NOT_FOUND"), (400, "NAME_UNKNOWN")]
     {
@@ -394,7 +401,7 @@ async fn an_image_that_is_gone_already_is_so_in_every_wording() {
 }
 
 #[tokio::test]
-async fn headers_that_others_leave_out_or_write_differently_are_not_needed() {
+async fn headers_that_differ_between_products_are_not_needed() {
     for personality in EVERY.into_iter().chain(DELETING) {
         let fake = filled(personality, &["app"]);
         fake.after(|request, reply| {
@@ -410,12 +417,12 @@ async fn headers_that_others_leave_out_or_write_differently_are_not_needed() {
         let case = Case::of(&fake);
         let report = case.full_run().await.unwrap();
         assert_eq!(report.outcome(), Outcome::Success, "{personality:?}: {report:?}");
-        assert_swept(&fake, "app", &format!("{personality:?}"));
+        assert_expired_deleted(&fake, "app", &format!("{personality:?}"));
     }
 }
 
 #[tokio::test]
-async fn a_proxy_before_a_registry_is_not_taken_for_its_word() {
+async fn proxy_answers_are_not_taken_for_the_registry_s() {
     for personality in DELETING {
         let fake = filled(personality, &["app"]);
         fake.on(|request| (request.path == "/v2/app/tags/list").then(|| html(404)));
@@ -426,7 +433,7 @@ async fn a_proxy_before_a_registry_is_not_taken_for_its_word() {
 }
 
 /// An index with two children and a signature.
-fn family() -> (Content, Content) {
+fn index_with_signature() -> (Content, Content) {
     let children = ["amd64", "arm64"].map(|name| image(name, 5));
     let index = Index::oci().child(&children[0]).child(&children[1]).build();
     let signature = Artifact::signature(&index.digest).build();
@@ -434,10 +441,10 @@ fn family() -> (Content, Content) {
 }
 
 #[tokio::test]
-async fn what_goes_with_its_index_counts_as_ours_and_comes_back() {
+async fn children_deleted_with_their_index_are_reported_and_restored() {
     for personality in DELETING {
         let fake = tokens(personality).start();
-        let (index, signature) = family();
+        let (index, signature) = index_with_signature();
         fake.push("app", "old", &index);
         fake.push("app", &signature_tag(&index.digest), &signature);
         let listed = personality.has_referrers();
@@ -466,10 +473,10 @@ async fn what_goes_with_its_index_counts_as_ours_and_comes_back() {
 }
 
 #[tokio::test]
-async fn an_index_whose_child_cannot_be_read_stays() {
+async fn index_with_an_unreadable_child_is_kept() {
     for personality in DELETING {
         let fake = filled(personality, &["app"]);
-        let (index, _) = family();
+        let (index, _) = index_with_signature();
         fake.push("app", "old-index", &index);
         let case = Case::of(&fake);
         let scanned = case.scan_and_plan().await.unwrap();
@@ -479,14 +486,14 @@ async fn an_index_whose_child_cannot_be_read_stays() {
         assert_eq!(report.outcome(), Outcome::Partial, "{personality:?}");
         let held = fake.manifests("app");
         for part in index.tree() {
-            assert!(held.contains(&part.digest), "{personality:?}: nobody could have put it back");
+            assert!(held.contains(&part.digest), "{personality:?}: it could not have been restored");
         }
     }
 }
 
 #[tokio::test]
-async fn a_plan_knows_what_a_run_has_found_out() {
-    // By its referrers API it should remove tags, and it does not.
+async fn plan_uses_what_a_run_has_found_out() {
+    // A registry with the referrers API should delete tags; this one does not.
     let fake = FakeRegistry::start(Personality::Oci11);
     for tag in ["keep-shared", "old-shared"] {
         fake.push("app", tag, &image("shared", 1));

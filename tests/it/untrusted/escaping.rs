@@ -1,14 +1,14 @@
-//! What a registry says is never written raw to a terminal or a log.
+//! Text of a registry is never written unescaped to a terminal or a log.
 
 use serde_json::json;
 
-use super::harness::{TAGS, answers, assert_fit_to_be_shown, cli, fails, filled};
+use super::harness::{TAGS, answers, assert_safe_to_show, cli, fails, filled};
 use crate::support::fake_registry::Canned;
 
 const ESCAPES: &str = "\u{1b}]0;owned\u{7}\u{9b}31m\u{202e}\u{200b}\r\n\0";
 
 #[test]
-fn names_that_are_none_are_shown_and_move_nothing() {
+fn invalid_names_are_shown_escaped() {
     let fake = filled();
     let names = json!([ESCAPES, "../..", "a/b", "x".repeat(10 << 20), "old-1", "keep", ""]);
     answers(&fake, TAGS, json!({ "name": "evil", "tags": names }).to_string());
@@ -16,7 +16,7 @@ fn names_that_are_none_are_shown_and_move_nothing() {
     for command in [&["ls"][..], &["ls", "-o", "json"], &["plan", "--all"], &["plan", "-o", "json"]] {
         let said = cli.run(command);
         assert_eq!(said.code, 0, "{command:?}: {}", said.err);
-        assert_fit_to_be_shown(&said);
+        assert_safe_to_show(&said);
         assert!(said.out.len() < 100_000, "{command:?}");
     }
     let said = cli.run(&["ls"]);
@@ -24,7 +24,7 @@ fn names_that_are_none_are_shown_and_move_nothing() {
 }
 
 #[test]
-fn what_a_registry_says_of_an_error_moves_nothing() {
+fn error_texts_are_shown_escaped() {
     let spec = json!({ "errors": [{ "code": ESCAPES, "message": ESCAPES.repeat(100_000) }] }).to_string();
     let many = json!({ "errors": vec![json!({ "code": "A", "message": ESCAPES }); 100_000] }).to_string();
     let plain = ESCAPES.repeat(1000);
@@ -38,7 +38,7 @@ fn what_a_registry_says_of_an_error_moves_nothing() {
 }
 
 #[test]
-fn headers_that_say_too_much_are_an_error_of_the_repository() {
+fn headers_that_are_too_long_are_an_error_of_the_repository() {
     let digest = |value: String| Canned::status(200).header("docker-content-digest", value).body("{}");
     for (path, answer) in [
         (

@@ -1,4 +1,4 @@
-//! Deletions that do not go as they should. What must go first and did not go keeps what comes after.
+//! Deletions that fail or meet changes. A manifest is kept if one that has to be deleted before it was not.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,9 +8,9 @@ use regsweep::model::Tag;
 use regsweep::report::Outcome;
 use regsweep::run::LimitMode;
 
-use crate::compatibility::case::{
-    Case, EVERY, assert_holds, assert_swept, assert_untouched, deleted, failures, filled, html, image,
-    no_run, old, refusal, skipped, tags,
+use crate::compatibility::harness::{
+    Case, EVERY, assert_expired_deleted, assert_holds, assert_untouched, deleted, failures, filled, html,
+    image, no_run, old, refusal, skipped, tags,
 };
 use crate::support::fake_registry::{Auth, Canned, FakeRegistry, Personality};
 use crate::support::image::{Artifact, Content, Index, signature_tag};
@@ -22,7 +22,7 @@ fn refuse(fake: &FakeRegistry, repository: &str, content: &Content, answer: Cann
 }
 
 #[tokio::test]
-async fn a_deletion_that_is_refused_stops_its_repository() {
+async fn deletion_that_is_refused_ends_its_repository() {
     for personality in EVERY {
         for (answer, kind, words) in [
             (refusal(405, "UNSUPPORTED"), "unsupported", "REGISTRY_STORAGE_DELETE_ENABLED=true"),
@@ -39,7 +39,7 @@ async fn a_deletion_that_is_refused_stops_its_repository() {
             assert_eq!(failures(&report), [("app", kind)], "{row}");
             assert!(report.failures[0].error.contains(words), "{row}");
             assert_eq!(tags(&fake, "app"), ["keep", "old-2", "old-3"], "{row}");
-            assert_swept(&fake, "other", &row);
+            assert_expired_deleted(&fake, "other", &row);
             let (second, third) = (old("app", 2).digest, old("app", 3).digest);
             let why = [
                 (second.as_str(), "its deletion failed"),
@@ -53,7 +53,7 @@ async fn a_deletion_that_is_refused_stops_its_repository() {
 }
 
 /// An expired index with two children and a signature, between two expired images.
-struct Family {
+struct IndexCase {
     fake: FakeRegistry,
     index: Content,
     children: [Content; 2],
@@ -61,7 +61,7 @@ struct Family {
     kept: Content,
 }
 
-impl Family {
+impl IndexCase {
     fn on(personality: Personality) -> Self {
         let fake = FakeRegistry::start(personality);
         let children = ["amd64", "arm64"].map(|name| image(name, 5));
@@ -80,13 +80,13 @@ impl Family {
         let [first, second] = &self.children;
         let held = self.fake.manifests("app");
         for part in [&self.index, first, second, &self.signature] {
-            assert!(held.contains(&part.digest), "a part is missing of what could not be deleted");
+            assert!(held.contains(&part.digest), "a part of the index that could not be deleted is missing");
         }
     }
 }
 
 #[tokio::test]
-async fn the_children_of_an_index_that_stays_stay() {
+async fn index_that_is_kept_keeps_its_children() {
     for personality in EVERY {
         for (answer, others_go) in [
             (refusal(405, "DENIED"), true),
@@ -97,25 +97,25 @@ async fn the_children_of_an_index_that_stays_stay() {
             (Canned::dropped(), false),
             (refusal(401, "UNAUTHORIZED"), false),
         ] {
-            let family = Family::on(personality);
+            let family = IndexCase::on(personality);
             refuse(&family.fake, "app", &family.index, answer);
             let report = Case::of(&family.fake).run().await.unwrap();
             assert_eq!(report.outcome(), Outcome::Partial, "{report:?}");
             family.assert_all_pullable();
             let after = tags(&family.fake, "app").contains(&"old-after".to_owned());
             assert_eq!(after, !others_go, "{personality:?}: {report:?}");
-            assert!(!tags(&family.fake, "app").contains(&"old-before".to_owned()), "it went before");
+            assert!(!tags(&family.fake, "app").contains(&"old-before".to_owned()), "it was deleted before");
         }
     }
 }
 
 #[tokio::test]
-async fn an_index_that_is_gone_already_counts_as_gone() {
+async fn index_that_is_already_gone_counts_as_deleted() {
     for personality in EVERY {
-        let family = Family::on(personality);
+        let family = IndexCase::on(personality);
         let path = format!("/v2/app/manifests/{}", family.index.digest);
         let digest = family.index.digest.clone();
-        // Somebody else deletes it at the last moment.
+        // Another client deletes it just before.
         family.fake.before(move |request, state| {
             if request.is("DELETE", &path) {
                 let repository = state.repositories.get_mut("app").unwrap();
@@ -138,9 +138,9 @@ async fn an_index_that_is_gone_already_counts_as_gone() {
 }
 
 #[tokio::test]
-async fn a_deletion_whose_answer_was_lost_counts_as_ours() {
+async fn deletion_with_a_lost_answer_counts_as_ours() {
     for personality in EVERY {
-        let family = Family::on(personality);
+        let family = IndexCase::on(personality);
         let path = format!("/v2/app/manifests/{}", family.index.digest);
         let mut lost = false;
         family.fake.after(move |request, reply| {
@@ -165,7 +165,7 @@ async fn a_deletion_whose_answer_was_lost_counts_as_ours() {
 }
 
 #[tokio::test]
-async fn what_is_pushed_again_after_a_lost_answer_stays() {
+async fn push_after_a_lost_answer_is_kept() {
     for personality in EVERY {
         let fake = filled(personality, &["app"]);
         let path = format!("/v2/app/manifests/{}", old("app", 1).digest);
@@ -187,20 +187,20 @@ async fn what_is_pushed_again_after_a_lost_answer_stays() {
         assert_eq!(tags(&fake, "app"), ["keep", "release"], "{personality:?}: {report:?}");
         let digest = old("app", 1).digest;
         assert!(fake.manifests("app").contains(&digest), "{personality:?}");
-        // It was deleted once, which the next run finds out.
+        // It was deleted, as the next run finds out.
         assert!(report.unanswered, "{personality:?}");
         assert_eq!(skipped(&report), [(digest.as_str(), "its deletion failed")], "{personality:?}");
     }
 }
 
 #[tokio::test]
-async fn what_is_pushed_while_deletions_take_their_time_is_noticed() {
+async fn push_during_slow_deletions_is_noticed() {
     for personality in [Personality::V2_8, Personality::Zot] {
         let fake = filled(personality, &["app"]);
         let path = format!("/v2/app/manifests/{}", old("app", 1).digest);
         fake.before(move |request, state| {
             if request.is("DELETE", &path) {
-                // Longer than a look is good for.
+                // Longer than a recheck is valid.
                 std::thread::sleep(Duration::from_millis(1500));
                 state.push("app", "release", &old("app", 2));
                 state.push("app", "old-too", &old("app", 3));
@@ -217,15 +217,15 @@ async fn what_is_pushed_while_deletions_take_their_time_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_child_that_a_new_index_lists_by_the_time_its_own_is_deleted_stays() {
+async fn child_that_a_new_index_lists_is_kept() {
     for personality in [Personality::V2_8, Personality::V3_1, Personality::Oci11] {
-        let family = Family::on(personality);
+        let family = IndexCase::on(personality);
         let [first, second] = &family.children;
         let release = Index::docker().child(first).build();
         let (path, pushed) = (format!("/v2/app/manifests/{}", family.index.digest), release.clone());
         family.fake.before(move |request, state| {
             if request.is("DELETE", &path) {
-                // Longer than a recheck is good for.
+                // Longer than a recheck is valid.
                 std::thread::sleep(Duration::from_millis(1500));
                 state.push("app", "release", &pushed);
             }
@@ -239,9 +239,9 @@ async fn a_child_that_a_new_index_lists_by_the_time_its_own_is_deleted_stays() {
 }
 
 #[tokio::test]
-async fn what_is_left_of_an_index_goes_however_young_it_is() {
+async fn children_of_a_deleted_index_are_deleted_at_any_age() {
     for personality in [Personality::V2_8, Personality::V3_1, Personality::Oci11] {
-        let family = Family::on(personality);
+        let family = IndexCase::on(personality);
         let young = Artifact::provenance("young").build();
         let tag = format!("{}.att", signature_tag(&family.index.digest).trim_end_matches(".sig"));
         let path = format!("/v2/app/manifests/{}", family.index.digest);
@@ -258,7 +258,7 @@ async fn what_is_left_of_an_index_goes_however_young_it_is() {
 }
 
 #[tokio::test]
-async fn a_tag_that_moves_just_before_it_is_removed_alone_stays() {
+async fn tag_that_moves_just_before_its_deletion_is_kept() {
     for personality in [Personality::V3_1, Personality::Oci11, Personality::Zot] {
         let fake = FakeRegistry::start(personality);
         let (kept, next) = (image("kept", 1), image("next", 2));
@@ -283,7 +283,7 @@ async fn a_tag_that_moves_just_before_it_is_removed_alone_stays() {
 }
 
 #[tokio::test]
-async fn any_word_for_yes_is_a_yes() {
+async fn deletion_accepts_any_success_status() {
     for status in [200, 202, 204] {
         let fake = filled(Personality::V2_8, &["app"]);
         fake.after(move |request, reply| {
@@ -297,7 +297,7 @@ async fn any_word_for_yes_is_a_yes() {
 }
 
 #[tokio::test]
-async fn a_redirect_of_a_deletion_is_not_followed() {
+async fn redirect_of_a_deletion_is_not_followed() {
     for status in [301, 302, 303, 307, 308] {
         let elsewhere = filled(Personality::V2_8, &["app"]);
         let fake = filled(Personality::V2_8, &["app"]);
@@ -315,10 +315,10 @@ async fn a_redirect_of_a_deletion_is_not_followed() {
 }
 
 #[tokio::test]
-async fn a_redirect_of_a_question_does_not_carry_the_credentials_elsewhere() {
+async fn redirect_of_a_read_request_does_not_carry_the_credentials() {
     let elsewhere = filled(Personality::V3_1, &["app"]);
     let fake = FakeRegistry::options(Personality::V3_1).auth(Auth::basic("ann", "secret")).start();
-    crate::compatibility::case::fill(&fake, &["app"]);
+    crate::compatibility::harness::fill(&fake, &["app"]);
     let location = elsewhere.url();
     fake.after(move |request, reply| {
         if request.path.contains("/blobs/") && reply.status == 200 {
@@ -328,14 +328,14 @@ async fn a_redirect_of_a_question_does_not_carry_the_credentials_elsewhere() {
     let auth = "auth: { basic: { username: ann, password: { env: SECRET } } }";
     let report = Case::with(&fake, &format!("{auth}\ntags_complete: true")).run().await.unwrap();
     assert_eq!(report.outcome(), Outcome::Success, "{report:?}");
-    assert_swept(&fake, "app", "the configurations were read there");
+    assert_expired_deleted(&fake, "app", "the configurations were read from the other host");
     let there = elsewhere.requests();
     assert_eq!(there.len(), 3);
     assert!(there.iter().all(|one| one.authorization.is_none()), "{there:?}");
 }
 
 #[tokio::test]
-async fn a_stop_comes_between_two_deletions() {
+async fn stop_takes_effect_between_two_deletions() {
     let fake = filled(Personality::V3_1, &["app", "b", "c", "d", "e", "f"]);
     let case = Case::of(&fake);
     let scanned = case.scan_and_plan().await.unwrap();
@@ -348,13 +348,13 @@ async fn a_stop_comes_between_two_deletions() {
     let report = case.apply(&scanned, LimitMode::Enforced).await;
     let begun = fake.mutating_requests().len();
     assert!((1..=4).contains(&begun), "at most one in each repository that is worked on: {begun}");
-    assert_eq!(report.deleted.len(), begun, "what was begun is finished and told");
+    assert_eq!(report.deleted.len(), begun, "deletions that were begun are finished and reported");
     assert_eq!(report.deleted.len() + report.skipped.len(), 18);
     assert!(report.skipped.iter().all(|skipped| skipped.why == "the run was stopped"), "{report:?}");
 }
 
 #[tokio::test]
-async fn a_stop_waits_once_for_a_repository_that_cannot_be_read_again() {
+async fn stop_waits_once_for_a_repository_that_cannot_be_read() {
     let fake = FakeRegistry::start(Personality::V2_8);
     let children = (0..6).map(|number| image(&format!("child {number}"), 5));
     let index = children.fold(Index::oci(), |index, child| index.child(&child)).build();
@@ -365,7 +365,7 @@ async fn a_stop_waits_once_for_a_repository_that_cannot_be_read_again() {
     let (stop, mut lists) = (case.cancellation.runs.clone(), 0);
     fake.before(move |request, state| {
         if request.is("DELETE", &path) {
-            // Longer than a recheck is good for.
+            // Longer than a recheck is valid.
             std::thread::sleep(Duration::from_millis(1500));
             stop.cancel();
         }
@@ -379,12 +379,12 @@ async fn a_stop_waits_once_for_a_repository_that_cannot_be_read_again() {
     assert_eq!(deleted(&report), [index.digest.as_str()], "{report:?}");
     assert_eq!(report.skipped.len(), 6, "{report:?}");
     assert!(report.skipped.iter().all(|skipped| skipped.why == "the run was stopped"), "{report:?}");
-    // Ten seconds for all that is left of the index, and not for each child.
+    // Ten seconds for all children of the index together, and not for each.
     assert!(begin.elapsed() < Duration::from_secs(40), "{:?}", begin.elapsed());
 }
 
 #[tokio::test]
-async fn deletions_go_from_old_to_young() {
+async fn deletions_are_ordered_from_oldest_to_newest() {
     let fake = filled(Personality::V2_8, &["app"]);
     let report = Case::of(&fake).run().await.unwrap();
     let expected = [1, 2, 3].map(|day| old("app", day).digest);
@@ -394,7 +394,7 @@ async fn deletions_go_from_old_to_young() {
 }
 
 #[tokio::test]
-async fn a_registry_that_is_down_by_the_time_of_deletion_loses_nothing() {
+async fn registry_that_is_down_at_deletion_loses_nothing() {
     let fake = filled(Personality::V3_1, &["app", "other"]);
     let case = Case::of(&fake);
     let scanned = case.scan_and_plan().await.unwrap();
@@ -402,6 +402,6 @@ async fn a_registry_that_is_down_by_the_time_of_deletion_loses_nothing() {
     let report = case.apply(&scanned, LimitMode::Enforced).await;
     assert_eq!(failures(&report).len(), 2, "{report:?}");
     assert_eq!((report.deleted.len(), report.skipped.len()), (0, 6));
-    assert!(fake.mutating_requests().is_empty(), "what cannot be verified is not deleted");
+    assert!(fake.mutating_requests().is_empty(), "nothing is deleted without a recheck");
     assert_eq!(no_run(case.run().await).0, "unavailable");
 }

@@ -1,4 +1,4 @@
-//! Credentials do not go to another host than the one they are for.
+//! Redirects: credentials are not sent to another host.
 
 use std::sync::{Arc, Mutex};
 
@@ -6,7 +6,7 @@ use super::harness::{Place, SECRET, assert_hidden, auths, base64, fill, pair, re
 use crate::support::fake_registry::{Auth, Bearer, Canned, FakeRegistry, Personality};
 use crate::support::real_registry::RealRegistry;
 
-/// A server that answers so, and all that it was ever sent.
+/// A server with this answer, and everything that it has received.
 fn listening(answer: Canned) -> (FakeRegistry, Arc<Mutex<String>>) {
     let fake = FakeRegistry::start(Personality::V3_1);
     let heard = Arc::new(Mutex::new(String::new()));
@@ -27,7 +27,7 @@ fn token() -> Canned {
     Canned::status(200).body(r#"{"token":"stolen","expires_in":60}"#)
 }
 
-/// Both names of this machine; the second is another host also where the port is the same.
+/// Both names of this machine. The second is another host, also with the same port.
 fn addresses(other: &FakeRegistry) -> [String; 2] {
     [other.url(), other.url().replace("127.0.0.1", "localhost")]
 }
@@ -51,7 +51,7 @@ fn locked(status: u16, to: &str) -> FakeRegistry {
 }
 
 #[tokio::test]
-async fn a_token_service_that_sends_elsewhere_does_not_take_an_identity_token_along() {
+async fn redirect_of_a_token_service_does_not_get_the_identity_token() {
     for status in [301, 302, 303, 307, 308] {
         let (other, heard) = listening(token());
         for address in addresses(&other) {
@@ -72,14 +72,14 @@ async fn a_token_service_that_sends_elsewhere_does_not_take_an_identity_token_al
 }
 
 #[tokio::test]
-async fn a_token_service_that_sends_elsewhere_does_not_take_a_password_along() {
+async fn redirect_of_a_token_service_does_not_get_the_password() {
     for status in [302, 307] {
         let (other, heard) = listening(token());
         for address in addresses(&other) {
             let fake = locked(status, &address);
             let place = Place::by(&fake, &auths(&fake.host(), &pair("ann", SECRET)));
             let reader = place.reader();
-            assert!(reader.ping().await.is_err(), "what the other gave is no token here");
+            assert!(reader.ping().await.is_err(), "the token of the other server is not used");
         }
         let heard = heard.lock().unwrap().clone();
         assert!(heard.contains("GET /token"), "{heard}");
@@ -88,7 +88,7 @@ async fn a_token_service_that_sends_elsewhere_does_not_take_a_password_along() {
 }
 
 #[tokio::test]
-async fn a_registry_that_sends_elsewhere_does_not_take_what_was_shown_along() {
+async fn redirect_of_a_registry_does_not_get_the_authorization() {
     let bearer = format!("{{\"registrytoken\":\"{SECRET}\"}}");
     for (auth, entry) in [
         (Auth::basic("ann", SECRET), pair("ann", SECRET)),
@@ -116,7 +116,7 @@ async fn a_registry_that_sends_elsewhere_does_not_take_what_was_shown_along() {
 }
 
 #[tokio::test]
-async fn a_service_that_repeats_what_it_was_sent_is_not_repeated() {
+async fn token_service_error_is_shown_without_the_secrets_it_repeats() {
     let entry = format!("{{\"identitytoken\":\"{SECRET}\"}}");
     for entry in [entry, pair("ann", SECRET)] {
         let fake = FakeRegistry::options(Personality::V3_1).auth(Auth::bearer("ann", "other")).start();
@@ -141,7 +141,7 @@ async fn a_service_that_repeats_what_it_was_sent_is_not_repeated() {
 }
 
 #[test]
-fn a_token_service_without_encryption_gets_no_credentials_for_an_encrypted_registry() {
+fn token_service_on_http_gets_no_credentials_of_a_registry_on_https() {
     let (other, heard) = listening(token());
     let registry = RealRegistry::options().token_service(&format!("{}/token", other.url())).start();
     let identity = format!("{{\"identitytoken\":\"{SECRET}\"}}");
@@ -155,7 +155,7 @@ fn a_token_service_without_encryption_gets_no_credentials_for_an_encrypted_regis
         );
     }
     assert_eq!(*heard.lock().unwrap(), "");
-    // Whoever has none may ask.
+    // Without credentials it is requested.
     let place = Place::new();
     place.configure(&registry.url(), "tls: { insecure_skip_verify: true }");
     let said = place.run(&["plan"]).exits(1).stderr;

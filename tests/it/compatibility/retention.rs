@@ -1,15 +1,15 @@
-//! The same repositories on every kind of server: what differs is what becomes of an expired tag that
-//! shares its manifest with a kept one.
+//! The same repositories on every kind of server. They differ in what happens to an expired tag whose manifest has a kept
+//! tag.
 
 use regsweep::report::Outcome;
 use regsweep::run::LimitMode;
 
-use crate::compatibility::case::{Case, EVERY, assert_holds, assert_swept, fill, image, tags};
+use crate::compatibility::harness::{Case, EVERY, assert_expired_deleted, assert_holds, fill, image, tags};
 use crate::support::fake_registry::{FakeRegistry, Personality};
 use crate::support::image::{Artifact, Content, Index, signature_tag};
 
-/// Whether this server can delete a tag alone.
-fn untags(personality: Personality) -> bool {
+/// Whether this server can delete a single tag.
+fn deletes_tags(personality: Personality) -> bool {
     personality != Personality::V2_8
 }
 
@@ -20,7 +20,7 @@ fn signed(fake: &FakeRegistry, content: &Content) -> Content {
 }
 
 #[tokio::test]
-async fn a_mixed_repository_keeps_exactly_what_is_kept() {
+async fn repository_with_all_kinds_of_images_keeps_exactly_what_rules_keep() {
     for personality in EVERY {
         let fake = FakeRegistry::start(personality);
         let shared = image("shared", 1);
@@ -39,7 +39,7 @@ async fn a_mixed_repository_keeps_exactly_what_is_kept() {
         let kept_signatures = [signed(&fake, &kept), signed(&fake, &ours)];
         signed(&fake, &expired);
         signed(&fake, &theirs);
-        fake.add_dangling_tag("app", "old-ghost");
+        fake.add_dangling_tag("app", "old-dangling");
 
         let case = Case::of(&fake);
         let report = case.run().await.unwrap();
@@ -47,7 +47,7 @@ async fn a_mixed_repository_keeps_exactly_what_is_kept() {
         let [kept_sig, ours_sig] = &kept_signatures;
         assert_holds(&fake, "app", &[&shared, &kept, &ours, &both, kept_sig, ours_sig]);
         let mut expected = vec!["keep-index".to_owned(), "keep-shared".to_owned()];
-        expected.extend((!untags(personality)).then(|| "old-shared".to_owned()));
+        expected.extend((!deletes_tags(personality)).then(|| "old-shared".to_owned()));
         expected.extend([&kept, &ours].map(|content| signature_tag(&content.digest)));
         expected.sort();
         assert_eq!(tags(&fake, "app"), expected, "{personality:?}");
@@ -55,7 +55,7 @@ async fn a_mixed_repository_keeps_exactly_what_is_kept() {
         let untagged: Vec<&str> = report.untagged.iter().map(|untagged| untagged.tag.as_str()).collect();
         assert_eq!(
             untagged,
-            if untags(personality) { vec!["old-shared"] } else { vec![] },
+            if deletes_tags(personality) { vec!["old-shared"] } else { vec![] },
             "{personality:?}"
         );
 
@@ -67,7 +67,7 @@ async fn a_mixed_repository_keeps_exactly_what_is_kept() {
 }
 
 #[tokio::test]
-async fn the_plan_says_why_a_shared_manifest_keeps_its_tag() {
+async fn plan_explains_why_a_shared_manifest_keeps_its_tag() {
     for personality in EVERY {
         let fake = FakeRegistry::start(personality);
         let shared = image("shared", 1);
@@ -76,9 +76,9 @@ async fn the_plan_says_why_a_shared_manifest_keeps_its_tag() {
         let plans = Case::of(&fake).plans().await;
         let reasons = &plans[0].manifests[0].reasons;
         let codes: Vec<&str> = reasons.iter().map(regsweep::plan::Reason::code).collect();
-        let last = if untags(personality) { "tag-expired" } else { "shares-manifest" };
+        let last = if deletes_tags(personality) { "tag-expired" } else { "shares-manifest" };
         assert!(codes.contains(&last), "{personality:?}: {codes:?}");
-        assert_eq!(plans[0].untag.len(), usize::from(untags(personality)), "{personality:?}");
+        assert_eq!(plans[0].untag.len(), usize::from(deletes_tags(personality)), "{personality:?}");
     }
 }
 
@@ -97,13 +97,13 @@ async fn repositories_without_images_are_no_failure() {
         fake.push_untagged("untagged", &untagged);
         let report = Case::of(&fake).run().await.unwrap();
         assert_eq!(report.outcome(), Outcome::Success, "{personality:?}: {report:?}");
-        assert_swept(&fake, "app", &format!("{personality:?}"));
+        assert_expired_deleted(&fake, "app", &format!("{personality:?}"));
         assert_holds(&fake, "untagged", &[&untagged]);
     }
 }
 
 #[tokio::test]
-async fn many_tags_on_many_and_on_few_images() {
+async fn tags_may_be_many_on_few_or_many_images() {
     for personality in EVERY {
         let fake = FakeRegistry::start(personality);
         let few = [image("even", 1), image("odd", 2)];
@@ -123,11 +123,11 @@ async fn many_tags_on_many_and_on_few_images() {
 }
 
 #[tokio::test]
-async fn a_limit_refuses_and_a_human_overrides() {
+async fn limit_refuses_a_run_and_can_be_overridden() {
     for personality in EVERY {
         let fake = FakeRegistry::start(personality);
         fill(&fake, &["app", "other"]);
-        let text = crate::compatibility::case::yaml(
+        let text = crate::compatibility::harness::yaml(
             &fake.url(),
             "",
             "limits: { max_deletions: 5, max_percent: 100 }",
