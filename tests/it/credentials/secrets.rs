@@ -238,7 +238,7 @@ fn secrets_are_needed_only_by_commands_that_connect_to_registries() {
     let health = by_hand.run(&["health"]).exits(1);
     assert!(health.stderr.contains("does not answer"), "{}", health.stderr);
     let checked = by_hand.run(&["check"]).exits(0);
-    for told in ["there is no $CREDENTIALS_DIRECTORY", "cannot read `/nowhere/ca.pem`"] {
+    for told in ["$CREDENTIALS_DIRECTORY is not set", "cannot read `/nowhere/ca.pem`"] {
         assert!(checked.stdout.contains(told), "{}", checked.stdout);
     }
     // An invalid configuration is an error for every command.
@@ -246,7 +246,7 @@ fn secrets_are_needed_only_by_commands_that_connect_to_registries() {
     assert!(by_hand.run(&["history"]).exits(78).stderr.contains("keep one of them"));
 
     by_hand.file("regsweep.yaml", &strict);
-    assert!(by_hand.run(&["undo", "1"]).exits(78).stderr.contains("there is no $CREDENTIALS_DIRECTORY"));
+    assert!(by_hand.run(&["undo", "1"]).exits(78).stderr.contains("$CREDENTIALS_DIRECTORY is not set"));
     as_the_unit(&["undo", "1"]).exits(0);
     assert_eq!(registry.store().repository("app").tags.len(), 1);
 }
