@@ -7,6 +7,7 @@ mod output;
 
 mod args;
 mod check;
+mod exit;
 mod explain;
 mod filter;
 mod gc;
@@ -30,23 +31,8 @@ use clap::Parser as _;
 use crate::model::sanitize;
 use crate::telemetry::{self, Audience, LogFormat};
 use args::{Arguments, CheckArguments, Command};
+use exit::Exit;
 use output::MessageKind;
-
-/// The exit codes, which scripts rely on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-enum Exit {
-    /// The command did all of its work.
-    Success = 0,
-    /// Something failed.
-    Failed = 1,
-    /// The command line is invalid.
-    Usage = 2,
-    /// A limit refused part of the work.
-    Refused = 3,
-    /// The configuration is invalid (`EX_CONFIG` of sysexits).
-    Config = 78,
-}
 
 /// Runs the program.
 pub fn main() -> ExitCode {
@@ -129,19 +115,5 @@ async fn dispatch(arguments: &Arguments, env: crate::config::Env<'_>) -> anyhow:
         Command::Explain(arguments) => explain::explain(&config, arguments).await,
         Command::History(arguments) => history::history(&config, arguments),
         Command::Undo(arguments) => undo::undo(&config, arguments).await,
-    }
-}
-
-impl Exit {
-    /// The worse of two exit codes: a failure is worse than a refusal.
-    fn worse(self, other: Self) -> Self {
-        let severity = |exit: Self| match exit {
-            Self::Success => 0,
-            Self::Refused => 1,
-            Self::Failed => 2,
-            Self::Usage => 3,
-            Self::Config => 4,
-        };
-        if severity(other) > severity(self) { other } else { self }
     }
 }

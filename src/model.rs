@@ -10,6 +10,7 @@ mod observation;
 mod sanitize;
 mod scan_history;
 mod snapshot;
+mod tag_list;
 
 pub use capability::TagDeletion;
 pub use manifest::{Blob, Facts, Kind, Manifest, PLACEHOLDER};
@@ -18,3 +19,4 @@ pub use observation::{FirstScan, Observation};
 pub use sanitize::sanitize;
 pub use scan_history::ScanHistory;
 pub use snapshot::Snapshot;
+pub use tag_list::tag_list;

@@ -9,7 +9,6 @@ mod history;
 mod json;
 mod outcome;
 mod run;
-mod tags;
 
 pub use document::{
     CompletedDeletions, FailureDocument, ManifestDocument, PendingDeletions, PlanDocument, ReasonDocument,
@@ -25,4 +24,3 @@ pub use json::{
 };
 pub use outcome::{CollectionOutcome, CollectionReport, Outcome};
 pub use run::{Deleted, RunReport, RunSummary, Skipped, Untagged};
-pub use tags::tag_list;

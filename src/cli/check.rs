@@ -8,8 +8,8 @@ use comfy_table::Cell;
 use futures_util::future::join_all;
 use serde_json::json;
 
-use super::Exit;
 use super::args::{CheckArguments, OutputFormat};
+use super::exit::Exit;
 use super::session::{self, Session};
 use super::table::{Listing, bad, count, good};
 use crate::config::{Config, Env, Registry, load};

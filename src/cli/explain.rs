@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::Exit;
 use super::args::{ExplainArguments, OutputFormat};
+use super::exit::Exit;
 use super::session::{LoadedState, UsageError, open_image_registry};
 use super::table::{age, bad, bytes, good, inline, verdict};
 use crate::config::Config;

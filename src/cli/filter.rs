@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::Exit;
+use super::exit::Exit;
 use crate::model::RepositoryName;
 use crate::policy::{Pattern, Patterns};
 

@@ -3,8 +3,8 @@
 use anyhow::Context as _;
 use serde_json::json;
 
-use super::Exit;
 use super::args::{GcArguments, OutputFormat, Selection};
+use super::exit::Exit;
 use super::progress::RegistryProgress;
 use super::session::{Session, clock, open_registries, open_state, select};
 use super::signals;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::Exit;
 use super::args::HealthArguments;
+use super::exit::Exit;
 use crate::config::Config;
 
 /// A service that takes longer to answer is not healthy.

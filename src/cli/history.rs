@@ -5,13 +5,14 @@
 use chrono::{DateTime, Utc};
 use comfy_table::Cell;
 
-use super::Exit;
 use super::args::{HistoryArguments, OutputFormat};
+use super::exit::Exit;
 use super::session::{find_registry, read_state};
 use super::table::{Listing, bytes, count};
 use crate::config::Config;
-use crate::report::{EntryStatus, RecordedRun, UNFINISHED, history_document, tag_list};
-use crate::run::{self};
+use crate::model::tag_list;
+use crate::report::{EntryStatus, RecordedRun, UNFINISHED, history_document};
+use crate::run;
 use crate::state::{Filter, State};
 
 pub(super) fn history(config: &Config, arguments: &HistoryArguments) -> anyhow::Result<Exit> {
@@ -76,7 +77,7 @@ fn print((run, entries): &RecordedRun, format: OutputFormat) {
             Cell::new(tag_list(&entry.tags)),
             Cell::new(entry.digest.short()),
             Cell::new(entry.deleted_kind()),
-            Cell::new(bytes(entry.bytes)),
+            Cell::new(if entry.tag_only { String::new() } else { bytes(entry.bytes) }),
             Cell::new(entry.at.format("%H:%M:%S")),
             Cell::new(EntryStatus::of(entry).name()),
         ];

@@ -4,16 +4,16 @@ use comfy_table::Cell;
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
-use super::Exit;
 use super::args::{LsArguments, OutputFormat};
+use super::exit::Exit;
 use super::filter::RepositoryFilter;
 use super::progress::RegistryProgress;
 use super::session::{LoadedState, Session, open_registries};
 use super::table::{Listing, age, bytes, count};
 use crate::config::Config;
-use crate::model::RepositoryName;
+use crate::model::{RepositoryName, tag_list};
 use crate::plan::{Failure, RepositoryPlan};
-use crate::report::{FailureDocument, ScanHistoryUse, Trouble, tag_list};
+use crate::report::{FailureDocument, ScanHistoryUse, Trouble};
 use crate::run::{Progress as _, inspect, repositories};
 
 pub(super) async fn ls(config: &Config, arguments: &LsArguments) -> anyhow::Result<Exit> {

@@ -12,17 +12,17 @@ use comfy_table::Cell;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::Exit;
 use super::args::{OutputFormat, PlanArguments};
+use super::exit::Exit;
 use super::filter::RepositoryFilter;
 use super::output::{self, MessageKind};
 use super::progress::RegistryProgress;
 use super::session::{LoadedState, Session, open_registries};
-use super::table::{Listing, age, bad, bytes, count, good, notable, verdict, why};
+use super::table::{Listing, age, bad, bytes, count, fit, good, notable, verdict, why};
 use crate::config::Config;
-use crate::model::RepositoryName;
-use crate::plan::{Failure, Plan, Refusal, RepositoryPlan, Verdict};
-use crate::report::{PlanWriter, ScanHistoryUse, Trouble, tag_list};
+use crate::model::{RepositoryName, tag_list};
+use crate::plan::{Failure, Plan, Refusal, RepositoryPlan, Untag, Verdict};
+use crate::report::{PlanWriter, ScanHistoryUse, Trouble};
 use crate::run::{Error, Progress, ScannedPlan, scan_and_plan};
 
 pub(super) async fn plan(config: &Config, arguments: &PlanArguments) -> anyhow::Result<Exit> {
@@ -46,9 +46,10 @@ pub(super) async fn plan(config: &Config, arguments: &PlanArguments) -> anyhow::
     let plans = sessions.iter().map(|session| scan(session, &filter, arguments, state_use, direct));
     let plans = join_all(plans).await;
     let mut exit = Exit::Success;
+    let format = arguments.output.format;
     let all_read = plans.iter().all(|scanned| scanned.scanned.is_ok());
     for (session, scanned) in sessions.iter().zip(plans) {
-        exit = exit.worse(print(session, scanned)?);
+        exit = exit.worse(print(session, scanned, format)?);
     }
     // A registry that could not be read may have a match.
     Ok(if all_read { exit.worse(filter.report_unmatched()) } else { exit })
@@ -152,7 +153,7 @@ impl Progress for Watcher<'_> {
     }
 }
 
-fn print(session: &Session<'_>, scanned: Scanned) -> anyhow::Result<Exit> {
+fn print(session: &Session<'_>, scanned: Scanned, format: OutputFormat) -> anyhow::Result<Exit> {
     let Scanned { scanned, printer, duration } = scanned;
     let scanned = match scanned {
         Ok(scanned) => scanned,
@@ -176,7 +177,7 @@ fn print(session: &Session<'_>, scanned: Scanned) -> anyhow::Result<Exit> {
             if let Some(text) = table.text() {
                 print_line!("{text}");
             }
-            print_line!("{}", summary(plan, scanned.unclaimed));
+            print_line!("{}", fit(&summary(plan, scanned.unclaimed), format));
             print_line!(
                 "{}: read with {} in {:.1} s; this is only a plan, nothing was changed",
                 plan.registry,
@@ -254,8 +255,7 @@ impl PlanTable {
                 Cell::new(""),
                 notable(effective(plan, "untag")),
             ];
-            let reason = format!("rule {} no longer keeps the tag; its image is kept", untag.rule);
-            self.rows.add(&plan.repository, cells, reason);
+            self.rows.add(&plan.repository, cells, Untag::reason(&untag.rule));
         }
     }
 
@@ -281,14 +281,17 @@ fn effective(plan: &RepositoryPlan, verdict: &str) -> String {
 /// The totals of a plan in one line.
 pub(super) fn summary(plan: &Plan, unclaimed: usize) -> String {
     let totals = plan.totals();
-    let mut text = format!(
-        "{}: {} of {} in {} to delete, up to {}",
-        plan.registry,
-        totals.delete,
-        count(totals.manifests, "manifest", "manifests"),
-        count(totals.repositories, "repository", "repositories"),
-        bytes(totals.expired_bytes),
-    );
+    let manifests = count(totals.manifests, "manifest", "manifests");
+    let repositories = count(totals.repositories, "repository", "repositories");
+    let mut text = if totals.delete == 0 {
+        format!("{}: nothing to delete in {repositories} with {manifests}", plan.registry)
+    } else {
+        let size = bytes(totals.expired_bytes);
+        format!(
+            "{}: {} of {manifests} in {repositories} to delete, up to {size}",
+            plan.registry, totals.delete
+        )
+    };
     if totals.untag > 0 {
         text += &format!("; {} to remove from kept images", count(totals.untag, "tag", "tags"));
     }

@@ -4,15 +4,15 @@ use std::path::Path;
 
 use futures_util::future::join_all;
 
-use super::Exit;
 use super::args::{CONFIG, OutputFormat, RunArguments};
+use super::exit::Exit;
 use super::filter::RepositoryFilter;
 use super::gc::{exit_of, print_collection};
 use super::plan::{PlanTable, SKIPPED, print_problems, summary};
 use super::progress::RegistryProgress;
 use super::session::{clock, open_registries, open_state, select};
 use super::signals;
-use super::table::count;
+use super::table::{count, fit};
 use crate::config::{Config, Env};
 use crate::report::{Outcome, RunReport, Trouble, no_run_document, run_document};
 use crate::run::{self, Cancellation, Error, LimitMode, RunOptions, RunResult, recover};
@@ -133,7 +133,7 @@ fn print_run(run_result: &RunResult, format: OutputFormat) -> Exit {
             if let Some(text) = table.text() {
                 print_line!("{text}");
             }
-            print_line!("{}", summary(plan, scanned.unclaimed));
+            print_line!("{}", fit(&summary(plan, scanned.unclaimed), format));
             for skipped in &report.skipped {
                 let subject = skipped.tag.as_ref().map_or_else(|| skipped.digest.short(), |tag| tag.as_str());
                 print_line!(

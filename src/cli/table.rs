@@ -53,8 +53,7 @@ struct ListingRow {
 impl Listing {
     /// `headings` are those of the group, of the cells, and of the note.
     pub(super) fn new(headings: &'static [&'static str], format: OutputFormat) -> Self {
-        let width = if format == OutputFormat::Table { terminal_width() } else { None };
-        Self { headings, rows: Vec::new(), width, color: has_color() }
+        Self { headings, rows: Vec::new(), width: width(format), color: has_color() }
     }
 
     pub(super) fn add(&mut self, group: impl ToString, cells: Vec<Cell>, note: impl ToString) {
@@ -93,16 +92,17 @@ impl Listing {
         });
         let mut notes = Vec::with_capacity(self.rows.len());
         for row in self.rows {
+            let first_cell = row.cells.first().map(Cell::content).unwrap_or_default();
             let mut cells = Row::from(row.cells);
             cells.max_height(1);
             table.add_row(cells);
-            notes.push((row.group, row.note));
+            notes.push((row.group, first_cell, row.note));
         }
         let mut lines = table.lines();
         let mut text: Vec<String> = lines.by_ref().take(2).map(|line| line.trim_end().to_owned()).collect();
         let mut current: Option<&String> = None;
         let mut is_cut = false;
-        for (line, (group, note)) in lines.zip(&notes) {
+        for (line, (group, first_cell, note)) in lines.zip(&notes) {
             if current != Some(group) {
                 if current.replace(group).is_some() {
                     text.push(String::new());
@@ -110,8 +110,9 @@ impl Listing {
                 let heading = Cell::new(group).add_attribute(Attribute::Bold);
                 text.push(paragraph(heading, 0, width, self.color));
             }
-            is_cut |= line.contains(CUT);
-            text.push(line.trim_end().to_owned());
+            is_cut |= !line.contains(first_cell.as_str());
+            // A shortened tag that is cut needs no second mark.
+            text.push(line.replace("……", "… ").trim_end().to_owned());
             if !note.is_empty() {
                 text.push(paragraph(Cell::new(note), NOTE_INDENT, width, self.color));
             }
@@ -157,6 +158,19 @@ fn paragraph(cell: Cell, indent: u16, width: u16, color: bool) -> String {
         column.set_padding((indent, 0));
     });
     table.trim_fmt()
+}
+
+/// A line that is wrapped where it does not fit the terminal.
+pub(super) fn fit(text: &str, format: OutputFormat) -> String {
+    match width(format) {
+        Some(width) => paragraph(Cell::new(text), 0, width, false),
+        None => text.to_owned(),
+    }
+}
+
+/// The width that output has to fit; `None` if it may be wide.
+fn width(format: OutputFormat) -> Option<u16> {
+    if format == OutputFormat::Table { terminal_width() } else { None }
 }
 
 /// The width of the terminal that is standard output, if it is one.

@@ -3,14 +3,14 @@
 use anyhow::Context as _;
 use comfy_table::Cell;
 
-use super::Exit;
 use super::args::{OutputFormat, UndoArguments};
+use super::exit::Exit;
 use super::session::{UsageError, clock, find_registry, open_registry, open_state};
 use super::table::{Listing, bad, count, good};
 use crate::config::Config;
-use crate::model::duration;
+use crate::model::{duration, tag_list};
 use crate::plan::RESTORED_STAYS;
-use crate::report::{UndoOutcome, UndoneEntry, tag_list, undo_document};
+use crate::report::{UndoOutcome, UndoneEntry, undo_document};
 use crate::run::{self, ImageError, ImageTarget};
 
 pub(super) async fn undo(config: &Config, arguments: &UndoArguments) -> anyhow::Result<Exit> {
@@ -89,12 +89,16 @@ fn print(registry: &str, undone: &[UndoneEntry], format: OutputFormat) {
     let is_restored =
         |one: &&UndoneEntry| matches!(one.outcome, UndoOutcome::Restored | UndoOutcome::AlreadyPresent);
     let restored = undone.iter().filter(is_restored).count();
+    let advice = match restored {
+        0 => String::new(),
+        _ => format!(
+            "; runs keep restored images for {}: change the rules before they delete them again",
+            duration::exact(RESTORED_STAYS)
+        ),
+    };
     print_line!(
-        "{registry}: restored {} of {}; runs keep restored images for {}: change the rules before they delete \
-         them again",
-        restored,
-        count(undone.len(), "deletion", "deletions"),
-        duration::exact(RESTORED_STAYS),
+        "{registry}: restored {restored} of {}{advice}",
+        count(undone.len(), "deletion", "deletions")
     );
 }
 

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 
 use super::finding::Finding;
 use super::verdict::Verdict;
-use crate::model::{Digest, Tag, duration};
+use crate::model::{Digest, Tag, duration, tag_list};
 use crate::policy::Label;
 
 /// For so long a manifest is kept after an undo, so that there is time to correct the rules that deleted it.
@@ -127,9 +127,9 @@ impl fmt::Display for Reason {
                 write!(f, "it is among the youngest, and protect.at_least leaves {count} in every repository")
             }
             Self::Unclaimed { tag } => write!(f, "no rule claims {tag}"),
-            Self::KeepAll { rule, tags } => write!(f, "rule {rule} keeps all it claims: {}", list(tags)),
+            Self::KeepAll { rule, tags } => write!(f, "rule {rule} keeps all it claims: {}", tag_list(tags)),
             Self::Criterion { rule, tags, finding } => {
-                write!(f, "rule {rule} keeps {}: {finding}", list(tags))
+                write!(f, "rule {rule} keeps {}: {finding}", tag_list(tags))
             }
             Self::NotAVersion { rule, tag } => {
                 write!(f, "rule {rule} counts versions, and {tag} is no semantic version")
@@ -161,14 +161,14 @@ impl fmt::Display for Reason {
                 )
             }
             Self::SharesManifest { tag, with } => {
-                write!(f, "{tag} is expired, but shares its manifest with {}", list(with))
+                write!(f, "{tag} is expired, but shares its manifest with {}", tag_list(with))
             }
             Self::TagExpired { tag } => write!(f, "{tag} is expired, and goes alone"),
             Self::Expired { rule, tags, findings } if findings.is_empty() => {
-                write!(f, "rule {rule} keeps none of what it claims: {}", list(tags))
+                write!(f, "rule {rule} keeps none of what it claims: {}", tag_list(tags))
             }
             Self::Expired { rule, tags, findings } => {
-                write!(f, "rule {rule} no longer keeps {}", list(tags))?;
+                write!(f, "rule {rule} no longer keeps {}", tag_list(tags))?;
                 for (position, finding) in findings.iter().enumerate() {
                     write!(f, "{} {finding}", if position == 0 { ":" } else { ";" })?;
                 }
@@ -193,8 +193,4 @@ impl fmt::Display for Reason {
             }
         }
     }
-}
-
-fn list(tags: &[Tag]) -> String {
-    tags.iter().map(Tag::as_str).collect::<Vec<_>>().join(", ")
 }

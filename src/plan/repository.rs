@@ -101,3 +101,10 @@ pub struct Untag {
     /// The rule that no longer keeps the tag.
     pub rule: String,
 }
+
+impl Untag {
+    /// Why a tag that this rule claims is removed.
+    pub fn reason(rule: &str) -> String {
+        format!("rule {rule} no longer keeps the tag; its image is kept")
+    }
+}

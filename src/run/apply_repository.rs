@@ -188,7 +188,7 @@ impl Applying<'_> {
             tags: vec![untag.tag.clone()],
             tag_only: true,
             rules: vec![untag.rule.clone()],
-            reasons: vec![format!("rule {} no longer keeps it; its manifest stays", untag.rule)],
+            reasons: vec![Untag::reason(&untag.rule)],
             ..work.new_entry(&untag.digest, untag.kind)
         };
         let new_entry = self.with_bytes(new_entry, REMOVAL_FAILED).await?;

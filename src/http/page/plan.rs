@@ -4,8 +4,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
 
 use super::format::{bytes, count, short, some, when};
-use crate::model::duration;
-use crate::report::{ManifestDocument, PlanDocument, RepositoryDocument, UntagDocument, tag_list};
+use crate::model::{duration, tag_list};
+use crate::plan::Untag;
+use crate::report::{ManifestDocument, PlanDocument, RepositoryDocument, UntagDocument};
 
 /// The number of deletions that are visible at once.
 const VISIBLE_ROWS: usize = 10;
@@ -118,7 +119,7 @@ fn line(plan: &PlanDocument, repository: &RepositoryDocument, row: &Row<'_>) -> 
             (tag_list(&planned.tags), &planned.digest, age(planned), bytes(planned.bytes), why(planned))
         }
         Row::Tag(untag) => {
-            let why = format!("rule {} no longer keeps the tag; its manifest stays", untag.rule);
+            let why = Untag::reason(&untag.rule);
             (untag.tag.to_string(), &untag.digest, String::new(), String::new(), why)
         }
     };

@@ -8,7 +8,8 @@ use super::frame::frame;
 use super::labels::outcome;
 use super::plan::MAX_REASON;
 use crate::http::status_store::ServiceStatus;
-use crate::report::{EntryStatus, JournalEntry, RecordedRun, RunRecord, UNFINISHED, tag_list};
+use crate::model::tag_list;
+use crate::report::{EntryStatus, JournalEntry, RecordedRun, RunRecord, UNFINISHED};
 
 /// The number of deletions on the page.
 const MAX_ROWS: usize = 500;

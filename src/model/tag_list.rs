@@ -1,6 +1,6 @@
-//! Tags in one line, as the command line and the page show them.
+//! Tags in one line, as reasons, tables and the page show them.
 
-use crate::model::Tag;
+use super::name::Tag;
 
 /// Tags beyond this number are counted instead of listed.
 const LISTED: usize = 4;
