@@ -108,13 +108,13 @@ async fn deletion_without_an_answer_is_counted_once_it_is_confirmed() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let first = AtomicBool::new(true);
-    let weather = FaultProxy::before(&host.registry.host(), move |seen| {
+    let proxy = FaultProxy::before(&host.registry.host(), move |seen| {
         let is_deletion = seen.method == "DELETE" && !is_probe(seen.path.as_bytes());
         if is_deletion && first.swap(false, Ordering::Relaxed) { Fault::Masked(404) } else { Fault::None }
     });
-    let place = Place::new(EACH_SECOND, &[format!("url: {}", weather.url())]);
+    let place = Place::new(EACH_SECOND, &[format!("url: {}", proxy.url())]);
     let serving = place.serve().await;
-    serving.until_logged("a deletion whose answer was lost is settled").await;
+    serving.until_logged("a deletion whose answer was lost is resolved").await;
     serving.until_metric("deleted_manifests_total", &["policy=\"apps\""], 4.0).await;
     serving.until_metric("deleted_tags_total", &["policy=\"apps\""], 4.0).await;
     let status = reqwest::get(format!("{}/api/v1/status", serving.url)).await.unwrap();

@@ -70,10 +70,10 @@ async fn signalled(command: &str, name: &str) {
     };
     until_it_sweeps(&commands).await;
     signal(&child, name);
-    said("a collection is ended, and its registry brought back");
-    until("the bringing back", async || begun.exists()).await;
+    said("a collection is cancelled and its registry restarted");
+    until("the restart", async || begun.exists()).await;
     signal(&child, name);
-    said("no registry may be left stopped");
+    said("no registry stays stopped");
     std::fs::write(go, "").unwrap();
     said("regsweep was asked to stop");
     let code = tokio::task::block_in_place(|| {

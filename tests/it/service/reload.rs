@@ -116,10 +116,10 @@ async fn file_mounted_by_itself_and_replaced_outside_is_logged() {
     std::fs::copy(place.config(), &draft).unwrap();
     std::fs::rename(&draft, &file).unwrap();
     serving.until_metric(successful, &[], 0.0).await;
-    assert!(serving.log().contains("mount the directory"), "{}", serving.log());
+    assert!(serving.log().contains("mount its directory"), "{}", serving.log());
     // The metrics do not show a reload either.
     serving.signal("HUP");
-    until("it is told again", async || serving.log().matches("mount the directory").count() == 2).await;
+    until("it is told again", async || serving.log().matches("mount its directory").count() == 2).await;
     assert!(!serving.log().contains("the configuration was reloaded"), "{}", serving.log());
     serving.stop().await;
 }
