@@ -28,9 +28,9 @@ pub(super) struct Cause {
 /// Why the main loop counts as stalled; `None` if it runs.
 pub(super) fn stalled(status: &ServiceStatus, now: DateTime<Utc>) -> Option<String> {
     match status.heartbeat {
-        None => Some("the loop has not begun".to_owned()),
+        None => Some("the main loop has not started".to_owned()),
         Some(beat) if now - beat > HEARTBEAT_TIMEOUT => {
-            Some(format!("the loop has not answered for {}", duration::rough(now - beat)))
+            Some(format!("the main loop had no heartbeat for {}", duration::rough(now - beat)))
         }
         Some(_) => None,
     }
@@ -41,8 +41,8 @@ pub(super) fn causes(status: &ServiceStatus, now: DateTime<Utc>) -> Vec<Cause> {
     let mut causes = Vec::new();
     if status.configuration.is_none() {
         let text = match &status.configuration_error {
-            Some((_, error)) => format!("no configuration is in force: {error}"),
-            None => "no configuration is in force yet".to_owned(),
+            Some((_, error)) => format!("no configuration is active: {error}"),
+            None => "no configuration is active yet".to_owned(),
         };
         causes.push(Cause { cause: "not_configured", registry: None, text });
     }
@@ -53,16 +53,17 @@ pub(super) fn causes(status: &ServiceStatus, now: DateTime<Utc>) -> Vec<Cause> {
     for registry in &status.registries {
         let name = &registry.name;
         if let Some(why) = &registry.stopped {
-            let text = format!("registry {name} was stopped for a collection and is not back yet: {why}");
+            let text =
+                format!("registry {name} was stopped for a collection and is not running again: {why}");
             causes.push(Cause { cause: "stopped", registry: Some(name.clone()), text });
         }
         let failed = |run: &&RunEntry| run.outcome == Outcome::Failed;
         let text = match (registry.up, registry.last_run.as_ref().filter(failed)) {
             (Some(false), _) => Some(format!("registry {name} could not be reached")),
             // The run failed before a restart, and no request has succeeded since.
-            (None, Some(_)) => {
-                Some(format!("the last run of registry {name} failed, and it has not been asked since"))
-            }
+            (None, Some(_)) => Some(format!(
+                "the last run of registry {name} failed, and the registry has not been probed since"
+            )),
             (Some(true), _) | (None, None) => None,
         };
         if let Some(text) = text {
@@ -70,7 +71,8 @@ pub(super) fn causes(status: &ServiceStatus, now: DateTime<Utc>) -> Vec<Cause> {
         }
         let late = registry.next_run.map(|next| now - next).filter(|late| *late > OVERDUE_AFTER);
         if let (Some(late), None) = (late, registry.running_since) {
-            let text = format!("the run of {name} should have begun {} ago", duration::rough(late));
+            let text =
+                format!("the run of registry {name} should have started {} ago", duration::rough(late));
             causes.push(Cause { cause: "overdue", registry: Some(name.clone()), text });
         }
     }

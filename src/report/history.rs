@@ -101,7 +101,7 @@ pub enum EntryStatus {
     /// An undo has restored it.
     Restored,
     /// The manifest is deleted, and a collection has removed its blobs.
-    Collected,
+    GarbageCollected,
 }
 
 impl EntryStatus {
@@ -110,7 +110,7 @@ impl EntryStatus {
         match (entry.restored, entry.answer, entry.collected) {
             (Some(_), ..) => Self::Restored,
             (None, Answer::Pending, _) => Self::Unanswered,
-            (None, Answer::Deleted, Some(_)) => Self::Collected,
+            (None, Answer::Deleted, Some(_)) => Self::GarbageCollected,
             (None, Answer::Deleted, None) if entry.tag_only => Self::Removed,
             (None, Answer::Deleted, None) => Self::Deleted,
         }
@@ -123,7 +123,7 @@ impl EntryStatus {
             Self::Deleted => "deleted",
             Self::Removed => "removed",
             Self::Restored => "restored",
-            Self::Collected => "collected",
+            Self::GarbageCollected => "collected",
         }
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn alerts(status: &ServiceStatus, now: DateTime<Utc>) -> Markup {
         status.registries.iter().any(|registry| run_is_bad(registry) || registry.failed_collection.is_some());
     html! {
         @if !causes.is_empty() || stalled.is_some() || reload.is_some() || has_problems || !status.unknown.is_empty() {
-            section.trouble role="alert" {
+            section.alert role="alert" {
                 h2 { "Needs attention" }
                 ul {
                     @if let Some(why) = stalled { li { (why) } }

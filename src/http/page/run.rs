@@ -123,7 +123,7 @@ fn status(entry: &JournalEntry, now: DateTime<Utc>) -> Markup {
         EntryStatus::Unanswered => ("pill warn", None),
         EntryStatus::Deleted | EntryStatus::Removed => ("pill", None),
         EntryStatus::Restored => ("pill good", entry.restored),
-        EntryStatus::Collected => ("pill", entry.collected),
+        EntryStatus::GarbageCollected => ("pill", entry.collected),
     };
     html! {
         span {
@@ -139,7 +139,7 @@ fn undo(run: &RunRecord, entries: &[JournalEntry], status: &ServiceStatus, now: 
         |wanted: &[EntryStatus]| entries.iter().filter(|one| wanted.contains(&EntryStatus::of(one))).count();
     let unanswered = count_of(&[EntryStatus::Unanswered]);
     let open = unanswered + count_of(&[EntryStatus::Deleted, EntryStatus::Removed]);
-    let collected = count_of(&[EntryStatus::Collected]);
+    let collected = count_of(&[EntryStatus::GarbageCollected]);
     let registry = status.registries.iter().find(|registry| registry.name == run.registry);
     let waits = registry.and_then(|registry| registry.grace_ends).filter(|until| *until > now);
     html! {

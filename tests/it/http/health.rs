@@ -37,11 +37,11 @@ async fn healthz_follows_the_heartbeat() {
     status_store.heartbeat(now() - TimeDelta::seconds(60));
     assert_eq!(health().await.0, 200);
     status_store.heartbeat(now() - TimeDelta::seconds(150));
-    assert_eq!(health().await, (503, "the loop has not answered for 2min\n".to_owned()));
+    assert_eq!(health().await, (503, "the main loop had no heartbeat for 2min\n".to_owned()));
     let url = start(StatusStore::default(), Metrics::new("", "").unwrap()).await;
     let response = get(&format!("{url}/healthz")).await;
     assert_eq!(response.status(), 503);
-    assert_eq!(response.text().await.unwrap(), "the loop has not begun\n");
+    assert_eq!(response.text().await.unwrap(), "the main loop has not started\n");
 }
 
 #[tokio::test]
@@ -67,7 +67,7 @@ async fn readyz_names_each_cause() {
     let both = [("overdue".to_owned(), "main".into()), ("unreachable".to_owned(), "edge & co".into())];
     assert_eq!(causes(&url).await, both);
     status_store.run_started("main", now() - TimeDelta::minutes(6));
-    assert_eq!(causes(&url).await, both[1..], "a run that is under way is not overdue");
+    assert_eq!(causes(&url).await, both[1..], "a running run is not overdue");
 }
 
 #[tokio::test]
@@ -77,11 +77,11 @@ async fn readyz_needs_a_configuration() {
     assert_eq!(causes(&url).await, [("not_configured".to_owned(), Value::Null)]);
     status_store.reload_failed("no such file", now());
     let document = json(&format!("{url}/readyz")).await;
-    assert_eq!(document["causes"][0]["text"], "no configuration is in force: no such file");
+    assert_eq!(document["causes"][0]["text"], "no configuration is active: no such file");
     assert_eq!(document["configuration"]["last_reload_ok"], false);
     status_store.configured(&harness::config("plan"), now());
     assert_eq!(causes(&url).await, []);
     status_store.reload_failed("line 3", now());
-    assert_eq!(causes(&url).await, [], "the configuration before it stays in force");
+    assert_eq!(causes(&url).await, [], "the previous configuration stays active");
     assert_eq!(json(&format!("{url}/readyz")).await["configuration"]["error"]["text"], "line 3");
 }

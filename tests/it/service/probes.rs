@@ -209,7 +209,7 @@ async fn readiness_after_a_restart_needs_a_probe_if_the_last_run_failed() {
     place
         .while_serving(async {
             let causes = place.causes().await;
-            assert!(causes.len() == 1 && causes[0].contains("has not been asked since"), "{causes:?}");
+            assert!(causes.len() == 1 && causes[0].contains("has not been probed since"), "{causes:?}");
             assert_eq!(place.up().await, None);
             // An anonymous answer is not enough: the run may have failed because of the credentials.
             place.later();
