@@ -1,7 +1,7 @@
-//! What outlives the process: what scans have seen, what was deleted, runs, collections and totals.
+//! What outlives the process: the scan history, the journal of deletions, runs, collections and totals.
 //!
-//! One SQLite file in a directory that one process holds at a time. It knows no registry and decides
-//! nothing. Losing it loses history and makes everything look younger; nothing is deleted sooner for it.
+//! It is one SQLite file in a directory that one process holds at a time. It knows no registry and decides nothing. If
+//! it is lost, the history is lost and images count as younger; nothing is deleted sooner.
 
 mod error;
 mod file;

@@ -1,7 +1,7 @@
-//! How much one repository may hold before it is too much to be read, alone and beside others.
+//! How much of a repository may be read: in memory, in depth and in number of requests.
 //!
-//! Whoever may push can push anything, and a hostile registry makes up more while it is asked. What is too
-//! much is an error of that repository, which is left alone.
+//! Anyone with push access can push anything, and a hostile registry can invent more with every answer. What exceeds a
+//! bound is an error of that repository, which is left alone.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -9,39 +9,38 @@ use super::context::RegistryContext;
 use crate::model::{Digest, Facts, Manifest, RepositoryName, ScanHistory, Snapshot};
 use crate::registry::{Error, TagList};
 
-/// What the manifests of a repository may take in memory together, in bytes: some 150,000 images. So much is
-/// also shared out among the repositories that are read side by side.
+/// The bytes that the manifests of a repository may take in memory together: about 150,000 images. Repositories that
+/// are scanned at the same time also share this many evenly.
 const MAX_BYTES: usize = 512 << 20;
-/// About what a manifest takes besides.
+/// Roughly what a manifest takes besides its lists.
 const MANIFEST_BYTES: usize = 512;
-/// About what a tag, a child, a blob or a label takes besides its text.
+/// Roughly what a tag, a child, a blob or a label takes besides its text.
 const ENTRY_BYTES: usize = 128;
 
-/// So often something may be found that leads to yet something else: an index in an index, a signature of a
-/// signature.
+/// How often a scan may find something that leads to more: an index in an index, a signature of a signature.
 const MAX_ROUNDS: usize = 100;
 
-/// Of all indexes together, so many manifests may be below. In a chain of indexes each has all others below
-/// it, and each of them is visited to tell how old and how large it is.
+/// How many manifests may be below all indexes together. In a chain of indexes, each one has all others below it, and
+/// all of them are visited to compute its age and size.
 const MAX_BELOW: usize = 5_000_000;
 
 /// How much memory a repository may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Share {
-    /// All of [`MAX_BYTES`], which one repository may at a time.
+    /// All of [`MAX_BYTES`], which one repository may take at a time.
     Whole,
-    /// So many bytes, as others are read beside it. What is remembered of it counts, needed or not.
+    /// This many bytes, while other repositories are scanned. All of its scan history counts, needed or not.
     Bytes(usize),
 }
 
 impl Share {
-    /// What is one's own where so many are read side by side.
+    /// The share of each of this many repositories.
     pub(super) fn of(concurrency: usize) -> Self {
         Self::Bytes(MAX_BYTES / concurrency.max(1))
     }
 }
 
-/// What has been found in a repository so far.
+/// What has been read of a repository so far.
 pub(super) struct Bounds<'a> {
     pub(super) context: RegistryContext<'a>,
     repository: RepositoryName,
@@ -51,18 +50,18 @@ pub(super) struct Bounds<'a> {
 }
 
 impl<'a> Bounds<'a> {
-    /// For a repository of which nothing has been read yet.
+    /// The bounds of a repository of which nothing was read yet.
     pub(super) fn of(context: RegistryContext<'a>, repository: &RepositoryName, share: Share) -> Self {
         Self { context, repository: repository.clone(), share, bytes: 0, exceeded: false }
     }
 
-    /// Whether it failed for being too large for its share, and may be read where it has all the room.
+    /// Whether the repository failed because it exceeded its share, and may be read again without other repositories.
     pub(super) fn exceeded_share(&self) -> bool {
         self.exceeded
     }
 
-    /// Tells, one after the other, whether what is remembered has room.
-    pub(super) fn filling(&self) -> impl FnMut(&Manifest) -> bool + Send + 'static {
+    /// A function that returns for each loaded manifest whether it still fits into the share.
+    pub(super) fn fits(&self) -> impl FnMut(&Manifest) -> bool + Send + 'static {
         let (share, mut bytes) = (self.share, 0_usize);
         move |manifest| {
             bytes = bytes.saturating_add(weight(manifest));
@@ -73,8 +72,8 @@ impl<'a> Bounds<'a> {
         }
     }
 
-    /// What is remembered; `None` if that had no room.
-    pub(super) fn loaded(&mut self, before: Option<ScanHistory>) -> Result<ScanHistory, Error> {
+    /// Counts a loaded scan history; `None` if it did not fit.
+    pub(super) fn load(&mut self, before: Option<ScanHistory>) -> Result<ScanHistory, Error> {
         let Some(before) = before else {
             self.grow(usize::MAX)?;
             return Ok(ScanHistory::default());
@@ -86,23 +85,23 @@ impl<'a> Bounds<'a> {
         Ok(before)
     }
 
-    /// The list of tags.
+    /// Counts the list of tags.
     pub(super) fn list(&mut self, list: &TagList) -> Result<(), Error> {
         let tags = list.tags.iter().map(|tag| ENTRY_BYTES + tag.as_str().len());
         self.grow(tags.sum())
     }
 
-    /// One more manifest.
+    /// Counts a manifest that was read.
     pub(super) fn add(&mut self, manifest: &Manifest) -> Result<(), Error> {
         self.grow(weight(manifest))
     }
 
-    /// One of those that are remembered.
+    /// Counts a manifest of the scan history that is used.
     pub(super) fn reach(&mut self, known: &Manifest) -> Result<(), Error> {
         if self.share == Share::Whole { self.grow(weight(known)) } else { Ok(()) }
     }
 
-    /// What there is to know of a manifest that was added before.
+    /// Counts the facts of a manifest that was counted before.
     pub(super) fn learn(&mut self, facts: &Facts) -> Result<(), Error> {
         self.grow(facts_weight(facts))
     }
@@ -121,7 +120,7 @@ impl<'a> Bounds<'a> {
         Err(self.too_much(format!("its manifests take more than {most} MiB: split the repository")))
     }
 
-    /// One more step away from what the tags lead to.
+    /// Counts one more step away from what the tags lead to.
     pub(super) fn deeper(&self, rounds: &mut usize) -> Result<(), Error> {
         *rounds += 1;
         if *rounds <= MAX_ROUNDS {
@@ -131,10 +130,10 @@ impl<'a> Bounds<'a> {
         Err(self.too_much(message))
     }
 
-    /// Whether all that was found can be judged.
+    /// Whether all that was read can be evaluated.
     pub(super) fn check(&self, snapshot: &Snapshot) -> Result<(), Error> {
         if is_too_nested(snapshot, MAX_BELOW) {
-            return Err(self.too_much("its indexes are nested too deep to be judged".to_owned()));
+            return Err(self.too_much("its indexes are nested too deep to be evaluated".to_owned()));
         }
         Ok(())
     }
@@ -144,7 +143,7 @@ impl<'a> Bounds<'a> {
     }
 }
 
-/// About how many bytes it takes in memory.
+/// Roughly how many bytes a manifest takes in memory.
 fn weight(manifest: &Manifest) -> usize {
     let entries = manifest.children.len() + manifest.blobs.len();
     MANIFEST_BYTES + entries * ENTRY_BYTES + facts_weight(&manifest.facts)
@@ -209,11 +208,11 @@ mod tests {
     }
 
     #[test]
-    fn a_long_chain_and_a_circle_are_seen_and_ordinary_indexes_are_not() {
+    fn long_chains_and_circles_are_too_nested_and_ordinary_indexes_are_not() {
         let chain = |length: usize| snapshot((0..length).map(|one| manifest(one, vec![digest(one + 1)])));
         assert!(is_too_nested(&chain(200), 10_000));
         assert!(!is_too_nested(&chain(100), 10_000));
-        // Digests do not allow it, but what is remembered could say so.
+        // Digests do not allow a circle, but a damaged scan history could contain one.
         let circle = snapshot((0..200).map(|one| manifest(one, vec![digest((one + 1) % 200); 50])));
         assert!(is_too_nested(&circle, 10_000));
         let wide = snapshot((0..100).map(|one| manifest(one, (1000..1100).map(digest).collect())));
@@ -221,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_a_manifest_can_be_large_by_has_a_weight() {
+    fn weight_counts_every_part_of_a_manifest() {
         let plain = weight(&manifest(0, Vec::new()));
         let blob = Blob { digest: digest(1), size: u64::MAX };
         let labels = BTreeMap::from([("a".to_owned(), "b".repeat(1 << 20))]);

@@ -1,4 +1,4 @@
-//! The collection after a run: what may not be swept, what must be remembered, and what came of it.
+//! A collection: what must not be swept, what must survive a crash, and the report. Also the recovery after a crash.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,16 +17,16 @@ use crate::registry::Reader;
 use crate::report::{CollectionOutcome, CollectionReport};
 use crate::state::{self, State};
 
-/// A registry that was started has this long to answer.
+/// A registry that was started must answer within this time.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A registry that runs answers within this time.
+/// A registry that is up must answer within this time.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// So long a registry is kept down at most after a crash, to see what was swept.
+/// After a crash, a registry is kept down for at most this long to count what was swept.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Notes in the state what must survive a crash, and measures how long the registry is down, however the
+/// Records in the state what must survive a crash, and measures how long the registry is down, however the
 /// collection ends.
 struct DowntimeLog<'a> {
     recovery_log: &'a state::RecoveryLog,
@@ -44,7 +44,7 @@ enum Down {
 
 impl DowntimeLog<'_> {
     fn down(&self) -> MutexGuard<'_, Down> {
-        // What is behind it is whole at every moment.
+        // The value is consistent at every moment, also after a panic.
         self.down.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -100,8 +100,7 @@ impl gc::RegistryProbe for HttpProbe<'_> {
     }
 }
 
-/// Collects, and notes in the state what came of it. After a failure that left the registry down, that is
-/// the business of [`recover_after`].
+/// Collects, and records the result in the state. If a failure has left the registry down, [`recover_after`] records it.
 pub async fn collect(
     context: RegistryContext<'_>,
     collector: &Collector,
@@ -115,7 +114,7 @@ pub async fn collect(
     let recovery_log = state.recovery_log(registry);
     tracing::info!(registry, "the collection begins");
     let downtime_log = DowntimeLog { recovery_log: &recovery_log, clock, down: Mutex::new(Down::NotYet) };
-    // What a collection before this one could not clear is not known any more once this one is done.
+    // Stale cache entries of an earlier collection: after this one they could not be told apart any more.
     let stale = recovery_log.stale_cache_entries()?;
     let result = match collector.clear_cache(&stale).await {
         Ok(()) => {
@@ -149,7 +148,7 @@ pub async fn collect(
         Ok(gc::CollectionResult::NothingToDo) => nothing(CollectionOutcome::Success, None),
         Ok(gc::CollectionResult::BelowMinimum { reclaimable }) => {
             let why = format!(
-                "a collection would free {reclaimable} bytes, which is below gc.min_reclaimable; `regsweep gc --force` collects all the same"
+                "a collection would free {reclaimable} bytes, which is below gc.min_reclaimable; `regsweep gc --force` collects anyway"
             );
             nothing(CollectionOutcome::Skipped, Some(why))
         }
@@ -157,7 +156,7 @@ pub async fn collect(
         Err(error) => {
             tracing::error!(registry, kind = error.kind(), %error, "the collection failed");
             if recovery_log.is_stopped()? {
-                // It ends when the registry is back: only then can be counted what it swept.
+                // What it has swept can only be counted once the registry is up again.
                 return Ok(nothing(CollectionOutcome::Failed, Some(error.to_string())));
             }
             let (blobs, bytes) = sums(swept(collector, &recovery_log).await?);
@@ -176,8 +175,8 @@ pub async fn collect(
     Ok(collected)
 }
 
-/// Finishes what a process before us left open: puts the registry back if it was stopped for a
-/// collection, and counts what had been swept. `None` if nothing was open.
+/// Finishes the collection of an earlier process: starts the registry again if it was stopped, and counts what was
+/// swept. `None` if there was nothing to finish.
 pub async fn recover(
     context: RegistryContext<'_>,
     collector: &Collector,
@@ -187,7 +186,7 @@ pub async fn recover(
     recover_after(context, collector, state, clock, None).await
 }
 
-/// The same, for a collection of this process that failed like this and left the registry down.
+/// The same for a collection of this process, which has failed and left the registry down.
 pub async fn recover_after(
     context: RegistryContext<'_>,
     collector: &Collector,
@@ -202,33 +201,33 @@ pub async fn recover_after(
     let stale = recovery_log.stale_cache_entries()?;
     let mut gone = BTreeMap::new();
     let mut downtime = Duration::ZERO;
-    // What cannot be told is restored: that harms nobody but those who pull in that moment.
+    // If it is not known whether the registry was started again, it is restarted. That only interrupts present pulls.
     let started = recovery_log.started_at()?;
     let is_running_again =
         stopped && collector.is_running_again(started.as_deref()).await.unwrap_or_default();
     if is_running_again && answers(context.reader).await {
-        tracing::info!(registry, "the registry that a collection had stopped is back already");
+        tracing::info!(registry, "the registry that a collection had stopped is up again already");
         recovery_log.record_restored()?;
     } else if stopped {
-        tracing::warn!(registry, "a collection left the registry down: putting the registry back");
-        // Once the registry is back, somebody may push again what was swept. It is not kept down for long.
+        tracing::warn!(registry, "a collection has left the registry down: starting it again");
+        // Once the registry is up, clients may push again what was swept. So it is counted before, but not for long.
         if let Ok(before) = timeout(COUNT_TIMEOUT, swept(collector, &recovery_log)).await {
             gone = before?;
         }
-        // Before it is back, or it takes for present what was swept.
+        // Before it is up; otherwise its cache would say that swept blobs still exist.
         collector.clear_cache(&stale).await?;
         collector.restore(async || answers(context.reader).await).await?;
-        // A clock may have been set meanwhile; then less is counted, and never less than nothing.
+        // The clock may have been set back meanwhile; the downtime is never negative.
         let since = recovery_log.down_since()?.and_then(|since| (clock() - since).to_std().ok());
         downtime = since.unwrap_or_default();
         recovery_log.record_restored()?;
     }
     if !stopped && !recovery_log.unfinished_sweep()?.is_empty() {
-        // Of a registry that was not stopped: what still sweeps there makes wrong what is counted now.
+        // The registry was not stopped, and a sweep that still goes on would make the count wrong.
         collector.end_leftover_jobs().await?;
     }
     if !stale.is_empty() {
-        // Once more: it may have run in between.
+        // Once more: the registry may have run since the first time.
         collector.clear_cache(&stale).await?;
         recovery_log.record_cache_cleared()?;
     }
@@ -241,7 +240,7 @@ pub async fn recover_after(
     let collected = match failed {
         Some(failed) => {
             let duration = failed.duration + (at - failed.at).to_std().unwrap_or_default();
-            // Where somebody else brought it back, nobody knows when.
+            // If the registry was started by an operator, the moment is not known.
             let downtime = downtime.max(failed.downtime);
             CollectionReport { at, duration, downtime, blobs, bytes, ..failed.clone() }
         }
@@ -252,15 +251,15 @@ pub async fn recover_after(
             downtime,
             blobs,
             bytes,
-            error: Some("it was cut off, and the registry was put back".to_owned()),
+            error: Some("it was cut off, and the registry was started again".to_owned()),
         },
     };
     state.finish_collection(registry, &collected)?;
     Ok(Some(collected))
 }
 
-/// Of what was about to be swept, the blobs that are gone, with their bytes. What cannot be told is not
-/// counted: it may be counted too little, and never twice.
+/// The blobs that were about to be swept and are gone, with their bytes. If that is not known, none are counted: the
+/// count may be too small, and never counts a blob twice.
 async fn swept(
     collector: &Collector,
     recovery_log: &state::RecoveryLog,
@@ -275,12 +274,12 @@ async fn swept(
     }))
 }
 
-/// How many blobs and bytes that is.
+/// The number of blobs and their bytes.
 fn sums(gone: BTreeMap<Digest, u64>) -> (u64, u64) {
     (gone.len() as u64, gone.into_values().fold(0, u64::saturating_add))
 }
 
-/// Whether the registry answers at this moment.
+/// Whether the registry answers now.
 pub async fn answers_now(reader: &Reader) -> bool {
     let answer = async { reader.is_reachable().await && reader.ping().await.is_ok() };
     timeout(ANSWER_TIMEOUT, answer).await.unwrap_or(false)
@@ -298,7 +297,7 @@ async fn answers(reader: &Reader) -> bool {
     false
 }
 
-/// Until when the grace holds a collection back; `None` if it does not.
+/// When the grace period ends that holds a collection back; `None` if none does.
 pub fn held_back(
     registry: &config::Registry,
     state: &State,
@@ -307,8 +306,8 @@ pub fn held_back(
     Ok(grace_ends(registry, state)?.filter(|until| *until > now))
 }
 
-/// When the grace of the youngest deletion that waits for a collection ends or has ended; `None` if there
-/// is no grace, or nothing waits.
+/// When the grace period of the latest deletion that waits for a collection ends or has ended; `None` if there is no
+/// grace period, or no deletion waits.
 pub fn grace_ends(registry: &config::Registry, state: &State) -> Result<Option<DateTime<Utc>>, state::Error> {
     match &registry.gc {
         Some(gc) if gc.grace > TimeDelta::zero() => {

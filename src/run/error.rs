@@ -1,34 +1,34 @@
-//! Why nothing comes of a run as a whole.
+//! Errors that end a run before anything was deleted.
 
 use crate::{registry, state};
 
-/// Why a registry could not be read at all.
+/// Why a registry could not be scanned at all.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A request without which nothing can begin.
+    /// A request that every run needs has failed.
     #[error(transparent)]
     Registry(#[from] registry::Error),
-    /// Nobody knows which repositories there are.
+    /// It is not known which repositories the registry has.
     #[error("{}", no_catalog(.0))]
     NoCatalog(registry::Error),
-    /// What is done could not be noted.
+    /// The state could not be read or written.
     #[error(transparent)]
     State(#[from] state::Error),
-    /// It took too long.
+    /// The scan took longer than `run_timeout`.
     #[error(
-        "the registry could not be read within run_timeout ({0}), and nothing was deleted: see why it is slow, or \
+        "the registry could not be read within run_timeout ({0}), and nothing was deleted: find out why it is slow, or \
          raise run_timeout of this registry"
     )]
     Timeout(String),
-    /// Somebody asked for it.
+    /// A stop was requested.
     #[error("the run was stopped before it had read everything, and nothing was done")]
     Stopped,
-    /// Nothing would come of a run.
+    /// The registry would not delete anything.
     #[error("nothing can be deleted: {0}")]
     NotReady(&'static str),
 }
 
-/// What is the matter with a catalog that cannot be had, and the way out.
+/// Why the catalog cannot be read, and what to do about it.
 fn no_catalog(error: &registry::Error) -> String {
     let names = "list `repositories` of this registry in the configuration";
     match error.kind {
@@ -41,7 +41,7 @@ fn no_catalog(error: &registry::Error) -> String {
 }
 
 impl Error {
-    /// Whether the registry answered and let us in, and something else stood in the way.
+    /// Whether the registry has answered and accepted the credentials.
     pub fn was_reached(&self) -> bool {
         match self {
             Self::Registry(_) => false,
@@ -51,7 +51,7 @@ impl Error {
         }
     }
 
-    /// A fixed word for the kind of failure, fit for a metric's label.
+    /// A fixed identifier of the kind of error, for the label of a metric.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Registry(error) => error.kind.name(),

@@ -85,7 +85,7 @@ pub async fn run(
     let (scanned, mut report) = result?;
     let waiting = options.state.reclaimable(registry)?;
     let held_back = held_back(context.registry, options.state, (options.clock)())?;
-    // Also those of earlier runs of which it is still not known.
+    // Including those of earlier runs.
     let unanswered = options.state.unanswered(registry)?.len();
     if unanswered > 0 && options.collector.is_some() {
         tracing::warn!(registry, unanswered, "nothing is collected: {}", Blocked::Unanswered(unanswered));

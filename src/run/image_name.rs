@@ -1,51 +1,51 @@
-//! Images as people name them, also by what tables print of a digest.
+//! Names of images as operators write them, also with the short digests that tables show.
 
 use crate::config;
 use crate::model::{Digest, RepositoryName, Tag};
 use crate::state::{self, Filter, State};
 
-/// So many hexadecimal digits are what tables print of a digest, and enough to name one.
+/// The number of hexadecimal digits of a digest that tables show, and that are enough to name it.
 const SHORT_DIGITS: usize = 12;
-/// And so many are all.
+/// The number of hexadecimal digits of a whole digest.
 const ALL_DIGITS: usize = 64;
 
-/// One image of a run.
+/// One image that a run deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageTarget {
-    /// Where it was.
+    /// Its repository.
     pub repository: RepositoryName,
-    /// A tag that was on it, or its digest.
+    /// A tag that it had, or its digest.
     pub name: Name,
 }
 
 /// How an image is named.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Name {
-    /// By a tag that is or was on it.
+    /// By a tag that it has or had.
     Tag(Tag),
     /// By its digest.
     Digest(Digest),
 }
 
-/// Why nobody can tell which image is meant.
+/// Why a name stands for no image, or for several.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
-    /// The text names none.
+    /// The text is no name of an image.
     #[error("{0}")]
     Invalid(String),
-    /// Several have this name.
+    /// Several images have this name.
     #[error("{0}")]
     Ambiguous(String),
-    /// None has this name.
+    /// No image has this name.
     #[error("{0}")]
     NotFound(String),
-    /// The state does not tell.
+    /// The state could not be read.
     #[error(transparent)]
     State(#[from] state::Error),
 }
 
 impl ImageTarget {
-    /// The image of a run that is meant; its registry may stand before it, and is known anyway.
+    /// The image that the run deleted and that has this name, which may begin with the registry.
     pub fn find(
         state: &State,
         run: i64,
@@ -68,19 +68,19 @@ impl ImageTarget {
     }
 }
 
-/// How people may write a registry before the name of an image: its name, or its host and port.
+/// How a registry may be written before the name of an image: by its name, or by its host and port.
 pub fn prefixes(registry: &config::Registry) -> [String; 2] {
     let host = registry.url.host_str().unwrap_or_default();
     let port = registry.url.port().map(|port| format!(":{port}")).unwrap_or_default();
     [format!("{}/", registry.name), format!("{host}{port}/")]
 }
 
-/// What stands for one image within its repository.
+/// The part of a name that stands for one image in its repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reference {
-    /// By its tag, or its whole digest.
+    /// A tag or a whole digest.
     Whole(Name),
-    /// By the beginning of its digest.
+    /// The first digits of a digest.
     Short(String),
 }
 
@@ -91,7 +91,7 @@ pub fn parse_image(name: &str) -> Option<(RepositoryName, Reference)> {
         let tag = Name::Tag(Tag::parse(tag).ok()?);
         return Some((RepositoryName::parse(repository).ok()?, Reference::Whole(tag)));
     };
-    // `app:v1@sha256:…` means the digest; the tag is for people.
+    // In `app:v1@sha256:…` the digest counts, and the tag is only informative.
     let repository = repository.split_once(':').map_or(repository, |(repository, _)| repository);
     let repository = RepositoryName::parse(repository).ok()?;
     let digits = digest.strip_prefix("sha256:").unwrap_or(digest);
@@ -102,7 +102,7 @@ pub fn parse_image(name: &str) -> Option<(RepositoryName, Reference)> {
     Some((repository, Reference::Whole(Name::Digest(Digest::parse(digest).ok()?))))
 }
 
-/// What is said of a name that is none.
+/// The message about a text that is no name of an image.
 pub fn no_image(image: &str) -> String {
     format!(
         "{image:?} is no image: write REPOSITORY:TAG or REPOSITORY@DIGEST, of which {SHORT_DIGITS} digits are enough"
@@ -110,8 +110,8 @@ pub fn no_image(image: &str) -> String {
 }
 
 impl Reference {
-    /// The one that is meant of these digests; `None` if a short one is none of theirs. An error says between which it
-    /// cannot tell.
+    /// The name among these digests; `None` if a short digest is none of them. The error names the digests if there
+    /// are several.
     pub fn among<'a>(self, digests: impl Iterator<Item = &'a Digest>) -> Result<Option<Name>, String> {
         let short = match self {
             Self::Whole(name) => return Ok(Some(name)),
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_is_named_by_tag_or_digest() {
+    fn image_is_named_by_tag_or_digest() {
         let whole = digest("ab");
         assert!(matches!(parse_image("team/app:v1"), Some((_, Reference::Whole(Name::Tag(_))))));
         assert!(matches!(
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_digest_must_be_that_of_one_image() {
+    fn short_digest_must_be_that_of_one_image() {
         let digests = [digest("0123456789ab0"), digest("0123456789ab1"), digest("fedcba987654")];
         let among = |short: &str| Reference::Short(short.into()).among(digests.iter().chain(&digests));
         assert_eq!(among("fedcba987654"), Ok(Some(Name::Digest(digests[2].clone()))));

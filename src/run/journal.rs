@@ -51,14 +51,14 @@ pub(super) async fn resolve_unanswered(
     for entry in state.unanswered(&context.registry.name)? {
         let there = match find_out(context, &entry).await {
             Ok(Some(there)) => there,
-            // It waits for a run that may delete.
+            // Only a run that may delete can complete it.
             Ok(None) => continue,
             Err(error) => {
                 tracing::warn!(
                     registry = %entry.registry, repository = %entry.repository, digest = %entry.digest, %error,
                     "it is not known yet whether a deletion was done"
                 );
-                // Then there is no answer about the others either, and soon the run hears of it.
+                // The registry would not answer about the other deletions either, and the run finds that out soon.
                 if error.kind == registry::Kind::Unavailable {
                     break;
                 }
@@ -74,8 +74,8 @@ pub(super) async fn resolve_unanswered(
     Ok(())
 }
 
-/// Whether what was to be deleted is there after all. A tag that is halfway gone goes now; where nothing may
-/// be deleted it is neither.
+/// Whether what was to be deleted still exists. A tag that points to a placeholder is deleted now; in `mode: plan`
+/// nothing is deleted, and the result is `None`.
 async fn find_out(
     context: RegistryContext<'_>,
     entry: &JournalEntry,
@@ -87,7 +87,7 @@ async fn find_out(
         let reference = Reference::Tag { tag, known: None };
         match context.reader.manifest(&entry.repository, reference).await? {
             Resolved::Absent => {}
-            // It had taken the tag over when the run was cut off.
+            // The placeholder had replaced the tag when the run was cut off.
             Resolved::Found(found) if found.placeholder_tag() == Some(tag.as_str()) => {
                 if context.config.mode == Mode::Plan {
                     return Ok(None);
@@ -100,8 +100,8 @@ async fn find_out(
     Ok(Some(false))
 }
 
-/// Whether a manifest was not deleted. One that is there with none of the tags that it had was, and then
-/// somebody pushed it again; or else the tags have moved, and then an entry too many harms nobody.
+/// Whether a manifest was not deleted. If it exists without any of its tags, it was deleted and pushed again; or else
+/// its tags were moved, and then the additional entry does no harm.
 async fn is_still_there(context: RegistryContext<'_>, entry: &JournalEntry) -> Result<bool, registry::Error> {
     if !context.reader.has_manifest(&entry.repository, &entry.digest).await? {
         return Ok(false);

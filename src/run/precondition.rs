@@ -1,4 +1,4 @@
-//! What must hold before a collection begins, whoever wants it: by a schedule, after a run, at the end of a grace,
+//! What must hold before every collection, whether it begins by a schedule, after a run, at the end of a grace period
 //! or by hand.
 
 use std::fmt;
@@ -17,9 +17,9 @@ use crate::state::{self, State};
 pub enum Blocked {
     /// The mode of the configuration is `plan`, which changes nothing anywhere.
     PlanMode,
-    /// The grace of the youngest deletion ends then.
+    /// The grace period of the latest deletion, which ends at this moment.
     Grace(DateTime<Utc>),
-    /// So many deletions got no answer, and what became of them is not known.
+    /// This many deletions are unanswered: it is not known whether they were done.
     Unanswered(usize),
 }
 
@@ -36,24 +36,23 @@ impl fmt::Display for Blocked {
             }
             Self::Unanswered(deletions) => write!(
                 f,
-                "deletions whose answer was lost, and of which it is not known yet what became of them: {deletions}. See \
-                 whether the registry answers; `regsweep history` lists them, and each run and each collection asks \
-                 again"
+                "deletions without an answer: {deletions}. It is not known whether they were done. Check that the registry \
+                 answers: each run and each collection asks again; `regsweep history` lists them"
             ),
         }
     }
 }
 
-/// Whether the grace is heeded.
+/// Whether the grace period holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GraceMode {
-    /// It is.
+    /// No collection begins before it ends.
     Enforced,
-    /// Somebody said that it need not be.
+    /// An operator has overridden it.
     Overridden,
 }
 
-/// Why no collection may begin now; `None` if one may. The registry is asked about deletions that got no answer.
+/// Why no collection may begin now; `None` if one may. The registry is asked about unanswered deletions.
 pub async fn blocked(
     context: RegistryContext<'_>,
     state: &State,

@@ -1,5 +1,5 @@
-//! Whether a run could do its work: the registry is reached, shows what it has and deletes, and what collects for it is
-//! there. Nothing is changed by it.
+//! Preflight checks: whether the registry answers, shows its repositories and deletes, and whether its collection
+//! would work. They change nothing.
 
 use super::context::RegistryContext;
 use super::repositories::repositories;
@@ -8,24 +8,24 @@ use crate::model::RepositoryName;
 use crate::plan::Intent;
 use crate::registry::DeletionSupport;
 
-/// So many repositories are asked whether something could be deleted before it counts as not known.
+/// At most this many repositories are asked whether the registry deletes.
 const MAX_PROBED: usize = 5;
 
-/// What was looked at.
+/// What is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
-    /// Whether the registry answers, and lets us in.
+    /// Whether the registry answers and accepts the credentials.
     Reach,
-    /// Which repositories there are.
+    /// Which repositories the registry has.
     Repositories,
-    /// Whether it deletes.
+    /// Whether the registry deletes.
     Deletion,
-    /// Whether what collects is there, and the registry's store.
+    /// Whether the collection finds its runtime and the data of the registry.
     Collection,
 }
 
 impl Subject {
-    /// Its fixed word.
+    /// Its fixed identifier.
     pub fn name(self) -> &'static str {
         match self {
             Self::Reach => "reach",
@@ -36,19 +36,19 @@ impl Subject {
     }
 }
 
-/// What came of one look.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// What was looked at.
+    /// What was checked.
     pub subject: Subject,
-    /// Whether nothing stands in the way of it.
+    /// Whether the check succeeded.
     pub ok: bool,
     /// What was found, for people.
     pub text: String,
 }
 
 impl Check {
-    /// One that could not even begin.
+    /// A check that could not even begin.
     pub fn failed(subject: Subject, error: &anyhow::Error) -> Self {
         Self { subject, ok: false, text: format!("{error:#}") }
     }
@@ -61,8 +61,7 @@ impl Check {
     }
 }
 
-/// Looks at everything that a run and a collection need. What cannot be known without something that failed is not
-/// looked at.
+/// Checks everything that a run and a collection need. What depends on a check that failed is not checked.
 pub async fn check(context: RegistryContext<'_>, collector: Option<&Collector>) -> Vec<Check> {
     let mut checks = Vec::new();
     let reached = context.reader.ping().await.map(|()| format!("{} answers", context.registry.url));
@@ -86,7 +85,8 @@ pub async fn check(context: RegistryContext<'_>, collector: Option<&Collector>) 
     checks
 }
 
-/// Whether the registry deletes, by the first repository that tells: it is asked to delete what cannot exist.
+/// Whether the registry deletes, by the first repository that shows it: it is asked to delete a manifest that cannot
+/// exist.
 async fn deletes(context: RegistryContext<'_>, claimed: &[&RepositoryName]) -> Result<String, String> {
     let deleter = context.reader.deleter();
     let mut failed = None;

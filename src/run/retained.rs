@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use crate::model::{Digest, Snapshot};
 use crate::plan::{RepositoryPlan, Verdict};
 
-/// The manifests that plans keep, and everything they refer to.
+/// The manifests that plans keep, and everything that they refer to.
 ///
-/// Only the first 128 bits of each digest are held: a collision would stop a collection that could
-/// have gone on, and never the other way round.
+/// Only the first 128 bits of each digest are stored. A collision would only stop a collection that could have
+/// continued.
 #[derive(Debug, Default)]
 pub struct RetainedDigests(HashSet<u128>);
 

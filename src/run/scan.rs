@@ -1,7 +1,7 @@
-//! Reading one repository into a snapshot that is whole, or failing.
+//! Reads one repository into a complete snapshot, or fails.
 //!
-//! Each tag is one request. A manifest is read once, ever, and a configuration only where somebody will
-//! ask how old or how labelled its image is.
+//! Each tag costs one request. A manifest is read only once, and a configuration only if the age or the labels of its
+//! image are needed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,39 +16,39 @@ use crate::policy::Keep;
 use crate::registry::{Error, Reference, Resolved, TagList};
 use crate::report::listed;
 
-/// How much is to be read.
+/// How much of a repository is read.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Depth<'a> {
-    /// What judging by this policy needs.
+    /// What evaluating this policy needs.
     Claimed(&'a Intent),
-    /// All of it.
+    /// Everything.
     Everything,
 }
 
-/// What one look at a repository has read.
+/// What one scan of a repository has read.
 pub(super) struct Scanned {
     pub(super) snapshot: Snapshot,
-    /// Tagged manifests of which the registry only said that the tag has not changed. Distribution says so
-    /// (304) without looking for the manifest, which may be gone.
+    /// Tagged manifests of which the registry has only said that the tag has not changed. Distribution says so (304)
+    /// without checking that it has the manifest, which may be gone.
     pub(super) unconfirmed: BTreeSet<Digest>,
-    /// Tagged manifests that were asked for and are there.
+    /// Tagged manifests that the registry has confirmed to have.
     pub(super) confirmed: BTreeSet<Digest>,
 }
 
-/// Reads a repository. What is remembered of it is not read again, only which tag points where. What `doubts`
-/// says of a manifest that a tag led to before decides whether the registry is asked for it, too.
+/// Scans a repository. Manifests in the scan history are not read again, only which tag points where. The registry is
+/// also asked for a manifest of the scan history if `must_confirm` says so.
 pub(super) async fn scan(
     bounds: &mut Bounds<'_>,
     repository: &RepositoryName,
     depth: Depth<'_>,
     before: &ScanHistory,
-    doubts: impl Fn(&Digest) -> bool,
+    must_confirm: impl Fn(&Digest) -> bool,
 ) -> Result<Scanned, Error> {
     let context = bounds.context;
     let mut snapshot = Snapshot::empty(repository.clone());
     let mut unconfirmed = BTreeSet::new();
     let mut confirmed = BTreeSet::new();
-    // A repository that was only ever pushed to by digest has no list, and nothing to decide on.
+    // A repository that was only ever pushed to by digest has no list of tags, and nothing can expire there.
     let list: TagList = context.reader.tags(repository).await?.unwrap_or_default();
     bounds.list(&list)?;
     snapshot.dangling_tags.extend(list.invalid);
@@ -56,7 +56,7 @@ pub(super) async fn scan(
     let mut resolved = stream::iter(list.tags)
         .map(async |tag| {
             let known = before.tags.get(&tag).filter(|digest| before.manifests.contains_key(digest));
-            let resolved = match known.filter(|digest| doubts(digest)) {
+            let resolved = match known.filter(|digest| must_confirm(digest)) {
                 Some(known) => context.reader.confirm(repository, &tag, known).await?,
                 None => context.reader.manifest(repository, Reference::Tag { tag: &tag, known }).await?,
             };
@@ -73,7 +73,7 @@ pub(super) async fn scan(
                 found.insert(manifest.digest.clone(), Arc::from(manifest));
             }
             (Resolved::Unchanged, Some(digest)) => {
-                let answered = if doubts(digest) { &mut confirmed } else { &mut unconfirmed };
+                let answered = if must_confirm(digest) { &mut confirmed } else { &mut unconfirmed };
                 answered.insert(digest.clone());
                 snapshot.tags.insert(tag, digest.clone());
             }
@@ -84,28 +84,28 @@ pub(super) async fn scan(
     }
     drop(resolved);
     unconfirmed.retain(|digest| !found.contains_key(digest));
-    let sure = snapshot.tags.values().cloned().collect();
-    let mut doubtful: BTreeSet<Digest> = before.leftovers.clone();
+    let certain = snapshot.tags.values().cloned().collect();
+    let mut uncertain: BTreeSet<Digest> = before.leftovers.clone();
     match depth {
         Depth::Claimed(intent) if intent.policy().is_none_or(|policy| policy.untagged.is_none()) => {}
-        Depth::Claimed(_) | Depth::Everything => doubtful.extend(before.observations.keys().cloned()),
+        Depth::Claimed(_) | Depth::Everything => uncertain.extend(before.observations.keys().cloned()),
     }
-    complete(bounds, &mut snapshot, found, sure, doubtful, depth, before).await?;
+    complete(bounds, &mut snapshot, found, certain, uncertain, depth, before).await?;
     let emptied = snapshot.tags.is_empty() && !before.tags.is_empty();
     if emptied && !snapshot.manifests.is_empty() {
-        // Without its tags everything would seem to have none, and must not go for that.
+        // Without its tags every manifest would seem untagged, and must not be deleted for that.
         tracing::warn!(
             registry = %context.registry.name, %repository, tags = before.tags.len(),
             manifests = snapshot.manifests.len(),
-            "the repository has lost all its tags, and not by regsweep: what is left of it is left alone"
+            "the repository has lost all its tags, and not by regsweep: its remaining manifests are kept"
         );
         snapshot.manifests.clear();
     }
     Ok(Scanned { snapshot, unconfirmed, confirmed })
 }
 
-/// Asks the registry for each of these manifests, and makes dangling the tags of those that it does not have.
-/// Whether there was any.
+/// Asks the registry for each of these manifests. The tags of those that it does not have become dangling. Returns
+/// whether there were any.
 pub(super) async fn confirm(
     context: RegistryContext<'_>,
     snapshot: &mut Snapshot,
@@ -135,40 +135,40 @@ pub(super) async fn confirm(
     Ok(true)
 }
 
-/// Adds manifests that the registry has just named by other means than a tag.
+/// Adds manifests that the registry has named otherwise than by a tag.
 pub(super) async fn extend(
     bounds: &mut Bounds<'_>,
     snapshot: &mut Snapshot,
-    sure: Vec<Digest>,
+    certain: Vec<Digest>,
     depth: Depth<'_>,
     before: &ScanHistory,
 ) -> Result<(), Error> {
-    complete(bounds, snapshot, BTreeMap::new(), sure, BTreeSet::new(), depth, before).await
+    complete(bounds, snapshot, BTreeMap::new(), certain, BTreeSet::new(), depth, before).await
 }
 
-/// Adds what is remembered and still there, though no tag leads to it any more.
+/// Adds manifests of the scan history that the registry still has, although no tag leads to them any more.
 pub(super) async fn revisit(
     bounds: &mut Bounds<'_>,
     snapshot: &mut Snapshot,
     depth: Depth<'_>,
     before: &ScanHistory,
 ) -> Result<(), Error> {
-    let doubtful = before.observations.keys().cloned().collect();
-    complete(bounds, snapshot, BTreeMap::new(), Vec::new(), doubtful, depth, before).await
+    let uncertain = before.observations.keys().cloned().collect();
+    complete(bounds, snapshot, BTreeMap::new(), Vec::new(), uncertain, depth, before).await
 }
 
-/// Reads manifests until everything that something here points to is here or known to be absent, then
-/// the configurations that are needed.
+/// Reads manifests until everything that they point to was read or is known to be absent, then the configurations that
+/// are needed.
 ///
-/// What a tag or an index leads to is `sure` to be there, so it can be taken from memory. What only a
-/// signature or the memory itself speaks of is `doubtful`: the registry is asked for it, and in full,
-/// since a conditional request by digest is answered without looking.
+/// What a tag or an index leads to is `certain` to exist, so it can be taken from the scan history. What only a
+/// signature or the scan history refers to is `uncertain`: the registry is asked for it, without a condition, because
+/// a conditional request by digest is answered without checking that the manifest exists.
 async fn complete(
     bounds: &mut Bounds<'_>,
     snapshot: &mut Snapshot,
     mut found: BTreeMap<Digest, Arc<Manifest>>,
-    mut sure: Vec<Digest>,
-    mut doubtful: BTreeSet<Digest>,
+    mut certain: Vec<Digest>,
+    mut uncertain: BTreeSet<Digest>,
     depth: Depth<'_>,
     before: &ScanHistory,
 ) -> Result<(), Error> {
@@ -177,11 +177,11 @@ async fn complete(
     loop {
         bounds.deeper(&mut rounds)?;
         let mut missing = BTreeSet::new();
-        while let Some(digest) = sure.pop() {
+        while let Some(digest) = certain.pop() {
             if snapshot.manifests.contains_key(&digest) || snapshot.absent.contains(&digest) {
                 continue;
             }
-            // Remembered facts may have been learned at the price of a request.
+            // The scan history may know facts that cost a request.
             let manifest = match before.manifests.get(&digest) {
                 Some(known) => {
                     bounds.reach(known)?;
@@ -191,7 +191,7 @@ async fn complete(
             };
             match manifest {
                 Some(manifest) => {
-                    sure.extend(manifest.children.iter().cloned());
+                    certain.extend(manifest.children.iter().cloned());
                     snapshot.manifests.insert(digest, manifest);
                 }
                 None => {
@@ -200,9 +200,9 @@ async fn complete(
             }
         }
         if missing.is_empty() {
-            doubtful.extend(snapshot.tags.keys().filter_map(|tag| tag.subject()?.digest()));
-            doubtful.extend(snapshot.manifests.values().filter_map(|manifest| manifest.subject.clone()));
-            missing = std::mem::take(&mut doubtful);
+            uncertain.extend(snapshot.tags.keys().filter_map(|tag| tag.subject()?.digest()));
+            uncertain.extend(snapshot.manifests.values().filter_map(|manifest| manifest.subject.clone()));
+            missing = std::mem::take(&mut uncertain);
             missing.retain(|one| !snapshot.manifests.contains_key(one) && !snapshot.absent.contains(one));
         }
         if missing.is_empty() {
@@ -218,7 +218,7 @@ async fn complete(
             if let Resolved::Found(manifest) = resolved {
                 bounds.add(&manifest)?;
                 found.insert(digest.clone(), Arc::from(manifest));
-                sure.push(digest);
+                certain.push(digest);
             } else {
                 snapshot.absent.insert(digest);
             }
@@ -241,8 +241,7 @@ async fn complete(
     Ok(())
 }
 
-/// The manifests about which more must be known than what they need: those that could expire, with
-/// everything below them.
+/// The manifests whose age and labels are needed: those that could expire, with everything below them.
 fn needs_facts(snapshot: &Snapshot, depth: Depth<'_>) -> BTreeSet<Digest> {
     let Depth::Claimed(intent) = depth else { return snapshot.manifests.keys().cloned().collect() };
     let Some(policy) = intent.policy() else { return BTreeSet::new() };
@@ -252,8 +251,8 @@ fn needs_facts(snapshot: &Snapshot, depth: Depth<'_>) -> BTreeSet<Digest> {
             roots.remove(child);
         }
     }
-    // A tag that could expire counts for more than one that cannot, on the same manifest. A referrer can expire
-    // without any rule, once its subject is gone.
+    // On the same manifest, a tag that could expire counts more than one that cannot. A referrer can expire without
+    // any rule once its subject is gone.
     let mut could_expire = BTreeSet::new();
     for (tag, digest) in &snapshot.tags {
         match policy.decides(tag) {

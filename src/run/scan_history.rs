@@ -1,4 +1,4 @@
-//! What a scan remembers of repositories from one look to the next, read and kept beside other requests.
+//! The scan history of repositories, loaded and saved while other requests go on.
 
 use chrono::{DateTime, Utc};
 
@@ -8,18 +8,18 @@ use super::context::RegistryContext;
 use super::error::Error;
 use crate::model::{RepositoryName, ScanHistory};
 
-/// What is remembered of a repository.
+/// Loads the scan history of a repository, as far as it fits into its share of memory.
 pub(super) async fn load(bounds: &mut Bounds<'_>, repository: &RepositoryName) -> Result<ScanHistory, Error> {
     let context = bounds.context;
     let Some(state) = context.state else { return Ok(ScanHistory::default()) };
     let (state, registry, repository) = (state.clone(), context.registry.name.clone(), repository.clone());
-    let has_room = bounds.filling();
+    let has_room = bounds.fits();
     let before =
         run_blocking(move || state.load_scan_history_while(&registry, &repository, has_room)).await?;
-    Ok(bounds.loaded(before)?)
+    Ok(bounds.load(before)?)
 }
 
-/// Keeps what a look has found for the next one.
+/// Saves what a scan has found, for the next one.
 pub(super) async fn save(
     context: RegistryContext<'_>,
     repository: &RepositoryName,
@@ -32,13 +32,13 @@ pub(super) async fn save(
     Ok(run_blocking(move || state.save_scan_history(&registry, &repository, &before, &after, at)).await?)
 }
 
-/// Drops from the memory what has been gone for longer than the configuration wants anything remembered.
-/// A failure of that is no failure of the scan.
+/// Deletes observations of manifests that have been gone for longer than `history`. An error of that is logged and
+/// does not fail the scan.
 pub(super) async fn prune(context: RegistryContext<'_>) {
     let Some(state) = context.state else { return };
     let (state, registry) = (state.clone(), context.registry.name.clone());
     let until = (context.clock)() - context.config.history;
     if let Err(error) = run_blocking(move || state.prune_scan_history(&registry, until)).await {
-        tracing::warn!(registry = %context.registry.name, %error, "the memory cannot be tidied");
+        tracing::warn!(registry = %context.registry.name, %error, "the scan history cannot be pruned");
     }
 }

@@ -1,19 +1,19 @@
-//! Moments as people ask for them, on the command line and in addresses.
+//! Times as operators write them, on the command line and in addresses.
 
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, TimeZone as _, Utc};
 use chrono_tz::Tz;
 
-/// A day of a calendar, or a moment.
+/// A day or a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeArgument {
     /// From midnight to midnight in the time zone of the configuration.
     Day(NaiveDate),
-    /// RFC 3339, which has a zone of its own.
+    /// RFC 3339, with a time zone of its own.
     Moment(DateTime<Utc>),
 }
 
 impl TimeArgument {
-    /// Reads what was written; an error says what to write.
+    /// Parses a time; the error says what to write.
     pub fn parse(text: &str) -> Result<Self, String> {
         if let Ok(moment) = DateTime::parse_from_rfc3339(text) {
             return Ok(Self::Moment(moment.to_utc()));
@@ -45,7 +45,7 @@ impl TimeArgument {
     }
 }
 
-/// The first moment of a day. Where clocks go forward at midnight, that is later than 0:00.
+/// The first moment of a day, which is later than 0:00 where clocks go forward at midnight.
 fn midnight(day: NaiveDate, timezone: Tz) -> DateTime<Utc> {
     let start = day.and_time(NaiveTime::MIN);
     // No zone has ever skipped more than a day.
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_lasts_from_midnight_to_midnight_where_the_configuration_is() {
+    fn day_lasts_from_midnight_to_midnight_in_the_configured_time_zone() {
         check("2026-01-31", Tz::UTC, "2026-01-31 00:00:00", "2026-01-31 23:59:59.999999999");
         check("2026-01-31", BERLIN, "2026-01-30 23:00:00", "2026-01-31 22:59:59.999999999");
         // Clocks go forward and back.
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_is_itself_in_every_zone() {
+    fn moment_is_the_same_in_every_time_zone() {
         for text in ["2026-01-31T02:00:00+02:00", "2026-01-31T00:00:00Z"] {
             check(text, BERLIN, "2026-01-31 00:00:00", "2026-01-31 00:00:00");
         }

@@ -1,7 +1,7 @@
-//! Putting back what a run deleted, from the journal.
+//! Restores what a run deleted, from the journal.
 //!
-//! A manifest comes back only if everything it needs can still be served, and a tag only where nobody
-//! has pushed another manifest to it since. Children come before their indexes.
+//! A manifest is restored only if the registry still has everything that it needs, and a tag only if no other manifest
+//! was pushed to it meanwhile. Children are restored before their indexes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,8 +16,8 @@ use crate::registry::{self, RawManifest, Restore, Restorer, TagTarget, read_mani
 use crate::report::{Answer, JournalEntry, UndoOutcome, UndoneEntry, listed};
 use crate::state::{Filter, State};
 
-/// Undoes a run, or one image of it with what belongs to it. The result is in the order of work; it is
-/// empty if the run deleted nothing, or no such image, or all of it was put back before.
+/// Undoes a run, or the deletion of one image with its dependents. The result is in the order of work. It is empty if
+/// the run deleted nothing or no such image, or if everything was restored before.
 pub async fn undo(
     context: RegistryContext<'_>,
     state: &State,
@@ -30,7 +30,7 @@ pub async fn undo(
     let mut work = Work { context, state, clock, restorer, back: BTreeSet::new() };
     let mut open = selected(state, run, only)?;
     let mut undone = Vec::new();
-    // Children before indexes, subjects before referrers; what is left in a circle in any order.
+    // Children before indexes, subjects before referrers; a circle in any order.
     while !open.is_empty() {
         let waiting: BTreeSet<(RepositoryName, Digest)> = open.iter().map(Part::key).collect();
         let ready = open.iter().position(|part| {
@@ -43,11 +43,11 @@ pub async fn undo(
     Ok(undone)
 }
 
-/// One deletion with the manifest that it took.
+/// One deletion with the manifest that it deleted.
 struct Part {
     entry: JournalEntry,
     raw: RawManifest,
-    /// `None` if nobody can read it.
+    /// `None` if the manifest cannot be parsed.
     manifest: Option<Manifest>,
 }
 
@@ -62,7 +62,7 @@ impl Part {
         (self.entry.repository.clone(), self.entry.digest.clone())
     }
 
-    /// What must be there before it can come back.
+    /// What must exist before it can be restored.
     fn needs(&self) -> impl Iterator<Item = &Digest> {
         let own = &self.entry.digest;
         let manifest = self.manifest.iter();
@@ -77,7 +77,7 @@ impl Part {
             }
     }
 
-    /// Whether it is about one of these.
+    /// Whether it refers to one of these subjects.
     fn is_about(&self, subjects: &BTreeSet<(RepositoryName, Digest)>) -> bool {
         let here = |digest: &Digest| subjects.contains(&(self.entry.repository.clone(), digest.clone()));
         let by_field = self.manifest.as_ref().and_then(|manifest| manifest.subject.as_ref());
@@ -86,8 +86,8 @@ impl Part {
     }
 }
 
-/// What is to come back: what was asked for, the signatures that went with it, and everything below it,
-/// whichever run took that.
+/// What is to be restored: what was asked for, its signatures that were deleted with it, and everything below it,
+/// whichever run deleted that.
 fn selected(state: &State, run: i64, only: Option<&ImageTarget>) -> Result<Vec<Part>, Error> {
     let filter = Filter { run: Some(run), at_most: 1, ..Filter::default() };
     let mut others = Vec::new();
@@ -133,7 +133,7 @@ struct Work<'a> {
     state: &'a State,
     clock: &'a Clock,
     restorer: Restorer,
-    /// What has come back.
+    /// What this undo has restored.
     back: BTreeSet<(RepositoryName, Digest)>,
 }
 
@@ -149,7 +149,7 @@ impl Work<'_> {
             self.back.insert(part.key());
             tracing::info!(
                 registry = %part.entry.registry, repository = %part.entry.repository,
-                digest = %part.entry.digest, tags = %listed(&tags), moved = %listed(&moved), run = part.entry.run, "put a manifest back"
+                digest = %part.entry.digest, tags = %listed(&tags), moved = %listed(&moved), run = part.entry.run, "restored a manifest"
             );
         }
         Ok(UndoneEntry { entry: part.entry, outcome, tags_restored: tags, tags_moved: moved })
@@ -172,11 +172,11 @@ impl Work<'_> {
                 let why = error.to_string();
                 return if lost { Ok(UndoOutcome::Lost { why }) } else { Err(error) };
             }
-            // A registry whose cache was left stale by a collection says that it took a manifest, and then
-            // does not have it.
+            // A registry whose cache is stale after a collection accepts a manifest and then does not have it.
             let served = self.context.reader.raw_manifest(repository, digest).await?;
             if served.is_none_or(|served| served.body != part.raw.body) {
-                let why = "the registry took it and does not serve it: restart the registry and try again";
+                let why =
+                    "the registry accepted it and does not serve it: restart the registry and try again";
                 return Ok(UndoOutcome::Failed { why: why.to_owned() });
             }
         }
@@ -192,12 +192,12 @@ impl Work<'_> {
                 }
             }
         }
-        // Where only tags had gone, the manifest never was away.
+        // Where only tags were removed, the manifest was never deleted.
         let back = if part.entry.tag_only { placed } else { !there };
         Ok(if back { UndoOutcome::Restored } else { UndoOutcome::AlreadyPresent })
     }
 
-    /// What it needs and the registry no longer has.
+    /// What the manifest needs and the registry does not have; `None` if nothing is missing.
     async fn missing(&self, part: &Part) -> Result<Option<String>, registry::Error> {
         let repository = &part.entry.repository;
         let Some(manifest) = &part.manifest else {
@@ -221,7 +221,7 @@ impl Work<'_> {
     }
 }
 
-/// Layers that are kept outside every registry, as those of Windows are: no registry asks for them.
+/// Layers that are stored outside of registries, as those of Windows are: no registry requires them.
 fn elsewhere(body: &[u8]) -> BTreeSet<String> {
     #[derive(Deserialize)]
     struct Layers {

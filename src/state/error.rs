@@ -13,7 +13,7 @@ pub enum Error {
     /// The directory or a file in it cannot be used.
     #[error("the state in {0} cannot be used: {1}: check that `state_dir` exists and may be written to")]
     Directory(PathBuf, std::io::Error),
-    /// A command that only looks cannot read what is there.
+    /// A read-only command cannot read the state.
     #[error("the state in {0} cannot be read: {1}")]
     Unreadable(PathBuf, String),
     /// The file is from a later version.

@@ -1,4 +1,4 @@
-//! Whether a file can be the state, and where one goes that cannot.
+//! The file of the state: whether it can be used, and where an unusable one is moved.
 
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, lchown};
@@ -14,24 +14,24 @@ use super::schema;
 
 /// The name of the file in the directory.
 pub(super) const FILE: &str = "state.sqlite";
-/// The name of the file that the holder has locked.
+/// The name of the file that the process that holds the state has locked.
 pub(super) const LOCK: &str = "lock";
-/// How long to wait for somebody else who uses the file: nobody should, but for a look.
+/// How long to wait for another process that uses the file, which is rare and short.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-/// What follows from the loss of a state, for people.
-pub(super) const LOSS_NOTE: &str = "Nothing is deleted sooner for it: ages that only the state knew begin anew. What the old one \
-                    tells of deletions cannot be undone from the new one. If a registry was stopped for a \
-                    collection just then, look whether it runs";
+/// What the loss of a state means, for people.
+pub(super) const LOSS_NOTE: &str = "Nothing is deleted sooner for it: ages that only the state knew start again. Deletions in the old \
+                                    state cannot be undone from the new one. If a collection had stopped a registry \
+                                    then, check that it is running";
 
-/// The number of the user who may do everything.
+/// The user id of root.
 const ROOT: u32 = 0;
 
-/// What SQLite adds to the name of a database for the files beside it.
+/// The suffixes of the files that SQLite keeps beside a database.
 const BESIDE: [&str; 3] = ["", "-wal", "-shm"];
 
-/// Why this file cannot be used as a state: it is broken, or not ours. It is not changed.
+/// Why this file cannot be used as a state: it is damaged, or a database of another program. The file is not changed.
 ///
-/// A file of a later version is neither: the right version can use it.
+/// A file of a later version is neither: a later regsweep can use it.
 pub(super) fn unusable(path: &Path) -> Result<Option<String>, Error> {
     if !path.exists() {
         return Ok(None);
@@ -42,8 +42,8 @@ pub(super) fn unusable(path: &Path) -> Result<Option<String>, Error> {
     }
 }
 
-/// Gives what root has made to the user to whom the directory belongs, which is the service's. Without it, the
-/// service could not write a state that a command of root's has begun.
+/// Gives files that root has created to the owner of the directory. Without that, the service could not write a state
+/// that a command of root has created.
 pub(super) fn leave_to_owner(directory: &Path) -> io::Result<()> {
     let owner = std::fs::metadata(directory)?;
     if !geteuid().is_root() || owner.uid() == ROOT {
@@ -53,7 +53,7 @@ pub(super) fn leave_to_owner(directory: &Path) -> io::Result<()> {
         let entry = entry?;
         let name = entry.file_name();
         let is_ours = name.to_str().is_some_and(|name| name == LOCK || name.starts_with(FILE));
-        // Not where a link leads.
+        // Not the target of a link.
         if is_ours && entry.metadata().is_ok_and(|found| found.uid() == ROOT && found.is_file()) {
             lchown(entry.path(), Some(owner.uid()), Some(owner.gid()))?;
         }
@@ -61,7 +61,7 @@ pub(super) fn leave_to_owner(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether there is nothing in this file, or no such file.
+/// Whether the file is empty or does not exist.
 pub(super) fn is_empty(path: &Path) -> bool {
     match std::fs::metadata(path) {
         Ok(found) => found.len() == 0,
@@ -73,7 +73,7 @@ fn examine(path: &Path) -> Result<Option<String>, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    // What is set aside is to be found as it was, with its log.
+    // A file that is set aside must be kept as it was, with its log.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     if !schema::is_ours(&connection, path)? {
         return Ok(Some("it is a database of something else".to_owned()));
@@ -81,13 +81,13 @@ fn examine(path: &Path) -> Result<Option<String>, Error> {
     Ok(damage(&connection)?)
 }
 
-/// What is broken in a file, if anything is.
+/// What is damaged in a file; `None` if nothing is.
 pub(super) fn damage(connection: &Connection) -> Result<Option<String>, rusqlite::Error> {
     let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     Ok((found != "ok").then_some(found))
 }
 
-/// Whether this says that a file is broken, or no database.
+/// Whether this error means that a file is damaged, or no database.
 pub(super) fn is_broken(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
@@ -100,7 +100,7 @@ pub(super) fn is_unwritable(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// Renames the file, and what SQLite keeps beside it, to the first free name.
+/// Renames the file, and the files that SQLite keeps beside it, to the first free name.
 pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
     let beside = |base: &Path, suffix: &str| {
         let mut name = base.as_os_str().to_owned();
@@ -108,16 +108,16 @@ pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
         PathBuf::from(name)
     };
     let free = |base: &PathBuf| BESIDE.iter().all(|suffix| beside(base, suffix).symlink_metadata().is_err());
-    let aside = (1_u32..)
+    let renamed = (1_u32..)
         .map(|number| beside(path, &format!(".set-aside-{number}")))
         .find(free)
         .ok_or(io::ErrorKind::AlreadyExists)?;
-    // The database goes first: without its log it could pass for a whole one, with less in it.
+    // The database first: without its log it would look complete, with less in it.
     for suffix in BESIDE {
-        match std::fs::rename(beside(path, suffix), beside(&aside, suffix)) {
+        match std::fs::rename(beside(path, suffix), beside(&renamed, suffix)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }
-    Ok(aside)
+    Ok(renamed)
 }

@@ -1,4 +1,4 @@
-//! Looking back: what runs did, entry by entry, until it is too old to be kept.
+//! Past runs and their deletions, until they are older than `history`.
 
 use chrono::{DateTime, Utc};
 use rusqlite::{OptionalExtension as _, Params, params};
@@ -10,7 +10,7 @@ use super::{registry_names, runs};
 use crate::model::{Digest, RepositoryName};
 use crate::report::{JournalEntry, RecordedRun, RunRecord};
 
-/// Which runs are wanted. The default wants all.
+/// Selects past runs. The default selects all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter {
     /// Only this run.
@@ -21,7 +21,7 @@ pub struct Filter {
     pub since: Option<DateTime<Utc>>,
     /// Only runs that began then or earlier.
     pub until: Option<DateTime<Utc>>,
-    /// Only that many, the youngest.
+    /// At most this many, the latest.
     pub at_most: u32,
 }
 
@@ -32,7 +32,7 @@ impl Default for Filter {
 }
 
 impl State {
-    /// Runs, youngest first, each with its deletions in the order in which they went.
+    /// Past runs, the latest first, each with its deletions in order.
     pub fn history(&self, filter: &Filter) -> Result<Vec<RecordedRun>, Error> {
         let Filter { run, registry, since, until, at_most } = filter;
         let registry = registry.as_deref().map(|registry| self.key(registry));
@@ -54,18 +54,18 @@ impl State {
         Ok(self.select_runs("id = ?1", [id])?.pop())
     }
 
-    /// The number of the run of a registry that began at this moment, if it is noted.
+    /// The number of the run of a registry that began at this moment, if it is recorded.
     pub fn run_that_began(&self, registry: &str, at: DateTime<Utc>) -> Result<Option<i64>, Error> {
         let which = "registry = ?1 AND started = ?2 ORDER BY id DESC LIMIT 1";
         Ok(self.select_runs(which, params![self.key(registry), at])?.pop().map(|run| run.id))
     }
 
-    /// Deletions of which nobody knows whether they happened.
+    /// Deletions of which it is not known whether they were done.
     pub fn unanswered(&self, registry: &str) -> Result<Vec<JournalEntry>, Error> {
         self.select("registry = ?1 AND answer = 'sent' ORDER BY id", [self.key(registry)])
     }
 
-    /// The last time that we deleted this manifest, unless it was put back since.
+    /// The latest deletion of this manifest, unless it was restored since.
     pub fn last_entry(
         &self,
         registry: &str,
@@ -80,15 +80,15 @@ impl State {
         Ok(found.into_iter().next())
     }
 
-    /// The media type and the bytes of what went.
+    /// The media type and the bytes of a deleted manifest.
     pub fn entry_body(&self, entry: i64) -> Result<Option<(String, Vec<u8>)>, Error> {
         let connection = self.durable();
         let mut select = connection.prepare_cached("SELECT media_type, bytes FROM body WHERE entry = ?1")?;
         Ok(select.query_row([entry], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
     }
 
-    /// Drops what is older than this from the journal and from what is known of runs, collections and plans. A
-    /// deletion of which nobody knows whether it happened is never too old.
+    /// Deletes journal entries, runs, collections and plans that are older than this. An unanswered deletion is never
+    /// too old.
     pub fn prune(&self, older_than: DateTime<Utc>) -> Result<(), Error> {
         if !self.is_writable() {
             return Ok(());
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_old_goes_but_for_what_is_unanswered() {
+    fn prune_deletes_old_entries_except_unanswered_ones() {
         let (_directory, state) = open();
         let old = state.begin_run("main", at(0)).unwrap();
         let open = state.begin_run("main", at(1)).unwrap();
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_pruned_gives_its_room_back() {
+    fn prune_frees_disk_space() {
         let (_directory, state) = open();
         let run = state.begin_run("main", at(0)).unwrap();
         for number in 0..20 {

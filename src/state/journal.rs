@@ -1,5 +1,5 @@
-//! What is deleted: noted before the deletion is sent, with all that it takes to put it back, and again
-//! when it is known what became of it.
+//! The journal: each deletion is recorded before it is sent, with everything that restores it, and again when its
+//! answer is known.
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -12,20 +12,20 @@ use super::{leftovers, scan_history};
 use crate::model::{Digest, Kind, RepositoryName, Tag};
 use crate::report::{Answer, JournalEntry};
 
-/// Something that is about to be deleted.
+/// A deletion that is about to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewJournalEntry {
-    /// Where it is.
+    /// The repository.
     pub repository: RepositoryName,
-    /// What goes.
+    /// The manifest.
     pub digest: Digest,
-    /// The tags that go with it, or without it.
+    /// The tags that are deleted with the manifest, or without it.
     pub tags: Vec<Tag>,
-    /// Whether only these tags go, and the manifest stays.
+    /// Whether only these tags are removed and the manifest is kept.
     pub tag_only: bool,
     /// What the manifest is.
     pub kind: Kind,
-    /// The type under which its bytes can be put back.
+    /// The media type with which its bytes can be pushed again.
     pub media_type: String,
     /// The bytes of the manifest.
     pub body: Vec<u8>,
@@ -33,11 +33,11 @@ pub struct NewJournalEntry {
     pub policy: String,
     /// The rules that expired its tags.
     pub rules: Vec<String>,
-    /// Why it goes, for people.
+    /// Why it is deleted, for people.
     pub reasons: Vec<String>,
     /// What a collection is expected to free for it.
     pub bytes: u64,
-    /// What goes after it: its children and referrers.
+    /// Its children and referrers that are deleted after it.
     pub dependents: Vec<Digest>,
 }
 
@@ -46,8 +46,7 @@ pub(super) const COLUMNS: &str = "id, run, registry, repository, digest, tags, t
                                   reasons, bytes, at, answer, restored, collected";
 
 impl State {
-    /// Notes what is about to be deleted. When this returns it is on the disk, and the deletion may be
-    /// sent.
+    /// Records a deletion. When this returns, the entry is on the disk and the deletion may be sent.
     pub fn record_intent(
         &self,
         run: i64,
@@ -94,7 +93,7 @@ impl State {
         })
     }
 
-    /// Notes that something is gone because of us. Said twice, it counts once.
+    /// Records that the deletion was done by this run. It counts once, however often it is recorded.
     pub fn record_deleted(&self, entry: i64) -> Result<(), Error> {
         self.durably(|connection| {
             let Some(gone) = set_answer(connection, entry, "deleted")? else { return Ok(()) };
@@ -105,7 +104,7 @@ impl State {
             if !gone.tag_only {
                 add(connection, TotalKind::DeletedManifests, &gone.registry, &gone.policy, 1)?;
             }
-            // What a collection has swept already waits for none.
+            // A collection has swept it already, so there is nothing to reclaim.
             if !gone.tag_only && !gone.collected {
                 add(connection, TotalKind::Reclaimable, &gone.registry, "", gone.bytes)?;
             }
@@ -113,20 +112,20 @@ impl State {
         })
     }
 
-    /// Notes that somebody else had deleted it. It was not ours to count; what belonged to it is still
-    /// there and goes after it all the same.
+    /// Records that another client had deleted it. That is not counted. Its dependents still exist and are deleted all
+    /// the same.
     pub fn record_already_gone(&self, entry: i64) -> Result<(), Error> {
         self.durably(|connection| set_answer(connection, entry, "gone").map(drop))
     }
 
-    /// Notes that it was not deleted.
+    /// Removes the entry of a deletion that was not done.
     pub fn discard(&self, entry: i64) -> Result<(), Error> {
         self.durably(|connection| {
             connection.execute("DELETE FROM entry WHERE id = ?1 AND answer = 'sent'", [entry]).map(drop)
         })
     }
 
-    /// Notes that an undo put it back, with these tags.
+    /// Records that an undo has restored it, with these tags.
     pub fn record_restored(&self, entry: i64, tags: &[Tag], at: DateTime<Utc>) -> Result<(), Error> {
         self.durably(|connection| {
             let sql = format!("SELECT {COLUMNS}, noticed FROM entry WHERE id = ?1 AND answer <> 'gone'");
@@ -149,7 +148,7 @@ impl State {
         })
     }
 
-    /// When the youngest manifest went that no collection has swept yet, and that may be gone.
+    /// When the latest manifest was deleted, or may have been, that no collection has swept yet.
     pub fn youngest_waiting(&self, registry: &str) -> Result<Option<DateTime<Utc>>, Error> {
         let connection = self.durable();
         let mut select = connection.prepare_cached(
@@ -160,7 +159,7 @@ impl State {
     }
 }
 
-/// What is counted of something that is gone.
+/// The facts of a deletion that are counted.
 struct Gone {
     run: i64,
     registry: String,
@@ -171,7 +170,7 @@ struct Gone {
     collected: bool,
 }
 
-/// Gives an entry its fate if it has none yet, and takes what is gone out of the memory.
+/// Records the answer of an entry that has none yet, and removes what was deleted from the scan history.
 fn set_answer(connection: &Connection, entry: i64, answer: &str) -> Result<Option<Gone>, rusqlite::Error> {
     let mut update = connection.prepare_cached(
         "UPDATE entry SET answer = ?2 WHERE id = ?1 AND answer = 'sent'
@@ -201,7 +200,7 @@ fn set_answer(connection: &Connection, entry: i64, answer: &str) -> Result<Optio
     Ok(Some(gone))
 }
 
-/// Reads an entry; `None` if it cannot be understood.
+/// Reads an entry; `None` if it cannot be parsed.
 pub(super) fn entry(row: &Row<'_>) -> Result<Option<JournalEntry>, rusqlite::Error> {
     let kind: String = row.get(7)?;
     let answer: String = row.get(13)?;
@@ -235,7 +234,7 @@ fn words(row: &Row<'_>, column: usize) -> Option<Vec<String>> {
     serde_json::from_str(row.get_ref(column).ok()?.as_str().ok()?).ok()
 }
 
-/// Notes that a collection has swept what all deletions of a registry left.
+/// Records that a collection has swept what all deletions of a registry left.
 pub(super) fn collected(
     connection: &Connection,
     registry: &str,
@@ -260,7 +259,7 @@ mod tests {
 
     /// Two images, of which `a` has the tags v1 and v2, and `b` v3.
     fn seen(state: &State) -> ScanHistory {
-        let mut memory = ScanHistory { first_scan: FirstScan::At(at(0)), ..ScanHistory::default() };
+        let mut history = ScanHistory { first_scan: FirstScan::At(at(0)), ..ScanHistory::default() };
         for (word, text) in [("v1", "a"), ("v2", "a"), ("v3", "b")] {
             let digest = digest(text);
             let manifest = Manifest {
@@ -272,14 +271,14 @@ mod tests {
                 blobs: Vec::new(),
                 facts: Facts::none(),
             };
-            memory.tags.insert(tag(word), digest.clone());
-            memory.manifests.insert(digest.clone(), Arc::new(manifest));
-            memory
+            history.tags.insert(tag(word), digest.clone());
+            history.manifests.insert(digest.clone(), Arc::new(manifest));
+            history
                 .observations
                 .insert(digest, Observation { noticed: at(3), untagged_since: None, restored: None });
         }
-        state.save_scan_history("main", &name(), &ScanHistory::default(), &memory, at(4)).unwrap();
-        memory
+        state.save_scan_history("main", &name(), &ScanHistory::default(), &history, at(4)).unwrap();
+        history
     }
 
     fn collect(state: &State, outcome: CollectionOutcome, moment: i64) {
@@ -317,10 +316,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_about_to_go_is_known_after_a_kill() {
+    fn intent_is_recorded_before_the_deletion() {
         let (directory, state) = open();
         let run = state.begin_run("main", at(0)).unwrap();
-        let memory = seen(&state);
+        let history = seen(&state);
         let id = state.record_intent(run, "main", &dependents(), at(9)).unwrap();
         drop(state);
         let state = State::open(directory.path()).unwrap();
@@ -349,7 +348,7 @@ mod tests {
             (media_type.as_str(), body.as_slice()),
             ("application/vnd.oci.image.manifest.v1+json", &b"a"[..])
         );
-        assert_eq!(load_history(&state), memory);
+        assert_eq!(load_history(&state), history);
         assert_eq!(state.totals().unwrap(), []);
         assert_eq!(state.youngest_waiting("main").unwrap(), Some(at(9)));
         state.record_deleted(id).unwrap();
@@ -357,10 +356,10 @@ mod tests {
     }
 
     #[test]
-    fn what_departed_counts_once_and_is_not_remembered() {
+    fn deletion_counts_once_and_leaves_the_scan_history() {
         let (_directory, state) = open();
         let run = state.begin_run("main", at(0)).unwrap();
-        let memory = seen(&state);
+        let history = seen(&state);
         let entry = state.record_intent(run, "main", &dependents(), at(9)).unwrap();
         for _ in 0..2 {
             state.record_deleted(entry).unwrap();
@@ -374,7 +373,7 @@ mod tests {
             assert_eq!(state.reclaimable("main").unwrap(), 100);
         }
         assert_eq!(state.unanswered("main").unwrap(), []);
-        let mut expected = memory;
+        let mut expected = history;
         expected.tags.retain(|tag, _| tag.as_str() == "v3");
         expected.manifests.remove(&digest("a"));
         expected.observations.remove(&digest("a"));
@@ -392,7 +391,7 @@ mod tests {
         let (_directory, state) = open();
         let run = state.begin_run("main", at(0)).unwrap();
         let mut expected = seen(&state);
-        // v3 has moved to another manifest in the meantime.
+        // v3 was moved to another manifest meanwhile.
         let tag_only = NewJournalEntry { tag_only: true, ..new_entry("a", &["v1", "v3"], 100) };
         let entry = state.record_intent(run, "main", &tag_only, at(9)).unwrap();
         state.record_deleted(entry).unwrap();
@@ -414,23 +413,23 @@ mod tests {
     }
 
     #[test]
-    fn what_stayed_was_never_there() {
+    fn discarded_entry_leaves_nothing() {
         let (_directory, state) = open();
         let run = state.begin_run("main", at(0)).unwrap();
-        let memory = seen(&state);
+        let history = seen(&state);
         let entry = state.record_intent(run, "main", &dependents(), at(9)).unwrap();
         state.discard(entry).unwrap();
         state.discard(entry).unwrap();
         state.record_deleted(entry).unwrap();
         assert_eq!(find(&state, entry), None);
         assert_eq!(state.entry_body(entry).unwrap(), None);
-        assert_eq!(load_history(&state), memory);
+        assert_eq!(load_history(&state), history);
         assert_eq!(state.totals().unwrap(), []);
         assert_eq!(state.youngest_waiting("main").unwrap(), None);
     }
 
     #[test]
-    fn what_somebody_else_deleted_leaves_only_its_dependents() {
+    fn deletion_by_another_client_leaves_only_its_dependents() {
         let (_directory, state) = open();
         let run = state.begin_run("main", at(0)).unwrap();
         seen(&state);
@@ -450,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_undo_puts_back_is_as_old_as_it_was() {
+    fn restored_manifest_is_as_old_as_before() {
         let (_directory, state) = open();
         let run = state.begin_run("main", at(0)).unwrap();
         let mut expected = seen(&state);
@@ -471,14 +470,14 @@ mod tests {
         expected.observations.remove(&digest("b"));
         expected.observations.get_mut(&digest("a")).unwrap().restored = Some(at(12));
         assert_eq!(load_history(&state), expected);
-        // It can go again, and come back again.
+        // It can be deleted and restored again.
         let again = state.record_intent(run, "main", &new_entry("a", &["v1"], 100), at(20)).unwrap();
         state.record_deleted(again).unwrap();
         assert_eq!(state.last_entry("main", &name(), &digest("a")).unwrap().unwrap().id, again);
     }
 
     #[test]
-    fn what_was_never_looked_at_can_be_put_back() {
+    fn restored_manifest_needs_no_scan_history() {
         let (_directory, state) = open();
         let run = state.begin_run("main", at(0)).unwrap();
         let entry = state.record_intent(run, "main", &new_entry("a", &["v1"], 5), at(9)).unwrap();
@@ -494,7 +493,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_noticed_again_since_stays_as_young() {
+    fn restored_manifest_that_was_observed_again_stays_as_young() {
         let (_directory, state) = open();
         let run = state.begin_run("main", at(0)).unwrap();
         seen(&state);
@@ -513,7 +512,7 @@ mod tests {
     }
 
     #[test]
-    fn a_collection_that_succeeds_takes_all_that_waits() {
+    fn successful_collection_marks_all_waiting_deletions() {
         let (_directory, state) = open();
         let run = state.begin_run("main", at(0)).unwrap();
         let gone = state.record_intent(run, "main", &new_entry("a", &[], 5), at(9)).unwrap();
@@ -527,7 +526,7 @@ mod tests {
         assert_eq!(state.youngest_waiting("main").unwrap(), None);
         assert_eq!(state.youngest_waiting("other").unwrap(), Some(at(11)));
         assert_eq!(find(&state, gone).unwrap().collected, Some(at(30)));
-        // It was gone when the collection came, so there is nothing left to reclaim.
+        // It was deleted before the collection, so there is nothing left to reclaim.
         state.record_deleted(sent).unwrap();
         assert_eq!(state.reclaimable("main").unwrap(), 0);
         assert_eq!(total(&state, TotalKind::DeletedManifests), 2);
@@ -539,7 +538,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_needs_its_run() {
+    fn entry_needs_its_run() {
         let (_directory, state) = open();
         assert!(state.record_intent(7, "main", &new_entry("a", &[], 5), at(9)).is_err());
     }

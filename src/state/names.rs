@@ -6,29 +6,30 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::Connection;
 
-/// What the registries of a configuration are called in the tables.
+/// The names of the registries of a configuration.
 #[derive(Debug, Clone, Default)]
 pub(super) struct RegistryNames {
     pub(super) keys: BTreeMap<String, String>,
     pub(super) names: BTreeMap<String, String>,
-    /// The keys of what the configuration has.
+    /// The keys of all configured registries.
     pub(super) configured: BTreeSet<String>,
-    /// Of those the ones that are noted nowhere yet, with their addresses: somebody who only looks came first.
+    /// The keys that are not recorded yet, with their addresses: a read-only command came before the first run.
     pub(super) unnoted: BTreeMap<String, String>,
 }
 
 impl RegistryNames {
-    /// What the tables have for this name. It is the name itself as long as no configuration says otherwise.
+    /// The key of this name. It is the name itself unless a configuration says otherwise.
     pub(super) fn key<'a>(&'a self, name: &'a str) -> &'a str {
         self.keys.get(name).map_or(name, String::as_str)
     }
 
-    /// What people call what the tables have.
+    /// The present name of this key.
     pub(super) fn name(&self, key: String) -> String {
         self.names.get(&key).cloned().unwrap_or(key)
     }
 
-    /// Notes whose key this is, before something is remembered under it: else nobody would know it again.
+    /// Records the registry of this key before anything else is stored under it. Otherwise the registry could not be
+    /// recognized later.
     pub(super) fn note(&self, connection: &Connection, key: &str) -> Result<(), rusqlite::Error> {
         let Some(address) = self.unnoted.get(key) else { return Ok(()) };
         let name = self.names.get(key).map_or(key, String::as_str);

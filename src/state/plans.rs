@@ -1,4 +1,4 @@
-//! The latest plan of each registry and what came of it, so that a restart does not lose sight of it.
+//! The latest plan of each registry and what was done of it, for the page after a restart.
 
 use rusqlite::{OptionalExtension as _, params};
 
@@ -8,7 +8,7 @@ use super::store::State;
 use crate::report::{CompletedDeletions, PlanDocument, RunSummary};
 
 impl State {
-    /// Keeps the latest plan of a registry in place of the one before. `run` is the one that made it, if any did.
+    /// Stores the latest plan of a registry in place of the one before. `run` is the run that made it, if one did.
     pub fn store_plan(&self, run: Option<i64>, plan: &PlanDocument) -> Result<(), Error> {
         let document = json(plan);
         let registry = self.key(&plan.registry);
@@ -22,7 +22,7 @@ impl State {
         })
     }
 
-    /// The latest plan of a registry, with what is gone of it by now; `None` if there is none that can be read.
+    /// The latest plan of a registry, with what was deleted of it; `None` if there is none that can be read.
     pub fn last_plan(&self, registry: &str) -> Result<Option<PlanDocument>, Error> {
         let found = {
             let connection = self.durable();
@@ -33,7 +33,7 @@ impl State {
         };
         let Some((run, document)): Option<(Option<i64>, String)> = found else { return Ok(None) };
         let Ok(mut plan) = serde_json::from_str::<PlanDocument>(&document) else { return Ok(None) };
-        // It may have had another name.
+        // The registry may have had another name then.
         registry.clone_into(&mut plan.registry);
         if let Some(run) = run {
             plan.applied = self.run_summary(run)?.is_some_and(|summary| summary.applied);
@@ -42,7 +42,7 @@ impl State {
         Ok(Some(plan))
     }
 
-    /// What a run has deleted or found gone, and nobody has put back.
+    /// What a run has deleted or found deleted, and no undo has restored.
     fn gone_in(&self, run: i64) -> Result<CompletedDeletions, Error> {
         let mut gone = CompletedDeletions::default();
         for entry in self.select("run = ?1 AND answer <> 'sent' AND restored IS NULL", [run])? {
@@ -56,7 +56,7 @@ impl State {
         Ok(gone)
     }
 
-    /// Notes what a run came to, beyond what it deleted.
+    /// Records the summary of a run.
     pub fn summarize_run(&self, run: i64, summary: &RunSummary) -> Result<(), Error> {
         let summary = json(summary);
         self.durably(|connection| {
@@ -64,7 +64,7 @@ impl State {
         })
     }
 
-    /// What the last run of a registry came to that could read it.
+    /// The summary of the latest run that could read the registry.
     pub fn last_summary(&self, registry: &str) -> Result<Option<RunSummary>, Error> {
         let connection = self.durable();
         let mut select = connection.prepare_cached(
@@ -74,7 +74,7 @@ impl State {
         Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
-    /// What a run came to; `None` if it did nothing, was cut off, or is of a version that did not note it.
+    /// The summary of a run; `None` if it did nothing, was cut off, or is of a version that recorded none.
     pub fn run_summary(&self, run: i64) -> Result<Option<RunSummary>, Error> {
         let connection = self.durable();
         let mut select = connection.prepare_cached("SELECT summary FROM run WHERE id = ?1")?;
@@ -91,7 +91,7 @@ mod tests {
     use crate::state::test_support::{at, digest, new_entry, open};
 
     #[test]
-    fn a_plan_is_kept_with_what_its_run_has_made_of_it() {
+    fn last_plan_includes_what_its_run_has_done() {
         let (directory, state) = open();
         assert_eq!(state.last_plan("main").unwrap(), None);
         let plan =
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_put_back_or_never_answered_is_not_gone() {
+    fn completed_deletions_exclude_restored_and_unanswered_ones() {
         let (_directory, state) = open();
         let run = state.begin_run("main", at(0)).unwrap();
         let put = |text: &str, tag_only| {

@@ -1,9 +1,7 @@
-//! The state as a command sees it that only looks: it makes no file and no directory, waits for nobody, and
-//! is in nobody's way.
+//! The state for read-only commands: they create no file and no directory, wait for no process and block none.
 //!
-//! SQLite makes files beside a database in WAL mode even for who only reads, and leaves them there. So
-//! only who owns the state opens it where it is; all others read beside its holder with what the holder has made, or
-//! read a copy.
+//! In WAL mode SQLite creates files beside a database even to read it, and leaves them there. So only the owner of the
+//! state opens it in place. Others read with the files of the process that holds it, or read a copy.
 
 use std::fs::{File, Metadata, TryLockError};
 use std::io::{self, ErrorKind};
@@ -21,22 +19,22 @@ use super::file::{self, BUSY_TIMEOUT, FILE, LOCK, LOSS_NOTE};
 use super::schema;
 use super::store::State;
 
-/// How often to look whether a process that holds the lock has its file, and how long to wait in between.
+/// How often to check whether a process that holds the lock has created its file, and the pause in between.
 const MAX_ATTEMPTS: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The way out where one may not look.
+/// What to do if the state may not be read.
 const RUN_AS_OWNER: &str = ": run this as the user to whom it belongs, which is the service's";
 
 impl State {
-    /// Opens the state for a command that only looks. Who owns the file may write into it what was seen, unless
-    /// another process holds the state; everybody else has a view that cannot be written to. `None` if there
-    /// is no state and never was one. One that is lost is a view that knows of the loss, as the next run will.
+    /// Opens the state for a read-only command. The owner of the file may save what a scan has found, unless another
+    /// process holds the state; for others nothing is written. `None` if there is no state and never was one. A state
+    /// that is lost is an empty view that reports the loss, as the next run will.
     pub fn open_to_read(directory: &Path) -> Result<Option<Self>, Error> {
         let mut attempts = 1;
         loop {
             match open_once(directory) {
-                // The lock may be taken and the file not yet made, or the other way round at the end.
+                // The lock may be held before the file is created, or still held after it is gone.
                 Err(Error::Unreadable(..)) if attempts < MAX_ATTEMPTS && is_held(directory) => {
                     std::thread::sleep(PAUSE)
                 }
@@ -47,7 +45,7 @@ impl State {
     }
 }
 
-/// One attempt.
+/// One attempt to open it.
 fn open_once(directory: &Path) -> Result<Option<State>, Error> {
     let path = directory.join(FILE);
     let lock = match File::open(directory.join(LOCK)) {
@@ -67,7 +65,7 @@ fn open_once(directory: &Path) -> Result<Option<State>, Error> {
     };
     match (found, lock) {
         (Some(found), lock) => not_held(directory, &path, &found, lock).map(Some),
-        // Where a lock is, there was a state.
+        // A lock without a state means that the state was lost.
         (None, Some(_)) => lost(&path, "it is gone from where it was").map(Some),
         (None, None) => Ok(None),
     }
@@ -78,13 +76,13 @@ fn is_held(directory: &Path) -> bool {
     lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
-/// The state that nobody holds, nor begins to as long as `lock` is open.
+/// Opens a state that no process holds, nor can hold while `lock` is open.
 fn not_held(directory: &Path, path: &Path, found: &Metadata, lock: Option<File>) -> Result<State, Error> {
     if found.uid() == geteuid().as_raw() {
         match file::unusable(path) {
             Ok(Some(why)) => return lost(path, &why),
-            // The lock is only held until it is open: a run may begin while somebody looks. Both may write
-            // what they have seen.
+            // The lock is only held until the file is open: a run may begin meanwhile. Both may save what they have
+            // found.
             Ok(None) => match State::begin(directory, None, lock.is_some()) {
                 Ok(state) if state.is_writable() => return Ok(state),
                 Err(error @ Error::TooNew(..)) => return Err(error),
@@ -101,20 +99,20 @@ fn not_held(directory: &Path, path: &Path, found: &Metadata, lock: Option<File>)
     }
 }
 
-/// The state of another process.
+/// Opens the state of another process.
 fn held(directory: &Path, path: &Path) -> Result<State, Error> {
     let live = "mode=ro&readonly_shm=1";
-    let look = || {
+    let open_view = || {
         let connection = open(path, live)?;
         if schema::is_present(&connection)? { State::view(connection, None) } else { copied(path, live) }
     };
-    look().map_err(|error| match error {
+    open_view().map_err(|error| match error {
         Error::Sqlite(error) => foreign(directory, &error),
         error => error,
     })
 }
 
-/// How to open a file that nobody writes to. Without a log it is whole as it is, and SQLite needs no files beside it.
+/// How to open a file that no process writes. Without a log it is complete, and SQLite needs no files beside it.
 fn quiet(path: &Path) -> &'static str {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
@@ -122,7 +120,7 @@ fn quiet(path: &Path) -> &'static str {
     if has_log { "mode=ro&readonly_shm=1" } else { "immutable=1" }
 }
 
-/// A copy of the file as it is now, in a file without a name, which is brought to the present version.
+/// A copy of the file in a file without a name, migrated to the present version.
 fn copied(path: &Path, how: &str) -> Result<State, Error> {
     let mut copy = Connection::open("")?;
     Backup::new(&open(path, how)?, &mut copy)?.step(-1)?;
@@ -136,7 +134,7 @@ fn copied(path: &Path, how: &str) -> Result<State, Error> {
     State::view(copy, None)
 }
 
-/// What the next run begins with, seen before.
+/// The empty state with which the next run will begin.
 fn lost(path: &Path, why: &str) -> Result<State, Error> {
     let empty = Connection::open("")?;
     schema::prepare(&empty, path, true)?;

@@ -1,5 +1,4 @@
-//! What a collection must not forget if it is killed: that it stopped the registry, and what it was
-//! about to sweep.
+//! What must survive if a collection is killed: that it stopped the registry, and what it was about to sweep.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,14 +11,14 @@ use super::sql::{signed, unsigned};
 use super::store::State;
 use crate::model::Digest;
 
-/// The open ends of one registry's collections.
+/// The unfinished work of one registry's collections.
 pub struct RecoveryLog {
     state: State,
     registry: String,
 }
 
 impl State {
-    /// The part of the state that the collector of one registry writes.
+    /// The recovery log of one registry.
     pub fn recovery_log(&self, registry: &str) -> RecoveryLog {
         RecoveryLog::new(self.clone(), &self.key(registry))
     }
@@ -30,18 +29,18 @@ impl RecoveryLog {
         Self { state, registry: registry.to_owned() }
     }
 
-    /// Notes that the registry is about to be stopped. Where it is stopped already, it is since then.
+    /// Records that the registry is about to be stopped. If it is stopped already, the earlier moment stays.
     pub fn record_stopping(&self, at: DateTime<Utc>) -> Result<(), Error> {
         let sql = "INSERT OR IGNORE INTO stopped (registry, since) VALUES (?1, ?2)";
         self.state.durably(|connection| connection.execute(sql, params![self.registry, at]).map(drop))
     }
 
-    /// Since when the registry is down; `None` if it is not stopped, or if nobody noted when that was.
+    /// Since when the registry is down; `None` if it is not stopped, or if that is not recorded.
     pub fn down_since(&self) -> Result<Option<DateTime<Utc>>, Error> {
         self.noted("SELECT since FROM stopped WHERE registry = ?1")
     }
 
-    /// Notes when the registry was started that is about to be stopped.
+    /// Records when the registry was started that is about to be stopped.
     pub fn record_started_at(&self, at: &str) -> Result<(), Error> {
         let sql = "UPDATE stopped SET started = ?2 WHERE registry = ?1";
         self.state.durably(|connection| connection.execute(sql, [self.registry.as_str(), at]).map(drop))
@@ -52,27 +51,27 @@ impl RecoveryLog {
         self.noted("SELECT started FROM stopped WHERE registry = ?1")
     }
 
-    /// One thing that is noted of a registry that is stopped.
+    /// One column of a registry that is stopped.
     fn noted<T: FromSql>(&self, sql: &str) -> Result<Option<T>, Error> {
         let connection = self.state.durable();
         let noted = connection.query_row(sql, [&self.registry], |row| row.get::<_, Option<T>>(0));
         Ok(noted.optional()?.flatten())
     }
 
-    /// Notes that the registry answers again.
+    /// Records that the registry answers again.
     pub fn record_restored(&self) -> Result<(), Error> {
         let sql = "DELETE FROM stopped WHERE registry = ?1";
         self.state.durably(|connection| connection.execute(sql, [&self.registry]).map(drop))
     }
 
-    /// Whether the registry was stopped by us and never seen to answer again.
+    /// Whether regsweep has stopped the registry and it has not answered since.
     pub fn is_stopped(&self) -> Result<bool, Error> {
         let connection = self.state.durable();
         let mut statement = connection.prepare("SELECT 1 FROM stopped WHERE registry = ?1")?;
         Ok(statement.exists([&self.registry])?)
     }
 
-    /// Notes what is about to be swept, and what the registry's cache may then be wrong about.
+    /// Records what is about to be swept, and which entries of the registry's cache become stale by that.
     pub fn record_sweeping(
         &self,
         blobs: &BTreeMap<Digest, u64>,
@@ -85,7 +84,7 @@ impl RecoveryLog {
             for (digest, bytes) in blobs {
                 insert.execute(params![self.registry, digest.as_str(), signed(*bytes)])?;
             }
-            // What an earlier collection left here is still to be cleared.
+            // Stale entries of an earlier collection stay recorded.
             let mut insert = connection.prepare("INSERT OR IGNORE INTO stale VALUES (?1, ?2)")?;
             for digest in stale {
                 insert.execute(params![self.registry, digest.as_str()])?;
@@ -94,13 +93,13 @@ impl RecoveryLog {
         })
     }
 
-    /// Notes that the registry's cache is wrong about nothing any more.
+    /// Records that the registry's cache has no stale entries any more.
     pub fn record_cache_cleared(&self) -> Result<(), Error> {
         let sql = "DELETE FROM stale WHERE registry = ?1";
         self.state.durably(|connection| connection.execute(sql, [&self.registry]).map(drop))
     }
 
-    /// What the registry's cache may be wrong about.
+    /// Digests of which the registry's cache may be stale.
     pub fn stale_cache_entries(&self) -> Result<BTreeSet<Digest>, Error> {
         let connection = self.state.durable();
         let mut statement = connection.prepare("SELECT digest FROM stale WHERE registry = ?1")?;

@@ -1,7 +1,7 @@
-//! Which part of the state belongs to which registry of a configuration.
+//! Which data belong to which registry of a configuration.
 //!
-//! Tables name a registry by its key, which never changes; what people call it, and where it is, may. A registry is
-//! known again by its address, else by a name that its configuration says it had (`was`), else by its name.
+//! The tables name a registry by its key, which never changes; its name and its address may. A registry is recognized
+//! by its address, else by a former name that its configuration lists (`was`), else by its name.
 
 use std::collections::BTreeSet;
 
@@ -14,8 +14,8 @@ use super::sql::json;
 use super::store::State;
 use crate::config::{Config, Registry};
 
-/// Every key that something is remembered of, with the last name and address that a configuration had for it. Files
-/// of before there were keys have the names of that time for them.
+/// Every key that has data, with the latest name and address in a configuration. In files of versions without keys,
+/// the name of that time is the key.
 const KNOWN: &str = "
     SELECT key, name, address FROM registry
     UNION ALL
@@ -26,29 +26,29 @@ const KNOWN: &str = "
     ) WHERE registry NOT IN (SELECT key FROM registry)
     ORDER BY 1";
 
-/// Whether there is anything that a registry would miss.
+/// Whether a registry has any data.
 const IS_MISSED: &str = "
     SELECT EXISTS (SELECT 1 FROM repository WHERE registry = ?1) OR EXISTS (SELECT 1 FROM entry WHERE registry = ?1)
         OR EXISTS (SELECT 1 FROM run WHERE registry = ?1) OR EXISTS (SELECT 1 FROM stopped WHERE registry = ?1)
         OR EXISTS (SELECT 1 FROM sweep WHERE registry = ?1) OR EXISTS (SELECT 1 FROM stale WHERE registry = ?1)";
 
-/// What became of the names in the state when a configuration was laid beside them.
+/// How the registries in the state match those of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RegistryChanges {
-    /// Registries that have another name now: the old one and the new one.
+    /// Registries that have another name now: the old and the new one.
     pub renamed: Vec<(String, String)>,
     /// Registries that the configuration does not have.
     pub unknown: Vec<UnconfiguredRegistry>,
 }
 
-/// A registry that something is remembered of, and that the configuration does not have.
+/// A registry that has data and is not in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnconfiguredRegistry {
-    /// What it was called last.
+    /// Its latest name.
     pub name: String,
-    /// Where it was last; `None` where an older version noted it.
+    /// Its latest address; `None` if only an older version recorded it.
     pub address: Option<String>,
-    /// Whether a collection has stopped it, and it was never seen to answer again.
+    /// Whether a collection has stopped it and it has not answered since.
     pub is_stopped: bool,
 }
 
@@ -56,7 +56,7 @@ impl std::fmt::Display for UnconfiguredRegistry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { name, address, is_stopped } = self;
         let place = address.as_ref().map(|address| format!(" (at {address})")).unwrap_or_default();
-        write!(f, "the state remembers a registry {name}{place}, which the configuration does not have")?;
+        write!(f, "the state has data of a registry {name}{place}, which the configuration does not have")?;
         if *is_stopped {
             f.write_str(
                 ": a collection stopped it and was cut off, and nothing starts it now: start it by hand",
@@ -78,24 +78,24 @@ struct Known {
     address: Option<String>,
 }
 
-/// A registry of the configuration, and what is known of it. The first key is the one that stays.
+/// A registry of the configuration, with its keys. The first key stays.
 #[derive(Debug, PartialEq, Eq)]
 struct Owner {
     name: String,
     address: String,
     keys: Vec<String>,
-    /// Other names that it had.
+    /// Its former names.
     former: Vec<String>,
 }
 
-/// The names, and what there is to tell of them.
+/// The names, and the changes to report.
 struct Matched {
     names: RegistryNames,
     changes: RegistryChanges,
 }
 
 impl State {
-    /// Takes the names of this configuration for those of the registries in the state, and notes them.
+    /// Matches the registries in the state with this configuration, and records their names.
     pub fn adopt_names(&self, config: &Config) -> Result<RegistryChanges, Error> {
         if !self.is_writable() {
             return self.match_names(config);
@@ -112,7 +112,7 @@ impl State {
             for owner in &owners {
                 note.execute(params![owner.keys.first(), owner.name, owner.address])?;
             }
-            // Also the homeless: their name may have gone to another one.
+            // Also of unmatched ones, whose name another registry may have now.
             let mut rename = connection.prepare("UPDATE registry SET name = ?2 WHERE key = ?1")?;
             for one in &unmatched {
                 rename.execute([&one.key, &one.name])?;
@@ -123,7 +123,7 @@ impl State {
         Ok(changes)
     }
 
-    /// The same for those who only look: nothing is noted.
+    /// The same for read-only commands: nothing is recorded.
     pub fn match_names(&self, config: &Config) -> Result<RegistryChanges, Error> {
         let Matched { names, changes } = {
             let connection = self.durable();
@@ -134,7 +134,7 @@ impl State {
         Ok(changes)
     }
 
-    /// The registries that would have another name by this configuration, as they are called now.
+    /// The present names of the registries that this configuration would rename.
     pub fn would_rename(&self, config: &Config) -> Result<BTreeSet<String>, Error> {
         let connection = self.durable();
         let known = known(&connection)?;
@@ -144,20 +144,20 @@ impl State {
         Ok(known.into_iter().filter(is_other).map(|one| one.name).collect())
     }
 
-    /// Whether this was the name of a registry that has another one now.
+    /// Whether this is a former name of a registry.
     pub fn is_renamed(&self, name: &str) -> bool {
         let names = self.names();
         names.names.get(names.key(name)).is_some_and(|now| now != name)
     }
 }
 
-/// Drops what is remembered of the repositories of registries that no configuration has had since then.
+/// Deletes the scan history of registries that no configuration has had since then.
 pub(super) fn prune(
     connection: &Connection,
     names: &RegistryNames,
     older_than: DateTime<Utc>,
 ) -> Result<(), rusqlite::Error> {
-    // Without a configuration nothing is known to be nobody's.
+    // Without a configuration it is not known which registries are configured.
     if names.configured.is_empty() {
         return Ok(());
     }
@@ -177,7 +177,7 @@ fn known(connection: &Connection) -> Result<Vec<Known>, rusqlite::Error> {
 }
 
 impl Owner {
-    /// What was remembered first comes first.
+    /// The key of the oldest data comes first.
     fn take(&mut self, known: Known) {
         if known.name != self.name {
             self.former.push(known.name);
@@ -186,8 +186,8 @@ impl Owner {
     }
 }
 
-/// Gives each registry of a configuration the keys of what is known of it. What no registry takes is homeless, and keeps a
-/// name of its own.
+/// Assigns the known keys to the registries of a configuration. A key that matches none of them keeps a name of its
+/// own.
 fn match_keys(known: Vec<Known>, registries: &[Registry]) -> (Vec<Owner>, Vec<Known>) {
     let mut owners: Vec<Owner> = registries
         .iter()
@@ -200,7 +200,7 @@ fn match_keys(known: Vec<Known>, registries: &[Registry]) -> (Vec<Owner>, Vec<Kn
         .collect();
     let taken: BTreeSet<String> = known.iter().map(|one| one.key.clone()).collect();
     let names: BTreeSet<String> = known.iter().map(|one| one.name.clone()).collect();
-    // By their addresses first, or two registries that have exchanged their names would exchange their memories.
+    // By addresses first; otherwise two registries that have exchanged their names would exchange their histories.
     let (found, rest): (Vec<Known>, Vec<Known>) = known
         .into_iter()
         .partition(|one| owners.iter().any(|owner| one.address.as_ref() == Some(&owner.address)));
@@ -213,7 +213,7 @@ fn match_keys(known: Vec<Known>, registries: &[Registry]) -> (Vec<Owner>, Vec<Kn
     let mut unmatched = Vec::new();
     for one in rest {
         let is_configured = registries.iter().any(|registry| registry.name == one.name);
-        // What people are told that it is called, where its name has gone to another one.
+        // The name that is shown for it if another registry has its name now.
         let told = is_configured
             .then(|| format!("{}@{}", one.name, one.address.as_deref().unwrap_or("its former address")));
         let former = registries.iter().zip(&owners).position(|(registry, owner)| {
@@ -221,7 +221,7 @@ fn match_keys(known: Vec<Known>, registries: &[Registry]) -> (Vec<Owner>, Vec<Kn
             registry.was.contains(&one.name) && (is_new || !is_configured)
                 || told.as_ref().is_some_and(|told| registry.was.contains(told))
         });
-        // Of a name that another registry is known by, its address is right.
+        // A registry of that name that is known by its address is another one.
         let same = owners.iter().position(|owner| owner.name == one.name && owner.keys.is_empty());
         match former.or(same) {
             Some(position) => owners[position].take(one),
@@ -239,7 +239,7 @@ fn match_keys(known: Vec<Known>, registries: &[Registry]) -> (Vec<Owner>, Vec<Kn
     (owners, unmatched)
 }
 
-/// The names that follow from this, and the registries that somebody should be told of.
+/// The names that follow, and the changes to report.
 fn matched(
     connection: &Connection,
     owners: Vec<Owner>,
@@ -257,7 +257,7 @@ fn matched(
         }
         names.keys.extend(keys.first().map(|key| (name.clone(), key.clone())));
         names.configured.extend(keys.iter().cloned());
-        // What is still to be made one with the first is of the same registry.
+        // Keys that are still to be merged into the first belong to the same registry.
         names.names.extend(keys.into_iter().map(|key| (key, name.clone())));
         renamed.extend(former.into_iter().map(|former| (former, name.clone())));
     }
@@ -276,7 +276,8 @@ fn matched(
     Ok(Matched { names, changes: RegistryChanges { renamed, unknown } })
 }
 
-/// Makes one memory of two of the same registry: it was seen when either saw it, and is as the later one saw it.
+/// Merges the data of two keys of the same registry: an observation counts from the earlier one, and the present
+/// content is that of the later scan.
 fn merge(connection: &Connection, from: &str, into: &str) -> Result<(), rusqlite::Error> {
     let both = [from, into];
     for table in ["run", "collection", "entry", "leftover", "sweep", "stale", "stopped", "plan"] {
@@ -345,7 +346,7 @@ mod tests {
     use crate::model::{FirstScan, Observation, ScanHistory};
     use crate::state::test_support::{at, digest, name, new_entry, open, tag};
 
-    /// A configuration with these registries: names, addresses, and what they were.
+    /// A configuration with these registries: name, address and former name.
     fn config(registries: &[(&str, &str, &str)], retired: &str) -> Config {
         let mut text = format!("retired: [{retired}]\nregistries:\n");
         for (name, host, was) in registries {
@@ -356,18 +357,18 @@ mod tests {
         parse(&text, "f", &|_| None).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    fn memory(first: i64, noticed: i64) -> ScanHistory {
-        let mut memory = ScanHistory { first_scan: FirstScan::At(at(first)), ..ScanHistory::default() };
+    fn history(first: i64, noticed: i64) -> ScanHistory {
+        let mut history = ScanHistory { first_scan: FirstScan::At(at(first)), ..ScanHistory::default() };
         let observation = Observation { noticed: at(noticed), untagged_since: None, restored: None };
-        memory.observations.insert(digest("a"), observation);
-        memory
+        history.observations.insert(digest("a"), observation);
+        history
     }
 
-    fn save_history(state: &State, registry: &str, memory: &ScanHistory, seconds: i64) {
-        state.save_scan_history(registry, &name(), &ScanHistory::default(), memory, at(seconds)).unwrap();
+    fn save_history(state: &State, registry: &str, history: &ScanHistory, seconds: i64) {
+        state.save_scan_history(registry, &name(), &ScanHistory::default(), history, at(seconds)).unwrap();
     }
 
-    /// Who has the memory of whom after these configurations: each registry notes its own name at first.
+    /// Which registry has the data of which after these configurations. Each registry records its own name at first.
     #[track_caller]
     fn check(configs: &[&[(&str, &str, &str)]], expected: &[(&str, &str)], unknown: &[&str]) {
         let (_directory, state) = open();
@@ -391,34 +392,34 @@ mod tests {
     }
 
     #[test]
-    fn a_registry_is_known_again_by_its_address() {
+    fn registry_is_recognized_by_its_address() {
         check(&[&[("a", "x", "")], &[("b", "x", "")]], &[("a", "b")], &[]);
         check(&[&[("a", "x", "")], &[("b", "x", "")], &[("a", "x", "")]], &[("a", "a")], &[]);
-        // The name has gone to another one.
+        // The name is now that of another registry.
         check(&[&[("a", "x", "")], &[("a", "y", ""), ("b", "x", "")]], &[("a", "b")], &[]);
-        // Two have exchanged their names.
+        // Two registries have exchanged their names.
         let swapped = [("a", "y", ""), ("b", "x", "")];
         check(&[&[("a", "x", ""), ("b", "y", "")], &swapped], &[("a", "b"), ("b", "a")], &[]);
         check(&[&[("a", "x", ""), ("b", "y", "")], &swapped, &swapped], &[("a", "b"), ("b", "a")], &[]);
     }
 
     #[test]
-    fn a_registry_that_moves_keeps_its_memory_by_its_name_or_a_former_one() {
+    fn registry_that_moves_is_recognized_by_its_name_or_a_former_one() {
         check(&[&[("a", "x", "")], &[("a", "y", "")]], &[("a", "a")], &[]);
         check(&[&[("a", "x", "")], &[("b", "y", "a")]], &[("a", "b")], &[]);
         check(&[&[("a", "x", "")], &[("b", "y", "a")], &[("b", "z", "a")]], &[("a", "b")], &[]);
-        // That the name is another's now makes no difference, then and later.
+        // It makes no difference that another registry has the name, then or later.
         let taken = [("b", "y", "a"), ("a", "z", "")];
         check(&[&[("a", "x", "")], &taken], &[("a", "b")], &[]);
         check(&[&[("a", "x", "")], &taken, &[("b", "y", "a"), ("a", "w", "")]], &[("a", "b")], &[]);
-        // It was noticed only after a while.
+        // The change was configured only later.
         check(&[&[("a", "x", "")], &[("b", "y", "")], &[("b", "y", "a")]], &[("a", "b")], &[]);
     }
 
     #[test]
-    fn what_no_registry_takes_is_told() {
+    fn unmatched_data_is_reported() {
         check(&[&[("a", "x", "")], &[("b", "y", "")]], &[("a", "a")], &["a"]);
-        // One was renamed, and the place of the other was taken.
+        // One was renamed, and the address of the other was reused.
         check(
             &[&[("a", "x", ""), ("b", "y", "")], &[("b", "x", "")]],
             &[("a", "b"), ("b", "b@y:443")],
@@ -446,69 +447,69 @@ mod tests {
     }
 
     #[test]
-    fn whoever_only_looks_sees_the_same_and_notes_nothing() {
+    fn read_only_match_is_the_same_and_records_nothing() {
         let (directory, state) = open();
         state.adopt_names(&config(&[("a", "x", "")], "")).unwrap();
-        save_history(&state, "a", &memory(3, 4), 5);
+        save_history(&state, "a", &history(3, 4), 5);
         let next = config(&[("b", "x", "")], "");
         let view = State::open_to_read(directory.path()).unwrap().unwrap();
         assert!(!view.is_writable());
         view.match_names(&next).unwrap();
-        assert_eq!(view.load_scan_history("b", &name()).unwrap(), memory(3, 4));
+        assert_eq!(view.load_scan_history("b", &name()).unwrap(), history(3, 4));
         assert_eq!(state.would_rename(&next).unwrap(), BTreeSet::from(["a".to_owned()]));
-        assert_eq!(state.load_scan_history("a", &name()).unwrap(), memory(3, 4));
+        assert_eq!(state.load_scan_history("a", &name()).unwrap(), history(3, 4));
         state.adopt_names(&next).unwrap();
         assert_eq!(state.would_rename(&next).unwrap(), BTreeSet::new());
     }
 
     #[test]
-    fn what_a_look_remembers_of_a_registry_that_no_run_has_seen_is_known_again() {
+    fn registry_first_scanned_by_a_read_only_command_is_recognized() {
         let (directory, state) = open();
         state.adopt_names(&config(&[("a", "x", "")], "")).unwrap();
-        save_history(&state, "a", &memory(3, 4), 5);
+        save_history(&state, "a", &history(3, 4), 5);
         drop(state);
-        // The name goes to another registry, and a command that only looks sees that before a run does.
+        // The name goes to another registry, and a read-only command sees that before a run does.
         let next = config(&[("a", "y", ""), ("b", "x", "")], "");
-        let look = State::open_to_read(directory.path()).unwrap().unwrap();
-        assert!(look.is_writable());
-        look.match_names(&next).unwrap();
-        save_history(&look, "a", &memory(20, 21), 22);
-        drop(look);
+        let reader = State::open_to_read(directory.path()).unwrap().unwrap();
+        assert!(reader.is_writable());
+        reader.match_names(&next).unwrap();
+        save_history(&reader, "a", &history(20, 21), 22);
+        drop(reader);
         let state = State::open(directory.path()).unwrap();
         assert_eq!(state.adopt_names(&next).unwrap().unknown, []);
-        assert_eq!(state.load_scan_history("a", &name()).unwrap(), memory(20, 21));
-        assert_eq!(state.load_scan_history("b", &name()).unwrap(), memory(3, 4));
+        assert_eq!(state.load_scan_history("a", &name()).unwrap(), history(20, 21));
+        assert_eq!(state.load_scan_history("b", &name()).unwrap(), history(3, 4));
     }
 
     #[test]
-    fn two_memories_of_one_registry_become_one_that_knows_all_since_the_first() {
+    fn data_of_two_keys_of_one_registry_are_merged() {
         let (_directory, state) = open();
         state.adopt_names(&config(&[("a", "x", "")], "")).unwrap();
-        save_history(&state, "a", &memory(3, 4), 5);
+        save_history(&state, "a", &history(3, 4), 5);
         let run = state.begin_run("a", at(5)).unwrap();
         let entry = state.record_intent(run, "a", &new_entry("gone", &["v1"], 7), at(5)).unwrap();
         state.record_deleted(entry).unwrap();
         state.adopt_names(&config(&[("b", "y", "")], "")).unwrap();
-        let mut later = memory(20, 20);
+        let mut later = history(20, 20);
         later.tags.insert(tag("v2"), digest("a"));
         save_history(&state, "b", &later, 21);
         state.adopt_names(&config(&[("b", "y", "a")], "")).unwrap();
-        let expected = ScanHistory { tags: later.tags, ..memory(3, 4) };
+        let expected = ScanHistory { tags: later.tags, ..history(3, 4) };
         assert_eq!(state.load_scan_history("b", &name()).unwrap(), expected);
         assert_eq!(state.reclaimable("b").unwrap(), 7);
         assert_eq!(state.last_entry("b", &name(), &digest("gone")).unwrap().unwrap().registry, "b");
     }
 
     #[test]
-    fn what_is_nobody_s_for_too_long_is_forgotten() {
+    fn unmatched_data_is_pruned() {
         let (_directory, state) = open();
         state.adopt_names(&config(&[("a", "x", ""), ("b", "y", "")], "")).unwrap();
-        ["a", "b"].iter().for_each(|one| save_history(&state, one, &memory(3, 4), 5));
+        ["a", "b"].iter().for_each(|one| save_history(&state, one, &history(3, 4), 5));
         state.adopt_names(&config(&[("b", "y", "")], "")).unwrap();
         state.prune(at(5)).unwrap();
         assert_eq!(state.match_names(&config(&[("b", "y", "")], "")).unwrap().unknown.len(), 1);
         state.prune(at(6)).unwrap();
         assert_eq!(state.match_names(&config(&[("b", "y", "")], "")).unwrap().unknown, []);
-        assert_eq!(state.load_scan_history("b", &name()).unwrap(), memory(3, 4));
+        assert_eq!(state.load_scan_history("b", &name()).unwrap(), history(3, 4));
     }
 }

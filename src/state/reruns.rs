@@ -1,16 +1,16 @@
-//! Runs of the service that a stop cut short, until the next start makes them up.
+//! Runs of the service that a stop has interrupted, until the next start repeats them.
 //!
-//! It knows only which. A run by hand is nobody's to repeat, so it is never noted here.
+//! It records only which. A run by hand is not repeated, so it is never recorded here.
 
 use super::error::Error;
 use super::sql::json;
 use super::store::State;
 
-/// Begins the mark of such a run; its number follows.
+/// The beginning of the mark of such a run; its number follows.
 const MARK: &str = "interrupted run ";
 
 impl State {
-    /// Notes that the next start of the service is to make this run up.
+    /// Records that the next start of the service must repeat this run.
     pub fn note_for_rerun(&self, run: i64) -> Result<(), Error> {
         self.durably(|connection| {
             connection.execute("INSERT OR IGNORE INTO mark VALUES (?1)", [format!("{MARK}{run}")])?;
@@ -18,8 +18,8 @@ impl State {
         })
     }
 
-    /// The registries whose last run is to be made up: until it was, for whoever begins it may not come to it. What is
-    /// noted of earlier runs is forgotten.
+    /// The registries whose latest run is to be repeated, until another run has begun there. The marks of earlier runs
+    /// are deleted.
     pub fn registries_to_rerun(&self) -> Result<Vec<String>, Error> {
         let runs: Vec<i64> = self.durably(|connection| {
             let mut select = connection.prepare(
@@ -47,7 +47,7 @@ mod tests {
     use crate::state::test_support::open;
 
     #[test]
-    fn the_last_run_of_a_registry_is_made_up_until_another_one_has_begun() {
+    fn interrupted_run_is_repeated_until_another_one_has_begun() {
         let (_directory, state) = open();
         let begin = |registry: &str| state.begin_run(registry, DateTime::UNIX_EPOCH).unwrap();
         state.record_tag_deletion("interrupted run 1", TagDeletion::Supported).unwrap();

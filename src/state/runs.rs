@@ -22,7 +22,7 @@ pub struct Collection {
 }
 
 impl State {
-    /// Notes that a run begins, and gives it a number.
+    /// Records that a run begins, and returns its number.
     pub fn begin_run(&self, registry: &str, started: DateTime<Utc>) -> Result<i64, Error> {
         let registry = self.key(registry);
         self.durably(|connection| {
@@ -32,7 +32,7 @@ impl State {
         })
     }
 
-    /// Notes how a run ended.
+    /// Records how a run ended.
     pub fn finish_run(
         &self,
         run: i64,
@@ -49,8 +49,8 @@ impl State {
         })
     }
 
-    /// Notes how a collection ended. One that ran to its end leaves nothing to reclaim, and no deletion
-    /// waits for the next; one that did not takes off what it freed. What it was about to sweep is no longer open.
+    /// Records how a collection ended. After a successful one there is nothing to reclaim; otherwise only what it
+    /// freed is subtracted. Its sweep is not unfinished any more.
     pub fn finish_collection(&self, registry: &str, collected: &CollectionReport) -> Result<(), Error> {
         let CollectionReport { at, outcome, duration, downtime, blobs, bytes, error } = collected;
         let registry = self.key(registry);
@@ -88,7 +88,7 @@ impl State {
         })
     }
 
-    /// The last runs, youngest first.
+    /// The latest runs, the latest first.
     pub fn runs(&self, at_most: u32) -> Result<Vec<RunRecord>, Error> {
         let connection = self.durable();
         let sql = format!("SELECT {COLUMNS} FROM run ORDER BY id DESC LIMIT ?1");
@@ -107,7 +107,7 @@ impl State {
         Ok(runs.map(|run| run.map(named)).collect::<Result<_, _>>()?)
     }
 
-    /// The last collections, youngest first.
+    /// The latest collections, the latest first.
     pub fn collections(&self, at_most: u32) -> Result<Vec<Collection>, Error> {
         self.select_collections("TRUE ORDER BY id DESC LIMIT ?1", [at_most])
     }
@@ -137,7 +137,7 @@ impl State {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// The last run of a registry that has ended and was not skipped, or that has ended so.
+    /// The latest run of a registry with this outcome; without one, the latest that has ended and was not skipped.
     pub fn last_run(&self, registry: &str, outcome: Option<Outcome>) -> Result<Option<RunRecord>, Error> {
         let registry = self.key(registry);
         let connection = self.durable();
@@ -151,19 +151,19 @@ impl State {
         Ok(self.named_runs(rows)?.pop())
     }
 
-    /// The last collection of a registry.
+    /// The latest collection of a registry.
     pub fn last_collection(&self, registry: &str) -> Result<Option<Collection>, Error> {
         let registry = self.key(registry);
         self.select_collections("registry = ?1 ORDER BY id DESC LIMIT 1", [registry]).map(|mut one| one.pop())
     }
 
-    /// The last collection of a registry that did not end with this error.
+    /// The latest collection of a registry that did not end with this error.
     pub fn last_collection_but_for(&self, registry: &str, error: &str) -> Result<Option<Collection>, Error> {
         let which = "registry = ?1 AND error IS NOT ?2 ORDER BY id DESC LIMIT 1";
         Ok(self.select_collections(which, [self.key(registry).as_str(), error])?.pop())
     }
 
-    /// When the last collection of a registry ended that ended so.
+    /// When the latest collection of a registry with this outcome ended.
     pub fn last_collection_that(
         &self,
         registry: &str,
@@ -176,7 +176,7 @@ impl State {
         Ok(select.query_row([registry.as_str(), outcome.name()], |row| row.get(0)).optional()?)
     }
 
-    /// The registries that were stopped for a collection and never seen to answer again.
+    /// The registries that a collection has stopped and that have not answered since.
     pub fn stopped(&self) -> Result<Vec<String>, Error> {
         let connection = self.durable();
         let names = self.names();
@@ -204,8 +204,8 @@ pub(super) fn run(row: &Row<'_>) -> Result<RunRecord, rusqlite::Error> {
     })
 }
 
-/// The outcome of a run that was noted. Runs that are skipped are not: where an older version wrote that, it meant one
-/// that was interrupted while it read.
+/// The recorded outcome of a run. Skipped runs are not recorded: an older version wrote that of a run that was
+/// interrupted while it scanned.
 fn noted(name: &str) -> Option<Outcome> {
     let outcome = Outcome::ALL.into_iter().find(|one| one.name() == name)?;
     Some(if outcome == Outcome::Skipped { Outcome::Interrupted } else { outcome })
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_there_after_a_restart() {
+    fn runs_and_totals_survive_a_restart() {
         let directory = tempfile::tempdir().unwrap();
         let state = State::open(directory.path()).unwrap();
         let run = state.begin_run("main", at(0)).unwrap();
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_older_versions_called_skipped_was_interrupted() {
+    fn outcome_skipped_of_older_versions_means_interrupted() {
         let directory = tempfile::tempdir().unwrap();
         let state = State::open(directory.path()).unwrap();
         let words = ["skipped", "interrupted", "partial", "a word of a later version"];
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_collection_takes_what_was_reclaimable() {
+    fn collection_reduces_what_is_reclaimable() {
         let directory = tempfile::tempdir().unwrap();
         let state = State::open(directory.path()).unwrap();
         let run = state.begin_run("main", at(0)).unwrap();

@@ -1,7 +1,7 @@
-//! What scans have seen, kept from one to the next.
+//! The scan history, saved after each scan.
 //!
-//! Facts belong to a digest, wherever it is; when it was noticed belongs to a repository. A row that
-//! cannot be read counts as unknown: then it is asked for again.
+//! Facts belong to a digest in all repositories; observations belong to a repository. A row that cannot be read counts
+//! as unknown, so the registry is asked again.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::{leftovers, subjects};
 use crate::model::{Digest, Facts, FirstScan, Manifest, Observation, RepositoryName, ScanHistory, Tag};
 
 impl State {
-    /// What is remembered of a repository.
+    /// The scan history of a repository.
     pub fn load_scan_history(
         &self,
         registry: &str,
@@ -25,8 +25,7 @@ impl State {
         Ok(self.load_scan_history_while(registry, repository, |_| true)?.unwrap_or_default())
     }
 
-    /// What is remembered of a repository, if there is room for each of its manifests; each is asked about
-    /// once it is read.
+    /// The scan history of a repository, if all its manifests fit: `has_room` is called with each one that is loaded.
     pub fn load_scan_history_while(
         &self,
         registry: &str,
@@ -40,7 +39,7 @@ impl State {
         let mut history =
             ScanHistory { first_scan: self.first_scan(None), leftovers, ..ScanHistory::default() };
         if let Some((id, first_scan)) = known(&moment, registry, repository)? {
-            // A time that cannot be read is one that was lost.
+            // A time that cannot be read counts as lost.
             history.first_scan = first_scan.map_or(FirstScan::Lost, |at| self.first_scan(at));
             if !load_manifests(&moment, id, &mut history, has_room)? {
                 return Ok(None);
@@ -51,7 +50,7 @@ impl State {
         Ok(Some(history))
     }
 
-    /// What the first look with this file was.
+    /// The first scan that this file knows of.
     fn first_scan(&self, at: Option<DateTime<Utc>>) -> FirstScan {
         match (at, self.is_history_lost()) {
             (None, false) => FirstScan::Never,
@@ -61,8 +60,8 @@ impl State {
         }
     }
 
-    /// Keeps what a look has added: the differences between what was loaded before it and what is to
-    /// be loaded after it. Manifests without an observation are not kept.
+    /// Saves the differences between the scan history before a scan and after it. Manifests without an observation are
+    /// not saved.
     pub fn save_scan_history(
         &self,
         registry: &str,
@@ -78,12 +77,12 @@ impl State {
         self.quickly(|connection| {
             names.note(connection, registry)?;
             let none = ScanHistory::default();
-            // What was forgotten meanwhile is not there to differ from.
+            // If the history was pruned meanwhile, all of it is saved.
             let before = if known(connection, registry, repository)?.is_some() { before } else { &none };
             let id = record_scan(connection, registry, repository, after.first_scan, at)?;
             save_manifests(connection, before, after)?;
             save_observations(connection, id, before, after)?;
-            // What is here and no leftover any more has been tagged since, and is nobody's leftover for ever.
+            // A leftover that was tagged since is no leftover any more.
             for digest in before.leftovers.difference(&after.leftovers) {
                 if after.observations.contains_key(digest) {
                     leftovers::remove(connection, registry, repository.as_str(), digest.as_str())?;
@@ -94,8 +93,8 @@ impl State {
         })
     }
 
-    /// Drops what was in this registry before a moment and not since, and what is known of digests that
-    /// are remembered of no repository.
+    /// Deletes what has been gone from this registry since before this moment, and facts of digests that no repository
+    /// has.
     pub fn prune_scan_history(&self, registry: &str, older_than: DateTime<Utc>) -> Result<(), Error> {
         if !self.is_writable() {
             return Ok(());
@@ -124,7 +123,7 @@ impl State {
 /// A time, where there is one.
 type Moment = Option<DateTime<Utc>>;
 
-/// The number of a repository and the time of its first look; `None` if that cannot be read.
+/// The id of a repository and the time of its first scan; `None` if that time cannot be read.
 fn known(
     connection: &Connection,
     registry: &str,
@@ -136,7 +135,7 @@ fn known(
     row.optional()
 }
 
-/// Notes that a repository was looked at, and gives it a number.
+/// Records that a repository was scanned, and returns its id.
 fn record_scan(
     connection: &Connection,
     registry: &str,
@@ -162,7 +161,7 @@ fn save_manifests(
     before: &ScanHistory,
     after: &ScanHistory,
 ) -> Result<(), rusqlite::Error> {
-    // Another repository may know more of it already.
+    // Another repository may have stored more of it already.
     let mut upsert = connection.prepare_cached(
         "INSERT INTO manifest (digest, known, kind, size, subject, children, blobs, created, labels, why)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
@@ -181,7 +180,7 @@ fn save_manifests(
             Facts::Known { created, labels } => (3, created.as_ref(), Some(json(labels)), None),
             Facts::NotFetched { annotations } => (1, None, Some(json(annotations)), None),
             Facts::Unknown { why, lasting: true } => (2, None, None, Some(why)),
-            // It is to be asked for again, so it is as if it had never been read.
+            // It is to be read again, so it counts as never read.
             Facts::Unknown { lasting: false, .. } => continue,
         };
         let blobs: Vec<_> = manifest.blobs.iter().map(|blob| (&blob.digest, blob.size)).collect();
@@ -249,7 +248,7 @@ fn save_tags(
     Ok(())
 }
 
-/// Gives a digest a row, of which nothing is known if it has none yet.
+/// Adds a row without facts for a digest, unless there is one.
 fn ensure_row(connection: &Connection, digest: &Digest) -> Result<(), rusqlite::Error> {
     let mut insert =
         connection.prepare_cached("INSERT INTO manifest (digest) VALUES (?1) ON CONFLICT DO NOTHING")?;
@@ -266,7 +265,7 @@ fn point_tag(connection: &Connection, id: i64, tag: &Tag, digest: &Digest) -> Re
     Ok(())
 }
 
-/// Takes a manifest that is gone out of the memory of its repository.
+/// Removes a deleted manifest from the scan history of its repository.
 pub(super) fn remove_manifest(
     connection: &Connection,
     registry: &str,
@@ -283,7 +282,7 @@ pub(super) fn remove_manifest(
     Ok(())
 }
 
-/// Takes a tag that is gone out of the memory of its repository, if it has not moved since.
+/// Removes a deleted tag from the scan history of its repository, unless it was moved since.
 pub(super) fn remove_tag(
     connection: &Connection,
     registry: &str,
@@ -299,7 +298,7 @@ pub(super) fn remove_tag(
     Ok(())
 }
 
-/// Puts a manifest back into the memory of its repository, as old as it was.
+/// Adds a restored manifest to the scan history of its repository, as old as it was.
 pub(super) fn restore_manifest(
     connection: &Connection,
     (registry, repository): (&str, &RepositoryName),
@@ -346,7 +345,7 @@ mod tests {
         }
     }
 
-    /// A memory in which each manifest was noticed and has a tag of the same name.
+    /// A scan history in which each manifest was observed and has a tag of the same name.
     fn history(manifests: Vec<(&str, Manifest)>) -> ScanHistory {
         let mut history = ScanHistory { first_scan: FirstScan::At(at(0)), ..ScanHistory::default() };
         for (word, manifest) in manifests {
@@ -370,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_manifest_comes_back_as_it_was() {
+    fn every_kind_of_manifest_is_loaded_as_it_was_saved() {
         let (_directory, state) = open();
         let created = |text: &str| Facts::Known { created: Some(text.parse().unwrap()), labels: labels() };
         let index = Manifest {
@@ -439,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_read_is_asked_for_again() {
+    fn unreadable_configuration_is_not_saved() {
         let (_directory, state) = open();
         let passing = Facts::Unknown { why: "timed out".into(), lasting: false };
         let seen = history(vec![("v1", manifest("a", passing.clone())), ("v2", manifest("b", passing))]);
@@ -453,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_of_a_digest_is_known_everywhere_and_never_less() {
+    fn facts_of_a_digest_are_shared_and_never_lost() {
         let (_directory, state) = open();
         let other = RepositoryName::parse("other").unwrap();
         let not_fetched =
@@ -476,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_saw_is_not_kept_until_somebody_does() {
+    fn manifest_without_an_observation_is_not_saved() {
         let (_directory, state) = open();
         let whole = history(vec![("v1", manifest("a", Facts::none()))]);
         let unseen = ScanHistory { manifests: whole.manifests.clone(), ..ScanHistory::default() };
@@ -487,7 +486,7 @@ mod tests {
     }
 
     #[test]
-    fn facts_are_forgotten_with_the_last_sighting() {
+    fn facts_are_pruned_with_the_last_observation() {
         let (_directory, state) = open();
         let none = ScanHistory::default();
         let other = RepositoryName::parse("other").unwrap();
@@ -510,7 +509,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_forgotten_meanwhile_is_written_whole() {
+    fn history_pruned_meanwhile_is_saved_completely() {
         let (_directory, state) = open();
         let before = history(vec![("v1", manifest("a", Facts::none()))]);
         state.save_scan_history("main", &name(), &ScanHistory::default(), &before, at(1)).unwrap();
@@ -520,7 +519,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_cannot_be_read_are_as_if_they_were_not_there() {
+    fn unreadable_rows_count_as_missing() {
         let (_directory, state) = open();
         let good = history(vec![("good", manifest("good", Facts::none()))]);
         let mut all = good.clone();
@@ -548,7 +547,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_look_is_remembered_as_what_it_was() {
+    fn first_scan_is_loaded_as_it_was_saved() {
         let (_directory, state) = open();
         for first_scan in [FirstScan::At(at(7)), FirstScan::Never] {
             let history = ScanHistory { first_scan, ..ScanHistory::default() };
@@ -558,7 +557,7 @@ mod tests {
     }
 
     #[test]
-    fn many_may_remember_while_another_deletes() {
+    fn concurrent_saves_and_journal_entries_do_not_fail() {
         let (_directory, state) = open();
         let run = state.begin_run("main", at(0)).unwrap();
         std::thread::scope(|scope| {

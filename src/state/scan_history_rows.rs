@@ -9,7 +9,7 @@ use rusqlite::{Connection, Row};
 use super::sql::unsigned;
 use crate::model::{Blob, Digest, Facts, Kind, Manifest, Observation, ScanHistory, Tag};
 
-/// Whether there was room for all of them.
+/// Loads the manifests and observations. Returns whether all of them fit.
 pub(super) fn load_manifests(
     connection: &Connection,
     id: i64,
@@ -50,7 +50,7 @@ pub(super) fn load_tags(
         let tag = text(row, 0).and_then(|text| Tag::parse(text).ok());
         let digest = text(row, 1).and_then(|text| Digest::parse(text).ok());
         if let (Some(tag), Some(digest)) = (tag, digest) {
-            // A digest is counted text: those that an observation has read already are shared.
+            // A digest is a shared string: use that of the observation.
             let shared = history.observations.get_key_value(&digest).map(|(shared, _)| shared.clone());
             history.tags.insert(tag, shared.unwrap_or(digest));
         }

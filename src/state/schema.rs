@@ -1,4 +1,4 @@
-//! The tables, and how older files become newer ones.
+//! The tables, and the migrations between their versions.
 
 use std::path::Path;
 
@@ -6,10 +6,10 @@ use rusqlite::{Connection, OptionalExtension as _};
 
 use super::error::Error;
 
-/// Says in the header of a file that it is ours: "regs".
+/// The mark of a state in the header of the file: "regs".
 const APPLICATION: i64 = 0x7265_6773;
 
-/// Each step makes a file of one version into one of the next. A released step never changes.
+/// Each step migrates a file from one version to the next. A released step never changes.
 const STEPS: &[&str] = &[
     "
     CREATE TABLE run (
@@ -54,7 +54,7 @@ const STEPS: &[&str] = &[
     -- 'forgotten' is there if this file took the place of one that was lost.
     CREATE TABLE mark (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 
-    -- What looks at repositories have found. Without a first_look there was none with this file.
+    -- What scans of repositories have found. Without a first_look there was none with this file.
     CREATE TABLE repository (
         id INTEGER PRIMARY KEY,
         registry TEXT NOT NULL,
@@ -95,7 +95,7 @@ const STEPS: &[&str] = &[
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX sighting_of_manifest ON sighting (manifest);
 
-    -- What was deleted or is being deleted. fate is 'sent', 'deleted', or 'gone' if it was somebody else.
+    -- What was deleted or is being deleted. fate is 'sent', 'deleted', or 'gone' if it was another client.
     CREATE TABLE entry (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         run INTEGER NOT NULL REFERENCES run,
@@ -196,9 +196,9 @@ const STEPS: &[&str] = &[
 ",
 ];
 
-/// Brings a file to the present version. `lost` says that if it is a new one, it is not the first one.
+/// Migrates a file to the present version. `lost` says that a new file takes the place of a lost one.
 pub(super) fn prepare(connection: &Connection, path: &Path, lost: bool) -> Result<(), Error> {
-    // Only a file without tables heeds this; the pages of others are used again, and never given back.
+    // SQLite applies this only to a file without tables. Other files reuse their free pages and never shrink.
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     let version = version(connection)?;
@@ -217,14 +217,14 @@ pub(super) fn prepare(connection: &Connection, path: &Path, lost: bool) -> Resul
     Ok(())
 }
 
-/// Whether a file is a state, or empty. One of a later version is ours too, and an error.
+/// Whether a file is a state, or empty. A state of a later version is an error.
 pub(super) fn is_ours(connection: &Connection, path: &Path) -> Result<bool, Error> {
     let version = version(connection)?;
     let application: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let ours = match (application, version) {
         (APPLICATION, _) => true,
         (0, 0) => tables(connection, "TRUE")? == 0,
-        // The first version left no sign but its tables.
+        // The first version had no mark, only its tables.
         (0, _) => tables(connection, "name IN ('run', 'collection', 'total', 'stopped', 'sweep')")? == 5,
         _ => false,
     };
@@ -255,7 +255,7 @@ fn version(connection: &Connection) -> Result<i64, rusqlite::Error> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
-/// The tables of the first version, as it left them.
+/// The tables of the first version.
 #[cfg(test)]
 pub(super) fn first_version(connection: &Connection) {
     connection.pragma_update(None, "journal_mode", "WAL").unwrap();
@@ -268,7 +268,7 @@ mod tests {
     use crate::model::{Digest, Kind};
     use crate::state::test_support::{digest, name, open};
 
-    /// A file of that version which remembers these indexes, each with its children as text, in a repository.
+    /// A file of that version in which a repository has these indexes, each with its children as text.
     fn remembering(version: usize, indexes: &[(&str, &str)]) -> (tempfile::TempDir, crate::state::State) {
         let (directory, state) = open();
         drop(state);
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_is_read_again_whose_children_may_be_blobs() {
+    fn index_whose_children_may_be_blobs_is_read_again() {
         let list = |words: &[&str]| {
             crate::state::sql::json(words.iter().map(|word| digest(word)).collect::<Vec<_>>())
         };
@@ -317,11 +317,11 @@ mod tests {
         ];
         let indexes = indexes.each_ref().map(|(word, children)| (*word, children.as_str()));
         let (_directory, state) = remembering(4, &indexes);
-        let memory = state.load_scan_history("main", &name()).unwrap();
-        let read: Vec<&Digest> = memory.manifests.keys().collect();
+        let history = state.load_scan_history("main", &name()).unwrap();
+        let read: Vec<&Digest> = history.manifests.keys().collect();
         let mut expected = ["whole", "empty", "child"].map(digest);
         expected.sort();
         assert_eq!(read, expected.each_ref());
-        assert_eq!(memory.observations.len(), 6, "when they were noticed is known all the same");
+        assert_eq!(history.observations.len(), 6, "when they were noticed is known all the same");
     }
 }

@@ -1,6 +1,6 @@
 //! Rust values as SQLite stores them.
 
-/// A list or a map as one column. What cannot be read back later counts as unknown.
+/// A list or a map as one column. If it cannot be parsed later, it counts as unknown.
 pub(super) fn json(value: impl serde::Serialize) -> String {
     serde_json::to_string(&value).unwrap_or_default()
 }

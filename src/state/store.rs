@@ -23,34 +23,33 @@ pub struct State {
     open: Arc<Open>,
 }
 
-/// Both connections are closed before the lock is let go: fields are dropped in this order.
+/// Fields are dropped in this order: both connections are closed before the lock is released.
 struct Open {
-    /// For what must be on the disk when the call returns.
+    /// For transactions that must be on the disk when the call returns.
     durable: Mutex<Connection>,
-    /// For what scans have seen: a power cut may take the last of it, and it is seen again. A view has only one
-    /// connection, for it writes nothing.
+    /// For the scan history: a power failure may undo its latest changes, which the next scan finds again. A view has
+    /// no second connection, because it writes nothing.
     quick: Option<Mutex<Connection>>,
-    /// Of all connections to a file one writes at a time. SQLite would have the other look again and
-    /// again whether it is its turn; here it waits for it.
+    /// Only one connection to a file can write at a time. SQLite would poll; this mutex waits.
     writing: Mutex<()>,
-    /// What registries are called.
+    /// The names of the registries.
     names: RwLock<Arc<RegistryNames>>,
-    /// Whether an older memory was lost.
+    /// Whether an earlier state was lost.
     history_lost: bool,
-    /// Nothing of a view is locked, and nothing is written through it.
+    /// A view holds no lock, and writes nothing.
     writable: bool,
-    /// Why this stands for a state that is lost.
+    /// Why the state is lost that this view takes the place of.
     lost: Option<String>,
     _lock: Option<File>,
 }
 
 impl State {
-    /// Opens the state in this directory, making both if need be. A file that cannot be used as a state
-    /// is set aside for a new one, loudly.
+    /// Opens the state in this directory, and creates both if necessary. An unusable file is set aside, with an error
+    /// in the log, and a new one is created.
     pub fn open(directory: &Path) -> Result<Self, Error> {
         let io = |error| Error::Directory(directory.to_owned(), error);
         std::fs::create_dir_all(directory).map_err(io)?;
-        // Where a lock is, there was a state, so one that is missing now was lost.
+        // A lock without a state means that the state was lost.
         let known = directory.join(LOCK).exists();
         let lock = File::create(directory.join(LOCK)).map_err(io)?;
         match lock.try_lock() {
@@ -68,27 +67,27 @@ impl State {
         }
     }
 
-    /// Whether what is to be remembered will be.
+    /// Whether changes are saved.
     pub fn is_writable(&self) -> bool {
         self.open.writable
     }
 
-    /// Why the state that was here cannot be used any more, of which this only knows that it is lost: what a
-    /// command that only looks sees in place of the new one that the next run begins.
+    /// Why the state is lost, if it is: a read-only command then sees an empty view in place of the new state that the
+    /// next run will create.
     pub fn lost(&self) -> Option<&str> {
         self.open.lost.as_deref()
     }
 
-    /// Makes room for a new file where the one that is there cannot be used, loudly. Tells whether a state is lost,
-    /// which `known` says of one that is not there.
+    /// Sets an unusable file aside, with an error in the log. Returns whether a state was lost; `known` says that
+    /// there was one.
     fn set_aside_what_is_unusable(directory: &Path, known: bool) -> Result<bool, Error> {
         let path = directory.join(FILE);
         if let Some(why) = file::unusable(&path)? {
-            let aside =
+            let renamed =
                 file::set_aside(&path).map_err(|error| Error::Directory(directory.to_owned(), error))?;
             tracing::error!(
                 file = %path.display(),
-                set_aside = %aside.display(),
+                set_aside = %renamed.display(),
                 "the state could not be used ({why}), so it was set aside and a new one was begun. {LOSS_NOTE}"
             );
             return Ok(true);
@@ -101,7 +100,7 @@ impl State {
         Ok(known)
     }
 
-    /// Opens the file, or a new one. Whoever does holds the lock meanwhile.
+    /// Opens the file or creates it. The caller holds the lock meanwhile.
     pub(super) fn begin(directory: &Path, lock: Option<File>, lost: bool) -> Result<Self, Error> {
         let path = directory.join(FILE);
         let durable = connect(&path, OpenFlags::default(), "FULL")?;
@@ -115,7 +114,7 @@ impl State {
         Ok(Self { open: Arc::new(open) })
     }
 
-    /// What cannot be written to.
+    /// A read-only view.
     pub(super) fn view(connection: Connection, lost: Option<String>) -> Result<Self, Error> {
         connection.pragma_update(None, "query_only", true)?;
         let history_lost = schema::is_history_lost(&connection)?;
@@ -147,7 +146,7 @@ impl State {
         self.open.history_lost
     }
 
-    /// Does all of it or nothing. When this returns it is on the disk.
+    /// Commits all of the work or nothing. When this returns, it is on the disk.
     pub(super) fn durably<T>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, rusqlite::Error>,
@@ -155,7 +154,7 @@ impl State {
         self.write(self.durable(), work)
     }
 
-    /// Does all of it or nothing. A power cut may undo it.
+    /// Commits all of the work or nothing. A power failure may undo it.
     pub(super) fn quickly<T>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, rusqlite::Error>,
@@ -169,7 +168,7 @@ impl State {
         work: impl FnOnce(&Transaction<'_>) -> Result<T, rusqlite::Error>,
     ) -> Result<T, Error> {
         let _turn = self.open.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whoever says at once that it is going to write can never find that it read too early.
+        // A transaction that takes the write lock at once cannot fail later because another one has written.
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let done = work(&transaction)?;
         transaction.commit()?;
@@ -177,7 +176,7 @@ impl State {
     }
 
     pub(super) fn durable(&self) -> MutexGuard<'_, Connection> {
-        // A panic in the middle of a transaction rolls it back, so what is behind the lock is whole.
+        // A panic rolls its transaction back, so the connection is in a consistent state.
         self.open.durable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -203,7 +202,7 @@ mod tests {
     use crate::state::test_support::{at, name, new_entry, open};
 
     #[test]
-    fn one_process_holds_the_state() {
+    fn state_is_held_by_one_process() {
         let directory = tempfile::tempdir().unwrap();
         let state = State::open(directory.path()).unwrap();
         let second = State::open(directory.path()).err().unwrap();
@@ -213,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_a_later_version_is_left_alone() {
+    fn file_of_a_later_version_is_not_changed() {
         let directory = tempfile::tempdir().unwrap();
         drop(State::open(directory.path()).unwrap());
         let file = Connection::open(directory.path().join("state.sqlite")).unwrap();
@@ -234,7 +233,7 @@ mod tests {
         names
     }
 
-    /// A state with some pages, closed.
+    /// The directory of a closed state with some pages.
     fn some() -> tempfile::TempDir {
         let (directory, state) = open();
         let run = state.begin_run("main", at(0)).unwrap();
@@ -249,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_file_is_set_aside_for_a_new_one() {
+    fn damaged_file_is_set_aside_for_a_new_one() {
         type Break = fn(&mut Vec<u8>);
         let breaks: [(&str, Break); 5] = [
             ("noise", |bytes| {
@@ -287,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_set_aside_takes_its_log_along_and_replaces_nothing() {
+    fn file_is_set_aside_with_its_log_and_replaces_none() {
         let directory = some();
         let path = |name: &str| directory.path().join(name);
         for name in ["state.sqlite", "state.sqlite-wal", "state.sqlite.set-aside-2-wal"] {
@@ -303,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn the_database_of_something_else_is_set_aside_as_it_was() {
+    fn database_of_another_program_is_set_aside_unchanged() {
         let sqls = [
             "CREATE TABLE notes (text TEXT); INSERT INTO notes VALUES ('x')",
             "CREATE TABLE run (id); PRAGMA user_version = 1",
@@ -326,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_missing_or_empty_where_a_state_was_is_forgotten() {
+    fn missing_or_empty_file_where_a_state_was_is_a_loss() {
         for lose in [
             |path: &Path| std::fs::remove_file(path).unwrap(),
             |path: &Path| std::fs::write(path, "").unwrap(),
@@ -336,9 +335,9 @@ mod tests {
             std::fs::write(directory.path().join("state.sqlite-wal"), "of another file").unwrap();
             let state = State::open(directory.path()).unwrap();
             assert!(forgets(&state));
-            let looked = ScanHistory { first_scan: FirstScan::AfterLoss(at(4)), ..ScanHistory::default() };
-            state.save_scan_history("main", &name(), &ScanHistory::default(), &looked, at(4)).unwrap();
-            assert_eq!(state.load_scan_history("main", &name()).unwrap(), looked);
+            let scanned = ScanHistory { first_scan: FirstScan::AfterLoss(at(4)), ..ScanHistory::default() };
+            state.save_scan_history("main", &name(), &ScanHistory::default(), &scanned, at(4)).unwrap();
+            assert_eq!(state.load_scan_history("main", &name()).unwrap(), scanned);
             assert_eq!(names(directory.path()), ["lock", FILE, "state.sqlite-shm", "state.sqlite-wal"]);
         }
         let directory = tempfile::tempdir().unwrap();
@@ -347,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_the_first_version_keeps_what_it_has() {
+    fn file_of_the_first_version_keeps_its_data() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join(LOCK), "").unwrap();
         let file = Connection::open(directory.path().join(FILE)).unwrap();
@@ -379,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn beside_nobody_one_may_write_and_is_in_nobodys_way() {
+    fn read_only_command_without_a_holder_may_save_and_blocks_none() {
         let directory = tempfile::tempdir().unwrap();
         assert!(State::open_to_read(&directory.path().join("none")).unwrap().is_none());
         assert_eq!(names(directory.path()).len(), 0);
@@ -389,35 +388,35 @@ mod tests {
         let state = State::open_to_read(directory.path()).unwrap().unwrap();
         assert!(state.is_writable());
         let holder = State::open(directory.path()).unwrap();
-        let looked = ScanHistory { first_scan: FirstScan::At(at(4)), ..ScanHistory::default() };
-        state.save_scan_history("main", &name(), &ScanHistory::default(), &looked, at(4)).unwrap();
-        assert_eq!(holder.load_scan_history("main", &name()).unwrap(), looked);
+        let scanned = ScanHistory { first_scan: FirstScan::At(at(4)), ..ScanHistory::default() };
+        state.save_scan_history("main", &name(), &ScanHistory::default(), &scanned, at(4)).unwrap();
+        assert_eq!(holder.load_scan_history("main", &name()).unwrap(), scanned);
     }
 
     #[test]
-    fn beside_a_holder_one_sees_what_it_commits() {
+    fn read_only_view_sees_what_the_holder_commits() {
         let (directory, holder) = open();
         let view = State::open_to_read(directory.path()).unwrap().unwrap();
         assert!(!view.is_writable());
         assert_eq!(view.runs(9).unwrap(), []);
         let run = holder.begin_run("main", at(0)).unwrap();
         assert_eq!(view.runs(9).unwrap().len(), 1);
-        let looked = ScanHistory { first_scan: FirstScan::At(at(4)), ..ScanHistory::default() };
-        holder.save_scan_history("main", &name(), &ScanHistory::default(), &looked, at(4)).unwrap();
-        assert_eq!(view.load_scan_history("main", &name()).unwrap(), looked);
+        let scanned = ScanHistory { first_scan: FirstScan::At(at(4)), ..ScanHistory::default() };
+        holder.save_scan_history("main", &name(), &ScanHistory::default(), &scanned, at(4)).unwrap();
+        assert_eq!(view.load_scan_history("main", &name()).unwrap(), scanned);
         let other = ScanHistory { first_scan: FirstScan::At(at(5)), ..ScanHistory::default() };
-        view.save_scan_history("main", &name(), &looked, &other, at(5)).unwrap();
+        view.save_scan_history("main", &name(), &scanned, &other, at(5)).unwrap();
         view.prune_scan_history("main", at(9)).unwrap();
         view.prune(at(9)).unwrap();
-        assert_eq!(view.load_scan_history("main", &name()).unwrap(), looked);
+        assert_eq!(view.load_scan_history("main", &name()).unwrap(), scanned);
         assert!(view.record_intent(run, "main", &new_entry("a", &["v1"], 1), at(1)).is_err());
         drop(holder);
         State::open(directory.path()).unwrap();
-        assert_eq!(view.load_scan_history("main", &name()).unwrap(), looked);
+        assert_eq!(view.load_scan_history("main", &name()).unwrap(), scanned);
     }
 
     #[test]
-    fn beside_a_holder_nothing_is_set_aside() {
+    fn read_only_view_sets_nothing_aside() {
         let directory = some();
         let lock = File::create(directory.path().join(LOCK)).unwrap();
         lock.lock().unwrap();
@@ -429,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn who_only_looks_sees_an_older_file_as_the_present_version() {
+    fn read_only_view_migrates_a_copy_of_an_older_file() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join(LOCK), "").unwrap();
         let file = Connection::open(directory.path().join(FILE)).unwrap();
@@ -438,7 +437,7 @@ mod tests {
             "INSERT INTO run (registry, started, deleted) VALUES ('main', '2027-01-15 08:00:00+00:00', 3)",
         )
         .unwrap();
-        // Beside a holder, which may be of that version.
+        // Another process holds the state, perhaps of that version.
         let lock = File::create(directory.path().join(LOCK)).unwrap();
         lock.lock().unwrap();
         let view = State::open_to_read(directory.path()).unwrap().unwrap();
@@ -449,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_committed_durably_says_so() {
+    fn durable_connection_syncs_fully() {
         let (_directory, state) = open();
         let pragma = |connection: &Connection, name: &str| -> i64 {
             connection.pragma_query_value(None, name, |row| row.get(0)).unwrap()

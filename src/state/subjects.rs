@@ -1,4 +1,4 @@
-//! Which subjects of referrers were once in their repository, even if they are gone.
+//! Subjects of referrers that were seen in their repository, even if they are deleted now.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use super::store::State;
 use crate::model::{Digest, RepositoryName, ScanHistory};
 
 impl State {
-    /// Which of these the journal has in this repository: they were there when it was noted.
+    /// Those of these digests that the journal has in this repository: they existed there.
     pub fn journaled(
         &self,
         registry: &str,
@@ -69,14 +69,14 @@ mod tests {
     use crate::state::test_support::{at, digest, new_entry, open};
 
     #[test]
-    fn what_was_deleted_or_was_to_be_was_there() {
+    fn journaled_digests_existed() {
         let (_directory, state) = open();
         let run = state.begin_run("main", at(0)).unwrap();
-        let [deleted, gone, sent, stayed] = ["a", "b", "c", "d"]
+        let [deleted, gone, sent, kept] = ["a", "b", "c", "d"]
             .map(|word| state.record_intent(run, "main", &new_entry(word, &[], 5), at(9)).unwrap());
         state.record_deleted(deleted).unwrap();
         state.record_already_gone(gone).unwrap();
-        state.discard(stayed).unwrap();
+        state.discard(kept).unwrap();
         let all = ["a", "b", "c", "d", "e"].map(digest).into();
         let found = |registry: &str, repository: &str| {
             state.journaled(registry, &RepositoryName::parse(repository).unwrap(), &all).unwrap()

@@ -1,4 +1,4 @@
-//! What a registry has shown of itself when it was asked to delete, for those who only look.
+//! Whether a registry deletes single tags, as it has shown in a run, for plans without a run.
 
 use rusqlite::OptionalExtension as _;
 
@@ -7,7 +7,7 @@ use super::store::State;
 use crate::model::TagDeletion;
 
 impl State {
-    /// Notes whether a registry removes a tag alone.
+    /// Records whether a registry deletes single tags.
     pub fn record_tag_deletion(&self, registry: &str, learned: TagDeletion) -> Result<(), Error> {
         if self.tag_deletion(registry)? == Some(learned) {
             return Ok(());
@@ -26,7 +26,7 @@ impl State {
         })
     }
 
-    /// Whether a registry removes a tag alone, if it was ever seen.
+    /// Whether a registry deletes single tags, if that is recorded.
     pub fn tag_deletion(&self, registry: &str) -> Result<Option<TagDeletion>, Error> {
         let registry = self.key(registry);
         let connection = self.durable();
@@ -53,7 +53,7 @@ mod tests {
     use crate::state::test_support::open;
 
     #[test]
-    fn what_was_seen_last_counts() {
+    fn latest_record_counts() {
         let (_directory, state) = open();
         assert_eq!(state.tag_deletion("main").unwrap(), None);
         for learned in [TagDeletion::Supported, TagDeletion::Supported, TagDeletion::Unsupported] {

@@ -1,4 +1,4 @@
-//! Sums that go on after a restart.
+//! Totals that continue after a restart.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -6,14 +6,14 @@ use super::error::Error;
 use super::sql::{signed, unsigned};
 use super::store::State;
 
-/// A sum that goes on after a restart.
+/// A total that continues after a restart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Total {
     /// What is summed.
     pub kind: TotalKind,
     /// The registry.
     pub registry: String,
-    /// The policy; empty where the sum is of the registry.
+    /// The policy; empty for a total of the registry.
     pub policy: String,
     /// The sum.
     pub value: u64,
@@ -24,7 +24,7 @@ pub struct Total {
 pub enum TotalKind {
     /// Manifests deleted, by policy.
     DeletedManifests,
-    /// Tags that are gone, by policy.
+    /// Tags deleted, by policy.
     DeletedTags,
     /// Bytes that collections freed.
     ReclaimedBytes,
@@ -55,7 +55,7 @@ impl TotalKind {
 }
 
 impl State {
-    /// Every sum.
+    /// All totals.
     pub fn totals(&self) -> Result<Vec<Total>, Error> {
         let connection = self.durable();
         let names = self.names();
@@ -89,7 +89,7 @@ impl State {
     }
 }
 
-/// Adds to a sum.
+/// Adds to a total.
 pub(super) fn add(
     connection: &Connection,
     kind: TotalKind,

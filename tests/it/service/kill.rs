@@ -234,7 +234,7 @@ async fn kill_many_times() {
         let serving = scene.place.serve().await;
         until("it looks after the registry", async || {
             let log = serving.log();
-            log.contains("putting the registry back") || log.contains("is back already")
+            log.contains("starting it again") || log.contains("is up again already")
         })
         .await;
         serving.kill();

@@ -46,7 +46,7 @@ async fn rename_with_a_new_address_needs_the_former_name() {
     let moved = text.replace("name: main\n", "name: other\n").replace("//127.0.0.1:", "//localhost:");
     assert!(moved.contains("//localhost:"), "{moved}");
     place.write(&moved.replace("mode: enforce", "mode: plan").replace(NEVER, EACH_SECOND));
-    let told = "the state remembers a registry main (at 127.0.0.1:";
+    let told = "the state has data of a registry main (at 127.0.0.1:";
     let checked = place.run(&["check"]).await.exits(0);
     assert!(checked.stdout.contains(told) && checked.stdout.contains("`was: main`"), "{}", checked.stdout);
     let serving = place.serve().await;
