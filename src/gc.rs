@@ -1,9 +1,9 @@
 //! Garbage collection: the removal of blobs that nothing refers to, so that nothing kept is lost, no registry is left
 //! stopped, and the freed bytes are known.
 //!
-//! A collection is put together from three answers. Who finds and removes the blobs: a [`Sweeper`](sweeper::Sweeper).
-//! What happens to the registry meanwhile: an [`Interruption`](interruption::Interruption). Who stops and starts the
-//! registry: its [`runtime`](crate::runtime). [`course`] is the order of the steps, the same for all of them.
+//! A collection is put together from three answers. Who finds and removes the blobs: a `sweeper::Sweeper`.
+//! What happens to the registry meanwhile: an `interruption::Interruption`. Who stops and starts the
+//! registry: its [`runtime`](crate::runtime). `course` is the order of the steps, the same for all of them.
 //!
 //! It knows no HTTP API of a registry, no plan and no database: the caller says which digests are kept, stores in a
 //! [`RecoveryLog`] what must survive a crash, and tells when the registry answers again.

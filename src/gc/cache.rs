@@ -1,35 +1,34 @@
-//! Where a registry remembers which blobs it has, as its own configuration says.
+//! Where a registry caches which blobs it has, as its own configuration says.
 //!
-//! It reads text that was read by others, and opens nothing.
+//! It parses text, and opens no file.
 
 use serde_yaml::{Mapping, Value};
 
 /// Where the cache is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Cache {
-    /// In the registry's memory, or nowhere: a restart is all it needs.
+    /// In the registry's memory, or nowhere: a restart empties it.
     Restarted,
     /// In Redis.
     Redis {
-        /// The number of the database; `None` if it cannot be understood.
+        /// The number of the database; `None` if it is no number.
         db: Option<u64>,
         /// Whether the keys are spread over several servers.
         cluster: bool,
     },
-    /// It cannot be known, and why.
+    /// It cannot be known, for this reason.
     Unknown(String),
 }
 
 impl Cache {
-    /// What the configuration's text means together with variables of the environment (`NAME=value`), which
-    /// stand above it.
+    /// Reads the configuration's text and the variables of the environment (`NAME=value`), which override it.
     pub(super) fn read(text: &str, env: &[String]) -> Self {
         let config = match overridden(text, env) {
             Ok(config) => config,
-            Err(why) => return Self::Unknown(format!("its configuration cannot be understood: {why}")),
+            Err(why) => return Self::Unknown(format!("its configuration cannot be parsed: {why}")),
         };
         let cache = config.get("storage").and_then(|storage| storage.get("cache"));
-        // The second is what 2.x called it first, and still reads.
+        // The second is the first name of it in 2.x, which is still read.
         let kind = cache.and_then(|cache| cache.get("blobdescriptor").or_else(|| cache.get("layerinfo")));
         if kind.and_then(Value::as_str) != Some("redis") {
             return Self::Restarted;
@@ -39,16 +38,16 @@ impl Cache {
         let servers = setting("addrs").and_then(Value::as_sequence).map_or(1, Vec::len);
         Self::Redis {
             db: setting("db").map_or(Some(0), Value::as_u64),
-            // Several servers with a name for their master are Sentinels.
+            // Several servers and a name of their master are Sentinels.
             cluster: servers > 1 && setting("mastername").is_none(),
         }
     }
 }
 
-/// Whether the registry stores in S3, by the same.
+/// Whether the registry stores in S3, by the same text and variables.
 pub(super) fn is_on_s3(text: &str, env: &[String]) -> bool {
     let storage = overridden(text, env).ok().and_then(|config| config.get("storage").cloned());
-    // It has had names such as s3aws.
+    // The driver has had other names, such as s3aws.
     let is_s3 = |driver: &Value| driver.as_str().is_some_and(|driver| driver.starts_with("s3"));
     match storage {
         Some(Value::Mapping(map)) => map.keys().any(is_s3),
@@ -57,8 +56,8 @@ pub(super) fn is_on_s3(text: &str, env: &[String]) -> bool {
     }
 }
 
-/// The configuration with what the environment says of storage and Redis. Distribution reads a variable as a
-/// path of keys with a value in YAML, in the order of their names, so that deeper ones come later.
+/// The configuration with the environment's overrides of storage and Redis. Distribution reads a variable as a path of keys
+/// with a value in YAML, in the order of the names, so that deeper keys come later.
 fn overridden(text: &str, env: &[String]) -> Result<Value, String> {
     let mut config: Value = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
     let mut variables: Vec<(&str, &str)> =
@@ -106,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_in_redis_is_seen_however_it_is_written() {
+    fn cache_in_redis_is_read_in_every_notation() {
         assert_eq!(read(REDIS, &[]), in_redis(2));
         assert_eq!(read("storage: { cache: { layerinfo: redis } }\nredis: { addr: r }", &[]), in_redis(0));
         assert_eq!(
@@ -124,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn every_other_cache_ends_with_the_registry() {
+    fn cache_outside_redis_ends_with_the_registry() {
         for (text, env) in [
             (MEMORY, &[][..]),
             ("storage: { filesystem: {} }", &[]),
@@ -139,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn s3_is_told_from_other_storages() {
+    fn s3_is_distinguished_from_other_storages() {
         let check = |text: &str, env: &[&str], expected: bool| {
             let env: Vec<String> = env.iter().map(|variable| (*variable).to_owned()).collect();
             assert_eq!(is_on_s3(text, &env), expected, "{text} {env:?}");
@@ -154,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn several_servers_are_a_cluster_or_sentinels() {
+    fn redis_with_several_servers_is_a_cluster_or_has_sentinels() {
         let cluster = |env: &[&str]| matches!(read(REDIS, env), Cache::Redis { cluster: true, .. });
         assert!(cluster(&["REGISTRY_REDIS_ADDRS=[a:1, b:1]"]));
         assert!(!cluster(&["REGISTRY_REDIS_ADDRS=[a:1]"]));

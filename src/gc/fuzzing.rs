@@ -20,8 +20,8 @@ pub fn collector(bytes: &[u8]) {
     }
     for found in [strict.finish(exit), free.finish_unknown_program(exit)] {
         match found {
-            Ok(Findings::Eligible { .. }) => assert_eq!(exit, 0, "a failure is no success"),
-            Ok(Findings::EmptyStorage) => assert_ne!(exit, 0, "an empty storage is said by a failure"),
+            Ok(Findings::Eligible { .. }) => assert_eq!(exit, 0, "a failure is not a success"),
+            Ok(Findings::EmptyStorage) => assert_ne!(exit, 0, "an empty storage is told by a failure"),
             Err(error) => assert!(error.to_string().chars().count() < 2000),
         }
     }
@@ -35,7 +35,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_printed_is_read_or_refused(bytes in any::<Vec<u8>>()) {
+        fn output_of_any_bytes_is_read_or_refused(bytes in any::<Vec<u8>>()) {
             collector(&bytes);
         }
     }

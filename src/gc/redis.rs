@@ -1,13 +1,13 @@
-//! The part of a registry's cache that a restart does not empty: what it keeps in Redis.
+//! A registry's cache in Redis, which a restart of the registry does not empty.
 //!
-//! It knows distribution's keys, the same in 2.8 and 3.x, and nothing of how a collection goes on:
+//! It knows distribution's keys, the same in 2.8 and 3.x, and nothing of the steps of a collection:
 //!
 //! - `blobs::DIGEST`, a hash: there is such a blob, wherever it belongs
 //! - `repository::NAME::blobs`, a set of digests: these blobs belong to the repository
-//! - `repository::NAME::blobs::DIGEST`, a hash: what the repository calls the blob
+//! - `repository::NAME::blobs::DIGEST`, a hash: the media type of the blob in this repository
 //!
-//! An entry that is removed costs the registry one look at its storage. One that stays behind after a sweep
-//! has the registry answer that a blob is there which is not, and a push leaves it out.
+//! For an entry that was removed, the registry reads its storage once. If an entry of a swept blob is left, the registry
+//! answers that the blob exists, and a push leaves it out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -27,14 +27,14 @@ use crate::model::Digest;
 
 /// How long a connection, or an answer, may take.
 const REDIS_TIMEOUT: Duration = Duration::from_secs(10);
-/// Keys that one request looks at or removes: few enough that Redis serves others in between.
+/// Keys that one request reads or removes: few enough that Redis serves other clients in between.
 const BATCH: usize = 1000;
 
-/// A Redis with a registry's cache in it. It is connected to anew for each piece of work.
+/// A Redis with a registry's cache. Each operation makes a new connection.
 #[derive(Debug, Clone)]
 pub(super) struct Redis {
     client: Client,
-    /// What it is called in messages.
+    /// Its address and database, for messages.
     place: String,
     db: u16,
 }
@@ -84,12 +84,12 @@ impl Redis {
         self.db
     }
 
-    /// What it is called in messages.
+    /// Its address and database, for messages.
     pub(super) fn place(&self) -> &str {
         &self.place
     }
 
-    /// Whether entries could be removed here, now, and whether there is any.
+    /// An error if entries cannot be removed, or if there are none.
     pub(super) async fn check(&self) -> Result<(), Error> {
         match self.probe().await {
             Ok(true) => Ok(()),
@@ -98,7 +98,7 @@ impl Redis {
         }
     }
 
-    /// Removes what the cache holds of these blobs, in all repositories. How many entries that were.
+    /// Removes the entries of these blobs, in all repositories, and returns how many these were.
     pub(super) async fn clear(&self, digests: &BTreeSet<Digest>) -> Result<u64, Error> {
         if digests.is_empty() {
             return Ok(0);
@@ -172,12 +172,12 @@ impl Redis {
     }
 
     fn failed(&self, error: &RedisError) -> Error {
-        // The crate's text names the kind of error and the server's words, and no secret.
+        // The crate's text names the kind of error and quotes the server, without secrets.
         Error::Redis { place: self.place.clone(), db: self.db, why: error.to_string() }
     }
 }
 
-/// What a key of a repository is.
+/// The kind of a repository's key.
 #[derive(Debug, PartialEq, Eq)]
 enum Owned<'k> {
     Set,
@@ -190,7 +190,7 @@ fn owned(key: &[u8]) -> Owned<'_> {
     if key.ends_with(BLOBS) {
         return Owned::Set;
     }
-    // No repository has a colon in its name, so the first is the only one.
+    // No repository has a colon in its name, so the first match is the only one.
     let place = key.windows(BLOBS.len()).position(|window| window == BLOBS);
     match place.and_then(|place| key.get(place + BLOBS.len()..)?.strip_prefix(b"::")) {
         Some(name) => Owned::Hash(name),
@@ -198,8 +198,8 @@ fn owned(key: &[u8]) -> Owned<'_> {
     }
 }
 
-/// Adds the names by which swept blobs are known besides: a registry that was asked for a blob by another
-/// algorithm remembers that under a key of its own, with the digest by which it stores the blob inside.
+/// Adds the other digests of swept blobs: a registry that was asked for a blob by a digest of another algorithm caches it
+/// under that digest, with the digest by which it stores the blob in the hash.
 async fn aliases(redis: &mut MultiplexedConnection, names: &mut BTreeSet<Vec<u8>>) -> Result<(), RedisError> {
     let mut found = BTreeMap::new();
     let mut cursor = Vec::from(*b"0");
@@ -224,7 +224,7 @@ async fn aliases(redis: &mut MultiplexedConnection, names: &mut BTreeSet<Vec<u8>
     Ok(())
 }
 
-/// Takes these blobs out of the set of a repository.
+/// Removes these blobs from the set of a repository.
 async fn leave(
     redis: &mut MultiplexedConnection,
     key: &[u8],
@@ -263,7 +263,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_of_a_repository_are_told_apart() {
+    fn keys_of_a_repository_are_distinguished() {
         let check = |key: &str, expected: Owned<'_>| assert_eq!(owned(key.as_bytes()), expected, "{key}");
         check("repository::team/app::blobs", Owned::Set);
         check("repository::team/app::blobs::sha256:ab", Owned::Hash(b"sha256:ab"));

@@ -1,12 +1,12 @@
 //! Where a registry stores its blobs, as its own configuration says.
 //!
-//! It reads text that was read by others, and opens nothing.
+//! It parses text, and opens no file.
 
 use serde_yaml::Value;
 
 use crate::model::Digest;
 
-/// Keys of `storage` that are no driver.
+/// Keys of `storage` that are not drivers.
 const SETTINGS: &[&str] = &["cache", "delete", "maintenance", "redirect", "tag"];
 
 /// Where the registry stores.
@@ -19,8 +19,8 @@ pub(super) enum Storage {
 }
 
 impl Storage {
-    /// What the configuration's text means together with variables of the environment (`NAME=value`), which
-    /// stand above it. `folder` is what relative paths are relative to. Errors are for people.
+    /// Reads the configuration's text and the variables of the environment (`NAME=value`), which override it. Relative paths
+    /// begin in `folder`. Errors are for people.
     pub(super) fn read(text: &str, env: &[String], folder: &str) -> Result<Self, String> {
         let config: Value = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
         let storage = config.get("storage");
@@ -28,7 +28,7 @@ impl Storage {
             Some(Value::String(driver)) => vec![driver.clone()],
             Some(Value::Mapping(map)) => map.keys().filter_map(Value::as_str).map(str::to_owned).collect(),
             Some(Value::Null) | None => Vec::new(),
-            Some(_) => return Err("storage is no map".to_owned()),
+            Some(_) => return Err("`storage` is not a map".to_owned()),
         };
         let mut root = storage
             .and_then(|storage| storage.get("filesystem"))
@@ -39,7 +39,7 @@ impl Storage {
         for variable in env {
             let Some((name, value)) = variable.split_once('=') else { continue };
             match name.strip_prefix("REGISTRY_STORAGE") {
-                // A scalar: it replaces all of `storage`. A map in it is YAML in turn.
+                // It replaces all of `storage`. Its value is YAML, so it may be a map.
                 Some("") => return Self::read(&format!("storage: {value}"), &deeper(env), folder),
                 Some("_FILESYSTEM_ROOTDIRECTORY") => {
                     root = value.to_owned();
@@ -83,7 +83,7 @@ impl Storage {
     }
 }
 
-/// The variables that reach into `storage`.
+/// The variables that override keys inside `storage`.
 fn deeper(env: &[String]) -> Vec<String> {
     env.iter().filter(|variable| variable.starts_with("REGISTRY_STORAGE_")).cloned().collect()
 }
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_root_directory_is_found_however_it_is_written() {
+    fn root_directory_is_read_in_every_notation() {
         let both =
             "version: 0.1\nstorage:\n  delete: { enabled: true }\n  cache: { blobdescriptor: inmemory }\n";
         check(&format!("{both}  filesystem: {{ rootdirectory: /data/ }}\n"), &[], Some("/data"));
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_stands_above_the_file() {
+    fn environment_overrides_the_file() {
         let file = "storage: { filesystem: { rootdirectory: /data } }";
         let root = "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY=/other";
         check(file, &["PATH=/bin", root], Some("/other"));
@@ -126,21 +126,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stored_elsewhere_is_not_looked_for_in_files() {
+    fn other_storages_have_no_files() {
         check("storage: { s3: { bucket: images } }", &[], None);
         check("storage: { filesystem: }", &["REGISTRY_STORAGE=s3", "REGISTRY_STORAGE_S3_BUCKET=b"], None);
         check("storage: inmemory", &[], None);
     }
 
     #[test]
-    fn a_configuration_without_a_storage_is_an_error() {
+    fn configuration_without_a_storage_is_an_error() {
         for text in ["version: 0.1", "storage: { delete: { enabled: true } }", "storage: [1]", "a: [", ""] {
             assert!(Storage::read(text, &[], "/").is_err(), "{text}");
         }
     }
 
     #[test]
-    fn a_blob_lies_where_distribution_puts_it() {
+    fn blob_path_is_that_of_distribution() {
         let digest = Digest::of(b"");
         let storage = Storage::Files { root: "/data".into() };
         assert_eq!(

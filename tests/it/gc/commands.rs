@@ -1,4 +1,4 @@
-//! Collections by commands of the operator, on a registry of this host.
+//! Collections by commands, on a registry of this host.
 
 use std::fs;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use super::harness::{
 use crate::support::real_registry::{Options, RealRegistry};
 use crate::support::registry_program::registry_program;
 
-/// How most of these registries keep their log to themselves.
+/// The redirection that discards a registry's log.
 const SILENT: &str = " >/dev/null 2>&1";
 
-/// A registry with the deceptive cache, run by shell commands as an init system would.
+/// A registry with a cache, run by shell commands as an init system would.
 pub(crate) struct Host {
     pub(crate) registry: RealRegistry,
     folder: tempfile::TempDir,
@@ -30,7 +30,7 @@ impl Host {
     pub(crate) async fn of(options: Options) -> Self {
         let mut registry = options.start();
         let folder = tempfile::tempdir().unwrap();
-        // From here on it is the commands' child.
+        // From here on the commands start it.
         registry.stop();
         let host = |filled| Self { registry, folder, filled };
         let mut host = host(Filled {
@@ -54,7 +54,7 @@ impl Host {
 
     /// Stops it, and waits until it is stopped.
     fn before(&self) -> String {
-        // The end of an orphan may go unnoticed by its new parent, but it has no program any more.
+        // The new parent of an orphan may not wait for it, but an ended process has no program.
         let pid = format!("$(cat {})", self.pid_file());
         format!("kill {pid}; while [ -e /proc/{pid}/exe ]; do :; done; echo before >>{}", self.journal())
     }
@@ -73,8 +73,8 @@ impl Host {
         self.folder.path().join("journal").display().to_string()
     }
 
-    /// What was run since the registry was filled.
-    pub(crate) fn journaled(&self) -> Vec<String> {
+    /// The commands that ran since the registry was filled.
+    pub(crate) fn commands_run(&self) -> Vec<String> {
         fs::read_to_string(self.journal()).unwrap().lines().skip(1).map(str::to_owned).collect()
     }
 
@@ -88,13 +88,13 @@ impl Host {
         })
     }
 
-    /// A program that does this instead of a sweep, and is the registry's own otherwise.
+    /// A program that runs `instead` before a sweep, and the registry's own program.
     pub(crate) fn program(&self, instead: &str) -> String {
         let rest = format!("exec {} \"$@\"", registry_program());
         self.program_of(&format!("case \"$*\" in *--dry-run*) {rest} ;; esac\n{instead}\n{rest}"))
     }
 
-    /// A program that does this.
+    /// A program with this script.
     pub(crate) fn program_of(&self, script: &str) -> String {
         let file = self.folder.path().join("program");
         fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -141,28 +141,28 @@ impl Drop for Host {
 }
 
 #[tokio::test]
-async fn a_registry_of_this_host_is_collected() {
+async fn registry_of_this_host_is_collected() {
     let host = Host::start().await;
     let (store, recovery_log) = (host.registry.store(), TestRecoveryLog::default());
     let before = store.blob_bytes();
     let mut gc = host.gc(&[registry_program(), "garbage-collect", &host.config()]);
     if let Kind::Command { after, .. } = &mut gc.collector {
-        // This registry logs to where its commands print, and must not die of that when they have ended.
+        // This registry logs to the output of its commands, and must survive their end.
         after[2] = after[2].replace(SILENT, "");
     }
     let done = collected(host.collect(&gc, &recovery_log).await.unwrap());
     assert_freed(&done, &host.filled, before, &store);
     assert_eq!(recovery_log.calls(), ["stopping", "sweeping", "restored"]);
     assert_eq!(*recovery_log.blobs.lock().unwrap(), host.filled.garbage);
-    assert_eq!(host.journaled(), ["before", "after"]);
+    assert_eq!(host.commands_run(), ["before", "after"]);
     assert_eq!(collector(&gc).missing_blobs(&host.filled.garbage).await.unwrap(), host.filled.garbage);
     assert_sound(&host.host(), &host.filled).await;
     assert_eq!(host.collect(&gc, &TestRecoveryLog::default()).await.unwrap(), CollectionResult::NothingToDo);
-    assert_eq!(host.journaled(), ["before", "after"]);
+    assert_eq!(host.commands_run(), ["before", "after"]);
 }
 
 #[tokio::test]
-async fn what_is_pushed_again_at_once_was_freed_all_the_same() {
+async fn blob_that_is_pushed_again_at_once_counts_as_freed() {
     let host = Host::start().await;
     let (store, recovery_log) = (host.registry.store(), TestRecoveryLog::default());
     let before = store.blob_bytes();
@@ -182,7 +182,7 @@ async fn what_is_pushed_again_at_once_was_freed_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_kept_blob_and_a_small_gain_run_no_command() {
+async fn kept_blob_and_small_gain_run_no_command() {
     let host = Host::start().await;
     let mut gc = host.gc(&[registry_program(), "garbage-collect", &host.config()]);
     let error = collector(&gc)
@@ -194,11 +194,11 @@ async fn a_kept_blob_and_a_small_gain_run_no_command() {
     let reclaimable = host.filled.garbage.values().sum();
     let outcome = host.collect(&gc, &TestRecoveryLog::default()).await.unwrap();
     assert_eq!(outcome, CollectionResult::BelowMinimum { reclaimable });
-    assert!(host.journaled().is_empty() && host.nothing_is_gone());
+    assert!(host.commands_run().is_empty() && host.nothing_is_gone());
 }
 
 #[tokio::test]
-async fn a_command_that_nobody_knows_is_run_and_believed() {
+async fn unknown_command_is_run_and_its_output_believed() {
     let host = Host::start().await;
     let mut gc = host.gc(&["sh", "-c", &format!("{} garbage-collect {}", registry_program(), host.config())]);
     gc.cache = Some(Cache::InMemory);
@@ -213,9 +213,9 @@ async fn a_command_that_nobody_knows_is_run_and_believed() {
 }
 
 #[tokio::test]
-async fn a_store_that_cannot_be_looked_into_is_collected_unmeasured() {
+async fn storage_that_cannot_be_read_is_collected_unmeasured() {
     let host = Host::start().await;
-    // The registry's configuration is not where the command says: it is inside a place of its own.
+    // The command names a configuration file that does not exist on this host.
     let inside = "inside.yml";
     let program = host.folder.path().join("elsewhere");
     fs::write(
@@ -240,7 +240,7 @@ async fn a_store_that_cannot_be_looked_into_is_collected_unmeasured() {
 }
 
 #[tokio::test]
-async fn a_collection_that_fails_or_takes_too_long_starts_the_registry_again() {
+async fn registry_is_started_after_a_collection_that_fails_or_takes_too_long() {
     let host = Host::start().await;
     for (instead, kind) in [("exit 3", "no_summary"), ("sleep 600 & sleep 600", "timeout")] {
         let program = host.program(instead);
@@ -252,12 +252,12 @@ async fn a_collection_that_fails_or_takes_too_long_starts_the_registry_again() {
         assert_eq!(recovery_log.calls(), ["stopping", "sweeping", "restored"]);
         assert!(host.nothing_is_gone());
     }
-    assert_eq!(host.journaled(), ["before", "after", "before", "after"]);
+    assert_eq!(host.commands_run(), ["before", "after", "before", "after"]);
     assert_sound(&host.host(), &host.filled).await;
 }
 
 #[tokio::test]
-async fn commands_that_fail_are_named() {
+async fn failed_commands_are_named() {
     let host = Host::start().await;
     let collect = [registry_program(), "garbage-collect", &host.config()];
     let words = |text: &str| vec!["sh".to_owned(), "-c".to_owned(), text.to_owned()];
@@ -275,7 +275,7 @@ async fn commands_that_fail_are_named() {
         error.to_string().contains("`sh -c echo no such unit; exit 5` failed with exit code 5"),
         "{error}"
     );
-    assert_eq!(host.journaled(), ["after"]);
+    assert_eq!(host.commands_run(), ["after"]);
     assert!(host.nothing_is_gone());
 
     let gc = with(&|_, after| *after = words("exit 6"));
@@ -292,7 +292,7 @@ async fn commands_that_fail_are_named() {
 }
 
 #[tokio::test]
-async fn what_is_only_cancelled_starts_the_registry_again_and_ends_the_sweep() {
+async fn dropped_collection_starts_the_registry_and_ends_the_sweep() {
     let host = Host::start().await;
     let mark = host.folder.path().join("mark");
     let program = host.program(&format!("sleep 600 & echo $! >{}; wait", mark.display()));

@@ -1,4 +1,4 @@
-//! Collections that go well.
+//! Collections on a Docker Engine that succeed.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::harness::{
 };
 use crate::support::docker_engine::{CONFIG, ContainerOptions, Engine, Volume};
 
-/// Fills a registry, collects it, and looks at the world afterwards.
+/// Fills a registry, collects it, and checks what is left.
 async fn check(contained: ContainerOptions, method: Method) {
     let Some((container, filled)) = filled(contained).await else { return };
     let store = container.store().await;
@@ -24,7 +24,7 @@ async fn check(contained: ContainerOptions, method: Method) {
     assert!(running && restarted != started);
     assert!(container.engine.collectors(&container.name).await.is_empty());
     assert_sound(&container.host(), &filled).await;
-    // What is pushed again is in use again: nothing is left to do.
+    // The blobs that were pushed again are in use: nothing is left to do.
     let recovery_log = TestRecoveryLog::default();
     let again = collect(&docker(&container, method), &container, &recovery_log).await.unwrap();
     assert_eq!(again, CollectionResult::NothingToDo);
@@ -33,27 +33,27 @@ async fn check(contained: ContainerOptions, method: Method) {
 }
 
 #[tokio::test]
-async fn offline_frees_what_nobody_needs() {
+async fn offline_collection_frees_the_garbage() {
     check(ContainerOptions::default(), Method::Offline).await;
 }
 
 #[tokio::test]
-async fn exec_frees_what_nobody_needs() {
+async fn exec_collection_frees_the_garbage() {
     check(ContainerOptions::default(), Method::Exec).await;
 }
 
 #[tokio::test]
-async fn a_named_volume_is_collected() {
+async fn named_volume_is_collected() {
     check(ContainerOptions { volume: Volume::Named, ..ContainerOptions::default() }, Method::Offline).await;
 }
 
 #[tokio::test]
-async fn a_folder_of_the_host_is_collected() {
+async fn folder_of_the_host_is_collected() {
     check(ContainerOptions { volume: Volume::Bind, ..ContainerOptions::default() }, Method::Offline).await;
 }
 
 #[tokio::test]
-async fn a_root_directory_from_the_environment_is_measured() {
+async fn root_directory_from_the_environment_is_measured() {
     let env = vec!["REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY=/var/lib/registry/deep".to_owned()];
     let contained = ContainerOptions { env, ..ContainerOptions::default() };
     let Some((container, filled)) = filled(contained).await else { return };
@@ -65,13 +65,13 @@ async fn a_root_directory_from_the_environment_is_measured() {
 }
 
 #[tokio::test]
-async fn a_registry_that_was_stopped_is_collected_and_stays_stopped() {
+async fn stopped_registry_is_collected_and_stays_stopped() {
     for method in [Method::Offline, Method::Exec] {
         let Some((container, filled)) = filled(ContainerOptions::default()).await else { return };
         let store = container.store().await;
         container.engine.docker().stop_container(&container.name, None).await.unwrap();
         let (before, recovery_log) = (store.blob_bytes(), TestRecoveryLog::default());
-        let never = || async { panic!("nobody waits for a registry that nobody started") };
+        let never = || async { panic!("a registry that was not started is not waited for") };
         let outcome = collector(&docker(&container, method))
             .collect(&|_| false, &recovery_log, never, Cancellation::default())
             .await;
@@ -84,7 +84,7 @@ async fn a_registry_that_was_stopped_is_collected_and_stays_stopped() {
 }
 
 #[tokio::test]
-async fn an_empty_store_is_nothing_to_do() {
+async fn empty_storage_is_nothing_to_do() {
     let Some(engine) = Engine::shared() else { return };
     let container = ContainerOptions::default().start(engine).await;
     let started = container.state().await;
@@ -98,7 +98,7 @@ async fn an_empty_store_is_nothing_to_do() {
 }
 
 #[tokio::test]
-async fn too_little_is_left_for_another_day() {
+async fn collection_below_the_minimum_is_not_begun() {
     let Some((container, filled)) = filled(ContainerOptions::default()).await else { return };
     let started = container.state().await;
     let garbage: u64 = filled.garbage.values().sum();
@@ -120,7 +120,7 @@ async fn too_little_is_left_for_another_day() {
 }
 
 #[tokio::test]
-async fn what_comes_between_the_first_look_and_the_stop_is_seen() {
+async fn push_between_the_first_dry_run_and_the_stop_is_seen() {
     let Some((container, filled)) = filled(ContainerOptions::default()).await else { return };
     let (store, url) = (container.store().await, container.url());
     // The recovery log is told just before the stop: here an image is pushed, and it stays whole.
@@ -151,7 +151,7 @@ async fn what_comes_between_the_first_look_and_the_stop_is_seen() {
 }
 
 #[tokio::test]
-async fn an_engine_is_spoken_to_over_tls() {
+async fn engine_is_reached_over_tls() {
     let Some(engine) = Engine::shared() else { return };
     let container = ContainerOptions::default().start(engine).await;
     let filled = fill(&container.url()).await;
@@ -168,14 +168,14 @@ async fn an_engine_is_spoken_to_over_tls() {
         .collect(&|_| false, &TestRecoveryLog::default(), || container.answers(), Cancellation::default())
         .await;
     assert_eq!(collected(outcome.unwrap()).bytes, filled.garbage.values().sum::<u64>());
-    let nobody =
+    let without_certificates =
         Collector::new(&gc, &host, Some("/nonexistent".as_ref()), &CollectionLocks::default()).unwrap();
-    let error = nobody.restore(|| async { true }).await.unwrap_err();
+    let error = without_certificates.restore(|| async { true }).await.unwrap_err();
     assert_eq!(error.kind(), "certificates");
 }
 
 #[tokio::test]
-async fn a_collection_can_be_a_task_of_its_own() {
+async fn collection_can_be_a_task_of_its_own() {
     let Some((container, filled)) = filled(ContainerOptions::default()).await else { return };
     let gc = docker(&container, Method::Offline);
     let url = format!("{}/v2/", container.url());

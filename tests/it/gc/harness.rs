@@ -1,5 +1,5 @@
-//! What the tests of collections share: a registry with something to keep and something to sweep, a recovery log
-//! that remembers, and words for what must be true afterwards.
+//! What the tests of collections share: a registry with images to keep and garbage to sweep, a recovery log that records its
+//! calls, and assertions about the registry afterwards.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -18,17 +18,17 @@ use crate::support::push::Pusher;
 use crate::support::skopeo::skopeo_pull_all;
 use crate::support::store::Store;
 
-/// A recovery log that remembers its calls, and can be told to do something when called.
+/// A recovery log that records its calls, and runs a hook at each.
 #[derive(Default)]
 pub(crate) struct TestRecoveryLog {
     pub(crate) calls: Mutex<Vec<&'static str>>,
     pub(crate) blobs: Mutex<BTreeMap<Digest, u64>>,
-    /// What is still to be cleared from the registry's cache.
+    /// The digests whose entries in the registry's cache are still to be cleared.
     pub(crate) stale: Mutex<BTreeSet<Digest>>,
     hook: Option<Hook>,
 }
 
-/// What to do when called, by the name of the call.
+/// It gets the name of the call.
 type Hook = Box<dyn Fn(&str) -> anyhow::Result<()> + Send + Sync>;
 
 impl TestRecoveryLog {
@@ -71,7 +71,7 @@ impl RecoveryLog for TestRecoveryLog {
     }
 }
 
-/// Images of a registry: some stay, one was deleted and waits for its collection.
+/// The images of a registry: some are kept, one was deleted and waits for a collection.
 pub(crate) struct Filled {
     pub(crate) kept: Vec<(&'static str, Content)>,
     pub(crate) gone: Content,
@@ -116,7 +116,7 @@ pub(crate) async fn filled(contained: ContainerOptions) -> Option<(Container, Fi
     Some((container, filled))
 }
 
-/// What a configuration says of a container's collection.
+/// The configuration of a container's collection.
 pub(crate) fn docker(container: &Container, method: Method) -> Gc {
     gc(Kind::Docker {
         host: Some(container.engine.host()),
@@ -143,7 +143,7 @@ pub(crate) fn collector(gc: &Gc) -> Collector {
     Collector::new(gc, "unix:///nowhere", None, &CollectionLocks::default()).unwrap()
 }
 
-/// Collects, keeping what nobody may sweep.
+/// Collects once, with nothing that must be kept.
 pub(crate) async fn collect(
     gc: &Gc,
     container: &Container,
@@ -159,7 +159,7 @@ pub(crate) fn collected(outcome: CollectionResult) -> Reclaimed {
     }
 }
 
-/// The collection freed the garbage, to the byte, and nothing else.
+/// Asserts that the collection freed the garbage, to the byte, and nothing else.
 pub(crate) fn assert_freed(collected: &Reclaimed, filled: &Filled, before: u64, store: &Store) {
     assert_eq!(collected.bytes, before - store.blob_bytes());
     assert_eq!(collected.bytes, filled.garbage.values().sum::<u64>());
@@ -169,8 +169,8 @@ pub(crate) fn assert_freed(collected: &Reclaimed, filled: &Filled, before: u64, 
     assert!(collected.marked > 0);
 }
 
-/// Every kept image can be pulled whole, and what was swept can be pushed and pulled again: a registry that
-/// remembers swept blobs would say that it has them already.
+/// Asserts that every kept image can be pulled completely, and that the deleted image can be pushed and pulled again: a registry
+/// with swept blobs in its cache would answer that it has them already.
 pub(crate) async fn assert_sound(host: &str, filled: &Filled) {
     for (tag, _) in &filled.kept {
         skopeo_pull_all(&format!("{host}/team/app:{tag}"));
@@ -179,7 +179,7 @@ pub(crate) async fn assert_sound(host: &str, filled: &Filled) {
     skopeo_pull_all(&format!("{host}/team/app:again"));
 }
 
-/// Waits for something that the world has to bring about.
+/// Waits until something has happened.
 pub(crate) async fn until(what: &str, happened: impl AsyncFn() -> bool) {
     for _ in 0..1200 {
         if happened().await {

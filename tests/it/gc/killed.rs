@@ -1,5 +1,5 @@
-//! Collections that are killed: what `restore` and `gone` make of what is left, and what a collection that
-//! is only cancelled does by itself.
+//! Collections that are killed or dropped: `restore` and `missing_blobs` after a kill, and what a dropped collection does by
+//! itself.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use super::harness::{Filled, TestRecoveryLog, assert_sound, collector, docker, f
 use crate::support::docker_engine::{Container, ContainerOptions};
 use crate::support::holding_proxy::{HoldingProxy, Upstream};
 
-/// Begins a collection in a runtime of its own and kills that when the recovery log is called so, or when a blob
-/// is gone: nothing of it runs on, not even what it does when it is dropped.
+/// Begins a collection in an async runtime of its own, and ends that at a call of the recovery log or when blobs are gone:
+/// nothing of the collection runs on, not even its restore guard.
 fn kill(gc: Gc, container: &Container, at: At) -> TestRecoveryLog {
     let store = std::thread::scope(|scope| {
         let read = || {
@@ -48,7 +48,7 @@ fn kill(gc: Gc, container: &Container, at: At) -> TestRecoveryLog {
                     biased;
                     () = moment => {}
                     ended = collector.collect(&|_| false, &recovery_log, || container.answers(), Cancellation::default()) => {
-                        // The last call may be the last thing that happens.
+                        // The call may be the last one of the collection.
                         ended.unwrap();
                     }
                 }
@@ -66,7 +66,8 @@ enum At {
     Gone(Vec<String>),
 }
 
-/// Kills, restores, and looks: the registry runs, nothing of ours is left, and `gone` tells what is gone.
+/// Kills, restores, and checks: the registry runs, no container of a collection is left, and `missing_blobs` tells what is
+/// gone.
 async fn check(container: &Container, filled: &Filled, method: Method, at: At, swept: bool) {
     let gc = docker(container, method);
     let recovery_log = kill(gc.clone(), container, at);
@@ -84,7 +85,7 @@ async fn check(container: &Container, filled: &Filled, method: Method, at: At, s
 }
 
 #[tokio::test]
-async fn killed_while_stopping() {
+async fn kill_during_the_stop_is_recovered() {
     for method in [Method::Offline, Method::Exec] {
         let Some((container, filled)) = filled(ContainerOptions::default()).await else { return };
         check(&container, &filled, method, At::Call("stopping"), false).await;
@@ -92,8 +93,8 @@ async fn killed_while_stopping() {
 }
 
 #[tokio::test]
-async fn killed_while_a_slow_registry_stops() {
-    // It still answers when `restore` looks at it, and would be gone a moment later.
+async fn kill_during_a_slow_stop_is_recovered() {
+    // It still answers when `restore` begins, and stops a moment later.
     let script = "#!/bin/sh\ncase \"$1\" in serve) trap 'sleep 3; kill $registry; exit 0' TERM\n\
         /usr/bin/docker-registry \"$@\" & registry=$!; wait; wait ;; esac\nexec /usr/bin/docker-registry \"$@\"\n";
     let contained = ContainerOptions { script: Some(script.to_owned()), ..ContainerOptions::default() };
@@ -105,8 +106,8 @@ async fn killed_while_a_slow_registry_stops() {
 }
 
 #[tokio::test]
-async fn killed_before_the_sweep() {
-    // A sweep that is never begun, even where the exec gets through.
+async fn kill_before_the_sweep_is_recovered() {
+    // The sweep sleeps, also where the exec was begun.
     for method in [Method::Offline, Method::Exec] {
         let script = "#!/bin/sh\ncase \"$*\" in *--dry-run*) ;; garbage-collect*) sleep 600 ;; esac\n\
             exec /usr/bin/docker-registry \"$@\"\n";
@@ -117,7 +118,7 @@ async fn killed_before_the_sweep() {
 }
 
 #[tokio::test]
-async fn killed_in_the_sweep() {
+async fn kill_during_the_sweep_is_recovered() {
     for method in [Method::Offline, Method::Exec] {
         let script = "#!/bin/sh\ncase \"$*\" in *--dry-run*) ;;\n\
             garbage-collect*) /usr/bin/docker-registry \"$@\"; sleep 600 ;; esac\n\
@@ -130,7 +131,7 @@ async fn killed_in_the_sweep() {
 }
 
 #[tokio::test]
-async fn killed_after_all_of_it() {
+async fn kill_after_the_collection_is_recovered() {
     for method in [Method::Offline, Method::Exec] {
         let Some((container, filled)) = filled(ContainerOptions::default()).await else { return };
         check(&container, &filled, method, At::Call("restored"), true).await;
@@ -138,7 +139,7 @@ async fn killed_after_all_of_it() {
 }
 
 #[tokio::test]
-async fn what_is_only_cancelled_puts_the_registry_back_by_itself() {
+async fn dropped_collection_restores_the_registry() {
     let script = "#!/bin/sh\ncase \"$*\" in *--dry-run*) ;; garbage-collect*) sleep 600 ;; esac\n\
         exec /usr/bin/docker-registry \"$@\"\n";
     let contained = ContainerOptions { script: Some(script.to_owned()), ..ContainerOptions::default() };
@@ -162,13 +163,13 @@ async fn what_is_only_cancelled_puts_the_registry_back_by_itself() {
             _ = collection => true,
         };
         assert!(!ended);
-        // Its last state is "runs, and not since before".
+        // It runs, and was started after the collection began.
         until("the registry is back", async || {
             let (runs, since) = container.state().await;
             runs && since != started && container.answers_now().await
         })
         .await;
-        // The Engine may have been about to make it.
+        // The Engine may still be creating it.
         until("no collector is left", async || container.engine.collectors(&container.name).await.is_empty())
             .await;
     }
@@ -176,11 +177,11 @@ async fn what_is_only_cancelled_puts_the_registry_back_by_itself() {
 }
 
 #[tokio::test]
-async fn a_collector_that_the_engine_makes_after_all_is_removed() {
+async fn container_that_the_engine_creates_late_is_removed() {
     let Some((container, filled)) = filled(ContainerOptions::default()).await else { return };
     let started = container.state().await.1;
     let mut created = 0;
-    // Those before the last one only look: the first while the registry runs, the second after it was stopped.
+    // The first two are dry runs: one while the registry runs, one after it was stopped.
     let proxy = HoldingProxy::holding(Upstream::Socket(container.engine.socket()), move |bytes| {
         let creates = bytes.windows(18).any(|words| words == b"/containers/create");
         created += usize::from(creates);
@@ -213,7 +214,7 @@ async fn a_collector_that_the_engine_makes_after_all_is_removed() {
 }
 
 #[tokio::test]
-async fn a_panic_of_the_recovery_log_puts_the_registry_back() {
+async fn panic_of_the_recovery_log_restores_the_registry() {
     let Some((container, filled)) = filled(ContainerOptions::default()).await else { return };
     let (gc, url) = (docker(&container, Method::Offline), container.url());
     let task = tokio::spawn(async move {
@@ -234,18 +235,18 @@ async fn a_panic_of_the_recovery_log_puts_the_registry_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_registry_that_is_not_heard_of_is_restarted_once_and_not_again_and_again() {
+async fn registry_that_does_not_answer_is_restarted_only_once() {
     let Some((container, _)) = filled(ContainerOptions::default()).await else { return };
     let gc = docker(&container, Method::Offline);
     let collector = collector(&gc);
     let mut starts = vec![container.state().await];
     for _ in 0..3 {
-        // As where the password has changed, or a proxy before the registry is broken.
+        // As after a change of the password, or with a broken proxy before the registry.
         assert_eq!(collector.restore(|| async { false }).await.unwrap_err().kind(), "registry_silent");
         starts.push(container.state().await);
     }
     assert!(starts[0] != starts[1] && starts[1] == starts[2] && starts[2] == starts[3], "{starts:?}");
-    // One that somebody has stopped, and one that was collected since, is another matter.
+    // A registry that was stopped since then is restarted.
     container.engine.docker().stop_container(&container.name, None).await.unwrap();
     collector.restore(|| container.answers()).await.unwrap();
     assert!(container.answers_now().await);

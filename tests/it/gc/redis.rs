@@ -37,7 +37,7 @@ async fn host(redis: &Redis, db: u16) -> (Host, Gc) {
     (host, gc)
 }
 
-/// The keys that name garbage, and sets that have it.
+/// The keys that name garbage, and the sets that contain it.
 async fn stale(redis: &Redis, db: u16, filled: &Filled) -> Vec<String> {
     let mut stale = Vec::new();
     for key in redis.keys(db).await {
@@ -55,7 +55,7 @@ async fn stale(redis: &Redis, db: u16, filled: &Filled) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_is_pushed_after_a_collection_is_whole_with_a_cache_in_redis() {
+async fn image_pushed_after_a_collection_is_complete_with_a_cache_in_redis() {
     let redis = Redis::start();
     let (host, gc) = host(&redis, 3).await;
     let _: () = redis.ask(3, &["SET", "another application", "1"]).await;
@@ -66,7 +66,7 @@ async fn what_is_pushed_after_a_collection_is_whole_with_a_cache_in_redis() {
     let done = collected(host.collect(&gc, &recovery_log).await.unwrap());
     assert_eq!(done.removed, host.filled.garbage.keys().cloned().collect());
     assert!(recovery_log.stale.lock().unwrap().is_empty());
-    // Exactly what was swept is forgotten.
+    // Exactly the entries of swept blobs are removed.
     assert_eq!(stale(&redis, 3, &host.filled).await, [""; 0]);
     let swept = |key: &String| named.contains(key) && !key.ends_with("team/app::blobs");
     let kept: Vec<String> = before.into_iter().filter(|key| !swept(key)).collect();
@@ -77,7 +77,7 @@ async fn what_is_pushed_after_a_collection_is_whole_with_a_cache_in_redis() {
 }
 
 #[tokio::test]
-async fn a_cache_that_could_not_be_cleared_stops_nothing() {
+async fn cache_that_cannot_be_cleared_refuses_the_collection() {
     let (redis, guarded) = (Redis::start(), Redis::with(&["--requirepass", "open sesame"]));
     let (host, gc) = host(&redis, 0).await;
     let check = async |change: &dyn Fn(&mut Gc), kind: &str, words: &str| {
@@ -87,7 +87,7 @@ async fn a_cache_that_could_not_be_cleared_stops_nothing() {
         let error = host.collect(&gc, &recovery_log).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
         assert!(error.to_string().contains(words), "{error}");
-        assert!(recovery_log.calls().is_empty() && host.journaled().is_empty() && host.nothing_is_gone());
+        assert!(recovery_log.calls().is_empty() && host.commands_run().is_empty() && host.nothing_is_gone());
     };
     check(&|gc| gc.redis = None, "cache_in_redis", "gc.redis").await;
     check(&|gc| (gc.redis, gc.cache) = (None, Some(Cache::InMemory)), "cache_in_redis", "gc.redis").await;
@@ -96,7 +96,7 @@ async fn a_cache_that_could_not_be_cleared_stops_nothing() {
     let mut gone = Redis::start();
     gone.stop();
     check(&|gc| gc.redis = Some(at(&gone, 0)), "redis", "refused").await;
-    // An empty one is not known to be the registry's own.
+    // An empty Redis may belong to another registry.
     let empty = Redis::start();
     check(&|gc| gc.redis = Some(at(&empty, 0)), "no_cache", "is it the one").await;
     let replica = Redis::with(&["--replicaof", "127.0.0.1", &gone.port().to_string()]);
@@ -104,7 +104,7 @@ async fn a_cache_that_could_not_be_cleared_stops_nothing() {
 }
 
 #[tokio::test]
-async fn where_the_cache_cannot_be_known_it_must_be_stated() {
+async fn unknown_cache_must_be_configured() {
     let redis = Redis::start();
     let (host, gc) = host(&redis, 0).await;
     let mut unknown =
@@ -114,8 +114,8 @@ async fn where_the_cache_cannot_be_known_it_must_be_stated() {
     unknown = host.gc(&[registry_program(), "garbage-collect", "/nowhere/config.yml"]);
     let error = host.collect(&unknown, &TestRecoveryLog::default()).await.unwrap_err();
     assert!(error.to_string().contains("/nowhere/config.yml cannot be read here"), "{error}");
-    assert!(host.journaled().is_empty() && host.nothing_is_gone());
-    // What is stated counts where nothing else is known.
+    assert!(host.commands_run().is_empty() && host.nothing_is_gone());
+    // The configured cache counts where the registry's own configuration cannot be read.
     let inside = format!(
         "exec {} $(echo \"$@\" | sed 's|/nowhere/config.yml|{}|')",
         registry_program(),
@@ -129,7 +129,7 @@ async fn where_the_cache_cannot_be_known_it_must_be_stated() {
 }
 
 #[tokio::test]
-async fn a_redis_that_wants_a_password_and_certificates_is_cleared() {
+async fn redis_with_password_and_certificates_is_cleared() {
     let redis = Redis::tls();
     let settings = config::Redis {
         tls: Some(RedisTls {
@@ -141,7 +141,7 @@ async fn a_redis_that_wants_a_password_and_certificates_is_cleared() {
         }),
         ..at(&redis, 0)
     };
-    // The registry itself does not speak TLS to Redis (2.8), so this one is filled by nobody.
+    // The registry itself does not speak TLS to Redis (2.8), so this cache stays empty.
     let host = Host::of(RealRegistry::options().cache()).await;
     let mut gc = host.gc(&[registry_program(), "garbage-collect", &host.config()]);
     gc.redis = Some(settings.clone());
@@ -158,7 +158,7 @@ async fn a_redis_that_wants_a_password_and_certificates_is_cleared() {
 }
 
 #[tokio::test]
-async fn a_container_s_cache_in_redis_is_cleared() {
+async fn cache_in_redis_of_a_container_is_cleared() {
     for method in [Method::Offline, Method::Exec] {
         let Some(engine) = Engine::shared() else { return };
         let redis = Redis::start();
@@ -184,11 +184,11 @@ async fn a_container_s_cache_in_redis_is_cleared() {
 }
 
 #[tokio::test]
-async fn what_a_killed_sweep_leaves_in_redis_is_cleared_before_the_registry_is_back() {
+async fn cache_in_redis_is_cleared_after_a_kill_before_the_registry_is_restored() {
     let redis = Redis::start();
     let (host, mut gc) = host(&redis, 0).await;
     let store = host.registry.store();
-    // Once all is swept, the sweep does not end, and regsweep is killed.
+    // When everything is swept, the sweep does not end, and the collection is killed.
     let program = host.program(&format!("{} \"$@\"; sleep 600", registry_program()));
     gc.collector = host.gc(&[&program, "garbage-collect", &host.config()]).collector;
     let recovery_log = std::thread::scope(|scope| {
@@ -218,7 +218,7 @@ async fn what_a_killed_sweep_leaves_in_redis_is_cleared_before_the_registry_is_b
 }
 
 #[tokio::test]
-async fn a_registry_stays_down_until_its_cache_is_cleared() {
+async fn registry_stays_down_until_its_cache_is_cleared() {
     let redis = Redis::start();
     let (host, gc) = host(&redis, 0).await;
     let port = redis.port().to_string();
@@ -228,7 +228,7 @@ async fn a_registry_stays_down_until_its_cache_is_cleared() {
         assert!(String::from_utf8_lossy(&said.stdout).contains("OK"), "{said:?}");
     };
     let lock = password.clone();
-    // Redis was there when the collection began, and lets nobody in once it sweeps.
+    // Redis accepts clients when the collection begins, and refuses them when it sweeps.
     let recovery_log = TestRecoveryLog::with(move |call| {
         if call == "sweeping" {
             lock("", "changed");
@@ -247,23 +247,23 @@ async fn a_registry_stays_down_until_its_cache_is_cleared() {
     };
     let watch = async {
         until("some tries to clear it", refused).await;
-        assert_eq!(host.journaled(), ["before"]);
+        assert_eq!(host.commands_run(), ["before"]);
         assert!(!host.answers_now().await);
         assert_eq!(*recovery_log.stale.lock().unwrap(), host.filled.garbage.keys().cloned().collect());
         password("changed", "");
     };
     let (done, ()) = tokio::join!(host.collect(&gc, &recovery_log), watch);
     collected(done.unwrap());
-    assert_eq!(host.journaled(), ["before", "after"]);
+    assert_eq!(host.commands_run(), ["before", "after"]);
     assert_eq!(stale(&redis, 0, &host.filled).await, [""; 0]);
     assert_sound(&host.host(), &host.filled).await;
 }
 
 #[tokio::test]
-async fn links_that_3_x_removes_are_forgotten_too() {
+async fn cache_entries_of_links_that_3_x_removes_are_cleared() {
     let redis = Redis::start();
     let (host, mut gc) = host(&redis, 0).await;
-    // What 3.x prints of a layer that one repository no longer needs and another does.
+    // The line that 3.x prints for a layer that one repository no longer needs and another does.
     let kept = host.filled.kept[0].1.config_digest();
     assert!(redis.keys(0).await.contains(&format!("repository::team/app::blobs::{kept}")));
     let link = format!("docker-registry \"$@\"; echo 'team/app: layer link eligible for deletion: {kept}'");

@@ -1,4 +1,4 @@
-//! Collections that do not come about or go wrong: the registry is not touched, or runs again afterwards.
+//! Collections that are refused or fail: the registry is not stopped, or runs again afterwards.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -19,15 +19,15 @@ use super::harness::{
 use crate::support::docker_engine::{CONFIG, Container, ContainerOptions, Engine, Volume};
 
 const METHODS: [Method; 2] = [Method::Offline, Method::Exec];
-/// The program, after a word of the test's own about `garbage-collect`.
-const REST: &str = "exec /usr/bin/docker-registry \"$@\"\n";
+/// The registry's program, after the test's own behaviour for `garbage-collect`.
+const REGISTRY: &str = "exec /usr/bin/docker-registry \"$@\"\n";
 
 fn script(case: &str) -> ContainerOptions {
-    let script = format!("#!/bin/sh\ncase \"$*\" in\n{case}\nesac\n{REST}");
+    let script = format!("#!/bin/sh\ncase \"$*\" in\n{case}\nesac\n{REGISTRY}");
     ContainerOptions { script: Some(script), ..ContainerOptions::default() }
 }
 
-/// Tries to collect: an error of this kind whose text has these words, before anything was touched.
+/// Asserts that a collection fails with an error of this kind and text, before anything was changed.
 async fn untouched(gc: &Gc, container: &Container, kind: &str, words: &str) {
     let (state, recovery_log) = (container.state().await, TestRecoveryLog::default());
     let error = collect(gc, container, &recovery_log).await.unwrap_err();
@@ -38,8 +38,8 @@ async fn untouched(gc: &Gc, container: &Container, kind: &str, words: &str) {
     assert!(container.engine.collectors(&container.name).await.is_empty());
 }
 
-/// After a collection that failed half way: the registry answers, and all garbage is still there.
-async fn back(
+/// Asserts that after a failed collection the registry answers, and that all garbage still exists.
+async fn restored(
     container: &Container,
     filled: &Filled,
     error: &Error,
@@ -56,11 +56,11 @@ async fn back(
 }
 
 #[tokio::test]
-async fn a_container_that_is_not_there_is_named() {
+async fn missing_container_is_named() {
     let Some(engine) = Engine::shared() else { return };
     let gc = gc(Kind::Docker {
         host: Some(engine.host()),
-        container: "nobody".to_owned(),
+        container: "missing".to_owned(),
         method: Method::Offline,
         config_file: None,
     });
@@ -71,12 +71,12 @@ async fn a_container_that_is_not_there_is_named() {
         .await
         .unwrap_err();
     assert_eq!((error.kind(), recovery_log.calls().len()), ("no_container", 0));
-    assert!(error.to_string().contains("\"nobody\""), "{error}");
+    assert!(error.to_string().contains("\"missing\""), "{error}");
     assert_eq!(collector.restore(|| async { true }).await.unwrap_err().kind(), "no_container");
 }
 
 #[tokio::test]
-async fn a_paused_container_is_left_alone() {
+async fn paused_container_is_refused() {
     let Some(engine) = Engine::shared() else { return };
     let container = ContainerOptions::default().start(engine).await;
     engine.docker().pause_container(&container.name).await.unwrap();
@@ -87,7 +87,7 @@ async fn a_paused_container_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_container_that_must_not_be_stopped_is_left_alone() {
+async fn container_that_must_not_be_stopped_is_refused() {
     let Some(engine) = Engine::shared() else { return };
     let gone = ContainerOptions { auto_remove: true, ..ContainerOptions::default() }.start(engine).await;
     for method in METHODS {
@@ -101,7 +101,7 @@ async fn a_container_that_must_not_be_stopped_is_left_alone() {
 }
 
 #[tokio::test]
-async fn an_engine_that_is_not_there_is_named() {
+async fn unreachable_engine_is_named() {
     for host in ["unix:///nonexistent/docker.sock", "tcp://127.0.0.1:1"] {
         let gc = gc(Kind::Docker {
             host: Some(host.to_owned()),
@@ -120,7 +120,7 @@ async fn an_engine_that_is_not_there_is_named() {
 }
 
 #[tokio::test]
-async fn a_socket_proxy_that_forbids_is_told_apart() {
+async fn forbidding_socket_proxy_has_an_error_of_its_own() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = format!("tcp://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
@@ -147,7 +147,7 @@ async fn a_socket_proxy_that_forbids_is_told_apart() {
     for words in ["inspect the container", "CONTAINERS=1 and POST=1", "EXEC=1", "administrative rules"] {
         assert!(text.contains(words), "{text}");
     }
-    // A refusal does not pass by itself, so nobody waits for that.
+    // A refusal is not transient, so it is not retried.
     assert_eq!(collector(&gc).restore(|| async { true }).await.unwrap_err().kind(), "forbidden");
 }
 
@@ -161,7 +161,7 @@ async fn exit_code_0_without_a_summary_is_a_failure() {
 }
 
 #[tokio::test]
-async fn a_configuration_file_that_is_not_there_is_named() {
+async fn missing_configuration_file_is_named() {
     let Some(engine) = Engine::shared() else { return };
     let container = ContainerOptions::default().start(engine).await;
     for method in METHODS {
@@ -174,7 +174,7 @@ async fn a_configuration_file_that_is_not_there_is_named() {
 }
 
 #[tokio::test]
-async fn a_kept_blob_stops_everything() {
+async fn kept_blob_refuses_the_collection() {
     let Some((container, filled)) = filled(ContainerOptions::default()).await else { return };
     let state = container.state().await;
     let kept = filled.garbage.keys().next().unwrap().clone();
@@ -195,10 +195,10 @@ async fn a_kept_blob_stops_everything() {
 }
 
 #[tokio::test]
-async fn a_blob_that_is_kept_by_the_second_look_stops_everything_too() {
+async fn kept_blob_in_the_second_dry_run_ends_the_collection() {
     let Some((container, filled)) = filled(ContainerOptions::default()).await else { return };
     let recovery_log = TestRecoveryLog::default();
-    // Something that is known only once the registry has been stopped.
+    // The blob is kept only since the registry has been stopped.
     let is_kept = |_: &_| recovery_log.calls().contains(&"stopping");
     let collector = collector(&docker(&container, Method::Offline));
     let error = collector
@@ -206,11 +206,11 @@ async fn a_blob_that_is_kept_by_the_second_look_stops_everything_too() {
         .await
         .unwrap_err();
     assert_eq!(recovery_log.calls(), ["stopping", "restored"]);
-    back(&container, &filled, &error, "kept_blob", &recovery_log).await;
+    restored(&container, &filled, &error, "kept_blob", &recovery_log).await;
 }
 
 #[tokio::test]
-async fn a_collection_that_takes_too_long_is_ended_and_the_registry_runs() {
+async fn collection_that_takes_too_long_is_ended_and_the_registry_runs() {
     for method in METHODS {
         let case = "*--dry-run*) ;;\ngarbage-collect*) sleep 600 ;;";
         let Some((container, filled)) = filled(script(case)).await else { return };
@@ -219,12 +219,12 @@ async fn a_collection_that_takes_too_long_is_ended_and_the_registry_runs() {
         let recovery_log = TestRecoveryLog::default();
         let error = collect(&gc, &container, &recovery_log).await.unwrap_err();
         assert!(error.to_string().contains("(6 s)"), "{error}");
-        back(&container, &filled, &error, "timeout", &recovery_log).await;
+        restored(&container, &filled, &error, "timeout", &recovery_log).await;
     }
 }
 
 #[tokio::test]
-async fn a_first_look_that_takes_too_long_touches_nothing() {
+async fn first_dry_run_that_takes_too_long_changes_nothing() {
     let Some((container, _)) = filled(script("*--dry-run*) sleep 600 ;;")).await else { return };
     for method in METHODS {
         let mut gc = docker(&container, method);
@@ -234,7 +234,7 @@ async fn a_first_look_that_takes_too_long_touches_nothing() {
 }
 
 #[tokio::test]
-async fn a_sweep_that_fails_is_told_and_the_registry_runs() {
+async fn failed_sweep_is_reported_and_the_registry_runs() {
     for method in METHODS {
         let case =
             "*--dry-run*) ;;\ngarbage-collect*) echo 'failed to garbage collect: no space' >&2; exit 1 ;;";
@@ -242,12 +242,12 @@ async fn a_sweep_that_fails_is_told_and_the_registry_runs() {
         let recovery_log = TestRecoveryLog::default();
         let error = collect(&docker(&container, method), &container, &recovery_log).await.unwrap_err();
         assert!(error.to_string().contains("no space"), "{error}");
-        back(&container, &filled, &error, "no_summary", &recovery_log).await;
+        restored(&container, &filled, &error, "no_summary", &recovery_log).await;
     }
 }
 
 #[tokio::test]
-async fn a_recovery_log_that_cannot_write_stops_everything() {
+async fn recovery_log_that_cannot_write_ends_the_collection() {
     let Some((container, filled)) = filled(ContainerOptions::default()).await else { return };
     let failing = |at: &'static str| {
         TestRecoveryLog::with(move |call| if call == at { bail!("the disk is full") } else { Ok(()) })
@@ -261,11 +261,11 @@ async fn a_recovery_log_that_cannot_write_stops_everything() {
     }
     let recovery_log = failing("sweeping");
     let error = collect(&docker(&container, Method::Offline), &container, &recovery_log).await.unwrap_err();
-    back(&container, &filled, &error, "state", &recovery_log).await;
+    restored(&container, &filled, &error, "state", &recovery_log).await;
 }
 
 #[tokio::test]
-async fn a_store_on_no_volume_is_refused_offline_and_collected_by_exec() {
+async fn storage_on_no_volume_is_refused_offline_and_collected_by_exec() {
     let env = vec!["REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY=/data".to_owned()];
     let contained = ContainerOptions { env, ..ContainerOptions::default() };
     let Some((container, filled)) = filled(contained).await else { return };
@@ -275,9 +275,9 @@ async fn a_store_on_no_volume_is_refused_offline_and_collected_by_exec() {
 }
 
 #[tokio::test]
-async fn a_configuration_that_a_second_container_would_not_see_is_refused_offline() {
+async fn configuration_that_a_second_container_does_not_see_is_refused_offline() {
     let Some((container, _)) = filled(ContainerOptions::default()).await else { return };
-    // As `docker cp` does it: into the container itself, not into its image or volumes.
+    // Like `docker cp`: into the container itself, not into its image or volumes.
     let text = "version: 0.1\nstorage: { filesystem: { rootdirectory: /var/lib/registry } }\n";
     let mut archive = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
@@ -292,7 +292,7 @@ async fn a_configuration_that_a_second_container_would_not_see_is_refused_offlin
 }
 
 #[tokio::test]
-async fn a_registry_that_someone_starts_meanwhile_is_not_swept() {
+async fn registry_that_is_started_before_the_sweep_is_not_swept() {
     let Some((container, filled)) = filled(ContainerOptions::default()).await else { return };
     let (engine, name) = (container.engine, container.name.clone());
     let recovery_log = TestRecoveryLog::with(move |call| {
@@ -308,15 +308,15 @@ async fn a_registry_that_someone_starts_meanwhile_is_not_swept() {
         Ok(())
     });
     let error = collect(&docker(&container, Method::Offline), &container, &recovery_log).await.unwrap_err();
-    back(&container, &filled, &error, "interfered", &recovery_log).await;
+    restored(&container, &filled, &error, "interfered", &recovery_log).await;
 }
 
-/// Sweeps until there is a file `go` in the store.
+/// A sweep that waits for a file `go` in the storage.
 const SLOW: &str = "*--dry-run*) ;;\ngarbage-collect*) touch /var/lib/registry/sweeps\n\
     while [ ! -e /var/lib/registry/go ]; do sleep 0.1; done ;;";
 
-/// Puts a container of the same name and settings in the place of one, as `docker compose up --force-recreate` does.
-async fn make_anew(container: &Container, started: bool) {
+/// Replaces a container by one of the same name and settings, as `docker compose up --force-recreate` does.
+async fn replace(container: &Container, started: bool) {
     let (docker, name) = (container.engine.docker(), &container.name);
     let found = container.engine.inspect(name).await;
     let options = RemoveContainerOptionsBuilder::default().force(true).build();
@@ -335,7 +335,7 @@ async fn make_anew(container: &Container, started: bool) {
     }
 }
 
-/// Does something in the middle of a sweep, and tells how the collection ended.
+/// Acts in the middle of a sweep, and returns how the collection ended.
 async fn in_the_sweep(
     container: &Container,
     recovery_log: &TestRecoveryLog,
@@ -353,7 +353,7 @@ async fn in_the_sweep(
 }
 
 #[tokio::test]
-async fn a_registry_that_someone_starts_in_the_middle_of_a_sweep_ends_it() {
+async fn registry_that_is_started_during_the_sweep_ends_it() {
     let Some((container, filled)) = filled(script(SLOW)).await else { return };
     let recovery_log = TestRecoveryLog::default();
     let started = std::sync::Mutex::new(String::new());
@@ -362,19 +362,19 @@ async fn a_registry_that_someone_starts_in_the_middle_of_a_sweep_ends_it() {
         *started.lock().unwrap() = container.state().await.1;
     });
     let error = ended.await.unwrap_err();
-    // What it remembers of the time of the sweep, it must forget.
+    // It was restarted, so that it forgets what it cached during the sweep.
     assert_ne!(container.state().await.1, *started.lock().unwrap());
-    back(&container, &filled, &error, "interfered", &recovery_log).await;
+    restored(&container, &filled, &error, "interfered", &recovery_log).await;
 }
 
 #[tokio::test]
-async fn a_container_that_is_made_anew_in_the_middle_of_a_sweep_runs_afterwards() {
+async fn container_that_is_replaced_during_the_sweep_runs_afterwards() {
     for started in [true, false] {
         let made = ContainerOptions { volume: Volume::Named, ..script(SLOW) };
         let Some((container, filled)) = filled(made).await else { return };
         let recovery_log = TestRecoveryLog::default();
         let ended = in_the_sweep(&container, &recovery_log, async |store| {
-            make_anew(&container, started).await;
+            replace(&container, started).await;
             if !started {
                 std::fs::write(store.join("go"), "").unwrap();
             }
@@ -391,7 +391,7 @@ async fn a_container_that_is_made_anew_in_the_middle_of_a_sweep_runs_afterwards(
 }
 
 #[tokio::test]
-async fn a_store_without_repositories_is_no_empty_store() {
+async fn storage_without_repositories_is_not_empty() {
     let Some((container, filled)) = filled(ContainerOptions::default()).await else { return };
     let mounts = container.engine.inspect(&container.name).await.mounts.unwrap();
     let volume = mounts.iter().find(|one| one.destination.as_deref() == Some("/var/lib/registry")).unwrap();

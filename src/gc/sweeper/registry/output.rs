@@ -1,7 +1,8 @@
-//! What `registry garbage-collect` prints, read as it arrives.
+//! The output of `registry garbage-collect`, parsed while it arrives.
 //!
-//! The same words in distribution 2.8 and 3.x. Exit code 0 proves nothing: an unknown flag exits 0 as well,
-//! so only the summary line on stdout, with as many eligible blobs as it counts, is a success.
+//! Distribution 2.8 and 3.x print the same lines. Exit code 0 proves nothing: an unknown flag exits with 0 as well, so only
+//! the summary line on stdout, with as many eligible blobs as it counts, is a success. It does not know how the program was
+//! run.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -13,20 +14,20 @@ use crate::runtime::OutputSink;
 
 /// Lines of the output that an error shows.
 const TAIL_LINES: usize = 8;
-/// Characters of one of these lines; also what a line may grow to before it is cut. No line that matters
-/// is longer: the tags of a repository can be, in a line that nobody reads.
+/// Characters of one of these lines, and of a line before it is cut. No line that is parsed is longer; a line with the tags
+/// of a repository can be.
 const LINE_LENGTH: usize = 4096;
 /// Characters of the tail, in all.
 const TAIL_LENGTH: usize = 1200;
 
-/// The line that only a collection which got through its marking prints.
+/// The line that a collection prints when it has marked everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Summary {
     pub(crate) marked: u64,
     pub(crate) blobs: u64,
 }
 
-/// What has been printed so far.
+/// The output so far.
 #[derive(Debug, Default)]
 pub(crate) struct Output {
     stdout: Line,
@@ -34,7 +35,7 @@ pub(crate) struct Output {
     eligible: BTreeSet<Digest>,
     unlinked: BTreeSet<Digest>,
     summary: Option<Summary>,
-    /// Why the storage says there is nothing in it.
+    /// Whether the registry failed because its storage has no folder of repositories or of blobs.
     absent: bool,
     tail: VecDeque<String>,
 }
@@ -66,7 +67,7 @@ impl Output {
         format!("it printed: {}", tail.chars().skip(skip).collect::<String>())
     }
 
-    /// What it all means, once the process ended with this code.
+    /// The findings, when the process has ended with this code.
     pub(crate) fn finish(mut self, exit: i64) -> Result<Findings, Error> {
         self.flush();
         match self.summary {
@@ -84,7 +85,7 @@ impl Output {
         }
     }
 
-    /// What an unknown program printed, which need not be a summary.
+    /// The findings of an unknown program, which need not print a summary.
     pub(crate) fn finish_unknown_program(mut self, exit: i64) -> Result<Findings, Error> {
         self.flush();
         if exit != 0 {
@@ -95,7 +96,7 @@ impl Output {
     }
 
     fn flush(&mut self) {
-        // The last words of a failing registry have no line end.
+        // The last line of a failing registry has no line end.
         for stream in [Stream::Stdout, Stream::Stderr] {
             let line = match stream {
                 Stream::Stdout => self.stdout.end(),
@@ -151,7 +152,7 @@ fn says_nothing_is_stored(line: &str) -> bool {
         && (path.ends_with("docker/registry/v2/repositories") || path.ends_with("docker/registry/v2/blobs"))
 }
 
-/// A line that is not whole yet.
+/// A line that is not complete yet.
 #[derive(Debug, Default)]
 struct Line(Vec<u8>);
 
@@ -191,7 +192,7 @@ mod tests {
         Findings::Eligible { blobs: digests(blobs), unlinked: digests(unlinked), marked }
     }
 
-    /// What 2.8 prints, in its order.
+    /// The output of 2.8, in its order.
     fn two_eight() -> String {
         format!(
             "team/app\nteam/app: marking manifest {C} \nteam/app: marking blob {C}\nteam/app: marking blob {C}\n\n\
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn the_output_of_2_8_is_read() {
+    fn output_of_2_8_is_read() {
         let log = format!(
             "time=\"2026-01-01T00:00:00Z\" level=info msg=\"Deleting blob: /docker/registry/v2/blobs/{A}\"\n"
         );
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn the_output_of_3_x_is_read() {
+    fn output_of_3_x_is_read() {
         let stdout = format!(
             "team/app\nmanifest tags path of repository other does not exist\nteam/app: marking manifest {C} \n\
              manifest eligible for deletion: {{team/app {B} [v1 v2]}}\n\n\
@@ -220,13 +221,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_eligible_is_a_success() {
+    fn output_without_eligible_blobs_is_a_success() {
         let stdout = "\n7 blobs marked, 0 blobs and 0 manifests eligible for deletion\n";
         assert_eq!(read(stdout, "", 0).unwrap(), eligible(&[], 7));
     }
 
     #[test]
-    fn a_terminal_s_line_ends_are_lines_ends() {
+    fn carriage_returns_end_lines_too() {
         assert_eq!(read(&two_eight().replace('\n', "\r\n"), "", 0).unwrap(), eligible(&[A, B], 2));
     }
 
@@ -244,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_last_line_without_an_end_counts() {
+    fn last_line_without_an_end_counts() {
         assert_eq!(read(two_eight().trim_end(), "", 0).unwrap(), eligible(&[A, B], 2));
     }
 
@@ -258,14 +259,14 @@ mod tests {
         check("", "Error: unknown flag: --quiet\nUsage:\n", "unknown flag: --quiet");
         check("", "", "it printed nothing");
         check("hello\n", "", "hello");
-        // The words of a summary on the other stream, or in a longer line, are no summary.
+        // The text of a summary on the other stream, or in a longer line, is no summary.
         check("", "1 blobs marked, 0 blobs and 0 manifests eligible for deletion\n", "1 blobs marked");
         check("x 1 blobs marked, 0 blobs and 0 manifests eligible for deletion.\n", "", "1 blobs marked");
         check("many blobs marked, 0 blobs and 0 manifests eligible for deletion\n", "", "many blobs marked");
     }
 
     #[test]
-    fn another_exit_code_is_a_failure_whatever_was_printed() {
+    fn nonzero_exit_code_is_a_failure_whatever_was_printed() {
         let error =
             read(&two_eight(), "failed to garbage collect: failed to delete: no space", 1).unwrap_err();
         assert_eq!(error.kind(), "failed");
@@ -273,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_lost_a_line_is_not_believed() {
+    fn incomplete_list_is_an_error() {
         let cut = two_eight().replace(&format!("blob eligible for deletion: {B}\n"), "");
         assert_eq!(read(&cut, "", 0).unwrap_err().kind(), "incomplete");
         let damaged = two_eight().replace(B, "sha256:bb");
@@ -281,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fresh_store_is_nothing_and_a_damaged_one_is_a_failure() {
+    fn fresh_storage_is_empty_and_damaged_storage_is_a_failure() {
         let failure = "failed to garbage collect: failed to mark: filesystem: Path not found: ";
         let root = "/docker/registry/v2";
         let read = |path: &str, exit| read("", &format!("{failure}{path}"), exit);
@@ -293,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_monstrous_line_costs_no_memory_and_an_error_stays_short() {
+    fn long_lines_use_no_memory_and_errors_stay_short() {
         let mut output = Output::default();
         for _ in 0..1000 {
             output.take(Stream::Stderr, &[b'x'; 9000]);
