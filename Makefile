@@ -1,7 +1,7 @@
 # Each target installs what it needs, on Debian as root.
 .DEFAULT_GOAL := help
 MSRV := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
-SPELLED := src docs tests examples config demo systemd fuzz/fuzz_targets Dockerfile Makefile README.md CHANGELOG.md SECURITY.md
+SPELLED := src docs tests examples config demo systemd fuzz/fuzz_targets Dockerfile Makefile README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md
 .PHONY: help demo check spelling msrv audit bench fuzz soak run build deps-demo deps-check deps-bench deps-soak
 
 help: ## Show this list

@@ -1,6 +1,7 @@
 //! The files that are shipped with the program: unit, image, alerts, dashboard, example configurations.
 
 mod image;
+mod project;
 mod systemd;
 
 use std::collections::BTreeSet;
