@@ -3,17 +3,17 @@
 use reqwest::{Client, StatusCode};
 use serde_json::Value;
 
-use super::harness::{EACH_SECOND, Filled, Host, NEVER, Place, Serving, fill, until};
+use super::harness::{EACH_SECOND, FilledRegistry, Host, NEVER, Place, Serving, fill, until};
 use crate::support::holding_proxy::{HoldingProxy, Upstream};
 
 /// A service with a token, and its registry with four images that are too old.
-struct World {
+struct AdminService {
     place: Place,
-    filled: Filled,
+    filled: FilledRegistry,
     host: Host,
 }
 
-impl World {
+impl AdminService {
     async fn new(schedule: &str) -> Self {
         let host = Host::start().await;
         let filled = fill(&host.registry.url(), host.registry.store()).await;
@@ -34,9 +34,9 @@ async fn post(serving: &Serving, path: &str) -> (StatusCode, Value) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn undo_request_restores_the_deletions_of_a_run() {
-    let World { place, filled, host } = World::new(EACH_SECOND).await;
+    let AdminService { place, filled, host } = AdminService::new(EACH_SECOND).await;
     let serving = place.serve().await;
-    until("everything old is gone", async || filled.left() == 0).await;
+    until("everything old is gone", async || filled.old_images_left() == 0).await;
     serving.until_at_least("runs_total", &["outcome=\"success\""], 1.0).await;
     let (first, others) = filled.old.split_first().unwrap();
     let short = &first.digest["sha256:".len()..][..12];
@@ -52,13 +52,13 @@ async fn undo_request_restores_the_deletions_of_a_run() {
         } else {
             assert_eq!(status, StatusCode::NOT_FOUND, "{document}");
         }
-        assert_eq!(filled.left(), 1);
+        assert_eq!(filled.old_images_left(), 1);
     }
     let (status, document) = post(&serving, "/api/v1/undo?run=1").await;
     assert_eq!(status, StatusCode::OK, "{document}");
     let back = document["results"].as_array().unwrap();
     assert!(back.len() == others.len() && back.iter().all(|one| one["result"] == "restored"), "{document}");
-    assert_eq!(filled.left(), 4);
+    assert_eq!(filled.old_images_left(), 4);
     let tags = host.registry.store().repository("team/app").tags;
     for (number, old) in filled.old.iter().enumerate() {
         assert_eq!(tags[&format!("build-{number}")], old.digest);
@@ -66,7 +66,7 @@ async fn undo_request_restores_the_deletions_of_a_run() {
     // The runs that follow leave it alone, and it no longer waits for a collection.
     let runs = serving.metric("runs_total", &["outcome=\"success\""]).await;
     serving.until_at_least("runs_total", &["outcome=\"success\""], runs + 2.0).await;
-    assert_eq!((filled.left(), place.total("reclaimable")), (4, 0));
+    assert_eq!((filled.old_images_left(), place.total("reclaimable")), (4, 0));
     assert_eq!(serving.metric("reclaimable_bytes", &[]).await, 0.0);
     let page = reqwest::get(format!("{}/runs/1", serving.url)).await.unwrap().text().await.unwrap();
     assert_eq!(page.matches(">restored<").count(), 4, "{page}");
@@ -87,11 +87,11 @@ async fn undo_request_restores_the_deletions_of_a_run() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn undo_request_waits_for_a_running_run() {
-    let World { place, filled, host } = World::new(NEVER).await;
+    let AdminService { place, filled, host } = AdminService::new(NEVER).await;
     let serving = place.serve().await;
     assert_eq!(post(&serving, "/api/v1/run").await.0, StatusCode::ACCEPTED);
     serving.until_at_least("runs_total", &["outcome=\"success\""], 1.0).await;
-    assert_eq!(filled.left(), 0);
+    assert_eq!(filled.old_images_left(), 0);
     let held = HoldingProxy::holding(Upstream::Host(host.registry.host()), |bytes| {
         String::from_utf8_lossy(bytes).starts_with("GET /v2/team/app/tags/list")
     });
@@ -110,10 +110,10 @@ async fn undo_request_waits_for_a_running_run() {
             },
             async {
                 let both = || serving.log().matches("an undo was requested").count() == 2;
-                until("both were asked for", async || both()).await;
+                until("both are queued", async || both()).await;
                 // No run comes in between.
                 assert_eq!(post(&serving, "/api/v1/run").await.0, StatusCode::CONFLICT);
-                assert_eq!(filled.left(), 0, "{}", serving.log());
+                assert_eq!(filled.old_images_left(), 0, "{}", serving.log());
                 held.release();
             }
         )
@@ -123,13 +123,13 @@ async fn undo_request_waits_for_a_running_run() {
         assert_eq!(status, StatusCode::OK, "{document}");
         document["results"].as_array().unwrap().len()
     });
-    assert_eq!((results, filled.left()), ([1, 3], 4));
+    assert_eq!((results, filled.old_images_left()), ([1, 3], 4));
     serving.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn run_request_can_exceed_a_limit() {
-    let World { place, filled, host: _host } = World::new(NEVER).await;
+    let AdminService { place, filled, host: _host } = AdminService::new(NEVER).await;
     let text = std::fs::read_to_string(place.config()).unwrap();
     place.write(&text.replace("max_percent: 100", "max_percent: 100, max_deletions: 3"));
     let serving = place.serve().await;
@@ -138,17 +138,17 @@ async fn run_request_can_exceed_a_limit() {
         assert_eq!(post(&serving, &format!("/api/v1/run{query}")).await.0, StatusCode::ACCEPTED);
         serving.until_at_least("runs_total", &["outcome=\"refused\""], before + 1.0).await;
         until("it has ended", async || serving.metric("runs_total", &[]).await > before).await;
-        assert_eq!(filled.left(), 4);
+        assert_eq!(filled.old_images_left(), 4);
     }
     let (status, document) = post(&serving, "/api/v1/run?override_limits=yes").await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "{document}");
     let query = "?registry=main&override_limits=true";
-    until("nothing is under way", async || {
+    until("no job is running", async || {
         post(&serving, &format!("/api/v1/run{query}")).await.0 == StatusCode::ACCEPTED
     })
     .await;
     serving.until_at_least("runs_total", &["outcome=\"success\""], 1.0).await;
-    assert_eq!(filled.left(), 0);
+    assert_eq!(filled.old_images_left(), 0);
     serving.stop().await;
 }
 

@@ -69,7 +69,7 @@ async fn check_finds_commands_without_running_them() {
     place.configure(NEVER, &[host.lines().replace("before: [sh,", "before: [no-such-program,")], "");
     let said = checked(&place, 1).await;
     assert!(!said[0][3].1 && said[0][3].2.contains("there is no program `no-such-program`"), "{said:?}");
-    assert_eq!((filled.left(), filled.freed()), (4, 0));
+    assert_eq!((filled.old_images_left(), filled.freed()), (4, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -88,5 +88,5 @@ async fn check_finds_containers_without_stopping_them() {
     assert!(!said[0][3].1 && said[0][3].2.contains("no-such-container"), "{said:?}");
     place.configure(NEVER, &[lines.replace(&engine.host(), "unix:///nowhere")], "");
     assert!(!checked(&place, 1).await[0][3].1);
-    assert_eq!((filled.left(), container.state().await), (4, started));
+    assert_eq!((filled.old_images_left(), container.state().await), (4, started));
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use rusqlite::Connection;
 
-use super::harness::{Commands, EACH_SECOND, Filled, Host, NEVER, Place, Serving, fill, until};
+use super::harness::{Commands, EACH_SECOND, FilledRegistry, Host, NEVER, Place, Serving, fill, until};
 use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::holding_proxy::HoldingProxy;
 use crate::support::registry_program::registry_program;
@@ -46,7 +46,7 @@ impl Watched {
 }
 
 /// A registry with deletions of the run command that wait for a collection, because of a short grace period.
-async fn deleted(more: &str) -> (Host, Filled, Place, String) {
+async fn deleted(more: &str) -> (Host, FilledRegistry, Place, String) {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let lines = host.lines().replace("gc:\n", &format!("gc:\n  grace: 1s\n{more}"));
@@ -99,7 +99,7 @@ async fn collection_that_fails_is_retried_with_pauses() {
     watched.beats(6).await;
     assert_eq!(watched.serving.metric("gc_runs_total", &[]).await, 1.0, "{}", watched.serving.log());
     assert_eq!(std::fs::read_to_string(&stops).unwrap(), "\n");
-    assert_eq!((filled.freed(), place.open_ends()), (0, (0, 0)));
+    assert_eq!((filled.freed(), place.unfinished_recoveries()), (0, (0, 0)));
     watched.serving.stop().await;
 }
 
@@ -124,7 +124,7 @@ async fn collection_that_was_interrupted_is_retried_after_a_pause() {
     watched.serving.until_at_least("gc_runs_total", &["outcome=\"failed\""], 1.0).await;
     watched.beats(6).await;
     assert_eq!(std::fs::read_to_string(&sweeps).unwrap(), "\n", "{}", watched.serving.log());
-    assert_eq!((filled.freed(), place.open_ends()), (0, (0, 0)));
+    assert_eq!((filled.freed(), place.unfinished_recoveries()), (0, (0, 0)));
     watched.serving.stop().await;
 }
 
@@ -225,7 +225,7 @@ async fn collection_and_run_that_are_due_together_take_turns() {
     serving.until_metric("gc_runs_total", &["outcome=\"success\""], 1.0).await;
     assert_eq!(serving.metric("runs_total", &["outcome=\"skipped\""]).await, 0.0);
     assert_eq!(serving.metric("gc_runs_total", &["outcome=\"skipped\""]).await, 0.0);
-    assert_eq!(filled.left(), 0);
+    assert_eq!(filled.old_images_left(), 0);
     let log = serving.stop().await;
     assert!(log.contains("this one is queued"), "{log}");
 }
@@ -305,7 +305,7 @@ async fn collection_of_a_running_registry_needs_the_operators_permission() {
     assert!(filled.freed() > 0);
     assert_eq!(place.number("SELECT count(*) FROM collection WHERE outcome = 'success'"), 1);
     assert_eq!(place.number("SELECT count(*) FROM collection WHERE downtime > 0"), 0, "it ran all the time");
-    assert_eq!((place.total("reclaimed_bytes"), place.open_ends()), (filled.freed(), (0, 0)));
+    assert_eq!((place.total("reclaimed_bytes"), place.unfinished_recoveries()), (filled.freed(), (0, 0)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -319,13 +319,13 @@ async fn sweep_of_a_running_registry_is_ended_after_a_kill() {
     let serving = place.serve().await;
     until("a sweep", async || sweeps.exists()).await;
     serving.kill();
-    let (stopped, open) = place.open_ends();
+    let (stopped, open) = place.unfinished_recoveries();
     assert!(stopped == 0 && open > 0, "{stopped} {open}");
     place.configure(NEVER, &[lines], "");
     let serving = place.serve().await;
     let pid = std::fs::read_to_string(&sweeps).unwrap();
     let program = format!("/proc/{}/exe", pid.trim());
-    until("the cut is counted", async || place.open_ends() == (0, 0)).await;
+    until("the cut is counted", async || place.unfinished_recoveries() == (0, 0)).await;
     assert!(std::fs::read_link(&program).is_err(), "it goes on beside what is counted");
     assert_eq!(commands.filled.freed(), 0);
     assert_eq!(place.number("SELECT count(*) FROM collection WHERE outcome = 'failed'"), 1);

@@ -23,7 +23,7 @@ async fn run_that_is_due_during_a_run_is_skipped() {
     let before = serving.metric("runs_total", &["registry=\"main1\"", "outcome=\"success\""]).await;
     serving.until_at_least("runs_total", &["registry=\"main1\"", "outcome=\"success\""], before + 1.0).await;
     assert_eq!(serving.metric("runs_total", &[main, "outcome=\"success\""]).await, 0.0);
-    assert_eq!(filled.left(), 3);
+    assert_eq!(filled.old_images_left(), 3);
     proxy.release();
     serving.until_metric("deleted_manifests_total", &[main], 4.0).await;
     serving.until_at_least("runs_total", &[main, "outcome=\"success\""], 1.0).await;
@@ -120,6 +120,6 @@ async fn deletion_without_an_answer_is_counted_once_it_is_confirmed() {
     let status = reqwest::get(format!("{}/api/v1/status", serving.url)).await.unwrap();
     let status: serde_json::Value = status.json().await.unwrap();
     assert_eq!(status["registries"][0]["deleted_manifests"], 4);
-    assert_eq!((filled.left(), place.total("deleted_manifests")), (0, 4));
+    assert_eq!((filled.old_images_left(), place.total("deleted_manifests")), (0, 4));
     serving.stop().await;
 }

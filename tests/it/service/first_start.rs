@@ -46,18 +46,18 @@ async fn first_start_without_a_schedule_warns() {
     let place = Place::new(NEVER, &[]);
     let text = installed(&place, &registry).replace("schedule: \"0 3 * * *\"\n", "");
     place.write(&format!("mode: enforce\n{text}"));
-    let told = "there is no `schedule`, so `regsweep serve` starts no runs";
+    let warning = "there is no `schedule`, so `regsweep serve` starts no runs";
     let checked = place.run(&["check"]).await.exits(0);
-    assert!(checked.stdout.contains(told), "{}", checked.stdout);
+    assert!(checked.stdout.contains(warning), "{}", checked.stdout);
     let serving = place.serve().await;
-    serving.until_logged(told).await;
+    serving.until_logged(warning).await;
     // The same after a reload; in mode enforce nothing starts by itself.
     place.write(
         &format!("mode: enforce\n{text}").replace("registries:", "schedule: '0 0 29 2 *'\nregistries:"),
     );
     serving.until_logged("the configuration was reloaded").await;
     place.write(&format!("mode: enforce\n{text}"));
-    until("it says so again", async || serving.log().matches(told).count() == 2).await;
+    until("the warning is logged again", async || serving.log().matches(warning).count() == 2).await;
     assert_eq!(serving.metric("runs_total", &[]).await, 0.0);
     serving.stop().await;
 }

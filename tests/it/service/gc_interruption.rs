@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use super::harness::{Commands, Filled, NEVER, Place, contained, fill, until};
+use super::harness::{Commands, FilledRegistry, NEVER, Place, contained, fill, until};
 use crate::support::docker_engine::{CONFIG, Container, ContainerOptions, Engine};
 use crate::support::regsweep::ProgramOutput;
 
 /// Deletes the first of the old images by hand, so that there is something to collect.
-async fn delete_one(filled: &Filled, url: &str) {
+async fn delete_one(filled: &FilledRegistry, url: &str) {
     let url = format!("{url}/v2/team/app/manifests/{}", filled.old[0].digest);
     assert!(reqwest::Client::new().delete(url).send().await.unwrap().status().is_success());
 }
@@ -27,7 +27,7 @@ async fn until_it_sweeps(commands: &Commands) {
 }
 
 /// Records which processes of the sweep are alive when the registry is started.
-fn look_beside(commands: &Commands) -> String {
+fn record_processes(commands: &Commands) -> String {
     let (sweeps, beside) = (commands.file("sweeps"), commands.file("beside"));
     format!(
         "for one in $(cat {}); do [ -e /proc/$one/exe ] && echo $one >>{}; done",
@@ -42,10 +42,10 @@ fn signal(child: &Child, name: &str) {
 }
 
 /// Everything is as it was before the collection, and the state has nothing left to recover.
-async fn assert_back(commands: &Commands, place: &Place) {
+async fn assert_restarted(commands: &Commands, place: &Place) {
     assert!(!commands.file("beside").exists(), "it swept beside the registry");
     assert!(reqwest::get(format!("{}/v2/", commands.host.registry.url())).await.is_ok());
-    assert_eq!((place.open_ends().0, commands.filled.freed()), (0, 0));
+    assert_eq!((place.unfinished_recoveries().0, commands.filled.freed()), (0, 0));
 }
 
 /// A collection that gets a signal, and another one while it restarts the registry.
@@ -53,35 +53,35 @@ async fn signalled(command: &str, name: &str) {
     let commands = Commands::new().await;
     let (begun, go) = (commands.file("begun"), commands.file("go"));
     let wait = format!("touch {}; while [ ! -e {} ]; do sleep 0.05; done", begun.display(), go.display());
-    let after = format!("{}\n{wait}", look_beside(&commands));
+    let after = format!("{}\n{wait}", record_processes(&commands));
     let place = Place::new(NEVER, &[commands.lines(&endless(&commands), &after, "")]);
     delete_one(&commands.filled, &commands.host.registry.url()).await;
     let mut child = place.command(&[command]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-    let mut said = |words: &str| {
+    let mut wait_for = |text: &str| {
         tokio::task::block_in_place(|| {
             let mut before = Vec::new();
             let found = lines.by_ref().any(|line| {
                 before.push(line.clone());
-                line.contains(words)
+                line.contains(text)
             });
-            assert!(found, "{command} {name}: it never said {words:?}: {before:?}");
+            assert!(found, "{command} {name}: it never printed {text:?}: {before:?}");
         });
     };
     until_it_sweeps(&commands).await;
     signal(&child, name);
-    said("a collection is cancelled and its registry restarted");
+    wait_for("a collection is cancelled and its registry restarted");
     until("the restart", async || begun.exists()).await;
     signal(&child, name);
-    said("no registry stays stopped");
+    wait_for("no registry stays stopped");
     std::fs::write(go, "").unwrap();
-    said("regsweep was asked to stop");
+    wait_for("regsweep was asked to stop");
     let code = tokio::task::block_in_place(|| {
         lines.by_ref().for_each(drop);
         child.wait().unwrap().code()
     });
     assert_eq!(code, Some(1), "{command} {name}");
-    assert_back(&commands, &place).await;
+    assert_restarted(&commands, &place).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -110,7 +110,8 @@ async fn terminal_that_is_closed_restarts_the_registry() {
     for command in ["gc", "run"] {
         let commands = Commands::new().await;
         // The command that starts the registry writes output, and fails where it cannot.
-        let after = format!("{}\nset -e\necho starting\necho starting >&2\nset +e", look_beside(&commands));
+        let after =
+            format!("{}\nset -e\necho starting\necho starting >&2\nset +e", record_processes(&commands));
         let place = Place::new(NEVER, &[commands.lines(&endless(&commands), &after, "")]);
         delete_one(&commands.filled, &commands.host.registry.url()).await;
         let line = format!(
@@ -133,14 +134,14 @@ async fn terminal_that_is_closed_restarts_the_registry() {
         let pid = std::fs::read_to_string(commands.file("process")).unwrap();
         let program = format!("/proc/{}/exe", pid.trim());
         until("its end", async || std::fs::read_link(&program).is_err()).await;
-        assert_back(&commands, &place).await;
+        assert_restarted(&commands, &place).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pipe_that_is_closed_restarts_the_registry() {
     let commands = Commands::new().await;
-    let after = format!("{}\necho starting", look_beside(&commands));
+    let after = format!("{}\necho starting", record_processes(&commands));
     let place = Place::new(NEVER, &[commands.lines(&endless(&commands), &after, "")]);
     delete_one(&commands.filled, &commands.host.registry.url()).await;
     let mut command = place.command(&["gc"]);
@@ -151,13 +152,13 @@ async fn pipe_that_is_closed_restarts_the_registry() {
     signal(&child, "TERM");
     let code = tokio::task::block_in_place(|| child.wait().unwrap().code());
     assert_eq!(code, Some(1));
-    assert_back(&commands, &place).await;
+    assert_restarted(&commands, &place).await;
 }
 
 /// A registry in a container whose first sweep does not end, with something to collect.
 struct Endless {
     container: Container,
-    filled: Filled,
+    filled: FilledRegistry,
     sweeps: PathBuf,
 }
 
@@ -188,7 +189,7 @@ impl Endless {
         // The sweep inside the container has ended with it.
         assert!(runs && since != started && self.container.answers_now().await);
         assert!(self.container.engine.collectors(&self.container.name).await.is_empty());
-        assert_eq!((place.open_ends().0, self.filled.freed()), (0, 0));
+        assert_eq!((place.unfinished_recoveries().0, self.filled.freed()), (0, 0));
     }
 }
 
@@ -265,7 +266,7 @@ async fn downtime_lasts_until_the_restart() {
     assert!(matches!(downtimes[..], [_, 0]), "{downtimes:?}");
     let downtime = u128::from(downtimes[0]);
     assert!(downtime > pause.as_millis() && downtime <= begin.elapsed().as_millis(), "{downtimes:?}");
-    assert_eq!(place.open_ends(), (0, 0));
+    assert_eq!(place.unfinished_recoveries(), (0, 0));
     commands.filled.assert_sound(&commands.host.registry.host()).await;
 }
 
@@ -278,7 +279,7 @@ fn start_by_hand(commands: &Commands) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn registry_started_during_a_sweep_ends_the_sweep() {
     let commands = Commands::new().await;
-    let after = look_beside(&commands);
+    let after = record_processes(&commands);
     let place = Place::new(NEVER, &[commands.lines(&endless(&commands), &after, "  timeout: 60s\n")]);
     delete_one(&commands.filled, &commands.host.registry.url()).await;
     let mut command = place.command(&["gc", "--output", "json"]);
@@ -290,7 +291,7 @@ async fn registry_started_during_a_sweep_ends_the_sweep() {
     let ran = ProgramOutput::from(child.wait_with_output().unwrap()).exits(1);
     let error = ran.json()["error"].as_str().unwrap().to_owned();
     assert!(error.contains("the registry answered during the collection"), "{error}");
-    assert_back(&commands, &place).await;
+    assert_restarted(&commands, &place).await;
 }
 
 /// A registry whose sweep goes on when its client is ended, as that of `docker run` does, with a command that cancels it
@@ -309,7 +310,7 @@ async fn elsewhere(timeout: &str) -> (Commands, Place) {
         broken.display()
     );
     std::fs::write(&cancel, text).unwrap();
-    let lines = commands.lines(&sweep, &look_beside(&commands), &format!("  timeout: {timeout}\n"));
+    let lines = commands.lines(&sweep, &record_processes(&commands), &format!("  timeout: {timeout}\n"));
     let key = format!("\n    cancel: [sh, {}]\n    after:", cancel.display());
     let place = Place::new(NEVER, &[lines.replace("\n    after:", &key)]);
     delete_one(&commands.filled, &commands.host.registry.url()).await;
@@ -332,10 +333,10 @@ async fn sweep_on_another_host_is_cancelled_before_the_restart() {
             assert!(commands.filled.freed() > 0);
         } else {
             assert_eq!(code, Some(1), "{name}");
-            assert_back(&commands, &place).await;
+            assert_restarted(&commands, &place).await;
         }
         assert!(!commands.file("beside").exists(), "{name}: it swept beside the registry");
-        assert_eq!(place.open_ends(), (0, 0), "{name}");
+        assert_eq!(place.unfinished_recoveries(), (0, 0), "{name}");
     }
 }
 
@@ -351,10 +352,10 @@ async fn sweep_that_cannot_be_cancelled_delays_the_restart() {
     let ran = ran.exits(1);
     assert!(ran.stderr.contains("gc.command.cancel has to succeed"), "{}", ran.stderr);
     assert!(reqwest::get(format!("{}/v2/", commands.host.registry.url())).await.is_err());
-    assert_eq!(place.open_ends().0, 1);
+    assert_eq!(place.unfinished_recoveries().0, 1);
     std::fs::remove_file(commands.file("broken")).unwrap();
     place.run(&["gc"]).await.exits(0);
-    assert!(commands.filled.freed() > 0 && place.open_ends() == (0, 0));
+    assert!(commands.filled.freed() > 0 && place.unfinished_recoveries() == (0, 0));
     assert!(!commands.file("beside").exists(), "it swept beside the registry");
     assert!(reqwest::get(format!("{}/v2/", commands.host.registry.url())).await.is_ok());
 }

@@ -136,7 +136,7 @@ impl Place {
     }
 
     /// The numbers of stopped registries and of blobs that may have been swept.
-    pub(crate) fn open_ends(&self) -> (u64, u64) {
+    pub(crate) fn unfinished_recoveries(&self) -> (u64, u64) {
         (self.number("SELECT count(*) FROM stopped"), self.number("SELECT count(*) FROM sweep"))
     }
 }
@@ -247,7 +247,7 @@ fn samples(text: &str, name: &str, labels: &[&str]) -> impl Iterator<Item = f64>
 }
 
 /// The pushed images: those to keep, the old ones, and the bytes in the store.
-pub(crate) struct Filled {
+pub(crate) struct FilledRegistry {
     pub(crate) kept: Vec<(&'static str, Content)>,
     pub(crate) old: Vec<Content>,
     /// The blobs and manifests of the old images that no kept image needs.
@@ -262,7 +262,7 @@ pub(crate) fn aged(name: &str, days: i64) -> Image {
 }
 
 /// Pushes images of several ages, some into a second repository.
-pub(crate) async fn fill(url: &str, store: Store) -> Filled {
+pub(crate) async fn fill(url: &str, store: Store) -> FilledRegistry {
     let young = aged("young", 2).layer_bytes(3000).build();
     let arm64 = aged("arm64", 40).platform("linux", "arm64").build();
     let release = aged("release", 400).build();
@@ -279,7 +279,7 @@ pub(crate) async fn fill(url: &str, store: Store) -> Filled {
     let before = store.blob_bytes();
     let needed = blobs(kept.iter().map(|(_, content)| content));
     let garbage = blobs(old.iter()).difference(&needed).cloned().collect();
-    Filled { kept, old, garbage, store, before }
+    FilledRegistry { kept, old, garbage, store, before }
 }
 
 /// The digests of manifests and of their blobs.
@@ -292,13 +292,15 @@ fn blobs<'a>(contents: impl Iterator<Item = &'a Content>) -> BTreeSet<String> {
     all.collect()
 }
 
-impl Filled {
+impl FilledRegistry {
     /// Waits until all old images are removed and counted. The registry then has the kept images, and the reclaimed bytes
     /// are exactly those that left the disk, in the metrics and in the state.
     pub(crate) async fn settled(&self, place: &Place, serving: Serving, host: &str) {
         until("everything old is gone", async || self.is_swept()).await;
-        until("nothing is open", async || place.open_ends() == (0, 0) && place.total("reclaimable") == 0)
-            .await;
+        until("nothing is open", async || {
+            place.unfinished_recoveries() == (0, 0) && place.total("reclaimable") == 0
+        })
+        .await;
         let freed = self.before - self.store.blob_bytes();
         serving.until_metric("reclaimed_bytes_total", &["registry=\"main\""], freed as f64).await;
         assert!(freed > 0);
@@ -328,7 +330,7 @@ impl Filled {
     }
 
     /// The number of old images that still exist.
-    pub(crate) fn left(&self) -> usize {
+    pub(crate) fn old_images_left(&self) -> usize {
         let held = self.store.repository("team/app");
         self.old.iter().filter(|old| held.manifests.contains(&old.digest)).count()
     }
@@ -413,7 +415,7 @@ impl Host {
 /// A registry on this host whose commands a test has changed.
 pub(crate) struct Commands {
     pub(crate) host: Host,
-    pub(crate) filled: Filled,
+    pub(crate) filled: FilledRegistry,
 }
 
 impl Commands {

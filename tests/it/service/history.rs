@@ -12,10 +12,10 @@ async fn get(serving: &Serving, path: &str) -> String {
 
 /// Both, which must be equal to the last character.
 async fn same(place: &Place, serving: &Serving, query: &str, arguments: &[&str]) -> Value {
-    let told = get(serving, &format!("/api/v1/runs{query}")).await;
+    let runs = get(serving, &format!("/api/v1/runs{query}")).await;
     let ran = place.run(&[&["history", "-o", "json"], arguments].concat()).await.exits(0);
-    assert_eq!(told, ran.stdout.trim_end());
-    serde_json::from_str(&told).unwrap()
+    assert_eq!(runs, ran.stdout.trim_end());
+    serde_json::from_str(&runs).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -26,11 +26,11 @@ async fn api_has_the_runs_of_the_history_command() {
     let place = Place::new(EACH_SECOND, std::slice::from_ref(&lines));
     let serving = place.serve().await;
     serving.until_metric("deleted_manifests_total", &["policy=\"apps\""], 4.0).await;
-    let told = same(&place, &serving, "?run=1", &["1"]).await;
-    let deletions = told["runs"][0]["deletions"].as_array().unwrap();
+    let runs = same(&place, &serving, "?run=1", &["1"]).await;
+    let deletions = runs["runs"][0]["deletions"].as_array().unwrap();
     let page = get(&serving, "/runs/1").await;
     for old in &filled.old {
-        assert!(deletions.iter().any(|one| one["digest"] == old.digest.as_str()), "{told}");
+        assert!(deletions.iter().any(|one| one["digest"] == old.digest.as_str()), "{runs}");
         assert!(page.contains(old.digest.as_str()), "{} is not on the page:\n{page}", old.digest);
     }
     assert_eq!(deletions.len(), 4);
@@ -44,7 +44,7 @@ async fn api_has_the_runs_of_the_history_command() {
     same(&place, &serving, "?limit=2&registry=main", &["--limit", "2", "--registry", "main"]).await;
     let narrow = ["--repository", "team/.*", "--since", "2026-01-01"];
     let some = same(&place, &serving, "?repository=team/.*&since=2026-01-01", &narrow).await;
-    assert_eq!(some["runs"], told["runs"]);
+    assert_eq!(some["runs"], runs["runs"]);
     assert!(get(&serving, "/").await.contains("href=\"/runs/1\""));
     // An undo while the service runs is refused; after one without it the page shows the result.
     let refused = place.run(&["undo", "1"]).await.exits(1);

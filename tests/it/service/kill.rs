@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::harness::{EACH_SECOND, Filled, Host, Place, contained, fill, until};
+use super::harness::{EACH_SECOND, FilledRegistry, Host, Place, contained, fill, until};
 use crate::support::docker_engine::{Container, ContainerOptions, Engine};
 use crate::support::holding_proxy::{HoldingProxy, Upstream};
 use crate::support::real_registry::RealRegistry;
@@ -13,7 +13,7 @@ use crate::support::registry_program::registry_program;
 /// A registry with old images, a service, and proxies before the registry and before the Engine.
 struct Scene {
     container: Container,
-    filled: Filled,
+    filled: FilledRegistry,
     place: Place,
     proxy: HoldingProxy,
 }
@@ -84,7 +84,7 @@ async fn kill_during_the_scan() {
     let holds = Holds::Registry(Box::new(|bytes| begins(bytes, "GET", &["/manifests/build-2"])));
     let Some(scene) = Scene::new("offline", ContainerOptions::default(), holds).await else { return };
     scene.kill().await;
-    assert_eq!(scene.filled.left(), 4);
+    assert_eq!(scene.filled.old_images_left(), 4);
     scene.settle().await;
 }
 
@@ -99,7 +99,7 @@ async fn kill_between_two_deletions() {
     }));
     let Some(scene) = Scene::new("offline", ContainerOptions::default(), holds).await else { return };
     scene.kill().await;
-    assert_eq!((scene.filled.left(), scene.place.total("deleted_manifests")), (2, 2));
+    assert_eq!((scene.filled.old_images_left(), scene.place.total("deleted_manifests")), (2, 2));
     scene.settle().await;
     assert_eq!(scene.place.total("deleted_manifests"), 4);
 }
@@ -110,8 +110,8 @@ async fn kill_before_the_collection() {
     let Some(scene) = Scene::new("offline", ContainerOptions::default(), holds).await else { return };
     // The service asks for leftover containers only if it may have left some.
     scene.kill().await;
-    assert_eq!((scene.filled.left(), scene.place.total("deleted_manifests")), (0, 4));
-    assert_eq!((scene.filled.freed(), scene.place.open_ends()), (0, (0, 0)));
+    assert_eq!((scene.filled.old_images_left(), scene.place.total("deleted_manifests")), (0, 4));
+    assert_eq!((scene.filled.freed(), scene.place.unfinished_recoveries()), (0, (0, 0)));
     scene.settle().await;
 }
 
@@ -122,7 +122,7 @@ async fn kill_before_the_container_is_stopped() {
         return;
     };
     scene.kill().await;
-    assert_eq!(scene.place.open_ends(), (1, 0));
+    assert_eq!(scene.place.unfinished_recoveries(), (1, 0));
     assert!(scene.container.answers_now().await);
     scene.settle().await;
 }
@@ -133,7 +133,7 @@ async fn kill_after_the_container_is_stopped() {
     let holds = nth(2, "POST", "/containers/create");
     let Some(scene) = Scene::new("offline", ContainerOptions::default(), holds).await else { return };
     scene.kill().await;
-    assert_eq!(scene.place.open_ends(), (1, 0));
+    assert_eq!(scene.place.unfinished_recoveries(), (1, 0));
     assert!(!scene.container.state().await.0);
     scene.settle().await;
 }
@@ -143,7 +143,7 @@ async fn kill_before_the_sweep() {
     let holds = nth(3, "POST", "/containers/create");
     let Some(scene) = Scene::new("offline", ContainerOptions::default(), holds).await else { return };
     scene.kill().await;
-    assert!(scene.place.open_ends().1 > 0 && !scene.container.state().await.0);
+    assert!(scene.place.unfinished_recoveries().1 > 0 && !scene.container.state().await.0);
     assert_eq!(scene.filled.freed(), 0);
     scene.settle().await;
 }
@@ -213,7 +213,7 @@ async fn kill_between_the_start_and_its_record() {
     let Some(scene) = Scene::new("offline", ContainerOptions::default(), holds).await else { return };
     scene.kill().await;
     assert!(scene.filled.is_swept() && scene.container.state().await.0);
-    assert_eq!(scene.place.open_ends().0, 1);
+    assert_eq!(scene.place.unfinished_recoveries().0, 1);
     assert_eq!(scene.place.total("reclaimed_bytes"), 0);
     scene.settle().await;
     // The registry is restarted once, and the freed bytes are counted once.
@@ -228,7 +228,7 @@ async fn kill_many_times() {
     // Killed while it restarts the registry as well.
     for _ in 0..3 {
         // The Docker Engine finishes a restart that was requested.
-        if scene.place.open_ends().0 == 0 {
+        if scene.place.unfinished_recoveries().0 == 0 {
             break;
         }
         let serving = scene.place.serve().await;
@@ -248,7 +248,7 @@ async fn kill_while_commands_keep_the_registry_stopped() {
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let place = Place::new(EACH_SECOND, &[host.lines()]);
     let serving = place.serve().await;
-    until("it is stopped", async || place.open_ends().0 == 1).await;
+    until("it is stopped", async || place.unfinished_recoveries().0 == 1).await;
     serving.kill();
     let serving = place.serve().await;
     filled.settled(&place, serving, &host.registry.host()).await;

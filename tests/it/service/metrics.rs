@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::harness::{Commands, Host, Serving, fill, until};
-use super::requests::{MAIN, assert_metric, begin, change, get, place, runs, status};
+use super::requests::{MAIN, assert_metric, change, get, place, start_run, status, wait_for_runs};
 use crate::support::holding_proxy::HoldingProxy;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -17,17 +17,17 @@ async fn run_start_is_shown_while_the_run_lasts() {
     let serving = place.serve().await;
     assert_metric(&serving, "run_timeout_seconds", &[MAIN], 7200.0).await;
     assert_metric(&serving, "run_started_timestamp_seconds", &[MAIN], 0.0).await;
-    begin(&serving).await;
+    start_run(&serving).await;
     tokio::task::block_in_place(|| proxy.wait_until_held());
     let began = place.number("SELECT CAST(strftime('%s', started) AS INTEGER) FROM run") as f64;
     assert_metric(&serving, "run_started_timestamp_seconds", &[MAIN], began).await;
     proxy.release();
-    runs(&serving, "success", 1).await;
+    wait_for_runs(&serving, "success", 1).await;
     assert_metric(&serving, "run_started_timestamp_seconds", &[MAIN], 0.0).await;
     // The time of a run is its start, as docs/json.md says.
     let at = status(&serving).await["registries"][0]["last_run"]["at"].as_str().unwrap().to_owned();
     assert_eq!(at.parse::<chrono::DateTime<chrono::Utc>>().unwrap().timestamp() as f64, began);
-    assert_eq!(filled.left(), 0);
+    assert_eq!(filled.old_images_left(), 0);
     serving.stop().await;
 }
 
@@ -37,8 +37,8 @@ async fn deleted_bytes_are_not_reclaimable_without_gc() {
     fill(&host.registry.url(), host.registry.store()).await;
     let place = place(&format!("url: {}", host.registry.url()));
     let serving = place.serve().await;
-    begin(&serving).await;
-    runs(&serving, "success", 1).await;
+    start_run(&serving).await;
+    wait_for_runs(&serving, "success", 1).await;
     let bytes = place.total("reclaimable");
     assert!(bytes > 0);
     serving.until_metric("deleted_uncollected_bytes", &[MAIN], bytes as f64).await;
@@ -59,8 +59,8 @@ async fn refusal_is_shown_until_a_run_succeeds() {
     change(&place, "max_percent: 100", "max_percent: 100, max_deletions: 1");
     let serving = place.serve().await;
     let labels = [MAIN, "limit=\"max_deletions\""];
-    begin(&serving).await;
-    runs(&serving, "refused", 1).await;
+    start_run(&serving).await;
+    wait_for_runs(&serving, "refused", 1).await;
     assert_metric(&serving, "last_run_refusals", &labels, 1.0).await;
     assert_metric(&serving, "last_run_refusals", &[MAIN, "limit=\"max_percent\""], 0.0).await;
     serving.stop().await;
@@ -70,12 +70,12 @@ async fn refusal_is_shown_until_a_run_succeeds() {
     assert_metric(&serving, "last_run_outcome", &[MAIN, "outcome=\"success\""], 0.0).await;
     change(&place, "max_deletions: 1", "max_deletions: 9");
     serving.until_logged("the configuration was reloaded").await;
-    begin(&serving).await;
-    runs(&serving, "success", 1).await;
+    start_run(&serving).await;
+    wait_for_runs(&serving, "success", 1).await;
     assert_metric(&serving, "last_run_refusals", &labels, 0.0).await;
     assert_metric(&serving, "last_run_outcome", &[MAIN, "outcome=\"refused\""], 0.0).await;
     assert_metric(&serving, "last_run_outcome", &[MAIN, "outcome=\"success\""], 1.0).await;
-    assert_eq!(filled.left(), 0);
+    assert_eq!(filled.old_images_left(), 0);
     serving.stop().await;
 }
 
@@ -94,8 +94,8 @@ async fn failed_collection_is_shown_until_one_succeeds() {
     let place = place(&lines);
     let serving = place.serve().await;
     assert!(serving.series("gc_last_run_successful", &[]).await.is_empty(), "there was none");
-    begin(&serving).await;
-    runs(&serving, "success", 1).await;
+    start_run(&serving).await;
+    wait_for_runs(&serving, "success", 1).await;
     serving.until_metric("gc_runs_total", &[MAIN, "outcome=\"failed\""], 1.0).await;
     assert_metric(&serving, "gc_last_run_successful", &[MAIN], 0.0).await;
     serving.stop().await;
@@ -103,7 +103,7 @@ async fn failed_collection_is_shown_until_one_succeeds() {
     assert_metric(&serving, "gc_runs_total", &[MAIN, "outcome=\"failed\""], 0.0).await;
     assert_metric(&serving, "gc_last_run_successful", &[MAIN], 0.0).await;
     std::fs::remove_file(broken).unwrap();
-    begin(&serving).await;
+    start_run(&serving).await;
     serving.until_metric("gc_runs_total", &[MAIN, "outcome=\"success\""], 1.0).await;
     assert_metric(&serving, "gc_last_run_successful", &[MAIN], 1.0).await;
     assert!(commands.filled.is_swept());
@@ -142,7 +142,7 @@ async fn deleted_images_do_not_count_as_expired() {
     change(&place, "mode: enforce", "mode: plan");
     let serving = place.serve().await;
     // In mode plan a registry without a plan is planned at once.
-    runs(&serving, "success", 1).await;
+    wait_for_runs(&serving, "success", 1).await;
     serving.until_metric("expired_manifests", &[MAIN], 4.0).await;
     let bytes = serving.series("expired_bytes", &[MAIN]).await[0];
     assert!(bytes > 0.0);
@@ -151,17 +151,17 @@ async fn deleted_images_do_not_count_as_expired() {
     change(&place, "- name: apps\n", "- name: apps\n    mode: plan\n");
     serving.signal("HUP");
     serving.until_logged("the configuration was reloaded").await;
-    begin(&serving).await;
-    runs(&serving, "success", 2).await;
+    start_run(&serving).await;
+    wait_for_runs(&serving, "success", 2).await;
     serving.until_metric("held_back_manifests", &[MAIN], 4.0).await;
     assert_metric(&serving, "held_back_bytes", &[MAIN], bytes).await;
     expired(&serving, 0.0, 0.0).await;
-    assert_eq!((gone(&serving).await, filled.left()), (vec![false; 4], 4));
+    assert_eq!((gone(&serving).await, filled.old_images_left()), (vec![false; 4], 4));
     serving.stop().await;
     change(&place, "    mode: plan\n", "");
     let serving = place.serve().await;
-    begin(&serving).await;
-    runs(&serving, "success", 1).await;
+    start_run(&serving).await;
+    wait_for_runs(&serving, "success", 1).await;
     serving.until_metric("deleted_manifests_total", &[MAIN], 4.0).await;
     assert_eq!(gone(&serving).await, [true; 4]);
     expired(&serving, 0.0, 0.0).await;
@@ -198,8 +198,8 @@ async fn unknown_values_have_no_series() {
     for name in OF_A_PLAN.into_iter().chain(["last_run_refusals", "last_run_outcome", "registry_up"]) {
         assert!(serving.series(name, &[]).await.is_empty(), "{name}");
     }
-    begin(&serving).await;
-    runs(&serving, "success", 1).await;
+    start_run(&serving).await;
+    wait_for_runs(&serving, "success", 1).await;
     for name in OF_A_PLAN {
         assert_metric(&serving, name, &[MAIN], 0.0).await;
     }
@@ -233,9 +233,9 @@ async fn restart_keeps_metrics_and_status() {
         let serving = place.serve().await;
         // In mode plan a registry without a plan is planned at once.
         if mode == "enforce" {
-            begin(&serving).await;
+            start_run(&serving).await;
         }
-        runs(&serving, "success", 1).await;
+        wait_for_runs(&serving, "success", 1).await;
         serving.until_metric("deleted_manifests_total", &[MAIN], deleted.into()).await;
         let before = seen(&serving).await;
         assert_eq!(before.3, (4, deleted as usize), "{mode}");
@@ -261,30 +261,36 @@ async fn next_collection_is_shown() {
     fill(&host.registry.url(), host.registry.store()).await;
     let place = place(&host.lines());
     let serving = place.serve().await;
-    let told = async |serving: &Serving| {
+    let next_start = async |serving: &Serving| {
         let numbers = serving.series("gc_next_timestamp_seconds", &[MAIN]).await;
         let at = status(serving).await["registries"][0]["next_collection"].take();
         let at = at.as_str().map(|at| at.parse::<chrono::DateTime<chrono::Utc>>().unwrap().timestamp());
         (numbers, at)
     };
     let next_run = serving.series("next_run_timestamp_seconds", &[MAIN]).await[0];
-    assert_eq!(told(&serving).await, (vec![next_run], Some(next_run as i64)), "it follows the next run");
+    assert_eq!(
+        next_start(&serving).await,
+        (vec![next_run], Some(next_run as i64)),
+        "it follows the next run"
+    );
     // With a grace period, by itself when it ends.
     change(&place, "gc:\n", "gc:\n      grace: 5h\n");
     serving.until_metric("gc_next_timestamp_seconds", &[MAIN], next_run + 5.0 * 3600.0).await;
-    begin(&serving).await;
-    runs(&serving, "success", 1).await;
+    start_run(&serving).await;
+    wait_for_runs(&serving, "success", 1).await;
     let youngest = "SELECT CAST(strftime('%s', max(at)) AS INTEGER) FROM entry";
     let ends = place.number(youngest) + 5 * 3600;
     serving.until_metric("gc_next_timestamp_seconds", &[MAIN], ends as f64).await;
-    assert_eq!(told(&serving).await, (vec![ends as f64], Some(ends as i64)));
+    assert_eq!(next_start(&serving).await, (vec![ends as f64], Some(ends as i64)));
     // By a schedule of its own, and in mode plan not at all.
     change(&place, "gc:\n", "gc:\n      schedule: '0 0 1 1 *'\n");
     let january = |at: i64| chrono::DateTime::from_timestamp(at, 0).unwrap().format("%m-%d %T").to_string();
-    until("a new year", async || told(&serving).await.1.is_some_and(|at| january(at) == "01-01 00:00:00"))
-        .await;
+    until("a new year", async || {
+        next_start(&serving).await.1.is_some_and(|at| january(at) == "01-01 00:00:00")
+    })
+    .await;
     change(&place, "mode: enforce", "mode: plan");
     serving.until_metric("gc_next_timestamp_seconds", &[MAIN], 0.0).await;
-    assert_eq!(told(&serving).await, (vec![0.0], None));
+    assert_eq!(next_start(&serving).await, (vec![0.0], None));
     serving.stop().await;
 }

@@ -16,7 +16,7 @@ use crate::support::fake_registry::{Auth, Canned, FakeRegistry, Personality};
 use crate::support::image::Image;
 
 /// More than the longest probe interval.
-const A_WHILE: i64 = 80;
+const PROBE_WAIT: i64 = 80;
 
 /// A folder with a configuration, a state and a clock.
 struct Place {
@@ -94,7 +94,7 @@ impl Place {
 
     /// Lets time pass.
     fn later(&self) {
-        self.ahead.fetch_add(A_WHILE, Ordering::Relaxed);
+        self.ahead.fetch_add(PROBE_WAIT, Ordering::Relaxed);
     }
 
     /// `registry_up`; `None` where it is absent.

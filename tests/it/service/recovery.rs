@@ -6,14 +6,15 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::harness::{
-    Commands, EACH_SECOND, Filled, Host, NEVER, Place, Serving, before_container, contained, fill, until,
+    Commands, EACH_SECOND, FilledRegistry, Host, NEVER, Place, Serving, before_container, contained, fill,
+    until,
 };
 use crate::support::docker_engine::{ContainerOptions, Engine};
 
 /// A registry that `after` cannot start as long as a file exists, and a service that has collected it.
 struct Down {
     host: Host,
-    filled: Filled,
+    filled: FilledRegistry,
     place: Place,
     broken: PathBuf,
     _folder: tempfile::TempDir,
@@ -79,7 +80,7 @@ async fn registry_left_down_by_a_collection_is_restarted_by_the_same_process() {
     // More than one attempt has failed by then, and no other job has started.
     until("another try", async || serving.log().matches("trying again").count() > 1).await;
     assert_eq!(down.place.number("SELECT count(*) FROM run"), 1);
-    assert_eq!(down.place.open_ends().0, 1);
+    assert_eq!(down.place.unfinished_recoveries().0, 1);
     down.mend();
     down.settle(serving).await;
 }
@@ -90,7 +91,7 @@ async fn registry_left_down_is_shown_until_the_next_process_restarts_it() {
     let serving = down.serve().await;
     // It does not wait forever, and the next process continues.
     serving.stop().await;
-    assert_eq!(down.place.open_ends().0, 1);
+    assert_eq!(down.place.unfinished_recoveries().0, 1);
     let serving = down.serve().await;
     assert_eq!(ready(&serving).await.0, 503);
     down.mend();
@@ -116,13 +117,13 @@ async fn registry_that_runs_again_is_not_restarted() {
     tokio::task::block_in_place(|| proxy.wait_until_held());
     serving.kill();
     assert!(!container.state().await.0);
-    assert_eq!(place.open_ends().0, 1);
+    assert_eq!(place.unfinished_recoveries().0, 1);
     engine.docker().start_container(&container.name, None).await.unwrap();
     assert!(container.answers().await);
     let started = container.state().await;
     place.configure(NEVER, &[contained(&container.url(), &engine.host(), &container, "offline")], "");
     let serving = place.serve().await;
-    until("nothing is open", async || place.open_ends() == (0, 0)).await;
+    until("nothing is open", async || place.unfinished_recoveries() == (0, 0)).await;
     serving.until_logged("the registry that a collection had stopped is back already").await;
     assert_eq!(serving.metric("registry_stopped", &[]).await, 0.0);
     let log = serving.stop().await;

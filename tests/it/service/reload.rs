@@ -57,11 +57,11 @@ async fn sighup_reloads_a_changed_policy() {
     place.write(&text.replace("newer_than: 14d", "newer_than: 36500d"));
     let serving = place.serve().await;
     serving.until_at_least("runs_total", &["outcome=\"success\""], 1.0).await;
-    assert_eq!(filled.left(), 4);
+    assert_eq!(filled.old_images_left(), 4);
     place.write(&text.replace("newer_than: 14d", "newer_than: 22d"));
     serving.signal("HUP");
     serving.until_metric("deleted_manifests_total", &[], 2.0).await;
-    assert_eq!(filled.left(), 2);
+    assert_eq!(filled.old_images_left(), 2);
     // The counters of a registry continue under its new name, and under its former one later.
     place.write(&text.replace("name: main\n", "name: other\n").replace("14d", "36500d"));
     serving.signal("HUP");
@@ -82,10 +82,11 @@ async fn missing_file_is_logged_once_and_reloaded_when_it_is_back() {
     let place = Place::new(EACH_SECOND, &[format!("url: {}", registry.url())]);
     let text = std::fs::read_to_string(place.config()).unwrap();
     let serving = place.serve().await;
-    let (successful, told) = ("config_last_reload_successful", "cannot read the configuration: No such file");
+    let (successful, error) =
+        ("config_last_reload_successful", "cannot read the configuration: No such file");
     std::fs::remove_file(place.config()).unwrap();
     serving.until_metric(successful, &[], 0.0).await;
-    assert!(serving.log().contains(told), "{}", serving.log());
+    assert!(serving.log().contains(error), "{}", serving.log());
     let status = reqwest::get(format!("{}/api/v1/status", serving.url)).await.unwrap().text().await.unwrap();
     assert!(status.contains("\"last_reload_ok\":false"), "{status}");
     // The service goes on, and nothing is logged again.
@@ -119,7 +120,7 @@ async fn file_mounted_by_itself_and_replaced_outside_is_logged() {
     assert!(serving.log().contains("mount its directory"), "{}", serving.log());
     // The metrics do not show a reload either.
     serving.signal("HUP");
-    until("it is told again", async || serving.log().matches("mount its directory").count() == 2).await;
+    until("it is logged again", async || serving.log().matches("mount its directory").count() == 2).await;
     assert!(!serving.log().contains("the configuration was reloaded"), "{}", serving.log());
     serving.stop().await;
 }

@@ -3,13 +3,13 @@
 use serde_json::Value;
 
 use super::harness::{Commands, Host, Serving, fill, until};
-use super::requests::{MAIN, assert_metric, begin, change, get, place, runs, status};
+use super::requests::{MAIN, assert_metric, change, get, place, start_run, status, wait_for_runs};
 use crate::support::holding_proxy::HoldingProxy;
 
 const RELOADED: &str = "the configuration was reloaded";
 
 /// What the service shows of its only registry, without name, address and reachability.
-async fn told(serving: &Serving) -> (Value, Value, Vec<(&'static str, Vec<f64>)>) {
+async fn shown_state(serving: &Serving) -> (Value, Value, Vec<(&'static str, Vec<f64>)>) {
     let mut status = status(serving).await["registries"][0].take();
     for one in ["registry", "url", "up"] {
         status[one].take();
@@ -45,10 +45,10 @@ async fn status_continues_when_a_registry_is_renamed_moved_or_added_again() {
     fill(&host.registry.url(), host.registry.store()).await;
     let place = place(&format!("url: {}", host.registry.url()));
     let serving = place.serve().await;
-    begin(&serving).await;
-    runs(&serving, "success", 1).await;
+    start_run(&serving).await;
+    wait_for_runs(&serving, "success", 1).await;
     serving.until_metric("deleted_manifests_total", &[MAIN], 4.0).await;
-    let before = told(&serving).await;
+    let before = shown_state(&serving).await;
     assert_eq!((&before.0["deleted_manifests"], &before.0["last_run"]["deleted"]), (&4.into(), &4.into()));
     let moved = host.registry.url().replace("127.0.0.1", "localhost");
     let changes = [
@@ -61,12 +61,12 @@ async fn status_continues_when_a_registry_is_renamed_moved_or_added_again() {
     for (number, (from, to)) in changes.into_iter().enumerate() {
         change(&place, from, &to);
         until("a reload", async || serving.log().matches(RELOADED).count() == number + 1).await;
-        assert_eq!(told(&serving).await, before, "{from} to {to}");
+        assert_eq!(shown_state(&serving).await, before, "{from} to {to}");
     }
     // From here on it is counted as it happens.
-    begin(&serving).await;
-    runs(&serving, "success", 2).await;
-    assert_eq!(told(&serving).await.0["deleted_manifests"], 4);
+    start_run(&serving).await;
+    wait_for_runs(&serving, "success", 2).await;
+    assert_eq!(shown_state(&serving).await.0["deleted_manifests"], 4);
     serving.stop().await;
 }
 
@@ -77,7 +77,7 @@ async fn registry_removed_during_a_run_is_hidden_until_it_is_added_again() {
     let proxy = HoldingProxy::before(&host.registry.host(), 2);
     let place = place(&format!("url: {}", proxy.url()));
     let serving = place.serve().await;
-    begin(&serving).await;
+    start_run(&serving).await;
     tokio::task::block_in_place(|| proxy.wait_until_held());
     // Another registry instead, without a schedule.
     let away = "name: away\n    url: http://127.0.0.1:1\n";
@@ -86,9 +86,10 @@ async fn registry_removed_during_a_run_is_hidden_until_it_is_added_again() {
     serving.until_logged(RELOADED).await;
     proxy.release();
     serving.until_logged("the run ended").await;
-    until("nothing is told of it", async || {
-        let told = ["registry_up", "last_run_outcome", "last_success_timestamp_seconds", "expired_manifests"];
-        for name in told {
+    until("it is no longer shown", async || {
+        let series =
+            ["registry_up", "last_run_outcome", "last_success_timestamp_seconds", "expired_manifests"];
+        for name in series {
             if !serving.series(name, &[MAIN]).await.is_empty() {
                 return false;
             }
@@ -103,7 +104,10 @@ async fn registry_removed_during_a_run_is_hidden_until_it_is_added_again() {
     assert!(serving.metric("last_success_timestamp_seconds", &[MAIN]).await > 0.0);
     let status = status(&serving).await["registries"][0].take();
     assert_eq!((&status["deleted_manifests"], &status["last_run"]["deleted"]), (&4.into(), &4.into()));
-    assert_eq!((filled.left(), serving.metric("deleted_manifests_total", &[MAIN]).await), (0, 4.0));
+    assert_eq!(
+        (filled.old_images_left(), serving.metric("deleted_manifests_total", &[MAIN]).await),
+        (0, 4.0)
+    );
     serving.stop().await;
 }
 
@@ -112,7 +116,7 @@ async fn failed_collection_is_retried_after_a_restart_and_a_rename() {
     let commands = Commands::new().await;
     let place = place(&commands.lines("exit 3", "", ""));
     let serving = place.serve().await;
-    begin(&serving).await;
+    start_run(&serving).await;
     serving.until_metric("gc_runs_total", &[MAIN, "outcome=\"failed\""], 1.0).await;
     // The next run is years away.
     let soon = async |serving: &Serving| {
@@ -140,14 +144,14 @@ async fn failed_collection_that_was_followed_by_a_skipped_one_is_not_shown_after
     std::fs::write(&broken, "").unwrap();
     let place = place(&commands.lines(&format!("[ -e {} ] && exit 3", broken.display()), "", ""));
     let serving = place.serve().await;
-    begin(&serving).await;
+    start_run(&serving).await;
     serving.until_metric("gc_runs_total", &[MAIN, "outcome=\"failed\""], 1.0).await;
     assert_metric(&serving, "gc_last_run_successful", &[MAIN], 0.0).await;
     // A collection is possible now, and has too little to free.
     std::fs::remove_file(broken).unwrap();
     change(&place, "    gc:\n", "    gc:\n      min_reclaimable: 1GiB\n");
     serving.until_logged(RELOADED).await;
-    begin(&serving).await;
+    start_run(&serving).await;
     serving.until_metric("gc_runs_total", &[MAIN, "outcome=\"skipped\""], 1.0).await;
     serving.until_metric("gc_last_run_successful", &[MAIN], 1.0).await;
     serving.stop().await;
@@ -164,18 +168,18 @@ async fn restored_image_counts_as_expired_again() {
     fill(&host.registry.url(), host.registry.store()).await;
     let place = place(&format!("url: {}", host.registry.url()));
     let serving = place.serve().await;
-    begin(&serving).await;
-    runs(&serving, "success", 1).await;
+    start_run(&serving).await;
+    wait_for_runs(&serving, "success", 1).await;
     serving.until_metric("deleted_manifests_total", &[MAIN], 4.0).await;
     assert_metric(&serving, "expired_manifests", &[MAIN], 0.0).await;
     let url = format!("{}/api/v1/undo?run=1&image=team/app:build-1", serving.url);
     let undone = reqwest::Client::new().post(&url).bearer_auth("sesame").send().await.unwrap();
     assert_eq!(undone.status(), 200);
     serving.until_metric("expired_manifests", &[MAIN], 1.0).await;
-    let before = told(&serving).await;
+    let before = shown_state(&serving).await;
     assert_eq!(before.0["plan"]["expired"]["manifests"], 1);
     serving.stop().await;
     let serving = place.serve().await;
-    assert_eq!(told(&serving).await, before, "as after a restart");
+    assert_eq!(shown_state(&serving).await, before, "as after a restart");
     serving.stop().await;
 }

@@ -46,15 +46,15 @@ async fn rename_with_a_new_address_needs_the_former_name() {
     let moved = text.replace("name: main\n", "name: other\n").replace("//127.0.0.1:", "//localhost:");
     assert!(moved.contains("//localhost:"), "{moved}");
     place.write(&moved.replace("mode: enforce", "mode: plan").replace(NEVER, EACH_SECOND));
-    let told = "the state has data of a registry main (at 127.0.0.1:";
+    let warning = "the state has data of a registry main (at 127.0.0.1:";
     let checked = place.run(&["check"]).await.exits(0);
-    assert!(checked.stdout.contains(told) && checked.stdout.contains("`was: main`"), "{}", checked.stdout);
+    assert!(checked.stdout.contains(warning) && checked.stdout.contains("`was: main`"), "{}", checked.stdout);
     let serving = place.serve().await;
     serving.until_at_least("runs_total", &["registry=\"other\"", "outcome=\"success\""], 1.0).await;
     assert_eq!(serving.metric("unknown_registries", &[]).await, 1.0);
-    assert!(serving.log().contains(told), "{}", serving.log());
+    assert!(serving.log().contains(warning), "{}", serving.log());
     let page = reqwest::get(&serving.url).await.unwrap().text().await.unwrap();
-    assert!(page.contains(told), "{page}");
+    assert!(page.contains(warning), "{page}");
 
     // The same after a scan under the new name.
     place.write(&moved.replace("name: other\n", "name: other\n    was: main\n"));
@@ -75,7 +75,7 @@ async fn rename_keeps_undo_possible() {
     let history = place.run(&["history", "--registry", "other"]).await.exits(0);
     assert!(history.stdout.contains("run 1 of other"), "{}", history.stdout);
     place.run(&["undo", "1"]).await.exits(0);
-    assert_eq!(filled.left(), 4);
+    assert_eq!(filled.old_images_left(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -90,7 +90,8 @@ async fn rename_of_a_stopped_registry_restarts_it() {
     rename(&place, "main", "other");
     let serving = place.serve().await;
     let url = format!("{}/v2/", commands.host.registry.url());
-    until("it is back", async || reqwest::get(&url).await.is_ok() && place.open_ends() == (0, 0)).await;
+    until("it is back", async || reqwest::get(&url).await.is_ok() && place.unfinished_recoveries() == (0, 0))
+        .await;
     serving.stop().await;
 }
 

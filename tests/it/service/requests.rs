@@ -23,7 +23,7 @@ pub(crate) fn change(place: &Place, from: &str, to: &str) {
 }
 
 /// Requests a run, and again while another job is running.
-pub(crate) async fn begin(serving: &Serving) {
+pub(crate) async fn start_run(serving: &Serving) {
     let url = format!("{}/api/v1/run", serving.url);
     until("a run begins", async || {
         let answer = reqwest::Client::new().post(&url).bearer_auth("sesame").send().await.unwrap();
@@ -33,7 +33,7 @@ pub(crate) async fn begin(serving: &Serving) {
 }
 
 /// Waits until this number of runs have ended with this outcome since the start of the service.
-pub(crate) async fn runs(serving: &Serving, outcome: &str, number: u32) {
+pub(crate) async fn wait_for_runs(serving: &Serving, outcome: &str, number: u32) {
     let label = format!("outcome=\"{outcome}\"");
     serving.until_metric("runs_total", &[MAIN, &label], number.into()).await;
 }

@@ -25,7 +25,7 @@ async fn in_a_run(signal: &str) {
     proxy.release();
     let (code, log) = serving.ended().await;
     assert_eq!(code, Some(0), "{log}");
-    assert_eq!((filled.left(), place.total("deleted_manifests")), (2, 2));
+    assert_eq!((filled.old_images_left(), place.total("deleted_manifests")), (2, 2));
     assert!(!log.contains("the collection begins") && filled.freed() == 0, "{log}");
     assert_eq!(place.number("SELECT count(*) FROM run WHERE finished IS NULL"), 0);
     assert_eq!(interrupted(&place), [1]);
@@ -91,7 +91,7 @@ async fn interrupted_scan_is_not_shown_as_skipped() {
     tokio::task::block_in_place(|| proxy.wait_until_held());
     serving.stop().await;
     proxy.release();
-    assert_eq!((filled.left(), interrupted(&place)), (4, vec![1]));
+    assert_eq!((filled.old_images_left(), interrupted(&place)), (4, vec![1]));
     // A registry without a schedule has runs only on request, so the interrupted one stays the last.
     let bare =
         std::fs::read_to_string(place.config()).unwrap().replace(&format!("schedule: '{EACH_SECOND}'\n"), "");
@@ -131,11 +131,11 @@ async fn interrupted_run_command_is_not_repeated_by_the_service() {
     proxy.release();
     let ran = ProgramOutput::from(child.wait_with_output().unwrap()).exits(1);
     assert_eq!(ran.json()["outcome"], "interrupted", "{ran:?}");
-    assert_eq!((filled.left(), interrupted(&place)), (2, vec![1]));
+    assert_eq!((filled.old_images_left(), interrupted(&place)), (2, vec![1]));
     let serving = place.serve().await;
     assert_eq!(last_run(&serving).await["outcome"], "interrupted");
     let log = serving.stop().await;
-    assert!(!log.contains("is repeated") && filled.left() == 2, "{log}");
+    assert!(!log.contains("is repeated") && filled.old_images_left() == 2, "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -161,7 +161,7 @@ async fn interrupted_run_is_collected_by_the_next() {
     serving.until_logged("stopping: no new job starts").await;
     proxy.release();
     assert_eq!(serving.ended().await.0, Some(0));
-    assert_eq!((filled.left(), filled.freed()), (0, 0));
+    assert_eq!((filled.old_images_left(), filled.freed()), (0, 0));
     let serving = place.serve().await;
     filled.settled(&place, serving, &host.registry.host()).await;
 }
@@ -183,7 +183,7 @@ async fn sigterm_lets_a_collection_end() {
     let (code, log) = serving.ended().await;
     assert_eq!(code, Some(0), "{log}");
     assert!(container.answers_now().await && filled.is_swept());
-    assert_eq!((place.total("reclaimed_bytes"), place.open_ends()), (filled.freed(), (0, 0)));
+    assert_eq!((place.total("reclaimed_bytes"), place.unfinished_recoveries()), (filled.freed(), (0, 0)));
     filled.assert_sound(&container.host()).await;
 }
 
@@ -238,5 +238,5 @@ async fn sigterm_ends_a_dry_run_at_once() {
     assert!(!std::path::Path::new(&format!("/proc/{}/exe", process.trim())).exists());
     assert!(reqwest::get(format!("{}/v2/", commands.host.registry.url())).await.is_ok());
     assert!(!commands.file("after-ran").exists() && commands.filled.freed() == 0);
-    assert_eq!((place.open_ends(), place.number("SELECT count(*) FROM collection")), ((0, 0), 1));
+    assert_eq!((place.unfinished_recoveries(), place.number("SELECT count(*) FROM collection")), ((0, 0), 1));
 }
