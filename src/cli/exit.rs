@@ -1,4 +1,6 @@
-//! How a command ends.
+//! How a command ends, for scripts.
+//!
+//! It knows no command.
 
 /// The exit codes, which scripts rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,6 @@
-//! `regsweep explain`: every reason for and against one image, and its relations to other manifests.
+//! `regsweep explain`: prints every reason for and against one image, and its relations to other manifests.
+//!
+//! Reasons and evidence have their texts from the plan.
 
 use serde_json::{Value, json};
 
@@ -125,6 +127,13 @@ fn document(registry: &str, plan: &RepositoryPlan, planned: &Planned, relations:
 }
 
 fn print(context: RegistryContext<'_>, plan: &RepositoryPlan, planned: &Planned, relations: &Relations<'_>) {
+    print_image(context, plan, planned);
+    print_verdict(context, plan, planned);
+    print_reasons(planned);
+    print_relations(relations);
+}
+
+fn print_image(context: RegistryContext<'_>, plan: &RepositoryPlan, planned: &Planned) {
     print_line!("{}@{}", plan.repository, planned.digest);
     print_line!("  kind     {}", planned.kind);
     print_line!("  age      {}", age(planned.age));
@@ -144,6 +153,9 @@ fn print(context: RegistryContext<'_>, plan: &RepositoryPlan, planned: &Planned,
         format!("{}; rules that claim its tags: {rules}", plan.intent.policy_name())
     };
     print_line!("  policy   {policy}");
+}
+
+fn print_verdict(context: RegistryContext<'_>, plan: &RepositoryPlan, planned: &Planned) {
     let text = match planned.verdict {
         Verdict::Keep => good(verdict(planned.verdict)),
         Verdict::Delete => bad(verdict(planned.verdict)),
@@ -156,6 +168,9 @@ fn print(context: RegistryContext<'_>, plan: &RepositoryPlan, planned: &Planned,
             print_line!("           (not deleted: the mode of the policy is plan)");
         }
     }
+}
+
+fn print_reasons(planned: &Planned) {
     for wanted in [Verdict::Keep, Verdict::Delete] {
         let heading = match (wanted, planned.verdict) {
             (Verdict::Keep, Verdict::Keep) => "kept because",
@@ -171,6 +186,9 @@ fn print(context: RegistryContext<'_>, plan: &RepositoryPlan, planned: &Planned,
             print_line!("  - {reason} [{}]", reason.code());
         }
     }
+}
+
+fn print_relations(relations: &Relations<'_>) {
     for (heading, others) in [
         ("children", &relations.children),
         ("indexes that list it", &relations.parents),

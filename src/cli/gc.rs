@@ -1,4 +1,6 @@
 //! `regsweep gc`: collects garbage now.
+//!
+//! It prints the results. How a collection works is in `crate::gc`.
 
 use anyhow::Context as _;
 use serde_json::json;

@@ -1,4 +1,6 @@
 //! `regsweep health`: asks the service on this machine whether it is healthy, as a container's HEALTHCHECK does.
+//!
+//! It asks no registry and reads no state.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;

@@ -1,4 +1,6 @@
 //! `regsweep ls`: lists what registries hold.
+//!
+//! It shows no verdicts.
 
 use comfy_table::Cell;
 use futures_util::{StreamExt as _, stream};

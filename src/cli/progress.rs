@@ -1,4 +1,6 @@
 //! Progress bars on a terminal. Elsewhere nothing is drawn.
+//!
+//! They are drawn on standard error, never on standard output.
 
 use std::time::Duration;
 

@@ -1,4 +1,6 @@
 //! `regsweep run`: carries out the plan once, then collects garbage.
+//!
+//! It prints what a run did. How a run works is in `crate::run`.
 
 use std::path::Path;
 
@@ -10,12 +12,13 @@ use super::filter::RepositoryFilter;
 use super::gc::{exit_of, print_collection};
 use super::plan::{PlanTable, SKIPPED, print_problems, summary};
 use super::progress::RegistryProgress;
-use super::session::{clock, open_registries, open_state, select};
+use super::session::{Session, clock, open_registries, open_state, select};
 use super::signals;
 use super::table::{count, fit};
 use crate::config::{Config, Env};
 use crate::report::{Outcome, RunReport, Trouble, no_run_document, run_document};
 use crate::run::{self, Cancellation, Error, LimitMode, RunOptions, RunResult, recover};
+use crate::state::State;
 
 pub(super) async fn run(
     config: &Config,
@@ -25,18 +28,13 @@ pub(super) async fn run(
 ) -> anyhow::Result<Exit> {
     let registries = select(config, &arguments.selection)?;
     let format = arguments.output.format;
-    let state = match open_state(config) {
-        Ok(state) => state,
-        Err(error) => {
-            let (now, text) = (clock(), error.to_string());
+    let state = open_state(config).inspect_err(|error| {
+        for registry in registries.iter().filter(|_| format == OutputFormat::Json) {
+            let text = error.to_string();
             let trouble = Trouble { text: &text, kind: Some("state") };
-            for registry in registries.iter().filter(|_| format == OutputFormat::Json) {
-                let document = no_run_document(None, &registry.name, now, Outcome::Failed, trouble);
-                print_line!("{document}");
-            }
-            return Err(error);
+            print_line!("{}", no_run_document(None, &registry.name, clock(), Outcome::Failed, trouble));
         }
-    };
+    })?;
     let sessions = open_registries(config, &arguments.selection, None, Some(&state))?;
     let filter = RepositoryFilter::new(&arguments.selection.repository);
     let limits = if arguments.override_limits { LimitMode::Overridden } else { LimitMode::Enforced };
@@ -44,54 +42,65 @@ pub(super) async fn run(
     let watcher = signals::watch(&cancellation)?;
     let runs = sessions.iter().map(async |session| {
         let collector = session.collector(env)?;
-        let options = RunOptions {
-            state: &state,
-            collector: collector.as_ref(),
-            limits,
-            cancellation: &cancellation,
-            clock: &clock,
-        };
-        let context = session.registry_context(filter.patterns());
-        let progress = RegistryProgress::with_filter(&session.registry.name, &filter);
-        if let Some(collector) = &collector {
-            recover(context, collector, &state, &clock).await?;
-        }
-        match run::run(context, &options, &progress).await {
-            Err(error @ Error::Stopped) => Ok(Ended::Stopped(error)),
-            run_result => anyhow::Ok(Ended::Normally(Box::new(run_result?))),
-        }
+        let collector = collector.as_ref();
+        let options =
+            RunOptions { state: &state, collector, limits, cancellation: &cancellation, clock: &clock };
+        run_one(session, &options, &filter).await
     });
     let runs = join_all(runs).await;
     drop(watcher);
     let mut exit = Exit::Success;
     let all_read = runs.iter().all(|run| matches!(run, Ok(Ended::Normally(_))));
     for (session, result) in sessions.iter().zip(runs) {
-        let name = &session.registry.name;
-        let now = session.registry_context(None).now;
-        let print_no_run = |outcome, text: &str, kind| {
-            if format == OutputFormat::Json {
-                let trouble = Trouble { text, kind };
-                let run = state.run_that_began(name, now).ok().flatten();
-                print_line!("{}", no_run_document(run, name, now, outcome, trouble));
-            }
-        };
-        match result {
-            Ok(Ended::Normally(run_result)) => exit = exit.worse(print(&run_result, format, path)),
+        exit = exit.worse(match result {
+            Ok(Ended::Normally(run_result)) => print(&run_result, format, path),
             Ok(Ended::Stopped(error)) => {
-                print_no_run(Outcome::Interrupted, &error.to_string(), Some(error.kind()));
-                print_error!("{name}: {error}");
-                exit = exit.worse(Exit::Failed);
+                let (text, kind) = (error.to_string(), Some(error.kind()));
+                print_no_run(session, &state, format, Outcome::Interrupted, Trouble { text: &text, kind })
             }
             Err(error) => {
-                let kind = error.downcast_ref::<Error>().map(Error::kind);
-                print_no_run(Outcome::Failed, &format!("{error:#}"), kind);
-                print_error!("{name}: {error:#}");
-                exit = exit.worse(Exit::Failed);
+                let (text, kind) = (format!("{error:#}"), error.downcast_ref::<Error>().map(Error::kind));
+                print_no_run(session, &state, format, Outcome::Failed, Trouble { text: &text, kind })
             }
-        }
+        });
     }
     // A registry that could not be read may have a match.
     Ok(if all_read { exit.worse(filter.report_unmatched()) } else { exit })
+}
+
+/// Runs on one registry, after it is restarted if an earlier collection left it stopped.
+async fn run_one(
+    session: &Session<'_>,
+    options: &RunOptions<'_>,
+    filter: &RepositoryFilter,
+) -> anyhow::Result<Ended> {
+    let context = session.registry_context(filter.patterns());
+    let progress = RegistryProgress::with_filter(&session.registry.name, filter);
+    if let Some(collector) = options.collector {
+        recover(context, collector, options.state, &clock).await?;
+    }
+    match run::run(context, options, &progress).await {
+        Err(error @ Error::Stopped) => Ok(Ended::Stopped(error)),
+        run_result => Ok(Ended::Normally(Box::new(run_result?))),
+    }
+}
+
+/// Reports that there is no result of a run, and why.
+fn print_no_run(
+    session: &Session<'_>,
+    state: &State,
+    format: OutputFormat,
+    outcome: Outcome,
+    trouble: Trouble<'_>,
+) -> Exit {
+    let name = &session.registry.name;
+    if format == OutputFormat::Json {
+        let now = session.registry_context(None).now;
+        let run = state.run_that_began(name, now).ok().flatten();
+        print_line!("{}", no_run_document(run, name, now, outcome, trouble));
+    }
+    print_error!("{name}: {}", trouble.text);
+    Exit::Failed
 }
 
 /// How a run ended that did not fail.

@@ -1,4 +1,6 @@
 //! `regsweep undo`: restores what a run deleted.
+//!
+//! It prints the results. How an undo works is in `crate::run`.
 
 use anyhow::Context as _;
 use comfy_table::Cell;

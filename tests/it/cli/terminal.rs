@@ -28,7 +28,7 @@ fn in_terminal(cli: &Cli, columns: u16, arguments: &[&str]) -> String {
         String::from_utf8(bytes).unwrap().replace("\r\n", "\n")
     });
     cli.run_into(program_side, arguments);
-    reader.join().unwrap()
+    reader.join().unwrap().replace(&cli.absolute("FOLDER"), "FOLDER")
 }
 
 #[test]
@@ -43,6 +43,20 @@ fn a_plan_fits_the_terminal() {
             assert!(line.chars().count() <= columns.into(), "{columns}: {line}\n{shown}");
         }
         assert_snapshot(&format!("plan in {columns} columns"), &shown);
+    }
+}
+
+#[test]
+fn other_tables_fit_the_terminal() {
+    let (_registry, cli) = filled();
+    cli.run(&["run", "--repository", "team/app"]);
+    for (name, arguments) in [
+        ("ls", &["ls"][..]),
+        ("history", &["history"]),
+        ("check connect", &["check", "--connect"]),
+        ("undo", &["undo", "1"]),
+    ] {
+        assert_snapshot(&format!("{name} in 80 columns"), &in_terminal(&cli, 80, arguments));
     }
 }
 
