@@ -1,7 +1,7 @@
-//! What the fuzz targets and the seeds' test call: every reader of foreign bytes, with what must hold of
-//! whatever it makes of them.
+//! The fuzz targets: every parser of untrusted input, with assertions about its result.
 //!
-//! It exists only for them. Each function takes any bytes and panics where a promise is broken.
+//! It exists only for `make fuzz` and for the tests. Each function accepts any bytes and panics where an assertion
+//! fails.
 
 pub use crate::config::fuzzing::configuration;
 pub use crate::gc::fuzzing::collector;
@@ -13,7 +13,7 @@ pub use crate::registry::fuzzing::{
 mod tests {
     use super::*;
 
-    /// A fuzz target: its name, and what it calls.
+    /// The name of a fuzz target, and its function.
     type Target = (&'static str, fn(&[u8]));
 
     const TARGETS: [Target; 9] = [
@@ -37,9 +37,9 @@ mod tests {
         names
     }
 
-    /// Without cargo-fuzz the targets are not built, but each of their lines is checked.
+    /// The targets are built only with cargo-fuzz, so their source text is checked here.
     #[test]
-    fn every_target_calls_its_reader_and_reads_its_seeds() {
+    fn targets_call_their_function_and_accept_their_seeds() {
         assert_eq!(names("fuzz_targets"), TARGETS.map(|(name, _)| format!("{name}.rs")));
         assert_eq!(names("seeds"), TARGETS.map(|(name, _)| name));
         let root = env!("CARGO_MANIFEST_DIR");

@@ -12,7 +12,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// How long output is still read after the process has exited: a process that it left running may hold the pipes open.
+/// How long output is still read after the process has exited: a process that it left running may hold the pipes
+/// open.
 const OUTPUT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How much output is read at once.
@@ -39,8 +40,8 @@ pub(crate) enum Error {
 /// Runs a command until it exits, and kills its process group at the deadline or when the returned future is dropped.
 /// A process that has left the group is not killed.
 ///
-/// `input` is written to its standard input; without one, that is empty. Every stream that the command pipes is passed
-/// to `on_output` piece by piece; [`ControlFlow::Break`] closes that stream.
+/// `input` is written to its standard input; without one, that is empty. Every stream that the command pipes is
+/// passed to `on_output` piece by piece; [`ControlFlow::Break`] closes that stream.
 pub(crate) async fn run(
     mut command: Command,
     input: Option<&[u8]>,

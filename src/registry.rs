@@ -3,8 +3,8 @@
 //! It knows the distribution specification and the differences between registries. It knows no policy and decides
 //! nothing. Code that has only a [`Reader`] cannot change a registry.
 //!
-//! The modules, lowest first: `transport` sends HTTP requests, `auth` authenticates them, `api` has one file for each part
-//! of the API.
+//! The modules, lowest first: `transport` sends HTTP requests, `auth` authenticates them, `api` has one file for each
+//! part of the API.
 
 mod api;
 mod auth;

@@ -1,5 +1,5 @@
-//! regsweep with every kind of registry: it deletes exactly what the plan lists, and nothing where an answer is missing or
-//! unclear.
+//! regsweep with every kind of registry: it deletes exactly what the plan lists, and nothing where an answer is
+//! missing or unclear.
 
 mod auth;
 mod blobs;

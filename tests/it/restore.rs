@@ -1,5 +1,5 @@
-//! Restoring manifests on a real registry: pushed, deleted, restored; and its answers for blobs that a garbage collection
-//! has deleted.
+//! Restoring manifests on a real registry: pushed, deleted, restored; and its answers for blobs that a garbage
+//! collection has deleted.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -244,8 +244,8 @@ async fn blob_whose_file_is_empty_is_not_found() {
     }
 }
 
-/// The registry finds the deleted manifest in its cache, and accepts it without reading or writing the storage. Only a
-/// request for the manifest reveals this.
+/// The registry finds the deleted manifest in its cache, and accepts it without reading or writing the storage. Only
+/// a request for the manifest reveals this.
 #[tokio::test]
 async fn put_success_of_a_registry_with_a_cache_is_no_proof() {
     let one = Image::new("one").build();

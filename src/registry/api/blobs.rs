@@ -16,12 +16,13 @@ use crate::registry::transport::error::{Error, Kind};
 const MAX_ANSWER_BYTES: usize = 64 << 10;
 
 impl Reader {
-    /// Whether the registry can send a blob. `false` means that it says it has none; an unclear answer is an error.
+    /// Whether the registry can send a blob. `false` means that its answer has the error code for a missing
+    /// blob; an unclear answer is an error.
     ///
-    /// The first byte is requested, because HEAD proves nothing: distribution with a cache of descriptors answers 200 even
-    /// after a garbage collection by another process. To a GET it then sends the headers and no byte of the body. So it
-    /// does when its storage fails, and so does a broken connection; this is an error of the kind [`Kind::Interrupted`]
-    /// with a status.
+    /// The first byte is requested, because HEAD proves nothing: distribution with a cache of descriptors answers 200
+    /// even after a garbage collection by another process. To a GET it then sends the headers and no byte of the
+    /// body. So it does when its storage fails, and so does a broken connection; this is an error of the kind
+    /// [`Kind::Interrupted`] with a status.
     pub async fn has_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
         let accepted = &[
             StatusCode::OK,

@@ -19,9 +19,9 @@ const PAGE_SIZES: [Option<usize>; 3] = [Some(1000), Some(100), None];
 impl Reader {
     /// All repositories in the registry's catalog. Invalid names are left out: they cannot be requested.
     ///
-    /// For some orders of nested repositories, distribution 2.8 sends no link to the next page. So the next page is also
-    /// requested after a full page, and after one whose size the registry has chosen. A repository that is still missing
-    /// is not part of the run, and keeps its images.
+    /// For some orders of nested repositories, distribution 2.8 sends no link to the next page. So the next page is
+    /// also requested after a full page, and after one whose size the registry has chosen. A repository that is still
+    /// missing is not part of the run, and keeps its images.
     pub async fn repositories(&self) -> Result<Vec<RepositoryName>, Error> {
         let mut size = 0;
         loop {

@@ -25,8 +25,8 @@ use crate::registry::transport::retry::Retry;
 /// The answer to a probe of `/v2/` is short.
 const MAX_PROBE_BYTES: usize = 1 << 20;
 
-/// Tells a caching proxy to ask the registry: a cached answer shows an earlier state, and deletions are decided by the
-/// present one.
+/// Tells a caching proxy to ask the registry: a cached answer shows an earlier state, and deletions are decided by
+/// the present one.
 const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 
 /// A request before it is sent.
@@ -251,8 +251,8 @@ impl Client {
         Ok(self.breaker.outages() > before)
     }
 
-    /// Sends one request without credentials, also during an outage: the status of the answer, which is no failure of the
-    /// registry.
+    /// Sends one request without credentials, also during an outage: the status of the answer, which is no failure of
+    /// the registry.
     pub(super) async fn probe(&self) -> Result<StatusCode, Error> {
         let status = self.send_probe().await?;
         self.breaker.record_success();

@@ -22,8 +22,8 @@ const INDEXES: [&str; 2] =
 const MANIFESTS: [&str; 2] =
     ["application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json"];
 
-/// The oldest format of manifests, which distribution 2.8 still serves. The digest does not cover the signatures in it, so
-/// it cannot be verified.
+/// The oldest format of manifests, which distribution 2.8 still serves. The digest does not cover the signatures in
+/// it, so it cannot be verified.
 const SCHEMA_1: [&str; 2] = [
     "application/vnd.docker.distribution.manifest.v1+prettyjws",
     "application/vnd.docker.distribution.manifest.v1+json",
@@ -64,8 +64,8 @@ pub(super) fn matches_digest(digest: &Digest, media_type: &str, body: &[u8]) -> 
     is_schema_1(media_type) || digest.matches(body)
 }
 
-/// The media type that a manifest was pushed with: the one in the header, or else in the manifest if the header has none of
-/// a manifest.
+/// The media type that a manifest was pushed with: the one in the header, or else in the manifest if the header has
+/// none of a manifest.
 pub(crate) fn stored_media_type(header: Option<&str>, body: &[u8]) -> Option<String> {
     let header = header.map(essence).filter(|header| !header.is_empty());
     let own = || serde_json::from_slice::<Document>(body).ok()?.media_type;
@@ -73,8 +73,8 @@ pub(crate) fn stored_media_type(header: Option<&str>, body: &[u8]) -> Option<Str
     header.filter(is_known).map(str::to_owned).or_else(own).or(header.map(str::to_owned))
 }
 
-/// Decodes a manifest that was stored as bytes: its children, its subject and its blobs. The facts of an image are not
-/// included, since they are in its configuration.
+/// Decodes a manifest that was stored as bytes: its children, its subject and its blobs. The facts of an image are
+/// not included, since they are in its configuration.
 pub fn read_manifest(digest: &Digest, media_type: &str, body: &[u8]) -> Result<Manifest, String> {
     if is_schema_1(media_type) {
         return Ok(schema_1(digest.clone(), body));
@@ -192,11 +192,12 @@ impl Descriptor {
     }
 
     /// Whether an entry of an index is a blob. BuildKit's registry cache is an index of layers and a configuration
-    /// (`application/vnd.buildkit.cacheconfig.v0`); when one of them is requested as a manifest, distribution 2.8 answers
+    /// (`application/vnd.buildkit.cacheconfig.v0`); when one of them is requested as a manifest, distribution 2.8
+    /// answers
     /// 500.
     ///
-    /// Every type of manifest so far has "manifest" or "index" in its name. An entry without a type, or with an unknown
-    /// type of manifest, counts as a manifest: it may need others.
+    /// Every type of manifest so far has "manifest" or "index" in its name. An entry without a type, or with an
+    /// unknown type of manifest, counts as a manifest: it may need others.
     fn is_blob(&self) -> bool {
         let media_type = essence(&self.media_type).to_ascii_lowercase();
         !(media_type.is_empty() || media_type.contains("manifest") || media_type.contains("index"))

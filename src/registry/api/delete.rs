@@ -96,8 +96,8 @@ impl Deleter {
         }
     }
 
-    /// Finds out whether the registry deletes single tags, by deleting one that does not exist, which is checked first.
-    /// `None` if the answer is unclear.
+    /// Finds out whether the registry deletes single tags, by deleting one that does not exist, which is checked
+    /// first. `None` if the answer is unclear.
     pub async fn probe_tag_deletion(&self, repository: &RepositoryName) -> Option<TagDeletion> {
         let tag = Tag::parse(&format!("{PROBE_TAG_PREFIX}{:016x}", fastrand::u64(..))).ok()?;
         let reader = Reader { client: self.client.clone() };
@@ -121,14 +121,14 @@ impl Deleter {
         self.client.wait_until_available("DELETE", &self.client.url("")).await.map(drop)
     }
 
-    /// Waits before another attempt after this many, and counts it as a retry. Returns the error where another attempt
-    /// cannot help.
+    /// Waits before another attempt after this many, and counts it as a retry. Returns the error where another
+    /// attempt cannot help.
     pub async fn wait_before_retry(&self, error: Error, attempts: u32) -> Result<(), Error> {
         self.client.http.retry(error, attempts, None).await
     }
 
-    /// Deletes a manifest with all its tags. An error of the kind [`Kind::Forbidden`] concerns only this manifest; others
-    /// may be deleted.
+    /// Deletes a manifest with all its tags. An error of the kind [`Kind::Forbidden`] concerns only this manifest;
+    /// others may be deleted.
     ///
     /// The request is not repeated: another tag may have been pushed to the manifest meanwhile.
     pub async fn manifest(&self, repository: &RepositoryName, digest: &Digest) -> Result<Deletion, Error> {
@@ -149,8 +149,8 @@ impl Deleter {
         self.delete(repository, digest.as_str(), false).await
     }
 
-    /// Deletes a tag and keeps its manifest, on a registry that supports it. After one refusal no other tag is tried. The
-    /// request is not repeated: the tag may have been pushed again meanwhile.
+    /// Deletes a tag and keeps its manifest, on a registry that supports it. After one refusal no other tag is tried.
+    /// The request is not repeated: the tag may have been pushed again meanwhile.
     pub async fn tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<Deletion, Error> {
         if self.refuses_tags.load(Ordering::Relaxed) {
             let url = self.client.url(&format!("{repository}/manifests/{tag}"));

@@ -30,8 +30,8 @@ pub struct Features {
 }
 
 impl Reader {
-    /// What the registry supports. An unclear answer counts as "not supported". An error concerns this repository, and not
-    /// the registry.
+    /// What the registry supports. An unclear answer counts as "not supported". An error concerns this repository,
+    /// and not the registry.
     ///
     /// Whether single tags can be deleted is inferred, since a test would be a deletion; a run tests it
     /// ([`Deleter::probe_tag_deletion`](super::delete::Deleter::probe_tag_deletion)).
@@ -49,9 +49,9 @@ impl Reader {
 
     /// Whether the registry deletes single tags, and whether it ignores the page size.
     ///
-    /// Distribution 3, which deletes tags, answers 400 to a negative page size `n`; version 2 ignores it. A registry with
-    /// the referrers API follows OCI 1.1, by which the deletion of a tag removes only that tag or is refused. Harbor has
-    /// that API, and refuses.
+    /// Distribution 3, which deletes tags, answers 400 to a negative page size `n`; version 2 ignores it. A registry
+    /// with the referrers API follows OCI 1.1, by which the deletion of a tag removes only that tag or is refused.
+    /// Harbor has that API, and refuses.
     async fn infer_tag_deletion(&self, referrers: bool) -> (TagDeletion, bool) {
         match self.client.product() {
             Product::GitLab => return (TagDeletion::Supported, false),

@@ -11,8 +11,8 @@ const MAX_SHOWN: usize = 200;
 
 /// The next page of the list at `current`, by all `Link` headers of the answer. `Err` says what is wrong with them.
 ///
-/// A proxy may add headers and links of its own, before or after the registry's (RFC 8288, RFC 9110 5.3). An invalid link
-/// could be the one to the next page, so it is an error and never means "no next page".
+/// A proxy may add headers and links of its own, before or after the registry's (RFC 8288, RFC 9110 5.3). An invalid
+/// link could be the one to the next page, so it is an error and never means "no next page".
 pub(crate) fn next_page<'a>(
     current: &Url,
     headers: impl IntoIterator<Item = &'a [u8]>,
@@ -41,9 +41,9 @@ fn invalid(header: &[u8], why: &str) -> String {
 
 /// The URL that an answer from `current` names, on the same host.
 ///
-/// Registries send relative and absolute URLs; behind a proxy that terminates TLS, absolute ones often have the wrong scheme
-/// or port. So only path and query are used, and credentials are never sent to another host. `Err` says what is wrong
-/// with the URL.
+/// Registries send relative and absolute URLs; behind a proxy that terminates TLS, absolute ones often have the wrong
+/// scheme or port. So only path and query are used, and credentials are never sent to another host. `Err` says what
+/// is wrong with the URL.
 pub(super) fn resolve_same_host(current: &Url, target: &str) -> Result<Url, String> {
     let target = current.join(target).map_err(|error| format!("{target:?} is not a URL: {error}"))?;
     if target.host_str() != current.host_str() {

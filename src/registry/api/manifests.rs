@@ -147,8 +147,8 @@ impl Reader {
         })
     }
 
-    /// The facts of an image, read from its configuration if that has not been read yet. If the configuration is missing
-    /// or invalid, the facts are unknown, and that is no error.
+    /// The facts of an image, read from its configuration if that has not been read yet. If the configuration is
+    /// missing or invalid, the facts are unknown, and that is no error.
     pub async fn facts(&self, repository: &RepositoryName, manifest: &Manifest) -> Result<Facts, Error> {
         let (Facts::NotFetched { annotations }, Some(config)) = (&manifest.facts, manifest.config()) else {
             return Ok(manifest.facts.clone());

@@ -1,7 +1,7 @@
 //! Deleting a single tag on a registry that deletes a manifest only with all its tags.
 //!
-//! The tag is moved to a placeholder manifest, which is then deleted. Each placeholder is unique, since its deletion also
-//! deletes every other tag that points to it. One that is left after an interruption is found by its annotation.
+//! The tag is moved to a placeholder manifest, which is then deleted. Each placeholder is unique, since its deletion
+//! also deletes every other tag that points to it. One that is left after an interruption is found by its annotation.
 
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -53,8 +53,8 @@ pub struct PlaceholderError {
 }
 
 impl Placeholder {
-    /// A placeholder for this tag, in the format (OCI or Docker) of the manifest type `like`, since some registries accept
-    /// only that.
+    /// A placeholder for this tag, in the format (OCI or Docker) of the manifest type `like`, since some registries
+    /// accept only that.
     pub fn new(tag: &Tag, like: &str, now: DateTime<Utc>) -> Self {
         let [manifest_type, config_type] =
             if like.starts_with("application/vnd.docker.") { DOCKER } else { OCI };
@@ -95,8 +95,8 @@ fn bytes(value: &Value) -> Bytes {
 impl Deleter {
     /// Deletes a tag that points to `digest`, and keeps that manifest.
     ///
-    /// A push of the tag between the check of its target and the push of the placeholder is lost: no registry can replace a
-    /// tag only if its target has not changed. So the check is the last request before.
+    /// A push of the tag between the check of its target and the push of the placeholder is lost: no registry can
+    /// replace a tag only if its target has not changed. So the check is the last request before.
     pub async fn tag_by_placeholder(
         &self,
         repository: &RepositoryName,

@@ -1,7 +1,7 @@
 //! The product that a registry is, by its address or its token service.
 //!
-//! It selects error texts, and what is assumed about a registry before the first answer. The answers of a registry take
-//! precedence.
+//! It selects error texts, and what is assumed about a registry before the first answer. The answers of a registry
+//! take precedence.
 
 use super::client::Client;
 use crate::registry::auth::challenge::Challenge;

@@ -1,6 +1,6 @@
 //! The reading half of the registry API: its entry, and whether the registry answers.
 //!
-//! Every answer is complete and verified, or an error. An empty list means that the registry said so.
+//! Every answer is complete and verified, or an error. An empty list is a list that the registry has sent.
 
 use std::sync::Arc;
 
@@ -86,8 +86,8 @@ impl Reader {
         Error::new("GET", &url, Kind::TooLarge, message)
     }
 
-    /// Waits for the right to read a repository that may take much memory. Only one of a registry is read at a time; hold
-    /// the permit for as long as its content is in memory.
+    /// Waits for the right to read a repository that may take much memory. Only one of a registry is read at a time;
+    /// hold the permit for as long as its content is in memory.
     pub async fn acquire_large(&self) -> Option<SemaphorePermit<'_>> {
         // The semaphore is never closed.
         self.client.large_repository.acquire().await.ok()

@@ -1,7 +1,7 @@
 //! The restoring half of the registry API: pushes manifests and tags that were deleted.
 //!
-//! A [`Restorer`] exists only where a deletion is undone. It uploads no blobs: a registry refuses a manifest whose blobs it
-//! does not have.
+//! A [`Restorer`] exists only where a deletion is undone. It uploads no blobs: a registry refuses a manifest whose
+//! blobs it does not have.
 
 use std::sync::Arc;
 
@@ -43,10 +43,10 @@ pub enum Restore<'a> {
 impl Restorer {
     /// Pushes a manifest. It is idempotent.
     ///
-    /// Distribution refuses a manifest with `MANIFEST_BLOB_UNKNOWN` where a blob or a child is missing, so children have to
-    /// be pushed first; other registries have `MANIFEST_UNKNOWN` for a child. Success does not prove that the manifest
-    /// exists: distribution whose cache of descriptors has missed a garbage collection answers 201 and stores nothing.
-    /// Read it with [`Reader::raw_manifest`] to be sure.
+    /// Distribution refuses a manifest with `MANIFEST_BLOB_UNKNOWN` where a blob or a child is missing, so children
+    /// have to be pushed first; other registries have `MANIFEST_UNKNOWN` for a child. Success does not prove that the
+    /// manifest exists: distribution whose cache of descriptors has missed a garbage collection answers 201 and
+    /// stores nothing. Read it with [`Reader::raw_manifest`] to be sure.
     pub async fn put(
         &self,
         repository: &RepositoryName,

@@ -1,8 +1,8 @@
 //! Whether the lists of tags of a registry are complete.
 //!
 //! Distribution 3.1.0 and 3.1.1 with the S3 driver do not list a tag whose name begins with the name of another tag:
-//! `v1` hides `v1.0` (distribution issue 4891). Nothing in such a list shows this, so these registries are recognized by
-//! version and storage, as far as the API reveals them.
+//! `v1` hides `v1.0` (distribution issue 4891). Nothing in such a list shows this, so these registries are recognized
+//! by version and storage, as far as the API reveals them.
 
 use reqwest::{Method, StatusCode};
 use url::Url;
@@ -43,9 +43,9 @@ pub enum TagCompleteness {
 }
 
 impl Reader {
-    /// Whether the lists of tags are complete. `blobs` are some blobs that the registry should have, with their repositories,
-    /// the more the better: the redirect of a blob shows where the registry stores. If none is found, they may be
-    /// incomplete.
+    /// Whether the lists of tags are complete. `blobs` are some blobs that the registry should have, with their
+    /// repositories, the more the better: the redirect of a blob shows where the registry stores. If none is found,
+    /// they may be incomplete.
     ///
     /// It changes nothing. It is not needed for a registry with the referrers API.
     pub async fn tag_completeness(
@@ -76,9 +76,9 @@ impl Reader {
         Ok(TagCompleteness::PossiblyIncomplete)
     }
 
-    /// Only distribution 3 has this error code for a negative page size; other registries send a list. Of its versions, 3.1.0
-    /// and 3.1.1 have `null` for no tags, and others an empty list. An answer that is neither does not prove that it is
-    /// another version.
+    /// Only distribution 3 has this error code for a negative page size; other registries send a list. Of its
+    /// versions, 3.1.0 and 3.1.1 have `null` for no tags, and others an empty list. An answer that is neither does
+    /// not prove that it is another version.
     async fn is_distribution_3_1(&self, repository: &RepositoryName) -> Result<bool, Error> {
         let (request, answer) = self.list(repository, &[("n", "-1")], true).await;
         let is_3 = match answer {

@@ -39,9 +39,9 @@ impl TagList {
 impl Reader {
     /// The tags of a repository; `None` if the registry has no such repository.
     ///
-    /// The request has no page size: every version of distribution then sends all tags at once, as they are at one moment.
-    /// With pages, version 3.0 leaves out a tag when the last tag of the page before is deleted meanwhile, and a tag that
-    /// is not listed does not keep its manifest.
+    /// The request has no page size: every version of distribution then sends all tags at once, as they are at one
+    /// moment. With pages, version 3.0 leaves out a tag when the last tag of the page before is deleted meanwhile,
+    /// and a tag that is not listed does not keep its manifest.
     pub async fn tags(&self, repository: &RepositoryName) -> Result<Option<TagList>, Error> {
         let mut list = TagList::default();
         let mut pages = Pages::from(self.client.url(&format!("{repository}/tags/list")));

@@ -169,8 +169,8 @@ impl Authenticator {
         Ok(())
     }
 
-    /// Whether the credentials that were sent have expired and there are new ones. Amazon's registry reports this with
-    /// status 403, in plain text and without a challenge.
+    /// Whether the credentials that were sent have expired and there are new ones. Amazon's registry reports this
+    /// with status 403, in plain text and without a challenge.
     pub(crate) async fn reload_expired(&self, body: &[u8], sent: Option<&Authorization>) -> bool {
         let Some(Authorization { source: AuthorizationSource::Credentials(credentials), .. }) = sent else {
             return false;

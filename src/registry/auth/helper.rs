@@ -38,7 +38,8 @@ struct Answer {
 
 /// The credentials that the helper `docker-credential-<name>` has for a server; `None` if it has none.
 ///
-/// The helper is killed, with every process that it started, if it takes too long or if the returned future is dropped.
+/// The helper is killed, with every process that it started, if it takes too long or if the returned future is
+/// dropped.
 pub(super) async fn get(name: &str, server: &str) -> Result<Option<Credentials>, String> {
     get_from(&format!("docker-credential-{name}"), server, HELPER_TIMEOUT).await
 }
@@ -70,16 +71,16 @@ async fn run(program: &str, server: &str, limit: Duration) -> Result<Output, Str
     let ended = process::run(command, Some(server.as_bytes()), on_output, Instant::now() + limit).await;
     let status = ended.map_err(|error| match error {
         process::Error::Start(error) if error.kind() == ErrorKind::NotFound => {
-            "is not there: install it, or add its folder to the PATH of regsweep".to_owned()
+            "does not exist: install it, or add its folder to the PATH of regsweep".to_owned()
         }
         process::Error::Start(error) => format!("cannot be run: {error}"),
         process::Error::Wait(error) => format!("cannot be waited for: {error}"),
         process::Error::Timeout => {
-            format!("has not answered for {} s: call it by hand as the user of regsweep", limit.as_secs())
+            format!("has not answered for {} s: run it by hand as the user of regsweep", limit.as_secs())
         }
     })?;
     if stdout.len().max(stderr.len()) > MAX_OUTPUT_BYTES {
-        return Err("says more than any credentials".to_owned());
+        return Err(format!("prints more than {MAX_OUTPUT_BYTES} bytes"));
     }
     Ok(Output { success: status.success(), stdout, stderr })
 }
@@ -112,7 +113,7 @@ fn failure_text(stdout: &str, stderr: &[u8]) -> String {
     let text = all.split_whitespace().collect::<Vec<_>>().join(" ");
     let printable: String = text.chars().filter(|c| !c.is_control()).take(MAX_SHOWN).collect();
     if printable.is_empty() || text.contains('{') || text.contains("Secret") {
-        return ": call it by hand as the user of regsweep".to_owned();
+        return ": run it by hand as the user of regsweep".to_owned();
     }
     format!(": {printable}")
 }
@@ -125,8 +126,8 @@ mod tests {
 
     use super::*;
 
-    /// A helper that runs this script. A child process writes the file: a file that another thread's child process has
-    /// inherited open for writing cannot be executed.
+    /// A helper that runs this script. A child process writes the file: a file that another thread's child process
+    /// has inherited open for writing cannot be executed.
     fn helper(folder: &Path, script: &str) -> PathBuf {
         let path = folder.join("helper");
         let write = "printf '#!/bin/sh\\n%s\\n' \"$1\" > \"$2\" && chmod 755 \"$2\"";
@@ -161,7 +162,7 @@ mod tests {
     #[tokio::test]
     async fn helper_that_prints_too_much_is_an_error() {
         let error = get("while echo line; do :; done", HELPER_TIMEOUT).await.unwrap_err();
-        assert!(error.ends_with("says more than any credentials"), "{error}");
+        assert!(error.ends_with("prints more than 1048576 bytes"), "{error}");
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! The credentials for a registry, which may change: those of a Docker configuration can expire and be replaced.
 //!
-//! It reads the Docker configuration and runs its helpers when credentials are first needed and when they were refused.
+//! It reads the Docker configuration and runs its helpers when credentials are first needed and when they were
+//! refused.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -78,8 +79,8 @@ impl Keychain {
         }
     }
 
-    /// Whether there are other credentials than these, which were refused. If so, [`Self::credentials`] returns them from
-    /// now on.
+    /// Whether there are other credentials than these, which were refused. If so, [`Self::credentials`] returns them
+    /// from now on.
     pub(super) async fn reload(&self, refused: &Arc<Credentials>) -> Result<bool, String> {
         let Some(file) = &self.file else { return Ok(false) };
         let mut last_reload = self.last_reload.lock().await;

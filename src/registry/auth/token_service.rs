@@ -102,8 +102,8 @@ impl TokenService {
         }
     }
 
-    /// Sends the request with the method for these credentials, or with the other one where the service does not support
-    /// it.
+    /// Sends the request with the method for these credentials, or with the other one where the service does not
+    /// support it.
     async fn send(
         &self,
         http: &HttpClient,

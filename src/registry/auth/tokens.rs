@@ -80,9 +80,9 @@ impl TokenCache {
         Ok(header)
     }
 
-    /// Records that the registry has refused the token in this header, and the scope that it asked for. Whether another
-    /// attempt is worthwhile: another request may have renewed the token meanwhile; if not, the next one is requested
-    /// with the registry's scope, or with ours again if `may_renew`.
+    /// Records that the registry has refused the token in this header, and the scope that it asked for. Whether
+    /// another attempt is worthwhile: another request may have renewed the token meanwhile; if not, the next one is
+    /// requested with the registry's scope, or with ours again if `may_renew`.
     pub(super) async fn record_refusal(
         &self,
         scope: &Scope,

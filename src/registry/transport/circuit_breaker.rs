@@ -1,7 +1,8 @@
 //! A circuit breaker for one registry: it holds back requests while the registry does not answer.
 //!
 //! Closed: requests are sent. Half-open: after too many failures in a row requests wait, and single probes find out
-//! whether the registry answers. Open: after the outage timeout requests fail at once, with one probe from time to time.
+//! whether the registry answers. Open: after the outage timeout requests fail at once, with one probe from time to
+//! time.
 //!
 //! It sends nothing itself: its users send the probes and record the results.
 
@@ -284,8 +285,8 @@ impl Inner {
         }
     }
 
-    /// Whether the circuit is not closed, or half-opens now because as many attempts in a row have failed as one
-    /// request has. For a registry that has never answered, these attempts are all there is.
+    /// Whether the circuit is not closed, or half-opens now, because as many consecutive attempts have failed as one
+    /// request has. It does not half-open for a registry that has never answered.
     fn record_exhausted_attempts(&mut self, now: Instant) -> bool {
         match self.state {
             State::Closed { consecutive_failures, .. } => {
@@ -298,7 +299,7 @@ impl Inner {
     /// Half-opens the circuit if there was a failure.
     fn half_open(&mut self, now: Instant) -> bool {
         let State::Closed { failures: Some(failures), .. } = &self.state else { return false };
-        // A request that was told to wait may be followed by one probe.
+        // After a delay that the registry has asked for, there is time for one more probe.
         let earliest = self.not_before.map_or(now, |not_before| not_before + INITIAL_PROBE_INTERVAL);
         self.state = State::HalfOpen {
             failures: failures.clone(),

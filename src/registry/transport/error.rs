@@ -294,8 +294,8 @@ fn innermost(error: &dyn std::error::Error) -> String {
     cause.to_string()
 }
 
-/// Whether the server refused our client certificate or wants one. With TLS 1.3 it says so by an alert on the established
-/// connection.
+/// Whether the server refused our client certificate or wants one. With TLS 1.3 it says so by an alert on the
+/// established connection.
 fn is_certificate_alert(cause: &str) -> bool {
     let alert = cause.strip_prefix("received fatal alert: ");
     alert.is_some_and(|alert| alert.contains("Certificate") || ["UnknownCA", "AccessDenied"].contains(&alert))

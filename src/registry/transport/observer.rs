@@ -1,6 +1,6 @@
 //! Counting HTTP requests.
 //!
-//! It knows methods, statuses and durations, and not what is requested.
+//! It knows methods, statuses and durations, and not what the requests are for.
 
 use std::time::Duration;
 

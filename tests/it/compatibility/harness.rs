@@ -21,7 +21,8 @@ use regsweep::state::State;
 use crate::support::fake_registry::{Canned, FakeRegistry, Personality, Request};
 use crate::support::image::{Content, Image};
 
-/// Every server whose features are known without a test deletion and without credentials. The others are in `products.rs`.
+/// Every server whose features are known without a test deletion and without credentials. The others are in
+/// `products.rs`.
 pub(crate) const EVERY: [Personality; 5] =
     [Personality::V2_8, Personality::V3_0, Personality::V3_1, Personality::Oci11, Personality::Zot];
 
@@ -186,8 +187,8 @@ pub(crate) fn image(name: &str, day: u32) -> Content {
     Image::new(name).created(format!("2026-01-{day:02}T00:00:00Z")).build()
 }
 
-/// A registry with these repositories, each of which has `keep` and `old-1` to `old-3`, which are to be deleted in that
-/// order.
+/// A registry with these repositories, each of which has `keep` and `old-1` to `old-3`, which are to be deleted in
+/// that order.
 pub(crate) fn filled(personality: Personality, repositories: &[&str]) -> FakeRegistry {
     let fake = FakeRegistry::start(personality);
     fill(&fake, repositories);

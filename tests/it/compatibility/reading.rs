@@ -1,5 +1,5 @@
-//! Invalid answers. One of two repositories has them: it is left alone, whether they are in the scan or in the recheck, and
-//! the other is processed.
+//! Invalid answers. One of two repositories has them: it is left alone, whether they are in the scan or in the
+//! recheck, and the other is processed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

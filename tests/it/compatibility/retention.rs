@@ -1,5 +1,5 @@
-//! The same repositories on every kind of server. They differ in what happens to an expired tag whose manifest has a kept
-//! tag.
+//! The same repositories on every kind of server. They differ in what happens to an expired tag whose manifest has a
+//! kept tag.
 
 use regsweep::report::Outcome;
 use regsweep::run::LimitMode;

@@ -1,5 +1,5 @@
-//! Distribution 3.1.0 and 3.1.1 on S3, which do not list a tag whose name begins with the name of another tag: they are
-//! recognized by their answers, and nothing is deleted there. Registries with similar answers are not affected.
+//! Distribution 3.1.0 and 3.1.1 on S3, which do not list a tag whose name begins with the name of another tag: they
+//! are recognized by their answers, and nothing is deleted there. Registries with similar answers are not affected.
 
 use regsweep::gc::{CollectionLocks, Collector};
 use regsweep::report::Outcome;

@@ -115,13 +115,13 @@ fn helper_that_fails_is_one_clear_error_without_a_secret() {
     for (script, words) in [
         ("echo no session; exit 1", "`docker-credential-test` fails: no session"),
         ("echo trouble >&2; exit 3", "fails: trouble"),
-        ("exit 1", "fails: call it by hand as the user of regsweep"),
-        (&format!("echo '{{\"Secret\":\"{SECRET}\"}}'; exit 1"), "fails: call it by hand"),
+        ("exit 1", "fails: run it by hand as the user of regsweep"),
+        (&format!("echo '{{\"Secret\":\"{SECRET}\"}}'; exit 1"), "fails: run it by hand"),
         (&format!("echo '{SECRET}'"), "does not answer as helpers do: not JSON at line 1"),
         (&format!("echo '\"{SECRET}\"'"), "does not answer as helpers do"),
         (&format!("echo '{{\"Username\":\"\",\"Secret\":\"{SECRET}\"}}'"), "an empty user name or secret"),
         ("echo '{}'", "an empty user name or secret"),
-        ("yes", "says more than any credentials"),
+        ("yes", "prints more than 1048576 bytes"),
         (&helper("ann", &format!("{SECRET}-wrong")), "does not accept the user name and password"),
     ] {
         let place = Place::new();
@@ -139,7 +139,10 @@ fn helper_that_does_not_exist_is_an_error() {
     let place = Place::new();
     place.configure_docker(&registry.url(), "{\"credsStore\":\"test\"}");
     let said = place.run(&["plan"]).exits(1).stderr;
-    assert!(said.contains("`docker-credential-test` is not there: install it, or add its folder"), "{said}");
+    assert!(
+        said.contains("`docker-credential-test` does not exist: install it, or add its folder"),
+        "{said}"
+    );
 }
 
 #[test]

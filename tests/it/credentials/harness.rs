@@ -69,8 +69,8 @@ impl Place {
         path
     }
 
-    /// A program on the PATH. A child process writes it: a file that another test's child process has inherited open for
-    /// writing cannot be executed.
+    /// A program on the PATH. A child process writes it: a file that another test's child process has inherited open
+    /// for writing cannot be executed.
     pub(crate) fn helper(&self, name: &str, script: &str) -> PathBuf {
         let path = self.path(&format!("docker-credential-{name}"));
         let write = "printf '#!/bin/sh\\n%s\\n' \"$1\" > \"$2\" && chmod 755 \"$2\"";

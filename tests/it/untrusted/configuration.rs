@@ -28,9 +28,9 @@ fn configuration_that_is_not_yaml_is_refused() {
         ("[".repeat(1 << 20).into_bytes(), "opening brackets"),
         ("[".repeat(9_000).into_bytes(), "recursion limit"),
         ("- ".repeat(1 << 19).into_bytes(), "recursion limit"),
-        (b"mode: \0plan\n".to_vec(), "not valid YAML"),
+        (b"mode: \0plan\n".to_vec(), "invalid YAML"),
         (b"mode: \xff\xfe\n".to_vec(), "UTF-8"),
-        (b"mode: \x1b[31m\n".to_vec(), "not valid YAML"),
+        (b"mode: \x1b[31m\n".to_vec(), "invalid YAML"),
         (b"mode: \"\\e[31m\\u202e\"\n".to_vec(), r"\u{1b}"),
     ] {
         let said = refused(&text);

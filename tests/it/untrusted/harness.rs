@@ -36,7 +36,8 @@ pub(crate) fn cli(fake: &FakeRegistry) -> Cli {
     ))
 }
 
-/// Runs: the kind and the text of the hostile repository's failure. The normal one is processed, and the other left alone.
+/// Runs: the kind and the text of the hostile repository's failure. The normal one is processed, and the other left
+/// alone.
 #[track_caller]
 pub(crate) fn fails(fake: &FakeRegistry) -> (String, String) {
     let said = cli(fake).run(&["run", "-o", "json"]);
