@@ -7,9 +7,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::apply::{ApplyOptions, LimitMode, apply};
-use super::collect::{collect, held_back};
+use super::collect::collect;
 use super::context::{Clock, RegistryContext};
 use super::error::Error;
+use super::grace::held_back;
 use super::hidden_tags;
 use super::journal::{Journal, resolve_unanswered};
 use super::precondition::Blocked;

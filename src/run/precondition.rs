@@ -5,8 +5,8 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 
-use super::collect::held_back;
 use super::context::RegistryContext;
+use super::grace::held_back;
 use super::journal::resolve_unanswered;
 use crate::policy::Mode;
 use crate::report::moment;
