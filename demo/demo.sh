@@ -118,7 +118,7 @@ step "Write the configuration: one policy with four rules"
 page=$(free_port)
 cat >"$work/regsweep.yaml" <<YAML
 mode: enforce
-schedule: "*/2 * * * * *"        # every 2 seconds, for this demo; typical: "0 3 * * *"
+schedule: "*/10 * * * * *"       # every 10 seconds, for this demo; typical: "0 3 * * *"
 listen: 127.0.0.1:$page
 state_dir: $work/state
 registries:
