@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::args::{ExplainArguments, OutputFormat};
 use super::exit::Exit;
 use super::session::{LoadedState, UsageError, open_image_registry};
-use super::table::{age, bad, bytes, good, inline, verdict};
+use super::table::{age, bad, bytes, good, inline};
 use crate::config::Config;
 use crate::model::{Digest, Snapshot, Tag};
 use crate::plan::{Plan, Planned, RepositoryPlan, Verdict};
@@ -157,8 +157,8 @@ fn print_image(context: RegistryContext<'_>, plan: &RepositoryPlan, planned: &Pl
 
 fn print_verdict(context: RegistryContext<'_>, plan: &RepositoryPlan, planned: &Planned) {
     let text = match planned.verdict {
-        Verdict::Keep => good(verdict(planned.verdict)),
-        Verdict::Delete => bad(verdict(planned.verdict)),
+        Verdict::Keep => good(planned.verdict.name()),
+        Verdict::Delete => bad(planned.verdict.name()),
     };
     print_line!("  verdict  {}", inline(text));
     if planned.verdict == Verdict::Delete {
@@ -178,7 +178,7 @@ fn print_reasons(planned: &Planned) {
             (Verdict::Keep, Verdict::Delete) => "reasons to keep it, outweighed",
             (Verdict::Delete, Verdict::Keep) => "reasons to delete it, outweighed",
         };
-        let reasons: Vec<_> = planned.reasons.iter().filter(|one| one.speaks_for() == wanted).collect();
+        let reasons: Vec<_> = planned.reasons.iter().filter(|one| one.verdict() == wanted).collect();
         if !reasons.is_empty() {
             print_line!("\n{heading}:");
         }
@@ -201,7 +201,7 @@ fn print_relations(relations: &Relations<'_>) {
         for other in others {
             let tags: Vec<&str> = other.tags.iter().map(Tag::as_str).collect();
             let tags = if tags.is_empty() { String::new() } else { format!(" ({})", tags.join(", ")) };
-            print_line!("  - {} {} {}{tags}", verdict(other.verdict), other.kind, other.digest);
+            print_line!("  - {} {} {}{tags}", other.verdict.name(), other.kind, other.digest);
         }
     }
 }

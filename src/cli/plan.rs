@@ -18,7 +18,7 @@ use super::filter::RepositoryFilter;
 use super::output::{self, MessageKind};
 use super::progress::RegistryProgress;
 use super::session::{LoadedState, Session, open_registries};
-use super::table::{Listing, age, bad, bytes, count, fit, good, notable, verdict, why};
+use super::table::{Listing, age, bad, bytes, count, fit, good, notable};
 use crate::config::Config;
 use crate::model::{RepositoryName, tag_list};
 use crate::plan::{Failure, Plan, Refusal, RepositoryPlan, Untag, Verdict};
@@ -243,7 +243,7 @@ impl PlanTable {
                     Cell::new(bytes(planned.bytes)),
                     verdict_cell(plan, planned.verdict),
                 ];
-                self.rows.add(&plan.repository, cells, why(planned));
+                self.rows.add(&plan.repository, cells, planned.why());
             }
         }
         for untag in &plan.untag {
@@ -267,9 +267,9 @@ impl PlanTable {
 
 fn verdict_cell(plan: &RepositoryPlan, planned: Verdict) -> Cell {
     match planned {
-        Verdict::Keep => good(verdict(planned)),
-        Verdict::Delete if plan.intent.is_held_back() => notable(effective(plan, verdict(planned))),
-        Verdict::Delete => bad(verdict(planned)),
+        Verdict::Keep => good(planned.name()),
+        Verdict::Delete if plan.intent.is_held_back() => notable(effective(plan, planned.name())),
+        Verdict::Delete => bad(planned.name()),
     }
 }
 

@@ -14,7 +14,6 @@ use indicatif::HumanBytes;
 
 use super::args::OutputFormat;
 use crate::model::duration;
-use crate::plan::{Planned, Verdict};
 
 /// A line under the headings and no others.
 const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
@@ -190,19 +189,6 @@ pub(super) fn bytes(bytes: u64) -> String {
 
 pub(super) fn age(age: Option<TimeDelta>) -> String {
     age.map_or_else(|| "unknown".to_owned(), duration::rough)
-}
-
-/// The reasons for the verdict, in one text.
-pub(super) fn why(planned: &Planned) -> String {
-    let reasons = planned.reasons.iter().filter(|reason| reason.speaks_for() == planned.verdict);
-    reasons.map(ToString::to_string).collect::<Vec<_>>().join("; ")
-}
-
-pub(super) fn verdict(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Keep => "keep",
-        Verdict::Delete => "delete",
-    }
 }
 
 /// Text that says something was kept, or went well.

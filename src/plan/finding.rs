@@ -58,44 +58,64 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.measure {
             Measure::Newest { count, rank: Some(rank), of } => {
-                write!(f, "newest {count}: it is number {rank} of {of}")
+                write!(f, "it ranks {rank} of {of} by age (newest: {count})")
             }
-            Measure::Newest { count, rank: None, .. } => write!(f, "newest {count}: its age is unknown"),
+            Measure::Newest { count, rank: None, .. } => write!(f, "its age is unknown (newest: {count})"),
             Measure::NewerThan { limit, age: Some(age) } => {
-                write!(f, "newer than {}: it is {} old", duration::exact(*limit), duration::rough(*age))
+                let (limit, age) = (duration::exact(*limit), duration::rough(*age));
+                write!(f, "it is {age} old (newer_than: {limit})")
             }
             Measure::NewerThan { limit, age: None } => {
-                write!(f, "newer than {}: its age is unknown", duration::exact(*limit))
+                write!(f, "its age is unknown (newer_than: {})", duration::exact(*limit))
             }
-            Measure::Period { period, count, of: Some((label, place)) } => {
-                let place = match place {
-                    Place::Youngest => "it is the youngest of",
-                    Place::Older => "there is a younger one of",
-                    Place::TooLongAgo => "too long ago is",
-                    Place::Unsure => "nothing surely younger stands before",
-                };
-                write!(f, "{} {count}: {place} {label}", period.name())
-            }
-            Measure::Period { period, count, of: None } => {
-                write!(f, "{} {count}: its age is unknown", period.name())
+            Measure::Period { period, count, of } => {
+                match of {
+                    Some((label, Place::Youngest)) => write!(f, "it is the youngest image of {label}")?,
+                    Some((label, Place::Older)) => write!(f, "{label} has a younger image")?,
+                    Some((label, Place::TooLongAgo)) => {
+                        write!(f, "{label} is outside {}", last_with_images(*period, *count))?;
+                    }
+                    Some((label, Place::Unsure)) => {
+                        write!(f, "it is from {label} or earlier, and too few images are certainly younger")?;
+                    }
+                    None => f.write_str("its age is unknown")?,
+                }
+                write!(f, " ({}: {count})", period.name())
             }
             Measure::Versions { count, line, best } => {
-                write!(f, "versions newest {count}")?;
-                if let Some(line) = line {
-                    write!(f, " per {line}")?;
-                }
                 match best {
-                    Some((version, rank)) => write!(f, ": {version} is number {rank}"),
-                    None => f.write_str(": it has no version"),
+                    Some((version, rank)) => write!(f, "{version} ranks {rank} among the versions")?,
+                    None => f.write_str("it has no semantic version")?,
+                }
+                match line {
+                    Some(line) if best.is_some() => {
+                        write!(f, " of its {line} line (versions: {{newest: {count}, per: {line}}})")
+                    }
+                    Some(line) => write!(f, " (versions: {{newest: {count}, per: {line}}})"),
+                    None => write!(f, " (versions: {{newest: {count}}})"),
                 }
             }
             Measure::All(findings) => {
-                f.write_str("all of (")?;
+                f.write_str(if self.holds { "all of these hold" } else { "not all of these hold" })?;
                 for (position, finding) in findings.iter().enumerate() {
-                    write!(f, "{}{finding}", if position == 0 { "" } else { "; " })?;
+                    write!(f, "{} {finding}", if position == 0 { ":" } else { ", and" })?;
                 }
-                f.write_str(")")
+                Ok(())
             }
         }
+    }
+}
+
+/// The last periods that have images: `the last 7 days that have images`.
+fn last_with_images(period: Period, count: usize) -> String {
+    let unit = match period {
+        Period::Daily => "day",
+        Period::Weekly => "week",
+        Period::Monthly => "month",
+        Period::Yearly => "year",
+    };
+    match count {
+        1 => format!("the last {unit} that has images"),
+        _ => format!("the last {count} {unit}s that have images"),
     }
 }

@@ -19,17 +19,17 @@ pub enum Limit {
     MaxDeletions,
     /// `limits.max_percent`: of a repository's tagged manifests.
     MaxPercent,
-    /// `tags_complete`: the registry may hide tags, and nobody has stated that it does not. No human's look at a
-    /// plan can override that, as the plan does not show what is hidden.
+    /// `tags_complete`: the registry may hide tags, and the configuration does not say that it does not. An operator
+    /// cannot override that, because a plan does not show what is hidden.
     TagsComplete,
 }
 
-/// A run that would cross a limit, and therefore does nothing there.
+/// What a run refuses because it would exceed a limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// The limit that would be crossed.
+    /// The limit that would be exceeded.
     pub limit: Limit,
-    /// The repository that is left alone; `None` is the whole registry.
+    /// The repository in which nothing is deleted; `None` is the whole registry.
     pub repository: Option<RepositoryName>,
     /// Manifests that the plan would delete there; for `max_percent` only tagged ones.
     pub deletions: usize,
@@ -43,7 +43,7 @@ impl Limit {
     /// Every limit there is.
     pub const ALL: [Self; 3] = [Self::MaxDeletions, Self::MaxPercent, Self::TagsComplete];
 
-    /// A fixed word for the limit, fit for a metric's label.
+    /// Its fixed name, as in JSON and as a label of metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::MaxDeletions => "max_deletions",
@@ -54,17 +54,17 @@ impl Limit {
 }
 
 impl Refusal {
-    /// That a registry may hide tags, so that none of these deletions is safe.
+    /// Refuses all these deletions, because the registry may hide tags.
     pub(super) fn of_hidden_tags(deletions: usize) -> Self {
         Self { limit: Limit::TagsComplete, repository: None, deletions, of: None, allowed: 0 }
     }
 
-    /// Whether a human who has looked at the plan can say that it is right all the same.
+    /// Whether an operator who has reviewed the plan can override it.
     pub fn can_be_overridden(&self) -> bool {
         self.limit != Limit::TagsComplete
     }
 
-    /// Whether the refusal leaves this repository alone.
+    /// Whether nothing is deleted in this repository because of it.
     pub fn concerns(&self, repository: &RepositoryName) -> bool {
         self.repository.as_ref().is_none_or(|refused| refused == repository)
     }
@@ -73,18 +73,18 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { deletions, allowed, .. } = self;
-        if self.limit == Limit::TagsComplete {
-            return write!(
-                f,
-                "{deletions} manifests would be deleted, and the registry may hide tags that keep them: it answers like \
-                 distribution 3.1.0 or 3.1.1 on object storage, which on S3 does not list a tag whose name begins with \
-                 the name of another tag (https://github.com/distribution/distribution/issues/4891). Run a version \
-                 with the mend (3.0, or later than 3.1.1), or, if its lists are complete (not S3, or mended), say \
-                 `tags_complete: true` for this registry"
-            );
-        }
-        match (&self.repository, self.of) {
-            (Some(repository), Some(of)) => write!(
+        match (self.limit, &self.repository, self.of) {
+            (Limit::TagsComplete, ..) => {
+                return write!(
+                    f,
+                    "{deletions} manifests would be deleted, but the registry may hide tags that keep them: it answers \
+                     like distribution 3.1.0 or 3.1.1 on object storage, which on S3 does not list a tag whose name \
+                     begins with the name of another tag (https://github.com/distribution/distribution/issues/4891). \
+                     Run a version with the fix (3.0, or later than 3.1.1); if its lists are complete (not on S3, or \
+                     fixed), set `tags_complete: true` for this registry"
+                );
+            }
+            (_, Some(repository), Some(of)) => write!(
                 f,
                 "{repository}: {deletions} of its {of} tagged manifests would be deleted, and limits.max_percent \
                  allows {allowed} %"
@@ -95,14 +95,13 @@ impl fmt::Display for Refusal {
             )?,
         }
         f.write_str(
-            "; look at it with `regsweep plan`, then run once by hand with `regsweep run --override-limits`, \
-             or raise the limit",
+            "; review the plan with `regsweep plan`, then run `regsweep run --override-limits` once, or raise the limit",
         )
     }
 }
 
-/// Every limit that these plans would cross. What is held back or refused by repository is not going
-/// to happen, so it does not count against the registry.
+/// The refusals for these plans. Deletions that are held back or refused in a repository will not happen, so they do
+/// not count for the registry.
 pub(super) fn refusals(repositories: &[RepositoryPlan], limits: &Limits) -> Vec<Refusal> {
     let active = || repositories.iter().filter(|repository| !repository.intent.is_held_back());
     let mut refusals: Vec<Refusal> =
@@ -131,10 +130,10 @@ fn percent_refusal(plan: &RepositoryPlan, limits: &Limits) -> Option<Refusal> {
 fn percent_refusal_of(
     plan: &RepositoryPlan,
     limits: &Limits,
-    is_meant: impl Fn(Counted) -> bool,
+    counts: impl Fn(Counted) -> bool,
 ) -> Option<Refusal> {
-    let of = plan.counted.iter().filter(|&&counted| is_meant(counted)).count();
-    let deletions = plan.deletions().filter(|planned| planned.counted_as.is_some_and(&is_meant)).count();
+    let of = plan.counted.iter().filter(|&&counted| counts(counted)).count();
+    let deletions = plan.deletions().filter(|planned| planned.counted_as.is_some_and(&counts)).count();
     let allowed = usize::from(limits.max_percent);
     (of >= Limits::PERCENT_FROM && deletions * 100 > allowed * of).then(|| Refusal {
         limit: Limit::MaxPercent,

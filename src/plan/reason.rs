@@ -1,4 +1,6 @@
-//! Why something is kept or deleted: a fixed code for machines, a sentence for people.
+//! Why something is kept or deleted: a fixed code for programs, a sentence for people. All output takes it from here.
+//!
+//! It must not know when a reason applies.
 
 use std::fmt;
 
@@ -45,7 +47,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// A fixed word for the reason. Codes are part of the JSON form of a plan and do not change.
+    /// Its fixed name. It is part of the JSON of a plan and does not change.
     pub fn code(&self) -> &'static str {
         match self {
             Self::ProtectedTag { .. } => "protected-tag",
@@ -77,8 +79,8 @@ impl Reason {
         }
     }
 
-    /// Which verdict the reason speaks for.
-    pub fn speaks_for(&self) -> Verdict {
+    /// The verdict that it is a reason for.
+    pub fn verdict(&self) -> Verdict {
         match self {
             Self::ProtectedTag { .. }
             | Self::ProtectedLabel { .. }
@@ -113,59 +115,58 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ProtectedTag { tag } => write!(f, "{tag} is protected by protect.tags"),
-            Self::ProtectedLabel { label } => write!(f, "it carries the protected label {label}"),
+            Self::ProtectedTag { tag } => write!(f, "tag {tag} is protected (protect.tags)"),
+            Self::ProtectedLabel { label } => {
+                write!(f, "it has the protected label {label} (protect.labels)")
+            }
             Self::ProtectedAge { age, limit } => {
-                write!(
-                    f,
-                    "it is {} old, and protect.newer_than is {}",
-                    duration::rough(*age),
-                    duration::exact(*limit)
-                )
+                let (age, limit) = (duration::rough(*age), duration::exact(*limit));
+                write!(f, "it is only {age} old (protect.newer_than: {limit})")
             }
             Self::AtLeast { count } => {
-                write!(f, "it is among the youngest, and protect.at_least leaves {count} in every repository")
+                write!(
+                    f,
+                    "without it, too few images would be left in the repository (protect.at_least: {count})"
+                )
             }
-            Self::Unclaimed { tag } => write!(f, "no rule claims {tag}"),
-            Self::KeepAll { rule, tags } => write!(f, "rule {rule} keeps all it claims: {}", tag_list(tags)),
+            Self::Unclaimed { tag } => write!(f, "no rule claims tag {tag}"),
+            Self::KeepAll { rule, tags } => write!(f, "rule {rule} keeps {} (keep: all)", tag_list(tags)),
             Self::Criterion { rule, tags, finding } => {
                 write!(f, "rule {rule} keeps {}: {finding}", tag_list(tags))
             }
             Self::NotAVersion { rule, tag } => {
-                write!(f, "rule {rule} counts versions, and {tag} is no semantic version")
+                write!(f, "rule {rule} keeps {tag}: it is not a semantic version (versions)")
             }
             Self::Restored { age } => {
-                let stays = duration::exact(RESTORED_STAYS);
+                let (age, kept) = (duration::rough(*age), duration::exact(RESTORED_STAYS));
+                write!(f, "an undo restored it {age} ago, and it is kept for {kept} after that")
+            }
+            Self::AgeUnknown => f.write_str("its age is unknown: there is no credible evidence"),
+            Self::Unread { why } => write!(f, "it could not be read completely: {why}"),
+            Self::ChildOf { parent } => write!(f, "the kept index {} lists it", parent.short()),
+            Self::ReferrerOf { subject } => write!(f, "it refers to the kept manifest {}", subject.short()),
+            Self::SubjectOf { referrer } => write!(f, "the kept manifest {} refers to it", referrer.short()),
+            Self::Untagged => f.write_str("it has no tag, and the policy does not delete it (untagged)"),
+            Self::YoungUntagged { age, limit } => {
+                let (age, limit) = (duration::rough(*age), duration::exact(*limit));
                 write!(
                     f,
-                    "an undo put it back {} ago, and it stays for {stays} after that",
-                    duration::rough(*age)
+                    "it has no tag, but was pushed or lost its last tag only {age} ago (untagged.newer_than: {limit})"
                 )
             }
-            Self::AgeUnknown => f.write_str("nobody knows its age: there is no believable evidence"),
-            Self::Unread { why } => write!(f, "what it is could not be read: {why}"),
-            Self::ChildOf { parent } => write!(f, "the kept index {} lists it", parent.short()),
-            Self::ReferrerOf { subject } => write!(f, "it belongs to the kept manifest {}", subject.short()),
-            Self::SubjectOf { referrer } => write!(f, "the kept manifest {} is about it", referrer.short()),
-            Self::Untagged => f.write_str("it has no tag, and the policy leaves untagged manifests alone"),
-            Self::YoungUntagged { age, limit } => write!(
-                f,
-                "it has no tag; it was pushed or had its last one {} ago, and untagged.newer_than is {}",
-                duration::rough(*age),
-                duration::exact(*limit)
-            ),
             Self::YoungOrphan { subject } => {
-                write!(
-                    f,
-                    "its subject {subject} was here and is gone, but it is younger than protect.newer_than"
-                )
+                write!(f, "its subject {subject} was deleted, but it is too young (protect.newer_than)")
             }
             Self::SharesManifest { tag, with } => {
-                write!(f, "{tag} is expired, but shares its manifest with {}", tag_list(with))
+                write!(
+                    f,
+                    "{tag} is expired, but cannot be removed alone: it shares its manifest with {}",
+                    tag_list(with)
+                )
             }
-            Self::TagExpired { tag } => write!(f, "{tag} is expired, and goes alone"),
+            Self::TagExpired { tag } => write!(f, "{tag} is expired and is removed alone"),
             Self::Expired { rule, tags, findings } if findings.is_empty() => {
-                write!(f, "rule {rule} keeps none of what it claims: {}", tag_list(tags))
+                write!(f, "rule {rule} no longer keeps {} (keep: none)", tag_list(tags))
             }
             Self::Expired { rule, tags, findings } => {
                 write!(f, "rule {rule} no longer keeps {}", tag_list(tags))?;
@@ -174,22 +175,26 @@ impl fmt::Display for Reason {
                 }
                 Ok(())
             }
-            Self::ExpiredUntagged { age, limit } => write!(
-                f,
-                "it has no tag; it was pushed or had its last one {} ago; untagged.newer_than is {}",
-                duration::rough(*age),
-                duration::exact(*limit)
-            ),
-            Self::Orphan { subject } => write!(f, "its subject {subject} was here and is gone"),
-            Self::Leftover => {
-                f.write_str("its index or subject was deleted by regsweep, and it did not go with it then")
+            Self::ExpiredUntagged { age, limit } => {
+                let (age, limit) = (duration::rough(*age), duration::exact(*limit));
+                write!(
+                    f,
+                    "it has no tag, and was pushed or lost its last tag {age} ago (untagged.newer_than: {limit})"
+                )
             }
+            Self::Orphan { subject } => write!(f, "its subject {subject} was deleted"),
+            Self::Leftover => f.write_str("regsweep deleted its index or subject earlier and left it over"),
             Self::Placeholder { tag } => {
-                write!(f, "regsweep put it here to remove the tag {tag}, and was cut off then")
+                write!(
+                    f,
+                    "regsweep pushed it to remove the tag {tag} and was interrupted before it deleted it"
+                )
             }
-            Self::WithParent { parent } => write!(f, "it goes with the expired index {}", parent.short()),
+            Self::WithParent { parent } => {
+                write!(f, "it is deleted with the expired index {}", parent.short())
+            }
             Self::WithSubject { subject } => {
-                write!(f, "it goes with the expired manifest {} that it is about", subject.short())
+                write!(f, "it is deleted with its expired subject {}", subject.short())
             }
         }
     }

@@ -102,6 +102,14 @@ pub struct Untag {
     pub rule: String,
 }
 
+impl Planned {
+    /// The reasons for the verdict, in one text.
+    pub fn why(&self) -> String {
+        let reasons = self.reasons.iter().filter(|reason| reason.verdict() == self.verdict);
+        reasons.map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    }
+}
+
 impl Untag {
     /// Why a tag that this rule claims is removed.
     pub fn reason(rule: &str) -> String {

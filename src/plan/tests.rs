@@ -887,7 +887,7 @@ fn every_reason_code_occurs_in_this_table() {
     let codes: Vec<&str> = source
         .lines()
         .skip_while(|line| !line.contains("fn code"))
-        .take_while(|line| !line.contains("fn speaks_for"))
+        .take_while(|line| !line.contains("fn verdict"))
         .filter_map(|line| line.split('"').nth(1))
         .collect();
     assert!(codes.len() > 20, "{codes:?}");
@@ -919,13 +919,13 @@ fn reasons_say_by_how_much() {
     let text: Vec<String> =
         plan.manifests.iter().flat_map(|one| one.reasons.iter().map(ToString::to_string)).collect();
     insta::assert_snapshot!(text.join("\n"), @r"
-    rule releases keeps 1.0.1: newest 1: it is number 1 of 3
-    rule releases keeps 1.0.1: newer than 14d: it is 24h old
-    rule releases keeps 1.0.1: weekly 1: it is the youngest of 2026-W25
-    rule releases keeps 1.0.1: versions newest 1 per major: 1.0.1 is number 1
-    no rule claims latest
-    rule releases keeps 0.9.0: versions newest 1 per major: 0.9.0 is number 1
-    rule releases no longer keeps 1.0.0: newest 1: it is number 2 of 3; newer than 14d: it is 20d old; weekly 1: too long ago is 2026-W22; versions newest 1 per major: 1.0.0 is number 2
+    rule releases keeps 1.0.1: it ranks 1 of 3 by age (newest: 1)
+    rule releases keeps 1.0.1: it is 24h old (newer_than: 14d)
+    rule releases keeps 1.0.1: it is the youngest image of 2026-W25 (weekly: 1)
+    rule releases keeps 1.0.1: 1.0.1 ranks 1 among the versions of its major line (versions: {newest: 1, per: major})
+    no rule claims tag latest
+    rule releases keeps 0.9.0: 0.9.0 ranks 1 among the versions of its major line (versions: {newest: 1, per: major})
+    rule releases no longer keeps 1.0.0: it ranks 2 of 3 by age (newest: 1); it is 20d old (newer_than: 14d); 2026-W22 is outside the last week that has images (weekly: 1); 1.0.0 ranks 2 among the versions of its major line (versions: {newest: 1, per: major})
     ");
 }
 
@@ -969,7 +969,7 @@ mod limits {
     fn check(repositories: Vec<RepositoryPlan>, limits: Limits, expected: &[&str], permitted: &[&str]) {
         let plan = Plan::new("main", now(), repositories, Vec::new(), &limits);
         let refusals: Vec<String> = plan.refusals.iter().map(ToString::to_string).collect();
-        let heads: Vec<&str> = refusals.iter().map(|text| text.split("; look").next().unwrap()).collect();
+        let heads: Vec<&str> = refusals.iter().map(|text| text.split("; review").next().unwrap()).collect();
         assert_eq!(heads, expected);
         let open: Vec<&str> = plan.permitted().map(|one| one.repository.as_str()).collect();
         assert_eq!(open, permitted);
@@ -1219,10 +1219,10 @@ mod properties {
         #[test]
         fn every_verdict_has_a_reason_that_speaks_for_it(world in worlds(), setting in settings()) {
             for planned in world.plan(&setting).manifests {
-                let spoken = planned.reasons.iter().any(|reason| reason.speaks_for() == planned.verdict);
+                let spoken = planned.reasons.iter().any(|reason| reason.verdict() == planned.verdict);
                 prop_assert!(spoken, "{:?}", planned);
                 if planned.verdict == Verdict::Delete {
-                    let against = planned.reasons.iter().any(|reason| reason.speaks_for() == Verdict::Keep);
+                    let against = planned.reasons.iter().any(|reason| reason.verdict() == Verdict::Keep);
                     prop_assert!(!against, "{:?}", planned);
                 }
             }
@@ -1273,7 +1273,7 @@ mod properties {
                 let all_gone = !parents.is_empty() && parents.iter().all(|parent| deleted.contains(parent));
                 if all_gone && manifest.subject.is_none() {
                     // Something of its own or a referrer's must have kept it.
-                    prop_assert!(planned.reasons.iter().any(|reason| reason.speaks_for() == Verdict::Keep));
+                    prop_assert!(planned.reasons.iter().any(|reason| reason.verdict() == Verdict::Keep));
                     prop_assert!(!planned.reasons.iter().any(|reason| matches!(reason, Reason::Untagged)));
                 }
             }

@@ -243,6 +243,12 @@ impl RepositoryDocument {
 }
 
 impl ManifestDocument {
+    /// The reasons for the verdict, in one text.
+    pub fn why(&self) -> String {
+        let reasons = self.reasons.iter().filter(|reason| reason.verdict == self.verdict);
+        reasons.map(|reason| reason.text.as_str()).collect::<Vec<_>>().join("; ")
+    }
+
     /// The verdict of a policy.
     pub fn of(planned: &Planned, policy: &str) -> Self {
         let evidence = planned.evidence.iter().map(|one| EvidenceDocument {
@@ -277,7 +283,7 @@ impl UntagDocument {
 
 impl ReasonDocument {
     fn of(reason: &Reason) -> Self {
-        Self { code: reason.code().to_owned(), verdict: reason.speaks_for(), text: reason.to_string() }
+        Self { code: reason.code().to_owned(), verdict: reason.verdict(), text: reason.to_string() }
     }
 }
 

@@ -116,7 +116,7 @@ fn line(plan: &PlanDocument, repository: &RepositoryDocument, row: &Row<'_>) -> 
     let refused = plan.refuses(&repository.repository);
     let (tags, digest, age, size, why) = match row {
         Row::Manifest(planned) => {
-            (tag_list(&planned.tags), &planned.digest, age(planned), bytes(planned.bytes), why(planned))
+            (tag_list(&planned.tags), &planned.digest, age(planned), bytes(planned.bytes), planned.why())
         }
         Row::Tag(untag) => {
             let why = Untag::reason(&untag.rule);
@@ -147,11 +147,6 @@ fn line(plan: &PlanDocument, repository: &RepositoryDocument, row: &Row<'_>) -> 
 fn age(planned: &ManifestDocument) -> String {
     let age = planned.age_seconds.and_then(TimeDelta::try_seconds);
     age.map_or_else(|| "unknown".to_owned(), duration::rough)
-}
-
-fn why(planned: &ManifestDocument) -> String {
-    let reasons = planned.reasons.iter().filter(|reason| reason.verdict == planned.verdict);
-    reasons.map(|reason| reason.text.as_str()).collect::<Vec<_>>().join("; ")
 }
 
 fn dangling_tags(plan: &PlanDocument) -> Markup {

@@ -132,8 +132,8 @@ fn limit_exits_with_3_and_an_override_with_0() {
         fake.url()
     );
     let cli = Cli::new(&config);
-    let refused = "refused: main: 2 manifests would be deleted, and limits.max_deletions allows 1; look at it with \
-        `regsweep plan`, then run once by hand with `regsweep run --override-limits`, or raise the limit\n";
+    let refused = "refused: main: 2 manifests would be deleted, and limits.max_deletions allows 1; review the \
+        plan with `regsweep plan`, then run `regsweep run --override-limits` once, or raise the limit\n";
     for command in ["plan", "run"] {
         let said = cli.run(&[command]);
         assert_eq!(said.code, 3, "{command}: {}", said.err);

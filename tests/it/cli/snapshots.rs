@@ -86,7 +86,7 @@ fn redact(text: &str) -> String {
     [
         (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
         (r"\b20(2[5-9]|[3-9]\d)-\d\d-\d\d", "YYYY-MM-DD"),
-        (r"\d\d:\d\d:\d\d\b", "hh:mm:ss"),
+        (r"\d\d:\d\d:\d\d", "hh:mm:ss"),
         (r"\b\d{4}d\b", "NNNNd"),
         (r"\b\d+\.\d s\b", "N.N s"),
         (r"\b\d+(ms|s) ago\b", "Ns ago"),
