@@ -6,7 +6,7 @@
 //! registry: its [`runtime`](crate::runtime). `course` is the order of the steps, the same for all of them.
 //!
 //! It knows no HTTP API of a registry, no plan and no database: the caller says which digests are kept, stores in a
-//! [`RecoveryLog`] what must survive a crash, and tells when the registry answers again.
+//! [`RecoveryLog`] what must survive a crash, and waits until the registry answers again.
 //!
 //! `--delete-untagged` is never passed to a registry: on distribution 2.8 it destroys multi-arch images, and on 3.x it
 //! can still lose blobs of another repository.

@@ -1,5 +1,5 @@
 //! The runtime of a registry: the Docker Engine or the operator's commands. It stops, starts and restarts the registry,
-//! runs a job beside it, and tells how it runs and how it is configured.
+//! runs a job beside it, and finds out how it runs and how it is configured.
 //!
 //! It knows containers and processes. It knows neither what a job does, nor blobs, nor the HTTP API of a registry.
 
@@ -66,7 +66,7 @@ impl Runtime {
         })
     }
 
-    /// What identifies the registry, as far as the configuration tells.
+    /// What identifies the registry, as far as the configuration says it.
     pub(crate) fn identity(&self) -> Identity {
         match self {
             Self::Docker(docker) => {

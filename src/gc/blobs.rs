@@ -1,6 +1,6 @@
 //! The blobs that a collection may sweep, with their sizes: measured before the sweep, and checked after it.
 //!
-//! It knows how a sweeper tells the size of a blob, and nothing of the order of a collection's steps.
+//! It asks a sweeper for the size of a blob, and knows nothing of the order of a collection's steps.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -100,8 +100,8 @@ impl Blobs {
     }
 }
 
-/// Which of these blobs do not exist any more, with the sizes as given. Where blobs cannot be read, a dry run tells: what
-/// it still finds eligible still exists.
+/// Which of these blobs do not exist any more, with the sizes as given. Where blobs cannot be read, those
+/// exist that a dry run still finds eligible.
 pub(super) async fn missing<S: Sweeper>(
     sweeper: &S,
     blobs: &BTreeMap<Digest, u64>,

@@ -70,11 +70,11 @@ impl Collector {
 
     /// Collects once.
     ///
-    /// `is_kept` tells the digests that must survive: if a sweep would remove one of them, nothing is stopped or swept.
+    /// `is_kept` is true for the digests that must survive: if a sweep would remove one of them, nothing is stopped or swept.
     /// (A command without the word `garbage-collect` has no dry run, so that nothing can be checked.)
     ///
     /// However this ends, the registry is restored first; if the returned future is dropped, a task does that. After an
-    /// error that follows [`RecoveryLog::record_sweeping`], some blobs may be gone: [`Collector::missing_blobs`] tells.
+    /// error that follows [`RecoveryLog::record_sweeping`], some blobs may be gone: [`Collector::missing_blobs`] finds them.
     pub async fn collect(
         &self,
         is_kept: &(dyn Fn(&Digest) -> bool + Sync),
@@ -177,8 +177,8 @@ impl Collector {
     }
 
     /// Whether the registry was started by others since we stopped it, and no sweep of ours can have gone on beside it.
-    /// Then nothing of ours is left, and it need not be restored. `started` is what the recovery log was told, unless a
-    /// sweep may have begun since. Commands cannot tell.
+    /// Then nothing of ours is left, and it need not be restored. `started` is what the recovery log has recorded, unless
+    /// a sweep may have begun since. Commands cannot tell.
     pub async fn is_running_again(&self, started: Option<&str>) -> Result<bool, Error> {
         let _guard = locks::acquire(&self.lock).await;
         Ok(self.runtime.is_running_again(started).await?)
@@ -186,7 +186,7 @@ impl Collector {
 
     /// Which of these blobs do not exist in the storage any more, with the sizes as given.
     ///
-    /// Where the storage cannot be read, a dry run tells: what it still finds eligible still exists.
+    /// Where the storage cannot be read, those exist that a dry run still finds eligible.
     pub async fn missing_blobs(&self, blobs: &BTreeMap<Digest, u64>) -> Result<BTreeMap<Digest, u64>, Error> {
         let sweeper = RegistrySweeper::open(&self.runtime.find().await?).await?;
         blobs::missing(&sweeper, blobs, Deadline::after(self.timeout)).await

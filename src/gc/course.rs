@@ -60,7 +60,7 @@ pub(super) async fn collect<S: Sweeper, P: RegistryProbe>(
         })
     };
     let swept = request.cancellation.unless_cancelled(swept).await;
-    // This is not cancelled: the registry comes first.
+    // This is not cancelled, since the registry must not stay down.
     let restored = collection.restore(guard.swept).await;
     guard.is_armed = false;
     if restored.is_ok() && guard.swept {
@@ -116,7 +116,7 @@ async fn first_dry_run<S: Sweeper, P>(
 }
 
 /// From the stop to the end of the sweep: what was swept and how much was marked, or `None` if nothing was left to
-/// sweep. `is_begun` tells the caller whether the sweep was begun, also if this fails or is dropped.
+/// sweep. `is_begun` is set when the sweep is begun, so that the caller knows it also if this fails or is dropped.
 async fn sweep<S: Sweeper, P: RegistryProbe>(
     collection: &Collection<S>,
     request: &CollectionRequest<'_, P>,
@@ -178,7 +178,7 @@ impl<S: Sweeper> Collection<S> {
         if clears_cache {
             // A sweep that goes on would make the cache wrong again.
             self.sweeper.end().await?;
-            // Before the registry is started, or a push would be told that swept blobs exist. If it cannot be done, the
+            // Before the registry is started, or it would answer a push that swept blobs exist. If it cannot be done, the
             // registry stays down: that is noticed and can be mended, and an image without layers is neither.
             self.cache.clear().await?;
         }
@@ -219,5 +219,213 @@ impl<S: Sweeper> Drop for RestoreGuard<'_, S> {
                 }
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::config::{self, GcSchedule};
+    use crate::gc::recovery_log::RecoveryLog;
+    use crate::gc::request::Cancellation;
+    use crate::runtime::Runtime;
+
+    /// The steps of a collection in the order in which they were begun.
+    type Steps = Arc<Mutex<Vec<&'static str>>>;
+
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum Sweep {
+        Succeeds,
+        NeverEnds,
+    }
+
+    /// A sweeper of one blob.
+    #[derive(Clone)]
+    struct TestSweeper {
+        steps: Steps,
+        sweep: Sweep,
+    }
+
+    impl TestSweeper {
+        fn findings(&self, step: &'static str) -> Findings {
+            self.steps.lock().unwrap().push(step);
+            Findings::Eligible {
+                blobs: [Digest::of(b"garbage")].into(),
+                unlinked: BTreeSet::new(),
+                marked: 3,
+            }
+        }
+    }
+
+    impl Sweeper for TestSweeper {
+        async fn dry_run(&self, _: Deadline) -> Result<DryRun, Error> {
+            Ok(DryRun::Done(self.findings("dry run")))
+        }
+
+        async fn sees_blobs(&self) -> Result<bool, Error> {
+            Ok(false)
+        }
+
+        async fn blob_size(&self, _: &Digest) -> Result<Option<u64>, Error> {
+            Ok(None)
+        }
+
+        async fn sweep(&self, _: Deadline) -> Result<Findings, Error> {
+            let findings = self.findings("sweep");
+            if self.sweep == Sweep::NeverEnds {
+                std::future::pending::<()>().await;
+            }
+            Ok(findings)
+        }
+
+        async fn end(&self) -> Result<(), Error> {
+            self.steps.lock().unwrap().push("end");
+            Ok(())
+        }
+
+        fn may_start_registry(&self) -> bool {
+            false
+        }
+    }
+
+    struct TestRecoveryLog(Steps);
+
+    impl TestRecoveryLog {
+        fn record(&self, step: &'static str) -> anyhow::Result<()> {
+            self.0.lock().unwrap().push(step);
+            Ok(())
+        }
+    }
+
+    impl RecoveryLog for TestRecoveryLog {
+        fn record_stopping(&self) -> anyhow::Result<()> {
+            self.record("record stopping")
+        }
+
+        fn record_started_at(&self, _: &str) -> anyhow::Result<()> {
+            self.record("record started at")
+        }
+
+        fn record_restored(&self) -> anyhow::Result<()> {
+            self.record("record restored")
+        }
+
+        fn record_sweeping(&self, _: &BTreeMap<Digest, u64>, _: &BTreeSet<Digest>) -> anyhow::Result<()> {
+            self.record("record sweeping")
+        }
+
+        fn record_cache_cleared(&self) -> anyhow::Result<()> {
+            self.record("record cache cleared")
+        }
+    }
+
+    /// A collection of a registry whose commands create the files `before` and `after`.
+    async fn collection(folder: &Path, steps: &Steps, sweep: Sweep) -> Collection<TestSweeper> {
+        let touch = |name: &str| vec!["touch".to_owned(), folder.join(name).display().to_string()];
+        let gc = config::Gc {
+            schedule: GcSchedule::AfterRun,
+            min_reclaimable: 0,
+            grace: TimeDelta::zero(),
+            timeout: Duration::from_secs(60),
+            interruption: config::Interruption::Stop,
+            collector: config::Collector::Command {
+                before: touch("before"),
+                run: vec!["true".to_owned()],
+                cancel: Vec::new(),
+                after: touch("after"),
+            },
+            cache: None,
+            redis: None,
+        };
+        let registry = Runtime::new(&gc, "unix:///none", None).unwrap().find().await.unwrap();
+        let sweeper = TestSweeper { steps: steps.clone(), sweep };
+        let cache = CacheCleaner::new(None);
+        Collection { sweeper, interruption: Interruption::Stop, registry, cache }
+    }
+
+    async fn run(
+        collection: &Collection<TestSweeper>,
+        steps: &Steps,
+        is_kept: bool,
+        cancellation: &Cancellation,
+    ) -> Result<CollectionResult, Error> {
+        let recovery_log = TestRecoveryLog(steps.clone());
+        let request = CollectionRequest {
+            timeout: Duration::from_secs(60),
+            min_reclaimable: 0,
+            is_kept: &|_| is_kept,
+            recovery_log: &recovery_log,
+            probe: &|| async { true },
+            cancellation,
+        };
+        collect(collection, &request).await
+    }
+
+    /// Waits until the sweep has begun.
+    async fn sweep_is_begun(steps: &Steps) {
+        while !steps.lock().unwrap().contains(&"sweep") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    const UNTIL_SWEEP: [&str; 5] = ["dry run", "record stopping", "dry run", "record sweeping", "sweep"];
+    const RESTORE: [&str; 3] = ["end", "record cache cleared", "record restored"];
+
+    #[tokio::test]
+    async fn steps_are_recorded_before_they_are_taken() {
+        let (folder, steps) = (tempfile::tempdir().unwrap(), Steps::default());
+        let collection = collection(folder.path(), &steps, Sweep::Succeeds).await;
+        let result = run(&collection, &steps, false, &Cancellation::default()).await.unwrap();
+        let CollectionResult::Reclaimed(reclaimed) = result else { panic!("{result:?}") };
+        assert_eq!((reclaimed.blobs, reclaimed.marked), (1, 3));
+        assert_eq!(*steps.lock().unwrap(), [&UNTIL_SWEEP[..], &RESTORE[..]].concat());
+        assert!(folder.path().join("before").exists() && folder.path().join("after").exists());
+    }
+
+    #[tokio::test]
+    async fn kept_blob_stops_no_registry() {
+        let (folder, steps) = (tempfile::tempdir().unwrap(), Steps::default());
+        let collection = collection(folder.path(), &steps, Sweep::Succeeds).await;
+        let error = run(&collection, &steps, true, &Cancellation::default()).await.unwrap_err();
+        assert_eq!(error.kind(), "kept_blob");
+        assert_eq!(*steps.lock().unwrap(), ["dry run", "end"]);
+        assert!(!folder.path().join("before").exists());
+    }
+
+    #[tokio::test]
+    async fn cancelled_collection_restores_the_registry() {
+        let (folder, steps) = (tempfile::tempdir().unwrap(), Steps::default());
+        let collection = collection(folder.path(), &steps, Sweep::NeverEnds).await;
+        let cancellation = Cancellation::default();
+        let cancel = async {
+            sweep_is_begun(&steps).await;
+            cancellation.at_once.cancel();
+        };
+        let (result, ()) = tokio::join!(run(&collection, &steps, false, &cancellation), cancel);
+        assert_eq!(result.unwrap_err().kind(), "ended");
+        assert_eq!(*steps.lock().unwrap(), [&UNTIL_SWEEP[..], &RESTORE[..]].concat());
+        assert!(folder.path().join("after").exists());
+    }
+
+    #[tokio::test]
+    async fn dropped_collection_restores_the_registry() {
+        let (folder, steps) = (tempfile::tempdir().unwrap(), Steps::default());
+        let collection = collection(folder.path(), &steps, Sweep::NeverEnds).await;
+        let cancellation = Cancellation::default();
+        tokio::select! {
+            result = run(&collection, &steps, false, &cancellation) => panic!("{result:?}"),
+            () = sweep_is_begun(&steps) => {}
+        }
+        while !folder.path().join("after").exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(*steps.lock().unwrap(), [&UNTIL_SWEEP[..], &["end"]].concat());
     }
 }

@@ -59,9 +59,9 @@ pub enum Error {
     NoRepositories,
     /// A part of its output was lost.
     #[error(
-        "garbage-collect counts {told} eligible blobs and {seen} of them could be read: its output was cut short"
+        "garbage-collect counts {counted} eligible blobs and {read} of them could be read: its output was cut short"
     )]
-    Incomplete { told: u64, seen: u64 },
+    Incomplete { counted: u64, read: u64 },
     /// It was cancelled before the registry was stopped for it.
     #[error("regsweep was asked to stop before the registry was stopped for this collection")]
     NotBegun,

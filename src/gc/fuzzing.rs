@@ -5,8 +5,8 @@ use crate::gc::sweeper::registry::output::Output;
 use crate::process::Stream;
 use crate::runtime::OutputSink as _;
 
-/// Output of both streams: the first byte is the exit code, and each piece of the rest is a byte that tells
-/// stream and length, with that many bytes behind it.
+/// Output of both streams: the first byte is the exit code, and each piece of the rest is a byte that encodes
+/// stream and length, and then that many bytes.
 pub fn collector(bytes: &[u8]) {
     let (exit, mut rest) = bytes.split_first().map_or((0, bytes), |(first, rest)| (i64::from(*first), rest));
     let (mut strict, mut free) = (Output::default(), Output::default());
@@ -21,7 +21,7 @@ pub fn collector(bytes: &[u8]) {
     for found in [strict.finish(exit), free.finish_unknown_program(exit)] {
         match found {
             Ok(Findings::Eligible { .. }) => assert_eq!(exit, 0, "a failure is not a success"),
-            Ok(Findings::EmptyStorage) => assert_ne!(exit, 0, "an empty storage is told by a failure"),
+            Ok(Findings::EmptyStorage) => assert_ne!(exit, 0, "an empty storage makes the collector fail"),
             Err(error) => assert!(error.to_string().chars().count() < 2000),
         }
     }

@@ -35,12 +35,12 @@ impl Commands {
 
     /// An error if one of the programs does not exist. What they do is not known before they have run.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        for words in [&self.before, &self.run, &self.cancel, &self.after] {
-            if let Some(program) = words.first()
+        for command_line in [&self.before, &self.run, &self.cancel, &self.after] {
+            if let Some(program) = command_line.first()
                 && !process::is_executable(program)
             {
                 let why = format!("cannot be run: `{program}` is no program, here or on the PATH");
-                return Err(Error::Command { command: words.join(" "), why });
+                return Err(Error::Command { command: command_line.join(" "), why });
             }
         }
         Ok(())
@@ -101,7 +101,7 @@ struct Begun {
 
 impl CommandRegistry {
     /// The program that runs as a job, and its arguments.
-    pub(crate) fn run_words(&self) -> &[String] {
+    pub(crate) fn run_command_line(&self) -> &[String] {
         &self.0.commands.run
     }
 
@@ -160,7 +160,7 @@ impl CommandRegistry {
     ) -> Result<i64, Error> {
         let Begun { commands, unfinished } = &*self.0;
         unfinished.store(true, Ordering::Relaxed);
-        let exit = process::run(&job.words, Some(&commands.mark()), Some(output), deadline).await?;
+        let exit = process::run(&job.command_line, Some(&commands.mark()), Some(output), deadline).await?;
         unfinished.store(exit != 0, Ordering::Relaxed);
         Ok(exit)
     }
@@ -179,12 +179,12 @@ impl CommandRegistry {
 }
 
 /// Runs a command whose exit code has to be 0. An empty command succeeds.
-async fn succeed(words: &[String], deadline: Deadline) -> Result<(), Error> {
-    match process::run(words, None, None, deadline).await? {
+async fn succeed(command_line: &[String], deadline: Deadline) -> Result<(), Error> {
+    match process::run(command_line, None, None, deadline).await? {
         0 => Ok(()),
         exit => {
             let why = format!("failed with exit code {exit}; what it printed is in regsweep's log");
-            Err(Error::Command { command: words.join(" "), why })
+            Err(Error::Command { command: command_line.join(" "), why })
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A registry in a container of a Docker Engine: found, restored after a crash, and the containers of earlier jobs ended.
 //!
-//! It knows the Engine. What one collection does to the container it found is told by [`registry`].
+//! It knows the Engine. What one collection does to the container it found is in [`registry`].
 
 mod address;
 mod client;

@@ -43,9 +43,7 @@ pub enum Error {
     )]
     NoContainer { container: String },
     /// The container is neither running nor stopped.
-    #[error(
-        "the container {container:?} is {state}: bring it to run (or stop it) first; nothing has been changed"
-    )]
+    #[error("the container {container:?} is {state}: start it (or stop it) first; nothing has been changed")]
     ContainerState { container: String, state: String },
     /// The container must not be stopped by regsweep.
     #[error("the container {container:?} must not be stopped: {why}; nothing has been changed")]

@@ -8,7 +8,7 @@ use crate::process::Stream;
 #[derive(Debug, Clone)]
 pub(crate) struct Job {
     /// The program and its arguments.
-    pub(crate) words: Vec<String>,
+    pub(crate) command_line: Vec<String>,
     /// The network of the job, where it runs in a container of its own.
     pub(crate) network: Network,
     /// A file that has to be the same in a container of its own as in the registry's: if it is on none of the volumes,

@@ -58,9 +58,9 @@ impl RegistrySweeper {
         };
         let path = config.file.as_ref().map(|file| file.path.clone());
         let job = |flags: &[&str]| {
-            let words = [program.as_str(), COLLECT].into_iter().chain(flags.iter().copied());
-            let words = words.map(str::to_owned).chain(path.clone()).collect();
-            Job { words, network, same_file: config.file.clone() }
+            let command_line = [program.as_str(), COLLECT].into_iter().chain(flags.iter().copied());
+            let command_line = command_line.map(str::to_owned).chain(path.clone()).collect();
+            Job { command_line, network, same_file: config.file.clone() }
         };
         let (sweep, dry_run) = (job(&[]), Some(job(&[DRY_RUN])));
         let registry = Instance::Container(container.clone());
@@ -68,12 +68,13 @@ impl RegistrySweeper {
     }
 
     async fn by_command(commands: &CommandRegistry) -> Self {
-        let job = |words: Vec<String>| Job { words, network: Network::Registry, same_file: None };
-        let run = commands.run_words();
+        let job =
+            |command_line: Vec<String>| Job { command_line, network: Network::Registry, same_file: None };
+        let run = commands.run_command_line();
         let dry_run = run.iter().position(|word| word == COLLECT).map(|position| {
-            let mut words = run.to_vec();
-            words.insert(position + 1, DRY_RUN.to_owned());
-            job(words)
+            let mut command_line = run.to_vec();
+            command_line.insert(position + 1, DRY_RUN.to_owned());
+            job(command_line)
         });
         Self(Arc::new(Found {
             registry: Instance::Commands(commands.clone()),

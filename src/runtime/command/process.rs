@@ -45,13 +45,13 @@ pub(crate) fn is_executable(program: &str) -> bool {
 ///
 /// [`end_marked`] finds it by its `mark`, should we be killed first.
 pub(crate) async fn run(
-    words: &[String],
+    command_line: &[String],
     mark: Option<&str>,
     mut output: Option<&mut dyn OutputSink>,
     deadline: Deadline,
 ) -> Result<i64, Error> {
-    let failed = |why: String| Error::Command { command: words.join(" "), why };
-    let Some((program, arguments)) = words.split_first() else { return Ok(0) };
+    let failed = |why: String| Error::Command { command: command_line.join(" "), why };
+    let Some((program, arguments)) = command_line.split_first() else { return Ok(0) };
     let mut command = Command::new(program);
     command.args(arguments);
     if let Some(mark) = mark {

@@ -128,7 +128,7 @@ impl Client {
         restarted.map_err(|error| self.about(container, "restart the container", error))
     }
 
-    /// Creates a container and tells its id.
+    /// Creates a container and returns its id.
     pub(crate) async fn create(&self, body: ContainerCreateBody) -> Result<String, Error> {
         let created = self.answer_of(self.docker.create_container(None, body)).await;
         Ok(created.map_err(|error| self.failed("create a container", error))?.id)

@@ -100,7 +100,7 @@ impl Container {
     }
 
     /// What it runs: a program and its arguments.
-    fn words(&self) -> impl DoubleEndedIterator<Item = &String> {
+    fn command_line(&self) -> impl DoubleEndedIterator<Item = &String> {
         self.found.path.iter().chain(self.found.args.iter().flatten())
     }
 
@@ -115,7 +115,7 @@ impl Container {
         if let Some(file) = configured {
             return vec![self.absolute(file)];
         }
-        if let Some(file) = config_file(self.words()) {
+        if let Some(file) = config_file(self.command_line()) {
             return vec![self.absolute(file)];
         }
         match self.env().iter().find_map(|variable| variable.strip_prefix("REGISTRY_CONFIGURATION_PATH=")) {

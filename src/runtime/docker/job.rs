@@ -19,7 +19,7 @@ pub(crate) async fn run(
     output: &mut dyn OutputSink,
     deadline: Deadline,
 ) -> Result<i64, Error> {
-    let second = create(client, registry.second(&job.words, job.network)).await?;
+    let second = create(client, registry.second(&job.command_line, job.network)).await?;
     let run = async {
         if let Some(file) = &job.same_file
             && client.read(&second, &file.path).await?.as_deref() != Some(&file.text)

@@ -137,7 +137,7 @@ impl RegistryContainer {
         match place {
             JobPlace::SecondContainer => job::run(client, container, job, output, deadline).await,
             JobPlace::RegistryContainer => {
-                client.exec(&container.id, job.words.clone(), output, deadline).await
+                client.exec(&container.id, job.command_line.clone(), output, deadline).await
             }
         }
     }

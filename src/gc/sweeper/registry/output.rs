@@ -73,7 +73,7 @@ impl Output {
         match self.summary {
             Some(_) if exit != 0 => Err(Error::Failed { exit, tail: self.tail() }),
             Some(summary) if summary.blobs != self.eligible.len() as u64 => {
-                Err(Error::Incomplete { told: summary.blobs, seen: self.eligible.len() as u64 })
+                Err(Error::Incomplete { counted: summary.blobs, read: self.eligible.len() as u64 })
             }
             Some(summary) => Ok(Findings::Eligible {
                 blobs: self.eligible,
