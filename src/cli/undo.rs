@@ -8,7 +8,7 @@ use comfy_table::Cell;
 use super::args::{OutputFormat, UndoArguments};
 use super::exit::Exit;
 use super::session::{UsageError, clock, find_registry, open_registry, open_state};
-use super::table::{Listing, bad, count, good};
+use super::table::{Listing, bad, count, fit, good};
 use crate::config::Config;
 use crate::model::{duration, tag_list};
 use crate::plan::RESTORED_STAYS;
@@ -80,7 +80,7 @@ fn print(registry: &str, undone: &[UndoneEntry], format: OutputFormat) {
         let cells = vec![
             Cell::new(tag_list(&one.entry.tags)),
             Cell::new(one.entry.digest.short()),
-            Cell::new(one.entry.kind),
+            Cell::new(one.entry.deleted_kind()),
             result,
         ];
         rows.add(&one.entry.repository, cells, detail);
@@ -98,10 +98,8 @@ fn print(registry: &str, undone: &[UndoneEntry], format: OutputFormat) {
             duration::exact(RESTORED_STAYS)
         ),
     };
-    print_line!(
-        "{registry}: restored {restored} of {}{advice}",
-        count(undone.len(), "deletion", "deletions")
-    );
+    let total = count(undone.len(), "deletion", "deletions");
+    print_line!("{}", fit(&format!("{registry}: restored {restored} of {total}{advice}"), format));
 }
 
 /// The result and its detail, which is empty where there is nothing to add.
