@@ -205,6 +205,16 @@ async fn answer_that_takes_too_long_times_out() {
 }
 
 #[tokio::test]
+async fn panic_in_a_route_becomes_an_answer() {
+    let router = Router::new().route("/", get(async || -> &'static str { panic!("a defect") }));
+    let address = start(router, NO_LIMITS).await;
+    let response = reqwest::get(format!("http://{address}/")).await.unwrap();
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(response.headers()["x-frame-options"], "DENY");
+    assert_eq!(response.text().await.unwrap(), "the request failed: see the log\n");
+}
+
+#[tokio::test]
 async fn server_stops_on_shutdown() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -97,6 +97,8 @@ async fn routes_allow_only_get_and_head() {
     }
     let large = client.get(&url).body(vec![b'x'; 20_000]).send().await.unwrap();
     assert_eq!(large.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(large.headers()["x-frame-options"], "DENY");
+    assert_eq!(large.text().await.unwrap(), "the request is too large\n");
     assert!(requests.try_recv().is_err());
 }
 
