@@ -27,31 +27,31 @@ pub async fn undo(
 ) -> Result<Vec<UndoneEntry>, Error> {
     resolve_unanswered(context, state).await?;
     let restorer = context.reader.restorer();
-    let mut work = Work { context, state, clock, restorer, back: BTreeSet::new() };
+    let mut undo = Undo { context, state, clock, restorer, restored: BTreeSet::new() };
     let mut open = selected(state, run, only)?;
     let mut undone = Vec::new();
     // Children before indexes, subjects before referrers; a circle in any order.
     while !open.is_empty() {
-        let waiting: BTreeSet<(RepositoryName, Digest)> = open.iter().map(Part::key).collect();
+        let waiting: BTreeSet<(RepositoryName, Digest)> = open.iter().map(Restorable::key).collect();
         let ready = open.iter().position(|part| {
             let repository = &part.entry.repository;
             !part.needs().any(|digest| waiting.contains(&(repository.clone(), digest.clone())))
         });
         let part = open.remove(ready.unwrap_or(0));
-        undone.push(work.restore(part).await?);
+        undone.push(undo.restore(part).await?);
     }
     Ok(undone)
 }
 
 /// One deletion with the manifest that it deleted.
-struct Part {
+struct Restorable {
     entry: JournalEntry,
     raw: RawManifest,
     /// `None` if the manifest cannot be parsed.
     manifest: Option<Manifest>,
 }
 
-impl Part {
+impl Restorable {
     fn read(state: &State, entry: JournalEntry) -> Result<Self, Error> {
         let (media_type, body) = state.entry_body(entry.id)?.unwrap_or_default();
         let manifest = read_manifest(&entry.digest, &media_type, &body).ok();
@@ -88,20 +88,21 @@ impl Part {
 
 /// What is to be restored: what was asked for, its signatures that were deleted with it, and everything below it,
 /// whichever run deleted that.
-fn selected(state: &State, run: i64, only: Option<&ImageTarget>) -> Result<Vec<Part>, Error> {
+fn selected(state: &State, run: i64, only: Option<&ImageTarget>) -> Result<Vec<Restorable>, Error> {
     let filter = Filter { run: Some(run), at_most: 1, ..Filter::default() };
     let mut others = Vec::new();
     let mut parts = Vec::new();
     for entry in state.history(&filter)?.into_iter().flat_map(|(_, entries)| entries) {
         if entry.answer == Answer::Deleted && entry.restored.is_none() {
-            let part = Part::read(state, entry)?;
+            let part = Restorable::read(state, entry)?;
             let wanted = only.is_none_or(|target| part.is(target));
             if wanted { parts.push(part) } else { others.push(part) }
         }
     }
     loop {
-        let keys: BTreeSet<_> = parts.iter().map(Part::key).collect();
-        let (more, rest): (Vec<Part>, Vec<Part>) = others.into_iter().partition(|part| part.is_about(&keys));
+        let keys: BTreeSet<_> = parts.iter().map(Restorable::key).collect();
+        let (more, rest): (Vec<Restorable>, Vec<Restorable>) =
+            others.into_iter().partition(|part| part.is_about(&keys));
         others = rest;
         let mut missing: BTreeMap<(RepositoryName, Digest), JournalEntry> = BTreeMap::new();
         for part in parts.iter().chain(&more) {
@@ -115,11 +116,11 @@ fn selected(state: &State, run: i64, only: Option<&ImageTarget>) -> Result<Vec<P
             }
         }
         others.retain(|part| !missing.contains_key(&part.key()));
-        let known: BTreeSet<_> = more.iter().map(Part::key).collect();
+        let known: BTreeSet<_> = more.iter().map(Restorable::key).collect();
         let mut grown = !more.is_empty();
         parts.extend(more);
         for (_, entry) in missing.into_iter().filter(|(key, _)| !known.contains(key)) {
-            parts.push(Part::read(state, entry)?);
+            parts.push(Restorable::read(state, entry)?);
             grown = true;
         }
         if !grown {
@@ -128,25 +129,26 @@ fn selected(state: &State, run: i64, only: Option<&ImageTarget>) -> Result<Vec<P
     }
 }
 
-struct Work<'a> {
+/// An undo, while it goes on.
+struct Undo<'a> {
     context: RegistryContext<'a>,
     state: &'a State,
     clock: &'a Clock,
     restorer: Restorer,
     /// What this undo has restored.
-    back: BTreeSet<(RepositoryName, Digest)>,
+    restored: BTreeSet<(RepositoryName, Digest)>,
 }
 
-impl Work<'_> {
-    async fn restore(&mut self, part: Part) -> Result<UndoneEntry, Error> {
+impl Undo<'_> {
+    async fn restore(&mut self, part: Restorable) -> Result<UndoneEntry, Error> {
         let (mut tags, mut moved) = (Vec::new(), Vec::new());
-        let outcome = match self.put_back(&part, &mut tags, &mut moved).await {
+        let outcome = match self.restore_in_registry(&part, &mut tags, &mut moved).await {
             Ok(outcome) => outcome,
             Err(error) => UndoOutcome::Failed { why: error.to_string() },
         };
         if matches!(outcome, UndoOutcome::Restored | UndoOutcome::AlreadyPresent) {
             self.state.record_restored(part.entry.id, &tags, (self.clock)())?;
-            self.back.insert(part.key());
+            self.restored.insert(part.key());
             tracing::info!(
                 registry = %part.entry.registry, repository = %part.entry.repository,
                 digest = %part.entry.digest, tags = %listed(&tags), moved = %listed(&moved), run = part.entry.run, "restored a manifest"
@@ -155,15 +157,15 @@ impl Work<'_> {
         Ok(UndoneEntry { entry: part.entry, outcome, tags_restored: tags, tags_moved: moved })
     }
 
-    async fn put_back(
+    async fn restore_in_registry(
         &self,
-        part: &Part,
+        part: &Restorable,
         tags: &mut Vec<Tag>,
         moved: &mut Vec<Tag>,
     ) -> Result<UndoOutcome, registry::Error> {
         let JournalEntry { repository, digest, .. } = &part.entry;
-        let there = self.context.reader.has_manifest(repository, digest).await?;
-        if !there {
+        let exists = self.context.reader.has_manifest(repository, digest).await?;
+        if !exists {
             if let Some(why) = self.missing(part).await? {
                 return Ok(UndoOutcome::Lost { why });
             }
@@ -180,7 +182,7 @@ impl Work<'_> {
                 return Ok(UndoOutcome::Failed { why: why.to_owned() });
             }
         }
-        let mut placed = false;
+        let mut tag_restored = false;
         for tag in &part.entry.tags {
             match self.context.reader.tag_target(repository, tag, digest).await? {
                 TagTarget::Expected => tags.push(tag.clone()),
@@ -188,31 +190,31 @@ impl Work<'_> {
                 TagTarget::Missing => {
                     self.restorer.put(repository, Restore::Tag(tag), &part.raw, digest).await?;
                     tags.push(tag.clone());
-                    placed = true;
+                    tag_restored = true;
                 }
             }
         }
         // Where only tags were removed, the manifest was never deleted.
-        let back = if part.entry.tag_only { placed } else { !there };
-        Ok(if back { UndoOutcome::Restored } else { UndoOutcome::AlreadyPresent })
+        let restored = if part.entry.tag_only { tag_restored } else { !exists };
+        Ok(if restored { UndoOutcome::Restored } else { UndoOutcome::AlreadyPresent })
     }
 
     /// What the manifest needs and the registry does not have; `None` if nothing is missing.
-    async fn missing(&self, part: &Part) -> Result<Option<String>, registry::Error> {
+    async fn missing(&self, part: &Restorable) -> Result<Option<String>, registry::Error> {
         let repository = &part.entry.repository;
         let Some(manifest) = &part.manifest else {
             return Ok(Some("the journal does not have its bytes".to_owned()));
         };
-        let elsewhere = elsewhere(&part.raw.body);
+        let external_layers = external_layers(&part.raw.body);
         let mut lost = Vec::new();
-        for blob in manifest.blobs.iter().filter(|blob| !elsewhere.contains(blob.digest.as_str())) {
+        for blob in manifest.blobs.iter().filter(|blob| !external_layers.contains(blob.digest.as_str())) {
             if !self.context.reader.has_blob(repository, &blob.digest).await? {
                 lost.push(format!("blob {} ({} bytes)", blob.digest, blob.size));
             }
         }
         for child in &manifest.children {
-            let is_back = self.back.contains(&(repository.clone(), child.clone()));
-            if !is_back && !self.context.reader.has_manifest(repository, child).await? {
+            let is_restored = self.restored.contains(&(repository.clone(), child.clone()));
+            if !is_restored && !self.context.reader.has_manifest(repository, child).await? {
                 lost.push(format!("child {child}"));
             }
         }
@@ -222,7 +224,7 @@ impl Work<'_> {
 }
 
 /// Layers that are stored outside of registries, as those of Windows are: no registry requires them.
-fn elsewhere(body: &[u8]) -> BTreeSet<String> {
+fn external_layers(body: &[u8]) -> BTreeSet<String> {
     #[derive(Deserialize)]
     struct Layers {
         #[serde(default)]
