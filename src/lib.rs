@@ -6,7 +6,7 @@
 //!
 //! [`cli`] takes the arguments and has [`config`] read the file; by the schedule, [`daemon`] begins the
 //! run. [`run::scan_and_plan`] asks [`registry::Reader`] for every repository that a policy claims, reads
-//! each into a [`model::Snapshot`], and has [`plan::plan`] judge it. The [`plan::Plan`] is what people
+//! each into a [`model::Snapshot`], and has [`plan::plan`] evaluate it. The [`plan::Plan`] is what people
 //! see. If it is to be carried out, [`run::apply`] reads each repository once more, judges it again,
 //! and has [`registry::Deleter`] delete what both plans agree on. [`run::collect`] has [`gc`] free the
 //! bytes. [`state`] notes each step as it is made, [`report`] says what was done, and [`metrics`] and
@@ -40,7 +40,7 @@
 //! - A manifest goes only if every tag on it is expired, and only by its digest.
 //! - What a kept manifest needs is kept; what only expired ones need goes with them.
 //! - A snapshot that is not whole decides nothing.
-//! - Whoever holds no [`registry::Deleter`] can delete nothing.
+//! - Code without a [`registry::Deleter`] can delete nothing.
 //! - A registry that was stopped for a collection is started again, by this process or the next.
 
 pub mod cli;

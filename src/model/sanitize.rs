@@ -2,7 +2,7 @@
 //!
 //! Registries, images and files can say anything, at any length.
 
-/// The text in one line, cut if it is longer than anybody would read, with what cannot be seen made
+/// The text in one line, cut if it is too long to read, with what cannot be seen made
 /// visible: control characters, among them a terminal's escapes, and those that hide text or turn its
 /// direction.
 pub fn sanitize(text: &str, longest: usize) -> String {

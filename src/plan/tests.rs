@@ -852,7 +852,7 @@ fn a_placeholder_goes_whatever_its_rule_says_and_takes_no_place() {
     world().check(&always(), &["a keep: newest", "left delete: placeholder"]);
     let young = always().protect(|protect| protect.newer_than = TimeDelta::hours(3));
     world().check(&young, &["a keep: newest", "left keep: placeholder protected-newer-than"]);
-    // Made for another tag, or with more than one, it is somebody's.
+    // With the label of another tag, or with a second tag, it is an ordinary image.
     let other = world().label("left", PLACEHOLDER, "v2");
     other.check(&always(), &["a delete: expired", "left keep: newest"]);
     let two = World::new().image("left", 2, &["v1", "v2"]).label("left", PLACEHOLDER, "v1");

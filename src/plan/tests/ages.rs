@@ -20,7 +20,7 @@ impl Walk {
         Self { history: ScanHistory::default(), world: World::new(), setting }
     }
 
-    /// Somebody pushes an image that says it was made on a day, or says nothing.
+    /// A client pushes an image with a creation date, or without one.
     pub(super) fn push(&mut self, name: &str, made: Option<DateTime<Utc>>, tags: &[&str]) {
         let world = std::mem::replace(&mut self.world, World::new());
         self.world = world.add(name, Kind::Image, made, tags);
@@ -243,7 +243,7 @@ fn a_clock_that_was_ahead_at_the_first_look_takes_no_youth_from_what_comes_later
     );
     assert_eq!(walk.scan(9), ["young"]);
     assert_eq!(walk.scan(11), ["old", "promoted", "young"]);
-    // Of what was there at that look and says nothing of itself, nobody knows the age until the clock is past it.
+    // The age of an undated image that existed at that scan is unknown until the clock has passed it.
     assert_eq!(walk.evidence(11, "silent"), [(Source::FIRST_SCAN, Weight::TooRecent)]);
     assert_eq!(walk.scan(394), ["old", "promoted", "young"]);
     assert_eq!(walk.scan(395), ["old", "promoted", "silent", "young"]);
@@ -268,7 +268,7 @@ fn what_a_moved_tag_left_goes_in_time_and_not_what_is_needed() {
 }
 
 #[test]
-fn what_somebody_else_deleted_is_forgotten() {
+fn what_another_client_deleted_is_forgotten() {
     let mut walk = ten_days();
     walk.push("a", Some(day(0)), &["a"]);
     walk.push("b", Some(day(0)), &["b"]);
@@ -276,7 +276,7 @@ fn what_somebody_else_deleted_is_forgotten() {
     walk.untag("a");
     walk.world.snapshot.manifests.remove(&digest("a"));
     walk.scan(1);
-    assert!(walk.history.observations.contains_key(&digest("a")), "nobody has asked for it");
+    assert!(walk.history.observations.contains_key(&digest("a")), "it was not asked for");
     walk.world.snapshot.absent.insert(digest("a"));
     walk.scan(2);
     assert!(!walk.history.observations.contains_key(&digest("a")));
@@ -323,7 +323,7 @@ fn a_leftover_goes_unless_something_needs_it() {
     let world = std::mem::replace(&mut walk.world, World::new());
     walk.world = world.index("index", &["child"], &["latest"]);
     assert_eq!(walk.scan(4), [""; 0]);
-    // Somebody wanted it since, so it is left alone as everything without a tag is.
+    // It was tagged again since, so it is kept like every untagged manifest.
     walk.untag("latest");
     walk.world.snapshot.manifests.remove(&digest("index"));
     assert_eq!(walk.scan(5), [""; 0]);
@@ -332,9 +332,8 @@ fn a_leftover_goes_unless_something_needs_it() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// Whatever is pushed when, whatever it says of itself, and whenever anybody looks: if the history is
-    /// lost on some day, and it is known that it was, nothing goes on any later day that would have stayed
-    /// with it.
+    /// For all pushes, dates and scans: if the history is lost on some day, and the loss is known, nothing is
+    /// deleted on a later day that would have been kept with it.
     #[test]
     fn losing_the_memory_makes_nothing_go_sooner(
         pushes in prop::collection::vec((0..60i64, prop::option::of(-400..60i64)), 1..12),
@@ -364,8 +363,8 @@ proptest! {
         }
     }
 
-    /// Whenever it was by the clock at the first look: if that was ahead, nothing goes on any later day that
-    /// would have stayed had it been right.
+    /// For every clock at the first scan: if it was ahead, nothing is deleted on a later day that would have been
+    /// kept with a right clock.
     #[test]
     fn a_first_look_with_a_clock_that_was_ahead_makes_nothing_go_sooner(
         pushes in prop::collection::vec((0..60i64, prop::option::of(-400..60i64)), 1..12),

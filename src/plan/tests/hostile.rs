@@ -1,4 +1,4 @@
-//! Snapshots that no honest registry could have: circles, manifests that nobody read, dates from the year 0
+//! Snapshots that no honest registry could have: circles, manifests that were not read, dates from the year 0
 //! to 10000, sizes that no number holds. A plan is made of them all the same, and keeps what it must.
 
 use super::*;
@@ -54,7 +54,7 @@ fn name(number: usize) -> Digest {
     digest(&format!("m{number}"))
 }
 
-/// Manifests 8 and 9 are never there; `unread` says whether anybody asked for them.
+/// Manifests 8 and 9 are never there; `unread` says that they were not asked for.
 fn snapshot(nodes: &[Node], unread: bool, first_scan: FirstScan) -> Snapshot {
     let mut snapshot = World::new().snapshot;
     snapshot.first_scan = first_scan;
@@ -120,7 +120,7 @@ proptest! {
         let gone: BTreeSet<&Digest> = plan.deletions().map(|planned| &planned.digest).collect();
         prop_assert_eq!(plan.manifests.len(), snapshot.manifests.len());
         if snapshot.gap().is_some() {
-            prop_assert!(gone.is_empty(), "nobody knows what the unread ones need");
+            prop_assert!(gone.is_empty(), "it is unknown what the unread ones need");
         }
         let stays = Tag::parse("stays").unwrap();
         prop_assert!(snapshot.tags.get(&stays).is_none_or(|digest| !gone.contains(digest)));

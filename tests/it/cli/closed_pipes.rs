@@ -1,4 +1,4 @@
-//! What becomes of a command whose output nobody reads any more, as behind `head`.
+//! Commands whose output is no longer read, as before `head`.
 
 use std::fs::File;
 use std::process::Stdio;
@@ -25,7 +25,7 @@ fn world() -> ([FakeRegistry; 2], Cli) {
     (registries, cli)
 }
 
-/// The end of a pipe that nobody reads from.
+/// The writing end of a pipe without a reader.
 fn closed() -> Stdio {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
