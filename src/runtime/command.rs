@@ -39,7 +39,7 @@ impl Commands {
             if let Some(program) = command_line.first()
                 && !process::is_executable(program)
             {
-                let why = format!("cannot be run: `{program}` is no program, here or on the PATH");
+                let why = format!("cannot be run: there is no program `{program}`, here or on the PATH");
                 return Err(Error::Command { command: command_line.join(" "), why });
             }
         }
