@@ -37,11 +37,11 @@ fn lose(state: &Path, how: Loss) {
     how(&state.join("state.sqlite"));
 }
 
-/// The contents of the files that were set hidden, without the files that SQLite creates beside them.
+/// The contents of the files that were set aside, without the files that SQLite creates beside them.
 fn set_aside(state: &Path) -> Vec<Vec<u8>> {
     let mut found: Vec<PathBuf> = fs::read_dir(state).unwrap().map(|one| one.unwrap().path()).collect();
     let is_whole =
-        |path: &str| path.contains(".set-hidden-") && !path.ends_with("-wal") && !path.ends_with("-shm");
+        |path: &str| path.contains(".set-aside-") && !path.ends_with("-wal") && !path.ends_with("-shm");
     found.retain(|path| is_whole(path.to_str().unwrap()));
     found.sort();
     found.into_iter().map(|path| fs::read(path).unwrap()).collect()
