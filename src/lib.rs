@@ -1,46 +1,45 @@
-//! regsweep keeps container registries from filling up: it reads YAML rules of retention, judges what a
-//! registry holds, and deletes the manifests that no rule keeps, by hand or as a service. What it may delete is always in a plan
-//! that could have been printed first, with a reason for each image. What it does not know, it keeps.
+//! regsweep applies retention rules to container registries: it reads the rules from YAML, plans which manifests no rule
+//! keeps, and deletes them, by hand or as a service. Whatever it deletes is in a plan that could have been printed
+//! first, with a reason for each image. What is unknown is kept.
 //!
 //! # The life of one run
 //!
-//! [`cli`] takes the arguments and has [`config`] read the file; by the schedule, [`daemon`] begins the
-//! run. [`run::scan_and_plan`] asks [`registry::Reader`] for every repository that a policy claims, reads
-//! each into a [`model::Snapshot`], and has [`plan::plan`] evaluate it. The [`plan::Plan`] is what people
-//! see. If it is to be carried out, [`run::apply`] reads each repository once more, judges it again,
-//! and has [`registry::Deleter`] delete what both plans agree on. [`run::collect`] has [`gc`] free the
-//! bytes. [`state`] notes each step as it is made, [`report`] says what was done, and [`metrics`] and
-//! [`http`] show it.
+//! [`cli`] parses the arguments and has [`config`] read the file, or [`daemon`] begins a run by the schedule.
+//! [`run::scan_and_plan`] has [`registry::Reader`] read each repository that a policy claims into a
+//! [`model::Snapshot`], and [`plan::plan`] gives each manifest a verdict with reasons. The [`plan::Plan`] is what is
+//! printed. [`run::apply`] scans and plans each repository once more, and has [`registry::Deleter`] delete what
+//! both plans delete. [`run::collect`] has [`gc`] free the bytes. [`state`] records each step before it is made,
+//! [`report`] contains what was done, and [`metrics`] and [`http`] publish it.
 //!
 //! docs/terminology.md defines the terms.
 //!
 //! # The modules, lowest first
 //!
-//! A module uses only what stands above it in this list; a test keeps it so.
+//! A module uses only modules above it in this list; a test checks it.
 //!
 //! 1. [`model`]: what a registry holds.
 //! 2. [`policy`]: what the operator wants.
-//! 3. [`plan`]: the one and the other and the present moment become verdicts. Up to here nothing does
-//!    IO, reads a clock, logs or fails.
-//! 4. [`report`]: what one run did. [`config`]: the YAML file, as written and as meant.
+//! 3. [`plan`]: snapshot, intent and the present moment become verdicts. Up to here, nothing does IO, reads a clock,
+//!    logs or fails.
+//! 4. [`report`]: what runs did, and the JSON documents. [`config`]: YAML becomes a validated configuration.
 //! 5. [`registry`]: the HTTP API, in a reading, a deleting and a restoring half. [`runtime`]: the Docker Engine or
-//!    the commands that stop and start a registry. [`state`]: what outlives the process. Below them [`process`](#the-modules-lowest-first)
+//!    the commands that stop and start a registry. [`state`]: what is stored on disk. Below them [`process`](#the-modules-lowest-first)
 //!    runs child processes and kills what they started.
 //! 6. [`gc`]: garbage collection, which frees the bytes of deleted images.
 //! 7. [`run`]: one run, start to end.
-//! 8. [`metrics`]: what Prometheus sees. [`http`]: what is seen with a browser, a probe or a scraper.
-//! 9. [`daemon`]: the service: when something begins, reloads, signals.
-//! 10. [`telemetry`], [`cli`]: the face. Only here are the clock and the environment read.
+//! 8. [`metrics`]: for Prometheus. [`http`]: the web page, the API, the probes.
+//! 9. [`daemon`]: the service: schedule, reload, signals.
+//! 10. [`telemetry`], [`cli`]: logs and the command line. Only here are the clock and the environment read.
 //!
-//! [`fuzzing`](#the-modules-lowest-first) stands aside: it gives the fuzz targets every reader of foreign
-//! bytes, and exists only for them and for tests.
+//! [`fuzzing`](#the-modules-lowest-first) gives the fuzz targets every parser of foreign bytes; it exists only for them
+//! and for tests.
 //!
-//! # What always holds
+//! # Invariants
 //!
-//! - A manifest goes only if every tag on it is expired, and only by its digest.
-//! - What a kept manifest needs is kept; what only expired ones need goes with them.
-//! - A snapshot that is not whole decides nothing.
-//! - Code without a [`registry::Deleter`] can delete nothing.
+//! - A manifest is deleted only if every tag on it is expired, and only by its digest.
+//! - What a kept manifest needs is kept; what only expired manifests need is deleted with them.
+//! - A plan of an incomplete snapshot deletes nothing.
+//! - Code without a [`registry::Deleter`] cannot delete anything.
 //! - A registry that was stopped for a collection is started again, by this process or the next.
 
 pub mod cli;

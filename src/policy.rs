@@ -1,6 +1,6 @@
 //! What the operator wants: which policy claims a repository, which rule claims a tag, and what keeps it.
 //!
-//! It holds no configuration text and knows no manifest; it answers only "does this name match".
+//! It must not know the text of a configuration, or manifests: it only matches names.
 
 mod coverage;
 mod pattern;

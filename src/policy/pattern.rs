@@ -1,6 +1,6 @@
 //! Regular expressions that match a whole name.
 //!
-//! They know nothing of what the name stands for.
+//! They must not know what the name stands for.
 
 use std::fmt;
 

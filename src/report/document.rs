@@ -53,7 +53,6 @@ pub struct RepositoryDocument {
     /// Tags that are removed without their manifests.
     pub untag: Vec<UntagDocument>,
     /// Names that the registry lists as tags although they have no manifest.
-    #[serde(alias = "ghosts")]
     pub dangling_tags: Vec<String>,
 }
 

@@ -51,7 +51,6 @@ pub struct RunSummary {
     /// Whether the plan was applied, or only made.
     pub applied: bool,
     /// How much the plan deletes and the run skipped.
-    #[serde(alias = "spared")]
     pub skipped: usize,
     /// How many repositories could not be read or had a deletion that failed.
     pub failures: usize,

@@ -160,7 +160,7 @@ fn a_subject_is_remembered_as_long_as_something_is_about_it() {
     assert_eq!(seen(&walk), [digest("a")].into());
     lose(&mut walk, "a");
     lose(&mut walk, "b");
-    // Even what is signed only after it is gone, if a look has seen it before.
+    // Even what is signed only after it is gone, if a scan has seen it before.
     signature(&mut walk, "sig-b", "b");
     for on in 1..400 {
         assert!(walk.scan(on).contains(&"sig-a".to_owned()), "day {on}");
