@@ -1,4 +1,7 @@
 //! The integration tests, in one binary, by subject.
+//!
+//! Most of them wait for programs, so `make check` runs twice as many at the same time as there are cores. Tests that need
+//! a whole core are `#[serial(cpu)]`: one of them runs at a time.
 
 #![allow(
     clippy::unwrap_used,

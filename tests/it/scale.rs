@@ -1,5 +1,7 @@
 //! Ten thousand tags over HTTP are planned without an error and counted correctly.
 
+use serial_test::serial;
+
 use crate::support::image::{Content, Image};
 use crate::support::real_registry::RealRegistry;
 use crate::support::regsweep::Regsweep;
@@ -8,6 +10,7 @@ const REPOSITORIES: usize = 200;
 const TAGS: usize = 50;
 
 #[test]
+#[serial(cpu)]
 fn ten_thousand_tags_are_planned_without_an_error() {
     let registry = RealRegistry::options().in_memory().start();
     // One in ten expires. All repositories hold the same images, which share a base layer.

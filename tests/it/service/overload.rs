@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use serial_test::serial;
+
 use super::harness::{EACH_SECOND, NEVER, Place, Serving, until};
 use crate::support::fake_registry::{FakeRegistry, Personality};
 use crate::support::image::Image;
@@ -71,6 +73,7 @@ async fn file_descriptors_can_run_out_for_a_while() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[serial(cpu)]
 async fn web_server_answers_during_a_large_run() {
     let registry = RealRegistry::options().in_memory().start();
     let mut store = registry.store();

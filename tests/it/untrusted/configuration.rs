@@ -1,5 +1,7 @@
 //! Configurations that would take too much time or memory: they are refused like any invalid configuration.
 
+use serial_test::serial;
+
 use super::harness::assert_safe_to_show;
 use crate::support::cli::Cli;
 
@@ -71,6 +73,7 @@ fn rules(patterns: impl Iterator<Item = String>) -> String {
 }
 
 #[test]
+#[serial(cpu)]
 fn configuration_with_huge_regexes_is_refused() {
     for pattern in ["(((a{100}){100}){100})", r"\w{1000}", "((((a{9}){9}){9}){9}){9}{9}"] {
         let said = refused(rules(std::iter::once(pattern.to_owned())).as_bytes());
@@ -82,6 +85,7 @@ fn configuration_with_huge_regexes_is_refused() {
 }
 
 #[test]
+#[serial(cpu)]
 fn configuration_with_many_rules_is_accepted() {
     let text = rules((0..400).map(|number| format!("(a|b)*{number}(a|b){{14}}")));
     let said = Cli::new(&text).run(&["check"]);
