@@ -194,6 +194,12 @@ const STEPS: &[&str] = &[
     ALTER TABLE entry RENAME COLUMN fate TO answer;
     UPDATE mark SET name = 'history lost' WHERE name = 'forgotten';
 ",
+    r#"
+    -- The same terms in stored JSON. Quotes within its strings are escaped, so these match names of fields only.
+    UPDATE plan SET document = replace(document, '"ghosts":', '"dangling_tags":'); -- old name
+    UPDATE plan SET document = replace(document, '"source":"first-look"', '"source":"first-scan"');
+    UPDATE run SET summary = replace(summary, '"spared":', '"skipped":') WHERE summary IS NOT NULL; -- old name
+"#,
 ];
 
 /// Migrates a file to the present version. `lost` says that a new file takes the place of a lost one.
@@ -268,20 +274,28 @@ mod tests {
     use crate::model::{Digest, Kind};
     use crate::state::test_support::{digest, name, open};
 
-    /// A file of that version in which a repository has these indexes, each with its children as text.
-    fn remembering(version: usize, indexes: &[(&str, &str)]) -> (tempfile::TempDir, crate::state::State) {
+    /// An empty file of that version.
+    fn file_of(version: usize) -> (tempfile::TempDir, Connection) {
         let (directory, state) = open();
         drop(state);
         let path = directory.path().join(crate::state::file::FILE);
         std::fs::remove_file(&path).unwrap();
         let file = Connection::open(&path).unwrap();
         file.execute_batch(&format!(
-            "BEGIN; {} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {version};
-             INSERT INTO repository VALUES (1, 'main', '{}', '2027-01-15 08:00:00+00:00', '2027-01-15 08:00:00+00:00');
-             COMMIT;",
+            "BEGIN; {} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {version}; COMMIT;",
             STEPS[..version].concat(),
-            name()
         ))
+        .unwrap();
+        (directory, file)
+    }
+
+    /// A file of that version in which a repository has these indexes, each with its children as text.
+    fn remembering(version: usize, indexes: &[(&str, &str)]) -> (tempfile::TempDir, crate::state::State) {
+        let (directory, file) = file_of(version);
+        file.execute(
+            "INSERT INTO repository VALUES (1, 'main', ?1, '2027-01-15 08:00:00+00:00', '2027-01-15 08:00:00+00:00')",
+            [name().as_str()],
+        )
         .unwrap();
         let all = indexes.iter().map(|(word, children)| (*word, Kind::Index, *children));
         for (word, kind, children) in all.chain([("child", Kind::Image, "[]")]) {
@@ -323,5 +337,41 @@ mod tests {
         expected.sort();
         assert_eq!(read, expected.each_ref());
         assert_eq!(history.observations.len(), 6, "when they were noticed is known all the same");
+    }
+
+    #[test]
+    fn last_plan_and_summary_of_an_earlier_version_are_read() {
+        let plan_field = "ghosts"; // old name
+        let summary_field = "spared"; // old name
+        let (directory, file) = file_of(8);
+        let plan = format!(
+            r#"{{"version":1,"registry":"main","now":"2026-01-01T00:00:00Z","applied":false,"repositories":[
+                {{"repository":"team/app","policy":"apps","held_back":false,"tags":1,"kept":0,"expired_bytes":5,
+                "referenced_bytes":0,"manifests":[{{"digest":"{}","tags":["a"],"kind":"image","created":null,
+                "age_seconds":9,"evidence":[{{"source":"first-look","at":"2025-12-01T00:00:00Z","weight":"counts"}}],
+                "bytes":5,"frees":5,"verdict":"delete","policy":"apps","rules":[],
+                "reasons":[{{"code":"expired","verdict":"delete","text":"\"{plan_field}\":"}}],"gone":false}}],
+                "untag":[],"{plan_field}":["<b>"]}}],"refusals":[],"failures":[],"totals":{{"repositories":1,
+                "tags":1,"manifests":1,"delete":1,"untag":0,"expired_bytes":5,"referenced_bytes":0}}}}"#,
+            digest("a"),
+        );
+        let summary = format!(
+            r#"{{"applied":true,"{summary_field}":3,"failures":1,"refusals":["max_percent"],
+                "problems":["\"{summary_field}\":"]}}"#
+        );
+        let sql = "INSERT INTO run (id, registry, started, summary) VALUES (1, 'main', '2026-01-01 00:00:00+00:00', ?1)";
+        file.execute(sql, [&summary]).unwrap();
+        let sql = "INSERT INTO plan VALUES ('main', '2026-01-01 00:00:00+00:00', 1, ?1)";
+        file.execute(sql, [&plan]).unwrap();
+        drop(file);
+        let state = crate::state::State::open(directory.path()).unwrap();
+        let summary = state.last_summary("main").unwrap().unwrap();
+        assert_eq!((summary.skipped, summary.problems), (3, vec![format!("\"{summary_field}\":")]));
+        let plan = state.last_plan("main").unwrap().unwrap();
+        assert!(plan.applied, "{plan:?}");
+        assert_eq!(plan.repositories[0].dangling_tags, ["<b>"]);
+        let manifest = &plan.repositories[0].manifests[0];
+        assert_eq!(manifest.reasons[0].text, format!("\"{plan_field}\":"));
+        assert_eq!(serde_json::to_value(manifest).unwrap()["evidence"][0]["source"], "first-scan");
     }
 }

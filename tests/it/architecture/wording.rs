@@ -55,8 +55,8 @@ impl Banned {
     /// Each banned word in a text, with the number of its line and what to write instead.
     fn find<'a>(&'a self, text: &'a str) -> Vec<(usize, &'a str, &'a str)> {
         let mut found = Vec::new();
-        // States of earlier versions have old names.
-        let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.contains("#[serde(alias"));
+        // States of earlier versions have old names. The lines that read them say so.
+        let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.ends_with(" old name"));
         for (number, line) in lines {
             for name in line.split(|c: char| !c.is_alphanumeric() && c != '_') {
                 if let Some(instead) = self.names.get(name) {
