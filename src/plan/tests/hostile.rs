@@ -1,5 +1,5 @@
-//! Snapshots that no honest registry could have: circles, manifests that were not read, dates from the year 0
-//! to 10000, sizes that no number holds. A plan is made of them all the same, and keeps what it must.
+//! Snapshots that only a hostile registry can have: cycles, manifests that were not read, dates from the year 0
+//! to 10000, sizes that no number holds. Their plans keep what is needed.
 
 use super::*;
 use crate::model::FirstScan;
@@ -16,7 +16,7 @@ struct Node {
     size: u64,
 }
 
-/// What RFC 3339 can write, in every time zone of the world.
+/// What RFC 3339 can write, in every time zone.
 fn moment() -> impl Strategy<Value = DateTime<Utc>> {
     let seconds = -62_167_305_600..253_402_387_200_i64;
     (seconds, 0..2_000_000_000_u32).prop_map(|(seconds, nanoseconds)| {
@@ -54,9 +54,9 @@ fn name(number: usize) -> Digest {
     digest(&format!("m{number}"))
 }
 
-/// Manifests 8 and 9 are never there; `unread` says that they were not asked for.
+/// Manifests 8 and 9 are never there; `unread` says that they were not fetched.
 fn snapshot(nodes: &[Node], unread: bool, first_scan: FirstScan) -> Snapshot {
-    let mut snapshot = World::new().snapshot;
+    let mut snapshot = TestRepository::new().snapshot;
     snapshot.first_scan = first_scan;
     for (number, node) in nodes.iter().enumerate() {
         let facts = match node.facts {
@@ -97,7 +97,7 @@ fn first_scan() -> impl Strategy<Value = FirstScan> {
     ]
 }
 
-fn setting() -> Setting {
+fn input() -> PlanInput {
     rules(vec![
         rule("old", "old.*", Keep::Nothing),
         rule("versions", "1.*", Keep::Any(vec![last(2, Period::Weekly), newest(1), newer_than(5)])),
@@ -109,24 +109,24 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn whatever_a_snapshot_says_what_must_stay_stays(
+    fn hostile_snapshots_keep_what_is_needed(
         nodes in prop::collection::vec(node(), 0..8),
         unread in any::<bool>(),
         first in first_scan(),
         now in moment(),
     ) {
         let snapshot = snapshot(&nodes, unread, first);
-        let plan = setting().plan_at(&snapshot, now);
-        let gone: BTreeSet<&Digest> = plan.deletions().map(|planned| &planned.digest).collect();
+        let plan = input().plan_at(&snapshot, now);
+        let deleted: BTreeSet<&Digest> = plan.deletions().map(|planned| &planned.digest).collect();
         prop_assert_eq!(plan.manifests.len(), snapshot.manifests.len());
         if snapshot.gap().is_some() {
-            prop_assert!(gone.is_empty(), "it is unknown what the unread ones need");
+            prop_assert!(deleted.is_empty(), "it is unknown what the unread ones need");
         }
         let stays = Tag::parse("stays").unwrap();
-        prop_assert!(snapshot.tags.get(&stays).is_none_or(|digest| !gone.contains(digest)));
-        for (digest, manifest) in snapshot.manifests.iter().filter(|(digest, _)| !gone.contains(digest)) {
+        prop_assert!(snapshot.tags.get(&stays).is_none_or(|digest| !deleted.contains(digest)));
+        for (digest, manifest) in snapshot.manifests.iter().filter(|(digest, _)| !deleted.contains(digest)) {
             for child in &manifest.children {
-                prop_assert!(!gone.contains(child), "{:?} needs {:?}", digest, child);
+                prop_assert!(!deleted.contains(child), "{:?} needs {:?}", digest, child);
             }
         }
         for planned in &plan.manifests {
