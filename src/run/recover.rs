@@ -48,7 +48,7 @@ pub async fn recover_after(
     let is_running_again =
         stopped && collector.is_running_again(started.as_deref()).await.unwrap_or_default();
     if is_running_again && answers(context.reader).await {
-        tracing::info!(registry, "the registry that a collection had stopped is up again already");
+        tracing::info!(registry, "the registry that a collection had stopped is already running");
         recovery_log.record_restored()?;
     } else if stopped {
         tracing::warn!(registry, "a collection has left the registry down: starting it again");

@@ -68,7 +68,7 @@ async fn check_finds_commands_without_running_them() {
     assert_eq!(said[0][3].2, "every command is there, its store can be seen");
     place.configure(NEVER, &[host.lines().replace("before: [sh,", "before: [no-such-program,")], "");
     let said = checked(&place, 1).await;
-    assert!(!said[0][3].1 && said[0][3].2.contains("`no-such-program` is no program"), "{said:?}");
+    assert!(!said[0][3].1 && said[0][3].2.contains("there is no program `no-such-program`"), "{said:?}");
     assert_eq!((filled.old_images_left(), filled.freed()), (4, 0));
 }
 

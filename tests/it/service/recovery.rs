@@ -124,7 +124,7 @@ async fn registry_that_runs_again_is_not_restarted() {
     place.configure(NEVER, &[contained(&container.url(), &engine.host(), &container, "offline")], "");
     let serving = place.serve().await;
     until("nothing is open", async || place.unfinished_recoveries() == (0, 0)).await;
-    serving.until_logged("the registry that a collection had stopped is back already").await;
+    serving.until_logged("the registry that a collection had stopped is already running").await;
     assert_eq!(serving.metric("registry_stopped", &[]).await, 0.0);
     let log = serving.stop().await;
     assert_eq!(container.state().await, started, "{log}");

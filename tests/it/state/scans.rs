@@ -98,7 +98,7 @@ fn strip(json: &mut Value) {
                 fields.remove(name);
             }
             // What was pushed a moment ago is so many seconds old.
-            if fields.get("text").and_then(Value::as_str).is_some_and(|text| text.ends_with("s old")) {
+            if fields.get("text").and_then(Value::as_str).is_some_and(|text| text.contains("s old (")) {
                 fields.remove("text");
             }
             fields.values_mut().for_each(strip);
