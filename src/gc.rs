@@ -1,9 +1,9 @@
 //! Garbage collection: the removal of blobs that nothing refers to, so that nothing kept is lost, no registry is left
 //! stopped, and the freed bytes are known.
 //!
-//! A collection is put together from three answers. Who finds and removes the blobs: a `sweeper::Sweeper`.
-//! What happens to the registry meanwhile: an `interruption::Interruption`. Who stops and starts the
-//! registry: its [`runtime`](crate::runtime). `course` is the order of the steps, the same for all of them.
+//! A collection has three parts: a `sweeper::Sweeper`, which finds and removes the blobs; an
+//! `interruption::Interruption`, which says what happens to the registry meanwhile; and a [`runtime`](crate::runtime),
+//! which stops and starts the registry. `steps` has the order of the steps, the same for all of them.
 //!
 //! It knows no HTTP API of a registry, no plan and no database: the caller says which digests are kept, stores in a
 //! [`RecoveryLog`] what must survive a crash, and waits until the registry answers again.
@@ -15,7 +15,6 @@ mod blobs;
 mod cache;
 mod cache_cleaner;
 mod collector;
-mod course;
 mod error;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -27,6 +26,7 @@ mod redis;
 mod registry_config;
 mod request;
 mod result;
+mod steps;
 mod storage;
 mod sweeper;
 

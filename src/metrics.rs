@@ -207,7 +207,7 @@ impl Metrics {
     /// Sets the refusals of the last run that could read the registry, one limit for each.
     pub fn refused(&self, registry: &str, limits: &[Limit]) {
         for limit in Limit::ALL {
-            let refusals = limits.iter().filter(|one| **one == limit).count();
+            let refusals = limits.iter().filter(|other| **other == limit).count();
             let gauge = self.families.last_run_refusals.with_label_values(&[registry, limit.name()]);
             gauge.set(i64::try_from(refusals).unwrap_or(i64::MAX));
         }

@@ -39,7 +39,7 @@ impl Policy {
     /// Whether this policy claims the repository. The first policy that does decides it.
     pub fn claims(&self, registry: &str, repository: &RepositoryName) -> bool {
         let name = repository.as_str();
-        self.registries.as_ref().is_none_or(|names| names.iter().any(|one| one == registry))
+        self.registries.as_ref().is_none_or(|names| names.iter().any(|name| name == registry))
             && self.repositories.matches(name)
             && !self.exclude.matches(name)
     }
@@ -193,7 +193,7 @@ pub struct Protect {
     pub tags: Patterns,
     /// Labels of an image's configuration, or annotations of a manifest.
     pub labels: Vec<Label>,
-    /// Nothing younger than this goes.
+    /// Nothing younger than this is deleted.
     pub newer_than: TimeDelta,
     /// Tagged manifests that stay in every repository.
     pub at_least: usize,
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_claims_by_registry_repository_and_exclusion() {
+    fn policy_claims_by_registry_repository_and_exclusion() {
         let policy = policy(Some(&["main"]), &["team/.*"], &["team/archive/.*"]);
         let check = |registry: &str, repository: &str, claimed: bool| {
             let repository = RepositoryName::parse(repository).unwrap();
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_tells_the_group_of_a_tag() {
+    fn rule_returns_the_group_of_a_tag() {
         let mut nightly = rule(&[r"nightly-(?<branch>.+)-\d{8}", "n-(?<branch>x)?"]);
         nightly.group_by = vec!["branch".into()];
         let check = |tag: &str, group: Option<&str>| {
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_behind_one_that_takes_all_is_shadowed() {
+    fn rule_after_a_rule_for_all_tags_is_shadowed() {
         let check = |earlier: &[&str], later: &[&str], shadowed: bool| {
             assert_eq!(rule(later).is_shadowed_by(&[rule(earlier)]), shadowed, "{earlier:?} {later:?}");
         };
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_is_shadowed_only_where_nothing_is_left_over() {
+    fn policy_is_shadowed_only_if_no_repository_is_left_for_it() {
         let all = policy(None, &[".*"], &[]);
         let some = policy(None, &[".*"], &["x/.*"]);
         let main = policy(Some(&["main"]), &[".*"], &[]);

@@ -78,12 +78,12 @@ impl Load {
 
     /// From the first request to the last answer.
     pub(crate) fn run(&self, url: &str) -> Duration {
-        let said = self.wrk(url, &self.list, None);
-        let took = said.iter().find_map(|words| match words.as_slice() {
+        let output = self.wrk(url, &self.list, None);
+        let took = output.iter().find_map(|words| match words.as_slice() {
             [name, value] if name == "took" => value.parse().ok(),
             _ => None,
         });
-        Duration::from_micros(took.unwrap_or_else(|| panic!("wrk printed {said:?}")))
+        Duration::from_micros(took.unwrap_or_else(|| panic!("wrk printed {output:?}")))
     }
 
     /// Sends the first requests once and checks that the statuses are those that regsweep gets. This also warms up the
@@ -93,8 +93,8 @@ impl Load {
         let first: Vec<&str> = all.lines().take(CHECKED).collect();
         let list = self.list.with_extension("checked");
         fs::write(&list, first.join("\n")).unwrap();
-        let said = self.wrk(url, &list, Some("check"));
-        let mut statuses: Vec<(u16, usize)> = said
+        let output = self.wrk(url, &list, Some("check"));
+        let mut statuses: Vec<(u16, usize)> = output
             .iter()
             .filter_map(|words| match words.as_slice() {
                 [name, status, count] if name == "status" => {
@@ -122,8 +122,8 @@ impl Load {
             .args(check)
             .output()
             .expect("wrk; `make bench` installs it");
-        let said = String::from_utf8(output.stdout).unwrap();
-        assert!(output.status.success(), "wrk: {said}{}", String::from_utf8_lossy(&output.stderr));
-        said.lines().map(|line| line.split(' ').map(Into::into).collect()).collect()
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "wrk: {printed}{}", String::from_utf8_lossy(&output.stderr));
+        printed.lines().map(|line| line.split(' ').map(Into::into).collect()).collect()
     }
 }

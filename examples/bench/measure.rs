@@ -23,7 +23,7 @@ pub(crate) struct PlanCost {
 
 /// Runs `regsweep plan` with rules that need the age of every image.
 pub(crate) fn plan(program: &Path, url: &str, folder: &Path, state: &Path) -> PlanCost {
-    let (config, said, costs) = (folder.join("config.yaml"), folder.join("said"), folder.join("costs"));
+    let (config, text, costs) = (folder.join("config.yaml"), folder.join("text"), folder.join("costs"));
     let yaml = format!(
         "state_dir: {}\n\
          registries: [{{ name: main, url: '{url}', concurrency: {CONCURRENCY} }}]\n\
@@ -38,7 +38,7 @@ pub(crate) fn plan(program: &Path, url: &str, folder: &Path, state: &Path) -> Pl
     let mut command = Command::new("/usr/bin/time");
     command.args(["--format", "%U %S %M", "--output"]).arg(&costs).arg(program);
     command.args(["plan", "--config"]).arg(&config).env_remove("RUST_LOG").env_remove("STATE_DIRECTORY");
-    command.stdin(Stdio::null()).stdout(File::create(&said).unwrap());
+    command.stdin(Stdio::null()).stdout(File::create(&text).unwrap());
     let begin = Instant::now();
     let status = command.status().expect("/usr/bin/time; `make bench` installs it");
     let wall = begin.elapsed();
@@ -51,13 +51,13 @@ pub(crate) fn plan(program: &Path, url: &str, folder: &Path, state: &Path) -> Pl
         cpu: Duration::from_secs_f64(user + system),
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a size in KiB")]
         peak_kib: *peak as u64,
-        requests: requests(&fs::read_to_string(&said).unwrap()),
+        requests: requests(&fs::read_to_string(&text).unwrap()),
     }
 }
 
 /// Finds `read with N requests`.
-fn requests(said: &str) -> Option<u64> {
-    let (_, rest) = said.rsplit_once("read with ")?;
+fn requests(output: &str) -> Option<u64> {
+    let (_, rest) = output.rsplit_once("read with ")?;
     rest.split(' ').next()?.parse().ok()
 }
 

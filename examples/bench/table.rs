@@ -96,7 +96,8 @@ fn value<'a>(text: &'a str, name: &str, separator: char) -> &'a str {
 
 /// The word at this position in the first line of a program's version output.
 fn version(program: &str, argument: &str, place: usize) -> String {
-    let said = Command::new(program).arg(argument).output().map(|output| output.stdout).unwrap_or_default();
-    let said = String::from_utf8_lossy(&said).into_owned();
-    said.split_whitespace().nth(place).unwrap_or("?").to_owned()
+    let printed =
+        Command::new(program).arg(argument).output().map(|output| output.stdout).unwrap_or_default();
+    let printed = String::from_utf8_lossy(&printed).into_owned();
+    printed.split_whitespace().nth(place).unwrap_or("?").to_owned()
 }

@@ -179,18 +179,19 @@ async fn undo(soak: &Soak, random: &mut Rng) {
     let last =
         runs.filter(|run| run["deleted"].as_u64() > Some(0)).filter_map(|run| run["run"].as_u64()).max();
     let number = last.unwrap_or_default().to_string();
-    let (code, said, errors) = service.run(&["undo", &number, "--output", "json"]).await;
+    let (code, output, errors) = service.run(&["undo", &number, "--output", "json"]).await;
     drop(service);
     if code != Some(0) {
-        soak.report.violation(Guarantee::Undo, format!("undo {number} ended with {code:?}: {said}{errors}"));
+        soak.report
+            .violation(Guarantee::Undo, format!("undo {number} ended with {code:?}: {output}{errors}"));
     }
     let back = held(soak);
     if back != before {
         soak.report.violation(Guarantee::Undo, format!("undo {number} made {}", difference(&before, &back)));
     }
-    let (code, said, errors) = soak.service.lock().await.run(&["gc", "--output", "json"]).await;
+    let (code, output, errors) = soak.service.lock().await.run(&["gc", "--output", "json"]).await;
     if code != Some(0) {
-        soak.report.violation(Guarantee::Undo, format!("gc ended with {code:?}: {said}{errors}"));
+        soak.report.violation(Guarantee::Undo, format!("gc ended with {code:?}: {output}{errors}"));
     }
     for (repository, tag, content) in pushed {
         if let Err(Trouble::Broken(why)) = checker::pull(soak, repository, &tag, &content).await {
@@ -202,11 +203,11 @@ async fn undo(soak: &Soak, random: &mut Rng) {
 
 /// What `regsweep run` says.
 async fn kept_by_a_run(soak: &Soak) -> Value {
-    let (code, said, errors) = soak.service.lock().await.run(&["run", "--output", "json"]).await;
+    let (code, output, errors) = soak.service.lock().await.run(&["run", "--output", "json"]).await;
     if code != Some(0) {
-        soak.report.violation(Guarantee::Undo, format!("the last run ended with {code:?}: {said}{errors}"));
+        soak.report.violation(Guarantee::Undo, format!("the last run ended with {code:?}: {output}{errors}"));
     }
-    serde_json::from_str(&said).unwrap_or_default()
+    serde_json::from_str(&output).unwrap_or_default()
 }
 
 type Held = BTreeMap<String, (BTreeMap<String, String>, BTreeSet<String>)>;

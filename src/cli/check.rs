@@ -33,16 +33,16 @@ pub(super) async fn check(
     for (registry, checks) in config.registries.iter().zip(&checks) {
         match arguments.format {
             OutputFormat::Json => print_line!("{}", document(&registry.name, checks)),
-            OutputFormat::Table | OutputFormat::Wide => checks.iter().for_each(|one| {
-                let result = if one.ok { good("ok") } else { bad("failed") };
-                rows.add(&registry.name, vec![Cell::new(one.subject.name()), result], &one.text);
+            OutputFormat::Table | OutputFormat::Wide => checks.iter().for_each(|check| {
+                let result = if check.ok { good("ok") } else { bad("failed") };
+                rows.add(&registry.name, vec![Cell::new(check.subject.name()), result], &check.text);
             }),
         }
     }
     if let Some(text) = rows.text() {
         print_line!("{text}");
     }
-    let all_ok = checks.iter().flatten().all(|one| one.ok);
+    let all_ok = checks.iter().flatten().all(|check| check.ok);
     Ok(if all_ok { Exit::Success } else { Exit::Failed })
 }
 
@@ -98,12 +98,13 @@ async fn connect(config: &Config, registry: &Registry, env: Env<'_>) -> Vec<Chec
 }
 
 fn document(registry: &str, checks: &[Check]) -> serde_json::Value {
-    let shown =
-        checks.iter().map(|one| json!({ "check": one.subject.name(), "ok": one.ok, "text": one.text }));
+    let shown = checks
+        .iter()
+        .map(|check| json!({ "check": check.subject.name(), "ok": check.ok, "text": check.text }));
     json!({
         "version": 1,
         "registry": registry,
-        "ok": checks.iter().all(|one| one.ok),
+        "ok": checks.iter().all(|check| check.ok),
         "checks": shown.collect::<Vec<_>>(),
     })
 }

@@ -178,7 +178,7 @@ fn print_reasons(planned: &Planned) {
             (Verdict::Keep, Verdict::Delete) => "reasons to keep it, outweighed",
             (Verdict::Delete, Verdict::Keep) => "reasons to delete it, outweighed",
         };
-        let reasons: Vec<_> = planned.reasons.iter().filter(|one| one.verdict() == wanted).collect();
+        let reasons: Vec<_> = planned.reasons.iter().filter(|reason| reason.verdict() == wanted).collect();
         if !reasons.is_empty() {
             print_line!("\n{heading}:");
         }

@@ -1,6 +1,6 @@
 //! The repositories that `--repository` selects, and whether each of its patterns matched one.
 //!
-//! It reads no registry: it is told which repositories exist.
+//! It reads no registry: the caller records which repositories exist.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

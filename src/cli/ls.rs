@@ -120,7 +120,7 @@ fn document(
     json!({
         "version": 1, "registry": registry, "scan_history": state_use, "repositories": repositories,
         "failures": failures.iter().map(FailureDocument::of).collect::<Vec<_>>(),
-        "error": trouble.map(|one| one.text), "error_kind": trouble.and_then(|one| one.kind),
+        "error": trouble.map(|trouble| trouble.text), "error_kind": trouble.and_then(|trouble| trouble.kind),
     })
 }
 

@@ -183,7 +183,7 @@ fn undo_hint(run_result: &RunResult, path: &Path) -> String {
 /// A path, quoted for a shell where needed.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
-    let plain = |one: char| one.is_ascii_alphanumeric() || "/._-+:,@".contains(one);
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:,@".contains(c);
     if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 

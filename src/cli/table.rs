@@ -27,7 +27,7 @@ const CUT: &str = "…";
 /// How far a note is indented below its row.
 const NOTE_INDENT: u16 = 4;
 
-/// The width of a terminal that does not tell its width.
+/// The width of a terminal whose width is unknown.
 const DEFAULT_WIDTH: u16 = 80;
 
 /// Rows about the contents of groups, such as repositories, each with a note, such as a reason.
@@ -212,7 +212,7 @@ pub(super) fn inline(cell: Cell) -> String {
 }
 
 /// A number with its noun in the singular or plural.
-pub(super) fn count(number: impl TryInto<u64>, one: &str, many: &str) -> String {
+pub(super) fn count(number: impl TryInto<u64>, singular: &str, plural: &str) -> String {
     let number = number.try_into().unwrap_or(u64::MAX);
-    format!("{number} {}", if number == 1 { one } else { many })
+    format!("{number} {}", if number == 1 { singular } else { plural })
 }

@@ -68,28 +68,29 @@ pub(super) async fn undo(config: &Config, arguments: &UndoArguments) -> anyhow::
         OutputFormat::Json => print_line!("{}", undo_document(&run.registry, run.id, &undone, None)),
         OutputFormat::Table | OutputFormat::Wide => print(&run.registry, &undone, format),
     }
-    let lost =
-        undone.iter().any(|one| matches!(one.outcome, UndoOutcome::Lost { .. } | UndoOutcome::Failed { .. }));
+    let lost = undone
+        .iter()
+        .any(|entry| matches!(entry.outcome, UndoOutcome::Lost { .. } | UndoOutcome::Failed { .. }));
     Ok(if lost { Exit::Failed } else { Exit::Success })
 }
 
 fn print(registry: &str, undone: &[UndoneEntry], format: OutputFormat) {
     let mut rows = Listing::new(&["REPOSITORY", "TAGS", "DIGEST", "KIND", "RESULT", "DETAIL"], format);
-    for one in undone {
-        let (result, detail) = result(one);
+    for entry in undone {
+        let (result, detail) = result(entry);
         let cells = vec![
-            Cell::new(tag_list(&one.entry.tags)),
-            Cell::new(one.entry.digest.short()),
-            Cell::new(one.entry.deleted_kind()),
+            Cell::new(tag_list(&entry.entry.tags)),
+            Cell::new(entry.entry.digest.short()),
+            Cell::new(entry.entry.deleted_kind()),
             result,
         ];
-        rows.add(&one.entry.repository, cells, detail);
+        rows.add(&entry.entry.repository, cells, detail);
     }
     if let Some(text) = rows.text() {
         print_line!("{text}");
     }
     let is_restored =
-        |one: &&UndoneEntry| matches!(one.outcome, UndoOutcome::Restored | UndoOutcome::AlreadyPresent);
+        |entry: &&UndoneEntry| matches!(entry.outcome, UndoOutcome::Restored | UndoOutcome::AlreadyPresent);
     let restored = undone.iter().filter(is_restored).count();
     let advice = match restored {
         0 => String::new(),

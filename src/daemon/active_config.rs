@@ -88,7 +88,7 @@ impl ActiveConfig {
             Mode::Plan => "planning only",
             Mode::Enforce => "enforcing",
         };
-        let names: Vec<&str> = self.config.registries.iter().map(|one| one.name.as_str()).collect();
+        let names: Vec<&str> = self.config.registries.iter().map(|registry| registry.name.as_str()).collect();
         format!("{mode}: {}", names.join(", "))
     }
 }

@@ -16,7 +16,9 @@ use crate::state;
 /// Computes the next start of the collections of one registry, by the active configuration.
 pub(super) fn update_active(service: &Service, name: &str) {
     let active = service.active();
-    if let Some((active, registry)) = active.as_deref().and_then(|one| Some((one, one.registry(name)?))) {
+    if let Some((active, registry)) =
+        active.as_deref().and_then(|config| Some((config, config.registry(name)?)))
+    {
         update(service, &active.config, registry);
     }
 }

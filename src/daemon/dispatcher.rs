@@ -77,7 +77,9 @@ pub(super) fn start_requested(
 ) -> StartedRuns {
     let mut runs = StartedRuns::default();
     let is_requested = |name: &str| only.is_none_or(|only| only == name);
-    for name in active.config.registries.iter().map(|one| &one.name).filter(|name| is_requested(name)) {
+    for name in
+        active.config.registries.iter().map(|registry| &registry.name).filter(|name| is_requested(name))
+    {
         if service.is_busy(name) {
             runs.busy.push(name.clone());
         } else {

@@ -22,7 +22,7 @@ pub(super) fn entries(state: &State, config: &Config) -> Result<Vec<HistoryEntry
     for registry in &config.registries {
         let last = state.last_run(&registry.name, None)?;
         runs.extend(last.filter(|last| !runs.iter().any(|run| run.id == last.id)));
-        if !collections.iter().any(|one| one.registry == registry.name) {
+        if !collections.iter().any(|collection| collection.registry == registry.name) {
             collections.extend(state.last_collection(&registry.name)?);
         }
     }
@@ -54,7 +54,7 @@ pub(super) fn restore(
     metrics.restore(registry, &summary);
     let run = state.last_run(registry, None)?;
     let run = run.map(|run| run_entry(state, run)).transpose()?.flatten();
-    let collected = state.last_collection(registry)?.map(|one| one.collected);
+    let collected = state.last_collection(registry)?.map(|collection| collection.collected);
     status_store.restore(registry, &summary, run, collected);
     show_plan(state, metrics, status_store, registry)?;
     Ok(summary)

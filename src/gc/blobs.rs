@@ -51,7 +51,8 @@ impl Blobs {
         eligible: BTreeSet<Digest>,
     ) -> Result<(), Error> {
         self.sizes.retain(|digest, _| eligible.contains(digest));
-        let new: Vec<Digest> = eligible.into_iter().filter(|one| !self.sizes.contains_key(one)).collect();
+        let new: Vec<Digest> =
+            eligible.into_iter().filter(|digest| !self.sizes.contains_key(digest)).collect();
         if !self.are_seen {
             self.sizes.extend(new.into_iter().map(|digest| (digest, 0)));
             return Ok(());
@@ -94,7 +95,8 @@ impl Blobs {
         // removed as well, and their size is not known.
         let all: BTreeSet<Digest> = self.sizes.keys().cloned().chain(swept).collect();
         let existing = sizes(sweeper, all.iter().cloned()).await?;
-        let removed: BTreeSet<Digest> = all.into_iter().filter(|one| !existing.contains_key(one)).collect();
+        let removed: BTreeSet<Digest> =
+            all.into_iter().filter(|digest| !existing.contains_key(digest)).collect();
         let bytes = removed.iter().filter_map(|digest| self.sizes.get(digest)).sum();
         Ok((removed, bytes))
     }

@@ -11,7 +11,6 @@ use crate::config;
 use crate::gc::blobs;
 use crate::gc::cache::Cache;
 use crate::gc::cache_cleaner::{self, CacheCleaner};
-use crate::gc::course::{self, Collection};
 use crate::gc::error::Error;
 use crate::gc::interruption::Interruption;
 use crate::gc::locks::{self, CollectionLocks};
@@ -20,6 +19,7 @@ use crate::gc::redis::Redis;
 use crate::gc::registry_config::RegistryConfig;
 use crate::gc::request::{Cancellation, CollectionRequest, RegistryProbe};
 use crate::gc::result::{CheckResult, CollectionResult};
+use crate::gc::steps::{self, Collection};
 use crate::gc::sweeper::Sweeper as _;
 use crate::gc::sweeper::registry::RegistrySweeper;
 use crate::model::Digest;
@@ -101,7 +101,7 @@ impl Collector {
             sweeper,
             registry,
         };
-        course::collect(&collection, &request).await
+        steps::collect(&collection, &request).await
     }
 
     /// Checks whether a collection could begin: the container or the commands, the registry's configuration and storage,
@@ -111,7 +111,7 @@ impl Collector {
         let sweeper = RegistrySweeper::open(&self.runtime.find().await?).await?;
         let sees_store = sweeper.sees_blobs().await?;
         let redis = self.cache_to_clear(&sweeper.config().cache).await?;
-        Ok(CheckResult { runtime, sees_store, redis: redis.map(|redis| redis.place().to_owned()) })
+        Ok(CheckResult { runtime, sees_store, redis: redis.map(|redis| redis.address().to_owned()) })
     }
 
     /// Removes the entries of these blobs from the registry's cache, if a restart does not empty it. After a crash that
@@ -146,7 +146,7 @@ impl Collector {
             };
         };
         if let Cache::Redis { db, cluster } = found {
-            let refuse = |why: String| Err(Error::OtherCache { place: redis.place().to_owned(), why });
+            let refuse = |why: String| Err(Error::OtherCache { address: redis.address().to_owned(), why });
             if *cluster {
                 return refuse("the registry uses a Redis Cluster, which is not supported".to_owned());
             }

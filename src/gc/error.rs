@@ -27,20 +27,22 @@ pub enum Error {
     )]
     CacheUnknown { why: String },
     /// Redis is not as the registry's configuration says.
-    #[error("the registry's cache cannot be cleared by gc.redis ({place}): {why}; nothing has been changed")]
-    OtherCache { place: String, why: String },
+    #[error(
+        "the registry's cache cannot be cleared by gc.redis ({address}): {why}; nothing has been changed"
+    )]
+    OtherCache { address: String, why: String },
     /// There is no cache of a registry in Redis.
     #[error(
-        "there is no entry of a registry's cache in Redis at {place}: is it the one that the registry uses, and gc.redis.db its \
+        "there is no entry of a registry's cache in Redis at {address}: is it the one that the registry uses, and gc.redis.db its \
          redis.db? If it is, and only empty, any push or pull fills it; nothing has been changed"
     )]
-    NoCache { place: String },
+    NoCache { address: String },
     /// Redis cannot be used.
     #[error(
-        "the registry's cache in Redis at {place} cannot be cleared: {why}; see that it runs and that gc.redis is right. Before \
+        "the registry's cache in Redis at {address} cannot be cleared: {why}; see that it runs and that gc.redis is right. Before \
          the registry is started by hand after a collection, empty its cache: redis-cli -n {db} FLUSHDB"
     )]
-    Redis { place: String, db: u16, why: String },
+    Redis { address: String, db: u16, why: String },
     /// The registry's configuration cannot be understood.
     #[error("the registry's configuration {path} cannot be understood: {why}")]
     BadConfig { path: String, why: String },

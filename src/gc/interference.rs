@@ -22,7 +22,7 @@ pub(super) struct InterferenceCheck<'a, P> {
     is_needed: bool,
     /// Whether the registry was seen not to answer since it was stopped.
     was_silent: AtomicBool,
-    /// Whether the log says that it goes on answering.
+    /// Whether the log has the warning that it still answers.
     is_reported: AtomicBool,
 }
 

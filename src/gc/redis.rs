@@ -35,7 +35,7 @@ const BATCH: usize = 1000;
 pub(super) struct Redis {
     client: Client,
     /// Its address and database, for messages.
-    place: String,
+    address: String,
     db: u16,
 }
 
@@ -43,8 +43,8 @@ impl Redis {
     /// A client as configured. Redis is not contacted yet.
     pub(super) fn new(redis: &config::Redis) -> Result<Self, Error> {
         let (host, port) = (redis.host.clone(), redis.port);
-        let place = format!("{host}:{port}, database {}", redis.db);
-        let failed = |why: String| Error::Redis { place: place.clone(), db: redis.db, why };
+        let address = format!("{host}:{port}, database {}", redis.db);
+        let failed = |why: String| Error::Redis { address: address.clone(), db: redis.db, why };
         let read =
             |path: &Path| fs::read(path).map_err(|error| failed(format!("{}: {error}", path.display())));
         let mut settings = RedisConnectionInfo::default().set_db(redis.db.into());
@@ -76,7 +76,7 @@ impl Redis {
             }
         };
         let client = client.map_err(|error| failed(error.to_string()))?;
-        Ok(Self { client, place, db: redis.db })
+        Ok(Self { client, address, db: redis.db })
     }
 
     /// The number of its database.
@@ -85,15 +85,15 @@ impl Redis {
     }
 
     /// Its address and database, for messages.
-    pub(super) fn place(&self) -> &str {
-        &self.place
+    pub(super) fn address(&self) -> &str {
+        &self.address
     }
 
     /// An error if entries cannot be removed, or if there are none.
     pub(super) async fn check(&self) -> Result<(), Error> {
         match self.probe().await {
             Ok(true) => Ok(()),
-            Ok(false) => Err(Error::NoCache { place: self.place.clone() }),
+            Ok(false) => Err(Error::NoCache { address: self.address.clone() }),
             Err(error) => Err(self.failed(&error)),
         }
     }
@@ -105,7 +105,7 @@ impl Redis {
         }
         let removed = self.remove(digests).await.map_err(|error| self.failed(&error))?;
         tracing::info!(
-            place = self.place,
+            address = self.address,
             entries = removed,
             "cleared the registry's cache of what was swept"
         );
@@ -173,7 +173,7 @@ impl Redis {
 
     fn failed(&self, error: &RedisError) -> Error {
         // The crate's text names the kind of error and quotes the server, without secrets.
-        Error::Redis { place: self.place.clone(), db: self.db, why: error.to_string() }
+        Error::Redis { address: self.address.clone(), db: self.db, why: error.to_string() }
     }
 }
 
@@ -191,8 +191,8 @@ fn owned(key: &[u8]) -> Owned<'_> {
         return Owned::Set;
     }
     // No repository has a colon in its name, so the first match is the only one.
-    let place = key.windows(BLOBS.len()).position(|window| window == BLOBS);
-    match place.and_then(|place| key.get(place + BLOBS.len()..)?.strip_prefix(b"::")) {
+    let position = key.windows(BLOBS.len()).position(|window| window == BLOBS);
+    match position.and_then(|position| key.get(position + BLOBS.len()..)?.strip_prefix(b"::")) {
         Some(name) => Owned::Hash(name),
         None => Owned::Other,
     }

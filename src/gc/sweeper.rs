@@ -1,6 +1,6 @@
-//! The seam between a collection and whatever finds and removes the blobs that nothing refers to.
+//! The interface of a sweeper, which finds and removes the blobs that nothing refers to.
 //!
-//! It knows neither who stops the registry nor in what order a collection does its steps.
+//! It knows neither how the registry is stopped nor the order of the steps of a collection.
 
 pub(super) mod registry;
 

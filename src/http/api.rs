@@ -109,7 +109,7 @@ fn registry(registry: &RegistryStatus) -> Value {
         "next_collection": registry.next_collection.map(moment),
         "collection_waits_until": registry.grace_ends.map(moment),
         "last_run": registry.last_run.as_ref().map(run),
-        "last_collection": registry.last_collection.as_ref().map(|one| collection(&registry.name, one)),
+        "last_collection": registry.last_collection.as_ref().map(|result| collection(&registry.name, result)),
         "collects": registry.collects,
         "reclaimable_bytes": registry.reclaimable_bytes(),
         "deleted_uncollected_bytes": registry.uncollectable_bytes(),
@@ -130,7 +130,7 @@ fn unknown(unknown: &UnconfiguredRegistry) -> Value {
 
 fn entry(entry: &HistoryEntry) -> Value {
     match entry {
-        HistoryEntry::Run(one) => run(one),
+        HistoryEntry::Run(result) => run(result),
         HistoryEntry::Collection { registry, collected } => collection(registry, collected),
     }
 }

@@ -152,8 +152,9 @@ impl StatusStore {
             registry.reclaimed_bytes = registry.reclaimed_bytes.max(summary.reclaimed_bytes);
             registry.last_run = registry.last_run.take().or(run);
             registry.last_collection = registry.last_collection.take().or(collected);
-            let failed = registry.last_collection.as_ref().filter(|one| {
-                one.outcome == CollectionOutcome::Failed && summary.last_collection_succeeded == Some(false)
+            let failed = registry.last_collection.as_ref().filter(|collection| {
+                collection.outcome == CollectionOutcome::Failed
+                    && summary.last_collection_succeeded == Some(false)
             });
             registry.failed_collection = registry.failed_collection.take().or(failed.cloned());
             if summary.last_collection_succeeded == Some(true) {

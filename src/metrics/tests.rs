@@ -18,7 +18,7 @@ fn fresh() -> Metrics {
 fn check(metrics: &Metrics, lines: &[&str]) {
     let text = metrics.encode().unwrap();
     for line in lines {
-        assert!(text.lines().any(|one| one == format!("regsweep_{line}")), "no {line} in\n{text}");
+        assert!(text.lines().any(|metric| metric == format!("regsweep_{line}")), "no {line} in\n{text}");
     }
 }
 

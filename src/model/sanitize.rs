@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_seen_is_made_visible() {
+    fn invisible_characters_are_made_visible() {
         assert_eq!(sanitize("a\u{1b}[31m\u{202e}b\n\0", 20), "a\\u{1b}[31m\\u{202e}b \\u{0}");
         assert_eq!(sanitize("\u{9b}31m\u{e0041}", 20), "\\u{9b}31m\\u{e0041}");
         assert_eq!(sanitize("Grüße 漢字 👍", 20), "Grüße 漢字 👍");
@@ -55,7 +55,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_it_is_it_is_short_and_can_be_seen(text in any::<String>(), longest in 0_usize..40) {
+        fn sanitized_text_is_short_and_visible(text in any::<String>(), longest in 0_usize..40) {
             let text = sanitize(&text, longest);
             prop_assert!(text.len() <= 10 * longest + '…'.len_utf8());
             prop_assert!(!text.contains(is_unseen));

@@ -21,14 +21,15 @@ pub(super) struct Age {
 impl Age {
     /// By all evidence, at the moment of the plan.
     pub(super) fn of(evidence: &[Evidence], now: DateTime<Utc>) -> Self {
-        let counts = evidence.iter().find(|one| one.weight == Weight::Counts);
-        let is_creation = |one: &&Evidence| {
-            one.source.meaning == Meaning::Creation && matches!(one.weight, Weight::Counts | Weight::Outdated)
+        let counts = evidence.iter().find(|piece| piece.weight == Weight::Counts);
+        let is_creation = |piece: &&Evidence| {
+            piece.source.meaning == Meaning::Creation
+                && matches!(piece.weight, Weight::Counts | Weight::Outdated)
         };
         Self {
-            latest: counts.map(|one| one.at.min(now)),
-            created: evidence.iter().find(is_creation).map(|one| one.at),
-            at_least: counts.is_some_and(|one| one.source.meaning == Meaning::Presence),
+            latest: counts.map(|piece| piece.at.min(now)),
+            created: evidence.iter().find(is_creation).map(|piece| piece.at),
+            at_least: counts.is_some_and(|piece| piece.source.meaning == Meaning::Presence),
         }
     }
 }

@@ -12,7 +12,7 @@ use chrono_tz::Tz;
 use semver::{BuildMetadata, Version};
 
 use super::age::Age;
-use super::finding::{Finding, Measure, Place};
+use super::finding::{Finding, Measure, PeriodPosition};
 use crate::model::{Digest, Tag};
 use crate::policy::{Criterion, Line, Period};
 
@@ -33,7 +33,7 @@ pub(super) fn youngest_first(candidates: &mut [Candidate<'_>]) {
             (Some(ours), Some(theirs)) => theirs.natural_cmp(ours),
             _ => std::cmp::Ordering::Equal,
         };
-        let rank = |one: &Candidate<'_>| Reverse((one.age.latest, one.age.created));
+        let rank = |candidate: &Candidate<'_>| Reverse((candidate.age.latest, candidate.age.created));
         rank(a).cmp(&rank(b)).then(by_tag).then_with(|| a.digest.cmp(b.digest))
     });
 }
@@ -59,7 +59,7 @@ pub(super) fn evaluate(
         Criterion::Versions(count, line) => highest_versions(*count, *line, candidates),
         Criterion::All(criteria) => {
             let rows: Vec<Vec<Finding>> =
-                criteria.iter().map(|one| evaluate(one, candidates, now, timezone)).collect();
+                criteria.iter().map(|criterion| evaluate(criterion, candidates, now, timezone)).collect();
             let column = |position: usize| rows.iter().map(|row| row[position].clone()).collect::<Vec<_>>();
             (0..candidates.len())
                 .map(column)
@@ -106,58 +106,59 @@ fn in_periods(
     let mut created: Vec<(usize, Option<DateTime<Utc>>)> =
         candidates.iter().map(|candidate| candidate.age.created).enumerate().collect();
     created.sort_by_key(|(_, moment)| Reverse(*moment));
-    let by_age = places(period, count, timezone, observed);
-    let by_creation = places(period, count, timezone, created.iter().map(|(_, moment)| (*moment, false)));
+    let by_age = positions(period, count, timezone, observed);
+    let by_creation = positions(period, count, timezone, created.iter().map(|(_, moment)| (*moment, false)));
     let mut found = by_age;
     // Images of several days can be observed or copied on one day, and still count as of several days.
     let mut youngest = None;
-    for ((candidate, moment), place) in created.into_iter().zip(by_creation) {
+    for ((candidate, moment), position) in created.into_iter().zip(by_creation) {
         // Of those that were created at the same moment, the one that was observed later is younger.
         let ties = moment.is_some() && moment == youngest && candidates[candidate].age.at_least;
-        match place {
-            Some((_, Place::Youngest)) => {
+        match position {
+            Some((_, PeriodPosition::Youngest)) => {
                 youngest = moment;
-                found[candidate] = place;
+                found[candidate] = position;
             }
-            Some((label, _)) if ties => found[candidate] = Some((label, Place::Unsure)),
+            Some((label, _)) if ties => found[candidate] = Some((label, PeriodPosition::Unsure)),
             _ => {}
         }
     }
-    let finding = |of: Option<(String, Place)>| Finding {
-        holds: matches!(of, Some((_, Place::Youngest | Place::Unsure))),
+    let finding = |of: Option<(String, PeriodPosition)>| Finding {
+        holds: matches!(of, Some((_, PeriodPosition::Youngest | PeriodPosition::Unsure))),
         measure: Measure::Period { period, count: count.get(), of },
     };
     found.into_iter().map(finding).collect()
 }
 
-/// The place of each moment in its period. The moments must be sorted, latest first, each with whether it is only
+/// The position of each moment in its period. The moments must be sorted, latest first, each with whether it is only
 /// the latest possible one.
-fn places(
+fn positions(
     period: Period,
     count: NonZeroUsize,
     timezone: Tz,
     moments: impl Iterator<Item = (Option<DateTime<Utc>>, bool)>,
-) -> Vec<Option<(String, Place)>> {
+) -> Vec<Option<(String, PeriodPosition)>> {
     let mut periods: Vec<(i32, u32)> = Vec::new();
-    let place = |(moment, at_least): (Option<DateTime<Utc>>, bool)| {
+    let position = |(moment, at_least): (Option<DateTime<Utc>>, bool)| {
         let (key, label) = calendar(period, moment?, timezone);
         let is_new = periods.last() != Some(&key);
         if at_least {
             let younger = periods.len() - usize::from(!is_new);
-            let place = if younger < count.get() { Place::Unsure } else { Place::TooLongAgo };
-            return Some((label, place));
+            let position =
+                if younger < count.get() { PeriodPosition::Unsure } else { PeriodPosition::TooLongAgo };
+            return Some((label, position));
         }
         if is_new {
             periods.push(key);
         }
-        let place = match (periods.len() <= count.get(), is_new) {
-            (false, _) => Place::TooLongAgo,
-            (true, true) => Place::Youngest,
-            (true, false) => Place::Older,
+        let position = match (periods.len() <= count.get(), is_new) {
+            (false, _) => PeriodPosition::TooLongAgo,
+            (true, true) => PeriodPosition::Youngest,
+            (true, false) => PeriodPosition::Older,
         };
-        Some((label, place))
+        Some((label, position))
     };
-    moments.map(place).collect()
+    moments.map(position).collect()
 }
 
 /// The period of a moment: a key that is unique to the period, and its name for people.

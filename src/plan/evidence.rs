@@ -33,7 +33,7 @@ impl Evidence {
     /// It in a sentence, for a plan as of `now`.
     pub fn text(&self, now: DateTime<Utc>) -> String {
         let weight = match self.weight {
-            Weight::Counts if self.at > now => "counts as the moment that you ask about",
+            Weight::Counts if self.at > now => "later than the moment of this plan: counts as that moment",
             Weight::Counts => "counts",
             Weight::Outdated => "does not count: later evidence does",
             Weight::TooOld => {
@@ -213,12 +213,12 @@ pub(super) fn evidence(
     let mut found: Vec<Evidence> = Vec::new();
     for source in SOURCES {
         if let Some(at) = (source.read)(&subject) {
-            let has_better = found.iter().any(|one| one.weight == Weight::Outdated);
+            let has_better = found.iter().any(|piece| piece.weight == Weight::Outdated);
             found.push(Evidence { source, at, weight: subject.weigh(source, at, has_better) });
         }
     }
-    let credible = found.iter_mut().filter(|one| one.weight == Weight::Outdated);
-    if let Some(latest) = credible.max_by_key(|one| one.at.min(now)) {
+    let credible = found.iter_mut().filter(|piece| piece.weight == Weight::Outdated);
+    if let Some(latest) = credible.max_by_key(|piece| piece.at.min(now)) {
         latest.weight = Weight::Counts;
     }
     found

@@ -23,14 +23,14 @@ pub struct Finding {
 pub(super) enum Measure {
     Newest { count: usize, rank: Option<usize>, of: usize },
     NewerThan { limit: TimeDelta, age: Option<TimeDelta> },
-    Period { period: Period, count: usize, of: Option<(String, Place)> },
+    Period { period: Period, count: usize, of: Option<(String, PeriodPosition)> },
     Versions { count: usize, line: Option<Line>, best: Option<(Version, usize)> },
     All(Vec<Finding>),
 }
 
-/// The place of a manifest in its calendar period.
+/// The position of a manifest in its calendar period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum PeriodPosition {
     /// The youngest of one of the last periods that have images.
     Youngest,
     /// Another manifest of that period is younger.
@@ -70,12 +70,14 @@ impl fmt::Display for Finding {
             }
             Measure::Period { period, count, of } => {
                 match of {
-                    Some((label, Place::Youngest)) => write!(f, "it is the youngest image of {label}")?,
-                    Some((label, Place::Older)) => write!(f, "{label} has a younger image")?,
-                    Some((label, Place::TooLongAgo)) => {
+                    Some((label, PeriodPosition::Youngest)) => {
+                        write!(f, "it is the youngest image of {label}")?
+                    }
+                    Some((label, PeriodPosition::Older)) => write!(f, "{label} has a younger image")?,
+                    Some((label, PeriodPosition::TooLongAgo)) => {
                         write!(f, "{label} is outside {}", last_with_images(*period, *count))?;
                     }
-                    Some((label, Place::Unsure)) => {
+                    Some((label, PeriodPosition::Unsure)) => {
                         write!(f, "it is from {label} or earlier, and too few images are certainly younger")?;
                     }
                     None => f.write_str("its age is unknown")?,

@@ -133,8 +133,9 @@ impl<'a> Graph<'a> {
 
     /// Whether this is the tag of a referrer whose subject is not here.
     fn is_detached(&self, node: usize, tag: &Tag) -> bool {
-        let is_here =
-            |subject: TagSubject| self.subjects[node].iter().any(|&one| subject.is(&self.nodes[one].digest));
+        let is_here = |subject: TagSubject| {
+            self.subjects[node].iter().any(|&other| subject.is(&self.nodes[other].digest))
+        };
         self.is_referrers(node, tag) && !tag.subject().is_some_and(is_here)
     }
 

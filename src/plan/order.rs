@@ -27,21 +27,24 @@ pub(super) fn deletion_order(
     let mut open: BTreeSet<_> =
         (0..graph.nodes.len()).filter(|&node| verdicts[node] == Verdict::Delete).map(ranked).collect();
     let mut waits: Vec<usize> = (0..graph.nodes.len())
-        .map(|node| before(node).filter(|&one| open.contains(&ranked(one))).count())
+        .map(|node| before(node).filter(|&other| open.contains(&ranked(other))).count())
         .collect();
     let mut ready: BTreeSet<_> = open.iter().copied().filter(|&(_, node)| waits[node] == 0).collect();
     let mut done = BTreeSet::new();
     let mut order = Vec::with_capacity(open.len());
     let without_parent = |open: &BTreeSet<(Option<DateTime<Utc>>, usize)>| {
-        let is_listed = |node: usize| graph.parents[node].iter().any(|&one| open.contains(&ranked(one)));
+        let is_listed =
+            |node: usize| graph.parents[node].iter().any(|&parent| open.contains(&ranked(parent)));
         open.iter().copied().find(|&(_, node)| !is_listed(node))
     };
     while let Some((_, node)) =
         ready.pop_first().or_else(|| without_parent(&open)).or_else(|| open.first().copied())
     {
         open.remove(&ranked(node));
-        let earlier: BTreeSet<&Digest> =
-            before(node).filter(|one| done.contains(one)).map(|one| &graph.nodes[one].digest).collect();
+        let earlier: BTreeSet<&Digest> = before(node)
+            .filter(|other| done.contains(other))
+            .map(|other| &graph.nodes[other].digest)
+            .collect();
         order.push((node, earlier.into_iter().cloned().collect()));
         done.insert(node);
         for next in after(node).filter(|&next| open.contains(&ranked(next))) {

@@ -23,7 +23,7 @@ pub struct RepositoryPlan {
     pub counted: Vec<Counted>,
     /// How many of its manifests are kept.
     pub kept: usize,
-    /// The kept manifests, youngest first, unless [`RepositoryPlan::forget_kept`] has dropped them; then the
+    /// The kept manifests, youngest first, unless [`RepositoryPlan::drop_kept`] has dropped them; then the
     /// deleted ones, in the order of their deletion.
     pub manifests: Vec<Planned>,
     /// Expired tags that are removed alone, because their manifests are kept.
@@ -45,7 +45,7 @@ impl RepositoryPlan {
     }
 
     /// Drops the kept manifests, of which there can be many, but not their number.
-    pub fn forget_kept(&mut self) {
+    pub fn drop_kept(&mut self) {
         self.manifests.retain(|planned| planned.verdict == Verdict::Delete);
         self.manifests.shrink_to_fit();
     }

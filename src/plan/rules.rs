@@ -82,7 +82,7 @@ fn decide<'a>(
     };
     let rows: Vec<Vec<Finding>> = criteria
         .iter()
-        .map(|one| criterion::evaluate(one, &candidates, context.now, context.timezone))
+        .map(|criterion| criterion::evaluate(criterion, &candidates, context.now, context.timezone))
         .collect();
     let counts_versions = criteria.iter().any(counts_versions);
     for (position, candidate) in candidates.into_iter().enumerate() {

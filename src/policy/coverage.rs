@@ -49,7 +49,7 @@ fn automaton(patterns: &[&Pattern]) -> Option<Automata> {
     dense::Builder::new().configure(limits).syntax(syntax::Config::new()).build_many(&sources).ok()
 }
 
-/// `None` if the walk grew too large to finish, or met something that an automaton cannot tell.
+/// `None` if the automaton grew too large, or a pattern has something that automata do not support.
 fn contains(outer: &Automata, inner: &Automata, bytes: &[u8]) -> Option<bool> {
     let anchored = start::Config::new().anchored(Anchored::Yes);
     let first = (outer.start_state(&anchored).ok()?, inner.start_state(&anchored).ok()?);

@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pattern_matches_the_whole_name_only() {
+    fn pattern_matches_whole_names_only() {
         let check = |source: &str, name: &str, matches: bool| {
             assert_eq!(Pattern::parse(source).unwrap().matches(name), matches, "{source} {name}");
         };
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_compiled_is_an_error() {
+    fn pattern_that_does_not_compile_is_an_error() {
         for source in ["(", "a)b", "a)|(b", "[", "(?x) a # comment", "(?x) a #)", r"\d{100000}{100}"] {
             assert!(Pattern::parse(source).is_err(), "{source}");
         }

@@ -156,8 +156,8 @@ pub struct CompletedDeletions {
 impl CompletedDeletions {
     /// The deletions of a run, also of what was deleted already.
     pub fn of(report: &RunReport) -> Self {
-        let manifests = report.deleted.iter().map(|one| (one.repository.clone(), one.digest.clone()));
-        let tags = report.untagged.iter().map(|one| (one.repository.clone(), one.tag.clone()));
+        let manifests = report.deleted.iter().map(|entry| (entry.repository.clone(), entry.digest.clone()));
+        let tags = report.untagged.iter().map(|entry| (entry.repository.clone(), entry.tag.clone()));
         Self { manifests: manifests.collect(), tags: tags.collect() }
     }
 }
@@ -205,16 +205,19 @@ impl PlanDocument {
 
     fn pending(&self, held_back: bool) -> PendingDeletions {
         let of = self.repositories.iter().filter(|repository| repository.held_back == held_back);
-        let manifests = of.flat_map(RepositoryDocument::deletions).filter(|one| one.gone != Some(true));
-        manifests.fold(PendingDeletions::default(), |sum, one| PendingDeletions {
+        let manifests =
+            of.flat_map(RepositoryDocument::deletions).filter(|manifest| manifest.gone != Some(true));
+        manifests.fold(PendingDeletions::default(), |sum, manifest| PendingDeletions {
             manifests: sum.manifests + 1,
-            bytes: sum.bytes.saturating_add(one.frees),
+            bytes: sum.bytes.saturating_add(manifest.frees),
         })
     }
 
     /// Whether a limit refuses the deletions in this repository.
     pub fn refuses(&self, repository: &RepositoryName) -> bool {
-        self.refusals.iter().any(|refusal| refusal.repository.as_ref().is_none_or(|one| one == repository))
+        self.refusals
+            .iter()
+            .any(|refusal| refusal.repository.as_ref().is_none_or(|limited| limited == repository))
     }
 }
 
@@ -229,7 +232,7 @@ impl RepositoryDocument {
             kept: plan.kept,
             expired_bytes: plan.expired_bytes,
             referenced_bytes: plan.referenced_bytes,
-            manifests: plan.manifests.iter().map(|one| ManifestDocument::of(one, policy)).collect(),
+            manifests: plan.manifests.iter().map(|planned| ManifestDocument::of(planned, policy)).collect(),
             untag: plan.untag.iter().map(UntagDocument::of).collect(),
             dangling_tags: plan.dangling_tags.clone(),
         }
@@ -237,7 +240,7 @@ impl RepositoryDocument {
 
     /// The deleted manifests, in the order of their deletion.
     pub fn deletions(&self) -> impl Iterator<Item = &ManifestDocument> {
-        self.manifests.iter().filter(|one| one.verdict == Verdict::Delete)
+        self.manifests.iter().filter(|manifest| manifest.verdict == Verdict::Delete)
     }
 }
 
@@ -250,10 +253,10 @@ impl ManifestDocument {
 
     /// The verdict of a policy.
     pub fn of(planned: &Planned, policy: &str) -> Self {
-        let evidence = planned.evidence.iter().map(|one| EvidenceDocument {
-            source: one.source.name.to_owned(),
-            at: one.at,
-            weight: one.weight,
+        let evidence = planned.evidence.iter().map(|piece| EvidenceDocument {
+            source: piece.source.name.to_owned(),
+            at: piece.at,
+            weight: piece.weight,
         });
         Self {
             digest: planned.digest.clone(),
@@ -351,7 +354,7 @@ mod tests {
             tags: 9,
             counted: Vec::new(),
             kept: 3,
-            expired_bytes: manifests.iter().map(|one| one.frees).sum(),
+            expired_bytes: manifests.iter().map(|manifest| manifest.frees).sum(),
             manifests,
             untag: vec![untag],
             dangling_tags: vec!["<b>".into()],

@@ -201,9 +201,9 @@ fn entry_document(entry: &JournalEntry) -> Value {
 
 /// The results of an undo as programs read them. `error` says why there are none.
 pub fn undo_document(registry: &str, run: i64, undone: &[UndoneEntry], error: Option<&str>) -> Value {
-    let results = undone.iter().map(|one| {
-        let mut document = entry_document(&one.entry);
-        let (result, why) = match &one.outcome {
+    let results = undone.iter().map(|entry| {
+        let mut document = entry_document(&entry.entry);
+        let (result, why) = match &entry.outcome {
             UndoOutcome::Restored => ("restored", None),
             UndoOutcome::AlreadyPresent => ("was-there", None),
             UndoOutcome::Lost { why } => ("lost", Some(why)),
@@ -211,8 +211,8 @@ pub fn undo_document(registry: &str, run: i64, undone: &[UndoneEntry], error: Op
         };
         document["result"] = json!(result);
         document["error"] = json!(why);
-        document["tags_back"] = json!(one.tags_restored);
-        document["tags_moved"] = json!(one.tags_moved);
+        document["tags_back"] = json!(entry.tags_restored);
+        document["tags_moved"] = json!(entry.tags_moved);
         document
     });
     let results = results.collect::<Vec<_>>();

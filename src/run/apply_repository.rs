@@ -313,7 +313,7 @@ impl Applying<'_> {
 
     fn skip_all(&mut self, why: &str) {
         let planned = self.work.planned;
-        planned.deletions().for_each(|one| self.skip(&one.digest, None, why));
+        planned.deletions().for_each(|planned| self.skip(&planned.digest, None, why));
         planned.untag.iter().for_each(|untag| self.skip(&untag.digest, Some(&untag.tag), why));
     }
 

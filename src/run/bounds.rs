@@ -203,19 +203,21 @@ mod tests {
 
     fn snapshot(manifests: impl Iterator<Item = Manifest>) -> Snapshot {
         let mut snapshot = Snapshot::empty(RepositoryName::parse("app").unwrap());
-        snapshot.manifests = manifests.map(|one| (one.digest.clone(), Arc::new(one))).collect();
+        snapshot.manifests =
+            manifests.map(|manifest| (manifest.digest.clone(), Arc::new(manifest))).collect();
         snapshot
     }
 
     #[test]
     fn long_chains_and_circles_are_too_nested_and_ordinary_indexes_are_not() {
-        let chain = |length: usize| snapshot((0..length).map(|one| manifest(one, vec![digest(one + 1)])));
+        let chain =
+            |length: usize| snapshot((0..length).map(|number| manifest(number, vec![digest(number + 1)])));
         assert!(is_too_nested(&chain(200), 10_000));
         assert!(!is_too_nested(&chain(100), 10_000));
         // Digests do not allow a circle, but a damaged scan history could contain one.
-        let circle = snapshot((0..200).map(|one| manifest(one, vec![digest((one + 1) % 200); 50])));
+        let circle = snapshot((0..200).map(|number| manifest(number, vec![digest((number + 1) % 200); 50])));
         assert!(is_too_nested(&circle, 10_000));
-        let wide = snapshot((0..100).map(|one| manifest(one, (1000..1100).map(digest).collect())));
+        let wide = snapshot((0..100).map(|number| manifest(number, (1000..1100).map(digest).collect())));
         assert!(!is_too_nested(&wide, 10_000));
     }
 

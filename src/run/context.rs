@@ -30,7 +30,7 @@ pub struct RegistryContext<'a> {
     pub only: Option<&'a Patterns>,
     /// Keeps the scan history; without it, every scan is the first one.
     pub state: Option<&'a State>,
-    /// Tells when a repository was scanned. A scan can take hours, and what is pushed meanwhile is younger than its
+    /// The time at which a repository is scanned. A scan can take hours, and what is pushed meanwhile is younger than its
     /// beginning.
     pub clock: &'a Clock,
 }

@@ -47,7 +47,8 @@ pub(super) async fn scan_and_evaluate(
     bounds: &mut Bounds<'_>,
 ) -> Result<(Snapshot, RepositoryPlan), Error> {
     let context = bounds.context;
-    let parents_deleted = recheck.as_deref().map(|one| one.parents_deleted.clone()).unwrap_or_default();
+    let parents_deleted =
+        recheck.as_deref().map(|recheck| recheck.parents_deleted.clone()).unwrap_or_default();
     let plan_context = PlanContext {
         now: context.now,
         timezone: context.config.timezone,
@@ -60,7 +61,8 @@ pub(super) async fn scan_and_evaluate(
         parents_deleted: &parents_deleted,
     };
     let before = scan_history::load(bounds, repository).await?;
-    let must_confirm = |digest: &Digest| recheck.as_deref().is_some_and(|one| one.must_confirm(digest));
+    let must_confirm =
+        |digest: &Digest| recheck.as_deref().is_some_and(|recheck| recheck.must_confirm(digest));
     let scanned = scan(bounds, repository, depth, &before, must_confirm).await?;
     let scan::Scanned { mut snapshot, unconfirmed, confirmed } = scanned;
     if let Some(recheck) = recheck.as_deref_mut() {
@@ -88,9 +90,11 @@ pub(super) async fn scan_and_evaluate(
             }
         }
         if let Some(recheck) = recheck.as_deref_mut().filter(|_| !plan.is_idle()) {
-            let kept =
-                plan.manifests.iter().filter(|one| one.verdict == Verdict::Keep && one.counted_as.is_some());
-            let open = kept.map(|one| &one.digest).filter(|digest| unconfirmed.contains(*digest));
+            let kept = plan
+                .manifests
+                .iter()
+                .filter(|planned| planned.verdict == Verdict::Keep && planned.counted_as.is_some());
+            let open = kept.map(|planned| &planned.digest).filter(|digest| unconfirmed.contains(*digest));
             let open: BTreeSet<Digest> =
                 open.filter(|digest| !recheck.confirmed.contains(*digest)).cloned().collect();
             if scan::confirm(context, &mut snapshot, &open).await? {

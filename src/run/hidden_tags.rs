@@ -21,7 +21,8 @@ impl Samples {
     /// Adds a repository, if more are needed and the plan deletes something there.
     pub(super) fn add(&mut self, snapshot: &Snapshot, plan: &RepositoryPlan) {
         if self.0.len() < SAMPLES && !plan.intent.is_held_back() && !plan.is_idle() {
-            let blob = snapshot.manifests.values().find_map(|one| Some(one.blobs.first()?.digest.clone()));
+            let blob =
+                snapshot.manifests.values().find_map(|manifest| Some(manifest.blobs.first()?.digest.clone()));
             self.0.push((plan.repository.clone(), blob));
         }
     }

@@ -95,7 +95,7 @@ pub fn parse_image(name: &str) -> Option<(RepositoryName, Reference)> {
     let repository = repository.split_once(':').map_or(repository, |(repository, _)| repository);
     let repository = RepositoryName::parse(repository).ok()?;
     let digits = digest.strip_prefix("sha256:").unwrap_or(digest);
-    let is_digit = |one: char| one.is_ascii_digit() || ('a'..='f').contains(&one);
+    let is_digit = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
     if (SHORT_DIGITS..ALL_DIGITS).contains(&digits.len()) && digits.chars().all(is_digit) {
         return Some((repository, Reference::Short(digits.to_owned())));
     }
@@ -118,13 +118,13 @@ impl Reference {
             Self::Short(short) => short,
         };
         let begins =
-            |digest: &&Digest| digest.as_str().split(':').nth(1).is_some_and(|one| one.starts_with(&short));
+            |digest: &&Digest| digest.as_str().split(':').nth(1).is_some_and(|hex| hex.starts_with(&short));
         let mut found: Vec<&Digest> = digests.filter(begins).collect();
         found.sort();
         found.dedup();
         match found.as_slice() {
             [] => Ok(None),
-            [one] => Ok(Some(Name::Digest((*one).clone()))),
+            [digest] => Ok(Some(Name::Digest((*digest).clone()))),
             several => {
                 let several: Vec<&str> = several.iter().map(|digest| digest.as_str()).collect();
                 Err(format!("{short} can mean {}: write more of it", several.join(" or ")))

@@ -37,7 +37,7 @@ impl fmt::Display for Blocked {
             Self::Unanswered(deletions) => write!(
                 f,
                 "deletions without an answer: {deletions}. It is not known whether they were done. Check that the registry \
-                 answers: each run and each collection asks again; `regsweep history` lists them"
+                 answers: each run and each collection checks again; `regsweep history` lists them"
             ),
         }
     }

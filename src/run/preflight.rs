@@ -97,18 +97,15 @@ async fn deletes(context: RegistryContext<'_>, claimed: &[&RepositoryName]) -> R
             Err(error) => failed = Some(error.to_string()),
         }
     }
-    failed.map_or_else(
-        || Ok("not known yet: no policy claims a repository that could be asked".to_owned()),
-        Err,
-    )
+    failed.map_or_else(|| Ok("unknown: no policy claims a repository to probe".to_owned()), Err)
 }
 
 fn found_words(found: &CheckResult) -> String {
     let CheckResult { runtime, sees_store, redis } = found;
     let store = if *sees_store {
-        "its store can be seen"
+        "its storage can be read"
     } else {
-        "its store cannot be looked into from here (or holds nothing yet), so bytes would not be measured"
+        "its storage cannot be read from here (or is empty), so bytes would not be measured"
     };
     let redis = redis
         .as_ref()

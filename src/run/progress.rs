@@ -1,4 +1,4 @@
-//! What a run tells while it goes on, so that a command can show it.
+//! The progress of a run, so that a command can show it.
 
 use crate::model::RepositoryName;
 use crate::plan::RepositoryPlan;

@@ -28,7 +28,7 @@ pub(super) enum Depth<'a> {
 /// What one scan of a repository has read.
 pub(super) struct Scanned {
     pub(super) snapshot: Snapshot,
-    /// Tagged manifests of which the registry has only said that the tag has not changed. Distribution says so (304)
+    /// Tagged manifests for which the registry has only answered that the tag has not changed. Distribution does (304)
     /// without checking that it has the manifest, which may be gone.
     pub(super) unconfirmed: BTreeSet<Digest>,
     /// Tagged manifests that the registry has confirmed to have.
@@ -203,7 +203,9 @@ async fn complete(
             uncertain.extend(snapshot.tags.keys().filter_map(|tag| tag.subject()?.digest()));
             uncertain.extend(snapshot.manifests.values().filter_map(|manifest| manifest.subject.clone()));
             missing = std::mem::take(&mut uncertain);
-            missing.retain(|one| !snapshot.manifests.contains_key(one) && !snapshot.absent.contains(one));
+            missing.retain(|digest| {
+                !snapshot.manifests.contains_key(digest) && !snapshot.absent.contains(digest)
+            });
         }
         if missing.is_empty() {
             break;
@@ -227,13 +229,14 @@ async fn complete(
     bounds.check(snapshot)?;
     let needed = needs_facts(snapshot, depth);
     let open: Vec<Arc<Manifest>> =
-        needed.iter().filter_map(|one| snapshot.manifests.get(one)).cloned().collect();
-    let mut facts = stream::iter(open.iter().filter(|one| matches!(one.facts, Facts::NotFetched { .. })))
-        .map(async |manifest| {
-            let facts = context.reader.facts(&repository, manifest).await?;
-            Ok::<_, Error>(Arc::new(Manifest { facts, ..Manifest::clone(manifest) }))
-        })
-        .buffer_unordered(context.registry.concurrency.get());
+        needed.iter().filter_map(|digest| snapshot.manifests.get(digest)).cloned().collect();
+    let mut facts =
+        stream::iter(open.iter().filter(|manifest| matches!(manifest.facts, Facts::NotFetched { .. })))
+            .map(async |manifest| {
+                let facts = context.reader.facts(&repository, manifest).await?;
+                Ok::<_, Error>(Arc::new(Manifest { facts, ..Manifest::clone(manifest) }))
+            })
+            .buffer_unordered(context.registry.concurrency.get());
     while let Some(manifest) = facts.try_next().await? {
         bounds.learn(&manifest.facts)?;
         snapshot.manifests.insert(manifest.digest.clone(), manifest);

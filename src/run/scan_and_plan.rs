@@ -79,7 +79,7 @@ async fn scan_and_plan_all(
                 }
                 samples.add(&snapshot, &plan);
                 progress.planned(&plan);
-                plan.forget_kept();
+                plan.drop_kept();
                 plans.push(plan);
             }
             Err(Error::Registry(error)) if error.kind != Kind::Unavailable => {

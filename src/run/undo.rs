@@ -66,7 +66,9 @@ impl Restorable {
     fn needs(&self) -> impl Iterator<Item = &Digest> {
         let own = &self.entry.digest;
         let manifest = self.manifest.iter();
-        manifest.flat_map(|one| one.children.iter().chain(&one.subject)).filter(move |digest| *digest != own)
+        manifest
+            .flat_map(|manifest| manifest.children.iter().chain(&manifest.subject))
+            .filter(move |digest| *digest != own)
     }
 
     fn is(&self, target: &ImageTarget) -> bool {

@@ -218,7 +218,7 @@ pub(super) fn entry(row: &Row<'_>) -> Result<Option<JournalEntry>, rusqlite::Err
         digest,
         tags,
         tag_only: row.get(6)?,
-        kind: Kind::ALL.into_iter().find(|one| one.name() == kind).unwrap_or(Kind::Artifact),
+        kind: Kind::ALL.into_iter().find(|known| known.name() == kind).unwrap_or(Kind::Artifact),
         policy: row.get(8)?,
         rules: words(row, 9).unwrap_or_default(),
         reasons: words(row, 10).unwrap_or_default(),

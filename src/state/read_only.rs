@@ -24,7 +24,7 @@ const MAX_ATTEMPTS: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// What to do if the state may not be read.
-const RUN_AS_OWNER: &str = ": run this as the user to whom it belongs, which is the service's";
+const RUN_AS_OWNER: &str = ": run this as its owner, the user of the service";
 
 impl State {
     /// Opens the state for a read-only command. The owner of the file may save what a scan has found, unless another

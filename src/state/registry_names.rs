@@ -114,8 +114,8 @@ impl State {
             }
             // Also of unmatched ones, whose name another registry may have now.
             let mut rename = connection.prepare("UPDATE registry SET name = ?2 WHERE key = ?1")?;
-            for one in &unmatched {
-                rename.execute([&one.key, &one.name])?;
+            for entry in &unmatched {
+                rename.execute([&entry.key, &entry.name])?;
             }
             matched(connection, owners, unmatched, config)
         })?;
@@ -140,8 +140,8 @@ impl State {
         let known = known(&connection)?;
         let (owners, unmatched) = match_keys(known.clone(), &config.registries);
         let next = matched(&connection, owners, unmatched, config)?.names;
-        let is_other = |one: &Known| next.names.get(&one.key).is_some_and(|name| *name != one.name);
-        Ok(known.into_iter().filter(is_other).map(|one| one.name).collect())
+        let is_other = |entry: &Known| next.names.get(&entry.key).is_some_and(|name| *name != entry.name);
+        Ok(known.into_iter().filter(is_other).map(|entry| entry.name).collect())
     }
 
     /// Whether this is a former name of a registry.
@@ -191,43 +191,43 @@ impl Owner {
 fn match_keys(known: Vec<Known>, registries: &[Registry]) -> (Vec<Owner>, Vec<Known>) {
     let mut owners: Vec<Owner> = registries
         .iter()
-        .map(|one| Owner {
-            name: one.name.clone(),
-            address: one.address(),
+        .map(|registry| Owner {
+            name: registry.name.clone(),
+            address: registry.address(),
             keys: Vec::new(),
             former: Vec::new(),
         })
         .collect();
-    let taken: BTreeSet<String> = known.iter().map(|one| one.key.clone()).collect();
-    let names: BTreeSet<String> = known.iter().map(|one| one.name.clone()).collect();
+    let taken: BTreeSet<String> = known.iter().map(|entry| entry.key.clone()).collect();
+    let names: BTreeSet<String> = known.iter().map(|entry| entry.name.clone()).collect();
     // By addresses first; otherwise two registries that have exchanged their names would exchange their histories.
     let (found, rest): (Vec<Known>, Vec<Known>) = known
         .into_iter()
-        .partition(|one| owners.iter().any(|owner| one.address.as_ref() == Some(&owner.address)));
-    for one in found {
-        let owner = owners.iter_mut().find(|owner| one.address.as_ref() == Some(&owner.address));
+        .partition(|entry| owners.iter().any(|owner| entry.address.as_ref() == Some(&owner.address)));
+    for entry in found {
+        let owner = owners.iter_mut().find(|owner| entry.address.as_ref() == Some(&owner.address));
         if let Some(owner) = owner {
-            owner.take(one);
+            owner.take(entry);
         }
     }
     let mut unmatched = Vec::new();
-    for one in rest {
-        let is_configured = registries.iter().any(|registry| registry.name == one.name);
+    for entry in rest {
+        let is_configured = registries.iter().any(|registry| registry.name == entry.name);
         // The name that is shown for it if another registry has its name now.
-        let told = is_configured
-            .then(|| format!("{}@{}", one.name, one.address.as_deref().unwrap_or("its former address")));
+        let shown_name = is_configured
+            .then(|| format!("{}@{}", entry.name, entry.address.as_deref().unwrap_or("its former address")));
         let former = registries.iter().zip(&owners).position(|(registry, owner)| {
             let is_new = owner.keys.is_empty() && !names.contains(&registry.name);
-            registry.was.contains(&one.name) && (is_new || !is_configured)
-                || told.as_ref().is_some_and(|told| registry.was.contains(told))
+            registry.was.contains(&entry.name) && (is_new || !is_configured)
+                || shown_name.as_ref().is_some_and(|shown_name| registry.was.contains(shown_name))
         });
         // A registry of that name that is known by its address is another one.
-        let same = owners.iter().position(|owner| owner.name == one.name && owner.keys.is_empty());
+        let same = owners.iter().position(|owner| owner.name == entry.name && owner.keys.is_empty());
         match former.or(same) {
-            Some(position) => owners[position].take(one),
-            None => unmatched.push(match told {
-                Some(told) => Known { name: told, ..one },
-                None => one,
+            Some(position) => owners[position].take(entry),
+            None => unmatched.push(match shown_name {
+                Some(shown_name) => Known { name: shown_name, ..entry },
+                None => entry,
             }),
         }
     }
@@ -380,7 +380,7 @@ mod tests {
                 state.finish_run(run, at(1), crate::report::Outcome::Success, Some(&registry.name)).unwrap();
             }
             if number + 1 == configs.len() {
-                let names: Vec<String> = changes.unknown.into_iter().map(|one| one.name).collect();
+                let names: Vec<String> = changes.unknown.into_iter().map(|entry| entry.name).collect();
                 assert_eq!(names, unknown);
             }
         }
@@ -504,7 +504,7 @@ mod tests {
     fn unmatched_data_is_pruned() {
         let (_directory, state) = open();
         state.adopt_names(&config(&[("a", "x", ""), ("b", "y", "")], "")).unwrap();
-        ["a", "b"].iter().for_each(|one| save_history(&state, one, &history(3, 4), 5));
+        ["a", "b"].iter().for_each(|name| save_history(&state, name, &history(3, 4), 5));
         state.adopt_names(&config(&[("b", "y", "")], "")).unwrap();
         state.prune(at(5)).unwrap();
         assert_eq!(state.match_names(&config(&[("b", "y", "")], "")).unwrap().unknown.len(), 1);

@@ -154,7 +154,8 @@ impl State {
     /// The latest collection of a registry.
     pub fn last_collection(&self, registry: &str) -> Result<Option<Collection>, Error> {
         let registry = self.key(registry);
-        self.select_collections("registry = ?1 ORDER BY id DESC LIMIT 1", [registry]).map(|mut one| one.pop())
+        self.select_collections("registry = ?1 ORDER BY id DESC LIMIT 1", [registry])
+            .map(|mut found| found.pop())
     }
 
     /// The latest collection of a registry that did not end with this error.
@@ -207,7 +208,7 @@ pub(super) fn run(row: &Row<'_>) -> Result<RunRecord, rusqlite::Error> {
 /// The recorded outcome of a run. Skipped runs are not recorded: an older version wrote that of a run that was
 /// interrupted while it scanned.
 fn noted(name: &str) -> Option<Outcome> {
-    let outcome = Outcome::ALL.into_iter().find(|one| one.name() == name)?;
+    let outcome = Outcome::ALL.into_iter().find(|outcome| outcome.name() == name)?;
     Some(if outcome == Outcome::Skipped { Outcome::Interrupted } else { outcome })
 }
 

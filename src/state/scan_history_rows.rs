@@ -79,7 +79,7 @@ fn manifest(row: &Row<'_>, digest: &Digest) -> Option<Manifest> {
     };
     Some(Manifest {
         digest: digest.clone(),
-        kind: Kind::ALL.into_iter().find(|one| one.name() == kind)?,
+        kind: Kind::ALL.into_iter().find(|known| known.name() == kind)?,
         size: unsigned(row.get(6).ok()?),
         children: digests(text(row, 8)?)?,
         subject: subject.map(|text| Digest::parse(&text)).transpose().ok()?,

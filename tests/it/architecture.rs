@@ -1,4 +1,4 @@
-//! The rules of the code that a compiler does not check: which module may use which, and that every file says its duty.
+//! The rules of the code that a compiler does not check: which module may use which, and that every file opens with its duty.
 
 mod guarantees;
 mod imports;
@@ -120,7 +120,7 @@ fn files_have_no_import_cycles() {
 }
 
 #[test]
-fn the_core_does_no_io_and_reads_no_clock() {
+fn core_does_no_io_and_reads_no_clock() {
     for reference in library().references() {
         let is_core = reference.module.first().is_some_and(|module| layer(module) <= layer("plan"));
         let path = reference.path.join("::");
@@ -153,7 +153,7 @@ fn files_stay_small() {
 }
 
 #[test]
-fn the_map_names_every_module() {
+fn map_names_every_module() {
     let map = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();
     for module in LAYERS.iter().flat_map(|layer| layer.iter()) {
         assert!(map.contains(&format!("[`{module}`]")), "src/lib.rs does not say what {module} is for");

@@ -194,7 +194,7 @@ async fn pages_of_a_small_catalog_agree() {
 }
 
 #[tokio::test]
-async fn a_catalog_that_ends_early_agrees() {
+async fn catalog_that_ends_early_agrees() {
     let both = Both::empty(RealRegistry::options(), FakeRegistry::options(Personality::V2_8));
     for name in ["1z", "a/1x", "a", "a/b", "b", "c/1/2", "c/1/3", "c/1", "c", "d/0/e", "d"] {
         both.push(name, "v1", &Image::new(name).build());
@@ -423,7 +423,7 @@ async fn refused_deletions_agree() {
 }
 
 #[tokio::test]
-async fn a_password_and_a_prefix_agree() {
+async fn password_and_prefix_agree() {
     let real = RealRegistry::options().htpasswd("ann", "secret").prefix("/reg/");
     let fake = FakeRegistry::options(Personality::V2_8).auth(Auth::basic("ann", "secret")).prefix("/reg");
     let (both, pushed) = Both::start(real, fake);

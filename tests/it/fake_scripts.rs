@@ -309,7 +309,7 @@ async fn scripts_answer_change_and_break_off_answers() {
 }
 
 #[tokio::test]
-async fn the_state_can_change_between_two_requests() {
+async fn state_can_change_between_two_requests() {
     let fake = with_tags(Personality::V3_1, &["v1"]);
     let mut lists = 0;
     fake.before(move |request, state| {
@@ -331,7 +331,7 @@ async fn overlapping_requests_are_counted() {
 }
 
 #[tokio::test]
-async fn a_deleted_manifest_can_be_pushed_again() {
+async fn deleted_manifest_can_be_pushed_again() {
     let fake = with_tags(Personality::V2_8, &["v1"]);
     let image = Image::new("image").build();
     ask(&fake, &format!("DELETE /v2/app/manifests/{}", image.digest), "*/*").await;

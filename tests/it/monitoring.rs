@@ -311,7 +311,7 @@ async fn prometheus_answers_every_query_of_the_dashboard() {
     let main = status["registries"].as_array().unwrap().iter().find(|one| one["registry"] == "main").unwrap();
     assert_eq!(main["last_collection"]["outcome"], "success", "{status}");
 
-    let said = fs::read_to_string(prometheus.folder.path().join("log")).unwrap();
-    assert!(!said.contains("level=error") && !said.contains("append failed"), "{said}");
+    let output = fs::read_to_string(prometheus.folder.path().join("log")).unwrap();
+    assert!(!output.contains("level=error") && !output.contains("append failed"), "{output}");
     prometheus.daemon.stop().await;
 }

@@ -30,9 +30,9 @@ fn text(path: &str) -> String {
 #[track_caller]
 fn run(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().expect(program);
-    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    assert!(output.status.success(), "{program} {arguments:?}: {said}");
-    said
+    let printed = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{program} {arguments:?}: {printed}");
+    printed
 }
 
 #[test]
@@ -59,10 +59,10 @@ fn unit_with_commands() -> (tempfile::TempDir, PathBuf) {
 fn unit_with_the_command_drop_in_is_valid_and_has_a_low_exposure() {
     let (_folder, unit) = unit_with_commands();
     assert_eq!(run("systemd-analyze", &["verify", unit.to_str().unwrap()]), "");
-    let said = run("systemd-analyze", &["security", "--offline=true", unit.to_str().unwrap()]);
-    let (_, level) = said.split_once("exposure level for regsweep.service: ").unwrap();
+    let output = run("systemd-analyze", &["security", "--offline=true", unit.to_str().unwrap()]);
+    let (_, level) = output.split_once("exposure level for regsweep.service: ").unwrap();
     let level: f64 = level.split(' ').next().unwrap().parse().unwrap();
-    assert!(level <= 3.0, "{said}");
+    assert!(level <= 3.0, "{output}");
     // The unit and the documentation name the drop-in.
     let name = "regsweep-command.conf";
     for path in ["systemd/regsweep.service", "docs/collection.md"] {
@@ -79,10 +79,10 @@ fn unit_sends_the_stop_signal_to_regsweep_only() {
 #[test]
 fn unit_has_a_low_exposure() {
     let unit = shipped("systemd/regsweep.service");
-    let said = run("systemd-analyze", &["security", "--offline=true", unit.to_str().unwrap()]);
-    let (_, level) = said.split_once("exposure level for regsweep.service: ").unwrap();
+    let output = run("systemd-analyze", &["security", "--offline=true", unit.to_str().unwrap()]);
+    let (_, level) = output.split_once("exposure level for regsweep.service: ").unwrap();
     let level: f64 = level.split(' ').next().unwrap().parse().unwrap();
-    assert!(level <= 2.0, "{said}");
+    assert!(level <= 2.0, "{output}");
 }
 
 /// Every name of a metric in a text.

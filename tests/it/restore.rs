@@ -113,99 +113,105 @@ fn untyped() -> Content {
 
 #[tokio::test]
 async fn manifests_of_every_kind_are_restored_byte_for_byte() {
-    for world in [plain(), cached()] {
+    for harness in [plain(), cached()] {
         let all = everything();
         for (tag, content) in &all {
-            world.push(tag, content).await;
+            harness.push(tag, content).await;
         }
-        let before = world.registry.store().repository("app");
+        let before = harness.registry.store().repository("app");
         let parts: BTreeMap<&str, &Content> =
             all.values().flat_map(Content::tree).map(|part| (part.digest.as_str(), part)).collect();
         let mut kept = BTreeMap::new();
         for (name, part) in &parts {
-            let raw = world.raw(part).await.unwrap();
+            let raw = harness.raw(part).await.unwrap();
             assert_eq!((raw.media_type.as_str(), &raw.body[..]), (part.media_type, &part.manifest[..]));
             kept.insert(digest(name), raw);
         }
         for part in parts.values() {
-            world.delete(part).await;
-            assert_eq!(world.raw(part).await, None);
+            harness.delete(part).await;
+            assert_eq!(harness.raw(part).await, None);
         }
-        assert_eq!(world.registry.store().repository("app").manifests, [].into());
+        assert_eq!(harness.registry.store().repository("app").manifests, [].into());
         // Manifests without dependencies first.
         let mut open: Vec<_> = kept.iter().collect();
-        let restorer = world.reader.restorer();
+        let restorer = harness.reader.restorer();
         while !open.is_empty() {
             let (ready, waiting): (Vec<_>, Vec<_>) = open.iter().partition(|(digest, raw)| {
                 let manifest = read_manifest(digest, &raw.media_type, &raw.body).unwrap();
                 !manifest.children.iter().any(|child| open.iter().any(|(digest, _)| *digest == child))
             });
             for (digest, raw) in ready {
-                restorer.put(&world.app, Restore::Digest, raw, digest).await.unwrap();
-                assert_eq!(world.reader.raw_manifest(&world.app, digest).await.unwrap().as_ref(), Some(raw));
+                restorer.put(&harness.app, Restore::Digest, raw, digest).await.unwrap();
+                assert_eq!(
+                    harness.reader.raw_manifest(&harness.app, digest).await.unwrap().as_ref(),
+                    Some(raw)
+                );
             }
             open = waiting;
         }
         for (tag, content) in &all {
             let (name, raw) = (Tag::parse(tag).unwrap(), &kept[&digest(&content.digest)]);
-            restorer.put(&world.app, Restore::Tag(&name), raw, &digest(&content.digest)).await.unwrap();
+            restorer.put(&harness.app, Restore::Tag(&name), raw, &digest(&content.digest)).await.unwrap();
             let reference = Reference::Tag { tag: &name, known: None };
-            let found = world.reader.manifest(&world.app, reference).await.unwrap();
+            let found = harness.reader.manifest(&harness.app, reference).await.unwrap();
             let Resolved::Found(found) = found else { panic!("{tag}: {found:?}") };
             assert_eq!(found.digest.as_str(), content.digest);
         }
-        assert_eq!(world.registry.store().repository("app"), before);
+        assert_eq!(harness.registry.store().repository("app"), before);
         for blob in parts.values().flat_map(|part| &part.blobs) {
-            assert_eq!(world.has(&image::digest(blob)).await, Ok(true));
+            assert_eq!(harness.has(&image::digest(blob)).await, Ok(true));
         }
     }
 }
 
 #[tokio::test]
 async fn manifest_without_a_part_is_refused_by_its_code() {
-    let world = plain();
+    let harness = plain();
     let one = Image::new("one").build();
     let index = Index::oci().child(&one).build();
     let list = Index::docker().child(&Image::new("docker").docker().build()).build();
-    world.push("index", &index).await;
-    world.delete(&index).await;
-    world.delete(&one).await;
+    harness.push("index", &index).await;
+    harness.delete(&index).await;
+    harness.delete(&one).await;
     let refused = Err("MANIFEST_BLOB_UNKNOWN".to_owned());
     let tag = Tag::parse("v1").unwrap();
     for content in [&index, &list] {
-        assert_eq!(world.put(Restore::Digest, content).await, refused);
-        assert_eq!(world.put(Restore::Tag(&tag), content).await, refused);
+        assert_eq!(harness.put(Restore::Digest, content).await, refused);
+        assert_eq!(harness.put(Restore::Tag(&tag), content).await, refused);
     }
     let layer = image::digest(&one.blobs[1]);
-    world.sweep(&layer);
-    assert_eq!(world.put(Restore::Digest, &one).await, refused);
-    assert_eq!(world.put(Restore::Tag(&tag), &one).await, refused);
-    world.sweep(&one.config_digest());
-    assert_eq!(world.put(Restore::Digest, &one).await, Err("MANIFEST_BLOB_UNKNOWN ".repeat(2).trim().into()));
-    assert_eq!(world.registry.store().repository("app"), Default::default());
-    assert_eq!(world.raw(&one).await, None);
+    harness.sweep(&layer);
+    assert_eq!(harness.put(Restore::Digest, &one).await, refused);
+    assert_eq!(harness.put(Restore::Tag(&tag), &one).await, refused);
+    harness.sweep(&one.config_digest());
+    assert_eq!(
+        harness.put(Restore::Digest, &one).await,
+        Err("MANIFEST_BLOB_UNKNOWN ".repeat(2).trim().into())
+    );
+    assert_eq!(harness.registry.store().repository("app"), Default::default());
+    assert_eq!(harness.raw(&one).await, None);
 }
 
 #[tokio::test]
 async fn referrer_can_be_restored_before_its_subject() {
-    let world = plain();
+    let harness = plain();
     let subject = Image::new("subject").build();
     let sbom = Artifact::referrer("sbom", "application/spdx+json", &subject).build();
-    world.push("sbom", &sbom).await;
-    world.delete(&sbom).await;
-    assert_eq!(world.put(Restore::Digest, &sbom).await, Ok(()));
-    assert_eq!(world.raw(&sbom).await.unwrap().body, sbom.manifest);
+    harness.push("sbom", &sbom).await;
+    harness.delete(&sbom).await;
+    assert_eq!(harness.put(Restore::Digest, &sbom).await, Ok(()));
+    assert_eq!(harness.raw(&sbom).await.unwrap().body, sbom.manifest);
 }
 
 #[tokio::test]
 async fn tag_that_points_to_another_manifest_is_overwritten() {
-    let world = plain();
+    let harness = plain();
     let (one, two) = (Image::new("one").build(), Image::new("two").build());
-    world.push("v1", &one).await;
-    world.push("v1", &two).await;
-    assert_eq!(world.put(Restore::Tag(&Tag::parse("v1").unwrap()), &one).await, Ok(()));
-    assert_eq!(world.registry.store().repository("app").tags["v1"], one.digest);
-    assert!(world.raw(&two).await.is_some(), "it is still there by digest");
+    harness.push("v1", &one).await;
+    harness.push("v1", &two).await;
+    assert_eq!(harness.put(Restore::Tag(&Tag::parse("v1").unwrap()), &one).await, Ok(()));
+    assert_eq!(harness.registry.store().repository("app").tags["v1"], one.digest);
+    assert!(harness.raw(&two).await.is_some(), "it is still there by digest");
 }
 
 #[tokio::test]
@@ -213,23 +219,23 @@ async fn blobs_are_found_until_a_collection_deletes_them() {
     let one = Image::new("one").build();
     let layer = image::digest(&one.blobs[1]);
     // A cache knows everything about an empty blob, so it is served correctly after it was deleted.
-    for (world, has_layer, has_empty) in
+    for (harness, has_layer, has_empty) in
         [(plain(), Ok(false), Ok(false)), (cached(), Err(Kind::Interrupted), Ok(true))]
     {
-        world.push("v1", &one).await;
-        world.pusher.put_blob("app", b"").await.unwrap();
+        harness.push("v1", &one).await;
+        harness.pusher.put_blob("app", b"").await.unwrap();
         for blob in [layer.clone(), one.config_digest(), image::digest(b"")] {
-            assert_eq!(world.has(&blob).await, Ok(true));
+            assert_eq!(harness.has(&blob).await, Ok(true));
         }
-        assert_eq!(world.has(&image::digest(b"never pushed")).await, Ok(false));
-        assert_eq!(world.has(&one.digest).await, Ok(false), "a manifest is not a blob");
+        assert_eq!(harness.has(&image::digest(b"never pushed")).await, Ok(false));
+        assert_eq!(harness.has(&one.digest).await, Ok(false), "a manifest is not a blob");
         let other = RepositoryName::parse("other").unwrap();
-        assert!(!world.reader.has_blob(&other, &digest(&layer)).await.unwrap(), "it is not there");
-        world.sweep(&layer);
-        world.sweep(&image::digest(b""));
-        assert_eq!(world.has(&layer).await, has_layer);
-        assert_eq!(world.has(&image::digest(b"")).await, has_empty);
-        assert_eq!(world.has(&one.config_digest()).await, Ok(true));
+        assert!(!harness.reader.has_blob(&other, &digest(&layer)).await.unwrap(), "it is not there");
+        harness.sweep(&layer);
+        harness.sweep(&image::digest(b""));
+        assert_eq!(harness.has(&layer).await, has_layer);
+        assert_eq!(harness.has(&image::digest(b"")).await, has_empty);
+        assert_eq!(harness.has(&one.config_digest()).await, Ok(true));
     }
 }
 
@@ -237,10 +243,10 @@ async fn blobs_are_found_until_a_collection_deletes_them() {
 async fn blob_whose_file_is_empty_is_not_found() {
     let one = Image::new("one").build();
     let layer = image::digest(&one.blobs[1]);
-    for (world, emptied) in [(plain(), Kind::DigestMismatch), (cached(), Kind::Interrupted)] {
-        world.push("v1", &one).await;
-        std::fs::write(world.registry.store().blob_path(&layer), b"").unwrap();
-        assert_eq!(world.has(&layer).await, Err(emptied));
+    for (harness, emptied) in [(plain(), Kind::DigestMismatch), (cached(), Kind::Interrupted)] {
+        harness.push("v1", &one).await;
+        std::fs::write(harness.registry.store().blob_path(&layer), b"").unwrap();
+        assert_eq!(harness.has(&layer).await, Err(emptied));
     }
 }
 
@@ -249,43 +255,43 @@ async fn blob_whose_file_is_empty_is_not_found() {
 #[tokio::test]
 async fn put_success_of_a_registry_with_a_cache_is_no_proof() {
     let one = Image::new("one").build();
-    let mut world = cached();
-    world.push("v1", &one).await;
-    world.delete(&one).await;
-    world.registry.garbage_collect(&[]);
-    assert!(!world.registry.store().has_blob(&one.digest), "the collection has deleted it");
-    assert_eq!(world.has(&image::digest(&one.blobs[1])).await, Err(Kind::Interrupted));
-    assert_eq!(world.put(Restore::Digest, &one).await, Ok(()));
-    assert_eq!(world.raw(&one).await, None, "it said yes, and does not have it");
+    let mut harness = cached();
+    harness.push("v1", &one).await;
+    harness.delete(&one).await;
+    harness.registry.garbage_collect(&[]);
+    assert!(!harness.registry.store().has_blob(&one.digest), "the collection has deleted it");
+    assert_eq!(harness.has(&image::digest(&one.blobs[1])).await, Err(Kind::Interrupted));
+    assert_eq!(harness.put(Restore::Digest, &one).await, Ok(()));
+    assert_eq!(harness.raw(&one).await, None, "it accepted the push, and does not have it");
     // After the restart its cache is empty.
-    world.delete(&one).await;
-    world.registry.stop();
-    world.registry.start_again();
-    assert_eq!(world.has(&image::digest(&one.blobs[1])).await, Ok(false));
+    harness.delete(&one).await;
+    harness.registry.stop();
+    harness.registry.start_again();
+    assert_eq!(harness.has(&image::digest(&one.blobs[1])).await, Ok(false));
     let refused = "MANIFEST_BLOB_UNKNOWN MANIFEST_BLOB_UNKNOWN";
-    assert_eq!(world.put(Restore::Digest, &one).await, Err(refused.to_owned()));
+    assert_eq!(harness.put(Restore::Digest, &one).await, Err(refused.to_owned()));
 }
 
 /// If only the content of the manifest is gone, a registry without a cache writes it again.
 #[tokio::test]
 async fn manifest_whose_content_was_collected_is_restored() {
     let one = Image::new("one").build();
-    for (world, comes_back) in [(plain(), true), (cached(), false)] {
-        world.push("v1", &one).await;
-        world.delete(&one).await;
-        world.sweep(&one.digest);
-        assert_eq!(world.put(Restore::Digest, &one).await, Ok(()));
-        assert_eq!(world.raw(&one).await.is_some(), comes_back);
+    for (harness, comes_back) in [(plain(), true), (cached(), false)] {
+        harness.push("v1", &one).await;
+        harness.delete(&one).await;
+        harness.sweep(&one.digest);
+        assert_eq!(harness.put(Restore::Digest, &one).await, Ok(()));
+        assert_eq!(harness.raw(&one).await.is_some(), comes_back);
     }
 }
 
 #[tokio::test]
 async fn put_is_refused_by_a_registry_in_maintenance() {
-    let world = Harness::start(RealRegistry::options().readonly());
+    let harness = Harness::start(RealRegistry::options().readonly());
     let one = Image::new("one").build();
-    world.registry.store().write("app", &["v1"], &one);
-    let raw = world.raw(&one).await.unwrap();
+    harness.registry.store().write("app", &["v1"], &one);
+    let raw = harness.raw(&one).await.unwrap();
     assert_eq!(raw.media_type, OCI_MANIFEST);
-    let put = world.reader.restorer().put(&world.app, Restore::Digest, &raw, &digest(&one.digest)).await;
+    let put = harness.reader.restorer().put(&harness.app, Restore::Digest, &raw, &digest(&one.digest)).await;
     assert_eq!(put.unwrap_err().kind, Kind::Unsupported);
 }

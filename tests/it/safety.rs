@@ -1,8 +1,8 @@
-//! What users must be able to trust, asserted on a real registry.
+//! The guarantees of docs/guarantees.md, asserted on a real registry.
 //!
 //! Every test is a sentence. It starts a registry of its own, lets regsweep do something, and then checks
-//! the registry's storage, its access log and what skopeo can pull: never only what
-//! regsweep says of itself.
+//! the registry's storage, its access log and what skopeo can pull: not only the output of
+//! regsweep.
 
 mod access;
 mod collection;

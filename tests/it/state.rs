@@ -1,7 +1,6 @@
-//! The state and what it is for: deletions that can be undone, runs that can be killed
-//! at any step, scans that fetch nothing twice, ages that are true.
+//! The state, and what depends on it: undo, runs that are killed at any step, scans that fetch nothing twice, and ages.
 //!
-//! Every test is a sentence. Where the program is run, what it says of itself is compared with the
+//! Every test is a sentence. Where the program is run, its output is compared with the
 //! storage and the access log of a real registry; where days have to pass, the library is given the time.
 
 mod collected;

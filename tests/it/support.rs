@@ -1,6 +1,6 @@
 //! What the integration tests share: content, ways to store it, and registries.
 //!
-//! All but `cli` and `regsweep`, which run regsweep, know nothing of it, so they cannot share its mistakes.
+//! Only `cli` and `regsweep` use regsweep; the others must not, so that they cannot repeat its mistakes.
 
 pub mod cli;
 pub mod contents;

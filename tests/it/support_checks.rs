@@ -60,7 +60,7 @@ fn content_written_to_a_store_is_served_completely() {
 }
 
 #[tokio::test]
-async fn the_store_reads_what_was_pushed_to_a_registry() {
+async fn store_reads_what_was_pushed_to_a_registry() {
     let registry = RealRegistry::start();
     let pusher = Pusher::new(&registry.url());
     let (one, two) = (Image::new("one").build(), Image::new("two").build());
@@ -78,7 +78,7 @@ async fn the_store_reads_what_was_pushed_to_a_registry() {
 }
 
 #[tokio::test]
-async fn a_collection_removes_deleted_content_only() {
+async fn collection_removes_deleted_content_only() {
     let mut registry = RealRegistry::options().cache().start();
     let (gone, kept) = (Image::new("gone").layer("base").build(), Image::new("kept").layer("base").build());
     registry.store().write("app", &["gone"], &gone);
@@ -96,7 +96,7 @@ async fn a_collection_removes_deleted_content_only() {
 }
 
 #[tokio::test]
-async fn the_registry_can_run_with_tls_a_password_and_a_prefix() {
+async fn registry_can_run_with_tls_a_password_and_a_prefix() {
     let options = RealRegistry::options().tls().htpasswd("ann", "secret").prefix("/reg/").max_entries(2);
     let registry = options.start();
     let authority = std::fs::read(registry.ca_file()).unwrap();
@@ -155,7 +155,7 @@ async fn each_fault_has_its_effect() {
 }
 
 #[tokio::test]
-async fn a_fault_delays_the_answer() {
+async fn fault_delays_the_answer() {
     let begin = Instant::now();
     let (answer, ..) = through(Fault::Latency(Duration::from_millis(300)), "/v2/").await;
     assert_eq!(answer.unwrap(), (200, b"{}".to_vec()));
@@ -167,7 +167,7 @@ async fn a_fault_delays_the_answer() {
 }
 
 #[tokio::test]
-async fn a_chunked_answer_stays_chunked_and_can_lack_its_end() {
+async fn chunked_answer_stays_chunked_and_can_lack_its_end() {
     let registry = RealRegistry::start();
     let image = Image::new("one").build();
     let tags: Vec<String> = (0..400).map(|number| format!("tag-{number}")).collect();
@@ -197,7 +197,7 @@ async fn a_chunked_answer_stays_chunked_and_can_lack_its_end() {
 }
 
 #[tokio::test]
-async fn a_body_is_forwarded_and_the_connection_stays_open() {
+async fn body_is_forwarded_and_the_connection_stays_open() {
     let registry = RealRegistry::start();
     let faults = FaultProxy::before(&registry.host(), |_| Fault::None);
     let image = Image::new("one").layer_bytes(100_000).build();

@@ -21,7 +21,8 @@ impl Config {
 
     /// Registries without a schedule: the service never starts a run for them.
     fn unscheduled(&self) -> Option<String> {
-        let all: Vec<&Registry> = self.registries.iter().filter(|one| one.schedule.is_none()).collect();
+        let all: Vec<&Registry> =
+            self.registries.iter().filter(|registry| registry.schedule.is_none()).collect();
         let names: Vec<&str> = all.iter().map(|registry| registry.name.as_str()).collect();
         let advice = "write one, such as `schedule: \"0 3 * * *\"` at the top level, unless something else starts `regsweep run`";
         match names.as_slice() {

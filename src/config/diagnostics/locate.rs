@@ -19,16 +19,16 @@ pub(crate) fn line_of(text: &str, path: &Path) -> Option<usize> {
 /// Deserializes down to the place and fails there on purpose: the error has the line.
 fn line_at(text: &str, steps: &[Step]) -> Option<usize> {
     let document = serde_yaml::Deserializer::from_str(text);
-    let error = Walk { steps }.deserialize(document).err()?;
+    let error = StepSeed { steps }.deserialize(document).err()?;
     Some(error.location()?.line())
 }
 
 /// Follows the steps; succeeds if the place does not exist.
-struct Walk<'a> {
+struct StepSeed<'a> {
     steps: &'a [Step],
 }
 
-impl<'de> DeserializeSeed<'de> for Walk<'_> {
+impl<'de> DeserializeSeed<'de> for StepSeed<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -40,7 +40,7 @@ impl<'de> DeserializeSeed<'de> for Walk<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Walk<'_> {
+impl<'de> Visitor<'de> for StepSeed<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -54,7 +54,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
         };
         while let Some(found) = map.next_key_seed(Key { wanted: key, is_last: rest.is_empty() })? {
             if found {
-                map.next_value_seed(Walk { steps: rest })?;
+                map.next_value_seed(StepSeed { steps: rest })?;
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
@@ -67,7 +67,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
             for _ in 0..*index {
                 list.next_element::<IgnoredAny>()?;
             }
-            list.next_element_seed(Walk { steps: rest })?;
+            list.next_element_seed(StepSeed { steps: rest })?;
         }
         while list.next_element::<IgnoredAny>()?.is_some() {}
         Ok(())

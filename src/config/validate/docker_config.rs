@@ -121,13 +121,13 @@ mod tests {
 
     #[test]
     fn docker_config_that_is_a_directory_is_not_skipped() {
-        let said = found(&[("REGISTRY_AUTH_FILE", "FOLDER"), ("HOME", "FOLDER")], &[".docker/config.json"]);
-        assert!(said.contains("`FOLDER` is a directory: name a file"), "{said}");
+        let output = found(&[("REGISTRY_AUTH_FILE", "FOLDER"), ("HOME", "FOLDER")], &[".docker/config.json"]);
+        assert!(output.contains("`FOLDER` is a directory: name a file"), "{output}");
     }
 
     #[test]
     fn docker_config_file_named_default_needs_a_directory() {
-        let said = parse(&text("./default"), "f", &|_| None).unwrap_err().to_string();
-        assert!(said.contains("cannot read `./default`"), "{said}");
+        let output = parse(&text("./default"), "f", &|_| None).unwrap_err().to_string();
+        assert!(output.contains("cannot read `./default`"), "{output}");
     }
 }

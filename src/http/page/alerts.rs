@@ -28,7 +28,7 @@ pub(super) fn alerts(status: &ServiceStatus, now: DateTime<Utc>) -> Markup {
                 ul {
                     @if let Some(why) = stalled { li { (why) } }
                     @for cause in &causes { li { (cause.text) } }
-                    @for unknown in status.unknown.iter().filter(|one| !one.is_stopped) { li { (unknown) } }
+                    @for unknown in status.unknown.iter().filter(|registry| !registry.is_stopped) { li { (unknown) } }
                     @if let Some((at, error)) = reload {
                         li {
                             "The configuration could not be reloaded " (when(*at, now))

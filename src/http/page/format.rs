@@ -27,8 +27,8 @@ pub(super) fn count(number: u64) -> String {
 }
 
 /// A number with the right form of a noun.
-pub(super) fn some(number: usize, one: &str, many: &str) -> String {
-    let noun = if number == 1 { one } else { many };
+pub(super) fn some(number: usize, singular: &str, plural: &str) -> String {
+    let noun = if number == 1 { singular } else { plural };
     format!("{} {noun}", count(u64::try_from(number).unwrap_or(u64::MAX)))
 }
 

@@ -162,7 +162,7 @@ fn history(status: &ServiceStatus, now: DateTime<Utc>) -> Markup {
     html! {
         section {
             h2 { "History" }
-            @if status.history.is_empty() { p.meta { "Nothing has happened yet." } }
+            @if status.history.is_empty() { p.meta { "No runs or collections yet." } }
             @else {
                 table {
                     thead {

@@ -150,7 +150,11 @@ fn age(planned: &ManifestDocument) -> String {
 }
 
 fn dangling_tags(plan: &PlanDocument) -> Markup {
-    let all = || plan.repositories.iter().flat_map(|one| one.dangling_tags.iter().map(move |tag| (one, tag)));
+    let all = || {
+        plan.repositories
+            .iter()
+            .flat_map(|repository| repository.dangling_tags.iter().map(move |tag| (repository, tag)))
+    };
     let total = all().count();
     html! {
         @if total > 0 {

@@ -75,8 +75,8 @@ fn facts(run: &RunRecord, now: DateTime<Utc>) -> Markup {
     }
 }
 
-fn number(number: u64, one: &str, many: &str) -> String {
-    format!("{} {}", count(number), if number == 1 { one } else { many })
+fn number(number: u64, singular: &str, plural: &str) -> String {
+    format!("{} {}", count(number), if number == 1 { singular } else { plural })
 }
 
 fn table(entries: &[JournalEntry], now: DateTime<Utc>) -> Markup {
@@ -135,8 +135,9 @@ fn status(entry: &JournalEntry, now: DateTime<Utc>) -> Markup {
 
 /// How to undo the run, if something that it deleted can still be restored.
 fn undo(run: &RunRecord, entries: &[JournalEntry], status: &ServiceStatus, now: DateTime<Utc>) -> Markup {
-    let count_of =
-        |wanted: &[EntryStatus]| entries.iter().filter(|one| wanted.contains(&EntryStatus::of(one))).count();
+    let count_of = |wanted: &[EntryStatus]| {
+        entries.iter().filter(|entry| wanted.contains(&EntryStatus::of(entry))).count()
+    };
     let unanswered = count_of(&[EntryStatus::Unanswered]);
     let open = unanswered + count_of(&[EntryStatus::Deleted, EntryStatus::Removed]);
     let collected = count_of(&[EntryStatus::GarbageCollected]);
@@ -186,5 +187,5 @@ fn example(entries: &[JournalEntry]) -> Option<String> {
     entries
         .iter()
         .filter(is_deleted)
-        .find_map(|one| Some(format!("{}:{}", one.repository, one.tags.first()?)))
+        .find_map(|entry| Some(format!("{}:{}", entry.repository, entry.tags.first()?)))
 }

@@ -84,7 +84,8 @@ fn snapshot(nodes: &[Node], unread: bool, first_scan: FirstScan) -> Snapshot {
         }
     }
     if !unread {
-        snapshot.absent = (0..10).map(name).filter(|one| !snapshot.manifests.contains_key(one)).collect();
+        snapshot.absent =
+            (0..10).map(name).filter(|digest| !snapshot.manifests.contains_key(digest)).collect();
     }
     snapshot
 }

@@ -21,8 +21,9 @@ fn index_is_deleted_with_its_children() {
         ],
     );
     let plan = repository.plan(&nothing());
-    let order: Vec<&str> = plan.manifests.iter().map(|one| repository.names[&one.digest].as_str()).collect();
-    let place = |name: &str| order.iter().position(|one| *one == name).unwrap();
+    let order: Vec<&str> =
+        plan.manifests.iter().map(|planned| repository.names[&planned.digest].as_str()).collect();
+    let place = |name: &str| order.iter().position(|other| *other == name).unwrap();
     assert!(place("index") < place("inner") && place("inner") < place("deep"), "{order:?}");
 }
 
@@ -120,6 +121,7 @@ fn cycle_of_index_and_signature_tag_is_deleted_from_the_index_on() {
         TestRepository::new().image("child", 9, &["t1"]).index("index", &["child"], &[&sig("child")]);
     repository
         .check(&nothing(), &["child delete: expired child-of-expired", "index delete: referrer-of-expired"]);
-    let order: Vec<Digest> = repository.plan(&nothing()).deletions().map(|one| one.digest.clone()).collect();
+    let order: Vec<Digest> =
+        repository.plan(&nothing()).deletions().map(|planned| planned.digest.clone()).collect();
     assert_eq!(order, [digest("index"), digest("child")]);
 }

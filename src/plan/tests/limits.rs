@@ -17,7 +17,7 @@ fn check(repositories: Vec<RepositoryPlan>, limits: Limits, expected: &[&str], p
     let refusals: Vec<String> = plan.refusals.iter().map(ToString::to_string).collect();
     let heads: Vec<&str> = refusals.iter().map(|text| text.split("; review").next().unwrap()).collect();
     assert_eq!(heads, expected);
-    let open: Vec<&str> = plan.permitted().map(|one| one.repository.as_str()).collect();
+    let open: Vec<&str> = plan.permitted().map(|repository| repository.repository.as_str()).collect();
     assert_eq!(open, permitted);
 }
 

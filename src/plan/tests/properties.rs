@@ -182,7 +182,7 @@ proptest! {
     fn dependencies_of_kept_manifests_are_kept(repository in repositories(), input in inputs()) {
         let plan = repository.plan(&input);
         let deleted = deleted(&plan);
-        for manifest in repository.snapshot.manifests.values().filter(|one| !deleted.contains(&one.digest)) {
+        for manifest in repository.snapshot.manifests.values().filter(|manifest| !deleted.contains(&manifest.digest)) {
             for child in &manifest.children {
                 prop_assert!(!deleted.contains(child), "a child of {:?}", manifest.digest);
             }
@@ -205,10 +205,10 @@ proptest! {
     fn dependencies_of_expired_manifests_only_are_deleted(repository in repositories(), input in inputs()) {
         let plan = repository.plan(&input);
         let deleted = deleted(&plan);
-        for planned in plan.manifests.iter().filter(|one| one.verdict == Verdict::Keep) {
+        for planned in plan.manifests.iter().filter(|planned| planned.verdict == Verdict::Keep) {
             let manifest = &repository.snapshot.manifests[&planned.digest];
             let parents: Vec<&Digest> = repository.snapshot.manifests.values()
-                .filter(|one| one.children.contains(&manifest.digest)).map(|one| &one.digest).collect();
+                .filter(|parent| parent.children.contains(&manifest.digest)).map(|parent| &parent.digest).collect();
             let all_deleted = !parents.is_empty() && parents.iter().all(|parent| deleted.contains(parent));
             if all_deleted && manifest.subject.is_none() {
                 // A tag or a label of its own or of a referrer must have kept it.
@@ -223,9 +223,9 @@ proptest! {
         let plan = repository.plan(&input);
         let mut deleted_before = BTreeSet::new();
         for planned in plan.deletions() {
-            prop_assert!(planned.after.iter().all(|one| deleted_before.contains(one)));
+            prop_assert!(planned.after.iter().all(|digest| deleted_before.contains(digest)));
             let parents = repository.snapshot.manifests.values()
-                .filter(|one| one.children.contains(&planned.digest));
+                .filter(|parent| parent.children.contains(&planned.digest));
             for parent in parents {
                 prop_assert!(planned.after.contains(&parent.digest));
             }
@@ -342,7 +342,7 @@ proptest! {
     ) {
         let mut snapshot = repository.snapshot.clone();
         let pointed_at: Vec<Digest> = snapshot.tags.values().cloned()
-            .chain(snapshot.manifests.values().flat_map(|one| one.children.clone())).collect();
+            .chain(snapshot.manifests.values().flat_map(|manifest| manifest.children.clone())).collect();
         prop_assume!(!pointed_at.is_empty());
         let lost = &pointed_at[which.index(pointed_at.len())];
         snapshot.manifests.remove(lost);

@@ -51,7 +51,7 @@ fn reasons_name_values_and_limits() {
     )]);
     let plan = repository.plan(&input);
     let text: Vec<String> =
-        plan.manifests.iter().flat_map(|one| one.reasons.iter().map(ToString::to_string)).collect();
+        plan.manifests.iter().flat_map(|planned| planned.reasons.iter().map(ToString::to_string)).collect();
     insta::assert_snapshot!(text.join("\n"), @r"
     rule releases keeps 1.0.1: it ranks 1 of 3 by age (newest: 1)
     rule releases keeps 1.0.1: it is 24h old (newer_than: 14d)
@@ -74,7 +74,8 @@ fn bytes_count_shared_blobs_once() {
         .edit("b", share)
         .index("index", &["a", "b"], &["t3"]);
     let plan = repository.plan(&nothing());
-    let bytes = |name: &str| plan.manifests.iter().find(|one| one.digest == digest(name)).unwrap().bytes;
+    let bytes =
+        |name: &str| plan.manifests.iter().find(|planned| planned.digest == digest(name)).unwrap().bytes;
     assert_eq!((bytes("a"), bytes("index")), (1011, 1023));
     assert_eq!((plan.referenced_bytes, plan.expired_bytes), (0, 1023));
     let frees: Vec<u64> = plan.deletions().map(|planned| planned.frees).collect();

@@ -47,7 +47,7 @@ impl Timeline {
     pub(super) fn evidence(&mut self, on: i64, name: &str) -> Vec<(&'static Source, Weight)> {
         let plan = self.plan(on);
         let planned = plan.manifests.iter().find(|planned| planned.digest == digest(name)).unwrap();
-        planned.evidence.iter().map(|one| (one.source, one.weight)).collect()
+        planned.evidence.iter().map(|piece| (piece.source, piece.weight)).collect()
     }
 }
 

@@ -450,10 +450,10 @@ mod tests {
     fn helper_name_cannot_lead_to_another_folder() {
         for name in ["../evil", "/bin/sh", "a b", "a\\u0000"] {
             let text = format!("{{\"credHelpers\":{{\"r\":\"{name}\"}}}}");
-            let said = found(&text, "https://r/");
+            let output = found(&text, "https://r/");
             assert!(
-                said.starts_with("credHelpers.`r`: `") && said.contains("is not the name of a helper"),
-                "{said}"
+                output.starts_with("credHelpers.`r`: `") && output.contains("is not the name of a helper"),
+                "{output}"
             );
         }
     }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-/// Is told about every request to a registry and its token service.
+/// Observes every request to a registry and its token service.
 pub trait Observer: Send + Sync {
     /// A request has ended. `status` is `None` if no complete answer was received; `taken` is the time from
     /// sending the request to the end of the answer, without the wait for a free connection.

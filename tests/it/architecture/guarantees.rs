@@ -53,12 +53,12 @@ fn every_named_test_exists() {
 }
 
 #[test]
-fn a_test_is_found_by_its_whole_path_only() {
-    let own = "architecture::guarantees::a_test_is_found_by_its_whole_path_only";
+fn tests_are_found_by_their_whole_path_only() {
+    let own = "architecture::guarantees::tests_are_found_by_their_whole_path_only";
     assert_eq!(missing(own), None);
     for path in [
-        "guarantees::a_test_is_found_by_its_whole_path_only",
-        "architecture::a_test_is_found_by_its_whole_path_only",
+        "guarantees::tests_are_found_by_their_whole_path_only",
+        "architecture::tests_are_found_by_their_whole_path_only",
         "architecture::guarantees::has_test",
         "architecture::guarantees::another",
     ] {

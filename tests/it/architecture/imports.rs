@@ -417,7 +417,7 @@ fn files_that_use_each_other_are_a_cycle() {
 }
 
 #[test]
-fn a_parent_that_uses_a_child_that_uses_the_parent_is_a_cycle() {
+fn parent_and_child_that_use_each_other_are_a_cycle() {
     let child = ("a/child.rs", "use super::Shared; pub fn run(_: Shared) {}");
     for parent in [
         "mod child; pub struct Shared; use child::run;",
@@ -432,7 +432,7 @@ fn a_parent_that_uses_a_child_that_uses_the_parent_is_a_cycle() {
 }
 
 #[test]
-fn a_parent_that_only_exports_is_none() {
+fn parent_that_only_exports_is_no_cycle() {
     let parent = "mod one; mod two; pub use one::One; pub(crate) use two::{Two, two as other};";
     let files = [
         ("lib.rs", "mod a;"),
@@ -474,7 +474,7 @@ fn names_of_fields_labels_methods_and_lifetimes_are_no_paths() {
 }
 
 #[test]
-fn what_macros_define_is_found() {
+fn definitions_of_macros_are_found() {
     let files = [
         ("lib.rs", "mod a; mod b;"),
         ("a.rs", "macro_rules! name { ($name:ident) => { pub struct $name; } } name!(Made);"),

@@ -1,4 +1,4 @@
-//! The words that are not used, and every place where one is: `banned_words.txt` lists them with what to write instead.
+//! The banned words: `banned_words.txt` lists them with what to write instead, and a test finds every use.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -139,7 +139,7 @@ fn code_in_column(page: &str, column: usize) -> Vec<&str> {
 }
 
 #[test]
-fn the_page_of_terms_names_what_exists() {
+fn terminology_page_names_what_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = std::fs::read_to_string(root.join("docs/terminology.md")).unwrap();
     let mut files = Vec::new();

@@ -8,7 +8,7 @@ use crate::support::fake_registry::{FakeRegistry, Personality};
 use crate::support::image::Image;
 
 /// Two registries with something to delete in each.
-fn world() -> ([FakeRegistry; 2], Cli) {
+fn two_registries() -> ([FakeRegistry; 2], Cli) {
     let registries = [(); 2].map(|()| {
         let fake = FakeRegistry::start(Personality::V3_1);
         for tag in ["pr-1", "v1"] {
@@ -33,8 +33,8 @@ fn closed() -> Stdio {
 }
 
 #[test]
-fn what_only_looks_ends_at_once_and_quietly_as_other_tools_do() {
-    let ([first, second], cli) = world();
+fn read_only_commands_end_quietly_when_the_pipe_closes() {
+    let ([first, second], cli) = two_registries();
     assert_eq!(cli.run(&["run"]).code, 0);
     for arguments in [
         &["check"][..],
@@ -49,9 +49,9 @@ fn what_only_looks_ends_at_once_and_quietly_as_other_tools_do() {
         &["history", "--output", "json"],
     ] {
         let (before, _) = (second.requests().len(), first.requests());
-        let said = cli.run_into(closed(), arguments);
+        let output = cli.run_into(closed(), arguments);
         // As a shell shows an end by SIGPIPE.
-        assert_eq!((said.code, said.err.as_str()), (141, ""), "{arguments:?}");
+        assert_eq!((output.code, output.err.as_str()), (141, ""), "{arguments:?}");
         if arguments[0] == "ls" {
             assert_eq!(second.requests().len(), before, "the next registry is not asked any more");
         }
@@ -59,25 +59,25 @@ fn what_only_looks_ends_at_once_and_quietly_as_other_tools_do() {
 }
 
 #[test]
-fn what_changes_something_goes_on_to_its_end() {
-    let (registries, cli) = world();
-    let said = cli.run_into(closed(), &["run"]);
-    assert_eq!((said.code, said.err.contains("panicked")), (0, false), "{}", said.err);
+fn changing_commands_finish_when_the_pipe_closes() {
+    let (registries, cli) = two_registries();
+    let output = cli.run_into(closed(), &["run"]);
+    assert_eq!((output.code, output.err.contains("panicked")), (0, false), "{}", output.err);
     for fake in &registries {
         assert_eq!(fake.tags("team/app").into_keys().collect::<Vec<_>>(), ["v1"]);
     }
-    let said = cli.run_into(closed(), &["undo", "1"]);
-    assert_eq!(said.code, 0, "{}", said.err);
+    let output = cli.run_into(closed(), &["undo", "1"]);
+    assert_eq!(output.code, 0, "{}", output.err);
     assert_eq!(registries[0].tags("team/app").len(), 2);
 }
 
 #[test]
-fn what_cannot_be_written_is_no_success_and_is_said_once() {
-    let (_registries, cli) = world();
+fn output_that_cannot_be_written_is_an_error_printed_once() {
+    let (_registries, cli) = two_registries();
     for arguments in [&["check"][..], &["ls"], &["plan", "--output", "json"], &["run"]] {
-        let said = cli.run_into(File::options().write(true).open("/dev/full").unwrap(), arguments);
-        assert_eq!(said.code, 1, "{arguments:?}: {}", said.err);
+        let output = cli.run_into(File::options().write(true).open("/dev/full").unwrap(), arguments);
+        assert_eq!(output.code, 1, "{arguments:?}: {}", output.err);
         let complaint = "error: cannot write to standard output: No space left on device";
-        assert_eq!(said.err.matches(complaint).count(), 1, "{arguments:?}: {}", said.err);
+        assert_eq!(output.err.matches(complaint).count(), 1, "{arguments:?}: {}", output.err);
     }
 }

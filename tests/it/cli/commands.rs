@@ -19,9 +19,9 @@ fn usage_errors_exit_with_2_and_send_no_request() {
         (&["explain", "Team/App:v1"], "write REPOSITORY:TAG or REPOSITORY@DIGEST"),
         (&["explain", "team/app@sha256:abc"], "write REPOSITORY:TAG or REPOSITORY@DIGEST"),
     ] {
-        let said = cli.run(arguments);
-        assert_eq!((said.code, said.out.as_str()), (2, ""), "{arguments:?}: {}", said.err);
-        assert!(said.err.contains(words), "{arguments:?}: {}", said.err);
+        let output = cli.run(arguments);
+        assert_eq!((output.code, output.out.as_str()), (2, ""), "{arguments:?}: {}", output.err);
+        assert!(output.err.contains(words), "{arguments:?}: {}", output.err);
     }
     assert_eq!(fake.requests(), [], "no request was sent");
 }
@@ -30,9 +30,9 @@ fn usage_errors_exit_with_2_and_send_no_request() {
 fn registry_option_that_is_not_configured_names_the_configured_ones() {
     let (fake, cli) = sample_registry();
     for command in ["plan", "run", "ls"] {
-        let said = cli.run(&[command, "--registry", "mian"]);
-        assert_eq!(said.code, 2, "{command}");
-        assert_eq!(said.err, "error: the configuration has no registry mian; it has main\n", "{command}");
+        let output = cli.run(&[command, "--registry", "mian"]);
+        assert_eq!(output.code, 2, "{command}");
+        assert_eq!(output.err, "error: the configuration has no registry mian; it has main\n", "{command}");
     }
     assert_eq!(fake.requests(), [], "no request was sent");
 }
@@ -42,15 +42,15 @@ fn explain_finds_an_image_or_exits_with_1() {
     let (fake, cli) = sample_registry();
     let host = fake.host();
     for image in ["team/app:pr-1".to_owned(), "main/team/app:pr-1".into(), format!("{host}/team/app:pr-1")] {
-        let said = cli.run(&["explain", &image]);
-        assert_eq!(said.code, 0, "{}", said.err);
-        assert!(said.out.contains("delete") && said.out.contains("[expired]"), "{}", said.out);
+        let output = cli.run(&["explain", &image]);
+        assert_eq!(output.code, 0, "{}", output.err);
+        assert!(output.out.contains("delete") && output.out.contains("[expired]"), "{}", output.out);
     }
     let nothing = format!("team/app@sha256:{}", "0".repeat(64));
     for image in ["team/app:v2", "team/none:v1", nothing.as_str()] {
-        let said = cli.run(&["explain", image]);
-        assert_eq!((said.code, said.out.as_str()), (1, ""), "{image}: {}", said.err);
-        assert!(said.err.contains("has no such image"), "{}", said.err);
+        let output = cli.run(&["explain", image]);
+        assert_eq!((output.code, output.out.as_str()), (1, ""), "{image}: {}", output.err);
+        assert!(output.err.contains("has no such image"), "{}", output.err);
     }
 }
 
@@ -58,18 +58,18 @@ fn explain_finds_an_image_or_exits_with_1() {
 fn run_prints_its_number_and_the_undo_command() {
     let (fake, cli) = sample_registry();
     let tags = fake.tags("team/app");
-    let said = cli.run(&["run"]);
-    let line = said.out.lines().find(|line| line.contains("this was run 1")).unwrap();
+    let output = cli.run(&["run"]);
+    let line = output.out.lines().find(|line| line.contains("this was run 1")).unwrap();
     let (told, command) = line.split_once(": regsweep ").unwrap();
     assert_eq!(told, "main: this was run 1; to restore what it deleted");
     assert_ne!(fake.tags("team/app"), tags);
     let words: Vec<String> = command.split(' ').map(|word| cli.absolute(word)).collect();
-    let said = cli.run_bare(&words.iter().map(String::as_str).collect::<Vec<_>>());
-    assert_eq!(said.code, 0, "{command}: {}", said.err);
+    let output = cli.run_bare(&words.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(output.code, 0, "{command}: {}", output.err);
     assert_eq!(fake.tags("team/app"), tags);
     // A run that did nothing has nothing to undo.
-    let said = cli.run(&["run"]);
-    assert!(said.out.ends_with("main: this was run 2\n"), "{}", said.out);
+    let output = cli.run(&["run"]);
+    assert!(output.out.ends_with("main: this was run 2\n"), "{}", output.out);
 }
 
 #[test]
@@ -100,12 +100,12 @@ fn run_fails_first_if_deletion_is_disabled() {
         let fake = options.start();
         fake.push("team/app", "pr-1", &image("gone", "2026-01-01"));
         let cli = cli(&fake, "");
-        let said = cli.run(&["run"]);
-        assert_eq!(said.code, 1, "{}", said.err);
-        assert!(said.err.contains(words), "{}", said.err);
+        let output = cli.run(&["run"]);
+        assert_eq!(output.code, 1, "{}", output.err);
+        assert!(output.err.contains(words), "{}", output.err);
         assert_eq!(fake.requests().iter().filter(|one| one.path.contains("/manifests/pr-1")).count(), 0);
-        let said = cli.run(&["plan"]);
-        assert_eq!(said.code, 0, "a plan needs no deletion: {}", said.err);
+        let output = cli.run(&["plan"]);
+        assert_eq!(output.code, 0, "a plan needs no deletion: {}", output.err);
     }
 }
 
@@ -117,9 +117,9 @@ fn run_in_mode_plan_deletes_nothing() {
          \x20 rules: [{{ name: prs, tags: 'pr-.*', keep: none }}]\n",
         fake.url()
     );
-    let said = Cli::new(&config).run(&["run"]);
-    assert_eq!(said.code, 0, "{}", said.err);
-    assert!(said.out.contains("nothing was deleted, because the mode is plan"), "{}", said.out);
+    let output = Cli::new(&config).run(&["run"]);
+    assert_eq!(output.code, 0, "{}", output.err);
+    assert!(output.out.contains("nothing was deleted, because the mode is plan"), "{}", output.out);
     assert_eq!(fake.mutating_requests(), []);
 }
 
@@ -135,13 +135,13 @@ fn limit_exits_with_3_and_an_override_with_0() {
     let refused = "refused: main: 2 manifests would be deleted, and limits.max_deletions allows 1; review the \
         plan with `regsweep plan`, then run `regsweep run --override-limits` once, or raise the limit\n";
     for command in ["plan", "run"] {
-        let said = cli.run(&[command]);
-        assert_eq!(said.code, 3, "{command}: {}", said.err);
-        assert!(said.err.ends_with(refused), "{command}: {}", said.err);
+        let output = cli.run(&[command]);
+        assert_eq!(output.code, 3, "{command}: {}", output.err);
+        assert!(output.err.ends_with(refused), "{command}: {}", output.err);
         assert_eq!(fake.tags("team/app").len(), 3, "{command}");
     }
-    let said = cli.run(&["run", "--override-limits"]);
-    assert_eq!(said.code, 0, "{}", said.err);
+    let output = cli.run(&["run", "--override-limits"]);
+    assert_eq!(output.code, 0, "{}", output.err);
     assert_eq!(fake.tags("team/app").len(), 1);
 }
 
@@ -167,9 +167,9 @@ fn secrets_are_never_shown() {
             &["explain", "team/app:pr-1"],
             &["run", "--log-format", "json", "-o", "json"],
         ] {
-            let said = cli.run(arguments);
-            assert_eq!(said.code, code, "{locked:?} {arguments:?}: {}", said.err);
-            all += &(said.out + &said.err);
+            let output = cli.run(arguments);
+            assert_eq!(output.code, code, "{locked:?} {arguments:?}: {}", output.err);
+            all += &(output.out + &output.err);
         }
         assert!(all.contains("TRACE") || all.contains("DEBUG"), "the output contains logs");
         for secret in [PASSWORD, PAIR, "token-1", "token-2", "token-3"] {

@@ -8,12 +8,12 @@ const REGISTRY: &str = "registries: [{ name: main, url: 'http://127.0.0.1:1' }]\
 #[track_caller]
 fn problems(config: &str) -> String {
     let cli = Cli::new(config);
-    let said = cli.run(&["check"]);
-    assert_eq!((said.code, said.out.as_str()), (78, ""), "{}", said.err);
+    let output = cli.run(&["check"]);
+    assert_eq!((output.code, output.out.as_str()), (78, ""), "{}", output.err);
     for command in [&["plan"][..], &["run"], &["ls"], &["explain", "app:v1"]] {
-        assert_eq!(cli.run(command), said, "{command:?}");
+        assert_eq!(cli.run(command), output, "{command:?}");
     }
-    said.err
+    output.err
 }
 
 /// The problems of rules that begin on line 6.
@@ -81,8 +81,8 @@ fn secrets_that_are_missing() {
         \x20     username: ann\n      password: { file: FOLDER/password }\n\
         policies: [{ name: a, repositories: '.*', rules: [{ name: r, tags: '.*', keep: all }] }]\n";
     let cli = Cli::new(config);
-    let said = cli.run(&["plan"]);
-    assert_eq!((said.code, said.out.as_str()), (78, ""), "{}", said.err);
+    let output = cli.run(&["plan"]);
+    assert_eq!((output.code, output.out.as_str()), (78, ""), "{}", output.err);
     // `check` does not need permission to read the secrets.
     let checked = cli.run(&["check"]);
     assert_eq!(checked.code, 0, "{}", checked.err);
@@ -91,7 +91,7 @@ fn secrets_that_are_missing() {
         "{}",
         checked.out
     );
-    insta::assert_snapshot!(said.err, @r#"FOLDER/regsweep.yaml: registries[0].auth.basic.password.file: line 7: cannot read `FOLDER/password`: No such file or directory (os error 2): create the file, or name another"#);
+    insta::assert_snapshot!(output.err, @r#"FOLDER/regsweep.yaml: registries[0].auth.basic.password.file: line 7: cannot read `FOLDER/password`: No such file or directory (os error 2): create the file, or name another"#);
 }
 
 /// A registry with a daily run at 3, and a collection after this grace.
@@ -111,22 +111,22 @@ fn history_that_is_too_short() {
 
 #[test]
 fn grace_that_never_ends_gets_a_note() {
-    let said = Cli::new(&with_collections("180d", "1w")).run(&["check"]);
-    assert_eq!((said.code, said.err.as_str()), (0, ""));
-    insta::assert_snapshot!(said.out, @r"
+    let output = Cli::new(&with_collections("180d", "1w")).run(&["check"]);
+    assert_eq!((output.code, output.err.as_str()), (0, ""));
+    insta::assert_snapshot!(output.out, @r"
     FOLDER/regsweep.yaml: 1 registry, 1 policy, 1 rule; mode plan: nothing is ever deleted
     note: registry main: its `gc.grace` of 7d is not shorter than the interval between two runs (`schedule: 0 3 * * *`), so no collection starts as long as every run deletes something: choose a longer interval or a shorter `grace`
     ");
-    let said = Cli::new(&with_collections("180d", "20h")).run(&["check"]);
-    assert_eq!((said.code, said.out.lines().count()), (0, 1), "{}", said.out);
+    let output = Cli::new(&with_collections("180d", "20h")).run(&["check"]);
+    assert_eq!((output.code, output.out.lines().count()), (0, 1), "{}", output.out);
 }
 
 #[test]
 fn config_file_that_is_missing() {
     let cli = Cli::new("");
-    let said = cli.run_bare(&["--config", "elsewhere.yaml", "check"]);
-    assert_eq!(said.code, 78);
-    insta::assert_snapshot!(said.err, @r#"elsewhere.yaml: cannot read the configuration: No such file or directory (os error 2): create it (config/regsweep.yaml is an example), or name another file with --config or $REGSWEEP_CONFIG"#);
+    let output = cli.run_bare(&["--config", "elsewhere.yaml", "check"]);
+    assert_eq!(output.code, 78);
+    insta::assert_snapshot!(output.err, @r#"elsewhere.yaml: cannot read the configuration: No such file or directory (os error 2): create it (config/regsweep.yaml is an example), or name another file with --config or $REGSWEEP_CONFIG"#);
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn config_file_that_is_unreadable() {
         ("FOLDER/binary.yaml", "byte 2 is invalid: fix it, or name another file with --config"),
     ];
     for (file, words) in cases {
-        let said = cli.run_bare(&["--config", &cli.absolute(file), "check"]);
-        assert!(said.code == 78 && said.err.contains(words), "{}", said.err);
+        let output = cli.run_bare(&["--config", &cli.absolute(file), "check"]);
+        assert!(output.code == 78 && output.err.contains(words), "{}", output.err);
     }
 }

@@ -35,9 +35,9 @@ pub(super) fn cli(fake: &FakeRegistry, auth: &str) -> Cli {
 }
 
 /// The only document that a command printed.
-pub(super) fn document(said: &CliOutput) -> Value {
-    assert_eq!(said.out.lines().count(), 1, "one document a line: {}", said.out);
-    serde_json::from_str(&said.out).unwrap()
+pub(super) fn document(output: &CliOutput) -> Value {
+    assert_eq!(output.out.lines().count(), 1, "one document a line: {}", output.out);
+    serde_json::from_str(&output.out).unwrap()
 }
 
 /// The bytes of a manifest and its blobs.

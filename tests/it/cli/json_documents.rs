@@ -22,9 +22,9 @@ fn plan_document_is_as_documented() {
         odd.then(|| crate::support::fake_registry::Canned::status(403))
     });
     let before = crate::support::regsweep::hours_ago(0);
-    let said = cli(&fake, "").run(&["plan", "-o", "json", "--at", "2026-06-01"]);
-    assert_eq!(said.code, 1, "a repository failed: {}", said.err);
-    let mut plan = document(&said);
+    let output = cli(&fake, "").run(&["plan", "-o", "json", "--at", "2026-06-01"]);
+    assert_eq!(output.code, 1, "a repository failed: {}", output.err);
+    let mut plan = document(&output);
     let error = plan["failures"][0]["error"].take();
     assert!(error.as_str().unwrap().contains("/v2/team/odd/manifests/pr-3: 403"), "{error}");
     let manifests = plan["repositories"][0]["manifests"].as_array_mut().unwrap();
@@ -87,9 +87,9 @@ fn plan_document_is_as_documented() {
 #[test]
 fn run_document_lists_deletions() {
     let (fake, cli) = sample_registry();
-    let said = cli.run(&["run", "-o", "json", "--repository", "team/app"]);
-    assert_eq!(said.code, 0, "{}", said.err);
-    let run = document(&said);
+    let output = cli.run(&["run", "-o", "json", "--repository", "team/app"]);
+    assert_eq!(output.code, 0, "{}", output.err);
+    let run = document(&output);
     let gone = image("team/app pr", "2026-02-01");
     let shared = image("team/app v1", "2026-01-01").digest;
     assert_eq!(run["outcome"], "success");
@@ -111,8 +111,8 @@ fn run_document_lists_deletions() {
 }
 
 /// The documents, one per line.
-fn documents(said: &CliOutput) -> Vec<Value> {
-    said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+fn documents(output: &CliOutput) -> Vec<Value> {
+    output.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 fn keys(document: &Value) -> Vec<&String> {
@@ -138,9 +138,9 @@ fn three_registries() -> (FakeRegistry, FakeRegistry, Cli) {
 fn every_registry_has_a_document_also_one_that_fails() {
     let (_fake, _locked, cli) = three_registries();
     for command in ["plan", "ls", "run"] {
-        let said = cli.run(&[command, "-o", "json"]);
-        assert_eq!(said.code, 1, "{}", said.err);
-        let all = documents(&said);
+        let output = cli.run(&[command, "-o", "json"]);
+        assert_eq!(output.code, 1, "{}", output.err);
+        let all = documents(&output);
         let shown: Vec<_> =
             all.iter().map(|one| (one["registry"].clone(), one["error_kind"].clone())).collect();
         let expected = [("locked", json!("unauthorized")), ("gone", json!("connect")), ("main", Value::Null)];
@@ -158,26 +158,29 @@ fn every_registry_has_a_document_also_one_that_fails() {
             }
         }
         // The document of a single registry is printed while the plan is made.
-        let said = cli.run(&[command, "--registry", "locked", "-o", "json"]);
-        assert_eq!(keys(&document(&said)), keys(&all[2]), "{command}");
+        let output = cli.run(&[command, "--registry", "locked", "-o", "json"]);
+        assert_eq!(keys(&document(&output)), keys(&all[2]), "{command}");
     }
-    let said = cli.run(&["gc", "-o", "json"]);
-    let failed = document(&said);
-    assert_eq!((said.code, &failed["registry"], &failed["outcome"]), (1, &json!("locked"), &json!("failed")));
+    let output = cli.run(&["gc", "-o", "json"]);
+    let failed = document(&output);
+    assert_eq!(
+        (output.code, &failed["registry"], &failed["outcome"]),
+        (1, &json!("locked"), &json!("failed"))
+    );
     assert!(failed["error"].as_str().unwrap().contains("401"), "{failed}");
     for (image, kind) in [("locked/team/app:v1", "unauthorized"), ("main/team/app:v7", "no_such_image")] {
-        let said = cli.run(&["explain", image, "-o", "json"]);
-        let failed = document(&said);
-        assert_eq!((said.code, &failed["error_kind"]), (1, &json!(kind)), "{failed}");
+        let output = cli.run(&["explain", image, "-o", "json"]);
+        let failed = document(&output);
+        assert_eq!((output.code, &failed["error_kind"]), (1, &json!(kind)), "{failed}");
         assert_eq!(
             (&failed["repository"], failed["error"].is_string()),
             (&json!("team/app"), true),
             "{failed}"
         );
     }
-    let said = cli.run(&["undo", "1", "-o", "json"]);
-    let failed = document(&said);
-    assert_eq!((said.code, &failed["run"], &failed["results"]), (1, &json!(1), &json!([])), "{failed}");
+    let output = cli.run(&["undo", "1", "-o", "json"]);
+    let failed = document(&output);
+    assert_eq!((output.code, &failed["run"], &failed["results"]), (1, &json!(1), &json!([])), "{failed}");
     assert!(failed["error"].is_string(), "{failed}");
 }
 
@@ -185,9 +188,9 @@ fn every_registry_has_a_document_also_one_that_fails() {
 fn missing_required_state_is_in_every_document() {
     let (fake, locked, cli) = three_registries();
     for command in ["plan", "ls"] {
-        let said = cli.run(&[command, "-o", "json", "--require-state"]);
-        assert_eq!(said.code, 1);
-        let all = documents(&said);
+        let output = cli.run(&[command, "-o", "json", "--require-state"]);
+        assert_eq!(output.code, 1);
+        let all = documents(&output);
         assert_eq!(all.len(), 3, "{command}");
         for one in all {
             assert_eq!(
@@ -197,8 +200,8 @@ fn missing_required_state_is_in_every_document() {
             );
         }
     }
-    let said = cli.run(&["explain", "main/team/app:v1", "-o", "json", "--require-state"]);
-    assert_eq!((said.code, &document(&said)["error_kind"]), (1, &json!("state")));
+    let output = cli.run(&["explain", "main/team/app:v1", "-o", "json", "--require-state"]);
+    assert_eq!((output.code, &document(&output)["error_kind"]), (1, &json!("state")));
     assert_eq!((fake.requests(), locked.requests()), (vec![], vec![]), "no request was sent");
 }
 
@@ -210,18 +213,18 @@ fn unusable_state_is_in_every_document() {
     // The state directory is a file.
     std::fs::write(&file, format!("state_dir: {file}\n{text}")).unwrap();
     for (command, names) in [("run", &["locked", "gone", "main"][..]), ("gc", &["locked"])] {
-        let said = cli.run(&[command, "-o", "json"]);
-        let all = documents(&said);
+        let output = cli.run(&[command, "-o", "json"]);
+        let all = documents(&output);
         let shown: Vec<_> = all.iter().map(|one| one["registry"].as_str().unwrap()).collect();
-        assert_eq!((said.code, shown.as_slice()), (1, names), "{command}");
+        assert_eq!((output.code, shown.as_slice()), (1, names), "{command}");
         for one in &all {
             let error = one["error"].as_str().unwrap();
             assert!(error.contains("cannot be used") && one["outcome"] == "failed", "{one}");
             assert_eq!(one["error_kind"].as_str(), (command == "run").then_some("state"), "{one}");
         }
     }
-    let said = cli.run(&["run", "--registry", "main", "-o", "json"]);
-    assert_eq!((said.code, document(&said)["run"].is_null()), (1, true));
-    assert_eq!(said.err.matches("File exists").count(), 1, "the error is printed once: {}", said.err);
+    let output = cli.run(&["run", "--registry", "main", "-o", "json"]);
+    assert_eq!((output.code, document(&output)["run"].is_null()), (1, true));
+    assert_eq!(output.err.matches("File exists").count(), 1, "the error is printed once: {}", output.err);
     assert_eq!((fake.requests(), locked.requests()), (vec![], vec![]), "no request was sent");
 }

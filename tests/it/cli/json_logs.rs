@@ -8,7 +8,7 @@ use crate::support::image::Image;
 
 /// The lines, each of which says when, how grave, and what.
 #[track_caller]
-fn lines(said: &CliOutput) -> Vec<Value> {
+fn lines(output: &CliOutput) -> Vec<Value> {
     let parse = |line: &str| {
         let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         for name in ["timestamp", "level", "message"] {
@@ -16,17 +16,17 @@ fn lines(said: &CliOutput) -> Vec<Value> {
         }
         line
     };
-    said.err.lines().map(parse).collect()
+    output.err.lines().map(parse).collect()
 }
 
-/// Asserts how it ends, and that this is said with this level.
+/// Asserts the exit code, and that its message has this level.
 #[track_caller]
 fn check(cli: &Cli, arguments: &[&str], code: i32, level: &str, words: &str) {
-    let said = cli.run(&[arguments, &["--log-format", "json"]].concat());
-    assert_eq!(said.code, code, "{arguments:?}: {}", said.err);
-    let lines = lines(&said);
+    let output = cli.run(&[arguments, &["--log-format", "json"]].concat());
+    assert_eq!(output.code, code, "{arguments:?}: {}", output.err);
+    let lines = lines(&output);
     let found = lines.iter().find(|line| line["message"].as_str().unwrap().contains(words));
-    let found = found.unwrap_or_else(|| panic!("{arguments:?}: {words}: {}", said.err));
+    let found = found.unwrap_or_else(|| panic!("{arguments:?}: {words}: {}", output.err));
     assert_eq!(found["level"], level, "{arguments:?}: {found}");
 }
 
@@ -56,24 +56,24 @@ fn cli(fake: &FakeRegistry, more: &str) -> Cli {
 #[test]
 fn lists_are_arrays() {
     let fake = pushed(None);
-    let said = cli(&fake, "limits: { max_percent: 100 }\n").run(&["run", "--log-format", "json"]);
-    assert_eq!(said.code, 0, "{}", said.err);
-    let lines = lines(&said);
+    let output = cli(&fake, "limits: { max_percent: 100 }\n").run(&["run", "--log-format", "json"]);
+    assert_eq!(output.code, 0, "{}", output.err);
+    let lines = lines(&output);
     let deleted = lines.iter().find(|line| line["message"] == "deleted a manifest").unwrap();
     assert_eq!(deleted["tags"], json!(["pr-1", "pr-2"]));
     assert_eq!(deleted["rules"], json!(["prs"]));
     let reasons = deleted["reasons"].as_array().unwrap();
     assert!(reasons.iter().all(|one| one.as_str().unwrap().contains("rule prs")), "{deleted}");
     assert_eq!((deleted["already_gone"].is_boolean(), deleted["bytes"].is_u64()), (true, true), "{deleted}");
-    assert!(said.err.find("\"timestamp\"") < said.err.find("\"level\""), "{}", said.err);
+    assert!(output.err.find("\"timestamp\"") < output.err.find("\"level\""), "{}", output.err);
     // People read the same.
     let fake = pushed(None);
-    let said = cli(&fake, "limits: { max_percent: 100 }\n").run(&["run"]);
-    assert!(said.err.contains(r#"tags=["pr-1","pr-2"]"#), "{}", said.err);
+    let output = cli(&fake, "limits: { max_percent: 100 }\n").run(&["run"]);
+    assert!(output.err.contains(r#"tags=["pr-1","pr-2"]"#), "{}", output.err);
 }
 
 #[test]
-fn whatever_is_said_is_json() {
+fn messages_are_all_json() {
     let fake = pushed(None);
     let well = cli(&fake, "limits: { max_deletions: 1, max_percent: 100 }\n");
     check(&well, &["plan", "--nope"], 2, "ERROR", "unexpected argument '--nope'");
@@ -102,11 +102,11 @@ fn whatever_is_said_is_json() {
     unreadable.file("state", "no directory");
     check(&unreadable, &["plan"], 0, "WARN", "cannot be read");
     check(&unreadable, &["serve"], 1, "ERROR", "the state in");
-    let said = unreadable.run_into(
+    let output = unreadable.run_into(
         std::fs::File::options().write(true).open("/dev/full").unwrap(),
         &["ls", "--log-format", "json"],
     );
-    assert!(lines(&said).iter().any(|line| line["level"] == "ERROR"), "{}", said.err);
+    assert!(lines(&output).iter().any(|line| line["level"] == "ERROR"), "{}", output.err);
 }
 
 #[test]
@@ -114,11 +114,11 @@ fn however_much_is_logged() {
     let fake = pushed(Some(Auth::bearer("ann", "secret")));
     let auth = "basic: { username: ann, password: { env: PASSWORD } }";
     let text = format!("registries: [{{ name: main, url: '{}', auth: {{ {auth} }} }}]\n{RULES}", fake.url());
-    let said =
+    let output =
         Cli::new(&text).env("PASSWORD", "secret").env("RUST_LOG", "trace").run(&["run", "--log-format=json"]);
-    assert_eq!(said.code, 0, "{}", said.err);
-    assert!(lines(&said).iter().any(|line| line["level"] == "TRACE"), "{}", said.err);
+    assert_eq!(output.code, 0, "{}", output.err);
+    assert!(lines(&output).iter().any(|line| line["level"] == "TRACE"), "{}", output.err);
     // Help is no error, and is for people.
-    let said = Cli::new(&text).run(&["--log-format", "json", "--help"]);
-    assert!(said.code == 0 && said.err.is_empty() && said.out.contains("Usage"), "{}", said.err);
+    let output = Cli::new(&text).run(&["--log-format", "json", "--help"]);
+    assert!(output.code == 0 && output.err.is_empty() && output.out.contains("Usage"), "{}", output.err);
 }

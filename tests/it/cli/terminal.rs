@@ -32,7 +32,7 @@ fn in_terminal(cli: &Cli, columns: u16, arguments: &[&str]) -> String {
 }
 
 #[test]
-fn a_plan_fits_the_terminal() {
+fn plan_fits_the_terminal() {
     let (_registry, cli) = filled();
     let wide = cli.run(&PLAN).out;
     assert!(wide.lines().any(|line| line.chars().count() > 120), "{wide}");

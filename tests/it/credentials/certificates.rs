@@ -1,6 +1,6 @@
 //! Client certificates, and server certificates of a private authority.
 
-use super::harness::{Place, SECRET, started};
+use super::harness::{Installation, SECRET, started};
 use crate::support::real_registry::RealRegistry;
 
 /// The `tls` section, with more lines.
@@ -17,20 +17,20 @@ fn client_certificate(registry: &RealRegistry) -> String {
 #[test]
 fn client_certificate_authenticates() {
     let registry = started(RealRegistry::options().client_certificates());
-    let place = Place::new();
-    place.configure(&registry.url(), &tls(&registry, &client_certificate(&registry)));
-    let plan = place.run(&["plan", "--output", "json"]).exits(0);
+    let installation = Installation::new();
+    installation.configure(&registry.url(), &tls(&registry, &client_certificate(&registry)));
+    let plan = installation.run(&["plan", "--output", "json"]).exits(0);
     assert_eq!(plan.to_delete().len(), 1);
-    assert_eq!(place.run(&["run", "--output", "json"]).exits(0).deleted().len(), 1);
+    assert_eq!(installation.run(&["run", "--output", "json"]).exits(0).deleted().len(), 1);
 }
 
 #[test]
 fn client_certificate_that_is_missing_is_one_clear_error() {
     let registry = started(RealRegistry::options().client_certificates());
-    let place = Place::new();
-    place.configure(&registry.url(), &tls(&registry, ""));
-    let said = place.run(&["run"]).exits(1).stderr;
-    assert!(said.contains("cert_file is the client certificate"), "{said}");
+    let installation = Installation::new();
+    installation.configure(&registry.url(), &tls(&registry, ""));
+    let output = installation.run(&["run"]).exits(1).stderr;
+    assert!(output.contains("cert_file is the client certificate"), "{output}");
     assert_eq!(registry.requests(), [], "there was no request");
 }
 
@@ -38,33 +38,34 @@ fn client_certificate_that_is_missing_is_one_clear_error() {
 fn server_certificate_of_an_unknown_authority_is_refused() {
     let registry = started(RealRegistry::options().client_certificates());
     let other = RealRegistry::options().tls().start();
-    let place = Place::new();
-    place.configure(&registry.url(), &tls(&registry, &client_certificate(&other)));
-    let said = place.run(&["run"]).exits(1).stderr;
-    assert!(said.contains("cert_file is the client certificate"), "{said}");
-    place.configure(&registry.url(), &tls(&other, &client_certificate(&registry)));
-    let said = place.run(&["run"]).exits(1).stderr;
-    assert!(said.contains("ca_file trusts a private CA"), "{said}");
+    let installation = Installation::new();
+    installation.configure(&registry.url(), &tls(&registry, &client_certificate(&other)));
+    let output = installation.run(&["run"]).exits(1).stderr;
+    assert!(output.contains("cert_file is the client certificate"), "{output}");
+    installation.configure(&registry.url(), &tls(&other, &client_certificate(&registry)));
+    let output = installation.run(&["run"]).exits(1).stderr;
+    assert!(output.contains("ca_file trusts a private CA"), "{output}");
     assert_eq!(registry.requests(), []);
 }
 
 #[test]
 fn client_certificate_and_password_can_be_combined() {
     let registry = started(RealRegistry::options().client_certificates().htpasswd("ann", SECRET));
-    let place = Place::new().env("SECRET", SECRET);
+    let installation = Installation::new().env("SECRET", SECRET);
     let auth = "auth: { basic: { username: ann, password: { env: SECRET } } }";
-    place.configure(&registry.url(), &format!("{}\n{auth}", tls(&registry, &client_certificate(&registry))));
-    place.run(&["run"]).exits(0);
+    installation
+        .configure(&registry.url(), &format!("{}\n{auth}", tls(&registry, &client_certificate(&registry))));
+    installation.run(&["run"]).exits(0);
 }
 
 #[test]
 fn client_key_that_is_invalid_is_named() {
     let registry = started(RealRegistry::options().client_certificates());
-    let place = Place::new();
+    let installation = Installation::new();
     let certificate = registry.client_certificate()[0].display().to_string();
-    let none = place.file("none.key", SECRET).display().to_string();
+    let none = installation.file("none.key", SECRET).display().to_string();
     let shown = format!(", cert_file: {certificate}, key_file: {none}");
-    place.configure(&registry.url(), &tls(&registry, &shown));
-    let said = place.run(&["run"]).exits(1).stderr;
-    assert!(said.contains(&certificate) && !said.contains(SECRET), "{said}");
+    installation.configure(&registry.url(), &tls(&registry, &shown));
+    let output = installation.run(&["run"]).exits(1).stderr;
+    assert!(output.contains(&certificate) && !output.contains(SECRET), "{output}");
 }

@@ -1,6 +1,6 @@
 //! Docker configuration files in all forms, and credential helpers.
 
-use super::harness::{Place, SECRET, assert_hidden, auths, base64, pair};
+use super::harness::{Installation, SECRET, assert_hidden, auths, base64, pair};
 use crate::support::image::Image;
 use crate::support::real_registry::RealRegistry;
 
@@ -34,9 +34,9 @@ fn docker_configuration_entries_of_every_form_authenticate() {
         (format!("https://{host}/v2/"), pair("ann", SECRET)),
         (format!("{host}/team"), pair("ann", SECRET)),
     ] {
-        let place = Place::new();
-        place.configure_docker(&registry.url(), &auths(&key, &entry));
-        let plan = place.run(&["plan", "--output", "json"]).exits(0);
+        let installation = Installation::new();
+        installation.configure_docker(&registry.url(), &auths(&key, &entry));
+        let plan = installation.run(&["plan", "--output", "json"]).exits(0);
         assert_eq!(plan.to_delete().len(), 1, "{key} {entry}");
     }
 }
@@ -51,17 +51,17 @@ fn docker_configuration_is_found_at_the_default_paths() {
         ("HOME", "home", "home/.docker/config.json"),
         ("XDG_RUNTIME_DIR", "run", "run/containers/auth.json"),
     ] {
-        let place = Place::new();
-        place.file(file, &config);
-        let value = place.path(folder).display().to_string();
-        let place = place.env(variable, &value);
-        place.configure(&registry.url(), "auth: { docker_config: default }");
-        place.run(&["plan"]).exits(0);
+        let installation = Installation::new();
+        installation.file(file, &config);
+        let value = installation.path(folder).display().to_string();
+        let installation = installation.env(variable, &value);
+        installation.configure(&registry.url(), "auth: { docker_config: default }");
+        installation.run(&["plan"]).exits(0);
     }
-    let place = Place::new();
-    place.configure(&registry.url(), "auth: { docker_config: default }");
-    let said = place.run(&["plan"]).exits(78).stderr;
-    assert!(said.contains("$REGISTRY_AUTH_FILE (not set), $DOCKER_CONFIG (not set)"), "{said}");
+    let installation = Installation::new();
+    installation.configure(&registry.url(), "auth: { docker_config: default }");
+    let output = installation.run(&["plan"]).exits(78).stderr;
+    assert!(output.contains("$REGISTRY_AUTH_FILE (not set), $DOCKER_CONFIG (not set)"), "{output}");
 }
 
 #[test]
@@ -73,11 +73,11 @@ fn helper_is_run_once_for_the_registry() {
         "{\"credsStore\":\"test\"}".to_owned(),
         format!("{{\"auths\":{{\"{host}\":{{}}}},\"credsStore\":\"test\"}}"),
     ] {
-        let place = Place::new();
-        place.helper("test", &helper("ann", SECRET));
-        place.configure_docker(&registry.url(), &config);
-        place.run(&["plan"]).exits(0);
-        assert_eq!(place.read("asked"), format!("get {host}\n"), "{config}");
+        let installation = Installation::new();
+        installation.helper("test", &helper("ann", SECRET));
+        installation.configure_docker(&registry.url(), &config);
+        installation.run(&["plan"]).exits(0);
+        assert_eq!(installation.read("asked"), format!("get {host}\n"), "{config}");
     }
 }
 
@@ -85,28 +85,28 @@ fn helper_is_run_once_for_the_registry() {
 fn helper_is_run_only_after_a_challenge() {
     let registry = RealRegistry::start();
     registry.store().write("app", &["keep"], &Image::new("kept").build());
-    let place = Place::new();
-    place.helper("test", &helper("ann", SECRET));
-    place.configure_docker(&registry.url(), "{\"credsStore\":\"test\"}");
-    place.run(&["plan"]).exits(0);
-    assert_eq!(place.read("asked"), "");
+    let installation = Installation::new();
+    installation.helper("test", &helper("ann", SECRET));
+    installation.configure_docker(&registry.url(), "{\"credsStore\":\"test\"}");
+    installation.run(&["plan"]).exits(0);
+    assert_eq!(installation.read("asked"), "");
 }
 
 #[test]
 fn helper_without_credentials_falls_back_to_the_file() {
     let registry = locked();
     let host = registry.host();
-    let place = Place::new();
+    let installation = Installation::new();
     let not_found = "echo 'credentials not found in native keychain'; exit 1";
-    place.helper("test", not_found);
+    installation.helper("test", not_found);
     let entry = pair("ann", SECRET);
     let config = format!("{{\"credHelpers\":{{\"{host}\":\"test\"}},\"auths\":{{\"{host}\":{entry}}}}}");
-    place.configure_docker(&registry.url(), &config);
-    place.run(&["plan"]).exits(0);
-    place.configure_docker(&registry.url(), "{\"credsStore\":\"test\"}");
-    let said = place.run(&["plan"]).exits(1).stderr;
+    installation.configure_docker(&registry.url(), &config);
+    installation.run(&["plan"]).exits(0);
+    installation.configure_docker(&registry.url(), "{\"credsStore\":\"test\"}");
+    let output = installation.run(&["plan"]).exits(1).stderr;
     let expected = format!("its credential helper has nothing for `{host}`: log in to the registry");
-    assert!(said.contains("docker.json") && said.contains(&expected), "{said}");
+    assert!(output.contains("docker.json") && output.contains(&expected), "{output}");
 }
 
 #[test]
@@ -124,10 +124,10 @@ fn helper_that_fails_is_one_clear_error_without_a_secret() {
         ("yes", "prints more than 1048576 bytes"),
         (&helper("ann", &format!("{SECRET}-wrong")), "does not accept the user name and password"),
     ] {
-        let place = Place::new();
-        place.helper("test", script);
-        place.configure_docker(&registry.url(), "{\"credsStore\":\"test\"}");
-        let ran = place.run(&["plan"]).exits(1);
+        let installation = Installation::new();
+        installation.helper("test", script);
+        installation.configure_docker(&registry.url(), "{\"credsStore\":\"test\"}");
+        let ran = installation.run(&["plan"]).exits(1);
         assert!(ran.stderr.contains(words) && ran.stderr.contains("check auth"), "{script}: {}", ran.stderr);
         assert_hidden(&[&ran.stderr, &ran.stdout], &[SECRET.to_owned()]);
     }
@@ -136,12 +136,12 @@ fn helper_that_fails_is_one_clear_error_without_a_secret() {
 #[test]
 fn helper_that_does_not_exist_is_an_error() {
     let registry = locked();
-    let place = Place::new();
-    place.configure_docker(&registry.url(), "{\"credsStore\":\"test\"}");
-    let said = place.run(&["plan"]).exits(1).stderr;
+    let installation = Installation::new();
+    installation.configure_docker(&registry.url(), "{\"credsStore\":\"test\"}");
+    let output = installation.run(&["plan"]).exits(1).stderr;
     assert!(
-        said.contains("`docker-credential-test` does not exist: install it, or add its folder"),
-        "{said}"
+        output.contains("`docker-credential-test` does not exist: install it, or add its folder"),
+        "{output}"
     );
 }
 
@@ -162,9 +162,9 @@ fn docker_configuration_that_is_invalid_is_reported_before_any_request() {
             "credsStore: `../test` is not the name of a helper".to_owned(),
         ),
     ] {
-        let place = Place::new();
-        place.configure_docker(&registry.url(), &config);
-        let ran = place.run(&["plan"]).exits(1);
+        let installation = Installation::new();
+        installation.configure_docker(&registry.url(), &config);
+        let ran = installation.run(&["plan"]).exits(1);
         assert!(ran.stderr.contains(&words), "{config}: {}", ran.stderr);
         assert_hidden(&[&ran.stderr, &ran.stdout], &[SECRET.to_owned()]);
     }

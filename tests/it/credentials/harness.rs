@@ -46,12 +46,12 @@ pub(crate) fn pair(user: &str, password: &str) -> String {
 }
 
 /// A folder with files, and the environment of the program.
-pub(crate) struct Place {
+pub(crate) struct Installation {
     folder: tempfile::TempDir,
     environment: Vec<(String, String)>,
 }
 
-impl Place {
+impl Installation {
     pub(crate) fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap(), environment: Vec::new() }
     }
@@ -117,7 +117,7 @@ impl Place {
         ProgramOutput::from(self.command(arguments).output().unwrap())
     }
 
-    /// A reader of the registry of [`Place::configure`].
+    /// A reader of the registry of [`Installation::configure`].
     pub(crate) fn reader(&self) -> Reader {
         let env = |name: &str| (name == "SECRET").then(|| SECRET.to_owned());
         let config = config::parse(&self.read("regsweep.yaml"), "f", &env).unwrap_or_else(|e| panic!("{e}"));
@@ -126,16 +126,16 @@ impl Place {
 
     /// A reader of this registry, with these lines in its configuration.
     pub(crate) fn reader_of(fake: &FakeRegistry, lines: &str) -> Reader {
-        let place = Self::new();
-        place.configure(&fake.url(), &format!("{PLAIN}\n{lines}"));
-        place.reader()
+        let installation = Self::new();
+        installation.configure(&fake.url(), &format!("{PLAIN}\n{lines}"));
+        installation.reader()
     }
 
-    /// Configured for this registry with this Docker configuration, which exists as long as the place.
+    /// Configured for this registry with this Docker configuration, which exists as long as the installation.
     pub(crate) fn by(fake: &FakeRegistry, config: &str) -> Self {
-        let place = Self::new();
-        place.configure_docker(&fake.url(), config);
-        place
+        let installation = Self::new();
+        installation.configure_docker(&fake.url(), config);
+        installation
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use super::harness::{Place, SECRET, assert_hidden, base64, started};
+use super::harness::{Installation, SECRET, assert_hidden, base64, started};
 use crate::support::real_registry::RealRegistry;
 
 /// A forward proxy. It records the heads of requests; its threads end with their connections.
@@ -69,12 +69,12 @@ fn copy(mut from: impl Read, mut to: &TcpStream) {
 /// Runs a plan with this environment, in which `PROXY` is the address of the proxy: the requests that it received.
 fn requests(registry: &RealRegistry, lines: &str, environment: &[(&str, &str)]) -> Vec<String> {
     let proxy = Proxy::start();
-    let mut place = Place::new();
+    let mut installation = Installation::new();
     for (name, value) in environment {
-        place = place.env(name, &value.replace("PROXY", &proxy.host));
+        installation = installation.env(name, &value.replace("PROXY", &proxy.host));
     }
-    place.configure(&registry.url(), lines);
-    place.run(&["plan"]).exits(0);
+    installation.configure(&registry.url(), lines);
+    installation.run(&["plan"]).exits(0);
     proxy.heads()
 }
 
@@ -126,8 +126,9 @@ fn proxy_password_is_sent_only_to_the_proxy() {
     // The error of an unreachable proxy does not contain it.
     let mut registry = registry;
     registry.stop();
-    let place = Place::new().env("HTTP_PROXY", &url.replace("PROXY", "127.0.0.1:1")).env("RUST_LOG", "trace");
-    place.configure(&registry.url(), "timeout: 1s");
-    let ran = place.run(&["plan"]).exits(1);
+    let installation =
+        Installation::new().env("HTTP_PROXY", &url.replace("PROXY", "127.0.0.1:1")).env("RUST_LOG", "trace");
+    installation.configure(&registry.url(), "timeout: 1s");
+    let ran = installation.run(&["plan"]).exits(1);
     assert_hidden(&[&ran.stderr, &ran.stdout], &[SECRET.to_owned(), base64(&format!("bob:{SECRET}"))]);
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::harness::{Place, SECRET, assert_hidden, auths, base64, fill, pair, read};
+use super::harness::{Installation, SECRET, assert_hidden, auths, base64, fill, pair, read};
 use crate::support::fake_registry::{Auth, Bearer, Canned, FakeRegistry, Personality};
 use crate::support::real_registry::RealRegistry;
 
@@ -57,7 +57,8 @@ async fn redirect_of_a_token_service_does_not_get_the_identity_token() {
         for address in addresses(&other) {
             let fake = locked(status, &address);
             let entry = format!("{{\"identitytoken\":\"{SECRET}\"}}");
-            let error = Place::by(&fake, &auths(&fake.host(), &entry)).reader().ping().await.unwrap_err();
+            let error =
+                Installation::by(&fake, &auths(&fake.host(), &entry)).reader().ping().await.unwrap_err();
             assert_eq!(error.kind.name(), "unauthorized");
             assert!(
                 error
@@ -77,8 +78,8 @@ async fn redirect_of_a_token_service_does_not_get_the_password() {
         let (other, heard) = listening(token());
         for address in addresses(&other) {
             let fake = locked(status, &address);
-            let place = Place::by(&fake, &auths(&fake.host(), &pair("ann", SECRET)));
-            let reader = place.reader();
+            let installation = Installation::by(&fake, &auths(&fake.host(), &pair("ann", SECRET)));
+            let reader = installation.reader();
             assert!(reader.ping().await.is_err(), "the token of the other server is not used");
         }
         let heard = heard.lock().unwrap().clone();
@@ -104,8 +105,8 @@ async fn redirect_of_a_registry_does_not_get_the_authorization() {
                 let moved = request.path.contains("/manifests/") && request.header("authorization").is_some();
                 moved.then(|| Canned::status(307).header("location", location.clone()))
             });
-            let place = Place::by(&fake, &auths(&fake.host(), &entry));
-            let reader = place.reader();
+            let installation = Installation::by(&fake, &auths(&fake.host(), &entry));
+            let reader = installation.reader();
             assert!(read(&reader, "t0").await.is_err());
         }
         let heard = heard.lock().unwrap().clone();
@@ -122,21 +123,24 @@ async fn token_service_error_is_shown_without_the_secrets_it_repeats() {
         let fake = FakeRegistry::options(Personality::V3_1).auth(Auth::bearer("ann", "other")).start();
         fake.on(|request| {
             let header = request.header("authorization").unwrap_or_default();
-            let said = format!("no: {header} {} ({SECRET})", String::from_utf8_lossy(&request.body));
-            (request.path == "/token").then(|| Canned::status(403).body(said))
+            let output = format!("no: {header} {} ({SECRET})", String::from_utf8_lossy(&request.body));
+            (request.path == "/token").then(|| Canned::status(403).body(output))
         });
-        let error = Place::by(&fake, &auths(&fake.host(), &entry)).reader().ping().await.unwrap_err();
-        let said = format!("{error} {error:?}");
-        assert!(said.contains("no: ") && said.contains("***"), "{said}");
-        assert_hidden(&[&said], &[SECRET.to_owned(), base64(&format!("ann:{SECRET}"))]);
+        let error = Installation::by(&fake, &auths(&fake.host(), &entry)).reader().ping().await.unwrap_err();
+        let output = format!("{error} {error:?}");
+        assert!(output.contains("no: ") && output.contains("***"), "{output}");
+        assert_hidden(&[&output], &[SECRET.to_owned(), base64(&format!("ann:{SECRET}"))]);
     }
     let fake = FakeRegistry::options(Personality::V3_1).auth(Auth::basic("ann", SECRET)).start();
     fake.on(|request| {
         let header = request.header("authorization")?.to_owned();
         Some(Canned::status(400).body(format!("bad request: {header}")))
     });
-    let error =
-        Place::by(&fake, &auths(&fake.host(), &pair("ann", SECRET))).reader().ping().await.unwrap_err();
+    let error = Installation::by(&fake, &auths(&fake.host(), &pair("ann", SECRET)))
+        .reader()
+        .ping()
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("bad request: Basic ***"), "{error}");
 }
 
@@ -146,19 +150,19 @@ fn token_service_on_http_gets_no_credentials_of_a_registry_on_https() {
     let registry = RealRegistry::options().token_service(&format!("{}/token", other.url())).start();
     let identity = format!("{{\"identitytoken\":\"{SECRET}\"}}");
     for entry in [pair("ann", SECRET), identity] {
-        let place = Place::new();
-        place.configure_docker(&registry.url(), &auths(&registry.host(), &entry));
-        let said = place.run(&["plan"]).exits(1).stderr;
+        let installation = Installation::new();
+        installation.configure_docker(&registry.url(), &auths(&registry.host(), &entry));
+        let output = installation.run(&["plan"]).exits(1).stderr;
         assert!(
-            said.contains("the token service is not on https, so it does not get the credentials"),
-            "{said}"
+            output.contains("the token service is not on https, so it does not get the credentials"),
+            "{output}"
         );
     }
     assert_eq!(*heard.lock().unwrap(), "");
     // Without credentials it is requested.
-    let place = Place::new();
-    place.configure(&registry.url(), "tls: { insecure_skip_verify: true }");
-    let said = place.run(&["plan"]).exits(1).stderr;
-    assert!(said.contains("does not accept what its token service grants"), "{said}");
+    let installation = Installation::new();
+    installation.configure(&registry.url(), "tls: { insecure_skip_verify: true }");
+    let output = installation.run(&["plan"]).exits(1).stderr;
+    assert!(output.contains("does not accept what its token service grants"), "{output}");
     assert!(heard.lock().unwrap().starts_with("GET /token"));
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use regsweep::config;
 
-use super::harness::{Place, SECRET, assert_hidden, auths, base64, pair};
+use super::harness::{Installation, SECRET, assert_hidden, auths, base64, pair};
 use crate::support::docker_engine::free_port;
 use crate::support::fake_registry::{Auth, Bearer, FakeRegistry, Personality};
 use crate::support::image::Image;
@@ -42,13 +42,13 @@ fn bearer(password: &str, refresh_token: &str) -> Auth {
 }
 
 /// Helpers and a Docker configuration with every form of credentials; one of them is for this registry.
-fn place(fake: &FakeRegistry, form: &str) -> Place {
-    let place = Place::new().env("RUST_LOG", "trace").env("SECRET", SECRET);
+fn installation(fake: &FakeRegistry, form: &str) -> Installation {
+    let installation = Installation::new().env("RUST_LOG", "trace").env("SECRET", SECRET);
     let host = fake.host();
     let answer = |user: &str| format!("echo '{{\"Username\":\"{user}\",\"Secret\":\"{SECRET}\"}}'");
-    place.helper("basic", &answer("ann"));
-    place.helper("identity", &answer("<token>"));
-    place.helper("broken", &format!("{}; exit 1", answer("ann")));
+    installation.helper("basic", &answer("ann"));
+    installation.helper("identity", &answer("<token>"));
+    installation.helper("broken", &format!("{}; exit 1", answer("ann")));
     let helper = |name: &str| format!("{{\"credHelpers\":{{\"{host}\":\"{name}\"}}}}");
     let config = match form {
         "basic" | "bearer" => {
@@ -57,8 +57,8 @@ fn place(fake: &FakeRegistry, form: &str) -> Place {
             } else {
                 "auth: { bearer: { env: SECRET } }"
             };
-            place.configure(&fake.url(), lines);
-            return place;
+            installation.configure(&fake.url(), lines);
+            return installation;
         }
         "docker" => auths(&host, &pair("ann", SECRET)),
         "identity" => auths(&host, &format!("{{\"identitytoken\":\"{SECRET}\"}}")),
@@ -69,8 +69,8 @@ fn place(fake: &FakeRegistry, form: &str) -> Place {
         "broken helper" => helper("broken"),
         other => panic!("{other}"),
     };
-    place.configure_docker(&fake.url(), &config);
-    place
+    installation.configure_docker(&fake.url(), &config);
+    installation
 }
 
 #[track_caller]
@@ -100,12 +100,12 @@ fn secrets_are_shown_by_no_command_at_any_log_level() {
     ] {
         let case = format!("{form} {auth:?}");
         let fake = locked(auth);
-        let ran = place(&fake, form).run(&["run"]);
+        let ran = installation(&fake, form).run(&["run"]);
         check(&ran, &case);
         assert_eq!(ran.code, Some(code), "{case}: {}", ran.stderr);
     }
     let fake = locked(refused);
-    let ran = place(&fake, "malformed").run(&["run"]).exits(1);
+    let ran = installation(&fake, "malformed").run(&["run"]).exits(1);
     assert_hidden(&[&ran.stdout, &ran.stderr], &secrets());
 }
 
@@ -114,11 +114,11 @@ fn secrets_are_not_shown_over_tls() {
     // It uses HTTP/2, which has logs of its own.
     let registry = RealRegistry::options().tls().htpasswd("ann", SECRET).start();
     registry.store().write("app", &["keep"], &Image::new("kept").build());
-    let place = Place::new().env("RUST_LOG", "trace").env("SECRET", SECRET);
+    let installation = Installation::new().env("RUST_LOG", "trace").env("SECRET", SECRET);
     let tls = format!("tls: {{ ca_file: {} }}", registry.ca_file().display());
     let auth = "auth: { basic: { username: ann, password: { env: SECRET } } }";
-    place.configure(&registry.url(), &format!("{tls}\n{auth}"));
-    check(&place.run(&["plan"]).exits(0), "HTTP/2");
+    installation.configure(&registry.url(), &format!("{tls}\n{auth}"));
+    check(&installation.run(&["plan"]).exits(0), "HTTP/2");
 }
 
 /// A service that is killed when the value is dropped.
@@ -152,13 +152,13 @@ fn secrets_are_in_no_answer_of_the_service() {
         ("docker", bearer("other", "other"), "regsweep_runs_total{outcome=\"failed\",registry=\"main\"}"),
     ] {
         let fake = locked(auth);
-        let place = place(&fake, form);
+        let installation = installation(&fake, form);
         let port = free_port();
-        let text = place.read("regsweep.yaml");
+        let text = installation.read("regsweep.yaml");
         let head = format!("listen: 127.0.0.1:{port}\nschedule: '* * * * * *'\n");
-        place.file("regsweep.yaml", &(head + &text));
-        let log = std::fs::File::create(place.path("log")).unwrap();
-        let child = place.command(&["serve"]).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        installation.file("regsweep.yaml", &(head + &text));
+        let log = std::fs::File::create(installation.path("log")).unwrap();
+        let child = installation.command(&["serve"]).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         let service = Service(child);
         let seen = || {
             let metrics = get(port, "/metrics")?;
@@ -168,7 +168,7 @@ fn secrets_are_in_no_answer_of_the_service() {
         let mut tries = 0;
         while seen().is_none() {
             tries += 1;
-            assert!(tries < 600, "{form}: {:?} {}", get(port, "/metrics"), place.read("log"));
+            assert!(tries < 600, "{form}: {:?} {}", get(port, "/metrics"), installation.read("log"));
             std::thread::sleep(Duration::from_millis(100));
         }
         let pages = [
@@ -188,7 +188,7 @@ fn secrets_are_in_no_answer_of_the_service() {
             assert_hidden(&[&answer], &secrets());
         }
         drop(service);
-        let log = place.read("log");
+        let log = installation.read("log");
         assert!(log.contains("TRACE"), "{log}");
         assert_hidden(&[&log], &secrets());
     }
@@ -198,9 +198,9 @@ fn secrets_are_in_no_answer_of_the_service() {
 fn secrets_are_not_in_the_debug_output_of_the_configuration() {
     for form in ["basic", "bearer", "docker", "identity"] {
         let fake = FakeRegistry::start(Personality::V3_1);
-        let place = place(&fake, form);
+        let installation = installation(&fake, form);
         let env = |name: &str| (name == "SECRET").then(|| SECRET.to_owned());
-        let config = config::parse(&place.read("regsweep.yaml"), "f", &env).unwrap();
+        let config = config::parse(&installation.read("regsweep.yaml"), "f", &env).unwrap();
         assert_hidden(&[&format!("{config:?} {config:#?}")], &secrets());
     }
 }
@@ -213,7 +213,7 @@ fn secrets_are_needed_only_by_commands_that_connect_to_registries() {
     let image = Image::new("expired").created("2020-01-01T00:00:00Z").build();
     runtime.block_on(fill.push("app", "old", &image)).unwrap();
     // As with `systemd-run --property LoadCredential=registry:PATH`, and without it.
-    let by_hand = Place::new();
+    let by_hand = Installation::new();
     by_hand.file("credentials/registry", SECRET);
     let listen = free_port();
     by_hand.configure(

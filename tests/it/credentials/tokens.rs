@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use url::form_urlencoded::parse;
 
-use super::harness::{Place, SECRET, auths, base64, fill, read, read_all};
+use super::harness::{Installation, SECRET, auths, base64, fill, read, read_all};
 use crate::support::fake_registry::{Auth, Bearer, Canned, FakeRegistry, Options, Personality};
 
 const BASIC: &str = "auth: { basic: { username: ann, password: { env: SECRET } } }";
@@ -59,8 +59,8 @@ fn sent(fake: &FakeRegistry) -> Arc<Mutex<Vec<(String, String)>>> {
 async fn identity_token_is_exchanged_by_post() {
     let fake = started(|bearer| bearer.refresh_token = Some(SECRET.into()));
     let sent = sent(&fake);
-    let place = Place::by(&fake, &identity(&fake, ""));
-    let reader = place.reader();
+    let installation = Installation::by(&fake, &identity(&fake, ""));
+    let reader = installation.reader();
     read(&reader, "t0").await.unwrap();
     assert_eq!(asked(&fake), methods(&[("POST", 200)]));
     let mut pairs = sent.lock().unwrap().clone();
@@ -85,8 +85,8 @@ async fn token_service_without_post_is_tried_once_and_then_used_by_get() {
         ] {
             let fake = started(|bearer| bearer.user = user.into());
             refuse(&fake, "POST", status);
-            let place = Place::by(&fake, &identity(&fake, &more));
-            let reader = place.reader();
+            let installation = Installation::by(&fake, &identity(&fake, &more));
+            let reader = installation.reader();
             reader.ping().await.unwrap();
             read(&reader, "t0").await.unwrap();
             let expected = methods(&[("POST", status), ("GET", 200), ("GET", 200)]);
@@ -99,7 +99,7 @@ async fn token_service_without_post_is_tried_once_and_then_used_by_get() {
 async fn token_service_without_get_gets_the_password_by_post() {
     let fake = started(|_| {});
     refuse(&fake, "GET", 405);
-    let reader = Place::reader_of(&fake, BASIC);
+    let reader = Installation::reader_of(&fake, BASIC);
     reader.ping().await.unwrap();
     read(&reader, "t0").await.unwrap();
     assert_eq!(asked(&fake), methods(&[("GET", 405), ("POST", 200), ("POST", 200)]));
@@ -110,7 +110,9 @@ async fn token_service_without_get_and_post_is_a_clear_error() {
     let fake = started(|_| {});
     refuse(&fake, "GET", 405);
     refuse(&fake, "POST", 405);
-    for reader in [Place::reader_of(&fake, BASIC), Place::by(&fake, &identity(&fake, "")).reader()] {
+    for reader in
+        [Installation::reader_of(&fake, BASIC), Installation::by(&fake, &identity(&fake, "")).reader()]
+    {
         let error = reader.ping().await.unwrap_err();
         assert_eq!(error.kind.name(), "unauthorized");
         assert!(error.to_string().contains("/token: 405"), "{error}");
@@ -129,7 +131,7 @@ async fn token_response_may_have_either_field() {
                 reply.body = body.to_string().into_bytes();
             }
         });
-        read(&Place::reader_of(&fake, BASIC), "t0").await.unwrap();
+        read(&Installation::reader_of(&fake, BASIC), "t0").await.unwrap();
     }
 }
 
@@ -145,8 +147,8 @@ async fn refresh_token_in_the_response_is_used_from_then_on() {
     for number in 0..10 {
         fake.push(&format!("other{number}"), "t0", &crate::support::image::Image::new("other").build());
     }
-    let place = Place::by(&fake, &identity(&fake, ""));
-    let reader = place.reader();
+    let installation = Installation::by(&fake, &identity(&fake, ""));
+    let reader = installation.reader();
     reader.ping().await.unwrap();
     let tag = regsweep::model::Tag::parse("t0").unwrap();
     let names =
@@ -171,7 +173,7 @@ async fn scopes_are_separate_parameters() {
         if wanted { answer.take() } else { None }
     });
     let sent = sent(&fake);
-    read(&Place::reader_of(&fake, BASIC), "t0").await.unwrap();
+    read(&Installation::reader_of(&fake, BASIC), "t0").await.unwrap();
     let scopes: Vec<String> = sent
         .lock()
         .unwrap()
@@ -185,7 +187,7 @@ async fn scopes_are_separate_parameters() {
 #[tokio::test]
 async fn token_with_too_narrow_a_scope_is_reported_after_the_registry_s_scope_was_tried() {
     let fake = started(|bearer| bearer.actions = Some(vec!["push".into()]));
-    let error = read(&Place::reader_of(&fake, BASIC), "t0").await.unwrap_err();
+    let error = read(&Installation::reader_of(&fake, BASIC), "t0").await.unwrap_err();
     let words = "the registry does not accept what its token service grants for `repository:app:pull`: the user \
                  may not have that right (check auth";
     assert!(error.to_string().contains(words), "{error}");
@@ -196,7 +198,7 @@ async fn token_with_too_narrow_a_scope_is_reported_after_the_registry_s_scope_wa
 async fn token_that_is_refused_is_renewed_once_for_all_requests() {
     let fake = options(|_| {}).latency(Duration::from_millis(100)).start();
     fill(&fake, 20);
-    let reader = Place::reader_of(&fake, &format!("concurrency: 32\n{BASIC}"));
+    let reader = Installation::reader_of(&fake, &format!("concurrency: 32\n{BASIC}"));
     read(&reader, "t0").await.unwrap();
     for round in 1..=3 {
         // They have not expired, but the registry does not accept them any more.
@@ -213,7 +215,7 @@ async fn token_that_is_refused_is_renewed_once_for_all_requests() {
 async fn token_that_has_expired_is_renewed_once_for_all_requests() {
     let fake = options(|bearer| bearer.lifetime = Duration::from_secs(1)).start();
     fill(&fake, 20);
-    let reader = Place::reader_of(&fake, BASIC);
+    let reader = Installation::reader_of(&fake, BASIC);
     read(&reader, "t0").await.unwrap();
     tokio::time::sleep(Duration::from_millis(1100)).await;
     fake.forget_requests();
@@ -230,7 +232,7 @@ async fn token_that_is_refused_though_new_is_a_clear_error() {
             state.revoke_tokens();
         }
     });
-    let error = read(&Place::reader_of(&fake, BASIC), "t0").await.unwrap_err();
+    let error = read(&Installation::reader_of(&fake, BASIC), "t0").await.unwrap_err();
     assert!(error.to_string().contains("does not accept what its token service grants"), "{error}");
     assert_eq!(asked(&fake).len(), 2);
 }
@@ -242,12 +244,12 @@ async fn registry_token_is_sent_as_it_is() {
     let wanted = format!("Bearer {SECRET}");
     fake.on(move |request| (request.header("authorization") != Some(&*wanted)).then(|| Canned::status(401)));
     let config = auths(&fake.host(), &format!("{{\"registrytoken\":\"{SECRET}\"}}"));
-    let place = Place::by(&fake, &config);
-    let reader = place.reader();
+    let installation = Installation::by(&fake, &config);
+    let reader = installation.reader();
     read(&reader, "t0").await.unwrap();
     assert_eq!(fake.requests().len(), 1);
     let other = FakeRegistry::options(Personality::V3_1).auth(Auth::bearer("ann", SECRET)).start();
     let config = auths(&other.host(), &format!("{{\"registrytoken\":\"{SECRET}\"}}"));
-    let error = Place::by(&other, &config).reader().ping().await.unwrap_err().to_string();
+    let error = Installation::by(&other, &config).reader().ping().await.unwrap_err().to_string();
     assert!(error.contains("the registry does not accept the bearer token"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! FaultProxy that hit deletions: whatever the registry did, it is noted once.
+//! Faults of deletions: the journal has exactly what the registry did, once.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -35,8 +35,8 @@ async fn deletion_disturbed_once_is_done_and_journaled_once() {
     }
 }
 
-/// The tries of one deletion in `web` meet this, by their number; the kind of failure that the run tells
-/// of, and whether that deletion is open in the journal afterwards, or not there.
+/// The attempts of one deletion in `web` meet these faults, by their number; the kind of failure that the run
+/// reports, and whether that deletion is open in the journal afterwards, or not there.
 async fn one_deletion(tries: impl Fn(usize) -> Fault + Send + Sync + 'static, kind: &str, open: bool) {
     let scenario = Scenario::new();
     let first = Arc::new(OnceLock::new());

@@ -239,7 +239,7 @@ impl Scenario {
         }
     }
 
-    /// `repository@digest` of what the registry has said it deleted.
+    /// `repository@digest` of each deletion that the registry has confirmed.
     pub(crate) fn logged(&self) -> Vec<String> {
         let done = self.registry().mutating_requests().into_iter().filter(|logged| logged.status == 202);
         done.map(|logged| logged.path.trim_start_matches("/v2/").replace("/manifests/", "@")).collect()

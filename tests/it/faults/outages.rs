@@ -1,4 +1,4 @@
-//! A registry that goes away in the middle and comes back: that costs time, and nothing else.
+//! Outages in the middle of a run: they cost time, and nothing else.
 
 use std::time::Duration;
 

@@ -1,11 +1,11 @@
-//! All weathers at once, by chance, and the same chance every time.
+//! All faults together, at random, with the same seed every time.
 
 use std::time::Duration;
 
 use super::harness::Scenario;
 use crate::support::fault_proxy::{Fault, ProxiedRequest};
 
-/// What a request meets: mostly nothing.
+/// The fault of a request: mostly none.
 fn any(seed: u64, seen: &ProxiedRequest) -> Fault {
     let mut chance = seen.chance(seed);
     if chance.f64() < 0.65 {

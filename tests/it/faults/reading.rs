@@ -1,4 +1,4 @@
-//! FaultProxy that hit questions: each is asked again, and the run does all that it was to do.
+//! Faults of reading requests: each is retried, and the run is complete.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

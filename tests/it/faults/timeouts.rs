@@ -1,4 +1,4 @@
-//! A run that takes too long is ended, and what it left is done by the next.
+//! Runs that take too long: they are ended, and the next run does the rest.
 
 use std::time::Duration;
 
@@ -45,10 +45,10 @@ async fn run_beyond_run_timeout_stops_between_deletions_and_collects_nothing() {
     let noted = scenario.state.runs(9).unwrap().remove(0);
     assert_eq!(noted.outcome, Some(Outcome::Partial));
     assert!(noted.error.unwrap().contains("run_timeout"));
-    assert!(!swept.exists(), "a run whose time was up begins no collection");
+    assert!(!swept.exists(), "a run that took too long begins no collection");
     scenario.assert_sound("time up").await;
     scenario.faults.stop_faults();
     scenario.run_until_done().await;
     scenario.assert_swept("the rest").await;
-    assert!(swept.exists(), "a run that comes to its end does");
+    assert!(swept.exists(), "a complete run begins a collection");
 }

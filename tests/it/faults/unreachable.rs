@@ -13,7 +13,7 @@ use super::harness::{FAST_RETRY, Scenario, deletes};
 use crate::support::fault_proxy::Fault;
 use crate::support::regsweep::OLD_TAGS_EXPIRE;
 
-/// Waits for two seconds, and asks again after three.
+/// Waits for two seconds, and sends the next request after three.
 const SHORT: Retry =
     Retry { outage_timeout: Duration::from_secs(2), open_duration: Duration::from_secs(3), ..FAST_RETRY };
 

@@ -224,8 +224,8 @@ async fn registry_stays_down_until_its_cache_is_cleared() {
     let port = redis.port().to_string();
     let password = move |old: &str, new: &str| {
         let arguments = ["-p", &port, "-a", old, "config", "set", "requirepass", new];
-        let said = std::process::Command::new("redis-cli").args(arguments).output().unwrap();
-        assert!(String::from_utf8_lossy(&said.stdout).contains("OK"), "{said:?}");
+        let output = std::process::Command::new("redis-cli").args(arguments).output().unwrap();
+        assert!(String::from_utf8_lossy(&output.stdout).contains("OK"), "{output:?}");
     };
     let lock = password.clone();
     // Redis accepts clients when the collection begins, and refuses them when it sweeps.
@@ -236,13 +236,13 @@ async fn registry_stays_down_until_its_cache_is_cleared() {
         Ok(())
     });
     let refused = async || {
-        let said = std::process::Command::new("redis-cli")
+        let output = std::process::Command::new("redis-cli")
             .args(["-p", &redis.port().to_string(), "-a", "changed", "info", "errorstats"])
             .output()
             .unwrap();
-        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        let output = String::from_utf8_lossy(&output.stdout).into_owned();
         let count =
-            said.split("errorstat_NOAUTH:count=").nth(1).and_then(|rest| rest.split_whitespace().next());
+            output.split("errorstat_NOAUTH:count=").nth(1).and_then(|rest| rest.split_whitespace().next());
         count.and_then(|count| count.parse::<u32>().ok()).is_some_and(|count| count > 2)
     };
     let watch = async {

@@ -105,8 +105,8 @@ async fn request_heads_that_do_not_end_time_out() {
 #[tokio::test]
 async fn idle_connection_is_closed() {
     let address = served(ServerLimits { head_timeout: Duration::from_secs(1), ..NO_LIMITS }).await;
-    let said = rest(connect(&address, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await).await;
-    assert!(said.starts_with("HTTP/1.1 200 ") && said.ends_with("\r\n\r\nok\n"), "{said}");
+    let output = rest(connect(&address, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await).await;
+    assert!(output.starts_with("HTTP/1.1 200 ") && output.ends_with("\r\n\r\nok\n"), "{output}");
 }
 
 #[tokio::test]
@@ -168,8 +168,8 @@ async fn request_bodies_are_not_waited_for() {
     let lengths = ["Content-Length: 10000", "Transfer-Encoding: chunked"];
     for (method, path, length) in [("GET", "/", lengths[0]), ("POST", "/api/v1/run", lengths[1])] {
         let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{length}\r\n\r\n1");
-        let said = rest(connect(&address, &request).await).await;
-        assert!(said.starts_with("HTTP/1.1 200 ") || said.starts_with("HTTP/1.1 404 "), "{said}");
+        let output = rest(connect(&address, &request).await).await;
+        assert!(output.starts_with("HTTP/1.1 200 ") || output.starts_with("HTTP/1.1 404 "), "{output}");
     }
 }
 

@@ -64,8 +64,8 @@ async fn metrics_pass_promtool() {
         .expect("promtool (Debian: prometheus) is installed");
     promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     let output = promtool.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    assert!(output.status.success() && said.is_empty(), "{said}");
+    let printed = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success() && printed.is_empty(), "{printed}");
 }
 
 #[tokio::test]

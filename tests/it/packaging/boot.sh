@@ -48,8 +48,8 @@ cat >"$units/scenario.service" <<'UNIT'
 DefaultDependencies=no
 [Service]
 ExecStart=/bin/bash /run/shared/scenario.sh
-StandardOutput=file:/run/shared/said
-StandardError=file:/run/shared/said
+StandardOutput=file:/run/shared/output
+StandardError=file:/run/shared/output
 UNIT
 . "$shared/prepare.sh"
 echo 0123456789abcdef0123456789abcdef >"$root/etc/machine-id"

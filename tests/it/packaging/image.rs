@@ -97,9 +97,9 @@ async fn build(engine: &Engine) -> String {
         .buildargs(&HashMap::from([("REVISION", REVISION)]))
         .build();
     let docker = engine.docker();
-    let said: Result<Vec<_>, _> =
+    let output: Result<Vec<_>, _> =
         docker.build_image(options, None, Some(body_full(context().into()))).try_collect().await;
-    said.unwrap().into_iter().filter_map(|one| one.stream).collect()
+    output.unwrap().into_iter().filter_map(|one| one.stream).collect()
 }
 
 /// The service `regsweep` of config/compose.yaml.
@@ -121,8 +121,8 @@ fn variables(map: &Value) -> Vec<String> {
 #[tokio::test]
 async fn image_runs_the_service_and_collects_its_registry() {
     let Some(engine) = Engine::shared() else { return };
-    let said = build(engine).await;
-    assert!(said.contains(&format!("cargo has the sources of revision {REVISION}")), "{said}");
+    let output = build(engine).await;
+    assert!(output.contains(&format!("cargo has the sources of revision {REVISION}")), "{output}");
     let docker = engine.docker();
     let image = docker.inspect_image("regsweep").await.unwrap().config.unwrap();
     assert_eq!(image.user.as_deref(), Some("65532:65532"));

@@ -41,14 +41,19 @@ impl Machine {
 
     /// Waits for the end of the scenario and returns its output; `None` if systemd cannot be booted, as in many
     /// containers.
-    fn said(mut self) -> Option<String> {
-        let started = |machine: &Self| machine.shared.path().join("said").exists();
+    fn output(mut self) -> Option<String> {
+        let started = |machine: &Self| machine.shared.path().join("output").exists();
         for _ in 0..4800 {
             if self.shared.path().join("done").exists() {
-                return Some(self.read("said"));
+                return Some(self.read("output"));
             }
             if self.unshare.try_wait().unwrap().is_some() {
-                assert!(!started(&self), "systemd has exited: {}{}", self.read("console"), self.read("said"));
+                assert!(
+                    !started(&self),
+                    "systemd has exited: {}{}",
+                    self.read("console"),
+                    self.read("output")
+                );
                 break;
             }
             std::thread::sleep(Duration::from_millis(25));
@@ -57,7 +62,7 @@ impl Machine {
             !started(&self),
             "the scenario does not end: {}{}{}",
             self.read("console"),
-            self.read("said"),
+            self.read("output"),
             self.read("regsweep")
         );
         #[allow(clippy::print_stderr, reason = "a skipped test is reported")]
@@ -166,9 +171,9 @@ async fn readme_install_starts_a_service_that_plans_the_registry() {
          curl --silent localhost:5000/v2/team/app/tags/list",
         commands.collect::<String>()
     );
-    let Some(said) = Machine::boot(shared, &prepare, &scenario).said() else { return };
+    let Some(output) = Machine::boot(shared, &prepare, &scenario).output() else { return };
     for part in ["\"team/app\"", "\nactive\n", "\"tags\":[\"old\",\"v1\"]"] {
-        assert!(said.contains(part), "no {part} in: {said}");
+        assert!(output.contains(part), "no {part} in: {output}");
     }
 }
 
@@ -197,9 +202,9 @@ async fn readme_undo_command_uses_the_state_and_the_secrets_of_the_service() {
          systemctl start regsweep && systemctl is-active regsweep",
         recipe.replace(" undo 12 ", " undo 1 ")
     );
-    let Some(said) = Machine::boot(shared, &prepare, &scenario).said() else { return };
+    let Some(output) = Machine::boot(shared, &prepare, &scenario).output() else { return };
     for part in ["deleted\n", "main: restored 1 of 1 deletion;", "\"old\"", "\nactive\n"] {
-        assert!(said.contains(part), "no {part} in: {said}");
+        assert!(output.contains(part), "no {part} in: {output}");
     }
 }
 
@@ -222,7 +227,7 @@ async fn commands_with_the_drop_in_collect_a_registry_service() {
         curl --silent localhost:5000/v2/team/app/tags/list
         systemctl is-active docker-registry
         grep -E '^(Uid|CapEff|NoNewPrivs):' /proc/$(systemctl show --property MainPID --value regsweep)/status";
-    let Some(said) = Machine::boot(shared, &prepare, scenario).said() else { return };
+    let Some(output) = Machine::boot(shared, &prepare, scenario).output() else { return };
     let expected = [
         "regsweep_gc_runs_total{outcome=\"success\",registry=\"main\"} 1",
         "regsweep_gc_runs_total{outcome=\"failed\",registry=\"main\"} 0",
@@ -233,9 +238,10 @@ async fn commands_with_the_drop_in_collect_a_registry_service() {
         "NoNewPrivs:\t1",
     ];
     for part in expected {
-        assert!(said.contains(part), "no {part} in: {said}");
+        assert!(output.contains(part), "no {part} in: {output}");
     }
-    let reclaimed =
-        said.lines().find_map(|line| line.strip_prefix("regsweep_reclaimed_bytes_total{registry=\"main\"} "));
-    assert!(reclaimed.unwrap().parse::<u64>().unwrap() > 50_000, "{said}");
+    let reclaimed = output
+        .lines()
+        .find_map(|line| line.strip_prefix("regsweep_reclaimed_bytes_total{registry=\"main\"} "));
+    assert!(reclaimed.unwrap().parse::<u64>().unwrap() > 50_000, "{output}");
 }

@@ -1,4 +1,4 @@
-//! Registries that do not let just anyone do anything: the way in is found or clearly missed.
+//! Registries that require authentication: regsweep has access, or reports clearly that it has none.
 
 use super::harness::{OLD_TAGS_EXPIRE, assert_holds, image, sweeper};
 use crate::support::real_registry::{Options, RealRegistry};

@@ -1,4 +1,4 @@
-//! What a garbage collection of the registry itself makes of a run.
+//! The registry's own garbage collection after a run.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Stores in which something is missing, wrong or hidden: partial knowledge never becomes a deletion.
+//! Storage in which something is missing, damaged or hidden: nothing is deleted because of it.
 
 use std::collections::BTreeSet;
 use std::fs;

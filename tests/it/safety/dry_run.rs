@@ -1,4 +1,4 @@
-//! Looking changes nothing, and a run does what looking said.
+//! A plan changes nothing, and a run deletes exactly what the plan lists.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What the tests start from and what they check afterwards.
+//! What the tests of guarantees share: registries with images, runs and the checks after them.
 
 use std::collections::BTreeSet;
 

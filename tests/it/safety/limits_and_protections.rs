@@ -1,4 +1,4 @@
-//! What stands between an expired image and its deletion: unknown ages, protections, limits, modes.
+//! What prevents the deletion of an expired image: unknown ages, protections, limits, modes.
 
 use std::collections::BTreeSet;
 

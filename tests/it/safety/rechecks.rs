@@ -1,4 +1,4 @@
-//! The world goes on between a plan and its deletions: whatever changed meanwhile is left alone.
+//! Changes between a plan and its deletions: what has changed meanwhile is not deleted.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Signatures, attestations and SBOMs live and die with what they are about.
+//! Signatures, attestations and SBOMs are kept and deleted with their subject.
 
 use super::harness::{OLD_TAGS_EXPIRE, assert_all_pullable, assert_holds, image, named, sweeper};
 use crate::support::image::{Artifact, Content, Index, fallback_index, fallback_tag, signature_tag};

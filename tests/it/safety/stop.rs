@@ -1,4 +1,4 @@
-//! A run that is told to stop, or that dies, leaves a whole registry and work for the next one.
+//! A run that is stopped or killed leaves the registry consistent, and the next run does the rest.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command};

@@ -3,12 +3,12 @@
 use reqwest::{Client, StatusCode};
 use serde_json::Value;
 
-use super::harness::{EACH_SECOND, FilledRegistry, Host, NEVER, Place, Serving, fill, until};
+use super::harness::{EACH_SECOND, FilledRegistry, Host, Installation, NEVER, Serving, fill, until};
 use crate::support::holding_proxy::{HoldingProxy, Upstream};
 
 /// A service with a token, and its registry with four images that are too old.
 struct AdminService {
-    place: Place,
+    installation: Installation,
     filled: FilledRegistry,
     host: Host,
 }
@@ -17,12 +17,12 @@ impl AdminService {
     async fn new(schedule: &str) -> Self {
         let host = Host::start().await;
         let filled = fill(&host.registry.url(), host.registry.store()).await;
-        let place = Place::new(schedule, &[]);
-        let secret = place.state_dir().with_file_name("token");
+        let installation = Installation::new(schedule, &[]);
+        let secret = installation.state_dir().with_file_name("token");
         std::fs::write(&secret, "correct horse").unwrap();
         let more = format!("admin_token: {{ file: {} }}\n", secret.display());
-        place.configure(schedule, &[format!("url: {}", host.registry.url())], &more);
-        Self { place, filled, host }
+        installation.configure(schedule, &[format!("url: {}", host.registry.url())], &more);
+        Self { installation, filled, host }
     }
 }
 
@@ -34,8 +34,8 @@ async fn post(serving: &Serving, path: &str) -> (StatusCode, Value) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn undo_request_restores_the_deletions_of_a_run() {
-    let AdminService { place, filled, host } = AdminService::new(EACH_SECOND).await;
-    let serving = place.serve().await;
+    let AdminService { installation, filled, host } = AdminService::new(EACH_SECOND).await;
+    let serving = installation.serve().await;
     until("everything old is gone", async || filled.old_images_left() == 0).await;
     serving.until_at_least("runs_total", &["outcome=\"success\""], 1.0).await;
     let (first, others) = filled.old.split_first().unwrap();
@@ -66,7 +66,7 @@ async fn undo_request_restores_the_deletions_of_a_run() {
     // The runs that follow leave it alone, and it no longer waits for a collection.
     let runs = serving.metric("runs_total", &["outcome=\"success\""]).await;
     serving.until_at_least("runs_total", &["outcome=\"success\""], runs + 2.0).await;
-    assert_eq!((filled.old_images_left(), place.total("reclaimable")), (4, 0));
+    assert_eq!((filled.old_images_left(), installation.total("reclaimable")), (4, 0));
     assert_eq!(serving.metric("reclaimable_bytes", &[]).await, 0.0);
     let page = reqwest::get(format!("{}/runs/1", serving.url)).await.unwrap().text().await.unwrap();
     assert_eq!(page.matches(">restored<").count(), 4, "{page}");
@@ -87,8 +87,8 @@ async fn undo_request_restores_the_deletions_of_a_run() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn undo_request_waits_for_a_running_run() {
-    let AdminService { place, filled, host } = AdminService::new(NEVER).await;
-    let serving = place.serve().await;
+    let AdminService { installation, filled, host } = AdminService::new(NEVER).await;
+    let serving = installation.serve().await;
     assert_eq!(post(&serving, "/api/v1/run").await.0, StatusCode::ACCEPTED);
     serving.until_at_least("runs_total", &["outcome=\"success\""], 1.0).await;
     assert_eq!(filled.old_images_left(), 0);
@@ -96,9 +96,9 @@ async fn undo_request_waits_for_a_running_run() {
         String::from_utf8_lossy(bytes).starts_with("GET /v2/team/app/tags/list")
     });
     serving.stop().await;
-    let text = std::fs::read_to_string(place.config()).unwrap();
-    place.write(&text.replace(&host.registry.url(), &held.url()));
-    let serving = place.serve().await;
+    let text = std::fs::read_to_string(installation.config()).unwrap();
+    installation.write(&text.replace(&host.registry.url(), &held.url()));
+    let serving = installation.serve().await;
     assert_eq!(post(&serving, "/api/v1/run").await.0, StatusCode::ACCEPTED);
     tokio::task::block_in_place(|| held.wait_until_held());
     let asked = async {
@@ -129,10 +129,10 @@ async fn undo_request_waits_for_a_running_run() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn run_request_can_exceed_a_limit() {
-    let AdminService { place, filled, host: _host } = AdminService::new(NEVER).await;
-    let text = std::fs::read_to_string(place.config()).unwrap();
-    place.write(&text.replace("max_percent: 100", "max_percent: 100, max_deletions: 3"));
-    let serving = place.serve().await;
+    let AdminService { installation, filled, host: _host } = AdminService::new(NEVER).await;
+    let text = std::fs::read_to_string(installation.config()).unwrap();
+    installation.write(&text.replace("max_percent: 100", "max_percent: 100, max_deletions: 3"));
+    let serving = installation.serve().await;
     for query in ["", "?override_limits=false"] {
         let before = serving.metric("runs_total", &["outcome=\"refused\""]).await;
         assert_eq!(post(&serving, &format!("/api/v1/run{query}")).await.0, StatusCode::ACCEPTED);
@@ -155,13 +155,17 @@ async fn run_request_can_exceed_a_limit() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn run_request_needs_the_token() {
     let host = Host::start().await;
-    let place = Place::new(NEVER, &[]);
-    let token = place.config().with_file_name("token");
+    let installation = Installation::new(NEVER, &[]);
+    let token = installation.config().with_file_name("token");
     std::fs::write(&token, "open sesame\n").unwrap();
-    place.configure(NEVER, &[host.lines()], &format!("admin_token: {{ file: {} }}\n", token.display()));
-    let serving = place.serve().await;
+    installation.configure(
+        NEVER,
+        &[host.lines()],
+        &format!("admin_token: {{ file: {} }}\n", token.display()),
+    );
+    let serving = installation.serve().await;
     let ask = async |token: &str| {
-        let url = format!("http://127.0.0.1:{}/api/v1/run", place.port());
+        let url = format!("http://127.0.0.1:{}/api/v1/run", installation.port());
         reqwest::Client::new().post(url).bearer_auth(token).send().await.unwrap()
     };
     assert_eq!(ask("sesame").await.status(), 401);

@@ -2,14 +2,14 @@
 
 use serde_json::Value;
 
-use super::harness::{Host, NEVER, Place, aged, contained, fill};
+use super::harness::{Host, Installation, NEVER, aged, contained, fill};
 use crate::support::docker_engine::{ContainerOptions, Engine};
 use crate::support::push::Pusher;
 use crate::support::real_registry::RealRegistry;
 
 /// The checks of each registry: each check with whether it passed, and its text.
-async fn checked(place: &Place, exit: i32) -> Vec<Vec<(String, bool, String)>> {
-    let ran = place.run(&["check", "--connect", "--output", "json"]).await.exits(exit);
+async fn checked(installation: &Installation, exit: i32) -> Vec<Vec<(String, bool, String)>> {
+    let ran = installation.run(&["check", "--connect", "--output", "json"]).await.exits(exit);
     let documents = ran.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let checks = |document: Value| {
         let checks = document["checks"].as_array().unwrap().clone();
@@ -38,23 +38,24 @@ async fn check_tests_deletion_without_deleting() {
     }
     let before = [&open, &closed].map(|registry| registry.store().contents());
     let url = |registry: &RealRegistry| format!("url: {}", registry.url());
-    let place = Place::new(NEVER, &[url(&open), url(&closed), "url: http://127.0.0.1:1".to_owned()]);
-    let said = checked(&place, 1).await;
-    assert_eq!(results(&said[0]), [("reach", true), ("repositories", true), ("deletion", true)]);
-    assert_eq!(said[0][1].2, "1, of which policies claim 1");
-    assert_eq!(results(&said[1]), [("reach", true), ("repositories", true), ("deletion", false)]);
-    assert!(said[1][2].2.contains("REGISTRY_STORAGE_DELETE_ENABLED=true"), "{said:?}");
-    assert_eq!(results(&said[2]), [("reach", false)]);
+    let installation =
+        Installation::new(NEVER, &[url(&open), url(&closed), "url: http://127.0.0.1:1".to_owned()]);
+    let output = checked(&installation, 1).await;
+    assert_eq!(results(&output[0]), [("reach", true), ("repositories", true), ("deletion", true)]);
+    assert_eq!(output[0][1].2, "1, of which policies claim 1");
+    assert_eq!(results(&output[1]), [("reach", true), ("repositories", true), ("deletion", false)]);
+    assert!(output[1][2].2.contains("REGISTRY_STORAGE_DELETE_ENABLED=true"), "{output:?}");
+    assert_eq!(results(&output[2]), [("reach", false)]);
     assert_eq!([&open, &closed].map(|registry| registry.store().contents()), before);
-    assert!(!place.state_dir().exists());
+    assert!(!installation.state_dir().exists());
 
-    place.configure(NEVER, &[url(&open)], "");
-    let table = place.run(&["check", "--connect"]).await.exits(0);
+    installation.configure(NEVER, &[url(&open)], "");
+    let table = installation.run(&["check", "--connect"]).await.exits(0);
     assert!(table.stdout.contains("1 registry, 1 policy"), "{}", table.stdout);
     assert!(table.stdout.contains("allowed, as team/app shows"), "{}", table.stdout);
     // Without `--connect` it sends no request.
     let requests = open.requests().len();
-    place.run(&["check"]).await.exits(0);
+    installation.run(&["check"]).await.exits(0);
     assert_eq!(open.requests().len(), requests);
 }
 
@@ -62,13 +63,16 @@ async fn check_tests_deletion_without_deleting() {
 async fn check_finds_commands_without_running_them() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
-    let place = Place::new(NEVER, &[host.lines()]);
-    let said = checked(&place, 0).await;
-    assert_eq!(said[0][3].0, "collection");
-    assert_eq!(said[0][3].2, "every command is there, its store can be seen");
-    place.configure(NEVER, &[host.lines().replace("before: [sh,", "before: [no-such-program,")], "");
-    let said = checked(&place, 1).await;
-    assert!(!said[0][3].1 && said[0][3].2.contains("there is no program `no-such-program`"), "{said:?}");
+    let installation = Installation::new(NEVER, &[host.lines()]);
+    let output = checked(&installation, 0).await;
+    assert_eq!(output[0][3].0, "collection");
+    assert_eq!(output[0][3].2, "every command is there, its storage can be read");
+    installation.configure(NEVER, &[host.lines().replace("before: [sh,", "before: [no-such-program,")], "");
+    let output = checked(&installation, 1).await;
+    assert!(
+        !output[0][3].1 && output[0][3].2.contains("there is no program `no-such-program`"),
+        "{output:?}"
+    );
     assert_eq!((filled.old_images_left(), filled.freed()), (4, 0));
 }
 
@@ -79,14 +83,14 @@ async fn check_finds_containers_without_stopping_them() {
     let filled = fill(&container.url(), container.store().await).await;
     let started = container.state().await;
     let lines = contained(&container.url(), &engine.host(), &container, "offline");
-    let place = Place::new(NEVER, std::slice::from_ref(&lines));
-    let said = checked(&place, 0).await;
-    let expected = format!("the container {} is there, its store can be seen", container.name);
-    assert_eq!((said[0][3].1, &said[0][3].2), (true, &expected));
-    place.configure(NEVER, &[lines.replace(&container.name, "no-such-container")], "");
-    let said = checked(&place, 1).await;
-    assert!(!said[0][3].1 && said[0][3].2.contains("no-such-container"), "{said:?}");
-    place.configure(NEVER, &[lines.replace(&engine.host(), "unix:///nowhere")], "");
-    assert!(!checked(&place, 1).await[0][3].1);
+    let installation = Installation::new(NEVER, std::slice::from_ref(&lines));
+    let output = checked(&installation, 0).await;
+    let expected = format!("the container {} is there, its storage can be read", container.name);
+    assert_eq!((output[0][3].1, &output[0][3].2), (true, &expected));
+    installation.configure(NEVER, &[lines.replace(&container.name, "no-such-container")], "");
+    let output = checked(&installation, 1).await;
+    assert!(!output[0][3].1 && output[0][3].2.contains("no-such-container"), "{output:?}");
+    installation.configure(NEVER, &[lines.replace(&engine.host(), "unix:///nowhere")], "");
+    assert!(!checked(&installation, 1).await[0][3].1);
     assert_eq!((filled.old_images_left(), container.state().await), (4, started));
 }

@@ -1,15 +1,19 @@
 //! The first start of the service after an installation.
 
-use super::harness::{NEVER, Place, aged, until};
+use super::harness::{Installation, NEVER, aged, until};
 use crate::support::push::Pusher;
 use crate::support::real_registry::RealRegistry;
 
 /// The configuration of the README for this registry. `listen` and `state_dir` are replaced.
-fn installed(place: &Place, registry: &RealRegistry) -> String {
+fn installed(installation: &Installation, registry: &RealRegistry) -> String {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config/small.yaml");
     let text = std::fs::read_to_string(path).unwrap().replace("http://localhost:5000", &registry.url());
     assert!(text.contains(&registry.url()));
-    format!("listen: 127.0.0.1:{}\nstate_dir: {}\n{text}", place.port(), place.state_dir().display())
+    format!(
+        "listen: 127.0.0.1:{}\nstate_dir: {}\n{text}",
+        installation.port(),
+        installation.state_dir().display()
+    )
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -19,11 +23,11 @@ async fn first_start_shows_a_plan_and_deletes_nothing() {
     for tag in ["v1", "pr-1", "pr-2"] {
         pusher.push("team/app", tag, &aged(tag, 40).build()).await.unwrap();
     }
-    let place = Place::new(NEVER, &[]);
-    place.write(&installed(&place, &registry));
-    let checked = place.run(&["check"]).await.exits(0);
+    let installation = Installation::new(NEVER, &[]);
+    installation.write(&installed(&installation, &registry));
+    let checked = installation.run(&["check"]).await.exits(0);
     assert!(checked.stdout.contains("mode plan") && !checked.stdout.contains("note:"), "{}", checked.stdout);
-    let serving = place.serve().await;
+    let serving = installation.serve().await;
     let plan = async || {
         let answer = reqwest::get(format!("{}/api/v1/plan", serving.url)).await.unwrap();
         answer.text().await.unwrap()
@@ -33,7 +37,7 @@ async fn first_start_shows_a_plan_and_deletes_nothing() {
     let runs = serving.metric("runs_total", &[]).await;
     // It happens once: a restart does not start another run.
     serving.stop().await;
-    let serving = place.serve().await;
+    let serving = installation.serve().await;
     serving.until_at_least("next_run_timestamp_seconds", &[], 1.0).await;
     assert!(!serving.log().contains("it is planned now"), "{}", serving.log());
     assert!(runs >= 1.0);
@@ -43,20 +47,20 @@ async fn first_start_shows_a_plan_and_deletes_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn first_start_without_a_schedule_warns() {
     let registry = RealRegistry::start();
-    let place = Place::new(NEVER, &[]);
-    let text = installed(&place, &registry).replace("schedule: \"0 3 * * *\"\n", "");
-    place.write(&format!("mode: enforce\n{text}"));
+    let installation = Installation::new(NEVER, &[]);
+    let text = installed(&installation, &registry).replace("schedule: \"0 3 * * *\"\n", "");
+    installation.write(&format!("mode: enforce\n{text}"));
     let warning = "there is no `schedule`, so `regsweep serve` starts no runs";
-    let checked = place.run(&["check"]).await.exits(0);
+    let checked = installation.run(&["check"]).await.exits(0);
     assert!(checked.stdout.contains(warning), "{}", checked.stdout);
-    let serving = place.serve().await;
+    let serving = installation.serve().await;
     serving.until_logged(warning).await;
     // The same after a reload; in mode enforce nothing starts by itself.
-    place.write(
+    installation.write(
         &format!("mode: enforce\n{text}").replace("registries:", "schedule: '0 0 29 2 *'\nregistries:"),
     );
     serving.until_logged("the configuration was reloaded").await;
-    place.write(&format!("mode: enforce\n{text}"));
+    installation.write(&format!("mode: enforce\n{text}"));
     until("the warning is logged again", async || serving.log().matches(warning).count() == 2).await;
     assert_eq!(serving.metric("runs_total", &[]).await, 0.0);
     serving.stop().await;

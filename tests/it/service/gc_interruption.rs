@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use super::harness::{Commands, FilledRegistry, NEVER, Place, contained, fill, until};
+use super::harness::{Commands, FilledRegistry, Installation, NEVER, contained, fill, until};
 use crate::support::docker_engine::{CONFIG, Container, ContainerOptions, Engine};
 use crate::support::regsweep::ProgramOutput;
 
@@ -42,10 +42,10 @@ fn signal(child: &Child, name: &str) {
 }
 
 /// Everything is as it was before the collection, and the state has nothing left to recover.
-async fn assert_restarted(commands: &Commands, place: &Place) {
+async fn assert_restarted(commands: &Commands, installation: &Installation) {
     assert!(!commands.file("beside").exists(), "it swept beside the registry");
     assert!(reqwest::get(format!("{}/v2/", commands.host.registry.url())).await.is_ok());
-    assert_eq!((place.unfinished_recoveries().0, commands.filled.freed()), (0, 0));
+    assert_eq!((installation.unfinished_recoveries().0, commands.filled.freed()), (0, 0));
 }
 
 /// A collection that gets a signal, and another one while it restarts the registry.
@@ -54,9 +54,10 @@ async fn signalled(command: &str, name: &str) {
     let (begun, go) = (commands.file("begun"), commands.file("go"));
     let wait = format!("touch {}; while [ ! -e {} ]; do sleep 0.05; done", begun.display(), go.display());
     let after = format!("{}\n{wait}", record_processes(&commands));
-    let place = Place::new(NEVER, &[commands.lines(&endless(&commands), &after, "")]);
+    let installation = Installation::new(NEVER, &[commands.lines(&endless(&commands), &after, "")]);
     delete_one(&commands.filled, &commands.host.registry.url()).await;
-    let mut child = place.command(&[command]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut child =
+        installation.command(&[command]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
     let mut wait_for = |text: &str| {
         tokio::task::block_in_place(|| {
@@ -81,7 +82,7 @@ async fn signalled(command: &str, name: &str) {
         child.wait().unwrap().code()
     });
     assert_eq!(code, Some(1), "{command} {name}");
-    assert_restarted(&commands, &place).await;
+    assert_restarted(&commands, &installation).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -112,13 +113,13 @@ async fn terminal_that_is_closed_restarts_the_registry() {
         // The command that starts the registry writes output, and fails where it cannot.
         let after =
             format!("{}\nset -e\necho starting\necho starting >&2\nset +e", record_processes(&commands));
-        let place = Place::new(NEVER, &[commands.lines(&endless(&commands), &after, "")]);
+        let installation = Installation::new(NEVER, &[commands.lines(&endless(&commands), &after, "")]);
         delete_one(&commands.filled, &commands.host.registry.url()).await;
         let line = format!(
             "echo $$ >{}; exec env --default-signal {} {command} --config {}",
             commands.file("process").display(),
             env!("CARGO_BIN_EXE_regsweep"),
-            place.config().display()
+            installation.config().display()
         );
         // The terminal exists as long as this program.
         let mut terminal = Command::new("script")
@@ -134,7 +135,7 @@ async fn terminal_that_is_closed_restarts_the_registry() {
         let pid = std::fs::read_to_string(commands.file("process")).unwrap();
         let program = format!("/proc/{}/exe", pid.trim());
         until("its end", async || std::fs::read_link(&program).is_err()).await;
-        assert_restarted(&commands, &place).await;
+        assert_restarted(&commands, &installation).await;
     }
 }
 
@@ -142,9 +143,9 @@ async fn terminal_that_is_closed_restarts_the_registry() {
 async fn pipe_that_is_closed_restarts_the_registry() {
     let commands = Commands::new().await;
     let after = format!("{}\necho starting", record_processes(&commands));
-    let place = Place::new(NEVER, &[commands.lines(&endless(&commands), &after, "")]);
+    let installation = Installation::new(NEVER, &[commands.lines(&endless(&commands), &after, "")]);
     delete_one(&commands.filled, &commands.host.registry.url()).await;
-    let mut command = place.command(&["gc"]);
+    let mut command = installation.command(&["gc"]);
     command.env("RUST_LOG", "info").stderr(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
     until_it_sweeps(&commands).await;
@@ -152,7 +153,7 @@ async fn pipe_that_is_closed_restarts_the_registry() {
     signal(&child, "TERM");
     let code = tokio::task::block_in_place(|| child.wait().unwrap().code());
     assert_eq!(code, Some(1));
-    assert_restarted(&commands, &place).await;
+    assert_restarted(&commands, &installation).await;
 }
 
 /// A registry in a container whose first sweep does not end, with something to collect.
@@ -178,9 +179,9 @@ impl Endless {
     }
 
     /// Ends a collection in the middle of its sweep, and checks the result.
-    async fn signalled(&self, place: &Place, name: &str) {
+    async fn signalled(&self, installation: &Installation, name: &str) {
         let started = self.container.state().await.1;
-        let mut child = place.command(&["gc"]).spawn().unwrap();
+        let mut child = installation.command(&["gc"]).spawn().unwrap();
         until("it sweeps", async || self.sweeps.exists()).await;
         signal(&child, name);
         let code = tokio::task::block_in_place(|| child.wait().unwrap().code());
@@ -189,7 +190,7 @@ impl Endless {
         // The sweep inside the container has ended with it.
         assert!(runs && since != started && self.container.answers_now().await);
         assert!(self.container.engine.collectors(&self.container.name).await.is_empty());
-        assert_eq!((place.unfinished_recoveries().0, self.filled.freed()), (0, 0));
+        assert_eq!((installation.unfinished_recoveries().0, self.filled.freed()), (0, 0));
     }
 }
 
@@ -199,8 +200,9 @@ async fn signal_ends_a_collection_in_containers() {
     for (method, name) in [("offline", "TERM"), ("exec", "HUP")] {
         let endless = Endless::new(engine).await;
         let container = &endless.container;
-        let place = Place::new(NEVER, &[contained(&container.url(), &engine.host(), container, method)]);
-        endless.signalled(&place, name).await;
+        let installation =
+            Installation::new(NEVER, &[contained(&container.url(), &engine.host(), container, method)]);
+        endless.signalled(&installation, name).await;
     }
 }
 
@@ -210,7 +212,7 @@ async fn sweep_of_docker_run_is_cancelled_before_the_restart() {
     let endless = Endless::new(engine).await;
     let (name, docker) = (&endless.container.name, format!("docker, --host, '{}'", engine.host()));
     let run = format!("run, --rm, --name, gc-{name}, --network, none, --volumes-from, {name}, registry:test");
-    let place = Place::new(
+    let installation = Installation::new(
         NEVER,
         &[format!(
             "url: {}\ngc:\n  command:\n    before: [{docker}, stop, {name}]\n    \
@@ -219,16 +221,16 @@ async fn sweep_of_docker_run_is_cancelled_before_the_restart() {
             endless.container.url()
         )],
     );
-    endless.signalled(&place, "INT").await;
+    endless.signalled(&installation, "INT").await;
     // The container of this name is gone: the sweep did not go on.
     assert!(engine.docker().inspect_container(&format!("gc-{name}"), None).await.is_err());
 }
 
 /// The downtimes that the state knows, oldest first, in milliseconds.
-fn downtimes(place: &Place) -> Vec<u64> {
-    let count = place.number("SELECT count(*) FROM collection");
+fn downtimes(installation: &Installation) -> Vec<u64> {
+    let count = installation.number("SELECT count(*) FROM collection");
     let one = |row| {
-        place.number(&format!(
+        installation.number(&format!(
             "SELECT CAST(downtime * 1000 AS INTEGER) FROM collection ORDER BY id LIMIT 1 OFFSET {row}"
         ))
     };
@@ -238,12 +240,12 @@ fn downtimes(place: &Place) -> Vec<u64> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn downtime_of_a_failed_collection_is_shown() {
     let commands = Commands::new().await;
-    let place = Place::new(NEVER, &[commands.lines("exit 3", "", "")]);
-    let ran = place.run(&["run", "--output", "json"]).await.exits(1);
+    let installation = Installation::new(NEVER, &[commands.lines("exit 3", "", "")]);
+    let ran = installation.run(&["run", "--output", "json"]).await.exits(1);
     let collection = &ran.json()["collection"];
     assert_eq!(collection["outcome"], "failed");
     assert!(collection["downtime_seconds"].as_f64().unwrap() > 0.0, "{collection}");
-    assert!(downtimes(&place)[0] > 0);
+    assert!(downtimes(&installation)[0] > 0);
     commands.filled.assert_sound(&commands.host.registry.host()).await;
 }
 
@@ -252,21 +254,21 @@ async fn downtime_lasts_until_the_restart() {
     let commands = Commands::new().await;
     let fixed = commands.file("fixed");
     let after = format!("[ -e {} ] || exit 1", fixed.display());
-    let place = Place::new(NEVER, &[commands.lines("", &after, "")]);
+    let installation = Installation::new(NEVER, &[commands.lines("", &after, "")]);
     let begin = Instant::now();
-    let ran = place.run(&["run"]).await.exits(1);
+    let ran = installation.run(&["run"]).await.exits(1);
     assert!(ran.stderr.contains("the registry is down"), "{}", ran.stderr);
     let pause = Instant::now();
-    assert!(place.run(&["gc"]).await.exits(1).stderr.contains("exit code 1"));
+    assert!(installation.run(&["gc"]).await.exits(1).stderr.contains("exit code 1"));
     std::fs::write(fixed, "").unwrap();
     let pause = pause.elapsed();
-    place.run(&["gc"]).await.exits(0);
+    installation.run(&["gc"]).await.exits(0);
     // One collection that failed, whose downtime ended with the restart, and one that had nothing to do.
-    let downtimes = downtimes(&place);
+    let downtimes = downtimes(&installation);
     assert!(matches!(downtimes[..], [_, 0]), "{downtimes:?}");
     let downtime = u128::from(downtimes[0]);
     assert!(downtime > pause.as_millis() && downtime <= begin.elapsed().as_millis(), "{downtimes:?}");
-    assert_eq!(place.unfinished_recoveries(), (0, 0));
+    assert_eq!(installation.unfinished_recoveries(), (0, 0));
     commands.filled.assert_sound(&commands.host.registry.host()).await;
 }
 
@@ -280,9 +282,10 @@ fn start_by_hand(commands: &Commands) {
 async fn registry_started_during_a_sweep_ends_the_sweep() {
     let commands = Commands::new().await;
     let after = record_processes(&commands);
-    let place = Place::new(NEVER, &[commands.lines(&endless(&commands), &after, "  timeout: 60s\n")]);
+    let installation =
+        Installation::new(NEVER, &[commands.lines(&endless(&commands), &after, "  timeout: 60s\n")]);
     delete_one(&commands.filled, &commands.host.registry.url()).await;
-    let mut command = place.command(&["gc", "--output", "json"]);
+    let mut command = installation.command(&["gc", "--output", "json"]);
     let child = command.stdout(Stdio::piped()).spawn().unwrap();
     until_it_sweeps(&commands).await;
     start_by_hand(&commands);
@@ -291,12 +294,12 @@ async fn registry_started_during_a_sweep_ends_the_sweep() {
     let ran = ProgramOutput::from(child.wait_with_output().unwrap()).exits(1);
     let error = ran.json()["error"].as_str().unwrap().to_owned();
     assert!(error.contains("the registry answered during the collection"), "{error}");
-    assert_restarted(&commands, &place).await;
+    assert_restarted(&commands, &installation).await;
 }
 
 /// A registry whose sweep goes on when its client is ended, as that of `docker run` does, with a command that cancels it
 /// and fails as long as a file exists.
-async fn elsewhere(timeout: &str) -> (Commands, Place) {
+async fn elsewhere(timeout: &str) -> (Commands, Installation) {
     let commands = Commands::new().await;
     let (sweeps, broken) = (commands.file("sweeps"), commands.file("broken"));
     let file = sweeps.display();
@@ -312,16 +315,16 @@ async fn elsewhere(timeout: &str) -> (Commands, Place) {
     std::fs::write(&cancel, text).unwrap();
     let lines = commands.lines(&sweep, &record_processes(&commands), &format!("  timeout: {timeout}\n"));
     let key = format!("\n    cancel: [sh, {}]\n    after:", cancel.display());
-    let place = Place::new(NEVER, &[lines.replace("\n    after:", &key)]);
+    let installation = Installation::new(NEVER, &[lines.replace("\n    after:", &key)]);
     delete_one(&commands.filled, &commands.host.registry.url()).await;
-    (commands, place)
+    (commands, installation)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sweep_on_another_host_is_cancelled_before_the_restart() {
     for name in ["TERM", "KILL", "a timeout"] {
-        let (commands, place) = elsewhere(if name == "a timeout" { "20s" } else { "10min" }).await;
-        let mut child = place.command(&["gc"]).spawn().unwrap();
+        let (commands, installation) = elsewhere(if name == "a timeout" { "20s" } else { "10min" }).await;
+        let mut child = installation.command(&["gc"]).spawn().unwrap();
         until_it_sweeps(&commands).await;
         if name != "a timeout" {
             signal(&child, name);
@@ -329,22 +332,22 @@ async fn sweep_on_another_host_is_cancelled_before_the_restart() {
         let code = tokio::task::block_in_place(|| child.wait().unwrap().code());
         if name == "KILL" {
             // The next collection restarts the registry and then sweeps.
-            place.run(&["gc"]).await.exits(0);
+            installation.run(&["gc"]).await.exits(0);
             assert!(commands.filled.freed() > 0);
         } else {
             assert_eq!(code, Some(1), "{name}");
-            assert_restarted(&commands, &place).await;
+            assert_restarted(&commands, &installation).await;
         }
         assert!(!commands.file("beside").exists(), "{name}: it swept beside the registry");
-        assert_eq!(place.unfinished_recoveries(), (0, 0), "{name}");
+        assert_eq!(installation.unfinished_recoveries(), (0, 0), "{name}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sweep_that_cannot_be_cancelled_delays_the_restart() {
-    let (commands, place) = elsewhere("10min").await;
+    let (commands, installation) = elsewhere("10min").await;
     std::fs::write(commands.file("broken"), "").unwrap();
-    let child = place.command(&["gc"]).stderr(Stdio::piped()).spawn().unwrap();
+    let child = installation.command(&["gc"]).stderr(Stdio::piped()).spawn().unwrap();
     until_it_sweeps(&commands).await;
     signal(&child, "TERM");
     let ran =
@@ -352,10 +355,10 @@ async fn sweep_that_cannot_be_cancelled_delays_the_restart() {
     let ran = ran.exits(1);
     assert!(ran.stderr.contains("gc.command.cancel has to succeed"), "{}", ran.stderr);
     assert!(reqwest::get(format!("{}/v2/", commands.host.registry.url())).await.is_err());
-    assert_eq!(place.unfinished_recoveries().0, 1);
+    assert_eq!(installation.unfinished_recoveries().0, 1);
     std::fs::remove_file(commands.file("broken")).unwrap();
-    place.run(&["gc"]).await.exits(0);
-    assert!(commands.filled.freed() > 0 && place.unfinished_recoveries() == (0, 0));
+    installation.run(&["gc"]).await.exits(0);
+    assert!(commands.filled.freed() > 0 && installation.unfinished_recoveries() == (0, 0));
     assert!(!commands.file("beside").exists(), "it swept beside the registry");
     assert!(reqwest::get(format!("{}/v2/", commands.host.registry.url())).await.is_ok());
 }

@@ -35,18 +35,18 @@ policies:
 ";
 
 /// A folder with a configuration and a state, and a port to listen on.
-pub(crate) struct Place {
+pub(crate) struct Installation {
     folder: tempfile::TempDir,
     port: u16,
 }
 
-impl Place {
+impl Installation {
     /// With this schedule and these registries, each as lines of YAML: the first is called `main`, the others `main1`
     /// and so on.
     pub(crate) fn new(schedule: &str, registries: &[String]) -> Self {
-        let place = Self { folder: tempfile::tempdir().unwrap(), port: free_port() };
-        place.configure(schedule, registries, "");
-        place
+        let installation = Self { folder: tempfile::tempdir().unwrap(), port: free_port() };
+        installation.configure(schedule, registries, "");
+        installation
     }
 
     /// Writes the configuration again, with more lines at its end.
@@ -295,10 +295,10 @@ fn blobs<'a>(contents: impl Iterator<Item = &'a Content>) -> BTreeSet<String> {
 impl FilledRegistry {
     /// Waits until all old images are removed and counted. The registry then has the kept images, and the reclaimed bytes
     /// are exactly those that left the disk, in the metrics and in the state.
-    pub(crate) async fn settled(&self, place: &Place, serving: Serving, host: &str) {
+    pub(crate) async fn settled(&self, installation: &Installation, serving: Serving, host: &str) {
         until("everything old is gone", async || self.is_swept()).await;
         until("nothing is open", async || {
-            place.unfinished_recoveries() == (0, 0) && place.total("reclaimable") == 0
+            installation.unfinished_recoveries() == (0, 0) && installation.total("reclaimable") == 0
         })
         .await;
         let freed = self.before - self.store.blob_bytes();
@@ -308,8 +308,8 @@ impl FilledRegistry {
         assert!(deleted <= self.old.len() as f64, "{deleted}");
         assert!(self.answers(host).await, "{}", serving.log());
         let log = serving.stop().await;
-        assert_eq!(place.total("reclaimed_bytes"), freed, "{log}");
-        assert!(place.total("deleted_manifests") <= self.old.len() as u64);
+        assert_eq!(installation.total("reclaimed_bytes"), freed, "{log}");
+        assert!(installation.total("deleted_manifests") <= self.old.len() as u64);
         self.assert_sound(host).await;
     }
 

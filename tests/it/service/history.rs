@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::harness::{EACH_SECOND, Host, NEVER, Place, Serving, fill};
+use super::harness::{EACH_SECOND, Host, Installation, NEVER, Serving, fill};
 
 async fn get(serving: &Serving, path: &str) -> String {
     let response = reqwest::get(format!("{}{path}", serving.url)).await.unwrap();
@@ -11,9 +11,9 @@ async fn get(serving: &Serving, path: &str) -> String {
 }
 
 /// Both, which must be equal to the last character.
-async fn same(place: &Place, serving: &Serving, query: &str, arguments: &[&str]) -> Value {
+async fn same(installation: &Installation, serving: &Serving, query: &str, arguments: &[&str]) -> Value {
     let runs = get(serving, &format!("/api/v1/runs{query}")).await;
-    let ran = place.run(&[&["history", "-o", "json"], arguments].concat()).await.exits(0);
+    let ran = installation.run(&[&["history", "-o", "json"], arguments].concat()).await.exits(0);
     assert_eq!(runs, ran.stdout.trim_end());
     serde_json::from_str(&runs).unwrap()
 }
@@ -23,10 +23,10 @@ async fn api_has_the_runs_of_the_history_command() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let lines = format!("url: {}", host.registry.url());
-    let place = Place::new(EACH_SECOND, std::slice::from_ref(&lines));
-    let serving = place.serve().await;
+    let installation = Installation::new(EACH_SECOND, std::slice::from_ref(&lines));
+    let serving = installation.serve().await;
     serving.until_metric("deleted_manifests_total", &["policy=\"apps\""], 4.0).await;
-    let runs = same(&place, &serving, "?run=1", &["1"]).await;
+    let runs = same(&installation, &serving, "?run=1", &["1"]).await;
     let deletions = runs["runs"][0]["deletions"].as_array().unwrap();
     let page = get(&serving, "/runs/1").await;
     for old in &filled.old {
@@ -37,34 +37,34 @@ async fn api_has_the_runs_of_the_history_command() {
     serving.until_at_least("runs_total", &["outcome=\"success\""], 3.0).await;
     serving.stop().await;
     // Without new runs all of it can be compared; a restart loses nothing.
-    place.configure(NEVER, &[lines], "");
-    let serving = place.serve().await;
-    let all = same(&place, &serving, "", &[]).await;
+    installation.configure(NEVER, &[lines], "");
+    let serving = installation.serve().await;
+    let all = same(&installation, &serving, "", &[]).await;
     assert!(all["runs"].as_array().unwrap().len() >= 3, "{all}");
-    same(&place, &serving, "?limit=2&registry=main", &["--limit", "2", "--registry", "main"]).await;
+    same(&installation, &serving, "?limit=2&registry=main", &["--limit", "2", "--registry", "main"]).await;
     let narrow = ["--repository", "team/.*", "--since", "2026-01-01"];
-    let some = same(&place, &serving, "?repository=team/.*&since=2026-01-01", &narrow).await;
+    let some = same(&installation, &serving, "?repository=team/.*&since=2026-01-01", &narrow).await;
     assert_eq!(some["runs"], runs["runs"]);
     assert!(get(&serving, "/").await.contains("href=\"/runs/1\""));
     // An undo while the service runs is refused; after one without it the page shows the result.
-    let refused = place.run(&["undo", "1"]).await.exits(1);
+    let refused = installation.run(&["undo", "1"]).await.exits(1);
     assert!(refused.stderr.contains("in use by another regsweep"), "{refused:?}");
     assert!(get(&serving, "/runs/1").await.contains("regsweep undo 1<"));
     serving.stop().await;
-    place.run(&["undo", "1"]).await.exits(0);
-    let serving = place.serve().await;
+    installation.run(&["undo", "1"]).await.exits(0);
+    let serving = installation.serve().await;
     let page = get(&serving, "/runs/1").await;
     assert_eq!(page.matches(">restored<").count(), 4, "{page}");
     assert!(!page.contains("regsweep undo"), "{page}");
-    same(&place, &serving, "", &[]).await;
+    same(&installation, &serving, "", &[]).await;
     serving.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn failed_run_has_a_page() {
     let closed = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
-    let place = Place::new(EACH_SECOND, &[format!("url: http://{closed}")]);
-    let serving = place.serve().await;
+    let installation = Installation::new(EACH_SECOND, &[format!("url: http://{closed}")]);
+    let serving = installation.serve().await;
     serving.until_at_least("runs_total", &["outcome=\"failed\""], 1.0).await;
     assert!(get(&serving, "/").await.contains("href=\"/runs/1\""));
     assert!(get(&serving, "/runs/1").await.contains("is the registry running"));

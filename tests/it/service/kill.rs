@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::harness::{EACH_SECOND, FilledRegistry, Host, Place, contained, fill, until};
+use super::harness::{EACH_SECOND, FilledRegistry, Host, Installation, contained, fill, until};
 use crate::support::docker_engine::{Container, ContainerOptions, Engine};
 use crate::support::holding_proxy::{HoldingProxy, Upstream};
 use crate::support::real_registry::RealRegistry;
@@ -14,7 +14,7 @@ use crate::support::registry_program::registry_program;
 struct Scene {
     container: Container,
     filled: FilledRegistry,
-    place: Place,
+    installation: Installation,
     proxy: HoldingProxy,
 }
 
@@ -44,21 +44,21 @@ impl Scene {
                 (proxy, container.url(), host)
             }
         };
-        let place = Place::new(EACH_SECOND, &[contained(&url, &host, &container, method)]);
-        Some(Self { container, filled, place, proxy })
+        let installation = Installation::new(EACH_SECOND, &[contained(&url, &host, &container, method)]);
+        Some(Self { container, filled, installation, proxy })
     }
 
     /// Serves until the proxy holds the request, and kills the service there.
     async fn kill(&self) {
-        let serving = self.place.serve().await;
+        let serving = self.installation.serve().await;
         tokio::task::block_in_place(|| self.proxy.wait_until_held());
         serving.kill();
     }
 
     /// Serves again until all is done, and checks the result.
     async fn settle(&self) {
-        let serving = self.place.serve().await;
-        self.filled.settled(&self.place, serving, &self.container.host()).await;
+        let serving = self.installation.serve().await;
+        self.filled.settled(&self.installation, serving, &self.container.host()).await;
         assert!(self.container.state().await.0);
         assert!(self.container.engine.collectors(&self.container.name).await.is_empty());
     }
@@ -99,9 +99,9 @@ async fn kill_between_two_deletions() {
     }));
     let Some(scene) = Scene::new("offline", ContainerOptions::default(), holds).await else { return };
     scene.kill().await;
-    assert_eq!((scene.filled.old_images_left(), scene.place.total("deleted_manifests")), (2, 2));
+    assert_eq!((scene.filled.old_images_left(), scene.installation.total("deleted_manifests")), (2, 2));
     scene.settle().await;
-    assert_eq!(scene.place.total("deleted_manifests"), 4);
+    assert_eq!(scene.installation.total("deleted_manifests"), 4);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -110,8 +110,8 @@ async fn kill_before_the_collection() {
     let Some(scene) = Scene::new("offline", ContainerOptions::default(), holds).await else { return };
     // The service asks for leftover containers only if it may have left some.
     scene.kill().await;
-    assert_eq!((scene.filled.old_images_left(), scene.place.total("deleted_manifests")), (0, 4));
-    assert_eq!((scene.filled.freed(), scene.place.unfinished_recoveries()), (0, (0, 0)));
+    assert_eq!((scene.filled.old_images_left(), scene.installation.total("deleted_manifests")), (0, 4));
+    assert_eq!((scene.filled.freed(), scene.installation.unfinished_recoveries()), (0, (0, 0)));
     scene.settle().await;
 }
 
@@ -122,7 +122,7 @@ async fn kill_before_the_container_is_stopped() {
         return;
     };
     scene.kill().await;
-    assert_eq!(scene.place.unfinished_recoveries(), (1, 0));
+    assert_eq!(scene.installation.unfinished_recoveries(), (1, 0));
     assert!(scene.container.answers_now().await);
     scene.settle().await;
 }
@@ -133,7 +133,7 @@ async fn kill_after_the_container_is_stopped() {
     let holds = nth(2, "POST", "/containers/create");
     let Some(scene) = Scene::new("offline", ContainerOptions::default(), holds).await else { return };
     scene.kill().await;
-    assert_eq!(scene.place.unfinished_recoveries(), (1, 0));
+    assert_eq!(scene.installation.unfinished_recoveries(), (1, 0));
     assert!(!scene.container.state().await.0);
     scene.settle().await;
 }
@@ -143,7 +143,7 @@ async fn kill_before_the_sweep() {
     let holds = nth(3, "POST", "/containers/create");
     let Some(scene) = Scene::new("offline", ContainerOptions::default(), holds).await else { return };
     scene.kill().await;
-    assert!(scene.place.unfinished_recoveries().1 > 0 && !scene.container.state().await.0);
+    assert!(scene.installation.unfinished_recoveries().1 > 0 && !scene.container.state().await.0);
     assert_eq!(scene.filled.freed(), 0);
     scene.settle().await;
 }
@@ -158,10 +158,10 @@ async fn in_the_sweep(method: &str) {
     let never = Holds::Engine(Box::new(|_| false));
     let contained = ContainerOptions { script: Some(ENDLESS.to_owned()), ..ContainerOptions::default() };
     let Some(scene) = Scene::new(method, contained, never).await else { return };
-    let serving = scene.place.serve().await;
+    let serving = scene.installation.serve().await;
     until("a sweep", async || scene.filled.is_swept()).await;
     serving.kill();
-    assert_eq!(scene.place.total("reclaimed_bytes"), 0);
+    assert_eq!(scene.installation.total("reclaimed_bytes"), 0);
     scene.settle().await;
 }
 
@@ -184,7 +184,7 @@ async fn kill_between_the_sweep_and_the_start() {
     };
     scene.kill().await;
     assert!(scene.filled.is_swept() && !scene.container.state().await.0);
-    assert_eq!(scene.place.total("reclaimed_bytes"), 0);
+    assert_eq!(scene.installation.total("reclaimed_bytes"), 0);
     scene.settle().await;
 }
 
@@ -213,11 +213,11 @@ async fn kill_between_the_start_and_its_record() {
     let Some(scene) = Scene::new("offline", ContainerOptions::default(), holds).await else { return };
     scene.kill().await;
     assert!(scene.filled.is_swept() && scene.container.state().await.0);
-    assert_eq!(scene.place.unfinished_recoveries().0, 1);
-    assert_eq!(scene.place.total("reclaimed_bytes"), 0);
+    assert_eq!(scene.installation.unfinished_recoveries().0, 1);
+    assert_eq!(scene.installation.total("reclaimed_bytes"), 0);
     scene.settle().await;
     // The registry is restarted once, and the freed bytes are counted once.
-    assert_eq!(scene.place.number("SELECT count(*) FROM collection WHERE bytes > 0"), 1);
+    assert_eq!(scene.installation.number("SELECT count(*) FROM collection WHERE bytes > 0"), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -228,10 +228,10 @@ async fn kill_many_times() {
     // Killed while it restarts the registry as well.
     for _ in 0..3 {
         // The Docker Engine finishes a restart that was requested.
-        if scene.place.unfinished_recoveries().0 == 0 {
+        if scene.installation.unfinished_recoveries().0 == 0 {
             break;
         }
-        let serving = scene.place.serve().await;
+        let serving = scene.installation.serve().await;
         until("it looks after the registry", async || {
             let log = serving.log();
             log.contains("starting it again") || log.contains("is up again already")
@@ -246,12 +246,12 @@ async fn kill_many_times() {
 async fn kill_while_commands_keep_the_registry_stopped() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
-    let place = Place::new(EACH_SECOND, &[host.lines()]);
-    let serving = place.serve().await;
-    until("it is stopped", async || place.unfinished_recoveries().0 == 1).await;
+    let installation = Installation::new(EACH_SECOND, &[host.lines()]);
+    let serving = installation.serve().await;
+    until("it is stopped", async || installation.unfinished_recoveries().0 == 1).await;
     serving.kill();
-    let serving = place.serve().await;
-    filled.settled(&place, serving, &host.registry.host()).await;
+    let serving = installation.serve().await;
+    filled.settled(&installation, serving, &host.registry.host()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -268,15 +268,15 @@ async fn redis_cache_is_cleared_after_a_killed_sweep() {
     std::fs::write(&program, script).unwrap();
     let lines = host.lines().replace(&format!("[{registry}, "), &format!("[sh, {program}, "));
     let lines = lines.replace("gc:\n", &format!("gc:\n  redis: {{ address: '{}' }}\n", redis.address()));
-    let place = Place::new(EACH_SECOND, &[lines]);
-    let serving = place.serve().await;
+    let installation = Installation::new(EACH_SECOND, &[lines]);
+    let serving = installation.serve().await;
     until("a sweep", async || filled.is_swept()).await;
     serving.kill();
     let entry = format!("blobs::{}", filled.old[0].digest);
     assert!(redis.keys(0).await.contains(&entry));
-    let serving = place.serve().await;
-    filled.settled(&place, serving, &host.registry.host()).await;
-    assert_eq!(place.number("SELECT count(*) FROM stale"), 0);
+    let serving = installation.serve().await;
+    filled.settled(&installation, serving, &host.registry.host()).await;
+    assert_eq!(installation.number("SELECT count(*) FROM stale"), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -296,11 +296,11 @@ async fn sweep_that_outlives_the_service_is_ended_before_the_restart() {
     let look = format!("for one in $(cat {sweeps}); do [ -e /proc/$one/exe ] && echo $one >>{beside}; done");
     let after = after.trim_end_matches(']');
     std::fs::write(file("after"), format!("{look}\nexec sh {after}\n")).unwrap();
-    let place = Place::new(EACH_SECOND, &[format!("{lines}[sh, {}]", file("after"))]);
-    let serving = place.serve().await;
+    let installation = Installation::new(EACH_SECOND, &[format!("{lines}[sh, {}]", file("after"))]);
+    let serving = installation.serve().await;
     until("it sweeps", async || std::fs::read_to_string(&sweeps).is_ok_and(|text| text.contains('\n'))).await;
     serving.kill();
-    let serving = place.serve().await;
-    filled.settled(&place, serving, &host.registry.host()).await;
+    let serving = installation.serve().await;
+    filled.settled(&installation, serving, &host.registry.host()).await;
     assert!(!folder.path().join("beside").exists(), "it swept beside the registry");
 }

@@ -2,14 +2,14 @@
 
 use serde_json::Value;
 
-use super::harness::{EACH_SECOND, Host, Place, fill};
+use super::harness::{EACH_SECOND, Host, Installation, fill};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deletion_is_one_log_event() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
-    let place = Place::new(EACH_SECOND, &[format!("url: {}", host.registry.url())]);
-    let serving = place.serve().await;
+    let installation = Installation::new(EACH_SECOND, &[format!("url: {}", host.registry.url())]);
+    let serving = installation.serve().await;
     serving.until_metric("deleted_manifests_total", &["policy=\"apps\""], 4.0).await;
     let log = serving.stop().await;
     let events: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use serial_test::serial;
 
-use super::harness::{EACH_SECOND, NEVER, Place, Serving, until};
+use super::harness::{EACH_SECOND, Installation, NEVER, Serving, until};
 use crate::support::fake_registry::{FakeRegistry, Personality};
 use crate::support::image::Image;
 use crate::support::real_registry::RealRegistry;
@@ -27,10 +27,10 @@ async fn assert_answers(serving: &Serving) {
     }
 }
 
-async fn sockets(place: &Place, number: usize) -> Vec<TcpStream> {
+async fn sockets(installation: &Installation, number: usize) -> Vec<TcpStream> {
     let mut sockets = Vec::new();
     for _ in 0..number {
-        let mut socket = TcpStream::connect(("127.0.0.1", place.port())).await.unwrap();
+        let mut socket = TcpStream::connect(("127.0.0.1", installation.port())).await.unwrap();
         // Above the limit the connection may be closed at once.
         let _ = socket.write_all(b"GET / HTTP/1.1\r\nX-Slow: ").await;
         sockets.push(socket);
@@ -41,9 +41,9 @@ async fn sockets(place: &Place, number: usize) -> Vec<TcpStream> {
 #[tokio::test]
 async fn clients_above_the_limit_do_not_block_others() {
     let fake = FakeRegistry::start(Personality::V2_8);
-    let place = Place::new(NEVER, &[format!("url: {}", fake.url())]);
-    let serving = place.serve().await;
-    let held = sockets(&place, 400).await;
+    let installation = Installation::new(NEVER, &[format!("url: {}", fake.url())]);
+    let serving = installation.serve().await;
+    let held = sockets(&installation, 400).await;
     for _ in 0..5 {
         assert_answers(&serving).await;
     }
@@ -57,12 +57,12 @@ async fn clients_above_the_limit_do_not_block_others() {
 #[tokio::test]
 async fn file_descriptors_can_run_out_for_a_while() {
     let fake = FakeRegistry::start(Personality::V2_8);
-    let place = Place::new(NEVER, &[format!("url: {}", fake.url())]);
-    let serve = place.command(&["serve", "--log-format", "json"]);
+    let installation = Installation::new(NEVER, &[format!("url: {}", fake.url())]);
+    let serve = installation.command(&["serve", "--log-format", "json"]);
     let mut limited = std::process::Command::new("sh");
     limited.args(["-c", "ulimit -n 60; exec \"$@\"", "sh"]).arg(serve.get_program()).args(serve.get_args());
-    let serving = place.serve_by(limited).await;
-    let held = sockets(&place, 100).await;
+    let serving = installation.serve_by(limited).await;
+    let held = sockets(&installation, 100).await;
     serving.until_logged("no connection can be accepted").await;
     drop(held);
     until("it answers again", async || reqwest::get(format!("{}/healthz", serving.url)).await.is_ok()).await;
@@ -82,12 +82,12 @@ async fn web_server_answers_during_a_large_run() {
         let image = Image::new(&tag).created("2020-01-01T00:00:00Z").layer("base").build();
         store.write(&format!("team/app{}", number % 8), &[&tag], &image);
     }
-    let place = Place::new(EACH_SECOND, &[format!("url: {}\nconcurrency: 64", registry.url())]);
+    let installation = Installation::new(EACH_SECOND, &[format!("url: {}\nconcurrency: 64", registry.url())]);
     // Nothing is deleted, so that each run has the same amount of work.
-    let text = std::fs::read_to_string(place.config()).unwrap();
+    let text = std::fs::read_to_string(installation.config()).unwrap();
     let text = text.replace("mode: enforce", "mode: plan");
-    place.write(&text.replace("max_percent: 100", "max_percent: 100, max_deletions: 10000"));
-    let serving = place.serve().await;
+    installation.write(&text.replace("max_percent: 100", "max_percent: 100, max_deletions: 10000"));
+    let serving = installation.serve().await;
     let ended = async || serving.metric("runs_total", &["outcome=\"success\""]).await;
     let begin = Instant::now();
     let mut rounds = 0;

@@ -19,7 +19,7 @@ use crate::support::image::Image;
 const PROBE_WAIT: i64 = 80;
 
 /// A folder with a configuration, a state and a clock.
-struct Place {
+struct Installation {
     folder: tempfile::TempDir,
     listen: String,
     /// The seconds by which the clock is ahead.
@@ -28,19 +28,19 @@ struct Place {
     written: AtomicI64,
 }
 
-impl Place {
+impl Installation {
     fn new(registry: &str, more: &str) -> Self {
         let listen = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().to_string();
-        let place = Self {
+        let installation = Self {
             folder: tempfile::tempdir().unwrap(),
             listen,
             ahead: Arc::default(),
             written: AtomicI64::new(0),
         };
-        std::fs::write(place.path("password"), "hunter2").unwrap();
-        std::fs::write(place.path("token"), "correct horse").unwrap();
-        place.configure(registry, more);
-        place
+        std::fs::write(installation.path("password"), "hunter2").unwrap();
+        std::fs::write(installation.path("token"), "correct horse").unwrap();
+        installation.configure(registry, more);
+        installation
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -148,24 +148,28 @@ fn failing(fake: &FakeRegistry, status: u16) -> Arc<AtomicBool> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn probe_is_sent_once_a_minute_without_a_token() {
     let fake = FakeRegistry::options(Personality::V2_8).auth(Auth::bearer("ann", "hunter2")).start();
-    let place = Place::new(&fake.url(), "");
-    place.configure(&fake.url(), &place.basic());
-    place
+    let installation = Installation::new(&fake.url(), "");
+    installation.configure(&fake.url(), &installation.basic());
+    installation
         .while_serving(async {
-            assert_eq!((place.up().await, place.causes().await.len()), (None, 0), "it is not probed yet");
+            assert_eq!(
+                (installation.up().await, installation.causes().await.len()),
+                (None, 0),
+                "it is not probed yet"
+            );
             assert_eq!(requests(&fake), [""; 0]);
-            place.later();
-            place.until_up(true).await;
+            installation.later();
+            installation.until_up(true).await;
             assert_eq!(fake.tokens_issued(), 1, "the first time it is to let us in");
             for _ in 0..5 {
                 fake.forget_requests();
-                place.later();
+                installation.later();
                 until("it is asked", async || !fake.requests().is_empty()).await;
                 // Once the configuration is reloaded, the service had a heartbeat.
-                place.until_loaded(&fake.url(), &place.basic()).await;
+                installation.until_loaded(&fake.url(), &installation.basic()).await;
                 assert_eq!(requests(&fake), ["GET /v2/ -"]);
             }
-            assert_eq!((fake.tokens_issued(), place.up().await), (1, Some(true)));
+            assert_eq!((fake.tokens_issued(), installation.up().await), (1, Some(true)));
         })
         .await;
 }
@@ -176,21 +180,21 @@ async fn probe_notices_an_outage_and_its_end() {
     for status in [503, 404] {
         let fake = FakeRegistry::start(Personality::V2_8);
         let fails = failing(&fake, status);
-        let place = Place::new(&fake.url(), "");
-        place
+        let installation = Installation::new(&fake.url(), "");
+        installation
             .while_serving(async {
-                place.later();
-                place.until_up(true).await;
-                assert_eq!(place.causes().await, [""; 0]);
+                installation.later();
+                installation.until_up(true).await;
+                assert_eq!(installation.causes().await, [""; 0]);
                 fails.store(true, Ordering::Relaxed);
-                place.later();
-                place.until_up(false).await;
-                let causes = place.causes().await;
+                installation.later();
+                installation.until_up(false).await;
+                let causes = installation.causes().await;
                 assert!(causes.len() == 1 && causes[0].starts_with("\"unreachable\": "), "{causes:?}");
                 fails.store(false, Ordering::Relaxed);
-                place.later();
-                place.until_up(true).await;
-                assert_eq!(place.causes().await, [""; 0]);
+                installation.later();
+                installation.until_up(true).await;
+                assert_eq!(installation.causes().await, [""; 0]);
             })
             .await;
     }
@@ -199,28 +203,28 @@ async fn probe_notices_an_outage_and_its_end() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readiness_after_a_restart_needs_a_probe_if_the_last_run_failed() {
     let fake = FakeRegistry::options(Personality::V2_8).auth(Auth::basic("ann", "hunter2")).start();
-    let place = Place::new(&fake.url(), "");
-    std::fs::write(place.path("password"), "wrong").unwrap();
-    place.configure(&fake.url(), &place.basic());
-    let state = State::open(&place.path("state")).unwrap();
+    let installation = Installation::new(&fake.url(), "");
+    std::fs::write(installation.path("password"), "wrong").unwrap();
+    installation.configure(&fake.url(), &installation.basic());
+    let state = State::open(&installation.path("state")).unwrap();
     let run = state.begin_run("main", Utc::now()).unwrap();
     state.finish_run(run, Utc::now(), Outcome::Failed, Some("connection refused")).unwrap();
     drop(state);
-    place
+    installation
         .while_serving(async {
-            let causes = place.causes().await;
+            let causes = installation.causes().await;
             assert!(causes.len() == 1 && causes[0].contains("has not been probed since"), "{causes:?}");
-            assert_eq!(place.up().await, None);
+            assert_eq!(installation.up().await, None);
             // An anonymous answer is not enough: the run may have failed because of the credentials.
-            place.later();
-            place.until_up(false).await;
-            assert_eq!(place.causes().await.len(), 1);
-            std::fs::write(place.path("password"), "hunter2").unwrap();
-            place.until_loaded(&fake.url(), &place.basic()).await;
-            assert_eq!(place.up().await, Some(false), "it is not probed yet");
-            place.later();
-            place.until_up(true).await;
-            assert_eq!(place.causes().await, [""; 0]);
+            installation.later();
+            installation.until_up(false).await;
+            assert_eq!(installation.causes().await.len(), 1);
+            std::fs::write(installation.path("password"), "hunter2").unwrap();
+            installation.until_loaded(&fake.url(), &installation.basic()).await;
+            assert_eq!(installation.up().await, Some(false), "it is not probed yet");
+            installation.later();
+            installation.until_up(true).await;
+            assert_eq!(installation.causes().await, [""; 0]);
         })
         .await;
 }
@@ -228,16 +232,16 @@ async fn readiness_after_a_restart_needs_a_probe_if_the_last_run_failed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn registry_at_a_new_address_is_unknown_until_it_is_probed() {
     let (first, second) = (FakeRegistry::start(Personality::V2_8), FakeRegistry::start(Personality::V2_8));
-    let place = Place::new(&first.url(), "");
-    place
+    let installation = Installation::new(&first.url(), "");
+    installation
         .while_serving(async {
-            place.later();
-            place.until_up(true).await;
-            place.until_loaded(&second.url(), "").await;
-            assert_eq!(place.up().await, None);
+            installation.later();
+            installation.until_up(true).await;
+            installation.until_loaded(&second.url(), "").await;
+            assert_eq!(installation.up().await, None);
             first.forget_requests();
-            place.later();
-            place.until_up(true).await;
+            installation.later();
+            installation.until_up(true).await;
             assert_eq!((requests(&first), requests(&second)), (vec![], vec!["GET /v2/ -".to_owned()]));
         })
         .await;
@@ -254,21 +258,22 @@ async fn registry_with_a_running_job_is_not_probed() {
         let held = request.path.contains("/tags/list") && flag.load(Ordering::Relaxed);
         held.then(|| Canned::status(429).header("retry-after", "5"))
     });
-    let place = Place::new(&fake.url(), "");
-    place
+    let installation = Installation::new(&fake.url(), "");
+    installation
         .while_serving(async {
-            let run = reqwest::Client::new().post(place.url("/api/v1/run")).bearer_auth("correct horse");
+            let run =
+                reqwest::Client::new().post(installation.url("/api/v1/run")).bearer_auth("correct horse");
             assert_eq!(run.send().await.unwrap().status(), 202);
             until("the run waits", async || requests(&fake).iter().any(|one| one.contains("/tags/list")))
                 .await;
             for _ in 0..3 {
-                place.later();
-                place.until_loaded(&fake.url(), "").await;
+                installation.later();
+                installation.until_loaded(&fake.url(), "").await;
             }
             let asked = requests(&fake).iter().filter(|one| one.starts_with("GET /v2/ ")).count();
             assert_eq!(asked, 1, "by the run: {:?}", requests(&fake));
             waits.store(false, Ordering::Relaxed);
-            place.until_up(true).await;
+            installation.until_up(true).await;
         })
         .await;
 }

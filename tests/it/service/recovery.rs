@@ -6,8 +6,8 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::harness::{
-    Commands, EACH_SECOND, FilledRegistry, Host, NEVER, Place, Serving, before_container, contained, fill,
-    until,
+    Commands, EACH_SECOND, FilledRegistry, Host, Installation, NEVER, Serving, before_container, contained,
+    fill, until,
 };
 use crate::support::docker_engine::{ContainerOptions, Engine};
 
@@ -15,7 +15,7 @@ use crate::support::docker_engine::{ContainerOptions, Engine};
 struct Down {
     host: Host,
     filled: FilledRegistry,
-    place: Place,
+    installation: Installation,
     broken: PathBuf,
     _folder: tempfile::TempDir,
 }
@@ -32,13 +32,13 @@ impl Down {
         let after = after.trim_end_matches(']');
         std::fs::write(&script, format!("[ ! -e {} ] || exit 1\nexec sh {after}\n", broken.display()))
             .unwrap();
-        let place = Place::new(EACH_SECOND, &[format!("{lines}[sh, {}]", script.display())]);
-        Self { host, filled, place, broken, _folder: folder }
+        let installation = Installation::new(EACH_SECOND, &[format!("{lines}[sh, {}]", script.display())]);
+        Self { host, filled, installation, broken, _folder: folder }
     }
 
     /// Serves until the registry is seen to be down.
     async fn serve(&self) -> Serving {
-        let serving = self.place.serve().await;
+        let serving = self.installation.serve().await;
         serving.until_metric("registry_stopped", &["registry=\"main\""], 1.0).await;
         serving
     }
@@ -51,8 +51,8 @@ impl Down {
     async fn settle(&self, serving: Serving) {
         serving.until_metric("registry_stopped", &["registry=\"main\""], 0.0).await;
         until("it is ready", async || ready(&serving).await.0 == 200).await;
-        self.filled.settled(&self.place, serving, &self.host.registry.host()).await;
-        assert_eq!(self.place.number("SELECT count(*) FROM collection WHERE bytes > 0"), 1);
+        self.filled.settled(&self.installation, serving, &self.host.registry.host()).await;
+        assert_eq!(self.installation.number("SELECT count(*) FROM collection WHERE bytes > 0"), 1);
     }
 }
 
@@ -76,11 +76,14 @@ async fn registry_left_down_by_a_collection_is_restarted_by_the_same_process() {
     // The run with the collection has not succeeded, in the metrics and in the history.
     serving.until_at_least("runs_total", &["outcome=\"failed\""], 1.0).await;
     assert_eq!(serving.metric("runs_total", &["outcome=\"success\""]).await, 0.0);
-    assert_eq!(down.place.number("SELECT count(*) FROM run WHERE outcome = 'failed' AND deleted = 4"), 1);
+    assert_eq!(
+        down.installation.number("SELECT count(*) FROM run WHERE outcome = 'failed' AND deleted = 4"),
+        1
+    );
     // More than one attempt has failed by then, and no other job has started.
     until("another try", async || serving.log().matches("trying again").count() > 1).await;
-    assert_eq!(down.place.number("SELECT count(*) FROM run"), 1);
-    assert_eq!(down.place.unfinished_recoveries().0, 1);
+    assert_eq!(down.installation.number("SELECT count(*) FROM run"), 1);
+    assert_eq!(down.installation.unfinished_recoveries().0, 1);
     down.mend();
     down.settle(serving).await;
 }
@@ -91,7 +94,7 @@ async fn registry_left_down_is_shown_until_the_next_process_restarts_it() {
     let serving = down.serve().await;
     // It does not wait forever, and the next process continues.
     serving.stop().await;
-    assert_eq!(down.place.unfinished_recoveries().0, 1);
+    assert_eq!(down.installation.unfinished_recoveries().0, 1);
     let serving = down.serve().await;
     assert_eq!(ready(&serving).await.0, 503);
     down.mend();
@@ -102,7 +105,7 @@ async fn registry_left_down_is_shown_until_the_next_process_restarts_it() {
 async fn registry_is_restarted_by_a_corrected_configuration() {
     let down = Down::new().await;
     let serving = down.serve().await;
-    down.place.configure(EACH_SECOND, &[down.host.lines()], "");
+    down.installation.configure(EACH_SECOND, &[down.host.lines()], "");
     down.settle(serving).await;
 }
 
@@ -112,18 +115,19 @@ async fn registry_that_runs_again_is_not_restarted() {
     let container = ContainerOptions::default().start(engine).await;
     let filled = fill(&container.url(), container.store().await).await;
     let proxy = before_container(engine, 2);
-    let place = Place::new(EACH_SECOND, &[contained(&container.url(), &proxy.url(), &container, "offline")]);
-    let serving = place.serve().await;
+    let installation =
+        Installation::new(EACH_SECOND, &[contained(&container.url(), &proxy.url(), &container, "offline")]);
+    let serving = installation.serve().await;
     tokio::task::block_in_place(|| proxy.wait_until_held());
     serving.kill();
     assert!(!container.state().await.0);
-    assert_eq!(place.unfinished_recoveries().0, 1);
+    assert_eq!(installation.unfinished_recoveries().0, 1);
     engine.docker().start_container(&container.name, None).await.unwrap();
     assert!(container.answers().await);
     let started = container.state().await;
-    place.configure(NEVER, &[contained(&container.url(), &engine.host(), &container, "offline")], "");
-    let serving = place.serve().await;
-    until("nothing is open", async || place.unfinished_recoveries() == (0, 0)).await;
+    installation.configure(NEVER, &[contained(&container.url(), &engine.host(), &container, "offline")], "");
+    let serving = installation.serve().await;
+    until("nothing is open", async || installation.unfinished_recoveries() == (0, 0)).await;
     serving.until_logged("the registry that a collection had stopped is already running").await;
     assert_eq!(serving.metric("registry_stopped", &[]).await, 0.0);
     let log = serving.stop().await;
@@ -136,7 +140,7 @@ async fn registry_to_be_started_by_hand_is_down_until_it_answers() {
     let down = Down::new().await;
     let serving = down.serve().await;
     let url = format!("url: {}", down.host.registry.url());
-    down.place.configure(NEVER, &[url], "");
+    down.installation.configure(NEVER, &[url], "");
     serving.until_logged("start it by hand").await;
     assert_eq!((ready(&serving).await.0, serving.metric("registry_stopped", &[]).await), (503, 1.0));
     // A restarted service knows the same.
@@ -148,7 +152,7 @@ async fn registry_to_be_started_by_hand_is_down_until_it_answers() {
     serving.until_metric("registry_stopped", &["registry=\"main\""], 0.0).await;
     until("it is ready", async || ready(&serving).await.0 == 200).await;
     // The recovery ends as soon as the configuration has `gc` again.
-    down.place.configure(EACH_SECOND, &[down.host.lines()], "");
+    down.installation.configure(EACH_SECOND, &[down.host.lines()], "");
     down.settle(serving).await;
 }
 
@@ -161,15 +165,15 @@ async fn registry_removed_during_its_recovery_is_not_shown() {
         hold = hold.display(),
         held = held.display()
     );
-    let place = Place::new(EACH_SECOND, &[commands.lines("", &after, "")]);
-    let serving = place.serve().await;
+    let installation = Installation::new(EACH_SECOND, &[commands.lines("", &after, "")]);
+    let serving = installation.serve().await;
     serving.until_metric("registry_stopped", &["registry=\"main\""], 1.0).await;
     std::fs::write(&hold, "").unwrap();
     until("another try", async || held.exists()).await;
-    let text = std::fs::read_to_string(place.config()).unwrap();
+    let text = std::fs::read_to_string(installation.config()).unwrap();
     // Another registry is configured instead: with the same address it would count as renamed.
     let text = text.replace(&commands.host.registry.url(), "http://127.0.0.1:1");
-    place.write(&text.replace("name: main", "name: other").replace(EACH_SECOND, NEVER));
+    installation.write(&text.replace("name: main", "name: other").replace(EACH_SECOND, NEVER));
     until("it is gone", async || serving.metric("registry_stopped", &["registry=\"main\""]).await == 0.0)
         .await;
     let tries = || serving.log().matches("trying again").count();

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::harness::{EACH_SECOND, Host, NEVER, Place, fill, until};
+use super::harness::{EACH_SECOND, Host, Installation, NEVER, fill, until};
 use crate::support::real_registry::RealRegistry;
 
 const RELOADED: &str = "the configuration was reloaded";
@@ -11,14 +11,14 @@ const RELOADED: &str = "the configuration was reloaded";
 async fn file_change_becomes_active_if_it_is_valid() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
-    let place = Place::new(NEVER, &[host.lines()]);
-    let serving = place.serve().await;
+    let installation = Installation::new(NEVER, &[host.lines()]);
+    let serving = installation.serve().await;
     let successful = "config_last_reload_successful";
     serving.until_metric(successful, &[], 1.0).await;
     assert_eq!(serving.metric("runs_total", &[]).await, 0.0);
 
     // A new schedule: old images are deleted.
-    place.configure(EACH_SECOND, &[host.lines()], "");
+    installation.configure(EACH_SECOND, &[host.lines()], "");
     serving.until_logged(RELOADED).await;
     serving.until_metric("deleted_manifests_total", &[], 4.0).await;
     serving.until_at_least("gc_runs_total", &["outcome=\"success\""], 1.0).await;
@@ -26,7 +26,7 @@ async fn file_change_becomes_active_if_it_is_valid() {
     serving.until_metric("reclaimed_bytes_total", &[], freed).await;
 
     // An invalid file: the previous configuration stays active, and the error is shown.
-    place.write("mode: enforce\nschedule: nonsense\n");
+    installation.write("mode: enforce\nschedule: nonsense\n");
     serving.until_metric(successful, &[], 0.0).await;
     assert!(serving.log().contains("the configuration is invalid"), "{}", serving.log());
     assert!(serving.log().contains("schedule: line 2"), "{}", serving.log());
@@ -35,7 +35,7 @@ async fn file_change_becomes_active_if_it_is_valid() {
     assert_eq!(serving.metric(successful, &[]).await, 0.0);
 
     // Valid again, and reloaded many times: nothing is counted twice.
-    place.configure(NEVER, &[host.lines()], "");
+    installation.configure(NEVER, &[host.lines()], "");
     serving.until_metric(successful, &[], 1.0).await;
     for number in 0..3 {
         let before = serving.log().matches(RELOADED).count();
@@ -52,39 +52,39 @@ async fn sighup_reloads_a_changed_policy() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let url = format!("url: {}", host.registry.url());
-    let place = Place::new(EACH_SECOND, std::slice::from_ref(&url));
-    let text = std::fs::read_to_string(place.config()).unwrap();
-    place.write(&text.replace("newer_than: 14d", "newer_than: 36500d"));
-    let serving = place.serve().await;
+    let installation = Installation::new(EACH_SECOND, std::slice::from_ref(&url));
+    let text = std::fs::read_to_string(installation.config()).unwrap();
+    installation.write(&text.replace("newer_than: 14d", "newer_than: 36500d"));
+    let serving = installation.serve().await;
     serving.until_at_least("runs_total", &["outcome=\"success\""], 1.0).await;
     assert_eq!(filled.old_images_left(), 4);
-    place.write(&text.replace("newer_than: 14d", "newer_than: 22d"));
+    installation.write(&text.replace("newer_than: 14d", "newer_than: 22d"));
     serving.signal("HUP");
     serving.until_metric("deleted_manifests_total", &[], 2.0).await;
     assert_eq!(filled.old_images_left(), 2);
     // The counters of a registry continue under its new name, and under its former one later.
-    place.write(&text.replace("name: main\n", "name: other\n").replace("14d", "36500d"));
+    installation.write(&text.replace("name: main\n", "name: other\n").replace("14d", "36500d"));
     serving.signal("HUP");
     serving.until_at_least("runs_total", &["registry=\"other\"", "outcome=\"success\""], 1.0).await;
     assert_eq!(serving.metric("deleted_manifests_total", &["registry=\"other\""]).await, 2.0);
     assert_eq!(serving.metric("deleted_manifests_total", &["registry=\"main\""]).await, 0.0);
     assert_eq!(serving.metric("next_run_timestamp_seconds", &["registry=\"main\""]).await, 0.0);
-    place.write(&text);
+    installation.write(&text);
     serving.signal("HUP");
     serving.until_metric("deleted_manifests_total", &["registry=\"main\""], 4.0).await;
-    assert_eq!(place.total("deleted_manifests"), 4);
+    assert_eq!(installation.total("deleted_manifests"), 4);
     serving.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn missing_file_is_logged_once_and_reloaded_when_it_is_back() {
     let registry = RealRegistry::start();
-    let place = Place::new(EACH_SECOND, &[format!("url: {}", registry.url())]);
-    let text = std::fs::read_to_string(place.config()).unwrap();
-    let serving = place.serve().await;
+    let installation = Installation::new(EACH_SECOND, &[format!("url: {}", registry.url())]);
+    let text = std::fs::read_to_string(installation.config()).unwrap();
+    let serving = installation.serve().await;
     let (successful, error) =
         ("config_last_reload_successful", "cannot read the configuration: No such file");
-    std::fs::remove_file(place.config()).unwrap();
+    std::fs::remove_file(installation.config()).unwrap();
     serving.until_metric(successful, &[], 0.0).await;
     assert!(serving.log().contains(error), "{}", serving.log());
     let status = reqwest::get(format!("{}/api/v1/status", serving.url)).await.unwrap().text().await.unwrap();
@@ -93,7 +93,7 @@ async fn missing_file_is_logged_once_and_reloaded_when_it_is_back() {
     let runs = serving.metric("runs_total", &[]).await;
     serving.until_at_least("runs_total", &[], runs + 3.0).await;
     assert_eq!(serving.log().matches("the configuration is invalid").count(), 1, "{}", serving.log());
-    place.write(&text);
+    installation.write(&text);
     serving.until_metric(successful, &[], 1.0).await;
     serving.stop().await;
 }
@@ -101,20 +101,20 @@ async fn missing_file_is_logged_once_and_reloaded_when_it_is_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn file_mounted_by_itself_and_replaced_outside_is_logged() {
     let registry = RealRegistry::start();
-    let place = Place::new(NEVER, &[format!("url: {}", registry.url())]);
+    let installation = Installation::new(NEVER, &[format!("url: {}", registry.url())]);
     let outside = tempfile::tempdir().unwrap();
     let (file, draft) = (outside.path().join("config.yaml"), outside.path().join("draft"));
-    std::fs::copy(place.config(), &file).unwrap();
+    std::fs::copy(installation.config(), &file).unwrap();
     // As in a container, where the file itself is mounted.
-    let program = place.command(&["serve", "--log-format", "json"]);
+    let program = installation.command(&["serve", "--log-format", "json"]);
     let mut command = Command::new("unshare");
     let mount = "mount --bind \"$1\" \"$2\" && shift 2 && exec \"$@\"";
-    command.args(["--mount", "sh", "-c", mount, "sh"]).args([&file, &place.config()]);
+    command.args(["--mount", "sh", "-c", mount, "sh"]).args([&file, &installation.config()]);
     command.arg(program.get_program()).args(program.get_args());
-    let serving = place.serve_by(command).await;
+    let serving = installation.serve_by(command).await;
     let successful = "config_last_reload_successful";
     serving.until_metric(successful, &[], 1.0).await;
-    std::fs::copy(place.config(), &draft).unwrap();
+    std::fs::copy(installation.config(), &draft).unwrap();
     std::fs::rename(&draft, &file).unwrap();
     serving.until_metric(successful, &[], 0.0).await;
     assert!(serving.log().contains("mount its directory"), "{}", serving.log());

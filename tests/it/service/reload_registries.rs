@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::harness::{Commands, Host, Serving, fill, until};
-use super::requests::{MAIN, assert_metric, change, get, place, start_run, status, wait_for_runs};
+use super::requests::{MAIN, assert_metric, change, get, installation, start_run, status, wait_for_runs};
 use crate::support::holding_proxy::HoldingProxy;
 
 const RELOADED: &str = "the configuration was reloaded";
@@ -43,8 +43,8 @@ async fn shown_state(serving: &Serving) -> (Value, Value, Vec<(&'static str, Vec
 async fn status_continues_when_a_registry_is_renamed_moved_or_added_again() {
     let host = Host::start().await;
     fill(&host.registry.url(), host.registry.store()).await;
-    let place = place(&format!("url: {}", host.registry.url()));
-    let serving = place.serve().await;
+    let installation = installation(&format!("url: {}", host.registry.url()));
+    let serving = installation.serve().await;
     start_run(&serving).await;
     wait_for_runs(&serving, "success", 1).await;
     serving.until_metric("deleted_manifests_total", &[MAIN], 4.0).await;
@@ -59,7 +59,7 @@ async fn status_continues_when_a_registry_is_renamed_moved_or_added_again() {
         (host.registry.url().leak() as &str, moved),
     ];
     for (number, (from, to)) in changes.into_iter().enumerate() {
-        change(&place, from, &to);
+        change(&installation, from, &to);
         until("a reload", async || serving.log().matches(RELOADED).count() == number + 1).await;
         assert_eq!(shown_state(&serving).await, before, "{from} to {to}");
     }
@@ -75,14 +75,14 @@ async fn registry_removed_during_a_run_is_hidden_until_it_is_added_again() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let proxy = HoldingProxy::before(&host.registry.host(), 2);
-    let place = place(&format!("url: {}", proxy.url()));
-    let serving = place.serve().await;
+    let installation = installation(&format!("url: {}", proxy.url()));
+    let serving = installation.serve().await;
     start_run(&serving).await;
     tokio::task::block_in_place(|| proxy.wait_until_held());
     // Another registry instead, without a schedule.
     let away = "name: away\n    url: http://127.0.0.1:1\n";
     let here = format!("name: main\n    url: {}\n", proxy.url());
-    change(&place, &here, away);
+    change(&installation, &here, away);
     serving.until_logged(RELOADED).await;
     proxy.release();
     serving.until_logged("the run ended").await;
@@ -98,7 +98,7 @@ async fn registry_removed_during_a_run_is_hidden_until_it_is_added_again() {
     })
     .await;
     assert_eq!(serving.metric("deleted_manifests_total", &[MAIN]).await, 4.0, "what was counted stays");
-    change(&place, away, &here);
+    change(&installation, away, &here);
     until("a reload", async || serving.log().matches(RELOADED).count() == 2).await;
     assert_metric(&serving, "last_run_outcome", &[MAIN, "outcome=\"success\""], 1.0).await;
     assert!(serving.metric("last_success_timestamp_seconds", &[MAIN]).await > 0.0);
@@ -114,8 +114,8 @@ async fn registry_removed_during_a_run_is_hidden_until_it_is_added_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn failed_collection_is_retried_after_a_restart_and_a_rename() {
     let commands = Commands::new().await;
-    let place = place(&commands.lines("exit 3", "", ""));
-    let serving = place.serve().await;
+    let installation = installation(&commands.lines("exit 3", "", ""));
+    let serving = installation.serve().await;
     start_run(&serving).await;
     serving.until_metric("gc_runs_total", &[MAIN, "outcome=\"failed\""], 1.0).await;
     // The next run is years away.
@@ -128,9 +128,9 @@ async fn failed_collection_is_retried_after_a_restart_and_a_rename() {
     };
     until("it is to be tried again", async || soon(&serving).await).await;
     serving.stop().await;
-    let serving = place.serve().await;
+    let serving = installation.serve().await;
     assert!(soon(&serving).await, "after a restart");
-    change(&place, "name: main\n", "name: other\n");
+    change(&installation, "name: main\n", "name: other\n");
     serving.until_logged(RELOADED).await;
     assert!(soon(&serving).await, "under another name");
     assert_eq!(serving.metric("gc_runs_total", &[]).await, 0.0, "nothing begins at once");
@@ -142,20 +142,21 @@ async fn failed_collection_that_was_followed_by_a_skipped_one_is_not_shown_after
     let commands = Commands::new().await;
     let broken = commands.file("broken");
     std::fs::write(&broken, "").unwrap();
-    let place = place(&commands.lines(&format!("[ -e {} ] && exit 3", broken.display()), "", ""));
-    let serving = place.serve().await;
+    let installation =
+        installation(&commands.lines(&format!("[ -e {} ] && exit 3", broken.display()), "", ""));
+    let serving = installation.serve().await;
     start_run(&serving).await;
     serving.until_metric("gc_runs_total", &[MAIN, "outcome=\"failed\""], 1.0).await;
     assert_metric(&serving, "gc_last_run_successful", &[MAIN], 0.0).await;
     // A collection is possible now, and has too little to free.
     std::fs::remove_file(broken).unwrap();
-    change(&place, "    gc:\n", "    gc:\n      min_reclaimable: 1GiB\n");
+    change(&installation, "    gc:\n", "    gc:\n      min_reclaimable: 1GiB\n");
     serving.until_logged(RELOADED).await;
     start_run(&serving).await;
     serving.until_metric("gc_runs_total", &[MAIN, "outcome=\"skipped\""], 1.0).await;
     serving.until_metric("gc_last_run_successful", &[MAIN], 1.0).await;
     serving.stop().await;
-    let serving = place.serve().await;
+    let serving = installation.serve().await;
     assert_metric(&serving, "gc_last_run_successful", &[MAIN], 1.0).await;
     let page = get(&serving, "/").await;
     assert!(!page.contains("Needs attention"), "{page}");
@@ -166,8 +167,8 @@ async fn failed_collection_that_was_followed_by_a_skipped_one_is_not_shown_after
 async fn restored_image_counts_as_expired_again() {
     let host = Host::start().await;
     fill(&host.registry.url(), host.registry.store()).await;
-    let place = place(&format!("url: {}", host.registry.url()));
-    let serving = place.serve().await;
+    let installation = installation(&format!("url: {}", host.registry.url()));
+    let serving = installation.serve().await;
     start_run(&serving).await;
     wait_for_runs(&serving, "success", 1).await;
     serving.until_metric("deleted_manifests_total", &[MAIN], 4.0).await;
@@ -179,7 +180,7 @@ async fn restored_image_counts_as_expired_again() {
     let before = shown_state(&serving).await;
     assert_eq!(before.0["plan"]["expired"]["manifests"], 1);
     serving.stop().await;
-    let serving = place.serve().await;
+    let serving = installation.serve().await;
     assert_eq!(shown_state(&serving).await, before, "as after a restart");
     serving.stop().await;
 }

@@ -1,55 +1,55 @@
 //! Registries whose name or address differs from the state.
 
-use super::harness::{Commands, EACH_SECOND, Host, NEVER, Place, Serving, aged, fill, until};
+use super::harness::{Commands, EACH_SECOND, Host, Installation, NEVER, Serving, aged, fill, until};
 use crate::support::holding_proxy::{HoldingProxy, Upstream};
 use crate::support::push::Pusher;
 use crate::support::real_registry::RealRegistry;
 
-/// Renames the registry of this place.
-fn rename(place: &Place, old: &str, new: &str) {
-    let text = std::fs::read_to_string(place.config()).unwrap();
-    place.write(&text.replace(&format!("name: {old}\n"), &format!("name: {new}\n")));
+/// Renames the registry of this installation.
+fn rename(installation: &Installation, old: &str, new: &str) {
+    let text = std::fs::read_to_string(installation.config()).unwrap();
+    installation.write(&text.replace(&format!("name: {old}\n"), &format!("name: {new}\n")));
 }
 
 /// A registry in which an old image was promoted after the first scan, so that only the state knows the tag's age.
-async fn promoted(registry: &RealRegistry) -> Place {
+async fn promoted(registry: &RealRegistry) -> Installation {
     let pusher = Pusher::new(&registry.url());
     pusher.push("team/app", "v1", &aged("v1", 40).build()).await.unwrap();
-    let place = Place::new(NEVER, &[format!("url: {}", registry.url())]);
-    place.run(&["run"]).await.exits(0);
+    let installation = Installation::new(NEVER, &[format!("url: {}", registry.url())]);
+    installation.run(&["run"]).await.exits(0);
     pusher.push("team/app", "build-1", &aged("promoted", 40).build()).await.unwrap();
-    assert!(place.run(&["run", "--output", "json"]).await.exits(0).deleted().is_empty());
-    place
+    assert!(installation.run(&["run", "--output", "json"]).await.exits(0).deleted().is_empty());
+    installation
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rename_keeps_the_age_of_promoted_images() {
     let registry = RealRegistry::start();
-    let place = promoted(&registry).await;
-    rename(&place, "main", "other");
-    let planned = place.run(&["plan"]).await.exits(0);
+    let installation = promoted(&registry).await;
+    rename(&installation, "main", "other");
+    let planned = installation.run(&["plan"]).await.exits(0);
     assert!(
         planned.stdout.contains("other: nothing to delete in 1 repository with 2 manifests"),
         "{}",
         planned.stdout
     );
-    assert!(place.run(&["run", "--output", "json"]).await.exits(0).deleted().is_empty());
-    let checked = place.run(&["check"]).await.exits(0);
+    assert!(installation.run(&["run", "--output", "json"]).await.exits(0).deleted().is_empty());
+    let checked = installation.run(&["check"]).await.exits(0);
     assert!(!checked.stdout.contains("remembers"), "{}", checked.stdout);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rename_with_a_new_address_needs_the_former_name() {
     let registry = RealRegistry::start();
-    let place = promoted(&registry).await;
-    let text = std::fs::read_to_string(place.config()).unwrap();
+    let installation = promoted(&registry).await;
+    let text = std::fs::read_to_string(installation.config()).unwrap();
     let moved = text.replace("name: main\n", "name: other\n").replace("//127.0.0.1:", "//localhost:");
     assert!(moved.contains("//localhost:"), "{moved}");
-    place.write(&moved.replace("mode: enforce", "mode: plan").replace(NEVER, EACH_SECOND));
+    installation.write(&moved.replace("mode: enforce", "mode: plan").replace(NEVER, EACH_SECOND));
     let warning = "the state has data of a registry main (at 127.0.0.1:";
-    let checked = place.run(&["check"]).await.exits(0);
+    let checked = installation.run(&["check"]).await.exits(0);
     assert!(checked.stdout.contains(warning) && checked.stdout.contains("`was: main`"), "{}", checked.stdout);
-    let serving = place.serve().await;
+    let serving = installation.serve().await;
     serving.until_at_least("runs_total", &["registry=\"other\"", "outcome=\"success\""], 1.0).await;
     assert_eq!(serving.metric("unknown_registries", &[]).await, 1.0);
     assert!(serving.log().contains(warning), "{}", serving.log());
@@ -57,11 +57,11 @@ async fn rename_with_a_new_address_needs_the_former_name() {
     assert!(page.contains(warning), "{page}");
 
     // The same after a scan under the new name.
-    place.write(&moved.replace("name: other\n", "name: other\n    was: main\n"));
+    installation.write(&moved.replace("name: other\n", "name: other\n    was: main\n"));
     serving.until_metric("unknown_registries", &[], 0.0).await;
     serving.stop().await;
-    assert!(place.run(&["run", "--output", "json"]).await.exits(0).deleted().is_empty());
-    let checked = place.run(&["check"]).await.exits(0);
+    assert!(installation.run(&["run", "--output", "json"]).await.exits(0).deleted().is_empty());
+    let checked = installation.run(&["check"]).await.exits(0);
     assert!(!checked.stdout.contains("remembers"), "{}", checked.stdout);
 }
 
@@ -69,12 +69,12 @@ async fn rename_with_a_new_address_needs_the_former_name() {
 async fn rename_keeps_undo_possible() {
     let host = Host::start().await;
     let filled = fill(&host.registry.url(), host.registry.store()).await;
-    let place = Place::new(NEVER, &[format!("url: {}", host.registry.url())]);
-    assert_eq!(place.run(&["run", "--output", "json"]).await.exits(0).deleted().len(), 4);
-    rename(&place, "main", "other");
-    let history = place.run(&["history", "--registry", "other"]).await.exits(0);
+    let installation = Installation::new(NEVER, &[format!("url: {}", host.registry.url())]);
+    assert_eq!(installation.run(&["run", "--output", "json"]).await.exits(0).deleted().len(), 4);
+    rename(&installation, "main", "other");
+    let history = installation.run(&["history", "--registry", "other"]).await.exits(0);
     assert!(history.stdout.contains("run 1 of other"), "{}", history.stdout);
-    place.run(&["undo", "1"]).await.exits(0);
+    installation.run(&["undo", "1"]).await.exits(0);
     assert_eq!(filled.old_images_left(), 4);
 }
 
@@ -83,15 +83,17 @@ async fn rename_of_a_stopped_registry_restarts_it() {
     let commands = Commands::new().await;
     let sweeps = commands.file("sweeps");
     let sweep = format!("[ -e {0} ] || {{ touch {0}; exec sleep 600; }}", sweeps.display());
-    let place = Place::new(EACH_SECOND, &[commands.lines(&sweep, "", "")]);
-    let serving = place.serve().await;
+    let installation = Installation::new(EACH_SECOND, &[commands.lines(&sweep, "", "")]);
+    let serving = installation.serve().await;
     until("a sweep", async || sweeps.exists()).await;
     serving.kill();
-    rename(&place, "main", "other");
-    let serving = place.serve().await;
+    rename(&installation, "main", "other");
+    let serving = installation.serve().await;
     let url = format!("{}/v2/", commands.host.registry.url());
-    until("it is back", async || reqwest::get(&url).await.is_ok() && place.unfinished_recoveries() == (0, 0))
-        .await;
+    until("it is back", async || {
+        reqwest::get(&url).await.is_ok() && installation.unfinished_recoveries() == (0, 0)
+    })
+    .await;
     serving.stop().await;
 }
 
@@ -102,10 +104,10 @@ async fn rename_waits_for_a_running_job() {
     let host = registry.url().trim_start_matches("http://").to_owned();
     let asks = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains("/tags/list");
     let proxy = HoldingProxy::holding(Upstream::Host(host), asks);
-    let place = Place::new(EACH_SECOND, &[format!("url: {}", proxy.url())]);
-    let serving = place.serve().await;
+    let installation = Installation::new(EACH_SECOND, &[format!("url: {}", proxy.url())]);
+    let serving = installation.serve().await;
     tokio::task::block_in_place(|| proxy.wait_until_held());
-    rename(&place, "main", "other");
+    rename(&installation, "main", "other");
     serving.until_logged("it renames registry main").await;
     serving.until_metric("config_last_reload_successful", &[], 0.0).await;
     proxy.release();
@@ -115,7 +117,7 @@ async fn rename_waits_for_a_running_job() {
     let page = reqwest::get(&serving.url).await.unwrap().text().await.unwrap();
     assert!(!page.contains("remembers"), "{page}");
     serving.stop().await;
-    assert_eq!(place.number("SELECT count(DISTINCT registry) FROM run"), 1);
+    assert_eq!(installation.number("SELECT count(DISTINCT registry) FROM run"), 1);
 }
 
 /// What the status says of the only registry: its name, its address, how much was deleted there, and whether its last run
@@ -133,10 +135,10 @@ async fn shown(serving: &Serving) -> (String, String, u64, bool) {
 async fn rename_keeps_status_and_metrics() {
     let host = Host::start().await;
     fill(&host.registry.url(), host.registry.store()).await;
-    let place = Place::new(NEVER, &[format!("url: {}", host.registry.url())]);
-    place.run(&["run"]).await.exits(0);
-    let serving = place.serve().await;
-    let text = std::fs::read_to_string(place.config()).unwrap();
+    let installation = Installation::new(NEVER, &[format!("url: {}", host.registry.url())]);
+    installation.run(&["run"]).await.exits(0);
+    let serving = installation.serve().await;
+    let text = std::fs::read_to_string(installation.config()).unwrap();
     let called = |name: &str| text.replace("name: main\n", &format!("name: {name}\n"));
     let elsewhere = RealRegistry::start();
     let empty = called("empty").replace(&host.registry.url(), &elsewhere.url());
@@ -152,7 +154,7 @@ async fn rename_keeps_status_and_metrics() {
     ];
     for (step, name, config) in steps {
         let host = if step == "moved" { "//localhost:" } else { "//127.0.0.1:" };
-        place.write(&config);
+        installation.write(&config);
         until(step, async || {
             let (named, url, ..) = shown(&serving).await;
             named == name && url.contains(host)
@@ -175,13 +177,13 @@ async fn name_given_to_another_registry_starts_without_metrics() {
     let host = Host::start().await;
     fill(&host.registry.url(), host.registry.store()).await;
     let other = RealRegistry::start();
-    let place = Place::new(NEVER, &[format!("url: {}", host.registry.url())]);
-    place.run(&["run"]).await.exits(0);
-    let serving = place.serve().await;
+    let installation = Installation::new(NEVER, &[format!("url: {}", host.registry.url())]);
+    installation.run(&["run"]).await.exits(0);
+    let serving = installation.serve().await;
     assert_eq!(serving.metric("deleted_manifests_total", &["registry=\"main\""]).await, 4.0);
-    let text = std::fs::read_to_string(place.config()).unwrap().replace("name: main\n", "name: old\n");
+    let text = std::fs::read_to_string(installation.config()).unwrap().replace("name: main\n", "name: old\n");
     let new = format!("registries:\n  - name: main\n    url: {}\n", other.url());
-    place.write(&text.replace("registries:\n", &new));
+    installation.write(&text.replace("registries:\n", &new));
     serving.until_metric("deleted_manifests_total", &["registry=\"old\""], 4.0).await;
     assert_eq!(serving.metric("deleted_manifests_total", &["registry=\"main\""]).await, 0.0);
     assert_eq!(serving.metric("last_success_timestamp_seconds", &["registry=\"main\""]).await, 0.0);

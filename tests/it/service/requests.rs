@@ -2,24 +2,28 @@
 
 use serde_json::Value;
 
-use super::harness::{NEVER, Place, Serving, until};
+use super::harness::{Installation, NEVER, Serving, until};
 
 pub(crate) const MAIN: &str = "registry=\"main\"";
 
-/// A place whose runs start on request only.
-pub(crate) fn place(lines: &str) -> Place {
-    let place = Place::new(NEVER, &[]);
-    let token = place.config().with_file_name("token");
+/// An installation whose runs start on request only.
+pub(crate) fn installation(lines: &str) -> Installation {
+    let installation = Installation::new(NEVER, &[]);
+    let token = installation.config().with_file_name("token");
     std::fs::write(&token, "sesame\n").unwrap();
-    place.configure(NEVER, &[lines.to_owned()], &format!("admin_token: {{ file: {} }}\n", token.display()));
-    place
+    installation.configure(
+        NEVER,
+        &[lines.to_owned()],
+        &format!("admin_token: {{ file: {} }}\n", token.display()),
+    );
+    installation
 }
 
 /// Replaces something in the configuration.
-pub(crate) fn change(place: &Place, from: &str, to: &str) {
-    let text = std::fs::read_to_string(place.config()).unwrap();
+pub(crate) fn change(installation: &Installation, from: &str, to: &str) {
+    let text = std::fs::read_to_string(installation.config()).unwrap();
     assert!(text.contains(from), "{text}");
-    place.write(&text.replace(from, to));
+    installation.write(&text.replace(from, to));
 }
 
 /// Requests a run, and again while another job is running.

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
 
-use super::harness::{EACH_SECOND, Place};
+use super::harness::{EACH_SECOND, Installation};
 use crate::support::real_registry::RealRegistry;
 
 const PATHS: [&str; 13] = [
@@ -44,15 +44,15 @@ async fn secrets_are_in_no_answer_and_no_log() {
         format!("url: {second}\nauth: {{ bearer: {{ file: {token} }} }}"),
         format!("url: {third}\nauth: {{ docker_config: {docker} }}"),
     ];
-    let place = Place::new(EACH_SECOND, &registries);
-    place.configure(EACH_SECOND, &registries, &format!("admin_token: {{ file: {admin} }}\n"));
-    let serving = place.serve().await;
+    let installation = Installation::new(EACH_SECOND, &registries);
+    installation.configure(EACH_SECOND, &registries, &format!("admin_token: {{ file: {admin} }}\n"));
+    let serving = installation.serve().await;
     for name in ["main", "main1", "main2"] {
         let name = format!("registry=\"{name}\"");
         serving.until_at_least("runs_total", &[&name, "outcome=\"failed\""], 1.0).await;
     }
     // A token in the place of its file name is refused, and the page shows an error without it.
-    place.configure(EACH_SECOND, &registries, "admin_token: secret-literal-5\n");
+    installation.configure(EACH_SECOND, &registries, "admin_token: secret-literal-5\n");
     serving.until_metric("config_last_reload_successful", &[], 0.0).await;
     let secrets = ["secret-", &pair, &STANDARD.encode("bob:secret-password-1"), "the-right-one"];
     let client = reqwest::Client::new();
@@ -62,9 +62,9 @@ async fn secrets_are_in_no_answer_and_no_log() {
                 let request = client.request(method.clone(), format!("{}{path}", serving.url));
                 let response = request.bearer_auth(token).send().await.unwrap();
                 let head = format!("{:?}", response.headers());
-                let said = format!("{head}\n{}", response.text().await.unwrap());
+                let output = format!("{head}\n{}", response.text().await.unwrap());
                 for secret in secrets {
-                    assert!(!said.contains(secret), "{method} {path} shows {secret}: {said}");
+                    assert!(!output.contains(secret), "{method} {path} shows {secret}: {output}");
                 }
             }
         }

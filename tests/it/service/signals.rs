@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::harness::{
-    Commands, EACH_SECOND, Host, NEVER, Place, Serving, before_container, contained, fill, until,
+    Commands, EACH_SECOND, Host, Installation, NEVER, Serving, before_container, contained, fill, until,
 };
 use crate::support::docker_engine::{ContainerOptions, Engine};
 use crate::support::holding_proxy::{HoldingProxy, Upstream};
@@ -17,29 +17,29 @@ async fn in_a_run(signal: &str) {
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let proxy = HoldingProxy::before(&host.registry.host(), 2);
     let lines = host.lines().replace(&host.registry.url(), &proxy.url());
-    let place = Place::new(EACH_SECOND, &[lines]);
-    let serving = place.serve().await;
+    let installation = Installation::new(EACH_SECOND, &[lines]);
+    let serving = installation.serve().await;
     tokio::task::block_in_place(|| proxy.wait_until_held());
     serving.signal(signal);
     serving.until_logged("stopping: no new job starts").await;
     proxy.release();
     let (code, log) = serving.ended().await;
     assert_eq!(code, Some(0), "{log}");
-    assert_eq!((filled.old_images_left(), place.total("deleted_manifests")), (2, 2));
+    assert_eq!((filled.old_images_left(), installation.total("deleted_manifests")), (2, 2));
     assert!(!log.contains("the collection begins") && filled.freed() == 0, "{log}");
-    assert_eq!(place.number("SELECT count(*) FROM run WHERE finished IS NULL"), 0);
-    assert_eq!(interrupted(&place), [1]);
+    assert_eq!(installation.number("SELECT count(*) FROM run WHERE finished IS NULL"), 0);
+    assert_eq!(interrupted(&installation), [1]);
     // The next one does the rest, and collects all of it.
-    let serving = place.serve().await;
-    filled.settled(&place, serving, &host.registry.host()).await;
-    assert_eq!(place.total("deleted_manifests"), 4);
+    let serving = installation.serve().await;
+    filled.settled(&installation, serving, &host.registry.host()).await;
+    assert_eq!(installation.total("deleted_manifests"), 4);
 }
 
 /// The numbers of runs that were interrupted.
-fn interrupted(place: &Place) -> Vec<u64> {
+fn interrupted(installation: &Installation) -> Vec<u64> {
     let run = "FROM run WHERE outcome = 'interrupted'";
-    let numbers =
-        [format!("SELECT min(id) {run}"), format!("SELECT max(id) {run}")].map(|sql| place.number(&sql));
+    let numbers = [format!("SELECT min(id) {run}"), format!("SELECT max(id) {run}")]
+        .map(|sql| installation.number(&sql));
     if numbers[0] == numbers[1] { vec![numbers[0]] } else { numbers.to_vec() }
 }
 
@@ -56,8 +56,8 @@ async fn interrupted_run_is_no_success_and_is_repeated_after_the_restart() {
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let proxy = HoldingProxy::before(&host.registry.host(), 2);
     let lines = host.lines().replace(&host.registry.url(), &proxy.url());
-    let place = Place::new(EACH_SECOND, std::slice::from_ref(&lines));
-    let serving = place.serve().await;
+    let installation = Installation::new(EACH_SECOND, std::slice::from_ref(&lines));
+    let serving = installation.serve().await;
     tokio::task::block_in_place(|| proxy.wait_until_held());
     serving.signal("TERM");
     serving.until_logged("stopping: no new job starts").await;
@@ -65,17 +65,17 @@ async fn interrupted_run_is_no_success_and_is_repeated_after_the_restart() {
     let (_, log) = serving.ended().await;
     assert!(log.contains("\"outcome\":\"interrupted\""), "{log}");
     // If the next scheduled run is far away, the interrupted one is repeated, with its collection.
-    place.configure(NEVER, &[lines], "");
-    let serving = place.serve().await;
+    installation.configure(NEVER, &[lines], "");
+    let serving = installation.serve().await;
     serving.until_logged("the run that the last stop interrupted is repeated").await;
     serving.until_at_least("runs_total", &["outcome=\"success\""], 1.0).await;
     assert_eq!(serving.metric("runs_total", &[]).await, 1.0);
-    filled.settled(&place, serving, &host.registry.host()).await;
-    assert_eq!((place.total("deleted_manifests"), interrupted(&place)), (4, vec![1]));
+    filled.settled(&installation, serving, &host.registry.host()).await;
+    assert_eq!((installation.total("deleted_manifests"), interrupted(&installation)), (4, vec![1]));
     // It is repeated once.
-    let log = place.serve().await.stop().await;
+    let log = installation.serve().await.stop().await;
     assert!(!log.contains("is repeated"), "{log}");
-    assert_eq!(place.number("SELECT count(*) FROM run"), 2);
+    assert_eq!(installation.number("SELECT count(*) FROM run"), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -86,17 +86,18 @@ async fn interrupted_scan_is_not_shown_as_skipped() {
         String::from_utf8_lossy(bytes).starts_with("GET /v2/team/app/manifests/")
     });
     let lines = host.lines().replace(&host.registry.url(), &proxy.url());
-    let place = Place::new(EACH_SECOND, &[lines]);
-    let serving = place.serve().await;
+    let installation = Installation::new(EACH_SECOND, &[lines]);
+    let serving = installation.serve().await;
     tokio::task::block_in_place(|| proxy.wait_until_held());
     serving.stop().await;
     proxy.release();
-    assert_eq!((filled.old_images_left(), interrupted(&place)), (4, vec![1]));
+    assert_eq!((filled.old_images_left(), interrupted(&installation)), (4, vec![1]));
     // A registry without a schedule has runs only on request, so the interrupted one stays the last.
-    let bare =
-        std::fs::read_to_string(place.config()).unwrap().replace(&format!("schedule: '{EACH_SECOND}'\n"), "");
-    place.write(&bare);
-    let serving = place.serve().await;
+    let bare = std::fs::read_to_string(installation.config())
+        .unwrap()
+        .replace(&format!("schedule: '{EACH_SECOND}'\n"), "");
+    installation.write(&bare);
+    let serving = installation.serve().await;
     let last = last_run(&serving).await;
     assert_eq!((&last["outcome"], &last["run"]), (&"interrupted".into(), &1.into()), "{last}");
     assert!(
@@ -120,19 +121,19 @@ async fn interrupted_run_command_is_not_repeated_by_the_service() {
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let proxy = HoldingProxy::before(&host.registry.host(), 2);
     let lines = host.lines().replace(&host.registry.url(), &proxy.url());
-    let place = Place::new(NEVER, &[lines]);
-    let mut command = place.command(&["run", "--output", "json"]);
+    let installation = Installation::new(NEVER, &[lines]);
+    let mut command = installation.command(&["run", "--output", "json"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     tokio::task::block_in_place(|| proxy.wait_until_held());
     let kill = format!("kill -INT {}", child.id());
     assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
-    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
-    assert!(said.any(|line| line.unwrap().contains("stopping after the current deletion")));
+    let mut output = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(output.any(|line| line.unwrap().contains("stopping after the current deletion")));
     proxy.release();
     let ran = ProgramOutput::from(child.wait_with_output().unwrap()).exits(1);
     assert_eq!(ran.json()["outcome"], "interrupted", "{ran:?}");
-    assert_eq!((filled.old_images_left(), interrupted(&place)), (2, vec![1]));
-    let serving = place.serve().await;
+    assert_eq!((filled.old_images_left(), interrupted(&installation)), (2, vec![1]));
+    let serving = installation.serve().await;
     assert_eq!(last_run(&serving).await["outcome"], "interrupted");
     let log = serving.stop().await;
     assert!(!log.contains("is repeated") && filled.old_images_left() == 2, "{log}");
@@ -154,16 +155,16 @@ async fn interrupted_run_is_collected_by_the_next() {
     let filled = fill(&host.registry.url(), host.registry.store()).await;
     let proxy = HoldingProxy::before(&host.registry.host(), 4);
     let lines = host.lines().replace(&host.registry.url(), &proxy.url());
-    let place = Place::new(EACH_SECOND, &[lines]);
-    let serving = place.serve().await;
+    let installation = Installation::new(EACH_SECOND, &[lines]);
+    let serving = installation.serve().await;
     tokio::task::block_in_place(|| proxy.wait_until_held());
     serving.signal("TERM");
     serving.until_logged("stopping: no new job starts").await;
     proxy.release();
     assert_eq!(serving.ended().await.0, Some(0));
     assert_eq!((filled.old_images_left(), filled.freed()), (0, 0));
-    let serving = place.serve().await;
-    filled.settled(&place, serving, &host.registry.host()).await;
+    let serving = installation.serve().await;
+    filled.settled(&installation, serving, &host.registry.host()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -173,8 +174,8 @@ async fn sigterm_lets_a_collection_end() {
     let filled = fill(&container.url(), container.store().await).await;
     let proxy = before_container(engine, 3);
     let lines = contained(&container.url(), &proxy.url(), &container, "offline");
-    let place = Place::new(EACH_SECOND, &[lines]);
-    let serving = place.serve().await;
+    let installation = Installation::new(EACH_SECOND, &[lines]);
+    let serving = installation.serve().await;
     tokio::task::block_in_place(|| proxy.wait_until_held());
     assert!(!container.state().await.0);
     serving.signal("TERM");
@@ -183,7 +184,10 @@ async fn sigterm_lets_a_collection_end() {
     let (code, log) = serving.ended().await;
     assert_eq!(code, Some(0), "{log}");
     assert!(container.answers_now().await && filled.is_swept());
-    assert_eq!((place.total("reclaimed_bytes"), place.unfinished_recoveries()), (filled.freed(), (0, 0)));
+    assert_eq!(
+        (installation.total("reclaimed_bytes"), installation.unfinished_recoveries()),
+        (filled.freed(), (0, 0))
+    );
     filled.assert_sound(&container.host()).await;
 }
 
@@ -198,8 +202,8 @@ async fn sigterm_prevents_a_scheduled_collection() {
     });
     let lines = host.lines().replace(&host.registry.url(), &proxy.url());
     let lines = lines.replace("gc:\n", &format!("gc:\n  schedule: '{EACH_SECOND}'\n"));
-    let place = Place::new(NEVER, &[lines]);
-    let serving = place.serve().await;
+    let installation = Installation::new(NEVER, &[lines]);
+    let serving = installation.serve().await;
     tokio::task::block_in_place(|| proxy.wait_until_held());
     serving.signal("TERM");
     serving.until_logged("stopping: no new job starts").await;
@@ -212,8 +216,8 @@ async fn sigterm_prevents_a_scheduled_collection() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_does_not_wait_for_an_unreachable_registry() {
     let closed = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
-    let place = Place::new(EACH_SECOND, &[format!("url: http://{closed}")]);
-    let serving = place.serve().await;
+    let installation = Installation::new(EACH_SECOND, &[format!("url: http://{closed}")]);
+    let serving = installation.serve().await;
     serving.until_at_least("runs_total", &["outcome=\"failed\""], 1.0).await;
     // The next run finds the circuit breaker open and waits for a minute.
     tokio::time::sleep(Duration::from_secs(6)).await;
@@ -226,10 +230,10 @@ async fn sigterm_does_not_wait_for_an_unreachable_registry() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_ends_a_dry_run_at_once() {
     let commands = Commands::new().await;
-    let place = Place::new(EACH_SECOND, &[commands.lines("", "touch $0-ran", "")]);
+    let installation = Installation::new(EACH_SECOND, &[commands.lines("", "touch $0-ran", "")]);
     let looks = commands.file("looks");
     std::fs::write(commands.file("program"), format!("echo $$ >{}; sleep 600", looks.display())).unwrap();
-    let serving = place.serve().await;
+    let serving = installation.serve().await;
     until("it looks", async || std::fs::read_to_string(&looks).is_ok_and(|text| text.contains('\n'))).await;
     serving.signal("TERM");
     let (code, log) = serving.ended().await;
@@ -238,5 +242,8 @@ async fn sigterm_ends_a_dry_run_at_once() {
     assert!(!std::path::Path::new(&format!("/proc/{}/exe", process.trim())).exists());
     assert!(reqwest::get(format!("{}/v2/", commands.host.registry.url())).await.is_ok());
     assert!(!commands.file("after-ran").exists() && commands.filled.freed() == 0);
-    assert_eq!((place.unfinished_recoveries(), place.number("SELECT count(*) FROM collection")), ((0, 0), 1));
+    assert_eq!(
+        (installation.unfinished_recoveries(), installation.number("SELECT count(*) FROM collection")),
+        ((0, 0), 1)
+    );
 }

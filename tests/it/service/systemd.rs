@@ -3,7 +3,7 @@
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-use super::harness::{Host, NEVER, Place};
+use super::harness::{Host, Installation, NEVER};
 
 struct Manager {
     folder: tempfile::TempDir,
@@ -38,11 +38,11 @@ impl Manager {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn systemd_is_notified_of_start_watchdog_reload_and_stop() {
     let host = Host::start().await;
-    let place = Place::new(NEVER, &[host.lines()]);
+    let installation = Installation::new(NEVER, &[host.lines()]);
     let manager = Manager::new();
-    let mut command = place.command(&["serve"]);
+    let mut command = installation.command(&["serve"]);
     command.env("NOTIFY_SOCKET", manager.folder.path().join("notify")).env("WATCHDOG_USEC", "3000000");
-    let serving = place.serve_by(command).await;
+    let serving = installation.serve_by(command).await;
     assert_eq!(manager.next(), ["READY=1", "STATUS=enforcing: main"]);
     assert_eq!(manager.any(), ["WATCHDOG=1"]);
     assert_eq!(manager.any(), ["WATCHDOG=1"]);
@@ -55,7 +55,7 @@ async fn systemd_is_notified_of_start_watchdog_reload_and_stop() {
     assert!((micros as f64 / 1e6 - uptime).abs() < 60.0, "{micros} {uptime}");
     assert_eq!(manager.next(), ["READY=1", "STATUS=enforcing: main"]);
     // With an invalid file the service stays ready.
-    place.write("mode: nonsense\n");
+    installation.write("mode: nonsense\n");
     assert_eq!(manager.next()[0], "RELOADING=1");
     assert_eq!(manager.next(), ["READY=1", "STATUS=enforcing: main"]);
     serving.signal("TERM");
@@ -66,12 +66,12 @@ async fn systemd_is_notified_of_start_watchdog_reload_and_stop() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn watchdog_of_another_process_is_ignored() {
     let host = Host::start().await;
-    let place = Place::new(NEVER, &[host.lines()]);
+    let installation = Installation::new(NEVER, &[host.lines()]);
     let manager = Manager::new();
-    let mut command = place.command(&["serve"]);
+    let mut command = installation.command(&["serve"]);
     command.env("NOTIFY_SOCKET", manager.folder.path().join("notify"));
     command.env("WATCHDOG_USEC", "3000000").env("WATCHDOG_PID", "1");
-    let serving = place.serve_by(command).await;
+    let serving = installation.serve_by(command).await;
     assert_eq!(manager.any()[0], "READY=1");
     // A watchdog message would come before this one.
     serving.signal("HUP");

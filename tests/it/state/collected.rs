@@ -1,12 +1,12 @@
-//! Undo after a collection: what can still come back does, and what is lost is named. And the grace, which
-//! holds the collection back so that this is seldom needed.
+//! Undo after a collection restores what is still complete and names what is lost; and the grace period, which
+//! delays collections so that this is rare.
 
 use serde_json::{Value, json};
 
 use super::harness::{
-    OLD_TAGS_EXPIRE, assert_all_pullable, history, list, place, rewrite, run, sweeper, text,
+    OLD_TAGS_EXPIRE, assert_all_pullable, history, installation, list, rewrite, run, sweeper, text,
 };
-use crate::service::harness::{Host, NEVER, Place, until};
+use crate::service::harness::{Host, Installation, NEVER, until};
 use crate::support::image::{Content, Image, Index, digest};
 use crate::support::push::Pusher;
 use crate::support::real_registry::RealRegistry;
@@ -69,12 +69,12 @@ fn graceful(host: &Host, grace: &str) -> String {
 async fn undo_names_what_was_collected_as_lost_and_restores_the_rest() {
     let host = Host::start().await;
     let images = Images::push(&host.registry.url()).await;
-    let place = place(&host.lines(), OLD_TAGS_EXPIRE);
-    let ran = run(&place, &["run", "--output", "json"]).exits(0);
+    let installation = installation(&host.lines(), OLD_TAGS_EXPIRE);
+    let ran = run(&installation, &["run", "--output", "json"]).exits(0);
     assert_eq!(ran.json()["collection"]["outcome"], "success");
     assert!(images.are_gone(&host.registry) && images.are_swept(&host.registry));
 
-    let undone = run(&place, &["undo", "1", "--output", "json"]).exits(1);
+    let undone = run(&installation, &["undo", "1", "--output", "json"]).exits(1);
     let json = undone.json();
     let lost = result(&json, &images.own);
     assert_eq!((&lost["result"], &lost["tags_back"]), (&json!("lost"), &json!([])));
@@ -96,9 +96,9 @@ async fn undo_names_what_was_collected_as_lost_and_restores_the_rest() {
     assert_eq!(held.tags.keys().collect::<Vec<_>>(), ["keep", "old-shared"]);
 
     // People are told the same, again and again.
-    let shown = run(&place, &["undo", "1"]).exits(1).stdout;
+    let shown = run(&installation, &["undo", "1"]).exits(1).stdout;
     assert!(shown.contains(" lost ") && shown.contains("restored 0 of 3 deletions"), "{shown}");
-    let deletions = &history(&place, &[])[0]["deletions"];
+    let deletions = &history(&installation, &[])[0]["deletions"];
     let restored: Vec<_> = list(deletions).iter().filter(|one| !one["restored"].is_null()).collect();
     assert_eq!((restored.len(), &restored[0]["digest"]), (1, &json!(images.shared.digest)));
     assert!(list(deletions).iter().all(|one| one["collected"].is_string()));
@@ -108,11 +108,11 @@ async fn undo_names_what_was_collected_as_lost_and_restores_the_rest() {
 async fn undo_does_not_trust_a_stale_registry_cache() {
     let mut registry = RealRegistry::options().cache().start();
     let images = Images::push(&registry.url()).await;
-    let place = sweeper(&registry);
-    run(&place, &["run"]).exits(0);
+    let installation = sweeper(&registry);
+    run(&installation, &["run"]).exits(0);
     registry.garbage_collect(&[]);
     assert!(images.are_gone(&registry) && images.are_swept(&registry));
-    let undone = run(&place, &["undo", "1", "--output", "json"]).exits(1);
+    let undone = run(&installation, &["undo", "1", "--output", "json"]).exits(1);
     let json = undone.json();
     for content in [&images.own, &images.index, &images.shared] {
         let result = result(&json, content);
@@ -123,11 +123,11 @@ async fn undo_does_not_trust_a_stale_registry_cache() {
     for tag in ["old-own", "old-shared", "old-index"] {
         assert!(!skopeo_can_pull(&format!("{}/app:{tag}", registry.host())), "{tag}");
     }
-    assert!(place.total("reclaimable") > 0);
+    assert!(installation.total("reclaimable") > 0);
     // Once it knows what it has, what can be put back is.
     registry.stop();
     registry.start_again();
-    let json = run(&place, &["undo", "1", "--output", "json"]).exits(1).json();
+    let json = run(&installation, &["undo", "1", "--output", "json"]).exits(1).json();
     assert_eq!(result(&json, &images.shared)["result"], "restored");
     assert_eq!(result(&json, &images.own)["result"], "lost");
     assert_all_pullable(&registry);
@@ -137,30 +137,31 @@ async fn undo_does_not_trust_a_stale_registry_cache() {
 async fn grace_holds_back_the_collection_and_keeps_undo_possible() {
     let host = Host::start().await;
     let images = Images::push(&host.registry.url()).await;
-    let place = place(&graceful(&host, "7d"), OLD_TAGS_EXPIRE);
-    let ran = run(&place, &["run", "--output", "json"]).exits(0);
+    let installation = installation(&graceful(&host, "7d"), OLD_TAGS_EXPIRE);
+    let ran = run(&installation, &["run", "--output", "json"]).exits(0);
     assert_eq!(ran.json()["collection"], Value::Null);
     assert!(images.are_gone(&host.registry) && !images.are_swept(&host.registry));
-    let waits = run(&place, &["gc", "--output", "json"]).exits(0).json();
+    let waits = run(&installation, &["gc", "--output", "json"]).exits(0).json();
     assert_eq!(waits["outcome"], "skipped");
-    let until =
-        text(&history(&place, &[])[0]["deletions"][0]["at"])[..10].parse::<chrono::NaiveDate>().unwrap();
+    let until = text(&history(&installation, &[])[0]["deletions"][0]["at"])[..10]
+        .parse::<chrono::NaiveDate>()
+        .unwrap();
     let until = (until + chrono::TimeDelta::days(7)).to_string();
     let why = text(&waits["error"]);
     assert!(why.contains(&format!("gc.grace holds it back until {until}T")), "{why}");
-    let said = run(&place, &["gc"]).exits(0).stdout;
+    let output = run(&installation, &["gc"]).exits(0).stdout;
     assert!(
-        said.contains(&format!("nothing was collected: gc.grace holds it back until {until}T")),
-        "{said}"
+        output.contains(&format!("nothing was collected: gc.grace holds it back until {until}T")),
+        "{output}"
     );
     assert!(!images.are_swept(&host.registry));
-    run(&place, &["undo", "1"]).exits(0);
+    run(&installation, &["undo", "1"]).exits(0);
     for (tag, _) in images.tagged() {
         skopeo_pull_all(&format!("{}/app:{tag}", host.registry.host()));
     }
     // With nothing left that waits, there is nothing to be held back, and nothing that goes.
     let bytes = host.registry.store().blob_bytes();
-    let idle = run(&place, &["gc", "--output", "json"]).exits(0).json();
+    let idle = run(&installation, &["gc", "--output", "json"]).exits(0).json();
     assert_eq!((&idle["outcome"], &idle["blobs"]), (&json!("success"), &json!(0)));
     assert_eq!(host.registry.store().blob_bytes(), bytes);
 }
@@ -169,14 +170,14 @@ async fn grace_holds_back_the_collection_and_keeps_undo_possible() {
 async fn no_grace_collects_at_once() {
     let host = Host::start().await;
     let images = Images::push(&host.registry.url()).await;
-    let place = place(&graceful(&host, "7d"), OLD_TAGS_EXPIRE);
-    run(&place, &["run"]).exits(0);
+    let installation = installation(&graceful(&host, "7d"), OLD_TAGS_EXPIRE);
+    run(&installation, &["run"]).exits(0);
     let before = host.registry.store().blob_bytes();
-    let done: ProgramOutput = run(&place, &["gc", "--no-grace", "--output", "json"]).exits(0);
+    let done: ProgramOutput = run(&installation, &["gc", "--no-grace", "--output", "json"]).exits(0);
     assert!(images.are_swept(&host.registry));
     let freed = before - host.registry.store().blob_bytes();
     assert_eq!((&done.json()["outcome"], &done.json()["bytes"]), (&json!("success"), &json!(freed)));
-    assert_eq!(place.total("reclaimable"), 0);
+    assert_eq!(installation.total("reclaimable"), 0);
     skopeo_pull_all(&format!("{}/app:keep", host.registry.host()));
 }
 
@@ -190,11 +191,11 @@ async fn status(url: &str) -> Value {
 async fn collection_starts_by_itself_when_the_grace_ends() {
     let host = Host::start().await;
     let images = Images::push(&host.registry.url()).await;
-    let place = place(&graceful(&host, "6s"), OLD_TAGS_EXPIRE);
-    run(&place, &["run"]).exits(0);
+    let installation = installation(&graceful(&host, "6s"), OLD_TAGS_EXPIRE);
+    run(&installation, &["run"]).exits(0);
     assert!(!images.are_swept(&host.registry));
-    serving(&place, &graceful(&host, "6s"));
-    let service = place.serve().await;
+    serving(&installation, &graceful(&host, "6s"));
+    let service = installation.serve().await;
     let waiting = status(&service.url).await;
     let until_then = text(&waiting["collection_waits_until"]).to_owned();
     assert!(waiting["reclaimable_bytes"].as_u64().unwrap() > 0, "{waiting}");
@@ -213,9 +214,9 @@ async fn collection_starts_by_itself_when_the_grace_ends() {
     skopeo_pull_all(&format!("{}/app:keep", host.registry.host()));
 }
 
-/// The same place for a service whose next run never comes.
-fn serving(place: &Place, lines: &str) {
-    rewrite(place, lines, OLD_TAGS_EXPIRE);
-    let text = std::fs::read_to_string(place.config()).unwrap();
-    place.write(&format!("schedule: '{NEVER}'\nlisten: 127.0.0.1:{}\n{text}", place.port()));
+/// The same installation for a service without a next run.
+fn serving(installation: &Installation, lines: &str) {
+    rewrite(installation, lines, OLD_TAGS_EXPIRE);
+    let text = std::fs::read_to_string(installation.config()).unwrap();
+    installation.write(&format!("schedule: '{NEVER}'\nlisten: 127.0.0.1:{}\n{text}", installation.port()));
 }

@@ -1,4 +1,4 @@
-//! What the tests start from and what they check afterwards.
+//! What the tests of the state share: installations, runs and the comparison with the registry.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -15,7 +15,7 @@ use regsweep::run::{
 use regsweep::state::State;
 use serde_json::Value;
 
-use crate::service::harness::{NEVER, Place};
+use crate::service::harness::{Installation, NEVER};
 pub(crate) use crate::support::contents::{assert_all_pullable, expected_content, stored_manifests};
 use crate::support::image::{Artifact, Content, Image, Index, fallback_index, fallback_tag, signature_tag};
 use crate::support::real_registry::{Logged, RealRegistry};
@@ -32,16 +32,16 @@ policies:
     rules: [{ name: fortnight, tags: '.*', keep: { newer_than: 14d } }]
 ";
 
-/// A place with this said about its registry, and these rules.
-pub(crate) fn place(registry: &str, rules: &str) -> Place {
-    let place = Place::new(NEVER, &[]);
-    rewrite(&place, registry, rules);
-    place
+/// An installation with these lines about its registry, and these rules.
+pub(crate) fn installation(registry: &str, rules: &str) -> Installation {
+    let installation = Installation::new(NEVER, &[]);
+    rewrite(&installation, registry, rules);
+    installation
 }
 
 /// Other rules for the same state.
-pub(crate) fn rewrite(place: &Place, registry: &str, rules: &str) {
-    place.write(&yaml(&place.state_dir(), registry, rules));
+pub(crate) fn rewrite(installation: &Installation, registry: &str, rules: &str) {
+    installation.write(&yaml(&installation.state_dir(), registry, rules));
 }
 
 /// A configuration in which runs delete.
@@ -50,19 +50,19 @@ pub(crate) fn yaml(state: &Path, registry: &str, rules: &str) -> String {
     format!("mode: enforce\nstate_dir: {state}\nregistries:\n  - name: main\n    {registry}\n{rules}")
 }
 
-/// A place for this registry, under [`OLD_TAGS_EXPIRE`].
-pub(crate) fn sweeper(registry: &RealRegistry) -> Place {
-    place(&format!("url: {}", registry.url()), OLD_TAGS_EXPIRE)
+/// An installation for this registry, under [`OLD_TAGS_EXPIRE`].
+pub(crate) fn sweeper(registry: &RealRegistry) -> Installation {
+    installation(&format!("url: {}", registry.url()), OLD_TAGS_EXPIRE)
 }
 
 /// Runs the program until it ends.
-pub(crate) fn run(place: &Place, arguments: &[&str]) -> ProgramOutput {
-    ProgramOutput::from(place.command(arguments).output().unwrap())
+pub(crate) fn run(installation: &Installation, arguments: &[&str]) -> ProgramOutput {
+    ProgramOutput::from(installation.command(arguments).output().unwrap())
 }
 
 /// Its history, as programs read it.
-pub(crate) fn history(place: &Place, arguments: &[&str]) -> Vec<Value> {
-    let ran = run(place, &[&["history", "--output", "json"], arguments].concat()).exits(0);
+pub(crate) fn history(installation: &Installation, arguments: &[&str]) -> Vec<Value> {
+    let ran = run(installation, &[&["history", "--output", "json"], arguments].concat()).exits(0);
     list(&ran.json()["runs"]).to_vec()
 }
 

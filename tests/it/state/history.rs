@@ -1,20 +1,20 @@
-//! `history` shows what runs have done: all of it, or the part that is asked for.
+//! `history` shows what runs have done: everything, or what matches the filters.
 
 use chrono::{DateTime, TimeDelta, TimeZone as _, Utc};
 use chrono_tz::Tz;
 use regsweep::state::State;
 use serde_json::{Value, json};
 
-use super::harness::{OLD_TAGS_EXPIRE, Scanner, day, history, image, list, place, run, text};
-use crate::service::harness::Place;
+use super::harness::{OLD_TAGS_EXPIRE, Scanner, day, history, image, installation, list, run, text};
+use crate::service::harness::Installation;
 use crate::support::fake_registry::{FakeRegistry, Personality};
 use crate::support::image::signature_tag;
 use crate::support::push::Pusher;
 use crate::support::real_registry::RealRegistry;
 
 /// The numbers of the runs that are shown, in their order.
-fn runs(place: &Place, arguments: &[&str]) -> Vec<i64> {
-    history(place, arguments).iter().map(|run| run["run"].as_i64().unwrap()).collect()
+fn runs(installation: &Installation, arguments: &[&str]) -> Vec<i64> {
+    history(installation, arguments).iter().map(|run| run["run"].as_i64().unwrap()).collect()
 }
 
 /// Where the deletions of a run that are shown were, and under which tags.
@@ -27,27 +27,27 @@ fn deletions(run: &Value) -> Vec<(String, String)> {
 async fn history_can_be_filtered_while_the_state_is_in_use() {
     let (main, other) = (RealRegistry::start(), RealRegistry::start());
     let more = format!("  - name: other\n    url: {}\n{OLD_TAGS_EXPIRE}", other.url());
-    let place = place(&format!("url: {}", main.url()), &more);
+    let installation = installation(&format!("url: {}", main.url()), &more);
     let pusher = Pusher::new(&main.url());
     for (repository, tag) in [("team/app", "old-1"), ("team/app", "old-2"), ("team/web", "old")] {
         pusher.push(repository, tag, &image(&format!("{repository} {tag}"))).await.unwrap();
     }
     Pusher::new(&other.url()).push("team/app", "old-3", &image("other")).await.unwrap();
-    run(&place, &["run", "--registry", "main", "--repository", "team/app"]).exits(0);
-    run(&place, &["run", "--registry", "other"]).exits(0);
-    run(&place, &["run", "--registry", "main"]).exits(0);
-    run(&place, &["run", "--registry", "main"]).exits(0);
+    run(&installation, &["run", "--registry", "main", "--repository", "team/app"]).exits(0);
+    run(&installation, &["run", "--registry", "other"]).exits(0);
+    run(&installation, &["run", "--registry", "main"]).exits(0);
+    run(&installation, &["run", "--registry", "main"]).exits(0);
 
-    assert_eq!(runs(&place, &[]), [4, 3, 2, 1]);
-    assert_eq!(runs(&place, &["--limit", "2"]), [4, 3]);
-    assert_eq!(runs(&place, &["2"]), [2]);
-    assert_eq!(runs(&place, &["--registry", "main"]), [4, 3, 1]);
-    assert_eq!(runs(&place, &["--registry", "main", "--limit", "1"]), [4]);
-    assert_eq!(runs(&place, &["--repository", "team/app"]), [2, 1]);
-    assert_eq!(runs(&place, &["--repository", "team/web", "--repository", "team/app"]), [3, 2, 1]);
-    assert_eq!(runs(&place, &["--repository", "team"]), [0; 0]);
-    assert_eq!(runs(&place, &["--repository", "team/.*", "--registry", "other"]), [2]);
-    let all = history(&place, &[]);
+    assert_eq!(runs(&installation, &[]), [4, 3, 2, 1]);
+    assert_eq!(runs(&installation, &["--limit", "2"]), [4, 3]);
+    assert_eq!(runs(&installation, &["2"]), [2]);
+    assert_eq!(runs(&installation, &["--registry", "main"]), [4, 3, 1]);
+    assert_eq!(runs(&installation, &["--registry", "main", "--limit", "1"]), [4]);
+    assert_eq!(runs(&installation, &["--repository", "team/app"]), [2, 1]);
+    assert_eq!(runs(&installation, &["--repository", "team/web", "--repository", "team/app"]), [3, 2, 1]);
+    assert_eq!(runs(&installation, &["--repository", "team"]), [0; 0]);
+    assert_eq!(runs(&installation, &["--repository", "team/.*", "--registry", "other"]), [2]);
+    let all = history(&installation, &[]);
     let app = |tags: &str| ("team/app".to_owned(), tags.to_owned());
     assert_eq!(deletions(&all[2]), [app("[\"old-3\"]")]);
     assert_eq!(deletions(&all[3]).len(), 2);
@@ -59,7 +59,7 @@ async fn history_can_be_filtered_while_the_state_is_in_use() {
     assert_eq!(list(&all[3]["deletions"])[0]["rules"], json!(["old"]));
 
     let exact: Vec<DateTime<Utc>> = {
-        let state = State::open(&place.state_dir()).unwrap();
+        let state = State::open(&installation.state_dir()).unwrap();
         state.runs(4).unwrap().iter().map(|run| run.started).collect()
     };
     let moment = |index: usize, change: i64| (exact[index] + TimeDelta::microseconds(change)).to_rfc3339();
@@ -75,34 +75,34 @@ async fn history_can_be_filtered_while_the_state_is_in_use() {
     ] {
         let since = since.iter().flat_map(|moment| ["--since", moment]);
         let until = until.iter().flat_map(|moment| ["--until", moment]);
-        assert_eq!(runs(&place, &since.chain(until).collect::<Vec<_>>()), expected);
+        assert_eq!(runs(&installation, &since.chain(until).collect::<Vec<_>>()), expected);
     }
 
-    run(&place, &["history", "9"]).exits(1);
-    run(&place, &["history", "2", "--registry", "main"]).exits(1);
-    run(&place, &["history", "--registry", "unknown"]).exits(2);
+    run(&installation, &["history", "9"]).exits(1);
+    run(&installation, &["history", "2", "--registry", "main"]).exits(1);
+    run(&installation, &["history", "--registry", "unknown"]).exits(2);
 
     // For people: the latest last, and nothing of what was not asked for.
-    let shown = run(&place, &["history"]).exits(0).stdout;
+    let shown = run(&installation, &["history"]).exits(0).stdout;
     let at = |text: &str| shown.find(text).unwrap_or_else(|| panic!("{text}: {shown}"));
     assert!(
         at("run 1 of main") < at("run 2 of other") && at("run 3 of main") < at("run 4 of main"),
         "{shown}"
     );
     assert!(shown.contains("success; deleted 2 manifests"), "{shown}");
-    let shown = run(&place, &["history", "--repository", "team/web"]).exits(0).stdout;
+    let shown = run(&installation, &["history", "--repository", "team/web"]).exits(0).stdout;
     assert!(shown.contains("team/web") && !shown.contains("team/app"), "{shown}");
 
     // While another process holds the state, it shows the same, and what happens meanwhile.
-    let holder = State::open(&place.state_dir()).unwrap();
-    assert_eq!(history(&place, &[]), all);
+    let holder = State::open(&installation.state_dir()).unwrap();
+    assert_eq!(history(&installation, &[]), all);
     holder.begin_run("main", exact[0]).unwrap();
-    let now = history(&place, &[]);
+    let now = history(&installation, &[]);
     assert_eq!((now.len(), &now[0]["finished"], &now[0]["outcome"]), (5, &Value::Null, &Value::Null));
-    let shown = run(&place, &["history", "--limit", "1"]).exits(0).stdout;
+    let shown = run(&installation, &["history", "--limit", "1"]).exits(0).stdout;
     assert!(shown.contains("run 5 of main") && shown.contains("interrupted or still running"), "{shown}");
     // No other process can change anything then.
-    let held = run(&place, &["undo", "1"]).exits(1);
+    let held = run(&installation, &["undo", "1"]).exits(1);
     assert!(held.stderr.contains("in use by another regsweep"), "{}", held.stderr);
 }
 
@@ -111,10 +111,13 @@ fn history_counts_days_in_the_configured_time_zone() {
     let fake = FakeRegistry::start(Personality::V2_8);
     // One of them has another day than UTC, whenever this runs.
     for timezone in [Tz::Pacific__Kiritimati, Tz::Etc__GMTPlus12, Tz::UTC] {
-        let place =
-            place(&format!("url: {}", fake.url()), &format!("timezone: {timezone}\n{OLD_TAGS_EXPIRE}"));
-        run(&place, &["run"]).exits(0);
-        let started = history(&place, &[])[0]["started"].as_str().unwrap().parse::<DateTime<Utc>>().unwrap();
+        let installation = installation(
+            &format!("url: {}", fake.url()),
+            &format!("timezone: {timezone}\n{OLD_TAGS_EXPIRE}"),
+        );
+        run(&installation, &["run"]).exits(0);
+        let started =
+            history(&installation, &[])[0]["started"].as_str().unwrap().parse::<DateTime<Utc>>().unwrap();
         let today = started.with_timezone(&timezone).date_naive();
         let (yesterday, today, tomorrow) =
             (today.pred_opt().unwrap().to_string(), today.to_string(), today.succ_opt().unwrap().to_string());
@@ -124,10 +127,10 @@ fn history_counts_days_in_the_configured_time_zone() {
             (["--since", &tomorrow], &[]),
             (["--until", &yesterday], &[]),
         ] {
-            assert_eq!(runs(&place, &arguments), expected, "{timezone} {arguments:?}");
+            assert_eq!(runs(&installation, &arguments), expected, "{timezone} {arguments:?}");
         }
         let midnight = timezone.with_ymd_and_hms(2026, 3, 1, 0, 0, 0).unwrap().to_utc();
-        let plan = run(&place, &["plan", "--at", "2026-03-01", "--output", "json"]).exits(0).json();
+        let plan = run(&installation, &["plan", "--at", "2026-03-01", "--output", "json"]).exits(0).json();
         assert_eq!(plan["now"].as_str().unwrap().parse::<DateTime<Utc>>().unwrap(), midnight, "{timezone}");
     }
 }
@@ -156,12 +159,15 @@ async fn history_is_pruned_and_what_is_pruned_cannot_be_undone() {
         state.totals().unwrap().iter().map(|total| total.value).filter(|value| *value == 8).sum();
     assert_eq!(total, 8 * 2, "{:?}", state.totals());
     drop(state);
-    let place = place(&format!("url: {}", fake.url()), OLD_TAGS_EXPIRE);
-    std::fs::create_dir(place.state_dir()).unwrap();
-    std::fs::copy(scanner.config.state_dir.join("state.sqlite"), place.state_dir().join("state.sqlite"))
-        .unwrap();
-    let forgotten = run(&place, &["undo", "2"]).exits(1);
+    let installation = installation(&format!("url: {}", fake.url()), OLD_TAGS_EXPIRE);
+    std::fs::create_dir(installation.state_dir()).unwrap();
+    std::fs::copy(
+        scanner.config.state_dir.join("state.sqlite"),
+        installation.state_dir().join("state.sqlite"),
+    )
+    .unwrap();
+    let forgotten = run(&installation, &["undo", "2"]).exits(1);
     assert!(forgotten.stderr.contains("there is no run 2"), "{}", forgotten.stderr);
-    run(&place, &["undo", "3"]).exits(0);
+    run(&installation, &["undo", "3"]).exits(0);
     assert_eq!(fake.tags("app").len(), 3);
 }

@@ -1,12 +1,12 @@
-//! Undo after a run that was killed, undo that is killed itself, and what a killed run leaves behind for
-//! another client to use.
+//! Undo after a run that was killed, an undo that is killed itself, and the leftovers of a killed run that another
+//! client uses again.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
 use super::harness::{
-    OLD_TAGS_EXPIRE, assert_all_pullable, history, image, list, place, rewrite, run, sweeper, text,
+    OLD_TAGS_EXPIRE, assert_all_pullable, history, image, installation, list, rewrite, run, sweeper, text,
 };
 use crate::state::interrupting_proxy::{InterruptingProxy, Step};
 use crate::state::killed::{Scenario, kill};
@@ -21,19 +21,19 @@ fn undo_of_a_killed_run_works_at_once() {
     let scenario = Scenario::new();
     for number in 1..=6 {
         for step in [Step::Sent(number), Step::Done(number)] {
-            let place = scenario.killed(step);
-            let undone = run(&place, &["undo", "1"]);
+            let installation = scenario.killed(step);
+            let undone = run(&installation, &["undo", "1"]);
             assert_eq!(undone.code, Some(i32::from(step == Step::Sent(1))), "{step:?}: {}", undone.stderr);
             assert_eq!(scenario.now(), scenario.before, "{step:?}");
-            assert_eq!(place.total("reclaimable"), 0, "{step:?}");
-            let past = history(&place, &[]);
+            assert_eq!(installation.total("reclaimable"), 0, "{step:?}");
+            let past = history(&installation, &[]);
             let deletions = list(&past[0]["deletions"]);
             assert!(
                 deletions.iter().all(|one| one["restored"].is_string() && one["answered"] == true),
                 "{step:?}"
             );
             // What is back is left alone, with what belongs to it: no plan but what the first run left undone.
-            let plan = run(&place, &["plan", "--output", "json"]).exits(0).to_delete();
+            let plan = run(&installation, &["plan", "--output", "json"]).exits(0).to_delete();
             let back = |one: &String| deletions.iter().any(|entry| one.ends_with(text(&entry["digest"])));
             assert!(!plan.iter().any(back), "{step:?}: {plan:?}");
             let whole = deletions.iter().any(|entry| entry["digest"] == scenario.index.digest.as_str());
@@ -55,11 +55,11 @@ fn unanswered_deletion_stays_journaled_while_another_server_answers() {
             let masked = is_deletion && first.swap(false, Ordering::Relaxed);
             if masked { Fault::Masked(status) } else { Fault::None }
         });
-        let place = place(&format!("url: {}", proxy.url()), OLD_TAGS_EXPIRE);
-        run(&place, &["run"]).exits(1);
+        let installation = installation(&format!("url: {}", proxy.url()), OLD_TAGS_EXPIRE);
+        run(&installation, &["run"]).exits(1);
         let now = scenario.now();
         let gone: Vec<&String> = scenario.before.manifests.difference(&now.manifests).collect();
-        let past = history(&place, &[]);
+        let past = history(&installation, &[]);
         let noted: Vec<&Value> = list(&past[0]["deletions"]).iter().collect();
         assert!(
             gone.iter().all(|gone| noted.iter().any(|one| text(&one["digest"]) == *gone)),
@@ -67,14 +67,14 @@ fn unanswered_deletion_stays_journaled_while_another_server_answers() {
         );
         assert_eq!(noted.iter().filter(|one| one["answered"] == false).count(), 1, "{status}: {noted:?}");
 
-        run(&place, &["run"]).exits(0);
+        run(&installation, &["run"]).exits(0);
         assert_eq!(scenario.now(), scenario.expected(), "{status}");
-        assert_eq!(place.total("deleted_manifests"), 6, "{status}");
+        assert_eq!(installation.total("deleted_manifests"), 6, "{status}");
         for number in ["2", "1"] {
-            run(&place, &["undo", number]);
+            run(&installation, &["undo", number]);
         }
         assert_eq!(scenario.now(), scenario.before, "{status}");
-        assert_eq!(place.total("reclaimable"), 0, "{status}");
+        assert_eq!(installation.total("reclaimable"), 0, "{status}");
     }
 }
 
@@ -83,17 +83,17 @@ fn killed_undo_is_completed_by_the_next_one() {
     let scenario = Scenario::new();
     // Six manifests by digest, and four tags.
     for (number, kind) in (1..=10).zip([Step::Sent, Step::Done, Step::Answered].into_iter().cycle()) {
-        let place = sweeper(&scenario.registry);
-        run(&place, &["run"]).exits(0);
+        let installation = sweeper(&scenario.registry);
+        run(&installation, &["run"]).exits(0);
         assert_eq!(scenario.now(), scenario.expected());
         let proxy = InterruptingProxy::of_puts(&scenario.registry.host(), kind(number));
-        rewrite(&place, &format!("url: {}", proxy.url()), OLD_TAGS_EXPIRE);
-        kill(&place, &["undo", "1"], &proxy);
-        rewrite(&place, &format!("url: {}", scenario.registry.url()), OLD_TAGS_EXPIRE);
-        run(&place, &["undo", "1"]).exits(0);
+        rewrite(&installation, &format!("url: {}", proxy.url()), OLD_TAGS_EXPIRE);
+        kill(&installation, &["undo", "1"], &proxy);
+        rewrite(&installation, &format!("url: {}", scenario.registry.url()), OLD_TAGS_EXPIRE);
+        run(&installation, &["undo", "1"]).exits(0);
         assert_eq!(scenario.now(), scenario.before, "{number}");
-        assert_eq!(place.total("reclaimable"), 0, "{number}");
-        run(&place, &["undo", "1"]).exits(1);
+        assert_eq!(installation.total("reclaimable"), 0, "{number}");
+        run(&installation, &["undo", "1"]).exits(1);
     }
     assert_all_pullable(&scenario.registry);
 }
@@ -102,7 +102,7 @@ fn killed_undo_is_completed_by_the_next_one() {
 async fn leftover_of_a_killed_run_is_kept_once_it_is_tagged() {
     for by_index in [false, true] {
         let scenario = Scenario::new();
-        let place = scenario.killed(Step::Answered(2));
+        let installation = scenario.killed(Step::Answered(2));
         assert!(!scenario.now().manifests.contains(&scenario.index.digest));
         let child =
             scenario.index.children.iter().find(|child| scenario.now().manifests.contains(&child.digest));
@@ -110,12 +110,12 @@ async fn leftover_of_a_killed_run_is_kept_once_it_is_tagged() {
         let pusher = Pusher::new(&scenario.registry.url());
         let adopted = if by_index { Index::docker().child(child).build() } else { child.clone() };
         pusher.push("app", "adopted", &adopted).await.unwrap();
-        run(&place, &["run"]).exits(0);
+        run(&installation, &["run"]).exits(0);
         assert!(scenario.now().manifests.contains(&child.digest));
         // Its tag moves on, and no rule says anything of what has no tag.
         pusher.push("app", "adopted", &image("another")).await.unwrap();
         for _ in 0..2 {
-            run(&place, &["run"]).exits(0);
+            run(&installation, &["run"]).exits(0);
             assert!(scenario.now().manifests.contains(&child.digest), "{by_index}");
             assert!(scenario.now().manifests.contains(&adopted.digest), "{by_index}");
         }
@@ -141,17 +141,17 @@ fn undo_restores_single_tags_and_referrers() {
         }
         fake.push_untagged("app", &sbom);
         let before = (fake.tags("app"), fake.manifests("app"));
-        let place = place(&format!("url: {}", fake.url()), OLD_TAGS_EXPIRE);
-        run(&place, &["run"]).exits(0);
+        let installation = installation(&format!("url: {}", fake.url()), OLD_TAGS_EXPIRE);
+        run(&installation, &["run"]).exits(0);
         assert_eq!(fake.tags("app").into_keys().collect::<Vec<_>>(), ["about", "keep"], "{personality:?}");
-        let alone = history(&place, &[]);
+        let alone = history(&installation, &[]);
         let alone: Vec<_> = list(&alone[0]["deletions"]).iter().filter(|one| one["what"] == "tag").collect();
         assert_eq!(alone.len(), 1);
-        run(&place, &["undo", "1"]).exits(0);
+        run(&installation, &["undo", "1"]).exits(0);
         assert_eq!((fake.tags("app"), fake.manifests("app")), before, "{personality:?}");
-        assert_eq!(place.total("reclaimable"), 0);
-        let plan = run(&place, &["plan", "--output", "json"]).exits(0);
+        assert_eq!(installation.total("reclaimable"), 0);
+        let plan = run(&installation, &["plan", "--output", "json"]).exits(0);
         assert_eq!((plan.to_delete().len(), list(&plan.json()["repositories"][0]["untag"]).len()), (0, 0));
-        run(&place, &["undo", "1"]).exits(1);
+        run(&installation, &["undo", "1"]).exits(1);
     }
 }

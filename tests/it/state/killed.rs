@@ -7,9 +7,10 @@ use std::process::Stdio;
 use serde_json::Value;
 
 use super::harness::{
-    OLD_TAGS_EXPIRE, assert_all_pullable, expected_content, history, image, list, place, rewrite, run, text,
+    OLD_TAGS_EXPIRE, assert_all_pullable, expected_content, history, image, installation, list, rewrite, run,
+    text,
 };
-use crate::service::harness::Place;
+use crate::service::harness::Installation;
 use crate::state::interrupting_proxy::{InterruptingProxy, Step};
 use crate::support::image::{Artifact, Content, Image, Index, signature_tag};
 use crate::support::real_registry::RealRegistry;
@@ -51,23 +52,23 @@ impl Scenario {
         self.registry.store().repository("app")
     }
 
-    /// A place in which a run was killed at this step.
-    pub(crate) fn killed(&self, step: Step) -> Place {
+    /// An installation in which a run was killed at this step.
+    pub(crate) fn killed(&self, step: Step) -> Installation {
         let proxy = InterruptingProxy::before(&self.registry.host(), step);
-        let place = place(&format!("url: {}", proxy.url()), OLD_TAGS_EXPIRE);
-        kill(&place, &["run"], &proxy);
-        rewrite(&place, &format!("url: {}", self.registry.url()), OLD_TAGS_EXPIRE);
-        place
+        let installation = installation(&format!("url: {}", proxy.url()), OLD_TAGS_EXPIRE);
+        kill(&installation, &["run"], &proxy);
+        rewrite(&installation, &format!("url: {}", self.registry.url()), OLD_TAGS_EXPIRE);
+        installation
     }
 
     /// Kills a run at this step, has the next one complete it, and undoes both.
     fn check(&self, step: Step, latest_first: bool) {
-        let place = self.killed(step);
+        let installation = self.killed(step);
         let gone: BTreeSet<String> =
             self.before.manifests.difference(&self.now().manifests).cloned().collect();
         let (Step::Sent(number) | Step::Done(number) | Step::Answered(number)) = step;
         assert_eq!(gone.len(), if matches!(step, Step::Sent(_)) { number - 1 } else { number }, "{step:?}");
-        let past = history(&place, &[]);
+        let past = history(&installation, &[]);
         let (journaled, unanswered) = (entries(&past), unanswered(&past));
         assert!(gone.iter().all(|digest| journaled.contains(digest)), "{step:?}: {journaled:?}");
         // What belongs to the index, which goes second, was read before that went. So the next request is
@@ -78,39 +79,39 @@ impl Scenario {
         assert_eq!(unanswered, if is_answered { begun } else { 1 }, "{step:?}");
         assert!(self.expected().manifests.is_subset(&self.now().manifests));
 
-        run(&place, &["run"]).exits(0);
+        run(&installation, &["run"]).exits(0);
         assert_eq!(self.now(), self.expected(), "{step:?}");
         let all: BTreeSet<String> =
             self.before.manifests.difference(&self.now().manifests).cloned().collect();
-        let runs = history(&place, &[]);
+        let runs = history(&installation, &[]);
         let journaled = entries(&runs);
         assert_eq!((journaled.len(), journaled.into_iter().collect()), (self.count, all), "{step:?}");
         assert_eq!(self::unanswered(&runs), 0, "{step:?}");
         assert_eq!((runs.len(), &runs[1]["outcome"]), (2, &Value::Null), "{step:?}");
         let deleted: Vec<u64> = runs.iter().map(|run| run["deleted"].as_u64().unwrap()).collect();
         assert_eq!((deleted[1], deleted.iter().sum()), (gone.len() as u64, self.count as u64), "{step:?}");
-        assert_eq!(place.total("deleted_manifests"), self.count as u64, "{step:?}");
+        assert_eq!(installation.total("deleted_manifests"), self.count as u64, "{step:?}");
         let tags = self.before.tags.len() - self.expected().tags.len();
-        assert_eq!(place.total("deleted_tags"), tags as u64, "{step:?}");
-        assert!(place.total("reclaimable") > 0);
+        assert_eq!(installation.total("deleted_tags"), tags as u64, "{step:?}");
+        assert!(installation.total("reclaimable") > 0);
         // A run that has nothing left to do finds nothing left to count.
-        run(&place, &["run"]).exits(0);
-        assert_eq!(place.total("deleted_manifests"), self.count as u64, "{step:?}");
+        run(&installation, &["run"]).exits(0);
+        assert_eq!(installation.total("deleted_manifests"), self.count as u64, "{step:?}");
 
         for number in if latest_first { ["2", "1"] } else { ["1", "2"] } {
             // The one may have brought all of the other.
-            let undone = run(&place, &["undo", number]);
+            let undone = run(&installation, &["undo", number]);
             let nothing = undone.stderr.contains("deleted nothing that can be restored");
             assert_eq!(undone.code, Some(i32::from(nothing)), "{step:?}: {}", undone.stderr);
         }
         assert_eq!(self.now(), self.before, "{step:?}");
-        assert_eq!(place.total("reclaimable"), 0, "{step:?}");
+        assert_eq!(installation.total("reclaimable"), 0, "{step:?}");
     }
 }
 
 /// Runs the program until it comes to the step of the proxy, and kills it there.
-pub(crate) fn kill(place: &Place, arguments: &[&str], proxy: &InterruptingProxy) {
-    let mut command = place.command(arguments);
+pub(crate) fn kill(installation: &Installation, arguments: &[&str], proxy: &InterruptingProxy) {
+    let mut command = installation.command(arguments);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     proxy.wait();
     child.kill().unwrap();

@@ -1,4 +1,4 @@
-//! A state that is lost or damaged: regsweep says so, keeps what it finds, and deletes nothing sooner for it.
+//! A state that is lost or damaged: regsweep reports it, keeps the old file, and deletes nothing sooner.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,8 +7,8 @@ use regsweep::state::State;
 use rusqlite::Connection;
 use serde_json::json;
 
-use super::harness::{KEEP_14_DAYS, Scanner, day, expected_content, image, place, run, verdict};
-use crate::service::harness::Place;
+use super::harness::{KEEP_14_DAYS, Scanner, day, expected_content, image, installation, run, verdict};
+use crate::service::harness::Installation;
 use crate::support::fake_registry::{FakeRegistry, Personality};
 use crate::support::image::{Artifact, Content, Image};
 use crate::support::real_registry::RealRegistry;
@@ -111,14 +111,14 @@ async fn lost_state_deletes_nothing_sooner() {
     assert_eq!(first_promoted, Some(15));
 }
 
-/// A place with a state that remembers one old image, which goes.
-fn remembered(registry: &RealRegistry) -> Place {
-    let place = place(&format!("url: {}", registry.url()), KEEP_14_DAYS);
-    drop(State::open(&place.state_dir()).unwrap());
+/// An installation whose state has one old image, which expires.
+fn remembered(registry: &RealRegistry) -> Installation {
+    let installation = installation(&format!("url: {}", registry.url()), KEEP_14_DAYS);
+    drop(State::open(&installation.state_dir()).unwrap());
     registry.store().write("app", &["old"], &image("old"));
-    let plan = run(&place, &["plan", "--all", "--output", "json"]).exits(0);
+    let plan = run(&installation, &["plan", "--all", "--output", "json"]).exits(0);
     assert_eq!(plan.to_delete().len(), 1);
-    place
+    installation
 }
 
 #[test]
@@ -126,10 +126,10 @@ fn lost_state_is_reported_and_its_file_is_kept() {
     let registry = RealRegistry::start();
     for (name, how) in LOSSES {
         for command in ["plan", "run"] {
-            let place = remembered(&registry);
-            lose(&place.state_dir(), how);
-            let damaged = fs::read(place.state_dir().join("state.sqlite")).ok();
-            let ran = run(&place, &[command, "--output", "json"]).exits(0);
+            let installation = remembered(&registry);
+            lose(&installation.state_dir(), how);
+            let damaged = fs::read(installation.state_dir().join("state.sqlite")).ok();
+            let ran = run(&installation, &[command, "--output", "json"]).exits(0);
             let word = if command == "plan" { "warning: the state is lost" } else { "ERROR" };
             assert!(
                 ran.stderr.contains(word) && ran.stderr.contains("state.sqlite"),
@@ -144,17 +144,17 @@ fn lost_state_is_reported_and_its_file_is_kept() {
                     (&json!("lost"), 0),
                     "{name}"
                 );
-                assert_eq!(fs::read(place.state_dir().join("state.sqlite")).ok(), damaged, "{name}");
-                run(&place, &["plan", "--require-state"]).exits(1);
-                let past = run(&place, &["history"]).exits(1);
+                assert_eq!(fs::read(installation.state_dir().join("state.sqlite")).ok(), damaged, "{name}");
+                run(&installation, &["plan", "--require-state"]).exits(1);
+                let past = run(&installation, &["history"]).exits(1);
                 assert!(past.stderr.contains("the state is lost"), "{name}: {}", past.stderr);
-                let checked = run(&place, &["check"]).exits(0);
+                let checked = run(&installation, &["check"]).exits(0);
                 assert!(checked.stdout.contains("warning: the state is lost"), "{name}: {}", checked.stdout);
-                run(&place, &["run"]).exits(0);
+                run(&installation, &["run"]).exits(0);
             }
-            assert!(set_aside(&place.state_dir()) == Vec::from_iter(damaged), "{name}");
+            assert!(set_aside(&installation.state_dir()) == Vec::from_iter(damaged), "{name}");
             // The old image counts as pushed just now.
-            let plan = run(&place, &["plan", "--all", "--output", "json"]).exits(0);
+            let plan = run(&installation, &["plan", "--all", "--output", "json"]).exits(0);
             assert_eq!((plan.to_delete().len(), plan.kept().len()), (0, 1), "{name}");
             assert!(
                 plan.stderr.is_empty() && plan.json()["scan_history"] == "used",
@@ -169,24 +169,24 @@ fn lost_state_is_reported_and_its_file_is_kept() {
 #[test]
 fn state_of_a_later_version_is_left_unchanged() {
     let registry = RealRegistry::start();
-    let place = remembered(&registry);
-    let file = place.state_dir().join("state.sqlite");
+    let installation = remembered(&registry);
+    let file = installation.state_dir().join("state.sqlite");
     let later = Connection::open(&file).unwrap();
     later.pragma_update(None, "user_version", 99).unwrap();
     later.pragma_update(None, "wal_checkpoint", "TRUNCATE").unwrap();
     drop(later);
     let before = fs::read(&file).unwrap();
     for arguments in [&["run"][..], &["gc"], &["undo", "1"], &["history"]] {
-        let ran = run(&place, arguments).exits(1);
-        let said = format!("{} was written by a later regsweep (version 99): use that one", file.display());
-        assert!(ran.stderr.contains(&said), "{arguments:?}: {}", ran.stderr);
+        let ran = run(&installation, arguments).exits(1);
+        let output = format!("{} was written by a later regsweep (version 99): use that one", file.display());
+        assert!(ran.stderr.contains(&output), "{arguments:?}: {}", ran.stderr);
         assert!(ran.stderr.contains("`state_dir`"), "{}", ran.stderr);
     }
     // A plan reports it and goes on without the state.
-    let plan = run(&place, &["plan"]).exits(0);
+    let plan = run(&installation, &["plan"]).exits(0);
     assert!(plan.stderr.contains("was written by a later regsweep"), "{}", plan.stderr);
     assert_eq!(fs::read(&file).unwrap(), before);
-    assert!(set_aside(&place.state_dir()).is_empty());
+    assert!(set_aside(&installation.state_dir()).is_empty());
     assert_eq!(registry.store().repository("app").tags.len(), 1);
 }
 

@@ -1,4 +1,4 @@
-//! A manifest never changes: the second scan sends one small request for each tag.
+//! Manifests never change, so the second scan sends only one small request for each tag.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -6,8 +6,8 @@ use std::path::Path;
 use regsweep::state::State;
 use serde_json::{Value, json};
 
-use super::harness::{KEEP_14_DAYS, image, place, requests_since, rewrite, run};
-use crate::service::harness::Place;
+use super::harness::{KEEP_14_DAYS, image, installation, requests_since, rewrite, run};
+use crate::service::harness::Installation;
 use crate::support::image::{Artifact, Content, Image, Index, signature_tag};
 use crate::support::push::Pusher;
 use crate::support::real_registry::{Logged, RealRegistry};
@@ -84,9 +84,9 @@ fn asked(requests: &[Logged]) -> Asked {
 }
 
 /// A plan without what differs between two moments, and the requests that it took.
-fn planned(place: &Place, registry: &RealRegistry) -> (Value, Asked) {
+fn planned(installation: &Installation, registry: &RealRegistry) -> (Value, Asked) {
     let before = requests_since(registry, 0).len();
-    let mut json = run(place, &["plan", "--all", "--output", "json"]).exits(0).json();
+    let mut json = run(installation, &["plan", "--all", "--output", "json"]).exits(0).json();
     strip(&mut json);
     (json, asked(&requests_since(registry, before)))
 }
@@ -108,18 +108,18 @@ fn strip(json: &mut Value) {
     }
 }
 
-fn remembering(registry: &RealRegistry, rules: &str) -> Place {
-    let place = place(&format!("url: {}", registry.url()), rules);
-    drop(State::open(&place.state_dir()).unwrap());
-    place
+fn remembering(registry: &RealRegistry, rules: &str) -> Installation {
+    let installation = installation(&format!("url: {}", registry.url()), rules);
+    drop(State::open(&installation.state_dir()).unwrap());
+    installation
 }
 
 #[tokio::test]
 async fn second_scan_only_asks_whether_tags_have_moved() {
     let registry = RealRegistry::start();
     let configs = fill(&registry);
-    let place = remembering(&registry, KEEP_14_DAYS);
-    let (first, asked) = planned(&place, &registry);
+    let installation = remembering(&registry, KEEP_14_DAYS);
+    let (first, asked) = planned(&installation, &registry);
     assert_eq!((asked.unchanged, asked.by_tag, asked.lists), (0, 3 * TAGS, 3));
     // Three children in each repository.
     assert_eq!(asked.by_digest, 9);
@@ -127,37 +127,37 @@ async fn second_scan_only_asks_whether_tags_have_moved() {
     assert_eq!(asked.configs.len(), configs.len());
 
     let quiet = Asked { unchanged: 3 * TAGS, lists: 3, rest: asked.rest, ..Asked::default() };
-    let (second, asked) = planned(&place, &registry);
+    let (second, asked) = planned(&installation, &registry);
     assert_eq!(asked, quiet);
     assert_eq!(first, second);
 
     let new = image("pushed");
     Pusher::new(&registry.url()).push("app", "pushed", &new).await.unwrap();
-    let (_, asked) = planned(&place, &registry);
+    let (_, asked) = planned(&installation, &registry);
     let configs = vec![new.config_digest()];
     assert_eq!(asked, Asked { by_tag: 1, configs, ..quiet });
 
     // While another process holds the state, it is only read.
-    let holder = State::open(&place.state_dir()).unwrap();
-    let (beside, asked) = planned(&place, &registry);
+    let holder = State::open(&installation.state_dir()).unwrap();
+    let (beside, asked) = planned(&installation, &registry);
     assert_eq!((asked.unchanged, asked.by_tag, asked.configs.len()), (3 * TAGS + 1, 0, 0));
     drop(holder);
-    assert_eq!(planned(&place, &registry).0, beside);
+    assert_eq!(planned(&installation, &registry).0, beside);
 }
 
 #[test]
 fn configurations_are_fetched_when_new_rules_need_them() {
     let registry = RealRegistry::start();
     let configs = fill(&registry);
-    let place = remembering(&registry, &KEEP_14_DAYS.replace("{ newer_than: 14d }", "all"));
-    let (_, asked) = planned(&place, &registry);
+    let installation = remembering(&registry, &KEEP_14_DAYS.replace("{ newer_than: 14d }", "all"));
+    let (_, asked) = planned(&installation, &registry);
     assert_eq!((asked.by_tag, asked.by_digest, asked.configs), (3 * TAGS, 9, vec![]));
-    rewrite(&place, &format!("url: {}", registry.url()), KEEP_14_DAYS);
-    let (plan, asked) = planned(&place, &registry);
+    rewrite(&installation, &format!("url: {}", registry.url()), KEEP_14_DAYS);
+    let (plan, asked) = planned(&installation, &registry);
     assert_eq!((asked.unchanged, asked.by_tag, asked.by_digest), (3 * TAGS, 0, 0));
     assert_eq!(asked.configs.len(), configs.len());
     assert_eq!(asked.configs.into_iter().collect::<BTreeSet<_>>(), configs);
-    let (again, asked) = planned(&place, &registry);
+    let (again, asked) = planned(&installation, &registry);
     assert_eq!((again, asked.configs), (plan, vec![]));
 }
 
@@ -173,25 +173,25 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 fn plan_leaves_no_state_behind() {
     let registry = RealRegistry::start();
     registry.store().write("app", &["v1"], &image("kept"));
-    let place = place(&format!("url: {}", registry.url()), KEEP_14_DAYS);
-    let before = files(place.config().parent().unwrap());
+    let installation = installation(&format!("url: {}", registry.url()), KEEP_14_DAYS);
+    let before = files(installation.config().parent().unwrap());
     for arguments in [&["plan"][..], &["plan", "--output", "json"], &["ls"], &["explain", "app:v1"]] {
-        run(&place, arguments).exits(0);
-        assert!(!place.state_dir().exists(), "{arguments:?}");
+        run(&installation, arguments).exits(0);
+        assert!(!installation.state_dir().exists(), "{arguments:?}");
     }
-    let nothing = run(&place, &["history"]).exits(0);
+    let nothing = run(&installation, &["history"]).exits(0);
     assert!(nothing.stdout.is_empty(), "{}", nothing.stdout);
     assert_eq!(
         nothing.stderr,
-        format!("no runs: there is no state in {} yet\n", place.state_dir().display())
+        format!("no runs: there is no state in {} yet\n", installation.state_dir().display())
     );
-    let nothing = run(&place, &["history", "--output", "json"]).exits(0);
+    let nothing = run(&installation, &["history", "--output", "json"]).exits(0);
     assert_eq!(nothing.json(), json!({ "version": 1, "runs": [] }));
-    let none = run(&place, &["history", "1"]).exits(1);
+    let none = run(&installation, &["history", "1"]).exits(1);
     assert!(none.stderr.contains("there is no run 1"), "{}", none.stderr);
-    assert_eq!(files(place.config().parent().unwrap()), before);
+    assert_eq!(files(installation.config().parent().unwrap()), before);
     // Where there is a state, they remember.
-    drop(State::open(&place.state_dir()).unwrap());
-    assert_eq!(planned(&place, &registry).1.by_tag, 1);
-    assert_eq!(planned(&place, &registry).1.unchanged, 1);
+    drop(State::open(&installation.state_dir()).unwrap());
+    assert_eq!(planned(&installation, &registry).1.by_tag, 1);
+    assert_eq!(planned(&installation, &registry).1.unchanged, 1);
 }

@@ -1,13 +1,13 @@
-//! `untag: always`: expired tags leave a manifest that other tags keep, on a registry that can delete a
-//! manifest only with all its tags.
+//! `untag: always`: expired tags are removed from a manifest that other tags keep, on a registry that can delete
+//! manifests only with all their tags.
 
 use std::collections::BTreeSet;
 use std::fs;
 
 use super::harness::{
-    OLD_TAGS_EXPIRE, assert_all_pullable, expected_content, history, image, list, place, rewrite, run,
+    OLD_TAGS_EXPIRE, assert_all_pullable, expected_content, history, image, installation, list, rewrite, run,
 };
-use crate::service::harness::Place;
+use crate::service::harness::Installation;
 use crate::state::interrupting_proxy::{InterruptingProxy, Step};
 use crate::state::killed::kill;
 use crate::support::fake_registry::{FakeRegistry, Personality};
@@ -20,15 +20,15 @@ fn rules(untag: &str) -> String {
     OLD_TAGS_EXPIRE.replace("repositories: '.*'\n", &format!("repositories: '.*'\n    untag: {untag}\n"))
 }
 
-fn swept(registry: &RealRegistry, untag: &str) -> Place {
-    let place = place(&format!("url: {}", registry.url()), &rules(untag));
-    run(&place, &["run"]).exits(0);
-    place
+fn swept(registry: &RealRegistry, untag: &str) -> Installation {
+    let installation = installation(&format!("url: {}", registry.url()), &rules(untag));
+    run(&installation, &["run"]).exits(0);
+    installation
 }
 
 /// The tags that were removed alone, by the journal.
-fn journaled(place: &Place) -> BTreeSet<String> {
-    let runs = history(place, &[]);
+fn journaled(installation: &Installation) -> BTreeSet<String> {
+    let runs = history(installation, &[]);
     let deletions = runs.iter().flat_map(|run| list(&run["deletions"]));
     let alone = deletions.filter(|one| one["what"] == "tag" && one["answered"] == true);
     alone.flat_map(|one| list(&one["tags"])).map(|tag| tag.as_str().unwrap().to_owned()).collect()
@@ -44,21 +44,21 @@ fn untag_removes_expired_tags_and_keeps_their_manifests() {
     store.write("app", &["keep-docker", "old-4"], &docker);
     store.write("app", &["keep-index", "old-5"], &index);
     store.write("app", &["old-6"], &image("gone"));
-    let place = swept(&registry, "always");
+    let installation = swept(&registry, "always");
     let kept = [("keep", &image("shared")), ("keep-docker", &docker), ("keep-index", &index)];
     assert_eq!(registry.store().repository("app"), expected_content(&kept), "and no placeholder is left");
     assert_all_pullable(&registry);
     let alone = ["old-1", "old-2", "old-3", "old-4", "old-5"].map(str::to_owned);
-    assert_eq!(journaled(&place), alone.clone().into());
-    assert_eq!(place.total("deleted_tags"), 6);
-    assert_eq!(place.total("deleted_manifests"), 1);
+    assert_eq!(journaled(&installation), alone.clone().into());
+    assert_eq!(installation.total("deleted_tags"), 6);
+    assert_eq!(installation.total("deleted_manifests"), 1);
 
-    let second = run(&place, &["run"]).exits(0);
+    let second = run(&installation, &["run"]).exits(0);
     assert!(second.stdout.contains("deleted 0 manifests"), "{}", second.stdout);
     // Another client pushes one of them again, and another one to something else.
     registry.store().write("app", &["old-4"], &docker);
     registry.store().write("app", &["old-5"], &image("other"));
-    let undone = run(&place, &["undo", "1", "--output", "json"]).exits(0).json();
+    let undone = run(&installation, &["undo", "1", "--output", "json"]).exits(0).json();
     let results: BTreeSet<(&str, &str)> = list(&undone["results"])
         .iter()
         .map(|one| (one["tags"][0].as_str().unwrap(), one["result"].as_str().unwrap()))
@@ -96,7 +96,7 @@ fn untag_native_or_never_keeps_the_tag() {
         for tag in ["keep", "old-1"] {
             fake.push("app", tag, &image("shared"));
         }
-        run(&place(&format!("url: {}", fake.url()), &rules(untag)), &["run"]).exits(0);
+        run(&installation(&format!("url: {}", fake.url()), &rules(untag)), &["run"]).exits(0);
         assert_eq!(fake.tags("app").len(), left, "{untag}");
         assert!(fake.mutating_requests().iter().all(|one| one.method == "DELETE"), "{untag}: by its own way");
     }
@@ -117,25 +117,25 @@ fn untag_killed_at_any_step_is_completed_by_the_next_run() {
         } else {
             InterruptingProxy::before(&host, step)
         };
-        let place = place(&format!("url: {}", proxy.url()), &rules("always"));
-        kill(&place, &["run"], &proxy);
+        let installation = installation(&format!("url: {}", proxy.url()), &rules("always"));
+        kill(&installation, &["run"], &proxy);
         // A plan changes nothing, and does not complete this either.
-        rewrite(&place, &format!("url: {}", registry.url()), &rules("always"));
-        let text = fs::read_to_string(place.config()).unwrap();
-        place.write(&text.replace("mode: enforce", "mode: plan"));
+        rewrite(&installation, &format!("url: {}", registry.url()), &rules("always"));
+        let text = fs::read_to_string(installation.config()).unwrap();
+        installation.write(&text.replace("mode: enforce", "mode: plan"));
         let before = registry.mutating_requests().len();
-        run(&place, &["run"]).exits(0);
+        run(&installation, &["run"]).exits(0);
         assert_eq!(registry.mutating_requests().len(), before, "{step:?}");
 
-        place.write(&text);
-        run(&place, &["run"]).exits(0);
+        installation.write(&text);
+        run(&installation, &["run"]).exits(0);
         assert_eq!(
             registry.store().repository("app"),
             expected_content(&[("keep", &image("shared"))]),
             "{step:?}"
         );
-        assert_eq!(journaled(&place), ["old-1".to_owned()].into(), "{step:?}");
-        assert_eq!(place.total("deleted_tags"), 1, "{step:?}");
+        assert_eq!(journaled(&installation), ["old-1".to_owned()].into(), "{step:?}");
+        assert_eq!(installation.total("deleted_tags"), 1, "{step:?}");
         assert_all_pullable(&registry);
     }
 }
@@ -145,17 +145,17 @@ fn placeholder_is_recognized_without_scan_history() {
     let registry = RealRegistry::start();
     registry.store().write("app", &["keep", "old-1"], &image("shared"));
     let proxy = InterruptingProxy::of_puts(&registry.host(), Step::Done(3));
-    let killed = place(&format!("url: {}", proxy.url()), &rules("always"));
+    let killed = installation(&format!("url: {}", proxy.url()), &rules("always"));
     kill(&killed, &["run"], &proxy);
     let expected = expected_content(&[("keep", &image("shared"))]);
     assert_ne!(registry.store().repository("app"), expected);
     // Without `untag: always` no placeholder is recognized: the rules apply to it as to any image.
     let keeps = rules("native").replace("keep: none", "keep: { newest: 1 }");
-    let plan = run(&place(&format!("url: {}", registry.url()), &keeps), &["plan", "--output", "json"]);
+    let plan = run(&installation(&format!("url: {}", registry.url()), &keeps), &["plan", "--output", "json"]);
     assert!(plan.exits(0).to_delete().is_empty());
     let always = rules("always").replace("keep: none", "keep: { newest: 1 }");
-    let place = place(&format!("url: {}", registry.url()), &always);
-    run(&place, &["run"]).exits(0);
+    let installation = installation(&format!("url: {}", registry.url()), &always);
+    run(&installation, &["run"]).exits(0);
     assert_eq!(registry.store().repository("app"), expected);
     assert_all_pullable(&registry);
 }
@@ -165,8 +165,8 @@ async fn pushed_at(proxy: impl FnOnce(String) -> HoldingProxy) -> (RealRegistry,
     let registry = RealRegistry::start();
     registry.store().write("app", &["keep", "old-1"], &image("shared"));
     let proxy = proxy(registry.host());
-    let place = place(&format!("url: {}", proxy.url()), &rules("always"));
-    let mut command = place.command(&["run"]);
+    let installation = installation(&format!("url: {}", proxy.url()), &rules("always"));
+    let mut command = installation.command(&["run"]);
     let running = std::thread::spawn(move || command.output().unwrap());
     let pushed = image("pushed meanwhile");
     proxy.wait_until_held();

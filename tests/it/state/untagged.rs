@@ -1,5 +1,5 @@
-//! Tags that move on: what they leave behind is known, and goes only where the operator says so and nothing
-//! needs it.
+//! Tags that move: the manifests that lose them are recorded, and deleted only if the policy has `untagged` and nothing
+//! needs them.
 
 use std::collections::BTreeSet;
 

@@ -60,12 +60,12 @@ impl Cli {
     pub fn run_into(&self, out: impl Into<Stdio>, arguments: &[&str]) -> CliOutput {
         let mut command = self.command(arguments);
         command.arg("--config").arg(self.folder.path().join("regsweep.yaml"));
-        self.said(command.stdout(out).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap())
+        self.captured(command.stdout(out).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap())
     }
 
     /// Runs the program with these arguments only. In its output the folder's path is `FOLDER`.
     pub fn run_bare(&self, arguments: &[&str]) -> CliOutput {
-        self.said(self.command(arguments).output().unwrap())
+        self.captured(self.command(arguments).output().unwrap())
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -76,7 +76,7 @@ impl Cli {
         command
     }
 
-    fn said(&self, output: Output) -> CliOutput {
+    fn captured(&self, output: Output) -> CliOutput {
         let folder = self.folder.path().display().to_string();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace(&folder, "FOLDER");
         CliOutput {

@@ -12,11 +12,11 @@ const REGISTRY: &str = "registries: [{ name: main, url: 'http://127.0.0.1:1' }]\
 fn refused(text: &[u8]) -> String {
     let cli = Cli::new("");
     std::fs::write(cli.file("regsweep.yaml", ""), text).unwrap();
-    let said = cli.run(&["check"]);
-    assert_eq!((said.code, said.out.as_str()), (78, ""), "{}", said.err);
-    assert_safe_to_show(&said);
-    assert!(said.err.lines().count() <= 101, "{}", said.err.lines().count());
-    said.err
+    let output = cli.run(&["check"]);
+    assert_eq!((output.code, output.out.as_str()), (78, ""), "{}", output.err);
+    assert_safe_to_show(&output);
+    assert!(output.err.lines().count() <= 101, "{}", output.err.lines().count());
+    output.err
 }
 
 fn list(element: &str, count: usize) -> String {
@@ -35,8 +35,8 @@ fn configuration_that_is_not_yaml_is_refused() {
         (b"mode: \x1b[31m\n".to_vec(), "invalid YAML"),
         (b"mode: \"\\e[31m\\u202e\"\n".to_vec(), r"\u{1b}"),
     ] {
-        let said = refused(&text);
-        assert!(said.contains(words), "{said}");
+        let output = refused(&text);
+        assert!(output.contains(words), "{output}");
     }
 }
 
@@ -45,18 +45,18 @@ fn configuration_with_exploding_aliases_is_refused() {
     let laughs = (1..9).fold(format!("l0: &l0 {}\n", list("lol", 10)), |text, level| {
         text + &format!("l{level}: &l{level} {}\n", list(&format!("*l{}", level - 1), 10))
     });
-    let said = refused(laughs.as_bytes());
-    assert!(said.contains("repetition limit") || said.contains("expand to too much data"), "{said}");
+    let output = refused(laughs.as_bytes());
+    assert!(output.contains("repetition limit") || output.contains("expand to too much data"), "{output}");
     let flat = format!("protect: {{ tags: &a {} }}\npolicies: {}\n", list("x", 50_000), list("*a", 50_000));
-    let said = refused(flat.as_bytes());
-    assert!(said.contains("the aliases (`*name`) expand to too much data"), "{said}");
+    let output = refused(flat.as_bytes());
+    assert!(output.contains("the aliases (`*name`) expand to too much data"), "{output}");
 }
 
 #[test]
 fn configuration_with_thousands_of_problems_reports_some() {
     let keys: String = (0..5_000).map(|number| format!("k{number}: 1\n")).collect();
-    let said = refused(keys.as_bytes());
-    assert!(said.ends_with("there are more problems: fix these first\n"), "{said}");
+    let output = refused(keys.as_bytes());
+    assert!(output.ends_with("there are more problems: fix these first\n"), "{output}");
     let names: String = (0..2_000).map(|number| format!("- {{ name: same, x{number}: 1 }}\n")).collect();
     refused(format!("{REGISTRY}policies:\n{names}").as_bytes());
     let zone = format!("timezone: {}\n", "Europe/".repeat(100_000));
@@ -76,18 +76,18 @@ fn rules(patterns: impl Iterator<Item = String>) -> String {
 #[serial(cpu)]
 fn configuration_with_huge_regexes_is_refused() {
     for pattern in ["(((a{100}){100}){100})", r"\w{1000}", "((((a{9}){9}){9}){9}){9}{9}"] {
-        let said = refused(rules(std::iter::once(pattern.to_owned())).as_bytes());
-        assert!(said.contains("exceeds size limit"), "{said}");
+        let output = refused(rules(std::iter::once(pattern.to_owned())).as_bytes());
+        assert!(output.contains("exceeds size limit"), "{output}");
     }
     let many: String = (0..500).map(|number| format!("  - '{number}\\w{{60}}'\n")).collect();
-    let said = refused(format!("protect:\n  tags:\n{many}{REGISTRY}").as_bytes());
-    assert!(said.contains("in total: write `[0-9]`"), "{said}");
+    let output = refused(format!("protect:\n  tags:\n{many}{REGISTRY}").as_bytes());
+    assert!(output.contains("in total: write `[0-9]`"), "{output}");
 }
 
 #[test]
 #[serial(cpu)]
 fn configuration_with_many_rules_is_accepted() {
     let text = rules((0..400).map(|number| format!("(a|b)*{number}(a|b){{14}}")));
-    let said = Cli::new(&text).run(&["check"]);
-    assert_eq!(said.code, 0, "{}", said.err);
+    let output = Cli::new(&text).run(&["check"]);
+    assert_eq!(output.code, 0, "{}", output.err);
 }

@@ -14,13 +14,13 @@ fn invalid_names_are_shown_escaped() {
     answers(&fake, TAGS, json!({ "name": "evil", "tags": names }).to_string());
     let cli = cli(&fake).env("RUST_LOG", "trace");
     for command in [&["ls"][..], &["ls", "-o", "json"], &["plan", "--all"], &["plan", "-o", "json"]] {
-        let said = cli.run(command);
-        assert_eq!(said.code, 0, "{command:?}: {}", said.err);
-        assert_safe_to_show(&said);
-        assert!(said.out.len() < 100_000, "{command:?}");
+        let output = cli.run(command);
+        assert_eq!(output.code, 0, "{command:?}: {}", output.err);
+        assert_safe_to_show(&output);
+        assert!(output.out.len() < 100_000, "{command:?}");
     }
-    let said = cli.run(&["ls"]);
-    assert!(said.out.contains(r"\u{1b}") && said.out.contains("../.."), "{}", said.out);
+    let output = cli.run(&["ls"]);
+    assert!(output.out.contains(r"\u{1b}") && output.out.contains("../.."), "{}", output.out);
 }
 
 #[test]

@@ -40,10 +40,10 @@ pub(crate) fn cli(fake: &FakeRegistry) -> Cli {
 /// alone.
 #[track_caller]
 pub(crate) fn fails(fake: &FakeRegistry) -> (String, String) {
-    let said = cli(fake).run(&["run", "-o", "json"]);
-    assert_eq!(said.code, 1, "{}", said.err);
-    assert_safe_to_show(&said);
-    let run: Value = serde_json::from_str(&said.out).unwrap();
+    let output = cli(fake).run(&["run", "-o", "json"]);
+    assert_eq!(output.code, 1, "{}", output.err);
+    assert_safe_to_show(&output);
+    let run: Value = serde_json::from_str(&output.out).unwrap();
     assert_eq!(fake.tags(GOOD).len(), 1, "the normal one is processed");
     let failures = run["failures"].as_array().unwrap();
     assert_eq!((failures.len(), &failures[0]["repository"]), (1, &Value::from(EVIL)), "{run}");
@@ -55,14 +55,14 @@ pub(crate) fn fails(fake: &FakeRegistry) -> (String, String) {
 
 /// Asserts that no line is long, and that nothing controls the terminal.
 #[track_caller]
-pub(crate) fn assert_safe_to_show(said: &CliOutput) {
-    for text in [&said.out, &said.err] {
+pub(crate) fn assert_safe_to_show(output: &CliOutput) {
+    for text in [&output.out, &output.err] {
         let hidden = |c: char| {
             (c.is_control() && c != '\n') || ('\u{202a}'..='\u{202e}').contains(&c) || c == '\u{200b}'
         };
         assert!(!text.contains(hidden), "{text:?}");
     }
-    assert!(said.err.lines().all(|line| line.len() < 5000), "{}", said.err.len());
+    assert!(output.err.lines().all(|line| line.len() < 5000), "{}", output.err.len());
 }
 
 /// Answers a path with JSON.

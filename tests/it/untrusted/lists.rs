@@ -45,8 +45,8 @@ fn list_with_endless_pages_is_an_error() {
             assert_eq!(kind, "too_large");
             assert!(error.contains("longer than"), "{error}");
         } else {
-            let said = cli(&fake).run(&["run"]);
-            assert!(said.code == 1 && said.err.contains("longer than"), "{}", said.err);
+            let output = cli(&fake).run(&["run"]);
+            assert!(output.code == 1 && output.err.contains("longer than"), "{}", output.err);
             assert_eq!(fake.mutating_requests(), []);
         }
         let pages = fake.requests().iter().filter(|one| one.path.contains("page=")).count();

@@ -80,9 +80,9 @@ fn manifest_that_is_only_unusual_is_planned() {
             repository.tags.insert(tag.to_owned(), digest);
         });
     }
-    let said = cli(&fake).run(&["plan", "--all"]);
-    assert_eq!(said.code, 0, "{}", said.err);
-    assert_safe_to_show(&said);
+    let output = cli(&fake).run(&["plan", "--all"]);
+    assert_eq!(output.code, 0, "{}", output.err);
+    assert_safe_to_show(&output);
     let json = cli(&fake).run(&["plan", "-o", "json"]);
     let plan: Value = serde_json::from_str(&json.out).unwrap();
     assert_eq!(plan["totals"]["expired_bytes"], json!(u64::MAX), "sizes saturate");
@@ -130,8 +130,8 @@ fn index_nesting_of_moderate_depth_is_followed() {
     let leaf = image("leaf");
     let deep = (0..20).fold(leaf, |child, _| Index::oci().child(&child).build());
     fake.push(EVIL, "old-2", &deep);
-    let said = cli(&fake).run(&["run"]);
-    assert_eq!(said.code, 0, "{}", said.err);
+    let output = cli(&fake).run(&["run"]);
+    assert_eq!(output.code, 0, "{}", output.err);
     assert_eq!(fake.manifests(EVIL).len(), 1);
 }
 
@@ -171,14 +171,14 @@ fn created_date_that_is_implausible_keeps_the_image() {
     let cli = cli(&fake);
     // The second run takes the same from the scan history.
     for _ in 0..2 {
-        let said = cli.run(&["run"]);
-        assert_eq!(said.code, 0, "{}", said.err);
-        assert_safe_to_show(&said);
+        let output = cli.run(&["run"]);
+        assert_eq!(output.code, 0, "{}", output.err);
+        assert_safe_to_show(&output);
         assert_eq!((fake.tags(EVIL).len(), fake.manifests(EVIL).len()), (9, 9), "nothing was deleted");
     }
     for tag in ["old-0", "old-1", "old-deep"] {
-        let said = cli.run(&["explain", &format!("{EVIL}:{tag}")]);
-        assert_eq!(said.code, 0, "{}", said.err);
-        assert_safe_to_show(&said);
+        let output = cli.run(&["explain", &format!("{EVIL}:{tag}")]);
+        assert_eq!(output.code, 0, "{}", output.err);
+        assert_safe_to_show(&output);
     }
 }
