@@ -234,7 +234,7 @@ async fn kill_many_times() {
         let serving = scene.installation.serve().await;
         until("it looks after the registry", async || {
             let log = serving.log();
-            log.contains("starting it again") || log.contains("is up again already")
+            log.contains("starting it again") || log.contains("is already running")
         })
         .await;
         serving.kill();
