@@ -52,7 +52,7 @@ impl Policy {
 
     /// Whether every repository that this policy could claim is claimed by one of `earlier` first.
     ///
-    /// `false` also where that cannot be told: an exclusion or a partial list of registries leaves
+    /// `false` also where that is unknown: an exclusion or a partial list of registries leaves
     /// something over more often than not.
     pub fn is_shadowed_by(&self, earlier: &[Self]) -> bool {
         let whole = earlier.iter().filter(|other| {

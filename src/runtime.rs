@@ -39,7 +39,7 @@ pub(crate) enum Runtime {
 pub(crate) enum Identity {
     /// A container of an Engine.
     Container { engine: String, name: String },
-    /// The store that a command collects.
+    /// The storage that a command collects.
     Command(Vec<String>),
 }
 

@@ -1,7 +1,7 @@
 //! Lines on standard output and standard error, as text or JSON.
 //!
-//! Once standard output is closed, a read-only command ends, as other tools do. A command that changes something goes
-//! on: it may have stopped a registry, and a terminal can be closed at any time.
+//! Once standard output is closed, a read-only command ends, as other tools do. A command that changes something
+//! continues: it may have stopped a registry, and a terminal can be closed at any time.
 
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Write, stderr, stdout};

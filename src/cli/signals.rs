@@ -1,6 +1,6 @@
 //! Signals that end a command: SIGINT, SIGTERM, and SIGHUP of a closed terminal.
 //!
-//! They only ask for an end. What has to be finished first is known to the run.
+//! A signal only requests the end; the run decides what has to be finished first.
 
 use std::task::Poll;
 

@@ -225,7 +225,7 @@ pub enum Collector {
         before: Vec<String>,
         /// Collects; never empty.
         run: Vec<String>,
-        /// Ends a collection that goes on after `run` was killed; may be empty.
+        /// Ends a collection that still runs after `run` was killed; may be empty.
         cancel: Vec<String>,
         /// Starts the registry again; may be empty.
         after: Vec<String>,

@@ -23,7 +23,7 @@ use crate::run::LimitMode;
 /// The parameter that lets a run exceed its limits.
 const OVERRIDE: &str = "override_limits";
 
-/// An undo may have to wait for a run: after this time the answer says that it goes on.
+/// An undo may have to wait for a run: after this time the answer says that it still runs.
 const UNDO_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The only supported authentication scheme.

@@ -205,7 +205,7 @@ impl StatusStore {
         self.registry(&name, |registry| registry.plan = Some(Arc::new(plan)));
     }
 
-    /// A run ended. For a skipped run use [`StatusStore::add_entry`]: the other run goes on.
+    /// A run ended. For a skipped run use [`StatusStore::add_entry`]: the other run still runs.
     pub fn run_ended(&self, run: RunEntry) {
         self.registry(&run.registry, |registry| {
             registry.running_since = None;
