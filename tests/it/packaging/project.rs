@@ -2,6 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+use spdx::{Expression, ParseMode};
 
 use super::{shipped, text};
 
@@ -90,4 +94,42 @@ fn contributing_describes_every_directory_of_the_sources() {
             assert!(guide.contains(&name), "CONTRIBUTING.md does not describe {name}");
         }
     }
+}
+
+#[test]
+fn dependencies_have_the_sources_and_licenses_that_deny_toml_allows() {
+    let rules = text("deny.toml");
+    let allowed = rules.split_once("allow = [").unwrap().1.split_once(']').unwrap().0;
+    let allowed: BTreeSet<&str> = allowed.split('"').skip(1).step_by(2).collect();
+    // Only what is built here, which is all that has been downloaded.
+    let version = Command::new("rustc").arg("-vV").output().unwrap().stdout;
+    let version = String::from_utf8(version).unwrap();
+    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
+    let metadata = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--locked", "--filter-platform", host])
+        .arg("--manifest-path")
+        .arg(shipped("Cargo.toml"))
+        .output()
+        .unwrap();
+    assert!(metadata.status.success(), "{}", String::from_utf8_lossy(&metadata.stderr));
+    let metadata: Value = serde_json::from_slice(&metadata.stdout).unwrap();
+    let packages =
+        metadata["packages"].as_array().unwrap().iter().filter(|package| !package["source"].is_null());
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for package in packages {
+        count += 1;
+        let (name, source) = (package["name"].as_str().unwrap(), package["source"].as_str().unwrap());
+        if source != "registry+https://github.com/rust-lang/crates.io-index" {
+            wrong.push(format!("{name} comes from {source}"));
+        }
+        let license = package["license"].as_str().unwrap_or_default();
+        // `MIT/Apache-2.0` is the old form of `MIT OR Apache-2.0`.
+        let expression = Expression::parse_mode(license, ParseMode::LAX);
+        if !expression.is_ok_and(|one| one.evaluate(|part| allowed.contains(part.to_string().as_str()))) {
+            wrong.push(format!("{name} has the license {license:?}"));
+        }
+    }
+    assert!(count > 100, "cargo metadata lists {count} dependencies");
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
