@@ -87,6 +87,8 @@ fn policy(
     });
     let methods = [("native", Untagging::Native), ("always", Untagging::Always), ("never", Untagging::Never)];
     let untag = keyword(written.untag.as_deref(), &methods, &at.key("untag"), findings);
+    // Before the return for invalid repositories: the problems of the rules are reported together with them.
+    let rules = rules(written.rules.unwrap_or_default(), &at.key("rules"), findings);
     Some(Policy {
         // Without a name, messages about later policies refer to it by its path.
         name: name.unwrap_or_else(|| at.to_string()),
@@ -94,7 +96,7 @@ fn policy(
         repositories: repositories?,
         exclude: exclude.unwrap_or_default(),
         mode: mode.unwrap_or(Mode::Enforce),
-        rules: rules(written.rules.unwrap_or_default(), &at.key("rules"), findings),
+        rules,
         untagged,
         untag: untag.unwrap_or_default(),
     })
@@ -228,6 +230,17 @@ mod tests {
     #[track_caller]
     fn check_rules(written: &str, expected: &[&str]) {
         check(&rules(written), expected);
+    }
+
+    #[test]
+    fn rules_are_checked_if_the_repositories_are_invalid() {
+        check(
+            "policies: [{ name: a, repositories: '(', rules: [{ name: none, tags: '.*', keep: {} }] }]",
+            &[
+                r"policies[0].repositories: line 2: invalid regex: `(`: unclosed group at character 1: close the group, or write `\` before a literal character",
+                "policies[0].rules[0].keep: line 2: no criteria: write `keep: all`, `keep: none` or criteria such as `keep: { newest: 5 }`",
+            ],
+        );
     }
 
     #[test]
