@@ -167,7 +167,7 @@ fn unreadable_state_is_reported() {
         assert_eq!(ran.json()["scan_history"], "unreadable", "{arguments:?}");
         let output = format!("warning: the state in {} cannot be read: ", installation.state_dir().display());
         assert!(
-            ran.stderr.contains(&output) && ran.stderr.contains("run this as the user"),
+            ran.stderr.contains(&output) && ran.stderr.contains("run this as its owner"),
             "{}",
             ran.stderr
         );
